@@ -1,0 +1,140 @@
+//! The vector assembler: the small register machine in which every kernel tile is written once.
+//!
+//! A tile is a leaf function of up to six 64-bit arguments. It is described as a list of instructions over
+//! mutable vector registers [`V`] and integer registers [`R`]; three back ends turn the list into code: CLIF
+//! with 128-bit vectors (every ISA that Cranelift has), x64 with 256-bit vectors (AVX2 and FMA), x64 with
+//! 512-bit vectors (AVX-512 F, DQ and VL). A kernel asks for no more registers than [`VectorAsm::registers`]
+//! says; its conf has counted them.
+//!
+//! All arithmetic is IEEE 754 binary32 in the current rounding mode; only [`VectorAsm::fma`] rounds once where
+//! the target has fused multiply-add (all but x86-64 without FMA, which multiplies and adds).
+
+/// A vector register of `lanes` f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct V(pub u8);
+
+/// A 64-bit integer register: a pointer or a count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct R(pub u8);
+
+/// A memory operand: the address in `base` plus `offset` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mem {
+    pub base: R,
+    pub offset: i32,
+}
+
+impl R {
+    /// The memory at this pointer plus `offset` bytes.
+    pub fn at(self, offset: i32) -> Mem {
+        Mem { base: self, offset }
+    }
+}
+
+/// A loop opened by [`VectorAsm::loop_begin`].
+#[derive(Debug)]
+#[must_use = "a loop that is opened must be closed"]
+pub struct Loop(pub usize);
+
+/// Ordered comparisons: false where an operand is NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    Eq,
+}
+
+/// One tile under construction. Operands may alias: `add(a, a, a)` doubles `a`.
+///
+/// Pointers need only the alignment of an f32. Accesses must stay inside the buffers that the caller of the
+/// tile passes; the conf of the kernel establishes that.
+pub trait VectorAsm {
+    /// f32 lanes of a vector register: 4, 8 or 16.
+    fn lanes(&self) -> usize;
+    /// Vector registers a tile may hold at once (some back ends keep one or two more for themselves).
+    fn registers(&self) -> usize;
+
+    /// Argument `index` (0 to 5) of the tile function. Arguments are registers like all others: they may be changed.
+    fn arg(&self, index: usize) -> R;
+    /// A fresh integer register, undefined until set. At most seven beside the arguments.
+    fn int(&mut self) -> R;
+    /// A fresh vector register, undefined until set.
+    fn vec(&mut self) -> V;
+    /// Gives a vector register back.
+    fn free(&mut self, v: V);
+
+    /// dst = src
+    fn copy_int(&mut self, dst: R, src: R);
+    /// dst = value
+    fn set_int(&mut self, dst: R, value: i64);
+    /// dst += value
+    fn add_imm(&mut self, dst: R, value: i64);
+    /// dst += src
+    fn add_int(&mut self, dst: R, src: R);
+    /// dst = the 64-bit word at `mem`
+    fn load_int(&mut self, dst: R, mem: Mem);
+    /// Opens a loop whose body runs `counter` times; `counter` must be above zero and is counted down to zero.
+    fn loop_begin(&mut self, counter: R) -> Loop;
+    /// Closes the innermost loop.
+    fn loop_end(&mut self, looped: Loop);
+    /// Opens a part that is skipped where `r` is zero.
+    fn if_nonzero(&mut self, r: R) -> Loop;
+    /// Closes it.
+    fn end_if(&mut self, part: Loop);
+
+    /// All lanes = value
+    fn splat(&mut self, dst: V, value: f32) {
+        self.splat_bits(dst, value.to_bits());
+    }
+    /// All lanes = the f32 with these bits
+    fn splat_bits(&mut self, dst: V, bits: u32);
+    /// dst = src
+    fn copy(&mut self, dst: V, src: V);
+    /// `lanes` consecutive f32
+    fn load(&mut self, dst: V, mem: Mem);
+    /// The first `count` (1 to lanes) f32; the other lanes are zero and their memory is not touched.
+    fn load_first(&mut self, dst: V, mem: Mem, count: usize);
+    /// All lanes = the f32 at `mem`
+    fn broadcast(&mut self, dst: V, mem: Mem);
+    fn store(&mut self, mem: Mem, src: V);
+    /// Stores the first `count` (1 to lanes) lanes only.
+    fn store_first(&mut self, mem: Mem, src: V, count: usize);
+
+    /// acc = a * b + acc
+    fn fma(&mut self, acc: V, a: V, b: V);
+    /// acc = a * (vector at mem) + acc
+    fn fma_load(&mut self, acc: V, a: V, mem: Mem);
+    /// acc = a * (f32 at mem, in all lanes) + acc. May use one register of the back end's own.
+    fn fma_broadcast(&mut self, acc: V, a: V, mem: Mem);
+    fn add(&mut self, dst: V, a: V, b: V);
+    fn sub(&mut self, dst: V, a: V, b: V);
+    fn mul(&mut self, dst: V, a: V, b: V);
+    fn div(&mut self, dst: V, a: V, b: V);
+    fn sqrt(&mut self, dst: V, a: V);
+    /// `if a > b { a } else { b }`: b where either is NaN.
+    fn max(&mut self, dst: V, a: V, b: V);
+    /// `if a < b { a } else { b }`: b where either is NaN.
+    fn min(&mut self, dst: V, a: V, b: V);
+    /// The larger; NaN where either is NaN.
+    fn max_nan(&mut self, dst: V, a: V, b: V);
+    /// `if a cmp b { yes } else { no }`, lane by lane.
+    fn select(&mut self, cmp: Compare, dst: V, a: V, b: V, yes: V, no: V);
+    /// Rounds to an integral value, ties to even.
+    fn round(&mut self, dst: V, a: V);
+
+    /// To i32, ties to even; the lanes must be within i32.
+    fn to_int(&mut self, dst: V, a: V);
+    /// From i32.
+    fn from_int(&mut self, dst: V, a: V);
+    /// 32-bit integer addition, lane by lane.
+    fn add_bits(&mut self, dst: V, a: V, b: V);
+    fn and(&mut self, dst: V, a: V, b: V);
+    fn or(&mut self, dst: V, a: V, b: V);
+    fn xor(&mut self, dst: V, a: V, b: V);
+    /// Shifts every 32-bit lane left.
+    fn shl(&mut self, dst: V, a: V, by: u8);
+    /// Shifts every 32-bit lane right, filling with zeros.
+    fn shr(&mut self, dst: V, a: V, by: u8);
+}

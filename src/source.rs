@@ -1,0 +1,84 @@
+//! Source texts and the spans that point into them.
+//!
+//! Every text that a person wrote (model files, `-D` arguments) lives in one [`SourceMap`]; a [`Span`] names a
+//! byte range of one of them and is small enough to be carried by every syntax and graph node.
+
+use std::ops::Range;
+
+/// Handle of a text in a [`SourceMap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(u32);
+
+/// A byte range of one source text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    pub file: FileId,
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// A span of `file` over `range`, in bytes.
+    pub fn new(file: FileId, range: Range<usize>) -> Self {
+        Span { file, start: range.start as u32, end: range.end as u32 }
+    }
+
+    /// The smallest span that covers both; `other` must lie in the same text.
+    pub fn to(self, other: Span) -> Span {
+        debug_assert_eq!(self.file, other.file);
+        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+
+    /// The byte range, for slicing the text.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// One source text and the name it is shown under.
+#[derive(Debug)]
+pub struct SourceFile {
+    pub name: String,
+    pub text: String,
+}
+
+/// All source texts of a compilation.
+#[derive(Debug, Default)]
+pub struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+impl SourceMap {
+    /// Adds a text; `name` is what diagnostics show.
+    ///
+    /// # Panics
+    /// If the text is 4 GiB or longer: readers refuse such files long before (see `io::text`).
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
+        let file = SourceFile { name: name.into(), text: text.into() };
+        assert!(u32::try_from(file.text.len()).is_ok(), "source text of 4 GiB");
+        self.files.push(file);
+        FileId(self.files.len() as u32 - 1)
+    }
+
+    pub fn file(&self, id: FileId) -> &SourceFile {
+        &self.files[id.0 as usize]
+    }
+
+    /// The text under a span.
+    pub fn slice(&self, span: Span) -> &str {
+        &self.file(span.file).text[span.range()]
+    }
+
+    /// Line and column of the start of a span, both counted from 1, columns in characters.
+    pub fn line_column(&self, span: Span) -> (usize, usize) {
+        let before = &self.file(span.file).text[..span.start as usize];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+
+    /// `file:line` of the start of a span.
+    pub fn place(&self, span: Span) -> String {
+        format!("{}:{}", self.file(span.file).name, self.line_column(span).0)
+    }
+}

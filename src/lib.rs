@@ -17,8 +17,12 @@
 
 pub mod diagnostic;
 pub mod source;
+pub mod tensor;
 
 pub mod syntax;
+
+pub mod ir;
+pub mod layers;
 
 pub mod codegen;
 

@@ -1,0 +1,201 @@
+//! The checked graph: an arena of nodes with typed handles, each with its layer, inputs, weights and type.
+//!
+//! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the
+//! invariants; it runs after the builder and after every pass.
+
+pub mod weights;
+
+mod print;
+mod verify;
+
+pub use print::print;
+pub use verify::verify;
+
+use crate::layers::{Init, Op};
+use crate::source::Span;
+use crate::tensor::TensorType;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+/// Handle of a [`Node`]; every node has one value, so it names that value too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+/// Handle of a [`Param`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParamId(pub u32);
+
+/// Where a node comes from, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Origin {
+    /// Dotted path of labels and numbers, for example `layer2.0.conv1`; what weight names begin with.
+    pub path: String,
+    /// The layer's text; `None` in graphs that were not made from a text.
+    pub span: Option<Span>,
+}
+
+/// Work that was fused behind a node's own operation, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Epilogue {
+    /// A pointwise activation.
+    Activation(crate::layers::Activation),
+    /// Adds the input with this index; it has the node's own type.
+    Add { input: usize },
+}
+
+/// One operation.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub op: Op,
+    /// The layer's operands, then those of the epilogue.
+    pub inputs: Vec<NodeId>,
+    pub params: Vec<ParamId>,
+    pub epilogue: Vec<Epilogue>,
+    /// Type of the value, after the epilogue (which does not change it).
+    pub ty: TensorType,
+    pub origin: Origin,
+    /// The value is written directly into channels of another node's value, from this channel on.
+    pub slice_of: Option<Slice>,
+}
+
+/// Part of a concatenation that its producer writes in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub concat: NodeId,
+    pub channel: usize,
+}
+
+/// A tensor of weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Param {
+    /// Its name in weight files, or a descriptive one for derived weights.
+    pub name: String,
+    pub dims: Vec<usize>,
+    pub source: ParamSource,
+    pub init: Init,
+}
+
+/// Where the values of a [`Param`] come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ParamSource {
+    /// The weight file, under the parameter's name.
+    File,
+    /// The model file.
+    Fixed(Arc<[f32]>),
+    /// `weight` (or 1) times gamma / sqrt(variance + eps), the factor chosen by the first dimension.
+    Scaled { weight: Option<ParamId>, norm: Norm },
+    /// (`bias` (or 0) - mean) * gamma / sqrt(variance + eps) + beta.
+    Shifted { bias: Option<ParamId>, norm: Norm },
+}
+
+/// The parameters of a batch norm (Ioffe and Szegedy 2015, algorithm 2).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    pub gamma: ParamId,
+    pub beta: ParamId,
+    pub mean: ParamId,
+    pub variance: ParamId,
+    pub eps: f64,
+}
+
+/// A value that leaves the model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub name: String,
+    pub node: NodeId,
+}
+
+/// A substitution of dotted components in weight names: a weight that is not in the file under its own name is
+/// looked for under the renamed one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rename {
+    pub from: String,
+    pub to: String,
+}
+
+/// A network.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Name of the model or of the variant.
+    pub name: String,
+    pub nodes: Vec<Node>,
+    pub params: Vec<Param>,
+    pub inputs: Vec<NodeId>,
+    /// The main output first.
+    pub outputs: Vec<Output>,
+    pub renames: Vec<Rename>,
+}
+
+impl Index<NodeId> for Graph {
+    type Output = Node;
+    fn index(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
+    }
+}
+
+impl IndexMut<NodeId> for Graph {
+    fn index_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id.0 as usize]
+    }
+}
+
+impl Index<ParamId> for Graph {
+    type Output = Param;
+    fn index(&self, id: ParamId) -> &Param {
+        &self.params[id.0 as usize]
+    }
+}
+
+impl Graph {
+    pub fn add_node(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() as u32 - 1)
+    }
+
+    pub fn add_param(&mut self, param: Param) -> ParamId {
+        self.params.push(param);
+        ParamId(self.params.len() as u32 - 1)
+    }
+
+    /// All handles in topological order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u32).map(NodeId)
+    }
+
+    /// Types of a node's layer operands (without those of the epilogue).
+    pub fn operand_types(&self, node: &Node) -> Vec<&TensorType> {
+        node.operands().iter().map(|&id| &self[id].ty).collect()
+    }
+
+    /// For every node, the nodes that read it; outputs of the model are not counted.
+    pub fn users(&self) -> Vec<Vec<NodeId>> {
+        let mut users = vec![Vec::new(); self.nodes.len()];
+        for id in self.ids() {
+            for input in &self[id].inputs {
+                users[input.0 as usize].push(id);
+            }
+        }
+        users
+    }
+
+    pub fn is_output(&self, id: NodeId) -> bool {
+        self.outputs.iter().any(|o| o.node == id)
+    }
+
+    /// Makes all readers of `old`, and the outputs, read `new`.
+    pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
+        let readers = self.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut());
+        let outputs = self.outputs.iter_mut().map(|o| &mut o.node);
+        for id in readers.chain(outputs).filter(|id| **id == old) {
+            *id = new;
+        }
+    }
+}
+
+impl Node {
+    /// The layer's own operands, without those of the epilogue.
+    pub fn operands(&self) -> &[NodeId] {
+        let fused = self.epilogue.iter().filter(|e| matches!(e, Epilogue::Add { .. })).count();
+        &self.inputs[..self.inputs.len() - fused]
+    }
+}

@@ -1,0 +1,86 @@
+//! Values of parameters: where they are read from, how derived ones are computed, and random ones for tests
+//! and benchmarks without a weight file.
+
+use super::{Graph, Norm, Param, ParamId, ParamSource};
+use crate::layers::Init;
+use std::borrow::Cow;
+
+/// Gives the values of parameters that come from outside ([`ParamSource::File`]).
+///
+/// An implementation has checked beforehand that it holds every such parameter of the graph with the right
+/// number of elements.
+pub trait WeightSource {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]>;
+}
+
+/// The values of a parameter, row-major. Batch norms are folded in f64 and rounded once.
+pub fn values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSource) -> Cow<'a, [f32]> {
+    let param = &graph[id];
+    match &param.source {
+        ParamSource::File => source.values(param),
+        ParamSource::Fixed(values) => Cow::Borrowed(values),
+        ParamSource::Scaled { weight, norm } => {
+            let factors = factors(graph, norm, source);
+            let elements: usize = param.dims.iter().product();
+            let inner = elements / param.dims[0];
+            let base = weight.map_or(Cow::Owned(vec![1.0; elements]), |w| values(graph, w, source));
+            let scaled = base.iter().enumerate().map(|(i, &w)| (f64::from(w) * factors[i / inner]) as f32);
+            Cow::Owned(scaled.collect())
+        }
+        ParamSource::Shifted { bias, norm } => {
+            let factors = factors(graph, norm, source);
+            let base = bias.map_or(Cow::Owned(vec![0.0; factors.len()]), |b| values(graph, b, source));
+            let (mean, beta) = (values(graph, norm.mean, source), values(graph, norm.beta, source));
+            let shifted = factors
+                .iter()
+                .enumerate()
+                .map(|(c, factor)| ((f64::from(base[c]) - f64::from(mean[c])) * factor + f64::from(beta[c])) as f32);
+            Cow::Owned(shifted.collect())
+        }
+    }
+}
+
+/// gamma / sqrt(variance + eps) of each channel.
+fn factors(graph: &Graph, norm: &Norm, source: &dyn WeightSource) -> Vec<f64> {
+    let (gamma, variance) = (values(graph, norm.gamma, source), values(graph, norm.variance, source));
+    gamma.iter().zip(variance.iter()).map(|(&g, &v)| f64::from(g) / (f64::from(v) + norm.eps).sqrt()).collect()
+}
+
+/// Random weights that depend only on the seed and on each parameter's name.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomWeights {
+    pub seed: u64,
+}
+
+impl WeightSource for RandomWeights {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let mut state = param.name.bytes().fold(self.seed, |hash, byte| split_mix(hash ^ u64::from(byte)));
+        let elements: usize = param.dims.iter().product();
+        let draw = std::iter::repeat_with(|| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            (split_mix(state) >> 40) as f32 / (1u64 << 24) as f32
+        });
+        let (low, high) = range(param.init);
+        draw.take(elements).map(|u| low + (high - low) * u).collect()
+    }
+}
+
+fn range(init: Init) -> (f32, f32) {
+    match init {
+        // A uniform distribution over [-b, b] has variance b^2 / 3.
+        Init::FanIn(fan_in) => {
+            let bound = (6.0 / fan_in.max(1) as f32).sqrt();
+            (-bound, bound)
+        }
+        Init::Small => (-0.1, 0.1),
+        Init::NearOne => (0.5, 1.5),
+    }
+}
+
+/// The output function of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
+/// generators", figure 16 with the constants of David Stafford's variant 13).
+fn split_mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,159 @@
+//! Types of values (shape and element type) and the plain host tensor.
+
+use std::fmt;
+
+/// Element type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    F32,
+}
+
+impl DType {
+    pub fn bytes(self) -> usize {
+        match self {
+            DType::F32 => 4,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DType::F32 => f.write_str("f32"),
+        }
+    }
+}
+
+/// The first dimension of every value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Batch {
+    /// Any size, decided at each run; holds the name it was given, usually `N`.
+    Symbolic(String),
+    Fixed(usize),
+}
+
+/// The largest number of elements of one sample of a value. Everything behind the checked graph may multiply
+/// element counts by 8 and by a batch of 2^16 without overflow.
+pub const MAX_ELEMENTS: usize = 1 << 36;
+
+/// Type of a value: element type, batch, and the dimensions of one sample: channels first, then 0 or more
+/// spatial sizes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TensorType {
+    pub dtype: DType,
+    pub batch: Batch,
+    pub dims: Vec<usize>,
+}
+
+impl TensorType {
+    /// The same element type and batch with other dimensions.
+    pub fn with_dims(&self, dims: impl Into<Vec<usize>>) -> TensorType {
+        TensorType { dtype: self.dtype, batch: self.batch.clone(), dims: dims.into() }
+    }
+
+    pub fn channels(&self) -> usize {
+        self.dims[0]
+    }
+
+    /// Sizes behind the channels; empty for `[N, C]`.
+    pub fn spatial(&self) -> &[usize] {
+        &self.dims[1..]
+    }
+
+    /// Elements of one sample, or `None` above [`MAX_ELEMENTS`].
+    pub fn checked_elements(&self) -> Option<usize> {
+        let product = self.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d))?;
+        (product <= MAX_ELEMENTS).then_some(product)
+    }
+
+    /// Elements of one sample.
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// The full shape at a given batch.
+    pub fn shape(&self, batch: usize) -> Vec<usize> {
+        std::iter::once(batch).chain(self.dims.iter().copied()).collect()
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.batch {
+            Batch::Symbolic(name) => write!(f, "[{name}")?,
+            Batch::Fixed(n) => write!(f, "[{n}")?,
+        }
+        self.dims.iter().try_for_each(|d| write!(f, ", {d}"))?;
+        f.write_str("]")
+    }
+}
+
+/// A dense f32 array in row-major order; dimension 0 is the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+impl Tensor {
+    /// # Panics
+    /// If `data` does not hold exactly the product of `shape`.
+    pub fn new(shape: impl Into<Vec<usize>>, data: Vec<f32>) -> Tensor {
+        let shape = shape.into();
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
+        Tensor { shape, data }
+    }
+
+    pub fn zeros(shape: impl Into<Vec<usize>>) -> Tensor {
+        let shape = shape.into();
+        let len = shape.iter().product();
+        Tensor { shape, data: vec![0.0; len] }
+    }
+
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub fn batch(&self) -> usize {
+        self.shape[0]
+    }
+
+    pub fn channels(&self) -> usize {
+        self.shape[1]
+    }
+
+    /// Sizes behind batch and channels.
+    pub fn spatial(&self) -> &[usize] {
+        &self.shape[2..]
+    }
+
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// The same data under another shape of as many elements.
+    pub fn reshaped(self, shape: impl Into<Vec<usize>>) -> Tensor {
+        Tensor::new(shape, self.data)
+    }
+
+    /// The values of channel `c` of sample `n`, all spatial positions in row-major order.
+    pub fn plane(&self, n: usize, c: usize) -> &[f32] {
+        let size: usize = self.spatial().iter().product();
+        &self.data[(n * self.channels() + c) * size..][..size]
+    }
+
+    pub fn plane_mut(&mut self, n: usize, c: usize) -> &mut [f32] {
+        let size: usize = self.spatial().iter().product();
+        let start = (n * self.channels() + c) * size;
+        &mut self.data[start..start + size]
+    }
+}

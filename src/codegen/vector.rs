@@ -31,6 +31,11 @@ impl R {
     }
 }
 
+/// Arguments a tile may have.
+pub const ARGS: usize = 6;
+/// Integer registers a tile may ask for beside its arguments.
+pub const INTS: usize = 7;
+
 /// A loop opened by [`VectorAsm::loop_begin`].
 #[derive(Debug)]
 #[must_use = "a loop that is opened must be closed"]
@@ -53,12 +58,12 @@ pub enum Compare {
 pub trait VectorAsm {
     /// f32 lanes of a vector register: 4, 8 or 16.
     fn lanes(&self) -> usize;
-    /// Vector registers a tile may hold at once (some back ends keep one or two more for themselves).
+    /// Vector registers a tile may hold at once: [`Isa::registers`](super::Isa::registers).
     fn registers(&self) -> usize;
 
     /// Argument `index` (0 to 5) of the tile function. Arguments are registers like all others: they may be changed.
     fn arg(&self, index: usize) -> R;
-    /// A fresh integer register, undefined until set. At most seven beside the arguments.
+    /// A fresh integer register, undefined until set. At most [`INTS`] beside the arguments.
     fn int(&mut self) -> R;
     /// A fresh vector register, undefined until set.
     fn vec(&mut self) -> V;
@@ -106,7 +111,8 @@ pub trait VectorAsm {
     fn fma(&mut self, acc: V, a: V, b: V);
     /// acc = a * (vector at mem) + acc
     fn fma_load(&mut self, acc: V, a: V, mem: Mem);
-    /// acc = a * (f32 at mem, in all lanes) + acc. May use one register of the back end's own.
+    /// acc = a * (f32 at mem, in all lanes) + acc. One instruction at 512 bits; elsewhere a broadcast precedes it, so
+    /// that an element which meets several vectors is better broadcast once into a register.
     fn fma_broadcast(&mut self, acc: V, a: V, mem: Mem);
     fn add(&mut self, dst: V, a: V, b: V);
     fn sub(&mut self, dst: V, a: V, b: V);
@@ -125,9 +131,9 @@ pub trait VectorAsm {
     fn round(&mut self, dst: V, a: V);
 
     /// To i32, ties to even; the lanes must be within i32.
-    fn to_int(&mut self, dst: V, a: V);
+    fn float_to_int(&mut self, dst: V, a: V);
     /// From i32.
-    fn from_int(&mut self, dst: V, a: V);
+    fn int_to_float(&mut self, dst: V, a: V);
     /// 32-bit integer addition, lane by lane.
     fn add_bits(&mut self, dst: V, a: V, b: V);
     fn and(&mut self, dst: V, a: V, b: V);
@@ -137,4 +143,30 @@ pub trait VectorAsm {
     fn shl(&mut self, dst: V, a: V, by: u8);
     /// Shifts every 32-bit lane right, filling with zeros.
     fn shr(&mut self, dst: V, a: V, by: u8);
+}
+
+/// The vector registers a back end has given out.
+pub(super) struct VectorPool {
+    used: u32,
+    count: usize,
+}
+
+impl VectorPool {
+    /// A pool of `count` registers, at most 32.
+    pub(super) fn new(count: usize) -> Self {
+        assert!(count <= 32, "a pool holds at most 32 vector registers");
+        Self { used: 0, count }
+    }
+
+    pub(super) fn take(&mut self) -> V {
+        let index = self.used.trailing_ones();
+        assert!((index as usize) < self.count, "a tile holds more than {} vector registers", self.count);
+        self.used |= 1 << index;
+        V(index as u8)
+    }
+
+    pub(super) fn give_back(&mut self, v: V) {
+        assert!(self.used & (1 << v.0) != 0, "vector register {} is freed twice", v.0);
+        self.used &= !(1 << v.0);
+    }
 }

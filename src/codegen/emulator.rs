@@ -1,0 +1,496 @@
+//! An emulator of exactly the instructions that the x64 assembler emits, for tests: wide tiles are checked on machines
+//! that cannot run them, and every access is checked against the memory that the test lends.
+//!
+//! A tile is also held to its contract: callee-saved registers and stack as they were, upper halves clean on return,
+//! no instruction that the assembler is not known to emit.
+
+use std::marker::PhantomData;
+
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind, Register};
+
+use super::x64;
+
+/// Instructions after which a tile counts as endless.
+const STEP_LIMIT: u64 = 1 << 34;
+/// What registers hold on entry.
+const POISON: u32 = 0x7fba_dbad;
+
+/// Why a tile cannot be emulated further.
+#[derive(Debug, thiserror::Error)]
+#[error("at {offset:#x}, `{instruction}`: {reason}")]
+pub struct Fault {
+    pub offset: usize,
+    pub instruction: String,
+    pub reason: String,
+}
+
+/// The memory a tile may touch.
+#[derive(Default)]
+pub struct Regions<'a> {
+    regions: Vec<Region>,
+    lent: PhantomData<&'a mut [f32]>,
+}
+
+#[derive(Clone, Copy)]
+struct Region {
+    start: *mut u8,
+    len: usize,
+    writable: bool,
+}
+
+impl<'a> Regions<'a> {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lends memory to be read; returns its address.
+    pub fn input(&mut self, data: &'a [f32]) -> u64 {
+        self.lend(data.as_ptr().cast_mut().cast(), size_of_val(data), false)
+    }
+
+    /// Lends a table of 64-bit words to be read; returns its address.
+    pub fn words(&mut self, data: &'a [u64]) -> u64 {
+        self.lend(data.as_ptr().cast_mut().cast(), size_of_val(data), false)
+    }
+
+    /// Lends memory to be read and written; returns its address.
+    pub fn output(&mut self, data: &'a mut [f32]) -> u64 {
+        self.lend(data.as_mut_ptr().cast(), size_of_val(data), true)
+    }
+
+    fn lend(&mut self, start: *mut u8, len: usize, writable: bool) -> u64 {
+        self.regions.push(Region { start, len, writable });
+        start.expose_provenance() as u64
+    }
+
+    /// The pointer to `len` bytes at `address`, if they lie within one region.
+    fn find(&self, address: u64, len: usize, write: bool) -> Result<*mut u8, String> {
+        let inside = |region: &&Region| {
+            let offset = address.wrapping_sub(region.start.addr() as u64);
+            (region.writable || !write) && offset.checked_add(len as u64).is_some_and(|end| end <= region.len as u64)
+        };
+        let region = self.regions.iter().find(inside).ok_or_else(|| {
+            format!("{} of {len} bytes outside the lent memory", if write { "write" } else { "read" })
+        })?;
+        Ok(region.start.wrapping_add((address - region.start.addr() as u64) as usize))
+    }
+
+    fn read<const N: usize>(&self, address: u64) -> Result<[u8; N], String> {
+        let source = self.find(address, N, false)?;
+        // SAFETY: `find` has checked that the N bytes lie in a region, which is borrowed for as long as `self` lives.
+        Ok(unsafe { source.cast::<[u8; N]>().read_unaligned() })
+    }
+
+    fn write<const N: usize>(&mut self, address: u64, bytes: [u8; N]) -> Result<(), String> {
+        let target = self.find(address, N, true)?;
+        // SAFETY: as in `read`; the region is mutably borrowed, and any bits are a valid f32.
+        unsafe { target.cast::<[u8; N]>().write_unaligned(bytes) };
+        Ok(())
+    }
+}
+
+/// Runs the tile `code` with `args` on `memory`.
+pub fn emulate(code: &[u8], args: &[u64], memory: &mut Regions) -> Result<(), Fault> {
+    let program = Program::decode(code);
+    let mut machine = Machine::new(code, args, memory);
+    let mut index = 0;
+    for _ in 0..STEP_LIMIT {
+        let instruction = &program.instructions[index];
+        let fault = |reason: String| program.fault(instruction, reason);
+        match machine.step(instruction).map_err(fault)? {
+            Next::Follow => index += 1,
+            Next::Jump(target) => index = program.index_of(target).map_err(fault)?,
+            Next::Return => return Ok(()),
+        }
+        if index == program.instructions.len() {
+            return Err(fault("runs past the end of the code".into()));
+        }
+    }
+    Err(program.fault(&program.instructions[index], "the tile does not end".into()))
+}
+
+struct Program<'a> {
+    code: &'a [u8],
+    instructions: Vec<Instruction>,
+}
+
+impl<'a> Program<'a> {
+    /// Decodes up to the return; constants follow it. Instructions know the address at which `code` really lies, so
+    /// that operands relative to RIP need no translation.
+    fn decode(code: &'a [u8]) -> Self {
+        let mut instructions = Vec::new();
+        for instruction in &mut Decoder::with_ip(64, code, code.as_ptr().addr() as u64, DecoderOptions::NONE) {
+            instructions.push(instruction);
+            if instruction.code() == Code::Retnq {
+                break;
+            }
+        }
+        assert!(!instructions.is_empty(), "a tile has code");
+        Self { code, instructions }
+    }
+
+    fn index_of(&self, address: u64) -> Result<usize, String> {
+        let index = self.instructions.binary_search_by_key(&address, Instruction::ip);
+        index.map_err(|_| "jumps into the middle of an instruction".into())
+    }
+
+    fn fault(&self, instruction: &Instruction, reason: String) -> Fault {
+        let offset = (instruction.ip() - self.code.as_ptr().addr() as u64) as usize;
+        let line = x64::disassemble(&self.code[offset..]).lines().next().unwrap_or_default().to_string();
+        Fault { offset, instruction: line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "), reason }
+    }
+}
+
+enum Next {
+    Follow,
+    Jump(u64),
+    Return,
+}
+
+type Lanes = [u32; 16];
+
+struct Machine<'a, 'm> {
+    memory: &'a mut Regions<'m>,
+    code: &'a [u8],
+    ints: [u64; 16],
+    entry_ints: [u64; 16],
+    vectors: [Lanes; 32],
+    masks: [u16; 8],
+    zero_flag: bool,
+    stack: Vec<u64>,
+    upper_halves_dirty: bool,
+}
+
+const ARGUMENTS: [Register; 6] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
+const CALLEE_SAVED: [Register; 6] =
+    [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
+
+impl<'a, 'm> Machine<'a, 'm> {
+    fn new(code: &'a [u8], args: &[u64], memory: &'a mut Regions<'m>) -> Self {
+        let mut ints = std::array::from_fn(|index| u64::from(POISON) << 32 | index as u64);
+        for (register, &value) in ARGUMENTS.iter().zip(args) {
+            ints[register.number()] = value;
+        }
+        Self {
+            memory,
+            code,
+            ints,
+            entry_ints: ints,
+            vectors: [[POISON; 16]; 32],
+            masks: [0; 8],
+            zero_flag: false,
+            stack: Vec::new(),
+            upper_halves_dirty: false,
+        }
+    }
+
+    fn step(&mut self, i: &Instruction) -> Result<Next, String> {
+        use Code::*;
+        match i.code() {
+            Retnq => return self.check_return().map(|()| Next::Return),
+            Jne_rel32_64 if !self.zero_flag => return Ok(Next::Jump(i.near_branch_target())),
+            Je_rel32_64 if self.zero_flag => return Ok(Next::Jump(i.near_branch_target())),
+            Jne_rel32_64 | Je_rel32_64 | Nopd | Nopw | Nop_rm16 | Nop_rm32 => {}
+
+            Push_r64 => self.stack.push(self.int(i.op0_register())),
+            Pop_r64 => {
+                let value = self.stack.pop().ok_or("the stack is empty")?;
+                self.set_int(i.op0_register(), value);
+            }
+            Mov_r32_imm32 => self.set_int(i.op0_register().full_register(), u64::from(i.immediate32())),
+            Mov_rm64_imm32 | Mov_r64_imm64 | Mov_r64_rm64 => {
+                let value = self.int_source(i)?;
+                self.set_int(i.op0_register(), value);
+            }
+            Add_rm64_imm8 | Add_rm64_imm32 | Add_r64_rm64 => {
+                let sum = self.int(i.op0_register()).wrapping_add(self.int_source(i)?);
+                self.set_flagged(i.op0_register(), sum);
+            }
+            Dec_rm64 => self.set_flagged(i.op0_register(), self.int(i.op0_register()).wrapping_sub(1)),
+            Test_rm64_r64 => self.zero_flag = self.int(i.op0_register()) & self.int(i.op1_register()) == 0,
+            VEX_Kmovw_kr_r32 => {
+                self.masks[i.op0_register().number()] = self.int(i.op1_register().full_register()) as u16;
+            }
+            VEX_Vzeroupper => {
+                for vector in &mut self.vectors[..16] {
+                    vector[4..].fill(0);
+                }
+                self.upper_halves_dirty = false;
+            }
+
+            VEX_Vmaskmovps_m256_ymm_ymm => {
+                let mask = sign_bits(&self.vectors[i.op1_register().number()]);
+                self.store(i, mask, &self.vectors[i.op2_register().number()].clone())?;
+            }
+            VEX_Vmovups_ymmm256_ymm | EVEX_Vmovups_zmmm512_k1z_zmm => {
+                let mask = self.op_mask(i);
+                self.store(i, mask, &self.vectors[i.op1_register().number()].clone())?;
+            }
+            VEX_Vmaskmovps_ymm_ymm_m256 => {
+                let mask = sign_bits(&self.vectors[i.op1_register().number()]);
+                let value = self.load(i, mask)?;
+                self.set_vector(i.op0_register(), value);
+            }
+            VEX_Vmovups_ymm_ymmm256 | EVEX_Vmovups_zmm_k1z_zmmm512 => {
+                let mask = self.op_mask(i);
+                let value = self.load(i, mask)?;
+                self.set_vector_masked(i, value)?;
+            }
+            VEX_Vbroadcastss_ymm_m32 | EVEX_Vbroadcastss_zmm_k1z_xmmm32 => {
+                let value = [self.load_lane(self.address(i))?; 16];
+                self.set_vector_masked(i, value)?;
+            }
+            VEX_Vmovd_xmm_rm32 => {
+                let mut value = [0; 16];
+                value[0] = self.int(i.op1_register().full_register()) as u32;
+                self.set_vector(i.op0_register(), value);
+            }
+            VEX_Vbroadcastss_ymm_xmm => {
+                self.set_vector(i.op0_register(), [self.vectors[i.op1_register().number()][0]; 16]);
+            }
+            EVEX_Vpbroadcastd_zmm_k1z_r32 => {
+                let value = [self.int(i.op1_register().full_register()) as u32; 16];
+                self.set_vector_masked(i, value)?;
+            }
+
+            VEX_Vcmpps_ymm_ymm_ymmm256_imm8 => {
+                let mask = self.compare(i)?;
+                self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { !0 } else { 0 }));
+            }
+            EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae => {
+                self.masks[i.op0_register().number()] = self.compare(i)? & self.op_mask(i);
+            }
+            VEX_Vblendvps_ymm_ymm_ymmm256_ymm => {
+                let mask = sign_bits(&self.vectors[i.op3_register().number()]);
+                self.blend(i, mask)?;
+            }
+            EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32 => self.blend(i, self.op_mask(i))?,
+            _ => self.lanewise(i)?,
+        }
+        Ok(Next::Follow)
+    }
+
+    /// The instructions that compute every lane from the same lane of their operands.
+    fn lanewise(&mut self, i: &Instruction) -> Result<(), String> {
+        use Code::*;
+        let float1 = |f: fn(f32) -> f32| move |a: u32| f(f32::from_bits(a)).to_bits();
+        let float2 = |f: fn(f32, f32) -> f32| move |a, b| f(f32::from_bits(a), f32::from_bits(b)).to_bits();
+        match i.code() {
+            VEX_Vfmadd231ps_ymm_ymm_ymmm256 | EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er => self.multiply_add(i),
+            VEX_Vaddps_ymm_ymm_ymmm256 | EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a + b)),
+            VEX_Vsubps_ymm_ymm_ymmm256 | EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a - b)),
+            VEX_Vmulps_ymm_ymm_ymmm256 | EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a * b)),
+            VEX_Vdivps_ymm_ymm_ymmm256 | EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a / b)),
+            VEX_Vmaxps_ymm_ymm_ymmm256 | EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae => {
+                self.binary(i, float2(|a, b| if a > b { a } else { b }))
+            }
+            VEX_Vminps_ymm_ymm_ymmm256 | EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae => {
+                self.binary(i, float2(|a, b| if a < b { a } else { b }))
+            }
+            VEX_Vpaddd_ymm_ymm_ymmm256 | EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, u32::wrapping_add),
+            VEX_Vpand_ymm_ymm_ymmm256 | EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a & b),
+            VEX_Vpor_ymm_ymm_ymmm256 | EVEX_Vpord_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a | b),
+            VEX_Vpxor_ymm_ymm_ymmm256 | EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a ^ b),
+            EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8 if i.immediate8() == 0xff => self.binary(i, |_, _| !0),
+
+            VEX_Vmovaps_ymm_ymmm256 | EVEX_Vmovaps_zmm_k1z_zmmm512 => self.unary(i, |a| a),
+            VEX_Vsqrtps_ymm_ymmm256 | EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er => self.unary(i, float1(f32::sqrt)),
+            VEX_Vroundps_ymm_ymmm256_imm8 | EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae if i.immediate8() == 8 => {
+                self.unary(i, float1(f32::round_ties_even))
+            }
+            VEX_Vcvtps2dq_ymm_ymmm256 | EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er => self.unary(i, to_int),
+            VEX_Vcvtdq2ps_ymm_ymmm256 | EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er => {
+                self.unary(i, |a| (a as i32 as f32).to_bits())
+            }
+            VEX_Vpslld_ymm_ymm_imm8 | EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8 => {
+                let by = u32::from(i.immediate8());
+                self.unary(i, |a| a.checked_shl(by).unwrap_or(0))
+            }
+            VEX_Vpsrld_ymm_ymm_imm8 | EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8 => {
+                let by = u32::from(i.immediate8());
+                self.unary(i, |a| a.checked_shr(by).unwrap_or(0))
+            }
+            _ => Err("the assembler is not known to emit this".into()),
+        }
+    }
+
+    fn check_return(&self) -> Result<(), String> {
+        let changed = |register: &&Register| self.ints[register.number()] != self.entry_ints[register.number()];
+        if let Some(register) = CALLEE_SAVED.iter().find(changed) {
+            return Err(format!("{register:?} is not restored"));
+        }
+        if !self.stack.is_empty() {
+            return Err("the stack is not restored".into());
+        }
+        if self.upper_halves_dirty {
+            return Err("vzeroupper is missing".into());
+        }
+        Ok(())
+    }
+
+    fn int(&self, register: Register) -> u64 {
+        self.ints[register.number()]
+    }
+
+    fn set_int(&mut self, register: Register, value: u64) {
+        self.ints[register.number()] = value;
+    }
+
+    fn set_flagged(&mut self, register: Register, value: u64) {
+        self.set_int(register, value);
+        self.zero_flag = value == 0;
+    }
+
+    /// The last operand of an integer instruction.
+    fn int_source(&self, i: &Instruction) -> Result<u64, String> {
+        match i.op1_kind() {
+            OpKind::Register => Ok(self.int(i.op1_register())),
+            OpKind::Memory => self.memory.read(self.address(i)).map(u64::from_le_bytes),
+            _ => Ok(i.immediate(1)),
+        }
+    }
+
+    fn address(&self, i: &Instruction) -> u64 {
+        match i.memory_base() {
+            // The decoder has already added RIP.
+            Register::RIP => i.memory_displacement64(),
+            base => self.int(base).wrapping_add(i.memory_displacement64()),
+        }
+    }
+
+    fn load_lane(&self, address: u64) -> Result<u32, String> {
+        // The constants behind the code.
+        let offset = address.wrapping_sub(self.code.as_ptr().addr() as u64) as usize;
+        if let Some(bytes) = self.code.get(offset..offset.saturating_add(4)) {
+            return Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")));
+        }
+        self.memory.read(address).map(u32::from_le_bytes)
+    }
+
+    /// The memory operand's lanes under `mask`; zero elsewhere.
+    fn load(&self, i: &Instruction, mask: u16) -> Result<Lanes, String> {
+        if i.is_broadcast() {
+            return Ok([self.load_lane(self.address(i))?; 16]);
+        }
+        let address = self.address(i);
+        let lanes = lanes(i);
+        if mask == !0
+            && lanes == 16
+            && let Ok(bytes) = self.memory.read::<64>(address)
+        {
+            return Ok(std::array::from_fn(|l| u32::from_le_bytes(std::array::from_fn(|b| bytes[4 * l + b]))));
+        }
+        let mut value = [0; 16];
+        for lane in (0..lanes).filter(|lane| mask >> lane & 1 != 0) {
+            value[lane] = self.load_lane(address.wrapping_add(4 * lane as u64))?;
+        }
+        Ok(value)
+    }
+
+    fn store(&mut self, i: &Instruction, mask: u16, value: &Lanes) -> Result<(), String> {
+        let address = self.address(i);
+        for lane in (0..lanes(i)).filter(|lane| mask >> lane & 1 != 0) {
+            self.memory.write(address.wrapping_add(4 * lane as u64), value[lane].to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Operand `index`, a vector register or memory.
+    fn vector_source(&self, i: &Instruction, index: u32) -> Result<Lanes, String> {
+        match i.op_kind(index) {
+            OpKind::Register => Ok(self.vectors[i.op_register(index).number()]),
+            _ => self.load(i, !0),
+        }
+    }
+
+    /// Writes the lanes that `register` has and clears those above.
+    fn set_vector(&mut self, register: Register, mut value: Lanes) {
+        value[register.size() / 4..].fill(0);
+        self.vectors[register.number()] = value;
+        self.upper_halves_dirty = true;
+    }
+
+    /// The lanes the instruction's mask operand lets through; all without one.
+    fn op_mask(&self, i: &Instruction) -> u16 {
+        match i.op_mask() {
+            Register::None => !0,
+            mask => self.masks[mask.number()],
+        }
+    }
+
+    fn set_vector_masked(&mut self, i: &Instruction, mut value: Lanes) -> Result<(), String> {
+        let mask = self.op_mask(i);
+        if mask != !0 {
+            let old = self.vectors[i.op0_register().number()];
+            for lane in (0..16).filter(|lane| mask >> lane & 1 == 0) {
+                value[lane] = if i.zeroing_masking() { 0 } else { old[lane] };
+            }
+        }
+        if i.rounding_control() != iced_x86::RoundingControl::None || i.suppress_all_exceptions() {
+            return Err("the assembler is not known to override the rounding mode".into());
+        }
+        self.set_vector(i.op0_register(), value);
+        Ok(())
+    }
+
+    fn unary(&mut self, i: &Instruction, f: impl Fn(u32) -> u32) -> Result<(), String> {
+        let a = self.vector_source(i, 1)?;
+        self.set_vector_masked(i, a.map(f))
+    }
+
+    fn binary(&mut self, i: &Instruction, f: impl Fn(u32, u32) -> u32) -> Result<(), String> {
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        self.set_vector_masked(i, std::array::from_fn(|l| f(a[l], b[l])))
+    }
+
+    fn multiply_add(&mut self, i: &Instruction) -> Result<(), String> {
+        let sum = self.vectors[i.op0_register().number()];
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        let fma = |l: usize| f32::from_bits(a[l]).mul_add(f32::from_bits(b[l]), f32::from_bits(sum[l])).to_bits();
+        self.set_vector_masked(i, std::array::from_fn(fma))
+    }
+
+    fn compare(&self, i: &Instruction) -> Result<u16, String> {
+        let holds: fn(f32, f32) -> bool = match i.immediate8() {
+            0x00 => |a, b| a == b,
+            0x03 => |a, b| a.is_nan() || b.is_nan(),
+            0x11 => |a, b| a < b,
+            0x12 => |a, b| a <= b,
+            0x1d => |a, b| a >= b,
+            0x1e => |a, b| a > b,
+            _ => return Err("the assembler is not known to emit this predicate".into()),
+        };
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        let bit = |l: usize| u16::from(holds(f32::from_bits(a[l]), f32::from_bits(b[l]))) << l;
+        Ok((0..16).map(bit).sum())
+    }
+
+    /// Operand 2 where `mask` is set, else operand 1. A mask does not merge here, it chooses.
+    fn blend(&mut self, i: &Instruction, mask: u16) -> Result<(), String> {
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { b[l] } else { a[l] }));
+        Ok(())
+    }
+}
+
+/// Lanes of the instruction's vector operands.
+fn lanes(i: &Instruction) -> usize {
+    let is_vector = |register: &Register| register.is_vector_register();
+    let registers = [i.op0_register(), i.op1_register(), i.op2_register()];
+    registers.iter().find(|register| is_vector(register)).map_or(0, |register| register.size() / 4)
+}
+
+fn sign_bits(mask: &Lanes) -> u16 {
+    (0..16).map(|l| ((mask[l] >> 31) as u16) << l).sum()
+}
+
+/// Ties to even; the "integer indefinite" where the result does not fit.
+fn to_int(a: u32) -> u32 {
+    let value = f32::from_bits(a).round_ties_even();
+    if (-2147483648.0..2147483648.0).contains(&value) { value as i32 as u32 } else { 0x8000_0000 }
+}

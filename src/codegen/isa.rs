@@ -1,0 +1,91 @@
+//! The vector instruction sets that tiles are made for.
+
+use std::fmt;
+use std::str::FromStr;
+
+use target_lexicon::Architecture;
+
+/// A back end of the vector assembler, narrowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Isa {
+    /// 128-bit vectors through Cranelift: every CPU that Cranelift knows.
+    Clif,
+    /// 256-bit vectors: x86-64 with AVX2 and FMA3.
+    Avx2,
+    /// 512-bit vectors: x86-64 with AVX-512 F, DQ and VL.
+    Avx512,
+}
+
+impl Isa {
+    pub const ALL: [Isa; 3] = [Isa::Clif, Isa::Avx2, Isa::Avx512];
+
+    /// The widest instruction set this machine can run.
+    pub fn detect() -> Isa {
+        *Isa::available().last().expect("Clif is always available")
+    }
+
+    /// The instruction sets this machine can run, narrowest first.
+    pub fn available() -> Vec<Isa> {
+        Isa::ALL.into_iter().filter(|isa| isa.runs_here()).collect()
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn runs_here(self) -> bool {
+        use std::is_x86_feature_detected as has;
+        match self {
+            Isa::Clif => true,
+            Isa::Avx2 => has!("avx2") && has!("fma"),
+            Isa::Avx512 => Isa::Avx2.runs_here() && has!("avx512f") && has!("avx512dq") && has!("avx512vl"),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn runs_here(self) -> bool {
+        self == Isa::Clif
+    }
+
+    /// f32 lanes of a vector register.
+    pub fn lanes(self) -> usize {
+        match self {
+            Isa::Clif => 4,
+            Isa::Avx2 => 8,
+            Isa::Avx512 => 16,
+        }
+    }
+
+    /// Vector registers that a tile may hold at once on machines of `architecture`.
+    pub fn registers(self, architecture: Architecture) -> usize {
+        match self {
+            // Of 16 registers Cranelift keeps one and a broadcast operand needs another; of 32 a few more are left to
+            // the register allocator's moves.
+            Isa::Clif if architecture == Architecture::X86_64 => 14,
+            Isa::Clif => 28,
+            // One is the assembler's own, for masks and broadcast operands.
+            Isa::Avx2 => 15,
+            Isa::Avx512 => 32,
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Isa::Clif => "clif",
+            Isa::Avx2 => "avx2",
+            Isa::Avx512 => "avx512",
+        })
+    }
+}
+
+/// No instruction set has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown instruction set `{0}`: expected clif, avx2 or avx512")]
+pub struct UnknownIsa(String);
+
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Isa, UnknownIsa> {
+        Isa::ALL.into_iter().find(|isa| isa.to_string() == name).ok_or_else(|| UnknownIsa(name.to_string()))
+    }
+}

@@ -1,0 +1,263 @@
+//! One module of functions, in memory (JIT) or in an object file.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use cranelift::prelude::*;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
+use cranelift_module::{FuncId, FuncOrDataId, Linkage, Module, ModuleReloc, default_libcall_names};
+use cranelift_object::{ObjectBuilder, ObjectModule};
+use target_lexicon::{Architecture, Triple};
+
+use super::clif::{ClifAsm, Machine};
+use super::target::Targets;
+use super::vector::VectorAsm;
+use super::{CodeError, Isa, NestBuilder, x64};
+
+/// Address space reserved for a module's code; pages are committed as they are used.
+const ARENA_BYTES: usize = 256 << 20;
+
+/// What a function was made from and what it became.
+#[derive(Clone, Debug)]
+pub struct FunctionText {
+    pub name: String,
+    /// Cranelift's intermediate language; none for a wide tile.
+    pub clif: Option<String>,
+    /// Intel syntax for a wide tile, Cranelift's own otherwise.
+    pub assembly: String,
+}
+
+enum Output {
+    Jit(Box<JITModule>),
+    Object(Box<ObjectModule>),
+}
+
+/// Functions under construction, all of one target.
+pub struct CodeModule {
+    output: Output,
+    targets: Targets,
+    scratch: FunctionBuilderContext,
+    defined: Vec<FuncId>,
+    /// In order of definition; `None` where nobody asked for it.
+    text: Option<Vec<FunctionText>>,
+}
+
+impl CodeModule {
+    /// A module that becomes code in memory, for the machine it runs on. `keep_text` keeps [`CodeModule::text`].
+    pub fn jit(keep_text: bool) -> Result<Self, CodeError> {
+        Self::jit_for(Targets::host()?, keep_text)
+    }
+
+    /// A module in memory for targets that the host must be able to run.
+    pub(super) fn jit_for(targets: Targets, keep_text: bool) -> Result<Self, CodeError> {
+        let arena =
+            ArenaMemoryProvider::new_with_size(ARENA_BYTES).map_err(|_| CodeError::Memory { bytes: ARENA_BYTES })?;
+        let mut builder = JITBuilder::with_isa(targets.nests.clone(), default_libcall_names());
+        builder.memory_provider(Box::new(arena));
+        Ok(Self::new(Output::Jit(Box::new(JITModule::new(builder))), targets, keep_text))
+    }
+
+    /// A module that becomes a position-independent object file for `triple`. `cpu` is a name or feature flag of
+    /// Cranelift's, as `x86-64-v3` or `haswell`; without it x86-64 means `x86-64-v2`.
+    pub fn object(triple: Triple, cpu: Option<&str>, keep_text: bool) -> Result<Self, CodeError> {
+        let targets = Targets::new(triple, cpu, true)?;
+        let builder = ObjectBuilder::new(targets.nests.clone(), "svertka", default_libcall_names())?;
+        Ok(Self::new(Output::Object(Box::new(ObjectModule::new(builder))), targets, keep_text))
+    }
+
+    fn new(output: Output, targets: Targets, keep_text: bool) -> Self {
+        let text = keep_text.then(Vec::new);
+        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text }
+    }
+
+    fn module(&self) -> &dyn Module {
+        match &self.output {
+            Output::Jit(module) => &**module,
+            Output::Object(module) => &**module,
+        }
+    }
+
+    /// The function of this name, so that callers with the same conf share one.
+    pub fn get(&self, name: &str) -> Option<FuncId> {
+        match self.module().declarations().get_name(name) {
+            Some(FuncOrDataId::Func(id)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The texts of the functions defined so far; empty unless they were to be kept.
+    pub fn text(&self) -> &[FunctionText] {
+        self.text.as_deref().unwrap_or_default()
+    }
+
+    /// Defines a tile: a function of `args` 64-bit integers (at most six), private to the module.
+    pub fn define_tile(
+        &mut self,
+        name: &str,
+        isa: Isa,
+        args: usize,
+        build: &mut dyn FnMut(&mut dyn VectorAsm),
+    ) -> Result<FuncId, CodeError> {
+        match isa {
+            Isa::Clif => self.define_clif_tile(name, args, build),
+            Isa::Avx2 | Isa::Avx512 => self.define_wide_tile(name, isa, args, build),
+        }
+    }
+
+    fn define_clif_tile(
+        &mut self,
+        name: &str,
+        args: usize,
+        build: &mut dyn FnMut(&mut dyn VectorAsm),
+    ) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, Linkage::Local, self.signature(args))?;
+        let target = self.targets.tiles.clone();
+        self.compile(id, name, &*target, |mut builder, module| {
+            let mut asm = ClifAsm::new(&mut builder, Machine::of(&*target));
+            build(&mut asm);
+            asm.finish();
+            builder.finalize(module.target_config());
+        })
+    }
+
+    fn define_wide_tile(
+        &mut self,
+        name: &str,
+        isa: Isa,
+        args: usize,
+        build: &mut dyn FnMut(&mut dyn VectorAsm),
+    ) -> Result<FuncId, CodeError> {
+        let triple = self.targets.tiles.triple();
+        if triple.architecture != Architecture::X86_64 {
+            return Err(CodeError::Isa { isa, triple: triple.clone() });
+        }
+        let signature = Signature { call_conv: CallConv::SystemV, ..self.signature(args) };
+        let id = self.declare(name, Linkage::Local, signature)?;
+        let bytes = x64::assemble(isa, args, build);
+        module_mut(&mut self.output).define_function_bytes(id, x64::ALIGNMENT as u64, &bytes, &[])?;
+        self.defined.push(id);
+        if let Some(text) = &mut self.text {
+            text.push(FunctionText { name: name.to_string(), clif: None, assembly: x64::disassemble(&bytes) });
+        }
+        Ok(id)
+    }
+
+    /// Defines a loop nest: a function of `args` 64-bit integers under the target's C calling convention.
+    /// `Linkage::Export` makes it visible outside the module.
+    pub fn define_nest(
+        &mut self,
+        name: &str,
+        linkage: Linkage,
+        args: usize,
+        build: impl FnOnce(&mut NestBuilder),
+    ) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, linkage, self.signature(args))?;
+        let target = self.targets.nests.clone();
+        self.compile(id, name, &*target, |builder, module| {
+            let mut nest = NestBuilder::new(builder, module);
+            build(&mut nest);
+            nest.finish();
+        })
+    }
+
+    fn signature(&self, args: usize) -> Signature {
+        let mut signature = self.module().make_signature();
+        signature.params.extend(std::iter::repeat_n(AbiParam::new(types::I64), args));
+        signature
+    }
+
+    fn declare(&mut self, name: &str, linkage: Linkage, signature: Signature) -> Result<FuncId, CodeError> {
+        Ok(module_mut(&mut self.output).declare_function(name, linkage, &signature)?)
+    }
+
+    /// Builds the declared function `id` and compiles it for `target`.
+    fn compile(
+        &mut self,
+        id: FuncId,
+        name: &str,
+        target: &dyn TargetIsa,
+        build: impl FnOnce(FunctionBuilder, &mut dyn Module),
+    ) -> Result<FuncId, CodeError> {
+        let module = module_mut(&mut self.output);
+        let mut context = module.make_context();
+        context.func.signature = module.declarations().get_function_decl(id).signature.clone();
+        context.set_disasm(self.text.is_some());
+        build(FunctionBuilder::new(&mut context.func, &mut self.scratch), module);
+        let clif = self.text.is_some().then(|| context.func.display().to_string());
+
+        // As Module::define_function does, but for a target of our choice.
+        context.compile(target, &mut ControlPlane::default()).map_err(|error| error.inner)?;
+        let compiled = context.compiled_code().expect("the function is compiled");
+        let alignment = u64::from(compiled.buffer.alignment);
+        let relocations = compiled.buffer.relocs().iter();
+        let relocations: Vec<_> =
+            relocations.map(|reloc| ModuleReloc::from_mach_reloc(reloc, &context.func, id)).collect();
+        module.define_function_bytes(id, alignment, compiled.code_buffer(), &relocations)?;
+
+        self.defined.push(id);
+        if let Some(text) = &mut self.text {
+            let assembly = compiled.vcode.clone().unwrap_or_default();
+            text.push(FunctionText { name: name.to_string(), clif, assembly });
+        }
+        Ok(id)
+    }
+
+    /// Ends a [`CodeModule::jit`] module: makes its code executable (and no longer writable).
+    ///
+    /// # Panics
+    /// Where the module was made with [`CodeModule::object`].
+    pub fn finish_jit(self) -> Result<JitCode, CodeError> {
+        let Output::Jit(mut module) = self.output else { panic!("an object module is finished with finish_object") };
+        module.finalize_definitions()?;
+        let address = |&id: &FuncId| (id, module.get_finalized_function(id).expose_provenance());
+        let addresses = self.defined.iter().map(address).collect();
+        Ok(JitCode { addresses, module: Mutex::new(Some(*module)) })
+    }
+
+    /// Ends a [`CodeModule::object`] module: the bytes of the object file.
+    ///
+    /// # Panics
+    /// Where the module was made with [`CodeModule::jit`].
+    pub fn finish_object(self) -> Result<Vec<u8>, CodeError> {
+        let Output::Object(module) = self.output else { panic!("a jit module is finished with finish_jit") };
+        module.finish().emit().map_err(|error| CodeError::Cranelift(error.to_string()))
+    }
+}
+
+/// A free function, so that the other fields of `CodeModule` can be borrowed beside it.
+fn module_mut(output: &mut Output) -> &mut dyn Module {
+    match output {
+        Output::Jit(module) => &mut **module,
+        Output::Object(module) => &mut **module,
+    }
+}
+
+/// Executable code in memory. Owns the memory: its functions may be called while it lives.
+pub struct JitCode {
+    addresses: HashMap<FuncId, usize>,
+    /// Touched again only to free the memory; the mutex makes the whole `Sync`.
+    module: Mutex<Option<JITModule>>,
+}
+
+impl JitCode {
+    /// The address of a function: `extern "C"` (tiles of 256 and 512 bits: `extern "sysv64"`), as many `u64`
+    /// arguments as it was defined with, no result. It must not be called after `self` is dropped.
+    ///
+    /// # Panics
+    /// Where `function` is not of this module.
+    pub fn address(&self, function: FuncId) -> *const u8 {
+        std::ptr::with_exposed_provenance(self.addresses[&function])
+    }
+}
+
+impl Drop for JitCode {
+    fn drop(&mut self) {
+        let module = self.module.get_mut().map_or_else(|poisoned| poisoned.into_inner().take(), Option::take);
+        if let Some(module) = module {
+            // SAFETY: no function runs or is called any more: the callers of `address` hold to its contract.
+            unsafe { module.free_memory() };
+        }
+    }
+}

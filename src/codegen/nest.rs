@@ -1,0 +1,136 @@
+//! Loop nests: the functions around the tiles, of 64-bit integers alone, compiled by Cranelift.
+
+use std::collections::HashMap;
+
+use cranelift::prelude::*;
+use cranelift_codegen::ir::FuncRef;
+use cranelift_module::{FuncId, Module};
+
+/// A loop nest under construction: a function of 64-bit integers without result.
+pub struct NestBuilder<'a, 'f> {
+    builder: FunctionBuilder<'f>,
+    module: &'a mut dyn Module,
+    args: Vec<Value>,
+    callees: HashMap<FuncId, FuncRef>,
+}
+
+impl<'a, 'f> NestBuilder<'a, 'f> {
+    /// Starts the nest whose signature `builder`'s function already has.
+    pub(super) fn new(mut builder: FunctionBuilder<'f>, module: &'a mut dyn Module) -> Self {
+        let entry = builder.create_block();
+        builder.append_block_params_for_function_params(entry);
+        builder.switch_to_block(entry);
+        builder.seal_block(entry);
+        let args = builder.block_params(entry).to_vec();
+        Self { builder, module, args, callees: HashMap::new() }
+    }
+
+    pub(super) fn finish(mut self) {
+        self.builder.ins().return_(&[]);
+        self.builder.finalize(self.module.target_config());
+    }
+
+    /// Argument `index` of the function.
+    pub fn arg(&self, index: usize) -> Value {
+        self.args[index]
+    }
+
+    /// A constant.
+    pub fn iconst(&mut self, value: i64) -> Value {
+        self.builder.ins().iconst(types::I64, value)
+    }
+
+    /// a + b, modulo 2^64 as all arithmetic here.
+    pub fn add(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().iadd(a, b)
+    }
+
+    pub fn add_imm(&mut self, a: Value, value: i64) -> Value {
+        self.builder.ins().iadd_imm_s(a, value)
+    }
+
+    pub fn sub(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().isub(a, b)
+    }
+
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().imul(a, b)
+    }
+
+    pub fn mul_imm(&mut self, a: Value, value: i64) -> Value {
+        self.builder.ins().imul_imm_s(a, value)
+    }
+
+    /// Unsigned quotient; the divisor must not be zero.
+    pub fn udiv(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().udiv(a, b)
+    }
+
+    /// Unsigned remainder; the divisor must not be zero.
+    pub fn urem(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().urem(a, b)
+    }
+
+    pub fn smin(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().smin(a, b)
+    }
+
+    pub fn smax(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().smax(a, b)
+    }
+
+    /// The 64-bit word at `base + offset` bytes.
+    pub fn load(&mut self, base: Value, offset: i32) -> Value {
+        self.builder.ins().load(types::I64, MemFlagsData::new().with_notrap(), base, offset)
+    }
+
+    /// Writes the 64-bit word at `base + offset` bytes.
+    pub fn store(&mut self, value: Value, base: Value, offset: i32) {
+        self.builder.ins().store(MemFlagsData::new().with_notrap(), value, base, offset);
+    }
+
+    /// Runs `body` for begin, begin + 1, ... while it is below `end` (signed).
+    pub fn for_range(&mut self, begin: Value, end: Value, body: impl FnOnce(&mut Self, Value)) {
+        self.for_range_step(begin, end, 1, body);
+    }
+
+    /// Runs `body` for begin, begin + step, ... while it is below `end` (signed).
+    pub fn for_range_step(&mut self, begin: Value, end: Value, step: i64, body: impl FnOnce(&mut Self, Value)) {
+        assert!(step > 0, "a loop counts upwards");
+        let [head, inside, after] = std::array::from_fn(|_| self.builder.create_block());
+        let index = self.builder.append_block_param(head, types::I64);
+        self.builder.ins().jump(head, &[begin.into()]);
+        self.builder.switch_to_block(head);
+        let more = self.builder.ins().icmp(IntCC::SignedLessThan, index, end);
+        self.builder.ins().brif(more, inside, &[], after, &[]);
+
+        self.builder.switch_to_block(inside);
+        self.builder.seal_block(inside);
+        body(self, index);
+        let next = self.add_imm(index, step);
+        self.builder.ins().jump(head, &[next.into()]);
+        self.builder.seal_block(head);
+
+        self.builder.switch_to_block(after);
+        self.builder.seal_block(after);
+    }
+
+    /// Runs `body` where `condition` is not zero.
+    pub fn if_nonzero(&mut self, condition: Value, body: impl FnOnce(&mut Self)) {
+        let [inside, after] = std::array::from_fn(|_| self.builder.create_block());
+        self.builder.ins().brif(condition, inside, &[], after, &[]);
+        self.builder.switch_to_block(inside);
+        self.builder.seal_block(inside);
+        body(self);
+        self.builder.ins().jump(after, &[]);
+        self.builder.switch_to_block(after);
+        self.builder.seal_block(after);
+    }
+
+    /// Calls a tile or another nest of the same module.
+    pub fn call(&mut self, function: FuncId, args: &[Value]) {
+        let (module, func) = (&mut *self.module, &mut *self.builder.func);
+        let callee = *self.callees.entry(function).or_insert_with(|| module.declare_func_in_func(function, func));
+        self.builder.ins().call(callee, args);
+    }
+}

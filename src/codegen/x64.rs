@@ -1,0 +1,575 @@
+//! The vector assembler for x86-64: 256-bit (AVX2, FMA3) and 512-bit (AVX-512F) tiles as finished machine code.
+//!
+//! A tile follows the System V calling convention, is independent of its position, needs no relocation, and ends in
+//! `vzeroupper; ret`. The 512-bit code uses EVEX encodings alone, so all 32 registers are the same to it.
+
+use iced_x86::{Code, Encoder, Formatter, IcedError, Instruction, IntelFormatter, MemoryOperand, Register};
+use target_lexicon::Architecture;
+
+use super::Isa;
+use super::vector::{ARGS, Compare, INTS, Loop, Mem, R, V, VectorAsm, VectorPool};
+
+/// Alignment in bytes of a tile and of the loops in it.
+pub const ALIGNMENT: usize = 32;
+
+/// The arguments' registers, then those of `VectorAsm::int`. RAX is the assembler's own.
+const INT_REGISTERS: [Register; ARGS + INTS] = [
+    Register::RDI,
+    Register::RSI,
+    Register::RDX,
+    Register::RCX,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+    Register::RBX,
+    Register::R12,
+    Register::R13,
+    Register::R14,
+    Register::R15,
+];
+/// The first of `INT_REGISTERS` that the caller expects back unchanged.
+const FIRST_CALLEE_SAVED: usize = 8;
+
+/// The AVX2 assembler's own register, for masks and broadcast operands.
+const AVX2_TEMP: Register = Register::YMM15;
+/// The AVX-512 assembler's own mask register.
+const MASK: Register = Register::K1;
+
+/// Rounds to nearest, ties to even, whatever MXCSR says, and raises no inexact exception.
+const ROUND_NEAREST: i32 = 8;
+/// The comparison predicate that holds where an operand is NaN.
+const UNORDERED: i32 = 3;
+/// The truth table of `vpternlogd` that gives ones.
+const ALWAYS: i32 = 0xff;
+
+/// What the two widths have in common: the same instruction under another encoding.
+struct Codes {
+    first: Register,
+    load: Code,
+    store: Code,
+    copy: Code,
+    broadcast: Code,
+    fma: Code,
+    add: Code,
+    sub: Code,
+    mul: Code,
+    div: Code,
+    sqrt: Code,
+    max: Code,
+    min: Code,
+    round: Code,
+    to_int: Code,
+    from_int: Code,
+    add_bits: Code,
+    and: Code,
+    or: Code,
+    xor: Code,
+    shl: Code,
+    shr: Code,
+}
+
+const AVX2: Codes = Codes {
+    first: Register::YMM0,
+    load: Code::VEX_Vmovups_ymm_ymmm256,
+    store: Code::VEX_Vmovups_ymmm256_ymm,
+    copy: Code::VEX_Vmovaps_ymm_ymmm256,
+    broadcast: Code::VEX_Vbroadcastss_ymm_m32,
+    fma: Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
+    add: Code::VEX_Vaddps_ymm_ymm_ymmm256,
+    sub: Code::VEX_Vsubps_ymm_ymm_ymmm256,
+    mul: Code::VEX_Vmulps_ymm_ymm_ymmm256,
+    div: Code::VEX_Vdivps_ymm_ymm_ymmm256,
+    sqrt: Code::VEX_Vsqrtps_ymm_ymmm256,
+    max: Code::VEX_Vmaxps_ymm_ymm_ymmm256,
+    min: Code::VEX_Vminps_ymm_ymm_ymmm256,
+    round: Code::VEX_Vroundps_ymm_ymmm256_imm8,
+    to_int: Code::VEX_Vcvtps2dq_ymm_ymmm256,
+    from_int: Code::VEX_Vcvtdq2ps_ymm_ymmm256,
+    add_bits: Code::VEX_Vpaddd_ymm_ymm_ymmm256,
+    and: Code::VEX_Vpand_ymm_ymm_ymmm256,
+    or: Code::VEX_Vpor_ymm_ymm_ymmm256,
+    xor: Code::VEX_Vpxor_ymm_ymm_ymmm256,
+    shl: Code::VEX_Vpslld_ymm_ymm_imm8,
+    shr: Code::VEX_Vpsrld_ymm_ymm_imm8,
+};
+
+const AVX512: Codes = Codes {
+    first: Register::ZMM0,
+    load: Code::EVEX_Vmovups_zmm_k1z_zmmm512,
+    store: Code::EVEX_Vmovups_zmmm512_k1z_zmm,
+    copy: Code::EVEX_Vmovaps_zmm_k1z_zmmm512,
+    broadcast: Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32,
+    fma: Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+    add: Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
+    sub: Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er,
+    mul: Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er,
+    div: Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er,
+    sqrt: Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er,
+    max: Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae,
+    min: Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
+    round: Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae,
+    to_int: Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er,
+    from_int: Code::EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er,
+    add_bits: Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
+    and: Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32,
+    or: Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32,
+    xor: Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32,
+    shl: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
+    shr: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
+};
+
+/// The machine code of the tile that `build` describes, to be placed at a multiple of [`ALIGNMENT`] bytes.
+///
+/// # Panics
+/// Where the tile breaks the interface's rules: too many registers or arguments, parts that are not closed, or an
+/// `isa` that is not of x86-64.
+pub fn assemble(isa: Isa, args: usize, build: &mut dyn FnMut(&mut dyn VectorAsm)) -> Vec<u8> {
+    let mut asm = X64Asm::new(isa, args);
+    build(&mut asm);
+    asm.finish()
+}
+
+/// The instructions of a finished tile, one a line with its offset. The constants behind the last are left out.
+pub fn disassemble(bytes: &[u8]) -> String {
+    let mut formatter = IntelFormatter::new();
+    let mut text = String::new();
+    for instruction in &mut iced_x86::Decoder::new(64, bytes, 0) {
+        text.push_str(&format!("{:6x}  ", instruction.ip()));
+        formatter.format(&instruction, &mut text);
+        text.push('\n');
+        if instruction.code() == Code::Retnq {
+            break;
+        }
+    }
+    text
+}
+
+/// A part opened and not yet closed.
+enum Open {
+    Loop {
+        counter: Register,
+        head: usize,
+    },
+    /// A forward jump whose instruction ends at `jump_end`.
+    If {
+        jump_end: usize,
+    },
+}
+
+struct X64Asm {
+    isa: Isa,
+    codes: &'static Codes,
+    encoder: Encoder,
+    /// Bytes encoded so far.
+    len: usize,
+    args: usize,
+    ints: usize,
+    pool: VectorPool,
+    open: Vec<Open>,
+    /// Jumps to patch: where the instruction ends, and where it goes.
+    jumps: Vec<(usize, usize)>,
+    /// Loads from the mask table to patch: where the instruction ends, and the offset in the table.
+    mask_loads: Vec<(usize, usize)>,
+}
+
+impl X64Asm {
+    fn new(isa: Isa, args: usize) -> Self {
+        assert!(args <= ARGS, "a tile has at most {ARGS} arguments");
+        let codes = match isa {
+            Isa::Clif => panic!("the x64 assembler makes avx2 and avx512 tiles"),
+            Isa::Avx2 => &AVX2,
+            Isa::Avx512 => &AVX512,
+        };
+        let pool = VectorPool::new(isa.registers(Architecture::X86_64));
+        let encoder = Encoder::new(64);
+        let (open, jumps, mask_loads) = (Vec::new(), Vec::new(), Vec::new());
+        Self { isa, codes, encoder, len: 0, args, ints: 0, pool, open, jumps, mask_loads }
+    }
+
+    fn emit(&mut self, instruction: Result<Instruction, IcedError>) {
+        let instruction = instruction.expect("operands match the encoding");
+        self.len += self.encoder.encode(&instruction, self.len as u64).expect("operands can be encoded");
+    }
+
+    /// Fills up to a multiple of `ALIGNMENT`.
+    fn align(&mut self) {
+        let fill = long_nops(self.len.next_multiple_of(ALIGNMENT) - self.len);
+        fill.iter().for_each(|&byte| self.encoder.write_u8(byte));
+        self.len += fill.len();
+    }
+
+    /// The finished code: prologue, body, epilogue, mask table.
+    fn finish(mut self) -> Vec<u8> {
+        assert!(self.open.is_empty(), "a loop or conditional part of the tile is not closed");
+        let saved = &INT_REGISTERS[FIRST_CALLEE_SAVED..(ARGS + self.ints).max(FIRST_CALLEE_SAVED)];
+        for &register in saved.iter().rev() {
+            self.emit(Instruction::with1(Code::Pop_r64, register));
+        }
+        self.emit(Ok(Instruction::with(Code::VEX_Vzeroupper)));
+        self.emit(Ok(Instruction::with(Code::Retnq)));
+
+        let mut body = self.encoder.take_buffer();
+        let table = body.len();
+        if !self.mask_loads.is_empty() {
+            body.extend(mask_table());
+        }
+        let to_table = self.mask_loads.iter().map(|&(end, offset)| (end, table + offset));
+        for (end, target) in self.jumps.iter().copied().chain(to_table) {
+            let distance = i32::try_from(target as i64 - end as i64).expect("a tile is smaller than 2 GiB");
+            body[end - 4..end].copy_from_slice(&distance.to_le_bytes());
+        }
+
+        // Everything in the body is relative, so the prologue, known only now, can go before it.
+        let mut code = prologue(saved);
+        code.extend(body);
+        code
+    }
+
+    fn vector(&self, v: V) -> Register {
+        self.codes.first + u32::from(v.0)
+    }
+
+    fn op2(&mut self, code: Code, dst: V, a: V) {
+        self.emit(Instruction::with2(code, self.vector(dst), self.vector(a)));
+    }
+
+    fn op3(&mut self, code: Code, dst: V, a: V, b: V) {
+        self.emit(Instruction::with3(code, self.vector(dst), self.vector(a), self.vector(b)));
+    }
+
+    fn op2_imm(&mut self, code: Code, dst: V, a: V, imm: i32) {
+        self.emit(Instruction::with3(code, self.vector(dst), self.vector(a), imm));
+    }
+
+    /// The comparison's result: a mask of lanes in `AVX2_TEMP` or in `MASK`.
+    fn compare(&mut self, predicate: i32, a: V, b: V) {
+        let (code, mask) = match self.isa {
+            Isa::Avx512 => (Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, MASK),
+            _ => (Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, AVX2_TEMP),
+        };
+        self.emit(Instruction::with4(code, mask, self.vector(a), self.vector(b), predicate));
+    }
+
+    /// Puts the mask of the first `count` lanes into `AVX2_TEMP` or `MASK`.
+    fn mask_first(&mut self, count: usize) {
+        assert!((1..=self.lanes()).contains(&count), "a partial access has 1 to {} lanes", self.lanes());
+        if self.isa == Isa::Avx512 {
+            self.emit(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, (1u32 << count) - 1));
+            self.emit(Instruction::with2(Code::VEX_Kmovw_kr_r32, MASK, Register::EAX));
+        } else {
+            let rip_relative = MemoryOperand::with_base_displ(Register::RIP, 0);
+            self.emit(Instruction::with2(self.codes.load, AVX2_TEMP, rip_relative));
+            self.mask_loads.push((self.len, (self.lanes() - count) * 4));
+        }
+    }
+}
+
+/// Eight lanes of ones, then eight of zeros: a window of it is the mask of the first 1 to 8 lanes.
+fn mask_table() -> impl Iterator<Item = u8> {
+    [[0xff; 32], [0; 32]].into_iter().flatten()
+}
+
+/// Saves `registers`, filled up to a multiple of `ALIGNMENT` so that the body stays aligned.
+fn prologue(registers: &[Register]) -> Vec<u8> {
+    let mut encoder = Encoder::new(64);
+    for &register in registers {
+        let push = Instruction::with1(Code::Push_r64, register).expect("push takes a register");
+        encoder.encode(&push, 0).expect("push can be encoded");
+    }
+    let mut code = encoder.take_buffer();
+    code.extend(long_nops(code.len().next_multiple_of(ALIGNMENT) - code.len()));
+    code
+}
+
+/// `count` bytes of the no-operations that Intel's and AMD's optimisation manuals recommend.
+fn long_nops(count: usize) -> Vec<u8> {
+    const NOP9: [u8; 9] = [0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0];
+    const SHORTER: [&[u8]; 9] = [
+        &[],
+        &[0x90],
+        &[0x66, 0x90],
+        &[0x0f, 0x1f, 0x00],
+        &[0x0f, 0x1f, 0x40, 0],
+        &[0x0f, 0x1f, 0x44, 0, 0],
+        &[0x66, 0x0f, 0x1f, 0x44, 0, 0],
+        &[0x0f, 0x1f, 0x80, 0, 0, 0, 0],
+        &[0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0],
+    ];
+    [&NOP9.repeat(count / 9), SHORTER[count % 9]].concat()
+}
+
+fn int(r: R) -> Register {
+    INT_REGISTERS[usize::from(r.0)]
+}
+
+fn memory(mem: Mem) -> MemoryOperand {
+    MemoryOperand::with_base_displ(int(mem.base), i64::from(mem.offset))
+}
+
+impl VectorAsm for X64Asm {
+    fn lanes(&self) -> usize {
+        self.isa.lanes()
+    }
+
+    fn registers(&self) -> usize {
+        self.isa.registers(Architecture::X86_64)
+    }
+
+    fn arg(&self, index: usize) -> R {
+        assert!(index < self.args, "the tile has {} arguments", self.args);
+        R(index as u8)
+    }
+
+    fn int(&mut self) -> R {
+        assert!(self.ints < INTS, "a tile asks for more than {INTS} integer registers");
+        self.ints += 1;
+        R((ARGS + self.ints - 1) as u8)
+    }
+
+    fn vec(&mut self) -> V {
+        self.pool.take()
+    }
+
+    fn free(&mut self, v: V) {
+        self.pool.give_back(v);
+    }
+
+    fn copy_int(&mut self, dst: R, src: R) {
+        self.emit(Instruction::with2(Code::Mov_r64_rm64, int(dst), int(src)));
+    }
+
+    fn set_int(&mut self, dst: R, value: i64) {
+        self.emit(match i32::try_from(value) {
+            Ok(value) => Instruction::with2(Code::Mov_rm64_imm32, int(dst), value),
+            Err(_) => Instruction::with2(Code::Mov_r64_imm64, int(dst), value),
+        });
+    }
+
+    fn add_imm(&mut self, dst: R, value: i64) {
+        if let Ok(value) = i8::try_from(value) {
+            self.emit(Instruction::with2(Code::Add_rm64_imm8, int(dst), i32::from(value)));
+        } else if let Ok(value) = i32::try_from(value) {
+            self.emit(Instruction::with2(Code::Add_rm64_imm32, int(dst), value));
+        } else {
+            self.emit(Instruction::with2(Code::Mov_r64_imm64, Register::RAX, value));
+            self.emit(Instruction::with2(Code::Add_r64_rm64, int(dst), Register::RAX));
+        }
+    }
+
+    fn add_int(&mut self, dst: R, src: R) {
+        self.emit(Instruction::with2(Code::Add_r64_rm64, int(dst), int(src)));
+    }
+
+    fn load_int(&mut self, dst: R, mem: Mem) {
+        self.emit(Instruction::with2(Code::Mov_r64_rm64, int(dst), memory(mem)));
+    }
+
+    fn loop_begin(&mut self, counter: R) -> Loop {
+        self.align();
+        self.open.push(Open::Loop { counter: int(counter), head: self.len });
+        Loop(self.open.len())
+    }
+
+    fn loop_end(&mut self, looped: Loop) {
+        assert_eq!(looped.0, self.open.len(), "loops and conditional parts close innermost first");
+        let Some(Open::Loop { counter, head }) = self.open.pop() else { panic!("loop_end closes a loop") };
+        self.emit(Instruction::with1(Code::Dec_rm64, counter));
+        self.emit(Instruction::with_branch(Code::Jne_rel32_64, 0));
+        self.jumps.push((self.len, head));
+    }
+
+    fn if_nonzero(&mut self, r: R) -> Loop {
+        self.emit(Instruction::with2(Code::Test_rm64_r64, int(r), int(r)));
+        self.emit(Instruction::with_branch(Code::Je_rel32_64, 0));
+        self.open.push(Open::If { jump_end: self.len });
+        Loop(self.open.len())
+    }
+
+    fn end_if(&mut self, part: Loop) {
+        assert_eq!(part.0, self.open.len(), "loops and conditional parts close innermost first");
+        let Some(Open::If { jump_end }) = self.open.pop() else { panic!("end_if closes a conditional part") };
+        self.jumps.push((jump_end, self.len));
+    }
+
+    fn splat_bits(&mut self, dst: V, bits: u32) {
+        if bits == 0 {
+            return self.op3(self.codes.xor, dst, dst, dst);
+        }
+        self.emit(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits));
+        let vector = self.vector(dst);
+        if self.isa == Isa::Avx512 {
+            return self.emit(Instruction::with2(Code::EVEX_Vpbroadcastd_zmm_k1z_r32, vector, Register::EAX));
+        }
+        let low = Register::XMM0 + u32::from(dst.0);
+        self.emit(Instruction::with2(Code::VEX_Vmovd_xmm_rm32, low, Register::EAX));
+        self.emit(Instruction::with2(Code::VEX_Vbroadcastss_ymm_xmm, vector, low));
+    }
+
+    fn copy(&mut self, dst: V, src: V) {
+        if dst != src {
+            self.op2(self.codes.copy, dst, src);
+        }
+    }
+
+    fn load(&mut self, dst: V, mem: Mem) {
+        self.emit(Instruction::with2(self.codes.load, self.vector(dst), memory(mem)));
+    }
+
+    fn load_first(&mut self, dst: V, mem: Mem, count: usize) {
+        self.mask_first(count);
+        let vector = self.vector(dst);
+        self.emit(if self.isa == Isa::Avx512 {
+            Instruction::with2(self.codes.load, vector, memory(mem)).map(|load| {
+                let mut load = masked(load);
+                load.set_zeroing_masking(true);
+                load
+            })
+        } else {
+            Instruction::with3(Code::VEX_Vmaskmovps_ymm_ymm_m256, vector, AVX2_TEMP, memory(mem))
+        });
+    }
+
+    fn broadcast(&mut self, dst: V, mem: Mem) {
+        self.emit(Instruction::with2(self.codes.broadcast, self.vector(dst), memory(mem)));
+    }
+
+    fn store(&mut self, mem: Mem, src: V) {
+        self.emit(Instruction::with2(self.codes.store, memory(mem), self.vector(src)));
+    }
+
+    fn store_first(&mut self, mem: Mem, src: V, count: usize) {
+        self.mask_first(count);
+        let vector = self.vector(src);
+        self.emit(if self.isa == Isa::Avx512 {
+            Instruction::with2(self.codes.store, memory(mem), vector).map(masked)
+        } else {
+            Instruction::with3(Code::VEX_Vmaskmovps_m256_ymm_ymm, memory(mem), AVX2_TEMP, vector)
+        });
+    }
+
+    fn fma(&mut self, acc: V, a: V, b: V) {
+        self.op3(self.codes.fma, acc, a, b);
+    }
+
+    fn fma_load(&mut self, acc: V, a: V, mem: Mem) {
+        self.emit(Instruction::with3(self.codes.fma, self.vector(acc), self.vector(a), memory(mem)));
+    }
+
+    fn fma_broadcast(&mut self, acc: V, a: V, mem: Mem) {
+        let (acc, a) = (self.vector(acc), self.vector(a));
+        if self.isa == Isa::Avx512 {
+            let embedded = MemoryOperand { is_broadcast: true, ..memory(mem) };
+            self.emit(Instruction::with3(self.codes.fma, acc, a, embedded));
+        } else {
+            self.emit(Instruction::with2(self.codes.broadcast, AVX2_TEMP, memory(mem)));
+            self.emit(Instruction::with3(self.codes.fma, acc, a, AVX2_TEMP));
+        }
+    }
+
+    fn add(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.add, dst, a, b);
+    }
+
+    fn sub(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.sub, dst, a, b);
+    }
+
+    fn mul(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.mul, dst, a, b);
+    }
+
+    fn div(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.div, dst, a, b);
+    }
+
+    fn sqrt(&mut self, dst: V, a: V) {
+        self.op2(self.codes.sqrt, dst, a);
+    }
+
+    fn max(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.max, dst, a, b);
+    }
+
+    fn min(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.min, dst, a, b);
+    }
+
+    fn max_nan(&mut self, dst: V, a: V, b: V) {
+        // The maximum is b where either is NaN; where a is, all ones make it NaN.
+        self.compare(UNORDERED, a, a);
+        self.max(dst, a, b);
+        let vector = self.vector(dst);
+        self.emit(if self.isa == Isa::Avx512 {
+            let ones = Code::EVEX_Vpternlogd_zmm_k1z_zmm_zmmm512b32_imm8;
+            Instruction::with4(ones, vector, vector, vector, ALWAYS).map(masked)
+        } else {
+            Instruction::with3(self.codes.or, vector, vector, AVX2_TEMP)
+        });
+    }
+
+    fn select(&mut self, cmp: Compare, dst: V, a: V, b: V, yes: V, no: V) {
+        // The quiet, ordered predicates.
+        self.compare(
+            match cmp {
+                Compare::Lt => 0x11,
+                Compare::Le => 0x12,
+                Compare::Gt => 0x1e,
+                Compare::Ge => 0x1d,
+                Compare::Eq => 0x00,
+            },
+            a,
+            b,
+        );
+        let (dst, yes, no) = (self.vector(dst), self.vector(yes), self.vector(no));
+        self.emit(if self.isa == Isa::Avx512 {
+            Instruction::with3(Code::EVEX_Vblendmps_zmm_k1z_zmm_zmmm512b32, dst, no, yes).map(masked)
+        } else {
+            Instruction::with4(Code::VEX_Vblendvps_ymm_ymm_ymmm256_ymm, dst, no, yes, AVX2_TEMP)
+        });
+    }
+
+    fn round(&mut self, dst: V, a: V) {
+        self.op2_imm(self.codes.round, dst, a, ROUND_NEAREST);
+    }
+
+    fn float_to_int(&mut self, dst: V, a: V) {
+        self.op2(self.codes.to_int, dst, a);
+    }
+
+    fn int_to_float(&mut self, dst: V, a: V) {
+        self.op2(self.codes.from_int, dst, a);
+    }
+
+    fn add_bits(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.add_bits, dst, a, b);
+    }
+
+    fn and(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.and, dst, a, b);
+    }
+
+    fn or(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.or, dst, a, b);
+    }
+
+    fn xor(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.xor, dst, a, b);
+    }
+
+    fn shl(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 32, "a lane has 32 bits");
+        self.op2_imm(self.codes.shl, dst, a, i32::from(by));
+    }
+
+    fn shr(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 32, "a lane has 32 bits");
+        self.op2_imm(self.codes.shr, dst, a, i32::from(by));
+    }
+}
+
+/// The instruction under `MASK`.
+fn masked(mut instruction: Instruction) -> Instruction {
+    instruction.set_op_mask(MASK);
+    instruction
+}

@@ -24,6 +24,8 @@ pub mod syntax;
 pub mod ir;
 pub mod layers;
 
+pub mod interp;
+
 pub mod codegen;
 
 pub mod io;

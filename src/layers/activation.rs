@@ -26,13 +26,7 @@ const RELU6: LayerSpec = plain("relu6", "y = min(max(x, 0), 6) (Krizhevsky 2010)
 const LEAKY_RELU: LayerSpec = LayerSpec {
     keyword: "leaky_relu",
     doc: "y = x for x >= 0, slope * x below (Maas et al. 2013).",
-    params: &[ParamDecl {
-        name: "slope",
-        kind: Kind::Float,
-        positional: true,
-        default: Some("0.01"),
-        doc: "factor for negative inputs",
-    }],
+    params: &[ParamDecl::positional("slope", Kind::Float, "0.01", "factor for negative inputs")],
 };
 const TANH: LayerSpec = plain("tanh", "y = tanh(x).");
 const SIGMOID: LayerSpec = plain("sigmoid", "y = 1 / (1 + exp(-x)).");
@@ -45,7 +39,7 @@ impl Activation {
     pub(super) const ENTRIES: &[Entry] = &[
         Entry { spec: &RELU, make: |_| Ok(Op::Activation(Activation::Relu)) },
         Entry { spec: &RELU6, make: |_| Ok(Op::Activation(Activation::Relu6)) },
-        Entry { spec: &LEAKY_RELU, make: |args| Ok(Op::Activation(Activation::LeakyRelu(args.float("slope") as f32))) },
+        Entry { spec: &LEAKY_RELU, make: |args| Activation::leaky_relu(args).map(Op::from) },
         Entry { spec: &TANH, make: |_| Ok(Op::Activation(Activation::Tanh)) },
         Entry { spec: &SIGMOID, make: |_| Ok(Op::Activation(Activation::Sigmoid)) },
         Entry { spec: &SILU, make: |_| Ok(Op::Activation(Activation::Silu)) },
@@ -53,6 +47,14 @@ impl Activation {
         Entry { spec: &HARD_SIGMOID, make: |_| Ok(Op::Activation(Activation::HardSigmoid)) },
         Entry { spec: &GELU, make: |_| Ok(Op::Activation(Activation::Gelu)) },
     ];
+
+    fn leaky_relu(args: &Args) -> Result<Activation, ArgError> {
+        let slope = args.float("slope") as f32;
+        if !slope.is_finite() {
+            return Err(ArgError::new("slope", "the slope does not fit in f32"));
+        }
+        Ok(Activation::LeakyRelu(slope))
+    }
 
     /// The function itself, evaluated in f64 and rounded once. NaN gives NaN.
     pub fn apply(self, x: f32) -> f32 {
@@ -116,7 +118,7 @@ impl Layer for Activation {
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Activation::LeakyRelu(slope) => write!(f, "leaky_relu {slope}"),
+            Activation::LeakyRelu(slope) => write!(f, "leaky_relu {slope:?}"),
             other => f.write_str(other.spec().keyword),
         }
     }
@@ -125,6 +127,17 @@ impl fmt::Display for Activation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaky_relu_reads_its_slope() {
+        use super::testing::*;
+        let op = make("leaky_relu", &[]);
+        assert_eq!(op, Op::Activation(Activation::LeakyRelu(0.01)));
+        assert_eq!(op.layer().unwrap().to_string(), "leaky_relu 0.01");
+        assert!(try_make("leaky_relu", &[("slope", ArgValue::Float(1e39))]).is_err());
+        assert_eq!(eval(&op, &[&Tensor::new([1, 2], vec![-100.0, 3.0])], &[]).data(), [-1.0, 3.0]);
+        assert_eq!(shape(&op, &[&[2, 3]]), Ok(vec![2, 3]));
+    }
 
     #[test]
     fn known_values() {

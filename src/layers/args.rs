@@ -10,7 +10,7 @@ pub enum Kind {
     Int,
     /// An integer, 0 or above.
     Count,
-    /// Sizes, one for each spatial dimension; one number stands for 1-D.
+    /// Positive sizes, one for each spatial dimension; one number stands for 1-D.
     Dims,
     /// One positive number for all spatial dimensions, or one for each: `2`, `2x1`, `(2, 1)`.
     PerDim,
@@ -19,6 +19,7 @@ pub enum Kind {
     Pad,
     /// `true` or `false`; the name alone means true.
     Bool,
+    /// A finite number.
     Float,
     /// One of these words; each may stand alone, without the parameter's name.
     Word(&'static [&'static str]),
@@ -36,6 +37,23 @@ pub struct ParamDecl {
     /// As written in the language; `None` if it must be given, `Some("")` if it may be absent.
     pub default: Option<&'static str>,
     pub doc: &'static str,
+}
+
+impl ParamDecl {
+    /// A parameter that must be given, by position or by name.
+    pub const fn required(name: &'static str, kind: Kind, doc: &'static str) -> ParamDecl {
+        ParamDecl { name, kind, positional: true, default: None, doc }
+    }
+
+    /// A parameter that may be given by position or by name.
+    pub const fn positional(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> ParamDecl {
+        ParamDecl { name, kind, positional: true, default: Some(default), doc }
+    }
+
+    /// A parameter that may be given by name only.
+    pub const fn named(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> ParamDecl {
+        ParamDecl { name, kind, positional: false, default: Some(default), doc }
+    }
 }
 
 /// A keyword, its meaning and its parameters.
@@ -103,6 +121,21 @@ impl ArgError {
 }
 
 impl Args {
+    /// The written defaults of a layer; parameters that must be given, or may be absent, are not in it.
+    ///
+    /// # Panics
+    /// If a declaration has a default that its kind does not accept; a test reads the defaults of all layers.
+    pub fn defaults(spec: &LayerSpec) -> Args {
+        let mut args = Args::default();
+        for param in spec.params {
+            if let Some(text) = param.default.filter(|text| !text.is_empty()) {
+                let value = parse_default(param.kind, text);
+                args.set(param.name, value.unwrap_or_else(|| panic!("default of {} {}", spec.keyword, param.name)));
+            }
+        }
+        args
+    }
+
     pub fn set(&mut self, name: &'static str, value: ArgValue) {
         self.values.retain(|(n, _)| *n != name);
         self.values.push((name, value));
@@ -179,7 +212,28 @@ impl Args {
     }
 }
 
-fn sides(list: &[usize], rank: usize) -> Option<Vec<(usize, usize)>> {
+/// Reads a default as a declaration writes it.
+fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
+    let positive = |text: &str| text.parse().ok().filter(|&n: &usize| n > 0);
+    match kind {
+        Kind::Int => positive(text).map(ArgValue::Int),
+        Kind::Count => text.parse().ok().map(ArgValue::Int),
+        Kind::Dims | Kind::PerDim => text.split('x').map(positive).collect::<Option<_>>().map(ArgValue::Dims),
+        Kind::Pad => Some(ArgValue::Pad(match text {
+            "valid" => PadArg::Valid,
+            "half" => PadArg::Half,
+            "same" => PadArg::Same,
+            number => PadArg::All(number.parse().ok()?),
+        })),
+        Kind::Bool => text.parse().ok().map(ArgValue::Bool),
+        Kind::Float => text.parse().ok().map(ArgValue::Float),
+        Kind::Word(words) => words.iter().find(|w| **w == text).map(|w| ArgValue::Word(w)),
+        Kind::Weights => None,
+    }
+}
+
+/// Front and back of each dimension from one number, or two, for each.
+pub(super) fn sides(list: &[usize], rank: usize) -> Option<Vec<(usize, usize)>> {
     match list.len() {
         n if n == rank => Some(list.iter().map(|&p| (p, p)).collect()),
         n if n == 2 * rank => Some(list.chunks(2).map(|p| (p[0], p[1])).collect()),

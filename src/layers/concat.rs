@@ -54,3 +54,26 @@ impl fmt::Display for Concat {
         f.write_str("concat")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    #[test]
+    fn channels_of_each_sample_are_joined() {
+        let op = Op::from(Concat);
+        let a = Tensor::new([2, 1, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let b = Tensor::new([2, 2, 2], (10..18).map(|v| v as f32).collect());
+        let y = eval(&op, &[&a, &b], &[]);
+        assert_eq!(y.shape(), [2, 3, 2]);
+        assert_eq!(y.data(), [1.0, 2.0, 10.0, 11.0, 12.0, 13.0, 3.0, 4.0, 14.0, 15.0, 16.0, 17.0]);
+        assert_eq!(shape(&op, &[&[1, 2], &[2, 2], &[3, 2]]), Ok(vec![6, 2]));
+    }
+
+    #[test]
+    fn other_sizes_must_agree() {
+        assert_eq!(shape(&Op::from(Concat), &[&[1, 2, 2], &[2, 2, 3]]), Err("E0311"));
+        assert_eq!(shape(&Op::from(Concat), &[&[usize::MAX], &[1]]), Err("E0303"));
+    }
+}

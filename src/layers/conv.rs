@@ -1,6 +1,6 @@
 //! Convolution of any rank with stride, dilation, groups, padding and bias.
 
-use super::window::{dims_text, unravel};
+use super::window::{DILATION, KERNEL, dims_text};
 use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
@@ -9,58 +9,24 @@ const SPEC: LayerSpec = LayerSpec {
           y[o, p] = bias[o] + sum over c, k of weight[o, c, k] * x[c, stride * p + dilation * k - pad], \
           c running over the input channels of o's group.",
     params: &[
-        ParamDecl {
-            name: "kernel",
-            kind: Kind::Dims,
-            positional: true,
-            default: None,
-            doc: "kernel size, `3x3`; `3` for 1-D",
-        },
-        ParamDecl { name: "channels", kind: Kind::Int, positional: true, default: None, doc: "output channels" },
-        ParamDecl {
-            name: "stride",
-            kind: Kind::PerDim,
-            positional: false,
-            default: Some("1"),
-            doc: "step of the window",
-        },
-        ParamDecl {
-            name: "dilation",
-            kind: Kind::PerDim,
-            positional: false,
-            default: Some("1"),
-            doc: "distance of the kernel's taps",
-        },
-        ParamDecl {
-            name: "groups",
-            kind: Kind::Int,
-            positional: false,
-            default: Some("1"),
-            doc: "independent groups of channels",
-        },
-        ParamDecl {
-            name: "pad",
-            kind: Kind::Pad,
-            positional: false,
-            default: Some("valid"),
-            doc: "zeros around the input",
-        },
-        ParamDecl {
-            name: "bias",
-            kind: Kind::Bool,
-            positional: false,
-            default: Some("false"),
-            doc: "add a bias to each output channel",
-        },
-        ParamDecl {
-            name: "weights",
-            kind: Kind::Weights,
-            positional: false,
-            default: Some(""),
-            doc: "fixed weights [kernel], the same for every pair of channels of a group",
-        },
+        KERNEL,
+        ParamDecl::required("channels", Kind::Int, "output channels"),
+        ParamDecl::named("stride", Kind::PerDim, "1", "step of the window"),
+        DILATION,
+        ParamDecl::named("groups", Kind::Int, "1", "independent groups of channels"),
+        ParamDecl::named("pad", Kind::Pad, "valid", "zeros around the input"),
+        ParamDecl::named("bias", Kind::Bool, "false", "add a bias to each output channel"),
+        ParamDecl::named(
+            "weights",
+            Kind::Weights,
+            "",
+            "fixed weights [kernel], the same for every pair of channels of a group",
+        ),
     ],
 };
+
+/// The most elements that fixed weights may have when repeated for all pairs of channels: 64 MiB.
+const MAX_FIXED: usize = 1 << 24;
 
 /// `conv 3x3, 64, stride 2, half`
 #[derive(Clone, Debug, PartialEq)]
@@ -77,15 +43,7 @@ impl Conv {
     pub(super) const ENTRIES: &[Entry] = &[Entry { spec: &SPEC, make: |args| Conv::new(args).map(Op::from) }];
 
     fn new(args: &Args) -> Result<Conv, ArgError> {
-        let kernel = args.dims("kernel");
-        let rank = kernel.len();
-        let window = Window {
-            stride: args.per_dim("stride", rank)?,
-            dilation: args.per_dim("dilation", rank)?,
-            padding: args.pad("pad", rank)?,
-            kernel,
-            ceil: false,
-        };
+        let window = Window::from_args(args)?;
         let (channels, groups) = (args.int("channels"), args.int("groups"));
         if !channels.is_multiple_of(groups) {
             return Err(ArgError::new(
@@ -123,8 +81,13 @@ impl Layer for Conv {
             let message = format!("{} input channels do not divide into {} groups", input.channels(), self.groups);
             return Err(ShapeError::new("E0304", message).param("groups"));
         }
-        let dims: Vec<usize> = std::iter::once(self.channels).chain(window.out).collect();
-        Ok(input.with_dims(dims))
+        let pairs = [self.channels, self.group_in(input)];
+        let weights = checked_product(pairs.iter().chain(&window.kernel), "the weights")?;
+        if self.weights.is_some() && weights > MAX_FIXED {
+            let message = format!("fixed weights repeated to {weights} elements; at most {MAX_FIXED}");
+            return Err(ShapeError::new("E0303", message).param("weights"));
+        }
+        Ok(input.with_dims([vec![self.channels], window.out].concat()))
     }
 
     fn params(&self, inputs: &[&TensorType]) -> Vec<ParamSpec> {
@@ -140,10 +103,30 @@ impl Layer for Conv {
     }
 
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor {
-        match accumulate {
-            Accumulate::F32 => self.eval_in::<f32>(inputs[0], params),
-            Accumulate::F64 => self.eval_in::<f64>(inputs[0], params),
+        let (x, weight, bias) = (inputs[0], params[0], params.get(1));
+        let window = self.window.resolve(x.spatial()).expect("checked by the shape rule");
+        let (group_in, group_out) = (x.channels() / self.groups, self.channels / self.groups);
+        let kernel: usize = window.kernel.iter().product();
+        let positions: usize = window.out.iter().product();
+        let mut y = Tensor::zeros([vec![x.batch(), self.channels], window.out.clone()].concat());
+        for p in 0..positions {
+            let taps = window.taps(p, x.spatial());
+            // What the window sees in one group of channels, padding included: [group_in, kernel].
+            let mut patch = vec![0.0; group_in * kernel];
+            for n in 0..x.batch() {
+                for group in 0..self.groups {
+                    for (c, values) in patch.chunks_mut(kernel).enumerate() {
+                        let plane = x.plane(n, group * group_in + c);
+                        taps.iter().for_each(|&(k, index)| values[k] = plane[index]);
+                    }
+                    for o in group * group_out..(group + 1) * group_out {
+                        let row = &weight[o * patch.len()..][..patch.len()];
+                        y.plane_mut(n, o)[p] = accumulate.dot(bias.map_or(0.0, |b| b[o]), row, &patch);
+                    }
+                }
+            }
         }
+        y
     }
 
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
@@ -159,47 +142,134 @@ impl Layer for Conv {
     }
 }
 
-impl Conv {
-    fn eval_in<A: Real>(&self, x: &Tensor, params: &[&[f32]]) -> Tensor {
-        let (weight, bias) = (params[0], params.get(1));
-        let window = self.window.resolve(x.spatial()).expect("checked by the shape rule");
-        let (group_in, group_out) = (x.channels() / self.groups, self.channels / self.groups);
-        let taps: usize = self.window.kernel.iter().product();
-        let shape = [vec![x.batch(), self.channels], window.out.clone()].concat();
-        let mut y = Tensor::zeros(shape);
-        for n in 0..x.batch() {
-            for o in 0..self.channels {
-                let group = o / group_out;
-                for (p, out) in y.plane_mut(n, o).iter_mut().enumerate() {
-                    let at = unravel(p, &window.out);
-                    let mut sum = bias.map_or(A::ZERO, |b| A::from_f32(b[o]));
-                    for c in 0..group_in {
-                        let plane = x.plane(n, group * group_in + c);
-                        window.visit(&at, x.spatial(), |k, index| {
-                            sum = sum + A::from_f32(weight[(o * group_in + c) * taps + k]) * A::from_f32(plane[index]);
-                        });
-                    }
-                    *out = sum.to_f32();
-                }
-            }
-        }
-        y
-    }
-}
-
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "conv {}, {}", dims_text(&self.window.kernel), self.channels)?;
-        self.window.fmt_options(f)?;
+        self.window.fmt_options(f, &vec![1; self.window.rank()])?;
         if self.groups != 1 {
             write!(f, ", groups {}", self.groups)?;
         }
         if self.bias {
             f.write_str(", bias")?;
         }
-        if self.weights.is_some() {
-            f.write_str(", weights [..]")?;
+        match &self.weights {
+            Some(values) => write!(f, ", weights {}", nested_list(values, &self.window.kernel)),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// `[[1, 2], [3, 4]]`
+fn nested_list(values: &[f32], dims: &[usize]) -> String {
+    let items: Vec<String> = match dims {
+        [] | [_] => values.iter().map(|v| format!("{v:?}")).collect(),
+        [first, rest @ ..] => values.chunks(values.len() / first).map(|part| nested_list(part, rest)).collect(),
+    };
+    format!("[{}]", items.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    fn conv(text_args: &[(&'static str, ArgValue)]) -> Op {
+        make("conv", text_args)
+    }
+
+    #[test]
+    fn defaults() {
+        let op = conv(&[("kernel", dims([3, 3])), ("channels", int(8))]);
+        assert_eq!(op.layer().unwrap().to_string(), "conv 3x3, 8");
+        assert_eq!(shape(&op, &[&[3, 10, 12]]), Ok(vec![8, 8, 10]));
+        assert_eq!(param_dims(&op, &[&[3, 10, 12]]), [("weight", vec![8, 3, 3, 3])]);
+    }
+
+    #[test]
+    fn prints_all_options() {
+        let op = conv(&[
+            ("kernel", dims([3, 1])),
+            ("channels", int(8)),
+            ("stride", dims([2])),
+            ("dilation", dims([1, 2])),
+            ("groups", int(2)),
+            ("pad", ArgValue::Pad(PadArg::List(vec![1, 0]))),
+            ("bias", ArgValue::Bool(true)),
+            ("weights", ArgValue::Weights([1.0, -2.0, 0.5].into(), vec![3, 1])),
+        ]);
+        let text = "conv 3x1, 8, stride 2, dilation 1x2, pad (1, 1, 0, 0), groups 2, bias, \
+                    weights [[1.0], [-2.0], [0.5]]";
+        assert_eq!(op.layer().unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_filter_with_padding_stride_and_bias() {
+        let op = conv(&[
+            ("kernel", dims([3])),
+            ("channels", int(1)),
+            ("stride", dims([2])),
+            ("pad", ArgValue::Pad(PadArg::All(1))),
+            ("bias", ArgValue::Bool(true)),
+        ]);
+        let x = Tensor::new([1, 2, 4], vec![1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0]);
+        let weight = [1.0, 2.0, 3.0, 0.0, 1.0, 0.0];
+        // p = 0: 2*1 + 3*2 + 10; p = 1: 1*2 + 2*3 + 3*4 + 30
+        let y = eval(&op, &[&x], &[&weight, &[0.5]]);
+        assert_eq!((y.shape(), y.data()), (&[1, 1, 2][..], &[18.5, 50.5][..]));
+    }
+
+    #[test]
+    fn groups_see_their_own_channels_only() {
+        let op = conv(&[("kernel", dims([1, 1])), ("channels", int(4)), ("groups", int(2))]);
+        let x = Tensor::new([2, 2, 1, 1], vec![1.0, 10.0, 2.0, 20.0]);
+        let y = eval(&op, &[&x], &[&[1.0, 2.0, 3.0, 4.0]]);
+        assert_eq!(y.data(), [1.0, 2.0, 30.0, 40.0, 2.0, 4.0, 60.0, 80.0]);
+        assert_eq!(shape(&op, &[&[3, 4, 4]]), Err("E0304"));
+    }
+
+    #[test]
+    fn dilation_takes_every_second_value() {
+        let op = conv(&[("kernel", dims([2, 2])), ("channels", int(1)), ("dilation", dims([2]))]);
+        let x = Tensor::new([1, 1, 3, 3], (1..=9).map(|v| v as f32).collect());
+        assert_eq!(eval(&op, &[&x], &[&[1.0, 10.0, 100.0, 1000.0]]).data(), [9731.0]);
+    }
+
+    #[test]
+    fn not_a_number_passes_through() {
+        let op = conv(&[("kernel", dims([1])), ("channels", int(1))]);
+        let y = eval(&op, &[&Tensor::new([1, 1, 3], vec![f32::NAN, f32::INFINITY, 1.0])], &[&[2.0]]);
+        assert!(y.data()[0].is_nan());
+        assert_eq!(y.data()[1..], [f32::INFINITY, 2.0]);
+    }
+
+    #[test]
+    fn bad_arguments_and_sizes() {
+        let arguments = |more: &[(&'static str, ArgValue)]| {
+            try_make("conv", &[&[("kernel", dims([3, 3])), ("channels", int(6))], more].concat()).map_err(|e| e.param)
+        };
+        assert_eq!(arguments(&[("groups", int(4))]), Err("groups"));
+        assert_eq!(arguments(&[("stride", dims([1, 1, 1]))]), Err("stride"));
+        assert_eq!(arguments(&[("pad", ArgValue::Pad(PadArg::List(vec![1, 1, 1])))]), Err("pad"));
+        assert_eq!(arguments(&[("weights", ArgValue::Weights([1.0].into(), vec![1]))]), Err("weights"));
+        let op = conv(&[("kernel", dims([3, 3])), ("channels", int(usize::MAX))]);
+        assert_eq!(shape(&op, &[&[3, 9, 9]]), Err("E0303"));
+        assert_eq!(shape(&op, &[&[3]]), Err("E0301"));
+    }
+
+    #[test]
+    fn fixed_weights_are_repeated_and_bounded() {
+        let weights = ArgValue::Weights([1.0, 2.0].into(), vec![2]);
+        let op = conv(&[("kernel", dims([2])), ("channels", int(4096)), ("weights", weights)]);
+        assert_eq!(shape(&op, &[&[4096, 9]]), Err("E0303"));
+        let input = ty(&[2, 9]);
+        let params = op.layer().unwrap().params(&[&input]);
+        assert_eq!(params[0].fixed.as_ref().unwrap().len(), 4096 * 2 * 2);
+    }
+
+    #[test]
+    fn multiply_accumulates() {
+        let op = conv(&[("kernel", dims([3, 3])), ("channels", int(8)), ("groups", int(2))]);
+        let input = ty(&[4, 10, 12]);
+        assert_eq!(op.layer().unwrap().macs(&[&input]), 8 * 2 * 9 * 8 * 10);
     }
 }

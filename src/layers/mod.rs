@@ -3,21 +3,74 @@
 //! To add a layer: a file with a type that implements [`Layer`], and one line in the `layers!` table below.
 //! The keyword lookup, "did you mean", the reference page and the random layers of the property tests follow
 //! from the table.
+//!
+//! # Codes of shape errors
+//!
+//! | code | the input cannot be taken because |
+//! | --- | --- |
+//! | `E0301` | it has the wrong number of spatial dimensions |
+//! | `E0302` | the kernel is larger than the padded input |
+//! | `E0303` | a size, or a product of sizes, is too large |
+//! | `E0304` | its channels do not divide into the groups |
+//! | `E0305` | it is not flat |
+//! | `E0306` | a window of the pool could lie in the padding alone |
+//! | `E0311` | the branches of a concatenation differ in size |
+//! | `E0312` | the two values of a sum differ in shape |
+//! | `E0313` | the gate does not fit the value that it scales |
 
 mod args;
+mod reference;
 mod window;
 
 mod activation;
+mod adaptive_avgpool;
+mod add;
+mod avgpool;
+mod batch_norm;
+mod channel_shuffle;
 mod concat;
 mod conv;
+mod dense;
+mod dropout;
+mod flatten;
+mod global_avgpool;
+mod global_maxpool;
+mod identity;
+mod local_response_norm;
+mod maxpool;
+mod mul;
+mod pad;
+mod softmax;
+mod upsample;
+
+#[cfg(test)]
+mod testing;
 
 pub use activation::Activation;
+pub use adaptive_avgpool::AdaptiveAvgPool;
+pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
+pub use avgpool::AvgPool;
+pub use batch_norm::BatchNorm;
+pub use channel_shuffle::ChannelShuffle;
 pub use concat::Concat;
 pub use conv::Conv;
-pub use window::{Padding, Window};
+pub use dense::Dense;
+pub use dropout::Dropout;
+pub use flatten::Flatten;
+pub use global_avgpool::GlobalAvgPool;
+pub use global_maxpool::GlobalMaxPool;
+pub use identity::Identity;
+pub use local_response_norm::LocalResponseNorm;
+pub use maxpool::MaxPool;
+pub use mul::Mul;
+pub use pad::Pad;
+pub use reference::reference_page;
+pub use softmax::Softmax;
+pub use upsample::{Interpolation, Upsample};
+pub use window::{Padding, ResolvedWindow, Window};
 
-use crate::tensor::{Tensor, TensorType};
+use crate::tensor::{MAX_ELEMENTS, Tensor, TensorType};
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,31 +81,43 @@ pub enum Accumulate {
     F64,
 }
 
-/// The numbers in which sums are formed: f32 or f64.
-pub(crate) trait Real: Copy + std::ops::Add<Output = Self> + std::ops::Mul<Output = Self> {
-    const ZERO: Self;
-    fn from_f32(value: f32) -> Self;
-    fn to_f32(self) -> f32;
+impl Accumulate {
+    /// start + sum of a\[i\] * b\[i\], formed in this order and rounded to f32 at the end.
+    pub fn dot(self, start: f32, a: &[f32], b: &[f32]) -> f32 {
+        let pairs = a.iter().zip(b);
+        match self {
+            Accumulate::F32 => pairs.fold(start, |sum, (a, b)| sum + a * b),
+            Accumulate::F64 => pairs.fold(f64::from(start), |sum, (&a, &b)| sum + f64::from(a) * f64::from(b)) as f32,
+        }
+    }
+
+    /// The sum of `values`, formed in this order.
+    pub fn sum(self, values: &[f32]) -> f64 {
+        match self {
+            Accumulate::F32 => values.iter().fold(0.0, |sum: f32, value| sum + value).into(),
+            Accumulate::F64 => values.iter().fold(0.0, |sum, &value| sum + f64::from(value)),
+        }
+    }
 }
 
-impl Real for f32 {
-    const ZERO: f32 = 0.0;
-    fn from_f32(value: f32) -> f32 {
-        value
-    }
-    fn to_f32(self) -> f32 {
-        self
-    }
+/// The product of sizes, if it is no more than [`MAX_ELEMENTS`]; `what` has so many elements.
+fn checked_product<'a>(sizes: impl IntoIterator<Item = &'a usize>, what: &str) -> Result<usize, ShapeError> {
+    let product = sizes.into_iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let within = product.filter(|&product| product <= MAX_ELEMENTS);
+    within.ok_or_else(|| ShapeError::new("E0303", format!("{what} would have more than {MAX_ELEMENTS} elements")))
 }
 
-impl Real for f64 {
-    const ZERO: f64 = 0.0;
-    fn from_f32(value: f32) -> f64 {
-        value.into()
+/// Applies `f` to the vector of channels of every sample and position.
+fn map_channels(x: &Tensor, f: impl Fn(&[f32]) -> Vec<f32>) -> Tensor {
+    let mut y = Tensor::zeros(x.shape());
+    let positions: usize = x.spatial().iter().product();
+    for n in 0..x.batch() {
+        for p in 0..positions {
+            let column: Vec<f32> = (0..x.channels()).map(|c| x.plane(n, c)[p]).collect();
+            f(&column).into_iter().enumerate().for_each(|(c, value)| y.plane_mut(n, c)[p] = value);
+        }
     }
-    fn to_f32(self) -> f32 {
-        self as f32
-    }
+    y
 }
 
 /// Why a layer cannot take its input.
@@ -122,7 +187,8 @@ pub trait Layer: fmt::Display {
     fn arity(&self) -> Option<usize> {
         Some(1)
     }
-    /// The output type, or why these inputs cannot be taken. All sizes are checked: where this succeeds,
+    /// The output type, or why these inputs cannot be taken. No size of an input is 0, nor one of the output. All
+    /// sizes are checked: where this succeeds and the output fits [`MAX_ELEMENTS`],
     /// [`params`](Layer::params), [`eval`](Layer::eval) and [`macs`](Layer::macs) succeed too.
     fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError>;
     /// Weights in the order in which [`eval`](Layer::eval) takes them.
@@ -146,8 +212,6 @@ pub trait Layer: fmt::Display {
         None
     }
 }
-
-pub use window::ResolvedWindow;
 
 macro_rules! layers {
     ($($layer:ident),* $(,)?) => {
@@ -189,8 +253,25 @@ pub struct Entry {
 
 layers! {
     Conv,
+    Dense,
+    MaxPool,
+    AvgPool,
+    AdaptiveAvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    BatchNorm,
+    LocalResponseNorm,
     Activation,
+    Softmax,
+    Dropout,
+    Identity,
+    Flatten,
+    Pad,
+    Upsample,
+    ChannelShuffle,
     Concat,
+    Add,
+    Mul,
 }
 
 /// The entry of a keyword.
@@ -201,4 +282,77 @@ pub fn find(keyword: &str) -> Option<&'static Entry> {
 /// All entries of [`TABLE`].
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
     TABLE.iter().flat_map(|e| e.iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    const RESERVED: &str = "x then from as if else for in seq residual project concat grow gate aux output const net \
+                            block model input defaults variant use rename and or not true false";
+
+    #[test]
+    fn keywords_are_unique_and_not_reserved() {
+        let mut seen: HashSet<&str> = RESERVED.split_whitespace().collect();
+        for entry in entries() {
+            assert!(seen.insert(entry.spec.keyword), "{}", entry.spec.keyword);
+        }
+    }
+
+    #[test]
+    fn everything_is_documented() {
+        for Entry { spec, .. } in entries() {
+            assert!(spec.doc.ends_with('.'), "{}", spec.keyword);
+            assert!(spec.params.iter().all(|p| !p.doc.is_empty()), "{}", spec.keyword);
+        }
+    }
+
+    #[test]
+    fn parameters_are_unique_and_not_reserved() {
+        for Entry { spec, .. } in entries() {
+            let mut seen: HashSet<&str> = RESERVED.split_whitespace().collect();
+            for param in spec.params {
+                assert!(seen.insert(param.name), "{} {}", spec.keyword, param.name);
+            }
+        }
+    }
+
+    /// So that a call without names is understood.
+    #[test]
+    fn mandatory_parameters_stand_first_and_are_positional() {
+        for Entry { spec, .. } in entries() {
+            let rank = |p: &ParamDecl| (p.default.is_some(), !p.positional);
+            assert!(spec.params.is_sorted_by_key(rank), "{}", spec.keyword);
+            assert!(spec.params.iter().all(|p| p.positional || p.default.is_some()), "{}", spec.keyword);
+        }
+    }
+
+    #[test]
+    fn defaults_fit_their_kinds() {
+        for Entry { spec, .. } in entries() {
+            let args = Args::defaults(spec);
+            let written = spec.params.iter().filter(|p| p.default.is_some_and(|d| !d.is_empty()));
+            written.for_each(|p| assert!(args.get(p.name).is_some(), "{} {}", spec.keyword, p.name));
+        }
+    }
+
+    /// Layers that need no argument print their keyword alone.
+    #[test]
+    fn display_begins_with_the_keyword() {
+        for entry in entries().filter(|e| e.spec.params.iter().all(|p| p.default.is_some())) {
+            let Ok(op) = (entry.make)(&Args::defaults(entry.spec)) else { continue };
+            let text = op.layer().unwrap().to_string();
+            assert_eq!(text.split(' ').next(), Some(entry.spec.keyword));
+            assert_eq!(op.layer().unwrap().spec().keyword, entry.spec.keyword);
+        }
+    }
+
+    #[test]
+    fn sums_in_both_precisions() {
+        let (a, b) = ([1e8, 1.0, -1e8], [1.0, 1.0, 1.0]);
+        assert_eq!(Accumulate::F32.dot(0.5, &a, &b), 0.0);
+        assert_eq!(Accumulate::F64.dot(0.5, &a, &b), 1.5);
+        assert_eq!((Accumulate::F32.sum(&a), Accumulate::F64.sum(&a)), (0.0, 1.0));
+    }
 }

@@ -1,0 +1,260 @@
+//! The reference interpreter: walks a graph with [`Layer::eval`](crate::layers::Layer::eval).
+//!
+//! It says what is right. It runs graphs as built and graphs after any pass alike; where values lie in memory
+//! (`slice_of`) does not concern it.
+
+use crate::ir::weights::{self, WeightSource};
+use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::layers::{Accumulate, Op};
+use crate::tensor::Tensor;
+
+/// Evaluates the graph and gives the values of its outputs, in their order.
+///
+/// `inputs` are in the order of the graph's inputs, each [batch, dims of its type], all of one batch. A value is
+/// dropped after its last use.
+///
+/// # Panics
+/// If the inputs do not fit the graph in number or shape.
+pub fn run(graph: &Graph, weights: &dyn WeightSource, inputs: &[Tensor], accumulate: Accumulate) -> Vec<Tensor> {
+    check_inputs(graph, inputs);
+    let last_use = last_uses(graph);
+    let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
+    for id in graph.ids() {
+        let value = evaluate(graph, id, |id| values[id.0 as usize].as_ref(), weights, inputs, accumulate);
+        values[id.0 as usize] = Some(value);
+        for used in graph[id].inputs.iter().chain([&id]).filter(|used| last_use[used.0 as usize] == Some(id)) {
+            values[used.0 as usize] = None;
+        }
+    }
+    graph.outputs.iter().map(|output| values[output.node.0 as usize].clone().expect("outputs are kept")).collect()
+}
+
+/// Evaluates the graph and gives the value of every node, in their order, for comparison layer by layer.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_all(graph: &Graph, weights: &dyn WeightSource, inputs: &[Tensor], accumulate: Accumulate) -> Vec<Tensor> {
+    check_inputs(graph, inputs);
+    let mut values: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
+    for id in graph.ids() {
+        let value = evaluate(graph, id, |id| values.get(id.0 as usize), weights, inputs, accumulate);
+        values.push(value);
+    }
+    values
+}
+
+fn check_inputs(graph: &Graph, inputs: &[Tensor]) {
+    assert_eq!(inputs.len(), graph.inputs.len(), "number of inputs");
+    for (input, &id) in inputs.iter().zip(&graph.inputs) {
+        assert_eq!(input.shape(), graph[id].ty.shape(inputs[0].batch()), "input {}", graph[id].origin.path);
+    }
+}
+
+/// The node after which a value is not needed: its last reader, or itself if there is none; `None` for outputs.
+fn last_uses(graph: &Graph) -> Vec<Option<NodeId>> {
+    let users = graph.users();
+    let last_use = |id: NodeId| users[id.0 as usize].last().copied().unwrap_or(id);
+    graph.ids().map(|id| (!graph.is_output(id)).then(|| last_use(id))).collect()
+}
+
+/// The value of one node, from those of the nodes that it reads.
+fn evaluate<'v>(
+    graph: &Graph,
+    id: NodeId,
+    value: impl Fn(NodeId) -> Option<&'v Tensor>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+) -> Tensor {
+    let node = &graph[id];
+    let read = |id: NodeId| value(id).expect("nodes stand in topological order");
+    let mut y = match node.op.layer() {
+        None => input(graph, id, inputs).clone(),
+        Some(layer) => {
+            let operands: Vec<&Tensor> = node.operands().iter().map(|&id| read(id)).collect();
+            let params: Vec<_> = node.params.iter().map(|&param| weights::values(graph, param, weights)).collect();
+            layer.eval(&operands, &params.iter().map(|p| &p[..]).collect::<Vec<_>>(), accumulate)
+        }
+    };
+    apply_epilogue(node, &mut y, read);
+    y
+}
+
+fn input<'t>(graph: &Graph, id: NodeId, inputs: &'t [Tensor]) -> &'t Tensor {
+    debug_assert!(matches!(graph[id].op, Op::Input));
+    let index = graph.inputs.iter().position(|&input| input == id).expect("every input node is an input of the graph");
+    &inputs[index]
+}
+
+fn apply_epilogue<'v>(node: &Node, y: &mut Tensor, read: impl Fn(NodeId) -> &'v Tensor) {
+    for item in &node.epilogue {
+        match item {
+            Epilogue::Activation(activation) => y.data_mut().iter_mut().for_each(|v| *v = activation.apply(*v)),
+            Epilogue::Add { input } => {
+                let other = read(node.inputs[*input]);
+                y.data_mut().iter_mut().zip(other.data()).for_each(|(v, o)| *v += o);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::weights::RandomWeights;
+    use crate::ir::{Origin, Output, Param, ParamSource, verify};
+    use crate::layers::{Activation, Add, Conv, Dense, Flatten, MaxPool, Mul, Padding, Window};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    const WEIGHTS: RandomWeights = RandomWeights { seed: 7 };
+
+    fn add_input(graph: &mut Graph, dims: &[usize]) -> NodeId {
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: dims.to_vec() };
+        let id = add_node(graph, Op::Input, &[], "input", ty);
+        graph.inputs.push(id);
+        id
+    }
+
+    fn add_node(graph: &mut Graph, op: Op, inputs: &[NodeId], path: &str, ty: TensorType) -> NodeId {
+        let origin = Origin { path: path.into(), span: None };
+        let (inputs, params, epilogue) = (inputs.to_vec(), Vec::new(), Vec::new());
+        graph.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None })
+    }
+
+    fn add_layer(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> NodeId {
+        let op = op.into();
+        let types: Vec<&TensorType> = inputs.iter().map(|&id| &graph[id].ty).collect();
+        let ty = op.layer().unwrap().shape(&types).unwrap();
+        let specs = op.layer().unwrap().params(&types);
+        let id = add_node(graph, op, inputs, path, ty);
+        for spec in specs {
+            let name = format!("{path}.{}", spec.role);
+            let param = graph.add_param(Param { name, dims: spec.dims, source: ParamSource::File, init: spec.init });
+            graph[id].params.push(param);
+        }
+        id
+    }
+
+    fn add_output(graph: &mut Graph, name: &str, node: NodeId) {
+        graph.outputs.push(Output { name: name.into(), node });
+        verify(graph).unwrap();
+    }
+
+    fn window(kernel: usize, stride: usize, padding: Padding) -> Window {
+        Window { kernel: vec![kernel; 2], stride: vec![stride; 2], dilation: vec![1; 2], padding, ceil: false }
+    }
+
+    fn conv(channels: usize, kernel: usize, padding: Padding) -> Conv {
+        Conv { channels, window: window(kernel, 1, padding), groups: 1, bias: true, weights: None }
+    }
+
+    /// LeNet-5 with relu and max pooling.
+    fn lenet() -> Graph {
+        let mut graph = Graph::default();
+        let mut x = add_input(&mut graph, &[1, 28, 28]);
+        for (path, channels, padding) in [("conv1", 6, Padding::All(2)), ("conv2", 16, Padding::Valid)] {
+            x = add_layer(&mut graph, conv(channels, 5, padding), &[x], path);
+            x = add_layer(&mut graph, Activation::Relu, &[x], "relu");
+            x = add_layer(&mut graph, MaxPool { window: window(2, 2, Padding::Valid) }, &[x], "pool");
+        }
+        x = add_layer(&mut graph, Flatten, &[x], "flatten");
+        for (path, features) in [("fc1", 120), ("fc2", 84), ("fc3", 10)] {
+            x = add_layer(&mut graph, Dense { features, bias: true, flatten: false }, &[x], path);
+            if features != 10 {
+                x = add_layer(&mut graph, Activation::Relu, &[x], "relu");
+            }
+        }
+        add_output(&mut graph, "logits", x);
+        graph
+    }
+
+    /// Values in [-1, 1) without a pattern that a layer could hide.
+    fn picture(shape: &[usize]) -> Tensor {
+        let elements: usize = shape.iter().product();
+        Tensor::new(
+            shape,
+            (0..elements as u32).map(|i| (i.wrapping_mul(2_654_435_761) as i32) as f32 / 2f32.powi(31)).collect(),
+        )
+    }
+
+    #[test]
+    fn lenet_keeps_samples_apart() {
+        let graph = lenet();
+        let x = picture(&[3, 1, 28, 28]);
+        let [y] = &run(&graph, &WEIGHTS, std::slice::from_ref(&x), Accumulate::F32)[..] else { panic!("one output") };
+        assert_eq!(y.shape(), [3, 10]);
+        for n in 0..3 {
+            let sample = Tensor::new([1, 1, 28, 28], x.plane(n, 0).to_vec());
+            let alone = run(&graph, &WEIGHTS, &[sample], Accumulate::F32);
+            assert_eq!(alone[0].data(), &y.data()[10 * n..10 * (n + 1)]);
+        }
+    }
+
+    #[test]
+    fn precisions_agree_nearly() {
+        let x = [picture(&[2, 1, 28, 28])];
+        let [single, double] = [Accumulate::F32, Accumulate::F64].map(|a| run(&lenet(), &WEIGHTS, &x, a).remove(0));
+        let largest = double.data().iter().fold(0f32, |m, v| m.max(v.abs()));
+        let error = single.data().iter().zip(double.data()).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(error > 0.0 && error <= 1e-5 * largest, "{error} of {largest}");
+    }
+
+    #[test]
+    fn run_all_gives_every_value() {
+        let graph = lenet();
+        let x = picture(&[2, 1, 28, 28]);
+        let all = run_all(&graph, &WEIGHTS, std::slice::from_ref(&x), Accumulate::F64);
+        assert_eq!(all.len(), graph.nodes.len());
+        for (value, node) in all.iter().zip(&graph.nodes) {
+            assert_eq!(value.shape(), node.ty.shape(2));
+        }
+        assert_eq!(all[0], x);
+        assert_eq!(all.last(), run(&graph, &WEIGHTS, &[x], Accumulate::F64).last());
+    }
+
+    #[test]
+    fn epilogues_run_in_order() {
+        let mut plain = Graph::default();
+        let x = add_input(&mut plain, &[2, 4, 4]);
+        let c = add_layer(&mut plain, conv(2, 3, Padding::Half), &[x], "conv");
+        let relu = add_layer(&mut plain, Activation::Relu, &[c], "relu");
+        let sum = add_layer(&mut plain, Add, &[relu, x], "add");
+        let tanh = add_layer(&mut plain, Activation::Tanh, &[sum], "tanh");
+        add_output(&mut plain, "y", tanh);
+
+        let mut fused = Graph::default();
+        let x = add_input(&mut fused, &[2, 4, 4]);
+        let c = add_layer(&mut fused, conv(2, 3, Padding::Half), &[x], "conv");
+        fused[c].inputs.push(x);
+        fused[c].epilogue = vec![
+            Epilogue::Activation(Activation::Relu),
+            Epilogue::Add { input: 1 },
+            Epilogue::Activation(Activation::Tanh),
+        ];
+        add_output(&mut fused, "y", c);
+
+        let x = [picture(&[2, 2, 4, 4])];
+        assert_eq!(run(&fused, &WEIGHTS, &x, Accumulate::F32), run(&plain, &WEIGHTS, &x, Accumulate::F32));
+    }
+
+    /// Outputs, even those in the middle and inputs, live to the end; values without a reader do no harm.
+    #[test]
+    fn outputs_are_kept_in_their_order() {
+        let mut graph = Graph::default();
+        let (a, b) = (add_input(&mut graph, &[2]), add_input(&mut graph, &[2]));
+        let sum = add_layer(&mut graph, Add, &[a, b], "sum");
+        let product = add_layer(&mut graph, Mul, &[sum, sum], "product");
+        add_layer(&mut graph, Activation::Relu, &[sum], "unused");
+        [product, a, sum, product].into_iter().for_each(|id| add_output(&mut graph, "y", id));
+        let inputs = [Tensor::new([1, 2], vec![1.0, 2.0]), Tensor::new([1, 2], vec![10.0, 20.0])];
+        let outputs = run(&graph, &WEIGHTS, &inputs, Accumulate::F32);
+        let data: Vec<&[f32]> = outputs.iter().map(Tensor::data).collect();
+        assert_eq!(data, [[121.0, 484.0], [1.0, 2.0], [11.0, 22.0], [121.0, 484.0]]);
+    }
+
+    #[test]
+    #[should_panic(expected = "input")]
+    fn inputs_must_fit() {
+        run(&lenet(), &WEIGHTS, &[picture(&[1, 1, 28, 27])], Accumulate::F32);
+    }
+}

@@ -1,0 +1,67 @@
+//! The sum of two values.
+
+use super::*;
+
+const SPEC: LayerSpec = LayerSpec {
+    keyword: "add",
+    doc: "y = x1 + x2, element by element; written as `residual { ... }` for x + f(x).",
+    params: &[],
+};
+
+/// y = x1 + x2
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Add;
+
+impl Add {
+    /// Made by combinators only, so no keyword.
+    pub(super) const ENTRIES: &[Entry] = &[];
+}
+
+impl Layer for Add {
+    fn spec(&self) -> &'static LayerSpec {
+        &SPEC
+    }
+
+    fn arity(&self) -> Option<usize> {
+        Some(2)
+    }
+
+    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+        let [a, b] = [inputs[0], inputs[1]];
+        if a != b {
+            return Err(ShapeError::new("E0312", format!("a sum of values that differ in shape: {a} and {b}")));
+        }
+        Ok(a.clone())
+    }
+
+    fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], _accumulate: Accumulate) -> Tensor {
+        let sums = inputs[0].data().iter().zip(inputs[1].data()).map(|(a, b)| a + b).collect();
+        Tensor::new(inputs[0].shape(), sums)
+    }
+}
+
+impl fmt::Display for Add {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SPEC.keyword)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    #[test]
+    fn adds_elements() {
+        let a = Tensor::new([1, 3], vec![1.0, 2.0, f32::INFINITY]);
+        let b = Tensor::new([1, 3], vec![10.0, 20.0, f32::NEG_INFINITY]);
+        assert_close(eval(&Add.into(), &[&a, &b], &[]).data(), &[11.0, 22.0, f32::NAN]);
+    }
+
+    #[test]
+    fn shapes_must_agree() {
+        assert_eq!(shape(&Add.into(), &[&[3, 4, 4], &[3, 4, 4]]), Ok(vec![3, 4, 4]));
+        assert_eq!(shape(&Add.into(), &[&[3, 4, 4], &[3, 2, 2]]), Err("E0312"));
+        assert_eq!(shape(&Add.into(), &[&[3], &[3, 1, 1]]), Err("E0312"));
+    }
+}

@@ -1,0 +1,184 @@
+//! Zeros around the input.
+
+use super::args::sides;
+use super::window::{flat_error, grid};
+use super::*;
+
+const SPEC: LayerSpec = LayerSpec {
+    keyword: "pad",
+    doc: "Zeros around each plane, and whole channels of zeros in front of and behind the others: `pad 1`, \
+          `pad sides (0, 1, 0, 1), channels (16, 16)`.",
+    params: &[
+        ParamDecl::positional(
+            "sides",
+            Kind::Pad,
+            "valid",
+            "zeros on all sides, for each dimension, or front and back of each dimension",
+        ),
+        ParamDecl::named("channels", Kind::Pad, "valid", "channels of zeros on both sides, or (front, back)"),
+    ],
+};
+
+/// `pad 1, channels (16, 16)`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pad {
+    /// In numbers: front and back of each dimension, the same on all sides, or one for each dimension.
+    pub sides: PadArg,
+    /// Front and back.
+    pub channels: (usize, usize),
+}
+
+impl Pad {
+    pub(super) const ENTRIES: &[Entry] = &[Entry { spec: &SPEC, make: |args| Pad::new(args).map(Op::from) }];
+
+    fn new(args: &Args) -> Result<Pad, ArgError> {
+        let sides = match args.get("sides") {
+            Some(ArgValue::Pad(sides)) => numbers("sides", sides)?.clone(),
+            other => unreachable!("sides: {other:?}"),
+        };
+        let channels = match args.pad("channels", 1)? {
+            Padding::Valid => (0, 0),
+            Padding::All(n) => (n, n),
+            Padding::Sides(sides) => sides[0],
+            Padding::Half | Padding::Same => return Err(word_error("channels")),
+        };
+        Ok(Pad { sides, channels })
+    }
+
+    /// Front and back of the channels and of each of `rank` spatial dimensions.
+    ///
+    /// # Errors
+    /// `E0301` if there are numbers for another rank.
+    pub fn amounts(&self, rank: usize) -> Result<Vec<(usize, usize)>, ShapeError> {
+        let spatial = match &self.sides {
+            PadArg::All(0) => vec![(0, 0); rank],
+            PadArg::List(_) | PadArg::All(_) if rank == 0 => return Err(flat_error()),
+            PadArg::All(n) => vec![(*n, *n); rank],
+            PadArg::List(list) => sides(list, rank).ok_or_else(|| {
+                let message = format!("{} numbers of padding for an input of {rank} spatial dimensions", list.len());
+                let help = "give one number for all sides, one for each dimension, or front and back of each dimension";
+                ShapeError::new("E0301", message).param("sides").help(help)
+            })?,
+            PadArg::Valid | PadArg::Half | PadArg::Same => vec![(0, 0); rank],
+        };
+        Ok([vec![self.channels], spatial].concat())
+    }
+}
+
+/// Padding in words means that of a kernel, which this layer has not.
+fn numbers<'a>(name: &'static str, pad: &'a PadArg) -> Result<&'a PadArg, ArgError> {
+    match pad {
+        PadArg::Valid => Ok(&PadArg::All(0)),
+        PadArg::Half | PadArg::Same => Err(word_error(name)),
+        PadArg::All(_) | PadArg::List(_) => Ok(pad),
+    }
+}
+
+fn word_error(name: &'static str) -> ArgError {
+    ArgError::new(name, "`half` and `same` belong to a kernel").help("give the padding in numbers")
+}
+
+impl Layer for Pad {
+    fn spec(&self) -> &'static LayerSpec {
+        &SPEC
+    }
+
+    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+        let amounts = self.amounts(inputs[0].spatial().len())?;
+        let padded = |(&size, &(front, back)): (&usize, &(usize, usize))| {
+            size.checked_add(front).and_then(|size| size.checked_add(back))
+        };
+        let dims: Option<Vec<usize>> = inputs[0].dims.iter().zip(&amounts).map(padded).collect();
+        let dims = dims.ok_or_else(|| ShapeError::new("E0303", "the padded size does not fit in 64 bits"))?;
+        Ok(inputs[0].with_dims(dims))
+    }
+
+    fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], _accumulate: Accumulate) -> Tensor {
+        let x = inputs[0];
+        let amounts = self.amounts(x.spatial().len()).expect("checked by the shape rule");
+        let dims = &x.shape()[1..];
+        let padded: Vec<usize> = dims.iter().zip(&amounts).map(|(&size, (front, back))| front + size + back).collect();
+        let places: Vec<Vec<usize>> =
+            dims.iter().zip(&amounts).map(|(&size, &(front, _))| (front..front + size).collect()).collect();
+        // Where the elements of one sample go.
+        let targets = grid(&padded, &places);
+        let elements: usize = padded.iter().product();
+        let mut y = vec![0.0; x.batch() * elements];
+        for (from, to) in x.data().chunks(targets.len()).zip(y.chunks_mut(elements)) {
+            from.iter().zip(&targets).for_each(|(&value, &target)| to[target] = value);
+        }
+        Tensor::new([vec![x.batch()], padded].concat(), y)
+    }
+
+    fn lower(&self, inputs: &[&TensorType]) -> Lowering {
+        match self.amounts(inputs[0].spatial().len()) {
+            Ok(amounts) if amounts.iter().all(|&amount| amount == (0, 0)) => Lowering::Identity,
+            _ => Lowering::Keep,
+        }
+    }
+}
+
+impl fmt::Display for Pad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.sides {
+            PadArg::List(list) => {
+                let list: Vec<String> = list.iter().map(usize::to_string).collect();
+                write!(f, "pad sides ({})", list.join(", "))?;
+            }
+            PadArg::All(n) => write!(f, "pad {n}")?,
+            PadArg::Valid | PadArg::Half | PadArg::Same => f.write_str("pad 0")?,
+        }
+        match self.channels {
+            (0, 0) => Ok(()),
+            (front, back) => write!(f, ", channels ({front}, {back})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::*;
+    use super::*;
+
+    fn pad(sides: PadArg, channels: &[usize]) -> Op {
+        let channels = ArgValue::Pad(PadArg::List(channels.to_vec()));
+        make("pad", &[("sides", ArgValue::Pad(sides)), ("channels", channels)])
+    }
+
+    #[test]
+    fn defaults_do_nothing() {
+        let op = make("pad", &[]);
+        assert_eq!(op, Op::from(Pad { sides: PadArg::All(0), channels: (0, 0) }));
+        assert_eq!(text(&op), "pad 0");
+        assert_eq!(lower(&op, &[3, 4, 4]), Lowering::Identity);
+        assert_eq!(shape(&op, &[&[3]]), Ok(vec![3]));
+    }
+
+    #[test]
+    fn zeros_around_channels_and_planes() {
+        let op = pad(PadArg::List(vec![0, 1, 1, 0]), &[1, 0]);
+        assert_eq!(text(&op), "pad sides (0, 1, 1, 0), channels (1, 0)");
+        let x = Tensor::new([2, 1, 1, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let y = eval(&op, &[&x], &[]);
+        assert_eq!(y.shape(), [2, 2, 2, 3]);
+        let sample = |a: f32, b: f32| [[0.0; 6], [0.0, a, b, 0.0, 0.0, 0.0]].concat();
+        assert_eq!(y.data(), [sample(1.0, 2.0), sample(3.0, 4.0)].concat());
+    }
+
+    #[test]
+    fn shapes() {
+        assert_eq!(shape(&pad(PadArg::All(2), &[8]), &[&[3, 4, 5]]), Ok(vec![19, 8, 9]));
+        assert_eq!(shape(&pad(PadArg::List(vec![1, 2]), &[0]), &[&[3, 4, 5]]), Ok(vec![3, 6, 9]));
+        assert_eq!(shape(&pad(PadArg::List(vec![1, 2]), &[0]), &[&[3, 4]]), Ok(vec![3, 7]));
+        assert_eq!(shape(&pad(PadArg::List(vec![1, 2, 3]), &[0]), &[&[3, 4, 5]]), Err("E0301"));
+        assert_eq!(shape(&pad(PadArg::All(1), &[0]), &[&[3]]), Err("E0301"));
+        assert_eq!(shape(&pad(PadArg::All(usize::MAX), &[0]), &[&[3, 4]]), Err("E0303"));
+    }
+
+    #[test]
+    fn words_belong_to_kernels() {
+        assert!(try_make("pad", &[("sides", ArgValue::Pad(PadArg::Half))]).is_err());
+        assert!(try_make("pad", &[("channels", ArgValue::Pad(PadArg::Same))]).is_err());
+        assert!(try_make("pad", &[("channels", ArgValue::Pad(PadArg::List(vec![1, 2, 3])))]).is_err());
+    }
+}

@@ -15,17 +15,29 @@
 //! decides. Files are read and written in `io`, `cli` and `runtime` only. After a graph has passed `ir::verify`,
 //! nothing behind it may fail on account of the model.
 
-pub mod diagnostic;
 pub mod source;
+
+pub mod diagnostic;
 pub mod tensor;
 
 pub mod syntax;
 
-pub mod ir;
 pub mod layers;
+
+pub mod ir;
 
 pub mod interp;
 
+pub mod passes;
+
 pub mod codegen;
+
+pub mod kernels;
+
+pub mod schedule;
+
+pub mod portable;
+
+pub mod runtime;
 
 pub mod io;

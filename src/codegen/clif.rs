@@ -5,7 +5,7 @@ use cranelift_codegen::isa::TargetIsa;
 use target_lexicon::Architecture;
 
 use super::Isa;
-use super::vector::{ARGS, Compare, INTS, Loop, Mem, R, V, VectorAsm, VectorPool};
+use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
 
 const F32X4: Type = types::F32X4;
 const I32X4: Type = types::I32X4;
@@ -39,10 +39,11 @@ pub(super) struct ClifAsm<'a, 'f> {
     builder: &'a mut FunctionBuilder<'f>,
     machine: Machine,
     args: usize,
-    /// The arguments, then the registers asked for.
+    /// The arguments, then those that can be asked for.
     ints: Vec<Variable>,
     vectors: Vec<Variable>,
-    pool: VectorPool,
+    pool: Pool,
+    int_pool: Pool,
     open: Vec<Open>,
 }
 
@@ -61,9 +62,11 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
             builder.def_var(variable, argument);
             ints.push(variable);
         }
+        ints.extend((0..INTS).map(|_| builder.declare_var(types::I64)));
         let vectors = (0..machine.registers).map(|_| builder.declare_var(F32X4)).collect();
-        let pool = VectorPool::new(machine.registers);
-        Self { builder, machine, args: arguments.len(), ints, vectors, pool, open: Vec::new() }
+        let pool = Pool::new(machine.registers);
+        let int_pool = Pool::new(INTS);
+        Self { builder, machine, args: arguments.len(), ints, vectors, pool, int_pool, open: Vec::new() }
     }
 
     /// Ends the tile.
@@ -171,17 +174,19 @@ impl VectorAsm for ClifAsm<'_, '_> {
     }
 
     fn int(&mut self) -> R {
-        assert!(self.ints.len() < self.args + INTS, "a tile asks for more than {INTS} integer registers");
-        self.ints.push(self.builder.declare_var(types::I64));
-        R(self.ints.len() as u8 - 1)
+        R(self.args as u8 + self.int_pool.take())
+    }
+
+    fn free_int(&mut self, r: R) {
+        self.int_pool.give_back(r.0 - self.args as u8);
     }
 
     fn vec(&mut self) -> V {
-        self.pool.take()
+        V(self.pool.take())
     }
 
     fn free(&mut self, v: V) {
-        self.pool.give_back(v);
+        self.pool.give_back(v.0);
     }
 
     fn copy_int(&mut self, dst: R, src: R) {

@@ -21,3 +21,7 @@ pub use error::CodeError;
 pub use isa::Isa;
 pub use module::{CodeModule, FunctionText, JitCode};
 pub use nest::NestBuilder;
+
+/// A 64-bit integer or address in a nest.
+pub use cranelift::prelude::Value as Word;
+pub use cranelift_module::{FuncId, Linkage};

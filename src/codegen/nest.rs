@@ -127,6 +127,22 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.seal_block(after);
     }
 
+    /// Runs `then` where `condition` is not zero, else `otherwise`.
+    pub fn if_else(&mut self, condition: Value, then: impl FnOnce(&mut Self), otherwise: impl FnOnce(&mut Self)) {
+        let [on_true, on_false, after] = std::array::from_fn(|_| self.builder.create_block());
+        self.builder.ins().brif(condition, on_true, &[], on_false, &[]);
+        self.builder.switch_to_block(on_true);
+        self.builder.seal_block(on_true);
+        then(self);
+        self.builder.ins().jump(after, &[]);
+        self.builder.switch_to_block(on_false);
+        self.builder.seal_block(on_false);
+        otherwise(self);
+        self.builder.ins().jump(after, &[]);
+        self.builder.switch_to_block(after);
+        self.builder.seal_block(after);
+    }
+
     /// Calls a tile or another nest of the same module.
     pub fn call(&mut self, function: FuncId, args: &[Value]) {
         let (module, func) = (&mut *self.module, &mut *self.builder.func);

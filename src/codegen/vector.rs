@@ -65,6 +65,8 @@ pub trait VectorAsm {
     fn arg(&self, index: usize) -> R;
     /// A fresh integer register, undefined until set. At most [`INTS`] beside the arguments.
     fn int(&mut self) -> R;
+    /// Gives back a register that [`VectorAsm::int`] gave.
+    fn free_int(&mut self, r: R);
     /// A fresh vector register, undefined until set.
     fn vec(&mut self) -> V;
     /// Gives a vector register back.
@@ -145,28 +147,29 @@ pub trait VectorAsm {
     fn shr(&mut self, dst: V, a: V, by: u8);
 }
 
-/// The vector registers a back end has given out.
-pub(super) struct VectorPool {
+/// The registers of one kind that a back end has given out.
+pub(super) struct Pool {
     used: u32,
     count: usize,
 }
 
-impl VectorPool {
+impl Pool {
     /// A pool of `count` registers, at most 32.
     pub(super) fn new(count: usize) -> Self {
-        assert!(count <= 32, "a pool holds at most 32 vector registers");
+        assert!(count <= 32, "a pool holds at most 32 registers");
         Self { used: 0, count }
     }
 
-    pub(super) fn take(&mut self) -> V {
+    /// The lowest free register.
+    pub(super) fn take(&mut self) -> u8 {
         let index = self.used.trailing_ones();
-        assert!((index as usize) < self.count, "a tile holds more than {} vector registers", self.count);
+        assert!((index as usize) < self.count, "a tile holds more than {} registers of a kind", self.count);
         self.used |= 1 << index;
-        V(index as u8)
+        index as u8
     }
 
-    pub(super) fn give_back(&mut self, v: V) {
-        assert!(self.used & (1 << v.0) != 0, "vector register {} is freed twice", v.0);
-        self.used &= !(1 << v.0);
+    pub(super) fn give_back(&mut self, index: u8) {
+        assert!(self.used & (1 << index) != 0, "register {index} is freed twice");
+        self.used &= !(1 << index);
     }
 }

@@ -7,7 +7,7 @@ use iced_x86::{Code, Encoder, Formatter, IcedError, Instruction, IntelFormatter,
 use target_lexicon::Architecture;
 
 use super::Isa;
-use super::vector::{ARGS, Compare, INTS, Loop, Mem, R, V, VectorAsm, VectorPool};
+use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
 
 /// Alignment in bytes of a tile and of the loops in it.
 pub const ALIGNMENT: usize = 32;
@@ -165,7 +165,8 @@ struct X64Asm {
     len: usize,
     args: usize,
     ints: usize,
-    pool: VectorPool,
+    pool: Pool,
+    int_pool: Pool,
     open: Vec<Open>,
     /// Jumps to patch: where the instruction ends, and where it goes.
     jumps: Vec<(usize, usize)>,
@@ -181,10 +182,11 @@ impl X64Asm {
             Isa::Avx2 => &AVX2,
             Isa::Avx512 => &AVX512,
         };
-        let pool = VectorPool::new(isa.registers(Architecture::X86_64));
+        let pool = Pool::new(isa.registers(Architecture::X86_64));
         let encoder = Encoder::new(64);
         let (open, jumps, mask_loads) = (Vec::new(), Vec::new(), Vec::new());
-        Self { isa, codes, encoder, len: 0, args, ints: 0, pool, open, jumps, mask_loads }
+        let int_pool = Pool::new(INTS);
+        Self { isa, codes, encoder, len: 0, args, ints: 0, pool, int_pool, open, jumps, mask_loads }
     }
 
     fn emit(&mut self, instruction: Result<Instruction, IcedError>) {
@@ -322,17 +324,21 @@ impl VectorAsm for X64Asm {
     }
 
     fn int(&mut self) -> R {
-        assert!(self.ints < INTS, "a tile asks for more than {INTS} integer registers");
-        self.ints += 1;
-        R((ARGS + self.ints - 1) as u8)
+        let index = self.int_pool.take();
+        self.ints = self.ints.max(usize::from(index) + 1);
+        R(ARGS as u8 + index)
+    }
+
+    fn free_int(&mut self, r: R) {
+        self.int_pool.give_back(r.0 - ARGS as u8);
     }
 
     fn vec(&mut self) -> V {
-        self.pool.take()
+        V(self.pool.take())
     }
 
     fn free(&mut self, v: V) {
-        self.pool.give_back(v);
+        self.pool.give_back(v.0);
     }
 
     fn copy_int(&mut self, dst: R, src: R) {

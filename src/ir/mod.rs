@@ -11,7 +11,7 @@ mod verify;
 pub use print::print;
 pub use verify::verify;
 
-use crate::layers::{Init, Op};
+use crate::layers::{Init, Op, ShapeError};
 use crate::source::Span;
 use crate::tensor::TensorType;
 use std::ops::{Index, IndexMut};
@@ -155,6 +155,35 @@ impl Graph {
     pub fn add_param(&mut self, param: Param) -> ParamId {
         self.params.push(param);
         ParamId(self.params.len() as u32 - 1)
+    }
+
+    /// Adds an input of the model.
+    pub fn add_input(&mut self, name: &str, ty: TensorType) -> NodeId {
+        let origin = Origin { path: name.to_string(), span: None };
+        let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
+        let id = self.add_node(Node { op: Op::Input, inputs, params, epilogue, ty, origin, slice_of: None });
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a layer with its weights, which are named `path.role`. For graphs that are not made from a text.
+    ///
+    /// # Errors
+    /// Why the layer cannot take these inputs.
+    pub fn add_layer(&mut self, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> Result<NodeId, ShapeError> {
+        let op = op.into();
+        let layer = op.layer().expect("inputs are added by `add_input`");
+        let types: Vec<&TensorType> = inputs.iter().map(|&id| &self[id].ty).collect();
+        let ty = layer.shape(&types)?;
+        let specs = layer.params(&types);
+        let params = specs.into_iter().map(|spec| {
+            let source = spec.fixed.map_or(ParamSource::File, ParamSource::Fixed);
+            self.add_param(Param { name: format!("{path}.{}", spec.role), dims: spec.dims, source, init: spec.init })
+        });
+        let params = params.collect();
+        let origin = Origin { path: path.to_string(), span: None };
+        let (inputs, epilogue) = (inputs.to_vec(), Vec::new());
+        Ok(self.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None }))
     }
 
     /// All handles in topological order.

@@ -26,11 +26,11 @@ impl AdaptiveAvgPool {
     fn out(&self, input: &[usize]) -> Vec<usize> {
         spread(&self.size, input.len()).expect("checked by the shape rule")
     }
-}
 
-/// The input positions whose mean is output position `i` of `out`.
-fn region(i: usize, input: usize, out: usize) -> Range<usize> {
-    i * input / out..((i + 1) * input).div_ceil(out)
+    /// The input positions of one dimension whose mean is output position `i` of `out`.
+    pub fn region(i: usize, input: usize, out: usize) -> Range<usize> {
+        i * input / out..((i + 1) * input).div_ceil(out)
+    }
 }
 
 impl Layer for AdaptiveAvgPool {
@@ -53,7 +53,7 @@ impl Layer for AdaptiveAvgPool {
         let positions = |p| {
             let at = unravel(p, &out);
             let regions: Vec<Vec<usize>> =
-                (0..out.len()).map(|d| region(at[d], x.spatial()[d], out[d]).collect()).collect();
+                (0..out.len()).map(|d| Self::region(at[d], x.spatial()[d], out[d]).collect()).collect();
             grid(x.spatial(), &regions)
         };
         slide(x, &out, |p| (positions(p), ()), |values, ()| (accumulate.sum(values) / values.len() as f64) as f32)
@@ -77,7 +77,7 @@ impl Layer for AdaptiveAvgPool {
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         let input = inputs[0].spatial();
         let out = self.out(input);
-        let largest = |(&input, &out): (&usize, &usize)| (0..out).map(|i| region(i, input, out).len()).max();
+        let largest = |(&input, &out): (&usize, &usize)| (0..out).map(|i| Self::region(i, input, out).len()).max();
         Some(ResolvedWindow {
             kernel: input.iter().zip(&out).filter_map(largest).collect(),
             stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),

@@ -29,6 +29,19 @@ impl AvgPool {
     }];
 }
 
+impl AvgPool {
+    /// What the sum of each output position (row-major) is divided by, for an input that was checked.
+    pub fn divisors(&self, input: &[usize]) -> Vec<f32> {
+        let window = self.window.resolve(input).expect("checked by the shape rule");
+        let positions = window.out.iter().product();
+        (0..positions).map(|p| self.divisor(&window, p, input) as f32).collect()
+    }
+
+    fn divisor(&self, window: &ResolvedWindow, position: usize, input: &[usize]) -> usize {
+        if self.count_pad { window.padded_taps(position, input) } else { window.taps(position, input).len() }
+    }
+}
+
 impl Layer for AvgPool {
     fn spec(&self) -> &'static LayerSpec {
         &SPEC
@@ -44,8 +57,7 @@ impl Layer for AvgPool {
         let window = self.window.resolve(x.spatial()).expect("checked by the shape rule");
         let seen = |p| {
             let positions: Vec<usize> = window.taps(p, x.spatial()).into_iter().map(|(_, index)| index).collect();
-            let divisor = if self.count_pad { window.padded_taps(p, x.spatial()) } else { positions.len() };
-            (positions, divisor)
+            (positions, self.divisor(&window, p, x.spatial()))
         };
         slide(x, &window.out, seen, |values, &divisor| (accumulate.sum(values) / divisor as f64) as f32)
     }

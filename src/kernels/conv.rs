@@ -1,0 +1,651 @@
+//! Direct convolution, also 1x1 and dense layers: a tile of `pixels` x `vectors` sums stays in registers while
+//! the input channels and the kernel's taps pass by; each input element is broadcast against a row of packed
+//! weights (Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD
+//! architectures", section II).
+
+use super::epilogue::Epilogue;
+use super::nest::{self, KernelNest};
+use super::taps::{Rows, Segment, limit_columns, segments, split};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use crate::codegen::vector::{Mem, R, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::layers::{Op, ResolvedWindow};
+use std::borrow::Cow;
+
+/// Every decision about one convolution. Strides are in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    pub lanes: usize,
+    pub input: Input,
+    pub rows: Rows,
+    pub window: ColumnWindow,
+    /// Output columns in one row.
+    pub columns: usize,
+    pub groups: usize,
+    /// Output channels of all groups.
+    pub channels_out: usize,
+    /// Vectors of output channels in one group.
+    pub out_blocks: usize,
+    pub tile: Tile,
+    pub segments: Vec<Segment>,
+    /// Rows of one task.
+    pub task_rows: usize,
+    pub epilogue: Epilogue,
+    /// Real lanes of the very last output vector where the padding behind it must not be written.
+    pub exact: Option<usize>,
+    pub bias: bool,
+}
+
+/// How the input of one group lies in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Input {
+    /// Channels that lie side by side.
+    pub block: usize,
+    /// Whole blocks.
+    pub blocks: usize,
+    /// Channels of the last, partial block.
+    pub tail: usize,
+    pub block_stride: i64,
+    pub pixel_stride: i64,
+    /// From one input row to the next.
+    pub row_stride: i64,
+    pub group_stride: i64,
+}
+
+/// The window along the last spatial dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnWindow {
+    /// Kernel rows: the product of all kernel sizes but the last.
+    pub kernel_rows: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    pub pad: usize,
+}
+
+/// The register tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub pixels: usize,
+    pub vectors: usize,
+    /// Channels of a block that are unrolled; a loop does the rest.
+    pub unroll: usize,
+    /// The input element is a memory operand of each FMA, not a register that is broadcast once.
+    pub embedded: bool,
+}
+
+/// Unrolled code of one tile stays below this many FMAs: a third of a 32 KiB instruction cache.
+const MAX_UNROLLED: usize = 1400;
+
+/// Makes the conf of a convolution or dense layer.
+///
+/// # Errors
+/// Why this kernel cannot do it, for `explain`.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+    let problem = Problem::new(node, target)?;
+    let conf = problem.conf(node, target);
+    Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
+}
+
+/// A layer brought to the form that the kernel computes.
+struct Problem {
+    layout: Layout,
+    window: ResolvedWindow,
+    /// Spatial size of the input.
+    input: Vec<usize>,
+    /// Channels of one group.
+    channels_in: usize,
+    channels_out: usize,
+    groups: usize,
+    bias: bool,
+}
+
+impl Problem {
+    fn new(node: &NodeView, target: &Target) -> Result<Problem, String> {
+        let input = &node.inputs[0];
+        let spatial = input.ty.spatial();
+        match node.op {
+            Op::Conv(conv) => {
+                let (channels_in, channels_out) = (conv.group_in(input.ty), conv.channels / conv.groups);
+                let aligned = |n: usize| conv.groups == 1 || n.is_multiple_of(target.lanes);
+                if !aligned(channels_out) || (input.layout == Layout::Blocked && !aligned(channels_in)) {
+                    return Err(format!(
+                        "groups of {channels_in} -> {channels_out} channels are no multiple of the {}-channel block",
+                        target.lanes
+                    ));
+                }
+                let window = conv.window.resolve(spatial).expect("verified");
+                let (window, spatial) = flatten_pointwise(window, spatial);
+                let (window, spatial) = limit_columns(window, &spatial);
+                let (groups, bias) = (conv.groups, conv.bias);
+                Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
+            }
+            Op::Dense(dense) => {
+                // All positions are the window of the one output pixel. Where the positions of one channel lie side
+                // by side, they are just more channels.
+                let flat = input.layout == Layout::Nchw || input.positions() == 1;
+                let (channels_in, spatial) =
+                    if flat { (input.ty.elements(), vec![1]) } else { (input.channels(), spatial.to_vec()) };
+                let layout = if flat { Layout::Nchw } else { Layout::Blocked };
+                let (window, spatial) = limit_columns(whole(&spatial), &spatial);
+                let (channels_out, bias) = (dense.features, dense.bias);
+                Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias })
+            }
+            _ => Err("not a convolution".into()),
+        }
+    }
+
+    fn conf(&self, node: &NodeView, target: &Target) -> Conf {
+        let lanes = target.lanes;
+        let dim = self.window.out.len() - 1;
+        let positions: usize = self.input.iter().product();
+        let out_blocks = self.channels_out.div_ceil(lanes);
+        // One position: the channels lie side by side in both layouts.
+        let blocked = self.layout == Layout::Blocked || positions == 1;
+        let (block, pixel) = if blocked { (lanes, lanes * 4) } else { (1, 4) };
+        let input = Input {
+            block,
+            blocks: self.channels_in / block,
+            tail: self.channels_in % block,
+            block_stride: (positions * pixel) as i64,
+            pixel_stride: pixel as i64,
+            row_stride: (self.input[dim] * pixel) as i64,
+            group_stride: (self.channels_in * positions * 4) as i64,
+        };
+        let window = ColumnWindow {
+            kernel_rows: self.window.kernel[..dim].iter().product(),
+            kernel: self.window.kernel[dim],
+            stride: self.window.stride[dim],
+            dilation: self.window.dilation[dim],
+            pad: self.window.pads[dim].0,
+        };
+        let columns = self.window.out[dim];
+        let tile = Tile::choose(target, columns, out_blocks, block, window.kernel);
+        let rows = Rows::new(&self.window, &self.input);
+        let flat_output = columns * rows.len() == 1;
+        let tail = (self.channels_out * self.groups) % lanes;
+        Conf {
+            lanes,
+            task_rows: task_rows(rows.len()),
+            rows,
+            columns,
+            groups: self.groups,
+            channels_out: self.channels_out * self.groups,
+            out_blocks,
+            segments: segments(&self.window, self.input[dim], tile.pixels),
+            tile,
+            epilogue: node.epilogue.clone(),
+            exact: (flat_output && tail != 0).then_some(tail),
+            bias: self.bias,
+            input,
+            window,
+        }
+    }
+}
+
+/// The window that covers the whole input once.
+fn whole(spatial: &[usize]) -> ResolvedWindow {
+    let ones = vec![1; spatial.len()];
+    ResolvedWindow {
+        kernel: spatial.to_vec(),
+        stride: ones.clone(),
+        dilation: ones.clone(),
+        pads: vec![(0, 0); spatial.len()],
+        out: ones,
+    }
+}
+
+/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and tasks.
+fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
+    let plain = window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0));
+    if !plain {
+        return (window, spatial.to_vec());
+    }
+    let positions: usize = spatial.iter().product();
+    let columns = (1..=positions.min(256)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(1);
+    let columns = if columns < 16 && positions < 4096 { positions } else { columns };
+    let dims = vec![positions / columns, columns];
+    let ones = vec![1, 1];
+    let pads = vec![(0, 0); 2];
+    (ResolvedWindow { kernel: ones.clone(), stride: ones.clone(), dilation: ones, pads, out: dims.clone() }, dims)
+}
+
+/// A few tasks for each vector group, so that two or more threads find equal shares.
+fn task_rows(rows: usize) -> usize {
+    rows.div_ceil(rows.clamp(1, 4))
+}
+
+impl Tile {
+    /// The tile with the least estimated time for a whole row of all output channels. Two FMAs and two loads start
+    /// per cycle, and a sum can be added to every fourth cycle.
+    fn choose(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Tile {
+        let embed = target.isa == Isa::Avx512;
+        let cost = |tile: &Tile| -> u64 {
+            let row: usize = split(columns, tile.pixels).iter().map(|&p| tile.cycles(p, tile.vectors)).sum();
+            let rest = match out_blocks % tile.vectors {
+                0 => 0,
+                v => split(columns, tile.pixels).iter().map(|&p| tile.cycles(p, v)).sum(),
+            };
+            (row * (out_blocks / tile.vectors) + rest) as u64
+        };
+        let unroll = |pixels: usize, vectors: usize| {
+            (1..=block)
+                .rev()
+                .find(|u| block.is_multiple_of(*u) && u * kernel * pixels * vectors <= MAX_UNROLLED)
+                .unwrap_or(1)
+        };
+        let max_vectors = out_blocks.min(target.registers / 2 - 1);
+        (1..=max_vectors)
+            .filter_map(|vectors| {
+                let embedded = embed || vectors == 1;
+                let spare = vectors + usize::from(!embedded);
+                let pixels = ((target.registers - spare) / vectors).min(columns);
+                (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
+            })
+            .min_by_key(|tile| (cost(tile), usize::MAX - tile.pixels * tile.vectors))
+            .expect("a tile of one vector fits every target")
+    }
+
+    /// Four times the cycles that one input channel and tap take.
+    fn cycles(&self, pixels: usize, vectors: usize) -> usize {
+        let fmas = 2 * pixels * vectors;
+        let broadcasts = if self.embedded { pixels * vectors } else { pixels };
+        let loads = 2 * (broadcasts + vectors);
+        fmas.max(loads).max(16)
+    }
+}
+
+impl Conf {
+    /// Vector groups of one channel group.
+    fn vector_groups(&self) -> usize {
+        self.out_blocks.div_ceil(self.tile.vectors)
+    }
+
+    /// Vectors of the last vector group of each channel group.
+    fn last_vectors(&self) -> usize {
+        self.out_blocks - (self.vector_groups() - 1) * self.tile.vectors
+    }
+
+    /// Whether nothing is written behind the last output channel.
+    pub fn writes_exactly(&self) -> bool {
+        self.exact.is_some() || self.channels_out.is_multiple_of(self.lanes)
+    }
+
+    fn row_chunks(&self) -> usize {
+        self.rows.len().div_ceil(self.task_rows)
+    }
+
+    /// Bytes of one row of weights: all vectors of a tile.
+    fn weight_stride(&self) -> i64 {
+        (self.tile.vectors * self.lanes * 4) as i64
+    }
+
+    /// Bytes of the weights of one kernel row of one input block.
+    fn weight_row(&self) -> i64 {
+        (self.window.kernel * self.input.block) as i64 * self.weight_stride()
+    }
+
+    /// Bytes of the weights of one input block.
+    fn weight_block(&self) -> i64 {
+        self.window.kernel_rows as i64 * self.weight_row()
+    }
+
+    /// Bytes of the weights of one vector group.
+    fn weight_group(&self) -> i64 {
+        self.input_blocks() as i64 * self.weight_block()
+    }
+
+    fn input_blocks(&self) -> usize {
+        self.input.blocks + usize::from(self.input.tail > 0)
+    }
+
+    /// Bytes from one output block to the next.
+    fn out_block_stride(&self) -> i64 {
+        (self.rows.len() * self.columns * self.lanes * 4) as i64
+    }
+
+    /// Channels of the input block `block`, and how many of them are unrolled.
+    fn block_shape(&self, block: usize) -> (usize, usize) {
+        if block < self.input.blocks {
+            (self.input.block, self.tile.unroll)
+        } else {
+            (self.input.tail, self.input.tail)
+        }
+    }
+
+    /// Weights in the order in which the tile reads them:
+    /// `[vector group][input block][kernel row][unrolled channels][kernel column][channel][vector][lane]`.
+    fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
+        let (groups, taps) = (self.groups, self.window.kernel_rows * self.window.kernel);
+        let channels_in = self.input.blocks * self.input.block + self.input.tail;
+        let channels_out = weight.len() / (channels_in * taps * groups);
+        let mut packed = vec![0.0; groups * self.vector_groups() * self.weight_group() as usize / 4];
+        let stride = self.tile.vectors * self.lanes;
+        for group in 0..groups * self.vector_groups() {
+            let first_out = (group % self.vector_groups()) * stride;
+            let outs = stride.min(channels_out - first_out.min(channels_out));
+            for block in 0..self.input_blocks() {
+                let (channels, unroll) = self.block_shape(block);
+                for (row, channel, column) in index3(self.window.kernel_rows, channels, self.window.kernel) {
+                    let (chunk, inner) = (channel / unroll, channel % unroll);
+                    let position = (chunk * self.window.kernel + column) * unroll + inner;
+                    let start = group * self.weight_group() as usize / 4
+                        + block * self.weight_block() as usize / 4
+                        + row * self.weight_row() as usize / 4
+                        + position * stride;
+                    for lane in 0..outs {
+                        let out = (group / self.vector_groups()) * channels_out + first_out + lane;
+                        let input = block * self.input.block + channel;
+                        let tap = row * self.window.kernel + column;
+                        packed[start + lane] = weight[(out * channels_in + input) * taps + tap];
+                    }
+                }
+            }
+        }
+        packed
+    }
+
+    /// One value for each lane of each vector group; 0 behind the real channels.
+    fn pack_bias(&self, bias: Option<&[f32]>) -> Vec<f32> {
+        let stride = self.tile.vectors * self.lanes;
+        let mut packed = vec![0.0; self.groups * self.vector_groups() * stride];
+        let Some(bias) = bias else { return packed };
+        let channels_out = bias.len() / self.groups;
+        for (out, &value) in bias.iter().enumerate() {
+            let (group, channel) = (out / channels_out, out % channels_out);
+            packed[group * self.vector_groups() * stride + channel] = value;
+        }
+        packed
+    }
+
+    /// Byte offset of the input column of a segment's first pixel; negative inside the padding.
+    fn column_offset(&self, column: usize) -> i64 {
+        ((column * self.window.stride) as i64 - self.window.pad as i64) * self.input.pixel_stride
+    }
+}
+
+/// All index triples, the last index fastest.
+fn index3(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
+}
+
+impl Family for Conf {
+    fn name(&self) -> String {
+        let Tile { pixels, vectors, .. } = self.tile;
+        let shape = format!("{}x{}", self.window.kernel_rows, self.window.kernel);
+        format!("conv_direct_f32_{}c{pixels}x{vectors}_{shape}", self.lanes)
+    }
+
+    fn tasks(&self) -> usize {
+        self.groups * self.vector_groups() * self.row_chunks()
+    }
+
+    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+        vec![
+            Constant::F32(self.pack_weights(&params[0])),
+            Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
+            Constant::I64(self.rows.table(self.input.row_stride, self.weight_row())),
+        ]
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let full = self.generate_tiles(name, self.tile.vectors, None, isa, module)?;
+        let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
+        let last = match differs {
+            true => Some(self.generate_tiles(name, self.last_vectors(), self.exact, isa, module)?),
+            false => None,
+        };
+        nest::define(name, module, |nest| self.generate_nest(nest, &full, last.as_deref()))
+    }
+}
+
+impl Conf {
+    /// The tiles of all segments.
+    fn generate_tiles(
+        &self,
+        name: &str,
+        vectors: usize,
+        exact: Option<usize>,
+        isa: Isa,
+        module: &mut CodeModule,
+    ) -> Result<Vec<FuncId>, CodeError> {
+        let tile_name =
+            |index: usize| format!("{name}_tile{vectors}{}_{index}", if exact.is_some() { "e" } else { "" });
+        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
+            let emitter = TileEmitter { conf: self, segment, vectors, exact };
+            module.define_tile(&tile_name(index), isa, 6, &mut |asm| emitter.emit(asm))
+        });
+        tiles.collect()
+    }
+
+    fn generate_nest(&self, nest: &mut NestBuilder, full: &[FuncId], last: Option<&[FuncId]>) {
+        let residual = self.epilogue.operands();
+        let constants = 2 + residual;
+        let vector_groups = self.vector_groups() as i64;
+        nest.for_tasks(self.tasks(), |nest, sample, task| {
+            let chunks = self.row_chunks() as i64;
+            let (group, chunk) = (nest.div_imm(task, chunks), nest.rem_imm(task, chunks));
+            let (channel_group, vector_group) =
+                (nest.div_imm(group, vector_groups), nest.rem_imm(group, vector_groups));
+            // First output block of this vector group.
+            let first = nest.mul_imm(channel_group, self.out_blocks as i64);
+            let block = nest.offset_by(first, vector_group, self.tile.vectors as i64);
+            let out_offset = nest.mul_imm(block, self.out_block_stride());
+
+            let group_offset = nest.mul_imm(channel_group, self.input.group_stride);
+            let input = nest.sample_pointer(1, sample);
+            let input = nest.add(input, group_offset);
+            let out = nest.sample_pointer(0, sample);
+            let out = nest.add(out, out_offset);
+            let residual = match residual {
+                0 => out,
+                _ => {
+                    let pointer = nest.sample_pointer(2, sample);
+                    nest.add(pointer, out_offset)
+                }
+            };
+            let weights = nest.constant_pointer(constants);
+            let weights = nest.offset_by(weights, group, self.weight_group());
+            let bias = nest.constant_pointer(constants + 1);
+            let bias = nest.offset_by(bias, group, self.weight_stride());
+            let table = nest.constant_pointer(constants + 2);
+
+            let begin = nest.mul_imm(chunk, self.task_rows as i64);
+            let end = nest.add_imm(begin, self.task_rows as i64);
+            let rows = nest.iconst(self.rows.len() as i64);
+            let end = nest.smin(end, rows);
+            let pointers = [input, weights, bias, out, residual, table];
+            match last {
+                None => self.generate_rows(nest, begin, end, pointers, full),
+                Some(last) => {
+                    let from_last = nest.add_imm(vector_group, 1 - vector_groups);
+                    nest.if_else(
+                        from_last,
+                        |nest| self.generate_rows(nest, begin, end, pointers, full),
+                        |nest| self.generate_rows(nest, begin, end, pointers, last),
+                    );
+                }
+            }
+        });
+    }
+
+    fn generate_rows(&self, nest: &mut NestBuilder, begin: Word, end: Word, pointers: [Word; 6], tiles: &[FuncId]) {
+        let [input, weights, bias, out, residual, table] = pointers;
+        let pixel = (self.lanes * 4) as i64;
+        nest.for_range(begin, end, |nest, row| {
+            let entry = nest.offset_by(table, row, 16);
+            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
+            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let out = nest.offset_by(out, row, self.columns as i64 * pixel);
+            let residual = nest.offset_by(residual, row, self.columns as i64 * pixel);
+            for (segment, &tile) in self.segments.iter().zip(tiles) {
+                nest.repeat(segment.repeat, |nest, index| {
+                    let step = segment.pixels as i64;
+                    let in_step = step * self.window.stride as i64 * self.input.pixel_stride;
+                    let input = nest.add_imm(input, self.column_offset(segment.start));
+                    let input = nest.offset_by(input, index, in_step);
+                    let column = segment.start as i64 * pixel;
+                    let out = nest.add_imm(out, column);
+                    let out = nest.offset_by(out, index, step * pixel);
+                    let residual = nest.add_imm(residual, column);
+                    let residual = nest.offset_by(residual, index, step * pixel);
+                    nest.call(tile, &[input, weights, bias, out, residual, taps]);
+                });
+            }
+        });
+    }
+}
+
+/// Emits one tile: `(input, weights, bias, out, residual, taps)`.
+struct TileEmitter<'a> {
+    conf: &'a Conf,
+    segment: &'a Segment,
+    vectors: usize,
+    exact: Option<usize>,
+}
+
+/// Integer registers of a tile.
+struct Pointers {
+    input: R,
+    weights: R,
+    taps: R,
+}
+
+impl TileEmitter<'_> {
+    fn emit(&self, asm: &mut dyn VectorAsm) {
+        let sums: Vec<Vec<V>> =
+            (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
+        let bias = asm.arg(2);
+        for v in 0..self.vectors {
+            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
+            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
+        }
+        let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5) };
+        let input = &self.conf.input;
+        if input.blocks > 0 {
+            let counter = asm.int();
+            asm.set_int(counter, input.blocks as i64);
+            let blocks = asm.loop_begin(counter);
+            self.emit_rows(asm, &sums, &pointers, input.block, self.conf.tile.unroll);
+            asm.add_imm(pointers.input, input.block_stride);
+            asm.add_imm(pointers.weights, self.conf.weight_block());
+            asm.loop_end(blocks);
+        }
+        if input.tail > 0 {
+            self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
+        }
+        self.emit_end(asm, &sums);
+    }
+
+    /// The kernel rows of one input block of `channels` channels.
+    fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
+        let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
+        asm.copy_int(taps, pointers.taps);
+        asm.load_int(count, taps.at(0));
+        let any = asm.if_nonzero(count);
+        let rows = asm.loop_begin(count);
+        asm.load_int(input, taps.at(8));
+        asm.add_int(input, pointers.input);
+        asm.load_int(weights, taps.at(16));
+        asm.add_int(weights, pointers.weights);
+        asm.add_imm(taps, 16);
+        if channels == unroll {
+            self.emit_taps(asm, sums, input, weights, unroll);
+        } else {
+            let counter = asm.int();
+            asm.set_int(counter, (channels / unroll) as i64);
+            let chunks = asm.loop_begin(counter);
+            self.emit_taps(asm, sums, input, weights, unroll);
+            asm.add_imm(input, unroll as i64 * 4);
+            asm.add_imm(weights, (unroll * self.conf.window.kernel) as i64 * self.conf.weight_stride());
+            asm.loop_end(chunks);
+            asm.free_int(counter);
+        }
+        asm.loop_end(rows);
+        asm.end_if(any);
+        [taps, count, input, weights].into_iter().for_each(|r| asm.free_int(r));
+    }
+
+    /// The kernel columns of `unroll` channels of one row, unrolled.
+    fn emit_taps(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], input: R, weights: R, unroll: usize) {
+        let conf = self.conf;
+        let row: Vec<V> = (0..self.vectors).map(|_| asm.vec()).collect();
+        let element = (!conf.tile.embedded).then(|| asm.vec());
+        for column in 0..conf.window.kernel {
+            let users: Vec<usize> = (0..self.segment.pixels)
+                .filter(|&p| (self.segment.columns[p].0..self.segment.columns[p].1).contains(&column))
+                .collect();
+            if users.is_empty() {
+                continue;
+            }
+            for channel in 0..unroll {
+                let position = (column * unroll + channel) as i64 * conf.weight_stride();
+                for (v, &weight) in row.iter().enumerate() {
+                    asm.load(weight, weights.at(position as i32 + (v * conf.lanes * 4) as i32));
+                }
+                for &p in &users {
+                    let x = self.element(input, p, column, channel);
+                    match element {
+                        Some(element) => {
+                            asm.broadcast(element, x);
+                            row.iter().zip(&sums[p]).for_each(|(&w, &sum)| asm.fma(sum, w, element));
+                        }
+                        None => row.iter().zip(&sums[p]).for_each(|(&w, &sum)| asm.fma_broadcast(sum, w, x)),
+                    }
+                }
+            }
+        }
+        row.into_iter().chain(element).for_each(|v| asm.free(v));
+    }
+
+    /// The input element of a pixel under a kernel column.
+    fn element(&self, input: R, pixel: usize, column: usize, channel: usize) -> Mem {
+        let window = &self.conf.window;
+        let position = (pixel * window.stride + column * window.dilation) as i64 * self.conf.input.pixel_stride;
+        input.at((position + channel as i64 * 4) as i32)
+    }
+
+    /// Epilogue and stores.
+    fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+        let epilogue = &self.conf.epilogue;
+        if epilogue.is_light() {
+            self.for_stores(asm, |asm, p, v, out, residual, count| {
+                epilogue.apply(asm, sums[p][v], residual);
+                asm.store_first(out, sums[p][v], count);
+            });
+        } else {
+            // The epilogue needs the registers of the sums: they wait in the output.
+            self.for_stores(asm, |asm, p, v, out, _, count| asm.store_first(out, sums[p][v], count));
+            sums.iter().flatten().for_each(|&v| asm.free(v));
+            self.for_stores(asm, |asm, _, _, out, residual, count| {
+                let value = asm.vec();
+                asm.load_first(value, out, count);
+                epilogue.apply(asm, value, residual);
+                asm.store_first(out, value, count);
+                asm.free(value);
+            });
+        }
+    }
+
+    /// Calls `f(asm, pixel, vector, output, residual, lanes)` for every sum, one output block after the other.
+    fn for_stores(
+        &self,
+        asm: &mut dyn VectorAsm,
+        mut f: impl FnMut(&mut dyn VectorAsm, usize, usize, Mem, Mem, usize),
+    ) {
+        let (out, residual) = (asm.int(), asm.int());
+        asm.copy_int(out, asm.arg(3));
+        asm.copy_int(residual, asm.arg(4));
+        for v in 0..self.vectors {
+            let count = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
+            for p in 0..self.segment.pixels {
+                let offset = (p * self.conf.lanes * 4) as i32;
+                f(asm, p, v, out.at(offset), residual.at(offset), count);
+            }
+            asm.add_imm(out, self.conf.out_block_stride());
+            asm.add_imm(residual, self.conf.out_block_stride());
+        }
+        asm.free_int(out);
+        asm.free_int(residual);
+    }
+}

@@ -1,0 +1,156 @@
+//! Local response normalisation across channels; the lanes are positions.
+
+use super::math;
+use super::nest::{self, KernelNest};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use crate::codegen::vector::{V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::layers::Op;
+use std::borrow::Cow;
+
+/// Every decision about one normalisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    pub lanes: usize,
+    pub channels: usize,
+    pub positions: usize,
+    /// Channels in front of and behind the one that is normalised.
+    pub reach: (usize, usize),
+    /// alpha / size
+    pub factor: f32,
+    pub beta: f32,
+    pub k: f32,
+}
+
+/// Makes the conf of a local response normalisation.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+    let Op::LocalResponseNorm(lrn) = node.op else { return Err("not a local response normalisation".into()) };
+    if node.epilogue != Default::default() {
+        return Err("has no epilogue".into());
+    }
+    let conf = Conf {
+        lanes: target.lanes,
+        channels: node.output.channels(),
+        positions: node.inputs[0].positions(),
+        // As in the layer's definition: an even window reaches further to the front.
+        reach: (lrn.size / 2, (lrn.size - 1) / 2),
+        factor: (lrn.alpha / lrn.size as f64) as f32,
+        beta: lrn.beta as f32,
+        k: lrn.k as f32,
+    };
+    Ok(Lowered { kernel: Kernel::Lrn(conf), inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
+}
+
+impl Conf {
+    fn plane(&self) -> i64 {
+        (self.positions * 4) as i64
+    }
+
+    /// For each channel: byte offset of the first channel of its window, and the channels in it.
+    fn table(&self) -> Vec<i64> {
+        let window = |c: usize| {
+            let first = c.saturating_sub(self.reach.0);
+            let last = (c + self.reach.1).min(self.channels - 1);
+            [first as i64 * self.plane(), (last - first + 1) as i64]
+        };
+        (0..self.channels).flat_map(window).collect()
+    }
+}
+
+impl Family for Conf {
+    fn name(&self) -> String {
+        format!("lrn_f32_{}p", self.lanes)
+    }
+
+    fn tasks(&self) -> usize {
+        self.channels
+    }
+
+    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+        vec![Constant::I64(self.table())]
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let tile = module.define_tile(&format!("{name}_tile"), isa, 4, &mut |asm| self.emit(asm))?;
+        nest::define(name, module, |nest| {
+            nest.for_tasks(self.tasks(), |nest, sample, channel| {
+                let out = nest.sample_pointer(0, sample);
+                let out = nest.offset_by(out, channel, self.plane());
+                let input = nest.sample_pointer(1, sample);
+                let center = nest.offset_by(input, channel, self.plane());
+                let table = nest.constant_pointer(2);
+                let entry = nest.offset_by(table, channel, 16);
+                let (first, count) = (nest.load(entry, 0), nest.load(entry, 8));
+                let window = nest.add(input, first);
+                nest.call(tile, &[window, count, center, out]);
+            });
+        })
+    }
+}
+
+impl Conf {
+    /// Emits the tile `(window, channels of the window, center, output)`: all positions of one channel.
+    fn emit(&self, asm: &mut dyn VectorAsm) {
+        let (passes, rest) = (self.positions / self.lanes, self.positions % self.lanes);
+        if passes > 0 {
+            let counter = asm.int();
+            asm.set_int(counter, passes as i64);
+            let positions = asm.loop_begin(counter);
+            self.emit_positions(asm, self.lanes);
+            [0, 2, 3].into_iter().for_each(|arg| asm.add_imm(asm.arg(arg), (self.lanes * 4) as i64));
+            asm.loop_end(positions);
+        }
+        if rest > 0 {
+            self.emit_positions(asm, rest);
+        }
+    }
+
+    fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
+        let (sum, x) = (asm.vec(), asm.vec());
+        let (channel, channels) = (asm.int(), asm.int());
+        asm.splat(sum, 0.0);
+        asm.copy_int(channel, asm.arg(0));
+        asm.copy_int(channels, asm.arg(1));
+        let window = asm.loop_begin(channels);
+        asm.load_first(x, channel.at(0), count);
+        asm.fma(sum, x, x);
+        asm.add_imm(channel, self.plane());
+        asm.loop_end(window);
+        asm.free_int(channel);
+        asm.free_int(channels);
+        let k = asm.vec();
+        asm.splat(k, self.k);
+        asm.splat(x, self.factor);
+        asm.fma(k, sum, x);
+        asm.copy(sum, k);
+        asm.free(k);
+        self.emit_power(asm, sum);
+        asm.load_first(x, asm.arg(2).at(0), count);
+        asm.div(x, x, sum);
+        asm.store_first(asm.arg(3).at(0), x, count);
+        asm.free(sum);
+        asm.free(x);
+    }
+
+    /// v = v^beta
+    fn emit_power(&self, asm: &mut dyn VectorAsm, v: V) {
+        if self.beta == 0.75 {
+            // The papers' beta: sqrt(v) * sqrt(sqrt(v)), which also keeps NaN and infinity.
+            let root = asm.vec();
+            asm.sqrt(v, v);
+            asm.sqrt(root, v);
+            asm.mul(v, v, root);
+            asm.free(root);
+        } else {
+            let beta = asm.vec();
+            math::ln(asm, v);
+            asm.splat(beta, self.beta);
+            asm.mul(v, v, beta);
+            asm.free(beta);
+            math::exp(asm, v);
+        }
+    }
+}

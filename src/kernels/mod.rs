@@ -1,0 +1,214 @@
+//! Kernel families, one file each: first a conf that holds every decision and can be printed, then the
+//! generator that only emits what the conf says.
+//!
+//! A kernel is one function of the module: a Cranelift *nest* of loops over tasks, rows and segments that calls
+//! *tiles*, leaf functions written once against the vector assembler. It has the signature
+//! `extern "C" fn(operands: *const Operand, begin: i64, end: i64)` and does the tasks `begin..end` of
+//! `batch * tasks` tasks, sample by sample; tasks write disjoint memory, so any split over threads gives the
+//! same bits.
+//!
+//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), the
+//! constants (see [`Family::constants`]).
+//!
+//! # Layouts
+//!
+//! `Nchw` is row-major. `Blocked` is NCHWc: `[C / c][spatial][c]` with c = lanes; the channels behind C in the
+//! last block are padding: kernels may write anything there, and none lets it reach a real channel.
+
+pub mod epilogue;
+pub mod math;
+
+pub mod channelwise;
+pub mod conv;
+pub mod lrn;
+pub mod permute;
+pub mod pointwise;
+pub mod pool;
+pub mod resample;
+pub mod softmax;
+pub mod taps;
+
+mod nest;
+
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::layers::Op;
+use crate::tensor::TensorType;
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+/// Order of the elements of one sample in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    Nchw,
+    Blocked,
+}
+
+impl Layout {
+    /// f32 elements that one sample occupies, padding included.
+    pub fn elements(self, ty: &TensorType, lanes: usize) -> usize {
+        match self {
+            Layout::Nchw => ty.elements(),
+            Layout::Blocked => ty.channels().next_multiple_of(lanes) * ty.spatial().iter().product::<usize>(),
+        }
+    }
+}
+
+/// A value as a kernel sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value<'a> {
+    pub ty: &'a TensorType,
+    pub layout: Layout,
+}
+
+impl Value<'_> {
+    pub fn channels(&self) -> usize {
+        self.ty.channels()
+    }
+
+    /// Spatial positions.
+    pub fn positions(&self) -> usize {
+        self.ty.spatial().iter().product()
+    }
+}
+
+/// What the generated code runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub isa: Isa,
+    /// f32 lanes of a vector, the channel block of [`Layout::Blocked`].
+    pub lanes: usize,
+    /// Vector registers that a tile may use.
+    pub registers: usize,
+}
+
+impl Target {
+    /// What tiles for an instruction set have.
+    pub fn new(isa: Isa) -> Target {
+        Target { isa, lanes: isa.lanes(), registers: isa.registers(target_lexicon::HOST.architecture) }
+    }
+}
+
+/// One argument of a kernel at run time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Operand {
+    /// First sample.
+    pub data: *mut u8,
+    /// Bytes from one sample to the next; 0 for constants.
+    pub stride: i64,
+}
+
+/// Packed weights or a table of numbers, made once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Constant {
+    F32(Vec<f32>),
+    I64(Vec<i64>),
+}
+
+impl Constant {
+    pub fn bytes(&self) -> usize {
+        match self {
+            Constant::F32(values) => values.len() * 4,
+            Constant::I64(values) => values.len() * 8,
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Constant::F32(values) => bytemuck::cast_slice(values),
+            Constant::I64(values) => bytemuck::cast_slice(values),
+        }
+    }
+}
+
+/// What every kernel family gives, on its conf.
+pub trait Family: Debug {
+    /// For example `conv_direct_f32_8c6x2_avx2`.
+    fn name(&self) -> String;
+    /// Units of work of one sample that may go to different threads.
+    fn tasks(&self) -> usize;
+    /// Constants in the order of the kernel's last operands, from the values of the node's parameters.
+    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant>;
+    /// Emits the kernel and its tiles into the module.
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError>;
+}
+
+/// A node as the families look at it.
+#[derive(Debug)]
+pub struct NodeView<'a> {
+    pub op: &'a Op,
+    /// The layer's operands, in the layouts in which they are at hand.
+    pub inputs: Vec<Value<'a>>,
+    pub output: &'a TensorType,
+    pub epilogue: epilogue::Epilogue,
+}
+
+/// A kernel for a node.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    pub kernel: Kernel,
+    /// Layouts in which the kernel takes the layer's operands (those of the epilogue have the output's).
+    pub inputs: Vec<Layout>,
+    pub output: Layout,
+    /// Channels that the first input must be rearranged to before the kernel reads it.
+    pub spread: Option<Vec<permute::Source>>,
+}
+
+macro_rules! kernels {
+    ($($variant:ident($module:ident)),* $(,)?) => {
+        /// The conf of a kernel of any family.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Kernel {
+            $($variant($module::Conf),)*
+        }
+
+        impl Kernel {
+            pub fn family(&self) -> &dyn Family {
+                match self {
+                    $(Kernel::$variant(conf) => conf,)*
+                }
+            }
+        }
+
+        /// Families that make a kernel of a layer, best first.
+        type Lower = fn(&NodeView, &Target) -> Result<Lowered, String>;
+        const FAMILIES: &[(&str, Lower)] = &[$((stringify!($module), $module::lower)),*];
+    };
+}
+
+kernels! {
+    Conv(conv),
+    Channelwise(channelwise),
+    Pool(pool),
+    Resample(resample),
+    Pointwise(pointwise),
+    Lrn(lrn),
+    Softmax(softmax),
+    Permute(permute),
+}
+
+impl Kernel {
+    /// Whether nothing is written behind the last channel of a value of one position.
+    pub fn writes_exactly(&self) -> bool {
+        match self {
+            Kernel::Conv(conf) => conf.writes_exactly(),
+            Kernel::Lrn(_) | Kernel::Softmax(_) | Kernel::Permute(_) => true,
+            Kernel::Channelwise(_) | Kernel::Pool(_) | Kernel::Resample(_) | Kernel::Pointwise(_) => false,
+        }
+    }
+}
+
+/// The first family that can do the node, and why those before it could not.
+///
+/// # Panics
+/// If none can: every layer has a kernel, which the tests show for the whole table.
+pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<String>) {
+    let mut refusals = Vec::new();
+    for (name, lower) in FAMILIES {
+        match lower(node, target) {
+            Ok(lowered) => return (lowered, refusals),
+            Err(why) => refusals.push(format!("{name}: {why}")),
+        }
+    }
+    unreachable!("no kernel for {:?}: {refusals:?}", node.op)
+}

@@ -1,0 +1,75 @@
+//! What all kernels' loop nests have in common: the loop over tasks and the pointers of the operands.
+
+use crate::codegen::{CodeError, CodeModule, FuncId, Linkage, NestBuilder, Word};
+
+/// Size of an [`super::Operand`].
+const OPERAND: i32 = 16;
+
+/// Defines the kernel function `name(operands, begin, end)`.
+pub fn define(name: &str, module: &mut CodeModule, build: impl FnOnce(&mut NestBuilder)) -> Result<FuncId, CodeError> {
+    module.define_nest(name, Linkage::Local, 3, build)
+}
+
+/// Helpers over [`NestBuilder`], for functions made by [`define`].
+pub trait KernelNest {
+    /// Runs `body(sample, task)` for the tasks that the function was asked to do, of `tasks` for each sample.
+    fn for_tasks(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, Word));
+    /// Address of the given sample of an operand.
+    fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word;
+    /// Address of an operand that is the same for all samples.
+    fn constant_pointer(&mut self, operand: usize) -> Word;
+    /// pointer + index * stride
+    fn offset_by(&mut self, pointer: Word, index: Word, stride: i64) -> Word;
+    fn div_imm(&mut self, a: Word, b: i64) -> Word;
+    fn rem_imm(&mut self, a: Word, b: i64) -> Word;
+    /// Runs `body` for 0, 1, ... below `count`.
+    fn repeat(&mut self, count: usize, body: impl FnOnce(&mut Self, Word));
+}
+
+impl KernelNest for NestBuilder<'_, '_> {
+    fn for_tasks(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, Word)) {
+        let (begin, end) = (self.arg(1), self.arg(2));
+        self.for_range(begin, end, |nest, index| {
+            let (sample, task) = (nest.div_imm(index, tasks as i64), nest.rem_imm(index, tasks as i64));
+            body(nest, sample, task);
+        });
+    }
+
+    fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word {
+        let operands = self.arg(0);
+        let data = self.load(operands, operand as i32 * OPERAND);
+        let stride = self.load(operands, operand as i32 * OPERAND + 8);
+        let offset = self.mul(sample, stride);
+        self.add(data, offset)
+    }
+
+    fn constant_pointer(&mut self, operand: usize) -> Word {
+        let operands = self.arg(0);
+        self.load(operands, operand as i32 * OPERAND)
+    }
+
+    fn offset_by(&mut self, pointer: Word, index: Word, stride: i64) -> Word {
+        let offset = self.mul_imm(index, stride);
+        self.add(pointer, offset)
+    }
+
+    fn div_imm(&mut self, a: Word, b: i64) -> Word {
+        let b = self.iconst(b);
+        self.udiv(a, b)
+    }
+
+    fn rem_imm(&mut self, a: Word, b: i64) -> Word {
+        let b = self.iconst(b);
+        self.urem(a, b)
+    }
+
+    fn repeat(&mut self, count: usize, body: impl FnOnce(&mut Self, Word)) {
+        let begin = self.iconst(0);
+        if count == 1 {
+            body(self, begin);
+        } else {
+            let end = self.iconst(count as i64);
+            self.for_range(begin, end, body);
+        }
+    }
+}

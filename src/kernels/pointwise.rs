@@ -1,0 +1,212 @@
+//! Element by element: activations, addition, multiplication (also by one number a channel), batch norms that were
+//! not folded into a convolution.
+
+use super::epilogue::{Epilogue, activate};
+use super::nest::{self, KernelNest};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use crate::codegen::vector::{Mem, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::layers::{Activation, Op};
+use std::borrow::Cow;
+
+/// Every decision about one pointwise kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    pub lanes: usize,
+    pub channels: usize,
+    pub positions: usize,
+    pub function: Function,
+    /// Operands of the layer.
+    pub operands: usize,
+    pub epilogue: Epilogue,
+}
+
+/// What is computed from the operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    Activation(Activation),
+    Add,
+    Mul,
+    /// The first operand times one number of the second for each channel.
+    Gate,
+    /// scale[c] * x + shift[c]
+    Affine {
+        eps: f64,
+    },
+}
+
+/// Positions of one pass of the tile's loop.
+const UNROLL: usize = 4;
+
+/// Makes the conf of an element-by-element layer.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+    let same = |index: usize| node.inputs[index].ty.dims == node.output.dims;
+    let function = match node.op {
+        Op::Activation(activation) => Function::Activation(*activation),
+        Op::Add(_) => Function::Add,
+        Op::Mul(_) if same(1) => Function::Mul,
+        Op::Mul(_) => Function::Gate,
+        Op::BatchNorm(norm) => Function::Affine { eps: norm.eps },
+        _ => return Err("not element by element".into()),
+    };
+    let conf = Conf {
+        lanes: target.lanes,
+        channels: node.output.channels(),
+        positions: node.output.spatial().iter().product(),
+        function,
+        operands: node.inputs.len(),
+        epilogue: node.epilogue.clone(),
+    };
+    let inputs = vec![Layout::Blocked; conf.operands];
+    Ok(Lowered { kernel: Kernel::Pointwise(conf), inputs, output: Layout::Blocked, spread: None })
+}
+
+impl Conf {
+    fn vector(&self) -> i64 {
+        (self.lanes * 4) as i64
+    }
+
+    fn blocks(&self) -> usize {
+        self.channels.div_ceil(self.lanes)
+    }
+
+    /// Scale and shift of each channel of a block side by side: `[block][2][lane]`.
+    fn pack_affine(&self, eps: f64, params: &[Cow<'_, [f32]>]) -> Vec<f32> {
+        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| &params[i]);
+        let mut packed = vec![0.0; self.blocks() * 2 * self.lanes];
+        for c in 0..self.channels {
+            let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + eps).sqrt();
+            let shift = f64::from(beta[c]) - f64::from(mean[c]) * scale;
+            let at = c / self.lanes * 2 * self.lanes + c % self.lanes;
+            (packed[at], packed[at + self.lanes]) = (scale as f32, shift as f32);
+        }
+        packed
+    }
+}
+
+impl Family for Conf {
+    fn name(&self) -> String {
+        let function = match self.function {
+            Function::Activation(activation) => activation.to_string().replace([' ', '.', '-'], "_"),
+            Function::Add => "add".into(),
+            Function::Mul => "mul".into(),
+            Function::Gate => "gate".into(),
+            Function::Affine { .. } => "affine".into(),
+        };
+        format!("pointwise_{function}_f32_{}c", self.lanes)
+    }
+
+    fn tasks(&self) -> usize {
+        self.blocks()
+    }
+
+    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+        match self.function {
+            Function::Affine { eps } => vec![Constant::F32(self.pack_affine(eps, params))],
+            _ => vec![],
+        }
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let tile = module.define_tile(&format!("{name}_tile"), isa, 4, &mut |asm| self.emit(asm))?;
+        let block_bytes = self.positions as i64 * self.vector();
+        nest::define(name, module, |nest| {
+            nest.for_tasks(self.tasks(), |nest, sample, block| {
+                let out = nest.sample_pointer(0, sample);
+                let out = nest.offset_by(out, block, block_bytes);
+                let first = nest.sample_pointer(1, sample);
+                let first = nest.offset_by(first, block, block_bytes);
+                let residual = match self.epilogue.operands() {
+                    0 => out,
+                    _ => {
+                        let pointer = nest.sample_pointer(1 + self.operands, sample);
+                        nest.offset_by(pointer, block, block_bytes)
+                    }
+                };
+                let second = match self.function {
+                    Function::Activation(_) => out,
+                    Function::Add | Function::Mul => {
+                        let pointer = nest.sample_pointer(2, sample);
+                        nest.offset_by(pointer, block, block_bytes)
+                    }
+                    Function::Gate => {
+                        let pointer = nest.sample_pointer(2, sample);
+                        nest.offset_by(pointer, block, self.vector())
+                    }
+                    Function::Affine { .. } => {
+                        let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
+                        nest.offset_by(pointer, block, 2 * self.vector())
+                    }
+                };
+                nest.call(tile, &[first, second, out, residual]);
+            });
+        })
+    }
+}
+
+impl Conf {
+    /// Emits the tile `(first, second, output, residual)`: all positions of one block.
+    fn emit(&self, asm: &mut dyn VectorAsm) {
+        let (passes, rest) = (self.positions / UNROLL, self.positions % UNROLL);
+        let channel: Vec<V> = match self.function {
+            Function::Gate => vec![asm.vec()],
+            Function::Affine { .. } => vec![asm.vec(), asm.vec()],
+            _ => vec![],
+        };
+        for (index, &v) in channel.iter().enumerate() {
+            asm.load(v, asm.arg(1).at((index * self.lanes * 4) as i32));
+        }
+        if passes > 0 {
+            let counter = asm.int();
+            asm.set_int(counter, passes as i64);
+            let positions = asm.loop_begin(counter);
+            (0..UNROLL).for_each(|p| self.emit_position(asm, p, &channel));
+            self.advance(asm);
+            asm.loop_end(positions);
+        }
+        (0..rest).for_each(|p| self.emit_position(asm, p, &channel));
+    }
+
+    fn advance(&self, asm: &mut dyn VectorAsm) {
+        let bytes = UNROLL as i64 * self.vector();
+        asm.add_imm(asm.arg(0), bytes);
+        if matches!(self.function, Function::Add | Function::Mul) {
+            asm.add_imm(asm.arg(1), bytes);
+        }
+        asm.add_imm(asm.arg(2), bytes);
+        asm.add_imm(asm.arg(3), bytes);
+    }
+
+    fn emit_position(&self, asm: &mut dyn VectorAsm, position: usize, channel: &[V]) {
+        let offset = (position * self.lanes * 4) as i32;
+        let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg).at(offset));
+        let x = asm.vec();
+        asm.load(x, first);
+        match self.function {
+            Function::Activation(activation) => activate(asm, activation, x),
+            Function::Add => with_load(asm, second, |asm, y| asm.add(x, x, y)),
+            Function::Mul => with_load(asm, second, |asm, y| asm.mul(x, x, y)),
+            Function::Gate => asm.mul(x, x, channel[0]),
+            Function::Affine { .. } => {
+                let sum = asm.vec();
+                asm.copy(sum, channel[1]);
+                asm.fma(sum, x, channel[0]);
+                asm.copy(x, sum);
+                asm.free(sum);
+            }
+        }
+        self.epilogue.apply(asm, x, residual);
+        asm.store(out, x);
+        asm.free(x);
+    }
+}
+
+fn with_load(asm: &mut dyn VectorAsm, mem: Mem, f: impl FnOnce(&mut dyn VectorAsm, V)) {
+    let y = asm.vec();
+    asm.load(y, mem);
+    f(asm, y);
+    asm.free(y);
+}

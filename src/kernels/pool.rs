@@ -1,0 +1,250 @@
+//! Max and mean pooling over a sliding window.
+
+use super::epilogue::Epilogue;
+use super::nest::{self, KernelNest};
+use super::taps::{Rows, Segment, limit_columns, segments};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::layers::{Op, ResolvedWindow};
+use std::borrow::Cow;
+
+/// Every decision about one pooling.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    pub lanes: usize,
+    pub blocks: usize,
+    pub mode: Mode,
+    pub rows: Rows,
+    pub kernel_rows: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub dilation: usize,
+    pub pad: usize,
+    pub input_columns: usize,
+    pub input_positions: usize,
+    pub columns: usize,
+    pub segments: Vec<Segment>,
+    pub epilogue: Epilogue,
+}
+
+/// How a window becomes one value.
+#[derive(Clone, PartialEq)]
+pub enum Mode {
+    /// NaN in the window gives NaN.
+    Max,
+    /// The sum divided by one number.
+    Mean(f32),
+    /// The sum divided by a number for each output position.
+    MeanOf(Vec<f32>),
+}
+
+/// Generated code depends on the kind only, and on the one divisor.
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Mode::Max => f.write_str("Max"),
+            Mode::Mean(divisor) => write!(f, "Mean({divisor})"),
+            Mode::MeanOf(_) => f.write_str("MeanOf"),
+        }
+    }
+}
+
+/// Makes the conf of a pooling.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+    let input = node.inputs[0].ty.spatial();
+    let (window, mode) = match node.op {
+        Op::MaxPool(pool) => (pool.window.resolve(input).expect("verified"), Mode::Max),
+        Op::AvgPool(pool) => {
+            let window = pool.window.resolve(input).expect("verified");
+            let mode = mean_mode(pool.divisors(input));
+            (window, mode)
+        }
+        _ => return Err("not a pooling".into()),
+    };
+    let conf = Conf::new(node, target, window, input, mode);
+    let kernel = Kernel::Pool(conf);
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+}
+
+fn mean_mode(divisors: Vec<f32>) -> Mode {
+    match divisors.iter().all(|&d| d == divisors[0]) {
+        true => Mode::Mean(divisors[0]),
+        false => Mode::MeanOf(divisors),
+    }
+}
+
+impl Conf {
+    fn new(node: &NodeView, target: &Target, window: ResolvedWindow, input: &[usize], mode: Mode) -> Conf {
+        let (window, input) = limit_columns(window, input);
+        let dim = window.out.len() - 1;
+        Conf {
+            lanes: target.lanes,
+            blocks: node.output.channels().div_ceil(target.lanes),
+            mode,
+            rows: Rows::new(&window, &input),
+            kernel_rows: window.kernel[..dim].iter().product(),
+            kernel: window.kernel[dim],
+            stride: window.stride[dim],
+            dilation: window.dilation[dim],
+            pad: window.pads[dim].0,
+            input_columns: input[dim],
+            input_positions: input.iter().product(),
+            columns: window.out[dim],
+            segments: segments(&window, input[dim], (target.registers - 3).min(8)),
+            epilogue: node.epilogue.clone(),
+        }
+    }
+
+    fn vector(&self) -> i64 {
+        (self.lanes * 4) as i64
+    }
+
+    fn divisors(&self) -> Vec<f32> {
+        match &self.mode {
+            Mode::MeanOf(divisors) => divisors.clone(),
+            Mode::Max | Mode::Mean(_) => Vec::new(),
+        }
+    }
+}
+
+impl Family for Conf {
+    fn name(&self) -> String {
+        let mode = if self.mode == Mode::Max { "max" } else { "mean" };
+        format!("pool_{mode}_f32_{}c_{}x{}", self.lanes, self.kernel_rows, self.kernel)
+    }
+
+    fn tasks(&self) -> usize {
+        self.blocks
+    }
+
+    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+        let row = self.input_columns as i64 * self.vector();
+        vec![Constant::I64(self.rows.table(row, 0)), Constant::F32(self.divisors())]
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
+            module.define_tile(&format!("{name}_tile{index}"), isa, 5, &mut |asm| self.emit(asm, segment))
+        });
+        let tiles = tiles.collect::<Result<Vec<FuncId>, CodeError>>()?;
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
+    }
+}
+
+impl Conf {
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
+        let block_bytes = (self.rows.len() * self.columns) as i64 * self.vector();
+        nest.for_tasks(self.tasks(), |nest, sample, block| {
+            let out = nest.sample_pointer(0, sample);
+            let out = nest.offset_by(out, block, block_bytes);
+            let input = nest.sample_pointer(1, sample);
+            let input = nest.offset_by(input, block, self.input_positions as i64 * self.vector());
+            let residual = match self.epilogue.operands() {
+                0 => out,
+                _ => {
+                    let pointer = nest.sample_pointer(2, sample);
+                    nest.offset_by(pointer, block, block_bytes)
+                }
+            };
+            let constants = 2 + self.epilogue.operands();
+            let (table, divisors) = (nest.constant_pointer(constants), nest.constant_pointer(constants + 1));
+            self.generate_rows(nest, [input, out, residual, table, divisors], tiles);
+        });
+    }
+
+    fn generate_rows(&self, nest: &mut NestBuilder, pointers: [Word; 5], tiles: &[FuncId]) {
+        let [input, out, residual, table, divisors] = pointers;
+        let columns = self.columns as i64;
+        nest.repeat(self.rows.len(), |nest, row| {
+            let entry = nest.offset_by(table, row, 16);
+            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
+            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let out = nest.offset_by(out, row, columns * self.vector());
+            let residual = nest.offset_by(residual, row, columns * self.vector());
+            let divisors = nest.offset_by(divisors, row, columns * 4);
+            for (segment, &tile) in self.segments.iter().zip(tiles) {
+                nest.repeat(segment.repeat, |nest, index| {
+                    let (start, step) = (segment.start as i64, segment.pixels as i64);
+                    let first = start * self.stride as i64 - self.pad as i64;
+                    let input = nest.add_imm(input, first * self.vector());
+                    let input = nest.offset_by(input, index, step * self.stride as i64 * self.vector());
+                    let advance = |nest: &mut NestBuilder, pointer, unit: i64| {
+                        let pointer = nest.add_imm(pointer, start * unit);
+                        nest.offset_by(pointer, index, step * unit)
+                    };
+                    let out = advance(nest, out, self.vector());
+                    let residual = advance(nest, residual, self.vector());
+                    let divisors = advance(nest, divisors, 4);
+                    nest.call(tile, &[input, out, residual, taps, divisors]);
+                });
+            }
+        });
+    }
+
+    /// Emits one tile: `(input, output, residual, taps, divisors)`.
+    fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        let start = if self.mode == Mode::Max { f32::NEG_INFINITY } else { 0.0 };
+        let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
+        sums.iter().for_each(|&sum| asm.splat(sum, start));
+        let [taps, count, input] = [0; 3].map(|_| asm.int());
+        asm.copy_int(taps, asm.arg(3));
+        asm.load_int(count, taps.at(0));
+        let any = asm.if_nonzero(count);
+        let rows = asm.loop_begin(count);
+        asm.load_int(input, taps.at(8));
+        asm.add_int(input, asm.arg(0));
+        asm.add_imm(taps, 16);
+        self.emit_row(asm, segment, &sums, input);
+        asm.loop_end(rows);
+        asm.end_if(any);
+        self.emit_divide(asm, &sums);
+        let (out, residual) = (asm.arg(1), asm.arg(2));
+        self.epilogue.finish(asm, &sums, out, residual);
+    }
+
+    /// One kernel row; each input vector is loaded once.
+    fn emit_row(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: R) {
+        let x = asm.vec();
+        for column in 0..(segment.pixels - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 {
+            let users: Vec<usize> = (0..segment.pixels)
+                .filter(|&p| {
+                    let distance = column.checked_sub(p * self.stride).filter(|d| d.is_multiple_of(self.dilation));
+                    distance.is_some_and(|d| segment.sees(p, d / self.dilation))
+                })
+                .collect();
+            if users.is_empty() {
+                continue;
+            }
+            asm.load(x, input.at((column * self.lanes * 4) as i32));
+            for p in users {
+                match self.mode {
+                    Mode::Max => asm.max_nan(sums[p], sums[p], x),
+                    Mode::Mean(_) | Mode::MeanOf(_) => asm.add(sums[p], sums[p], x),
+                }
+            }
+        }
+        asm.free(x);
+    }
+
+    fn emit_divide(&self, asm: &mut dyn VectorAsm, sums: &[V]) {
+        let divisor = asm.vec();
+        for (p, &sum) in sums.iter().enumerate() {
+            match self.mode {
+                Mode::Max => {}
+                Mode::Mean(value) => {
+                    asm.splat(divisor, value);
+                    asm.div(sum, sum, divisor);
+                }
+                Mode::MeanOf(_) => {
+                    asm.broadcast(divisor, asm.arg(4).at((p * 4) as i32));
+                    asm.div(sum, sum, divisor);
+                }
+            }
+        }
+        asm.free(divisor);
+    }
+}

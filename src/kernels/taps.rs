@@ -1,0 +1,211 @@
+//! The arithmetic of sliding windows, done once: which kernel rows an output row sees, and which kernel columns
+//! each output pixel sees. Kernels read the former from a table and have the latter unrolled into their code, so
+//! that no padding is ever stored or tested for at run time.
+
+use crate::layers::ResolvedWindow;
+use std::collections::HashMap;
+use std::fmt;
+
+/// Wider kernels are not unrolled: see [`limit_columns`].
+const MAX_COLUMNS: usize = 64;
+
+/// The rows of the output: all spatial dimensions but the last, flattened.
+#[derive(Clone, PartialEq)]
+pub struct Rows {
+    /// Input row under the kernel's first row (negative inside the padding), and index of the list of taps.
+    rows: Vec<(i64, usize)>,
+    /// Lists of (kernel row, input row relative to the kernel's first); only taps inside the input.
+    lists: Vec<Vec<(usize, usize)>>,
+}
+
+/// Generated code depends on the number of rows only.
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.rows.len())
+    }
+}
+
+impl Rows {
+    /// `input` is the spatial size of the input.
+    pub fn new(window: &ResolvedWindow, input: &[usize]) -> Rows {
+        let outer = window.out.len() - 1;
+        let mut rows = vec![(0, Vec::new())];
+        rows[0].1.push((0, 0));
+        for d in 0..outer {
+            rows = rows.iter().flat_map(|row| extend_rows(row, window, d, input[d])).collect();
+        }
+        let mut index = HashMap::new();
+        let mut lists = Vec::new();
+        let rows = rows.into_iter().map(|(base, taps)| {
+            let next = lists.len();
+            let list = *index.entry(taps.clone()).or_insert(next);
+            if list == next {
+                lists.push(taps);
+            }
+            (base, list)
+        });
+        Rows { rows: rows.collect(), lists }
+    }
+
+    #[allow(clippy::len_without_is_empty, reason = "there is at least one row")]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Input row under the kernel's first row, and the taps of an output row: (kernel row, input row relative to it).
+    pub fn row(&self, row: usize) -> (i64, &[(usize, usize)]) {
+        let (base, list) = self.rows[row];
+        (base, &self.lists[list])
+    }
+
+    /// As words for a kernel: for each row the byte offset of its first input row and the byte offset of its list
+    /// from the start of the table; then the lists: their length, then a pair of byte offsets (input, weights) for
+    /// each tap.
+    pub fn table(&self, input_row: i64, weight_row: i64) -> Vec<i64> {
+        let mut starts = Vec::new();
+        let mut tail = Vec::new();
+        for list in &self.lists {
+            starts.push(((self.rows.len() * 2 + tail.len()) * 8) as i64);
+            tail.push(list.len() as i64);
+            tail.extend(list.iter().flat_map(|&(tap, row)| [row as i64 * input_row, tap as i64 * weight_row]));
+        }
+        let head = self.rows.iter().flat_map(|&(base, list)| [base * input_row, starts[list]]);
+        head.chain(tail).collect()
+    }
+}
+
+/// The rows that one row becomes under one more dimension.
+fn extend_rows(
+    (base, taps): &(i64, Vec<(usize, usize)>),
+    window: &ResolvedWindow,
+    dim: usize,
+    input: usize,
+) -> Vec<(i64, Vec<(usize, usize)>)> {
+    let (kernel, dilation) = (window.kernel[dim], window.dilation[dim]);
+    (0..window.out[dim])
+        .map(|at| {
+            let origin = (at * window.stride[dim]) as i64 - window.pads[dim].0 as i64;
+            let (first, last) = columns_inside(window, dim, at, input);
+            let taps = taps
+                .iter()
+                .flat_map(|&(tap, row)| (first..last).map(move |k| (tap * kernel + k, row * input + k * dilation)));
+            (base * input as i64 + origin, taps.collect())
+        })
+        .collect()
+}
+
+/// The kernel positions of one dimension that fall inside the input at output position `at`: first, and one past
+/// the last.
+fn columns_inside(window: &ResolvedWindow, dim: usize, at: usize, input: usize) -> (usize, usize) {
+    let (kernel, dilation, pad) = (window.kernel[dim], window.dilation[dim], window.pads[dim].0);
+    let origin = at * window.stride[dim];
+    let first = pad.saturating_sub(origin).div_ceil(dilation).min(kernel);
+    // k * dilation + origin < input + pad
+    let last = (input + pad).saturating_sub(origin).div_ceil(dilation).min(kernel);
+    (first, last.max(first))
+}
+
+/// Kernels of many columns are given a further dimension of size 1, so that their taps stand in the table of rows
+/// and not in the code.
+pub fn limit_columns(window: ResolvedWindow, input: &[usize]) -> (ResolvedWindow, Vec<usize>) {
+    let mut input = input.to_vec();
+    let ResolvedWindow { mut kernel, mut stride, mut dilation, mut pads, mut out } = window;
+    if kernel.last().is_some_and(|&k| k > MAX_COLUMNS) {
+        [&mut kernel, &mut stride, &mut dilation, &mut out, &mut input].into_iter().for_each(|v| v.push(1));
+        pads.push((0, 0));
+    }
+    (ResolvedWindow { kernel, stride, dilation, pads, out }, input)
+}
+
+/// A run of equal column tiles.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Segment {
+    /// First output column.
+    pub start: usize,
+    /// Output columns of one tile.
+    pub pixels: usize,
+    /// Tiles side by side.
+    pub repeat: usize,
+    /// For each pixel of the tile, the first kernel column inside the input and one past the last.
+    pub columns: Vec<(usize, usize)>,
+}
+
+impl Segment {
+    /// Whether kernel column `k` of pixel `p` is inside the input.
+    pub fn sees(&self, p: usize, k: usize) -> bool {
+        (self.columns[p].0..self.columns[p].1).contains(&k)
+    }
+}
+
+/// Cuts the output columns into tiles of at most `max_pixels`, as equal as can be, and joins equal neighbours.
+pub fn segments(window: &ResolvedWindow, input_columns: usize, max_pixels: usize) -> Vec<Segment> {
+    let dim = window.out.len() - 1;
+    let columns: Vec<(usize, usize)> =
+        (0..window.out[dim]).map(|at| columns_inside(window, dim, at, input_columns)).collect();
+    let mut segments: Vec<Segment> = Vec::new();
+    let mut start = 0;
+    for pixels in split(columns.len(), max_pixels) {
+        let tile = &columns[start..start + pixels];
+        match segments.last_mut() {
+            Some(last) if last.columns == tile => last.repeat += 1,
+            _ => segments.push(Segment { start, pixels, repeat: 1, columns: tile.to_vec() }),
+        }
+        start += pixels;
+    }
+    segments
+}
+
+/// `total` as the fewest parts of at most `max`, the larger ones first, sizes differing by at most one.
+pub fn split(total: usize, max: usize) -> Vec<usize> {
+    let parts = total.div_ceil(max);
+    (0..parts).map(|i| total / parts + usize::from(i < total % parts)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window() -> ResolvedWindow {
+        ResolvedWindow {
+            kernel: vec![3, 3],
+            stride: vec![1, 1],
+            dilation: vec![1, 1],
+            pads: vec![(1, 1), (1, 1)],
+            out: vec![4, 14],
+        }
+    }
+
+    #[test]
+    fn rows_at_the_border_see_fewer_taps() {
+        let rows = Rows::new(&window(), &[4, 14]);
+        assert_eq!(rows.row(0), (-1, &[(1, 1), (2, 2)][..]));
+        assert_eq!(rows.row(1), (0, &[(0, 0), (1, 1), (2, 2)][..]));
+        assert_eq!(rows.row(3), (2, &[(0, 0), (1, 1)][..]));
+        assert_eq!(rows.lists.len(), 3, "rows inside share a list");
+    }
+
+    #[test]
+    fn segments_cover_all_columns_and_join_the_interior() {
+        let segments = segments(&window(), 14, 3);
+        assert_eq!(segments.iter().map(|s| s.pixels * s.repeat).sum::<usize>(), 14);
+        assert_eq!(segments[0].columns, [(1, 3), (0, 3), (0, 3)]);
+        assert_eq!(segments.last().unwrap().columns, [(0, 3), (0, 2)]);
+        assert!(segments.iter().any(|s| s.repeat > 1));
+    }
+
+    #[test]
+    fn dilated_columns_outside_the_input_are_left_out() {
+        let mut window = window();
+        window.dilation[1] = 5;
+        window.pads[1] = (5, 5);
+        assert_eq!(columns_inside(&window, 1, 0, 14), (1, 3));
+        assert_eq!(columns_inside(&window, 1, 8, 14), (0, 3));
+        assert_eq!(columns_inside(&window, 1, 9, 14), (0, 2));
+    }
+
+    #[test]
+    fn split_is_even() {
+        assert_eq!(split(49, 6), [6, 6, 6, 6, 5, 5, 5, 5, 5]);
+        assert_eq!(split(3, 6), [3]);
+    }
+}

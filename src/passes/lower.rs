@@ -1,0 +1,73 @@
+//! Brings layers to the operations that kernels know: removes what does nothing at inference (dropout), writes
+//! global pooling as pooling, and lets a dense layer read a map that was flattened for it.
+
+use super::{Config, Report};
+use crate::ir::{Graph, NodeId};
+use crate::layers::{Dense, Layer, Lowering, Op, Pad, PadArg};
+
+pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
+    for id in graph.ids() {
+        lower_node(graph, id, report);
+        absorb_flatten(graph, id, report);
+    }
+    split_pads(graph);
+}
+
+fn lower_node(graph: &mut Graph, id: NodeId, report: &mut Report) {
+    let node = &graph[id];
+    let types = graph.operand_types(node);
+    let Some(lowering) = node.op.layer().map(|layer| layer.lower(&types)) else { return };
+    let (path, name) = (node.origin.path.clone(), node.op.layer().map(|l| l.to_string()).unwrap_or_default());
+    match lowering {
+        Lowering::Keep => {}
+        Lowering::Identity => {
+            let input = node.inputs[0];
+            graph.replace_uses(id, input);
+            report.done(&path, format!("removed `{name}`, which does nothing at inference"));
+        }
+        Lowering::As(op) => {
+            report.done(&path, format!("`{name}` is `{}`", op.layer().map(|l| l.to_string()).unwrap_or_default()));
+            graph[id].op = op;
+        }
+    }
+}
+
+/// dense(flatten(x)) is a dense layer over all of x.
+fn absorb_flatten(graph: &mut Graph, id: NodeId, report: &mut Report) {
+    let Op::Dense(dense) = &graph[id].op else { return };
+    let flatten = graph[id].inputs[0];
+    if !matches!(graph[flatten].op, Op::Flatten(_)) || !graph[flatten].epilogue.is_empty() {
+        return;
+    }
+    let dense = Dense { flatten: true, ..dense.clone() };
+    let input = graph[flatten].inputs[0];
+    graph[id].op = Op::Dense(dense);
+    graph[id].inputs[0] = input;
+    let path = graph[id].origin.path.clone();
+    report.done(&path, "reads the map before `flatten`; its weights are packed in the map's order");
+}
+
+/// Zero borders and zero channels are added by different kernels.
+fn split_pads(graph: &mut Graph) {
+    let mut new_ids: Vec<NodeId> = Vec::new();
+    for mut node in std::mem::take(&mut graph.nodes) {
+        node.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
+        if let Some((borders, channels)) = split_pad(&node.op) {
+            let mut first = node.clone();
+            first.ty = borders.shape(&graph.operand_types(&first)).expect("verified with the channels");
+            first.op = borders.into();
+            node.inputs[0] = graph.add_node(first);
+            node.op = channels.into();
+        }
+        new_ids.push(graph.add_node(node));
+    }
+    graph.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
+    graph.outputs.iter_mut().for_each(|o| o.node = new_ids[o.node.0 as usize]);
+}
+
+/// A padding of both kinds as one of the borders and one of the channels.
+fn split_pad(op: &Op) -> Option<(Pad, Pad)> {
+    let Op::Pad(pad) = op else { return None };
+    let mixed = pad.channels != (0, 0) && pad.sides != PadArg::All(0);
+    mixed.then(|| (Pad { channels: (0, 0), ..pad.clone() }, Pad { sides: PadArg::All(0), ..pad.clone() }))
+}

@@ -1,0 +1,8 @@
+//! Running a plan: memory, threads, and calls of kernels.
+
+mod buffer;
+mod denormals;
+mod session;
+mod threads;
+
+pub use session::{Engine, Options, RunError, Session, SessionError};

@@ -1,0 +1,334 @@
+//! A network that is ready to run.
+
+use super::buffer::AlignedBuffer;
+use super::threads::Threads;
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, JitCode};
+use crate::ir::weights::{WeightSource, values};
+use crate::ir::{Graph, NodeId};
+use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
+use crate::portable;
+use crate::schedule::{self, Place, Plan, Step, View};
+use crate::tensor::{Batch, Tensor};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Who does the work of the kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Code made in memory for an instruction set.
+    Jit(Isa),
+    /// Compiled-in portable vectors, for where no code may be made.
+    Portable,
+}
+
+impl Engine {
+    pub fn target(self) -> Target {
+        match self {
+            Engine::Jit(isa) => Target::new(isa),
+            Engine::Portable => portable::TARGET,
+        }
+    }
+}
+
+/// How to make a [`Session`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub engine: Engine,
+    pub threads: usize,
+    /// Bytes of weights and arena that must not be exceeded.
+    pub memory_limit: usize,
+}
+
+impl Default for Options {
+    /// The widest instruction set of this machine, one thread, 8 GiB.
+    fn default() -> Options {
+        Options { engine: Engine::Jit(Isa::detect()), threads: 1, memory_limit: 8 << 30 }
+    }
+}
+
+/// Why a network could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    #[error("cannot start {threads} threads: {cause}")]
+    Threads { threads: usize, cause: rayon::ThreadPoolBuildError },
+    #[error("{what} of {bytes} bytes: above the limit of {limit} bytes (raise it with --memory-limit)")]
+    Memory { what: &'static str, bytes: usize, limit: usize },
+    #[error("out of memory")]
+    Allocation,
+}
+
+/// Why a run was refused.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum RunError {
+    #[error("the model has {expected} inputs, {found} were given")]
+    InputCount { expected: usize, found: usize },
+    #[error("input `{name}` has shape {found:?}, the model expects {expected}")]
+    InputShape { name: String, expected: String, found: Vec<usize> },
+    #[error("inputs with different batch sizes: {0} and {1}")]
+    BatchSizes(usize, usize),
+    #[error(
+        "a batch of {batch} needs {bytes} bytes of memory: above the limit of {limit} bytes (raise it with --memory-limit)"
+    )]
+    Memory { batch: usize, bytes: usize, limit: usize },
+    #[error("out of memory")]
+    Allocation,
+}
+
+/// How long the parts of [`Session::new`] took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildTimes {
+    pub plan: Duration,
+    pub code: Duration,
+    pub pack: Duration,
+}
+
+type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
+
+enum Code {
+    Jit { functions: Vec<KernelFn>, _memory: JitCode },
+    Portable,
+}
+
+/// A compiled network with its weights. Runs take `&mut self`: they share one arena.
+pub struct Session {
+    plan: Plan,
+    code: Code,
+    /// For each step, its packed weights and tables.
+    constants: Vec<Vec<AlignedBuffer>>,
+    threads: Threads,
+    arena: Option<(usize, AlignedBuffer)>,
+    memory_limit: usize,
+    times: BuildTimes,
+}
+
+impl Session {
+    /// Optimises, schedules and compiles `graph`, and packs its weights.
+    pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
+        let start = Instant::now();
+        let plan = schedule::plan(graph, options.engine.target());
+        let planned = Instant::now();
+        let code = match options.engine {
+            Engine::Jit(isa) => compile(&plan, isa)?,
+            Engine::Portable => Code::Portable,
+        };
+        let compiled = Instant::now();
+        let constants = pack(&plan, weights, options.memory_limit)?;
+        let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
+        let threads =
+            Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
+        Ok(Session { plan, code, constants, threads, arena: None, memory_limit: options.memory_limit, times })
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn times(&self) -> BuildTimes {
+        self.times
+    }
+
+    /// Computes the outputs, in the order of the graph's outputs.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+        self.run_observed(inputs, &mut |_, _| {})
+    }
+
+    /// As [`Session::run`], and shows the value of each node after the step that completed it.
+    pub fn run_observed(
+        &mut self,
+        inputs: &[Tensor],
+        observe: &mut dyn FnMut(NodeId, &dyn Fn() -> Tensor),
+    ) -> Result<Vec<Tensor>, RunError> {
+        let batch = self.check_inputs(inputs)?;
+        self.reserve(batch)?;
+        let (_, arena) = self.arena.as_mut().expect("reserved");
+        let mut outputs: Vec<Tensor> =
+            self.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect();
+        let memory = Memory {
+            arena: arena.as_mut_ptr(),
+            inputs: inputs.iter().map(|t| t.data().as_ptr().cast_mut().cast()).collect(),
+            outputs: outputs.iter_mut().map(|t| t.data_mut().as_mut_ptr().cast()).collect(),
+            batch,
+        };
+        for (index, step) in self.plan.steps.iter().enumerate() {
+            let operands = Operands(memory.operands(&self.plan, step, &self.constants[index]));
+            let tasks = step.kernel.family().tasks() * batch;
+            self.threads.run(tasks, step.worth_splitting(batch), |range| {
+                let operands = operands.get();
+                // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
+                // states for this batch, `constants` those that the conf packed; ranges are parts of 0..tasks, and
+                // tasks write disjoint memory.
+                unsafe { self.code.call(index, &step.kernel, operands, range.start, range.end) }
+            });
+            if step.completes(&self.plan) {
+                let view = self.plan.values[step.node.0 as usize].as_ref().expect("completed");
+                observe(step.node, &|| memory.read(&self.plan, view));
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn check_inputs(&self, inputs: &[Tensor]) -> Result<usize, RunError> {
+        let graph = &self.plan.graph;
+        if inputs.len() != graph.inputs.len() {
+            return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
+        }
+        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
+            let ty = &graph[id].ty;
+            let batch_fits = match &ty.batch {
+                Batch::Fixed(n) => tensor.shape().first() == Some(n),
+                Batch::Symbolic(_) => tensor.shape().first().is_some_and(|&n| n > 0),
+            };
+            if !batch_fits || tensor.shape()[1..] != ty.dims {
+                let (name, found) = (graph[id].origin.path.clone(), tensor.shape().to_vec());
+                return Err(RunError::InputShape { name, expected: ty.to_string(), found });
+            }
+        }
+        let batch = inputs[0].batch();
+        match inputs.iter().find(|t| t.batch() != batch) {
+            Some(other) => Err(RunError::BatchSizes(batch, other.batch())),
+            None => Ok(batch),
+        }
+    }
+
+    /// Makes the arena large enough for a batch.
+    fn reserve(&mut self, batch: usize) -> Result<(), RunError> {
+        if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= batch) {
+            return Ok(());
+        }
+        let limit = self.memory_limit;
+        let bytes = (self.plan.arena * 4).checked_mul(batch).unwrap_or(usize::MAX);
+        if bytes > limit {
+            return Err(RunError::Memory { batch, bytes, limit });
+        }
+        // The old arena goes first, so that both are never held together.
+        self.arena = None;
+        let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
+        self.arena = Some((batch, arena));
+        Ok(())
+    }
+}
+
+/// One function for each distinct conf.
+fn compile(plan: &Plan, isa: Isa) -> Result<Code, SessionError> {
+    let mut module = CodeModule::jit(false)?;
+    let functions = generate(plan, isa, &mut module)?;
+    let memory = module.finish_jit()?;
+    let pointers = functions.iter().map(|&id| {
+        let address = memory.address(id);
+        // SAFETY: `generate` defined the function with this signature; it lives as long as `_memory` beside it.
+        unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
+    });
+    Ok(Code::Jit { functions: pointers.collect(), _memory: memory })
+}
+
+/// Emits the kernels of all steps; steps with equal confs share one.
+fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
+    let mut known: HashMap<String, FuncId> = HashMap::new();
+    let mut functions = Vec::new();
+    for step in &plan.steps {
+        let key = format!("{:?}", step.kernel);
+        let id = match known.get(&key) {
+            Some(&id) => id,
+            None => {
+                let name = format!("{}_{}", step.kernel.family().name(), known.len());
+                let id = step.kernel.family().generate(&name, isa, module)?;
+                known.insert(key, id);
+                id
+            }
+        };
+        functions.push(id);
+    }
+    Ok(functions)
+}
+
+fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
+    let mut total = 0;
+    let mut packed = Vec::new();
+    for step in &plan.steps {
+        let params: Vec<_> = step.params.iter().map(|&id| values(&plan.graph, id, weights)).collect();
+        let constants = step.kernel.family().constants(&params);
+        total += constants.iter().map(Constant::bytes).sum::<usize>();
+        if total > limit {
+            return Err(SessionError::Memory { what: "weights", bytes: total, limit });
+        }
+        let buffers = constants.iter().map(|c| AlignedBuffer::from_bytes(c.as_bytes()));
+        packed.push(buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)?);
+    }
+    Ok(packed)
+}
+
+impl Code {
+    /// # Safety
+    /// `operands` are those that the plan gave step `index`, whose kernel is `kernel`; `begin..end` lies in its tasks.
+    unsafe fn call(&self, index: usize, kernel: &Kernel, operands: &[Operand], begin: usize, end: usize) {
+        match self {
+            // SAFETY: the caller's.
+            Code::Jit { functions, .. } => unsafe { functions[index](operands.as_ptr(), begin as i64, end as i64) },
+            // SAFETY: the caller's.
+            Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
+        }
+    }
+}
+
+/// Operands that other threads may use.
+struct Operands(Vec<Operand>);
+
+impl Operands {
+    fn get(&self) -> &[Operand] {
+        &self.0
+    }
+}
+
+// SAFETY: the pointers lead to memory that outlives the step and that kernels on several threads write at disjoint
+// places only (see `kernels`).
+unsafe impl Sync for Operands {}
+
+/// The memory of one run.
+struct Memory {
+    arena: *mut u8,
+    inputs: Vec<*mut u8>,
+    outputs: Vec<*mut u8>,
+    batch: usize,
+}
+
+impl Memory {
+    fn operands(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer]) -> Vec<Operand> {
+        let views = [&step.output].into_iter().chain(&step.inputs).map(|view| self.operand(plan, view));
+        let constants = constants.iter().map(|c| Operand { data: c.as_ptr().cast_mut(), stride: 0 });
+        views.chain(constants).collect()
+    }
+
+    fn operand(&self, plan: &Plan, view: &View) -> Operand {
+        let buffer = &plan.buffers[view.buffer.0];
+        let base = match buffer.place {
+            Place::Input(index) => self.inputs[index],
+            Place::Output(index) => self.outputs[index],
+            Place::Arena(offset) => self.arena.wrapping_add(offset * 4 * self.batch),
+        };
+        Operand { data: base.wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+    }
+
+    /// A value as a row-major tensor.
+    fn read(&self, plan: &Plan, view: &View) -> Tensor {
+        let operand = self.operand(plan, view);
+        let lanes = plan.target.lanes;
+        let positions: usize = view.ty.spatial().iter().product();
+        let mut tensor = Tensor::zeros(view.ty.shape(self.batch));
+        for n in 0..self.batch {
+            for c in 0..view.ty.channels() {
+                for p in 0..positions {
+                    let index = match view.layout {
+                        Layout::Nchw => c * positions + p,
+                        Layout::Blocked => (c / lanes * positions + p) * lanes + c % lanes,
+                    };
+                    let address = operand.data.wrapping_add(n * operand.stride as usize).cast::<f32>();
+                    // SAFETY: the view lies inside its buffer, of which every sample was allocated; no kernel runs.
+                    tensor.plane_mut(n, c)[p] = unsafe { *address.wrapping_add(index) };
+                }
+            }
+        }
+        tensor
+    }
+}

@@ -1,0 +1,77 @@
+//! The plan in words and numbers, for `svertka explain` and for golden files.
+
+use super::{Place, Plan, Step, View};
+use std::fmt::Write;
+
+/// All passes' notes and all steps, or those of the nodes whose path begins with `layer`.
+pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
+    let wanted = |path: &str| layer.is_none_or(|l| path == l || path.starts_with(&format!("{l}.")));
+    let mut text = String::new();
+    let target = &plan.target;
+    let _ = writeln!(
+        text,
+        "plan {} for {}: {} steps, arena {} per sample",
+        plan.graph.name,
+        target.isa,
+        plan.steps.len(),
+        bytes(plan.arena * 4)
+    );
+    text.push_str("\npasses\n");
+    for note in plan.notes.iter().filter(|n| wanted(&n.path)) {
+        let verdict = if note.done { "" } else { "not done: " };
+        let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
+    }
+    text.push_str("\nsteps\n");
+    for (index, step) in plan.steps.iter().enumerate() {
+        if wanted(&plan.graph[step.node].origin.path) {
+            explain_step(plan, index, step, &mut text);
+        }
+    }
+    text
+}
+
+fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
+    let node = &plan.graph[step.node];
+    let layer = node.op.layer().map_or("input".to_string(), |l| l.to_string());
+    let _ = writeln!(text, "{index:4}  {}: {layer}{}", name(&node.origin.path), purpose(step));
+    let _ = writeln!(
+        text,
+        "      kernel  {}, {} tasks per sample",
+        step.kernel.family().name(),
+        step.kernel.family().tasks()
+    );
+    let _ = writeln!(text, "      conf    {:?}", step.kernel);
+    for (role, view) in step.inputs.iter().map(|v| ("reads", v)).chain([("writes", &step.output)]) {
+        let _ = writeln!(text, "      {role:7} {}", place(plan, view));
+    }
+    for refusal in &step.refusals {
+        let _ = writeln!(text, "      not     {refusal}");
+    }
+}
+
+fn purpose(step: &Step) -> String {
+    step.purpose.map_or(String::new(), |p| format!(" ({p})"))
+}
+
+fn place(plan: &Plan, view: &View) -> String {
+    let buffer = &plan.buffers[view.buffer.0];
+    let place = match buffer.place {
+        Place::Input(i) => format!("input {i}"),
+        Place::Output(i) => format!("output {i}"),
+        Place::Arena(offset) => format!("arena at {}", (offset + view.offset) * 4),
+    };
+    format!("{:?} {} in {place}", view.layout, view.ty)
+}
+
+fn name(path: &str) -> &str {
+    if path.is_empty() { "net" } else { path }
+}
+
+/// A size in bytes with a binary unit.
+pub fn bytes(n: usize) -> String {
+    match n {
+        0..1024 => format!("{n} B"),
+        1024..1_048_576 => format!("{:.1} KiB", n as f64 / 1024.0),
+        _ => format!("{:.1} MiB", n as f64 / 1_048_576.0),
+    }
+}

@@ -1,0 +1,123 @@
+//! The plan: which kernel does which node, in which layout, where every value lies, and how work is split.
+//!
+//! A [`Plan`] is data. All of its sizes are for one sample; a run with a batch of n multiplies sizes and offsets
+//! by n, which keeps buffers apart and aligned.
+
+mod arena;
+mod explain;
+mod place;
+
+pub use explain::explain;
+
+use crate::ir::{Graph, NodeId, ParamId};
+use crate::kernels::{Kernel, Layout, Target};
+use crate::passes::Note;
+use crate::tensor::TensorType;
+
+/// Handle of a [`Buffer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub usize);
+
+/// Memory of one or more values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    pub place: Place,
+    /// f32 elements of one sample; in the arena a multiple of [`ALIGNMENT`] / 4.
+    pub elements: usize,
+    /// First step that writes it and last step that reads it.
+    pub live: (usize, usize),
+}
+
+/// Where a buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The caller's input with this index, row-major.
+    Input(usize),
+    /// The caller's output with this index, row-major.
+    Output(usize),
+    /// Offset in elements of one sample.
+    Arena(usize),
+}
+
+/// A value in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    pub buffer: BufferId,
+    /// In elements, within a sample of the buffer.
+    pub offset: usize,
+    pub layout: Layout,
+    pub ty: TensorType,
+}
+
+/// One kernel call.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The node whose value is made, or made ready for its reader.
+    pub node: NodeId,
+    pub kernel: Kernel,
+    pub output: View,
+    /// Operands of the layer, then those of the epilogue.
+    pub inputs: Vec<View>,
+    /// Parameters that the kernel packs.
+    pub params: Vec<ParamId>,
+    /// Multiply-accumulates of one sample, or elements moved where there are none.
+    pub work: u64,
+    /// What the step is for, where it is not the node itself.
+    pub purpose: Option<&'static str>,
+    /// Why kernels that would have been preferred were not taken.
+    pub refusals: Vec<String>,
+}
+
+impl Step {
+    /// Whether the node's value is complete after this step.
+    pub fn completes(&self, plan: &Plan) -> bool {
+        self.purpose.is_none() && plan.values[self.node.0 as usize].as_ref() == Some(&self.output)
+    }
+
+    /// Whether a run with this batch has enough work for more than one thread to pay for waking it.
+    pub fn worth_splitting(&self, batch: usize) -> bool {
+        self.work.saturating_mul(batch as u64) > SPLIT_WORK
+    }
+}
+
+/// Multiply-accumulates (or elements moved) below which a second thread costs more than it brings: it takes some
+/// microseconds to wake.
+const SPLIT_WORK: u64 = 200_000;
+
+/// A network made ready for code.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub target: Target,
+    /// The graph after all passes.
+    pub graph: Graph,
+    pub notes: Vec<Note>,
+    pub steps: Vec<Step>,
+    pub buffers: Vec<Buffer>,
+    /// Elements of the arena for one sample.
+    pub arena: usize,
+    /// Where the value of each output of the model lies, in the order of the graph's outputs.
+    pub outputs: Vec<View>,
+    /// For each node, where its value can be read after the step that made it; `None` for values that are not
+    /// stored by themselves.
+    pub values: Vec<Option<View>>,
+}
+
+/// Alignment of buffers and constants in bytes: a cache line, and the widest vector.
+pub const ALIGNMENT: usize = 64;
+
+/// Optimises and schedules a graph for a target.
+pub fn plan(mut graph: Graph, target: Target) -> Plan {
+    let config = crate::passes::Config { channel_block: target.lanes };
+    let report = crate::passes::run(&mut graph, &config);
+    let mut plan = place::place(graph, target);
+    plan.notes = report.notes;
+    plan.arena = arena::assign(&mut plan.buffers);
+    plan
+}
+
+impl Plan {
+    /// Bytes of the arena for a batch.
+    pub fn arena_bytes(&self, batch: usize) -> usize {
+        self.arena * 4 * batch
+    }
+}

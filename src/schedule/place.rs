@@ -1,0 +1,287 @@
+//! Chooses kernels and layouts node by node, and gives every value a buffer.
+
+use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
+use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
+use crate::layers::Op;
+use crate::tensor::TensorType;
+use std::collections::HashMap;
+
+/// Makes the steps and buffers of a graph; arena offsets are still 0.
+pub fn place(graph: Graph, target: Target) -> Plan {
+    let values = vec![None; graph.nodes.len()];
+    let readers = graph.users().iter().map(Vec::len).collect();
+    let mut placer =
+        Placer { graph: &graph, target, readers, steps: vec![], buffers: vec![], values, reordered: HashMap::new() };
+    for (index, &input) in graph.inputs.iter().enumerate() {
+        let elements = graph[input].ty.elements();
+        let buffer = placer.add_buffer(Place::Input(index), elements);
+        let ty = graph[input].ty.clone();
+        placer.values[input.0 as usize] = Some(View { buffer, offset: 0, layout: Layout::Nchw, ty });
+    }
+    for id in graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input)) {
+        placer.place_node(id);
+    }
+    let outputs = (0..graph.outputs.len()).map(|index| placer.place_output(index)).collect();
+    let Placer { steps, mut buffers, values, .. } = placer;
+    set_lifetimes(&mut buffers, &steps);
+    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, graph }
+}
+
+struct Placer<'a> {
+    graph: &'a Graph,
+    target: Target,
+    /// Nodes that read each value.
+    readers: Vec<usize>,
+    steps: Vec<Step>,
+    buffers: Vec<Buffer>,
+    values: Vec<Option<View>>,
+    /// Values that were copied into a second layout.
+    reordered: HashMap<(NodeId, Layout), View>,
+}
+
+impl Placer<'_> {
+    fn add_buffer(&mut self, place: Place, elements: usize) -> BufferId {
+        self.buffers.push(Buffer { place, elements, live: (usize::MAX, 0) });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// A value of its own in the arena.
+    fn add_value(&mut self, ty: &TensorType, layout: Layout) -> View {
+        // Always enough for whole blocks: one position in `Nchw` can then be read as `Blocked`.
+        let elements = ty.elements().max(Layout::Blocked.elements(ty, self.target.lanes));
+        let elements = match layout {
+            Layout::Blocked => Layout::Blocked.elements(ty, self.target.lanes),
+            Layout::Nchw => {
+                if ty.spatial().iter().all(|&s| s == 1) {
+                    elements
+                } else {
+                    ty.elements()
+                }
+            }
+        };
+        let buffer = self.add_buffer(Place::Arena(0), elements.next_multiple_of(ALIGNMENT / 4));
+        View { buffer, offset: 0, layout, ty: ty.clone() }
+    }
+
+    fn value(&self, id: NodeId) -> View {
+        self.values[id.0 as usize].clone().expect("nodes are placed in topological order")
+    }
+
+    fn place_node(&mut self, id: NodeId) {
+        let node = &self.graph[id];
+        if matches!(node.op, Op::Concat(_)) {
+            return self.place_concat(id);
+        }
+        let current: Vec<View> = node.operands().iter().map(|&i| self.value(i)).collect();
+        let (lowered, refusals) = self.choose(node, &current);
+        let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
+        let mut inputs: Vec<View> =
+            node.operands().iter().zip(layouts).map(|(&i, layout)| self.in_layout(i, layout)).collect();
+        if let Some(channels) = spread {
+            inputs[0] = self.spread(id, &inputs[0], channels);
+        }
+        for item in &node.epilogue {
+            if let Epilogue::Add { input } = item {
+                inputs.push(self.in_layout(node.inputs[*input], layout));
+            }
+        }
+        let params = node.params.clone();
+        let macs = node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
+        let work = macs.max(node.ty.elements() as u64);
+        let output = self.output_view(id, &kernel, layout);
+        self.steps.push(Step {
+            node: id,
+            kernel,
+            output: output.clone(),
+            inputs,
+            params,
+            work,
+            purpose: None,
+            refusals,
+        });
+        self.finish_value(id, output);
+    }
+
+    fn choose(&self, node: &Node, current: &[View]) -> (Lowered, Vec<String>) {
+        let view = NodeView {
+            op: &node.op,
+            inputs: current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
+            output: &node.ty,
+            epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
+        };
+        kernels::choose(&view, &self.target)
+    }
+
+    /// Where a kernel writes a node's value: into a slice, into an output of the model, or into a buffer of its own.
+    fn output_view(&mut self, id: NodeId, kernel: &Kernel, layout: Layout) -> View {
+        let node = &self.graph[id];
+        if node.slice_of.is_some() && layout == Layout::Blocked {
+            return self.slice_view(id);
+        }
+        let output = self.graph.outputs.iter().position(|o| o.node == id);
+        let row_major = layout == Layout::Nchw || positions(&node.ty) == 1;
+        match output {
+            Some(index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize] == 0 => {
+                let buffer = self.add_buffer(Place::Output(index), node.ty.elements());
+                View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone() }
+            }
+            _ => self.add_value(&node.ty, layout),
+        }
+    }
+
+    /// Records where a value is, and copies it into its slice if its kernel could not write there.
+    fn finish_value(&mut self, id: NodeId, written: View) {
+        let node = &self.graph[id];
+        let mut view = written;
+        if node.slice_of.is_some() && view.layout != Layout::Blocked {
+            let slice = self.slice_view(id);
+            self.reorder(id, &view, slice.clone(), "into its part of a concatenation");
+            view = slice;
+        }
+        self.values[id.0 as usize] = Some(view);
+    }
+
+    /// The part of a concatenation that a node writes.
+    fn slice_view(&mut self, id: NodeId) -> View {
+        let node = &self.graph[id];
+        let slice = node.slice_of.expect("only slices are asked for");
+        let whole = match &self.values[slice.concat.0 as usize] {
+            Some(view) => view.clone(),
+            None => {
+                let view = match self.graph[slice.concat].slice_of {
+                    Some(_) => self.slice_view(slice.concat),
+                    None => self.add_value(&self.graph[slice.concat].ty, Layout::Blocked),
+                };
+                self.values[slice.concat.0 as usize] = Some(view.clone());
+                view
+            }
+        };
+        let offset = whole.offset + slice.channel * positions(&node.ty);
+        View { buffer: whole.buffer, offset, layout: Layout::Blocked, ty: node.ty.clone() }
+    }
+
+    /// Copies the operands of a concatenation that were not written in place.
+    fn place_concat(&mut self, id: NodeId) {
+        let node = &self.graph[id];
+        let whole = match self.values[id.0 as usize].clone() {
+            Some(view) => view,
+            None if node.slice_of.is_some() => self.slice_view(id),
+            None => self.add_value(&node.ty, Layout::Blocked),
+        };
+        self.values[id.0 as usize] = Some(whole.clone());
+        let (mut inputs, mut channels, mut first) = (Vec::new(), Vec::new(), 0);
+        for &operand in &node.inputs {
+            let count = self.graph[operand].ty.channels();
+            let in_place = self.graph[operand].slice_of.is_some_and(|s| s.concat == id);
+            if !in_place {
+                let from = inputs.len();
+                channels.extend((0..count).map(|channel| permute::Move {
+                    to: first + channel,
+                    from: Some(permute::Source { operand: from, channel }),
+                }));
+                inputs.push(self.value(operand));
+            }
+            first += count;
+        }
+        if inputs.is_empty() {
+            return;
+        }
+        let kernel = Kernel::Permute(permute::Conf {
+            positions: positions(&node.ty),
+            lanes: self.target.lanes,
+            output: whole.layout,
+            inputs: inputs.iter().map(|v| v.layout).collect(),
+            channels,
+        });
+        let purpose = Some("copies what could not be written in place");
+        let work = node.ty.elements() as u64;
+        self.steps.push(Step {
+            node: id,
+            kernel,
+            output: whole,
+            inputs,
+            params: vec![],
+            work,
+            purpose,
+            refusals: vec![],
+        });
+    }
+
+    /// A node's value in a layout, copied if need be.
+    fn in_layout(&mut self, id: NodeId, layout: Layout) -> View {
+        let value = self.value(id);
+        if value.layout == layout || self.same_memory(&value, layout) {
+            return value;
+        }
+        if let Some(copy) = self.reordered.get(&(id, layout)) {
+            return copy.clone();
+        }
+        let copy = self.add_value(&value.ty, layout);
+        self.reorder(id, &value, copy.clone(), "changes the layout");
+        self.reordered.insert((id, layout), copy.clone());
+        copy
+    }
+
+    /// One position has the same order in both layouts, but only values in the arena have the padding that `Blocked`
+    /// promises.
+    fn same_memory(&self, value: &View, layout: Layout) -> bool {
+        let in_arena = matches!(self.buffers[value.buffer.0].place, Place::Arena(_));
+        positions(&value.ty) == 1 && (layout == Layout::Nchw || in_arena)
+    }
+
+    fn reorder(&mut self, id: NodeId, from: &View, to: View, purpose: &'static str) {
+        let value = Value { ty: &from.ty, layout: from.layout };
+        let kernel = Kernel::Permute(permute::Conf::reorder(&value, to.layout, self.target.lanes));
+        let work = from.ty.elements() as u64;
+        let (inputs, purpose) = (vec![from.clone()], Some(purpose));
+        self.steps.push(Step { node: id, kernel, output: to, inputs, params: vec![], work, purpose, refusals: vec![] });
+    }
+
+    /// Rearranges the channels of a grouped convolution's input.
+    fn spread(&mut self, id: NodeId, input: &View, channels: Vec<permute::Source>) -> View {
+        let ty = input.ty.with_dims([&[channels.len()], input.ty.spatial()].concat());
+        let output = self.add_value(&ty, Layout::Blocked);
+        let moves = channels.iter().enumerate().map(|(to, &from)| permute::Move { to, from: Some(from) });
+        let kernel = Kernel::Permute(permute::Conf {
+            positions: positions(&ty),
+            lanes: self.target.lanes,
+            output: Layout::Blocked,
+            inputs: vec![input.layout],
+            channels: moves.collect(),
+        });
+        let work = ty.elements() as u64;
+        let (inputs, purpose) = (vec![input.clone()], Some("gives each lane the input channels of its group"));
+        let step =
+            Step { node: id, kernel, output: output.clone(), inputs, params: vec![], work, purpose, refusals: vec![] };
+        self.steps.push(step);
+        output
+    }
+
+    /// Sees to it that an output of the model is written row-major into the caller's memory.
+    fn place_output(&mut self, index: usize) -> View {
+        let id = self.graph.outputs[index].node;
+        let value = self.value(id);
+        if self.buffers[value.buffer.0].place == Place::Output(index) {
+            return value;
+        }
+        let buffer = self.add_buffer(Place::Output(index), value.ty.elements());
+        let output = View { buffer, offset: 0, layout: Layout::Nchw, ty: value.ty.clone() };
+        self.reorder(id, &value, output.clone(), "writes an output of the model");
+        output
+    }
+}
+
+fn positions(ty: &TensorType) -> usize {
+    ty.spatial().iter().product()
+}
+
+/// From the first step that writes a buffer to the last step that touches it.
+fn set_lifetimes(buffers: &mut [Buffer], steps: &[Step]) {
+    for (index, step) in steps.iter().enumerate() {
+        for view in step.inputs.iter().chain([&step.output]) {
+            let live = &mut buffers[view.buffer.0].live;
+            *live = (live.0.min(index), live.1.max(index));
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Random layers and networks for the differential tests.
+
+use proptest::prelude::*;
+use svertka::ir::weights::RandomWeights;
+use svertka::ir::{Graph, NodeId, Output};
+use svertka::layers::*;
+use svertka::tensor::{Batch, DType, Tensor, TensorType};
+
+/// The type of an input with a free batch.
+pub fn input_type(dims: &[usize]) -> TensorType {
+    TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: dims.to_vec() }
+}
+
+/// A graph with one input.
+pub fn graph_of(dims: &[usize]) -> (Graph, NodeId) {
+    let mut graph = Graph { name: "test".into(), ..Graph::default() };
+    let input = graph.add_input("x", input_type(dims));
+    (graph, input)
+}
+
+/// Makes `node` the next output.
+pub fn output(graph: &mut Graph, node: NodeId) {
+    graph.outputs.push(Output { name: format!("y{}", graph.outputs.len()), node });
+}
+
+/// A graph of one layer.
+pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Graph, ShapeError> {
+    let (mut graph, x) = graph_of(dims);
+    let y = graph.add_layer(op, &[x], "layer")?;
+    output(&mut graph, y);
+    Ok(graph)
+}
+
+/// Inputs for a graph: values in [-2, 2) that depend on the seed only.
+pub fn inputs(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
+    let mut state = seed;
+    let mut draw = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1u64 << 24) as f32 * 4.0 - 2.0
+    };
+    let tensor = |id: &NodeId| {
+        let shape = graph[*id].ty.shape(batch);
+        let len = shape.iter().product();
+        Tensor::new(shape, std::iter::repeat_with(&mut draw).take(len).collect())
+    };
+    graph.inputs.iter().map(tensor).collect()
+}
+
+pub fn weights(seed: u64) -> RandomWeights {
+    RandomWeights { seed }
+}
+
+/// Layers that take any input of `rank` spatial dimensions, most of the time.
+pub fn layer(rank: usize) -> BoxedStrategy<Op> {
+    let rank = rank.max(1);
+    prop_oneof![
+        6 => conv(rank),
+        2 => pool(rank),
+        1 => adaptive(rank),
+        1 => Just(GlobalAvgPool.into()),
+        1 => Just(GlobalMaxPool.into()),
+        1 => Just(BatchNorm { eps: 1e-5 }.into()),
+        1 => lrn(),
+        3 => activation().prop_map(Op::from),
+        1 => Just(Softmax.into()),
+        1 => Just(Flatten.into()),
+        2 => dense(),
+        1 => pad(rank),
+        1 => upsample(rank),
+        1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
+    ]
+    .boxed()
+}
+
+pub fn conv(rank: usize) -> BoxedStrategy<Op> {
+    let per_dim = |range| prop::collection::vec(range, rank);
+    let groups =
+        prop_oneof![4 => Just((1, 1)), 1 => (1usize..5, 1usize..4), 1 => (4usize..20, 1usize..3), 1 => Just((8, 8))];
+    (per_dim(1usize..5), per_dim(1usize..4), per_dim(1usize..3), padding(rank), 1usize..40, groups, any::<bool>())
+        .prop_map(|(kernel, stride, dilation, padding, channels, (groups, each), bias)| {
+            let channels = if groups == 1 { channels } else { groups * each };
+            let window = Window { kernel, stride, dilation, padding, ceil: false };
+            Conv { channels, window, groups, bias, weights: None }.into()
+        })
+        .boxed()
+}
+
+pub fn pool(rank: usize) -> BoxedStrategy<Op> {
+    let per_dim = |range| prop::collection::vec(range, rank);
+    let padding = prop_oneof![Just(Padding::Valid), Just(Padding::All(1)), Just(Padding::Same), Just(Padding::Half)];
+    (per_dim(1usize..5), per_dim(1usize..4), per_dim(1usize..3), padding, any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(|(kernel, stride, dilation, padding, ceil, max, count_pad)| {
+            let window = Window { kernel, stride, dilation, padding, ceil };
+            if max { MaxPool { window }.into() } else { AvgPool { window, count_pad }.into() }
+        })
+        .boxed()
+}
+
+fn padding(rank: usize) -> BoxedStrategy<Padding> {
+    prop_oneof![
+        Just(Padding::Valid),
+        Just(Padding::Half),
+        Just(Padding::Same),
+        (0usize..4).prop_map(Padding::All),
+        prop::collection::vec((0usize..4, 0usize..4), rank).prop_map(Padding::Sides),
+    ]
+    .boxed()
+}
+
+fn adaptive(rank: usize) -> BoxedStrategy<Op> {
+    prop::collection::vec(1usize..6, rank).prop_map(|size| AdaptiveAvgPool { size }.into()).boxed()
+}
+
+fn lrn() -> BoxedStrategy<Op> {
+    (1usize..7, prop_oneof![Just(0.75), 0.3f64..1.5])
+        .prop_map(|(size, beta)| LocalResponseNorm { size, alpha: 0.1, beta, k: 1.5 }.into())
+        .boxed()
+}
+
+pub fn activation() -> impl Strategy<Value = Activation> {
+    use Activation::*;
+    prop::sample::select(vec![
+        Relu,
+        Relu6,
+        LeakyRelu(0.1),
+        LeakyRelu(1.5),
+        Tanh,
+        Sigmoid,
+        Silu,
+        HardSwish,
+        HardSigmoid,
+        Gelu,
+    ])
+}
+
+fn dense() -> BoxedStrategy<Op> {
+    (1usize..70, any::<bool>(), any::<bool>())
+        .prop_map(|(features, bias, flatten)| Dense { features, bias, flatten }.into())
+        .boxed()
+}
+
+fn pad(rank: usize) -> BoxedStrategy<Op> {
+    (prop::collection::vec(0usize..3, 2 * rank), (0usize..5, 0usize..5))
+        .prop_map(|(sides, channels)| Pad { sides: PadArg::List(sides), channels }.into())
+        .boxed()
+}
+
+fn upsample(rank: usize) -> BoxedStrategy<Op> {
+    use Interpolation::*;
+    let mode = prop::sample::select(vec![Nearest, Bilinear { align_corners: false }, Bilinear { align_corners: true }]);
+    (prop::collection::vec(1usize..4, rank), mode).prop_map(|(scale, mode)| Upsample { scale, mode }.into()).boxed()
+}
+
+/// Channels and spatial sizes of an input.
+pub fn dims() -> BoxedStrategy<Vec<usize>> {
+    let spatial = prop_oneof![
+        4 => prop::collection::vec(1usize..15, 2),
+        2 => prop::collection::vec(1usize..40, 1),
+        1 => prop::collection::vec(1usize..7, 3),
+        1 => Just(vec![]),
+    ];
+    let channels = prop_oneof![1usize..20, Just(16), Just(32), 30usize..40];
+    (channels, spatial).prop_map(|(channels, spatial)| [vec![channels], spatial].concat()).boxed()
+}
+
+/// One step of a random network.
+#[derive(Clone, Debug)]
+pub enum Part {
+    Layer(Op),
+    /// x + f(x), where the shapes allow it; else f(x).
+    Residual(Vec<Op>),
+    /// [f(x), g(x), ...], of the branches that fit together.
+    Concat(Vec<Vec<Op>>),
+    /// [x, f(x)]
+    Grow(Vec<Op>),
+    /// x * g(x)
+    Gate(Activation),
+    /// The value is an output too.
+    Output,
+}
+
+pub fn part(rank: usize) -> BoxedStrategy<Part> {
+    let chain = move || prop::collection::vec(same_size(rank), 1..3);
+    prop_oneof![
+        5 => layer(rank).prop_map(Part::Layer),
+        3 => chain().prop_map(Part::Residual),
+        2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
+        2 => chain().prop_map(Part::Grow),
+        1 => activation().prop_map(Part::Gate),
+        1 => Just(Part::Output),
+    ]
+    .boxed()
+}
+
+/// Layers that keep the spatial size.
+fn same_size(rank: usize) -> BoxedStrategy<Op> {
+    let kernel = prop::collection::vec(prop::sample::select(vec![1usize, 3]), rank);
+    let channels = prop::sample::select(vec![4usize, 8, 12, 16, 32]);
+    let conv = (kernel, channels, any::<bool>()).prop_map(move |(kernel, channels, bias)| {
+        let window =
+            Window { stride: vec![1; rank], dilation: vec![1; rank], padding: Padding::Half, kernel, ceil: false };
+        Conv { channels, window, groups: 1, bias, weights: None }.into()
+    });
+    prop_oneof![
+        4 => conv,
+        2 => activation().prop_map(Op::from),
+        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+        1 => Just(Dropout { p: 0.5 }.into()),
+    ]
+    .boxed()
+}
+
+/// Builds a network of the parts that fit; its last value is the first output.
+pub fn network(dims: &[usize], parts: &[Part]) -> Graph {
+    let (mut graph, mut x) = graph_of(dims);
+    let mut extra = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let path = format!("p{index}");
+        x = add_part(&mut graph, x, part, &path).unwrap_or(x);
+        if matches!(part, Part::Output) {
+            extra.push(x);
+        }
+    }
+    output(&mut graph, x);
+    extra.into_iter().for_each(|node| output(&mut graph, node));
+    graph
+}
+
+fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<NodeId> {
+    match part {
+        Part::Layer(op) => add(graph, op.clone(), &[x], path),
+        Part::Output => None,
+        Part::Residual(ops) => {
+            let y = chain(graph, x, ops, path)?;
+            if graph[y].ty != graph[x].ty {
+                return Some(y);
+            }
+            add(graph, Add, &[y, x], &format!("{path}.add"))
+        }
+        Part::Concat(branches) => {
+            let ends = branches.iter().enumerate().filter_map(|(i, ops)| chain(graph, x, ops, &format!("{path}.b{i}")));
+            let ends: Vec<NodeId> = ends.collect();
+            add(graph, Concat, &ends, &format!("{path}.concat"))
+        }
+        Part::Grow(ops) => {
+            let y = chain(graph, x, ops, path)?;
+            add(graph, Concat, &[x, y], &format!("{path}.grow"))
+        }
+        Part::Gate(activation) => {
+            let pooled = add(graph, GlobalAvgPool, &[x], &format!("{path}.pool"))?;
+            let gate = add(graph, *activation, &[pooled], &format!("{path}.act"))?;
+            add(graph, Mul, &[x, gate], &format!("{path}.gate"))
+        }
+    }
+}
+
+fn chain(graph: &mut Graph, x: NodeId, ops: &[Op], path: &str) -> Option<NodeId> {
+    ops.iter().enumerate().try_fold(x, |x, (i, op)| add(graph, op.clone(), &[x], &format!("{path}.{i}")))
+}
+
+/// Adds a layer if it fits and stays small.
+fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> Option<NodeId> {
+    if inputs.is_empty() {
+        return None;
+    }
+    let op = op.into();
+    let types: Vec<&TensorType> = inputs.iter().map(|&id| &graph[id].ty).collect();
+    let small = op.layer()?.shape(&types).is_ok_and(|ty| ty.elements() <= 40_000);
+    small.then(|| graph.add_layer(op, inputs, path).ok()).flatten()
+}
+
+/// The largest difference relative to the largest magnitude of `expected`; NaN and infinities must agree.
+pub fn difference(found: &Tensor, expected: &Tensor) -> f32 {
+    assert_eq!(found.shape(), expected.shape());
+    let scale = expected.data().iter().filter(|x| x.is_finite()).fold(1e-6f32, |m, x| m.max(x.abs()));
+    let pairs = found.data().iter().zip(expected.data());
+    let of_pair = |(&a, &b): (&f32, &f32)| match a.is_finite() && b.is_finite() {
+        true => (a - b).abs() / scale,
+        false if a == b || (a.is_nan() && b.is_nan()) => 0.0,
+        false => f32::INFINITY,
+    };
+    pairs.map(of_pair).fold(0.0, f32::max)
+}

@@ -7,7 +7,8 @@ use crate::ir::{Graph, NodeId, Norm, Param, ParamId, ParamSource};
 use crate::layers::{Init, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
-    let readers: Vec<usize> = graph.users().iter().map(Vec::len).collect();
+    // Readers of each value among the nodes that are still in use.
+    let mut readers: Vec<usize> = graph.users().iter().map(Vec::len).collect();
     for id in graph.ids() {
         let Op::BatchNorm(norm) = &graph[id].op else { continue };
         let eps = norm.eps;
@@ -17,6 +18,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             Some(why) => report.refused(&path, why),
             None => {
                 fold(graph, producer, id, eps);
+                readers[producer.0 as usize] = readers[id.0 as usize];
                 report.done(&path, format!("folded into {}", graph[producer].origin.path));
             }
         }

@@ -98,6 +98,9 @@ fn pool() {
             agree(&layer(AvgPool { window: window(Padding::All(1)), count_pad }, &dims), family);
         }
     }
+    // Neighbours that see the same columns, one with a further column in the counted padding, one with it behind.
+    let overhanging = Window { ceil: true, ..self::window(3, 2, 3, Padding::All(2)) };
+    agree(&layer(AvgPool { window: overhanging, count_pad: true }, &[5, 10, 10]), family);
     let (max, mean) = (window(Padding::Valid), window(Padding::Valid));
     agree(
         &sum_of(MaxPool { window: max }, AvgPool { window: mean, count_pad: true }, Activation::Relu6, &[9, 9, 9]),

@@ -36,6 +36,8 @@ pub mod kernels;
 
 pub mod schedule;
 
+pub mod backend;
+
 pub mod portable;
 
 pub mod runtime;

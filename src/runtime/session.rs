@@ -2,14 +2,14 @@
 
 use super::buffer::AlignedBuffer;
 use super::threads::Threads;
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa, JitCode};
-use crate::ir::weights::{WeightSource, values};
+use crate::backend;
+use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
+use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
 use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Place, Plan, Step, View};
 use crate::tensor::{Batch, Tensor};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
@@ -131,14 +131,14 @@ impl Session {
 
     /// Computes the outputs, in the order of the graph's outputs.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        self.run_observed(inputs, &mut |_, _| {})
+        self.run_observed(inputs, &mut |_| {})
     }
 
-    /// As [`Session::run`], and shows the value of each node after the step that completed it.
+    /// As [`Session::run`], and calls `observe` after each step.
     pub fn run_observed(
         &mut self,
         inputs: &[Tensor],
-        observe: &mut dyn FnMut(NodeId, &dyn Fn() -> Tensor),
+        observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
         let batch = self.check_inputs(inputs)?;
         self.reserve(batch)?;
@@ -161,10 +161,7 @@ impl Session {
                 // tasks write disjoint memory.
                 unsafe { self.code.call(index, &step.kernel, operands, range.start, range.end) }
             });
-            if step.completes(&self.plan) {
-                let view = self.plan.values[step.node.0 as usize].as_ref().expect("completed");
-                observe(step.node, &|| memory.read(&self.plan, view));
-            }
+            observe(&StepDone { index, plan: &self.plan, memory: &memory });
         }
         Ok(outputs)
     }
@@ -213,42 +210,21 @@ impl Session {
 /// One function for each distinct conf.
 fn compile(plan: &Plan, isa: Isa) -> Result<Code, SessionError> {
     let mut module = CodeModule::jit(false)?;
-    let functions = generate(plan, isa, &mut module)?;
+    let functions = backend::generate(plan, isa, &mut module)?;
     let memory = module.finish_jit()?;
     let pointers = functions.iter().map(|&id| {
         let address = memory.address(id);
-        // SAFETY: `generate` defined the function with this signature; it lives as long as `_memory` beside it.
+        // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `_memory` beside it.
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
     Ok(Code::Jit { functions: pointers.collect(), _memory: memory })
-}
-
-/// Emits the kernels of all steps; steps with equal confs share one.
-fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
-    let mut known: HashMap<String, FuncId> = HashMap::new();
-    let mut functions = Vec::new();
-    for step in &plan.steps {
-        let key = format!("{:?}", step.kernel);
-        let id = match known.get(&key) {
-            Some(&id) => id,
-            None => {
-                let name = format!("{}_{}", step.kernel.family().name(), known.len());
-                let id = step.kernel.family().generate(&name, isa, module)?;
-                known.insert(key, id);
-                id
-            }
-        };
-        functions.push(id);
-    }
-    Ok(functions)
 }
 
 fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
     let mut total = 0;
     let mut packed = Vec::new();
     for step in &plan.steps {
-        let params: Vec<_> = step.params.iter().map(|&id| values(&plan.graph, id, weights)).collect();
-        let constants = step.kernel.family().constants(&params);
+        let constants = backend::constants(plan, step, weights);
         total += constants.iter().map(Constant::bytes).sum::<usize>();
         if total > limit {
             return Err(SessionError::Memory { what: "weights", bytes: total, limit });
@@ -284,6 +260,22 @@ impl Operands {
 // SAFETY: the pointers lead to memory that outlives the step and that kernels on several threads write at disjoint
 // places only (see `kernels`).
 unsafe impl Sync for Operands {}
+
+/// A step of a run that has just ended.
+pub struct StepDone<'a> {
+    pub index: usize,
+    plan: &'a Plan,
+    memory: &'a Memory,
+}
+
+impl StepDone<'_> {
+    /// The node whose value is complete now, and the value; `None` after steps that only prepare one.
+    pub fn value(&self) -> Option<(NodeId, Tensor)> {
+        let step = &self.plan.steps[self.index];
+        let view = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan))?;
+        Some((step.node, self.memory.read(self.plan, view)))
+    }
+}
 
 /// The memory of one run.
 struct Memory {

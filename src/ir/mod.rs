@@ -3,6 +3,7 @@
 //! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the
 //! invariants; it runs after the builder and after every pass.
 
+pub mod build;
 pub mod weights;
 
 mod print;

@@ -11,6 +11,7 @@ use thiserror::Error;
 pub mod card;
 pub mod images;
 pub mod npy;
+pub mod preprocess;
 mod safetensors;
 #[doc(hidden)]
 pub mod testdata;

@@ -16,7 +16,7 @@ use std::path::Path;
 
 const NPY: &str = ".npy";
 const NPZ: &str = ".npz";
-const MAGIC: &[u8; 6] = b"\x93NUMPY";
+pub(super) const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// The largest array, in bytes, both as stored (uncompressed) and in memory, and the largest archive.
 pub const MAX_ARRAY_BYTES: u64 = 2 << 30;

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+pub mod bind;
 pub mod card;
 pub mod images;
 pub mod npy;

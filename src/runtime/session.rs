@@ -52,7 +52,7 @@ pub enum SessionError {
     #[error(transparent)]
     Code(#[from] CodeError),
     #[error("cannot start {threads} threads: {cause}")]
-    Threads { threads: usize, cause: rayon::ThreadPoolBuildError },
+    Threads { threads: usize, cause: std::io::Error },
     #[error("{what} of {bytes} bytes: above the limit of {limit} bytes (raise it with --memory-limit)")]
     Memory { what: &'static str, bytes: usize, limit: usize },
     #[error("out of memory")]
@@ -154,12 +154,13 @@ impl Session {
         for (index, step) in self.plan.steps.iter().enumerate() {
             let operands = Operands(memory.operands(&self.plan, step, &self.constants[index]));
             let tasks = step.kernel.family().tasks() * batch;
-            self.threads.run(tasks, step.worth_splitting(batch), |range| {
+            let (code, kernel) = (&self.code, &step.kernel);
+            self.threads.run(tasks, step.worth_splitting(batch), &|range| {
                 let operands = operands.get();
                 // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
                 // states for this batch, `constants` those that the conf packed; ranges are parts of 0..tasks, and
                 // tasks write disjoint memory.
-                unsafe { self.code.call(index, &step.kernel, operands, range.start, range.end) }
+                unsafe { code.call(index, kernel, operands, range.start, range.end) }
             });
             observe(&StepDone { index, plan: &self.plan, memory: &memory });
         }

@@ -1,0 +1,106 @@
+//! The model files of `models/`: form, figures, weight names and, on real data, numbers.
+
+mod data;
+mod figures;
+mod names;
+mod numerics;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use svertka::diagnostic::render;
+use svertka::ir::Graph;
+use svertka::ir::build::{self, Loader, Options, Program};
+use svertka::source::{FileId, SourceMap};
+use svertka::syntax::format::format;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// The names of all model files, without folder and extension.
+fn files() -> Vec<String> {
+    let paths = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let models = paths.filter(|path| path.extension().is_some_and(|extension| extension == "cnn"));
+    let mut names: Vec<String> = models.map(|path| path.file_stem().unwrap().to_str().unwrap().into()).collect();
+    names.sort();
+    names
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(folder().join(file).with_extension("cnn")).unwrap()
+}
+
+/// Reads used files from the folder of the models.
+struct Folder;
+
+impl Loader for Folder {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        fs::read_to_string(folder().join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// A model file, read.
+struct Model {
+    sources: SourceMap,
+    root: FileId,
+    program: Program,
+}
+
+impl Model {
+    fn read(file: &str) -> Model {
+        let mut sources = SourceMap::default();
+        let root = sources.add(format!("{file}.cnn"), text(file));
+        let program = build::load(&mut sources, root, &Options::default().limits, &mut Folder);
+        let program = program.unwrap_or_else(|errors| panic!("{}", render(&errors, &sources, false)));
+        Model { sources, root, program }
+    }
+
+    fn build(&mut self, options: &Options) -> Graph {
+        let graph = build::build(&mut self.sources, &self.program, options);
+        graph.unwrap_or_else(|errors| panic!("{}", render(&errors, &self.sources, false)))
+    }
+}
+
+/// Builds `resnet:resnet50`, or the default of `resnet`.
+fn graph(name: &str) -> Graph {
+    let (file, variant) = name.split_once(':').map_or((name, None), |(file, variant)| (file, Some(variant.into())));
+    Model::read(file).build(&Options { variant, ..Options::default() })
+}
+
+/// Of every variant, its file.
+fn variants() -> BTreeMap<String, String> {
+    let of_file = |file: String| Model::read(&file).program.variants().into_iter().map(move |v| (v, file.clone()));
+    files().into_iter().flat_map(of_file).collect()
+}
+
+#[test]
+fn files_are_formatted() {
+    for file in files() {
+        let mut sources = SourceMap::default();
+        let id = sources.add(file.as_str(), text(&file));
+        let formatted = format(&sources, id).unwrap_or_else(|errors| panic!("{}", render(&errors, &sources, false)));
+        assert_eq!(text(&file), formatted, "{file} is not formatted");
+    }
+}
+
+#[test]
+fn all_variants_are_free_of_mistakes() {
+    for file in files() {
+        for aux in [false, true] {
+            let Model { mut sources, root, .. } = Model::read(&file);
+            let errors = build::check(&mut sources, root, &Options { aux, ..Options::default() }, &mut Folder);
+            assert!(errors.is_empty(), "{}", render(&errors, &sources, false));
+        }
+    }
+}
+
+/// What the language promises: a family fits on a screen.
+#[test]
+fn families_are_short() {
+    for (file, limit) in [("resnet", 30), ("googlenet", 40), ("densenet", 35), ("efficientnet", 50)] {
+        let text = text(file);
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).count();
+        assert!(lines < limit, "{file} has {lines} lines");
+    }
+}

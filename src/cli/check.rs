@@ -3,7 +3,7 @@
 use super::model::{self, FolderLoader};
 use super::{Failure, Outcome, print};
 use crate::ir::build::{self, Options};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Outcome {
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong.join("\n\n"))) }
 }
 
-fn check(file: &PathBuf) -> Outcome {
+fn check(file: &Path) -> Outcome {
     let (mut sources, root) = model::read(file)?;
     let errors = build::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(file));
     if errors.is_empty() { Ok(()) } else { Err(model::diagnostics(&errors, &sources)) }

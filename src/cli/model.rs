@@ -14,8 +14,6 @@ use std::time::{Duration, Instant};
 
 /// A model that was built.
 pub struct Model {
-    pub path: PathBuf,
-    pub variant: Option<String>,
     pub graph: Graph,
     pub card: Option<Card>,
     /// From reading the text to the checked graph.
@@ -28,12 +26,11 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let card = Card::for_model(&path)?.map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
-    let options =
-        Options { variant: variant.clone(), defines: args.define.clone(), aux: args.aux, ..Options::default() };
+    let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let graph = parse(&mut sources, root, &path, &options.limits)
         .and_then(|program| build::build(&mut sources, &program, &options))
         .map_err(|errors| diagnostics(&errors, &sources))?;
-    Ok(Model { path, variant, graph, card, time: start.elapsed() })
+    Ok(Model { graph, card, time: start.elapsed() })
 }
 
 /// The text of a model file.

@@ -87,7 +87,7 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 enum Code {
-    Jit { functions: Vec<KernelFn>, _memory: JitCode },
+    Jit { functions: Vec<KernelFn>, _memory: Box<JitCode> },
     Portable,
 }
 
@@ -196,7 +196,7 @@ impl Session {
             return Ok(());
         }
         let limit = self.memory_limit;
-        let bytes = (self.plan.arena * 4).checked_mul(batch).unwrap_or(usize::MAX);
+        let bytes = (self.plan.arena * 4).saturating_mul(batch);
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
@@ -218,7 +218,7 @@ fn compile(plan: &Plan, isa: Isa) -> Result<Code, SessionError> {
         // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `_memory` beside it.
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
-    Ok(Code::Jit { functions: pointers.collect(), _memory: memory })
+    Ok(Code::Jit { functions: pointers.collect(), _memory: Box::new(memory) })
 }
 
 fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {

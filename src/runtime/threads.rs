@@ -154,10 +154,10 @@ impl Shared {
             let range = share(job.tasks, count, index);
             // SAFETY: `Threads::run`, which holds the closure, waits for `pending`.
             let work = unsafe { &*job.work };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(range))) {
-                if let Ok(mut slot) = self.panic.lock() {
-                    *slot = Some(panic);
-                }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(range)))
+                && let Ok(mut slot) = self.panic.lock()
+            {
+                *slot = Some(panic);
             }
             self.pending.fetch_sub(1, Ordering::Release);
         }

@@ -46,7 +46,18 @@ fn reads_the_digit_in_a_picture() {
 
 #[test]
 fn several_pictures_are_a_batch() {
-    let (out, _) = run(&["run", "models/lenet5.cnn:tanh", "--input", "models/pictures/digit_3.png", "models/pictures/digit_7.png", "--top", "2"], 0);
+    let (out, _) = run(
+        &[
+            "run",
+            "models/lenet5.cnn:tanh",
+            "--input",
+            "models/pictures/digit_3.png",
+            "models/pictures/digit_7.png",
+            "--top",
+            "2",
+        ],
+        0,
+    );
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 6, "{out}");
     assert_eq!((lines[0], lines[3]), ("digit_3.png:", "digit_7.png:"));

@@ -43,3 +43,5 @@ pub mod portable;
 pub mod runtime;
 
 pub mod io;
+
+pub mod cli;

@@ -1,72 +1,47 @@
-//! Real weights, pictures and reference outputs.
+//! Cards, real weights, pictures and reference outputs.
 
-use safetensors::SafeTensors;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use svertka::ir::Param;
-use svertka::ir::weights::WeightSource;
+use crate::{Name, folder};
+use std::path::Path;
+use svertka::io::card::{Card, Preprocessing};
+use svertka::io::npy::{self, ArrayData};
+use svertka::io::preprocess::{Input, Layout, prepare};
+use svertka::ir::Graph;
 use svertka::tensor::Tensor;
 
-/// The file `name` in the folder of test data: `SVERTKA_DATA`, else `../shared/data` beside the crate. `None`, with
-/// a message that the test skips, where it is absent.
-pub fn shared(name: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = std::env::var_os("SVERTKA_DATA").map_or_else(beside, PathBuf::from).join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is absent (SVERTKA_DATA names the folder of test data)", path.display());
-    None
+pub use svertka::io::testdata::shared;
+
+/// The card of a model, of its variant if one is named.
+pub fn card(name: &Name) -> Card {
+    let path = folder().join(&name.file).with_extension("cnn");
+    let card = Card::for_model(&path).unwrap_or_else(|error| panic!("{error}"));
+    let card = card.unwrap_or_else(|| panic!("{} has no card", name.file));
+    name.variant.as_ref().map_or(card.clone(), |variant| card.for_variant(variant))
 }
 
-/// All tensors of a weight file by name.
-pub struct Weights(pub BTreeMap<String, Tensor>);
-
-impl Weights {
-    pub fn read(path: &Path) -> Weights {
-        let bytes = fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        // PyTorch counts training steps beside the statistics of a batch norm.
-        let tensors = file.tensors().into_iter().filter(|(name, _)| !name.ends_with(".num_batches_tracked"));
-        let read = |(name, view): (String, safetensors::tensor::TensorView)| {
-            let values = view.data().chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
-            (name, Tensor::new(view.shape(), values))
-        };
-        Weights(tensors.map(read).collect())
-    }
-}
-
-impl WeightSource for Weights {
-    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
-        Cow::Borrowed(self.0[&param.name].data())
-    }
-}
-
-/// Shape and values of a NumPy file.
-pub fn npy<T: npyz::Deserialize>(path: &Path) -> (Vec<usize>, Vec<T>) {
-    let bytes = fs::read(path).unwrap();
-    let array = npyz::NpyFile::new(&bytes[..]).unwrap();
-    let shape = array.shape().iter().map(|&size| size as usize).collect();
-    (shape, array.into_vec().unwrap())
+/// Pictures, or an array of them, as the input of a graph.
+pub fn input(path: &Path, how: &Preprocessing, graph: &Graph, layout: Option<Layout>) -> Tensor {
+    let input = Input::read(path, None).unwrap();
+    let dims = &graph[graph.inputs[0]].ty.dims;
+    prepare(path, input, how, dims, layout).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A row of numbers for each sample.
 pub fn logits(path: &Path) -> Tensor {
-    let (shape, values) = npy(path);
-    Tensor::new(shape, values)
+    let array = npy::read(path).unwrap();
+    let ArrayData::F32(values) = array.data else { panic!("{} holds no f32", path.display()) };
+    Tensor::new(array.shape, values)
 }
 
-/// Bytes [batch, height, width, channels], with `map(value, channel)`, as [batch, channels, height, width].
-pub fn channels_first(shape: [usize; 4], bytes: &[u8], map: impl Fn(f32, usize) -> f32) -> Tensor {
-    let [batch, height, width, channels] = shape;
-    let mut tensor = Tensor::zeros([batch, channels, height, width]);
-    for (i, &byte) in bytes.iter().enumerate() {
-        let (n, p, c) = (i / channels / (height * width), i / channels % (height * width), i % channels);
-        tensor.plane_mut(n, c)[p] = map(byte.into(), c);
-    }
-    tensor
+pub fn bytes(path: &Path) -> Vec<u8> {
+    let ArrayData::U8(values) = npy::read(path).unwrap().data else { panic!("{} holds no u8", path.display()) };
+    values
+}
+
+/// Samples one after the other.
+pub fn batch(samples: &[Tensor]) -> Tensor {
+    let mut shape = samples[0].shape().to_vec();
+    shape[0] = samples.iter().map(Tensor::batch).sum();
+    Tensor::new(shape, samples.iter().flat_map(|sample| sample.data()).copied().collect())
 }
 
 /// The first samples of a batch.

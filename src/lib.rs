@@ -28,6 +28,8 @@ pub mod ir;
 
 pub mod interp;
 
+pub mod analysis;
+
 pub mod passes;
 
 pub mod codegen;

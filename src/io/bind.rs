@@ -32,7 +32,7 @@ const SHOWN: usize = 8;
 
 impl BoundWeights {
     /// Finds each weight of `graph` in `file` under its own name or, failing that, under a renamed one.
-    /// `num_batches_tracked` in the file is ignored.
+    /// `num_batches_tracked` in the file is ignored, as are the weights of branches that were left out.
     ///
     /// # Errors
     /// All weights that are missing, surplus, of a wrong shape or of a type that cannot be read.
@@ -51,7 +51,9 @@ impl BoundWeights {
             }
         }
         let used: HashSet<&String> = names.values().collect();
-        let left: Vec<String> = file.names().into_iter().filter(|n| !used.contains(n) && !is_counter(n)).collect();
+        let left_out: HashSet<&String> = graph.left_out.iter().collect();
+        let known = |name: &String| used.contains(name) || left_out.contains(name) || is_counter(name);
+        let left: Vec<String> = file.names().into_iter().filter(|name| !known(name)).collect();
         for param in missing {
             let near = nearest(&param.name, left.iter().map(String::as_str)).map(str::to_string);
             misfit.missing.push((param.name.clone(), param.dims.clone(), near));
@@ -150,6 +152,49 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::build::{self, NoFiles, Options};
+    use crate::source::SourceMap;
+    use ::safetensors::{Dtype, serialize_to_file, tensor::TensorView};
+
+    const WITH_AUX: &str = "\
+model m
+input x: f32[N, 2]
+net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
+";
+
+    fn graph(aux: bool) -> Graph {
+        let mut sources = SourceMap::default();
+        let root = sources.add("m.cnn", WITH_AUX);
+        let options = Options { aux, ..Options::default() };
+        let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).unwrap();
+        build::build(&mut sources, &program, &options).unwrap()
+    }
+
+    /// A file with the weights of a graph.
+    fn file(graph: &Graph) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let zeros = [0; 4 * 16];
+        let view = |dims: &[usize]| {
+            TensorView::new(Dtype::F32, dims.to_vec(), &zeros[..4 * dims.iter().product::<usize>()]).unwrap()
+        };
+        let tensors = graph.params.iter().map(|param| (param.name.as_str(), view(&param.dims)));
+        serialize_to_file(tensors, None, file.path()).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_may_hold_the_weights_of_side_outputs() {
+        let whole = file(&graph(true));
+        let bind = |aux| BoundWeights::bind(&graph(aux), WeightFile::open(whole.path()).unwrap());
+        assert_eq!(bind(true).err(), None);
+        assert_eq!(bind(false).err(), None);
+        let main = file(&graph(false));
+        let misfit = BoundWeights::bind(&graph(true), WeightFile::open(main.path()).unwrap()).err().unwrap();
+        assert_eq!(
+            misfit.missing.iter().map(|(name, ..)| &name[..]).collect::<Vec<_>>(),
+            ["side.fc.weight", "side.fc.bias"]
+        );
+    }
 
     #[test]
     fn whole_components_are_renamed() {

@@ -36,6 +36,7 @@ pub struct Card {
 pub struct Variant {
     pub weights: Option<PathBuf>,
     pub preprocessing: Option<Preprocessing>,
+    pub labels: Option<Labels>,
     pub accuracy: Option<Accuracy>,
 }
 
@@ -173,6 +174,7 @@ impl Card {
         Card {
             weights: own.weights.or(card.weights),
             preprocessing: own.preprocessing.unwrap_or(card.preprocessing),
+            labels: own.labels.or(card.labels),
             accuracy: own.accuracy.or(card.accuracy),
             variants: BTreeMap::new(),
             ..card
@@ -225,6 +227,8 @@ variants:
   tanh:
     weights: tanh.safetensors
     preprocessing: {resize: 256, crop: 224, filter: nearest, scale: 1}
+  letters:
+    labels: [a, b]
 ";
 
     /// The card in a folder beside its model file.
@@ -265,6 +269,7 @@ variants:
         assert_eq!(tanh.preprocessing.crop, NonZeroU32::new(224));
         assert!(tanh.preprocessing.mean.is_empty());
         assert_eq!((&tanh.accuracy, &tanh.labels), (&card.accuracy, &card.labels));
+        assert_eq!(card.for_variant("letters").labels().unwrap(), ["a", "b"]);
         assert_eq!(card.for_variant("relu"), Card { variants: BTreeMap::new(), ..card.clone() });
     }
 
@@ -286,7 +291,7 @@ variants:
                 ":3:3: preprocessing: unknown field `maen`, expected one of `resize`, `crop`, `size`",
             ),
             ("titel: x\n", ":1:1: unknown field `titel`, expected one of `title`, `source`"),
-            ("variants:\n  a: {labels: b}\n", ":2:7: variants.a: unknown field `labels`, expected one of `weights`"),
+            ("variants:\n  a: {title: b}\n", ":2:7: variants.a: unknown field `title`, expected one of `weights`"),
             ("preprocessing:\n  filter: cubic\n", ":2:11: preprocessing.filter: unknown variant `cubic`"),
             ("title: x\npreprocessing:\n  std: [0]\n", ":3:3: preprocessing: `std` must be finite and not 0"),
             ("preprocessing: {size: [1]}\n", ":1:23: preprocessing.size: invalid length 1"),

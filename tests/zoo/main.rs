@@ -1,11 +1,12 @@
 //! The model files of `models/`: form, figures, weight names and, on real data, numbers.
 
+mod cards;
 mod data;
 mod figures;
 mod names;
 mod numerics;
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::diagnostic::render;
@@ -62,15 +63,34 @@ impl Model {
     }
 }
 
-/// Builds `resnet:resnet50`, or the default of `resnet`.
-fn graph(name: &str) -> Graph {
-    let (file, variant) = name.split_once(':').map_or((name, None), |(file, variant)| (file, Some(variant.into())));
-    Model::read(file).build(&Options { variant, ..Options::default() })
+/// A model file, without folder and extension, and its variant: `resnet:resnet50`, or `resnet` for the default.
+struct Name {
+    file: String,
+    variant: Option<String>,
 }
 
-/// Of every variant, its file.
-fn variants() -> BTreeMap<String, String> {
-    let of_file = |file: String| Model::read(&file).program.variants().into_iter().map(move |v| (v, file.clone()));
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        self.variant.iter().try_for_each(|variant| write!(f, ":{variant}"))
+    }
+}
+
+fn name(text: &str) -> Name {
+    let (file, variant) = text.split_once(':').map_or((text, None), |(file, variant)| (file, Some(variant.into())));
+    Name { file: file.into(), variant }
+}
+
+fn graph(name: &Name) -> Graph {
+    Model::read(&name.file).build(&Options { variant: name.variant.clone(), ..Options::default() })
+}
+
+/// All models: the default and the variants of each file.
+fn all() -> Vec<Name> {
+    let of_file = |file: String| {
+        let variants = Model::read(&file).program.variants().into_iter().map(Some);
+        [None].into_iter().chain(variants).map(move |variant| Name { file: file.clone(), variant })
+    };
     files().into_iter().flat_map(of_file).collect()
 }
 

@@ -127,3 +127,48 @@ fn count_parameters(graph: &Graph, node: &Node) -> (Parameters, u64) {
     }
     (parameters, buffers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{LENET, model, net};
+    use super::*;
+
+    /// The parameters of LeCun et al. 1998, section II.B, with C3 fully connected; multiply-accumulates by hand.
+    #[test]
+    fn lenet() {
+        let figures = figures(&model(LENET).graph);
+        let counted = |f: &&NodeFigures| f.macs > 0;
+        let layers: Vec<_> = figures.nodes.iter().filter(counted).map(|f| (f.parameters.total(), f.macs)).collect();
+        assert_eq!(layers, [(156, 117_600), (2416, 240_000), (48_120, 48_000), (10_164, 10_080), (850, 840)]);
+        assert_eq!((figures.parameters, figures.buffers), (61_706, 0));
+        assert_eq!(figures.split, Parameters { weights: 61_470, biases: 236, norms: 0 });
+        assert_eq!((figures.macs_conv, figures.macs_dense, figures.macs()), (357_600, 58_920, 416_520));
+        // conv1 and its relu, pool1, conv2 and its relu, pool2 and flatten, the dense layers and two relus.
+        let elements = 2 * 6 * 28 * 28 + 6 * 14 * 14 + 2 * 16 * 10 * 10 + 2 * 400 + 2 * 120 + 2 * 84 + 10;
+        assert_eq!(figures.activation_bytes, 4 * elements);
+        let last = figures.nodes.last().unwrap();
+        assert_eq!((last.parameters_so_far, last.macs_so_far), (1.0, 1.0));
+        assert_eq!(figures.nodes[1].macs_so_far, 117_600.0 / 416_520.0);
+    }
+
+    #[test]
+    fn norms_and_statistics_are_apart() {
+        let figures = figures(&net("3, 8, 8", "conv 3x3, 8, groups 1, bias | bn"));
+        assert_eq!(figures.split, Parameters { weights: 216, biases: 8, norms: 16 });
+        assert_eq!((figures.parameters, figures.buffers), (240, 16));
+    }
+
+    #[test]
+    fn weights_in_the_model_file_are_not_trained() {
+        let figures = figures(&net("2, 8", "conv 2, 2, groups 2, bias, weights [0.5, 0.5]"));
+        assert_eq!((figures.parameters, figures.buffers), (2, 4));
+        assert_eq!(figures.macs_conv, 2 * 2 * 7);
+    }
+
+    #[test]
+    fn networks_without_weights_have_no_shares() {
+        let figures = figures(&net("2, 8", "relu"));
+        assert_eq!((figures.parameters, figures.nodes[1].macs_so_far), (0, 0.0));
+        assert_eq!(figures.activation_bytes, 64);
+    }
+}

@@ -2,6 +2,11 @@
 
 pub mod figures;
 pub mod receptive_field;
+pub mod summary;
 
 pub use figures::figures;
 pub use receptive_field::receptive_field;
+pub use summary::summary;
+
+#[cfg(test)]
+mod testing;

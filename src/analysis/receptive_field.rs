@@ -254,3 +254,153 @@ impl Axis {
 fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{LENET, model, net};
+    use super::*;
+    use crate::interp;
+    use crate::ir::weights::RandomWeights;
+    use crate::layers::Accumulate;
+    use crate::tensor::Tensor;
+
+    fn axes(graph: &Graph) -> Vec<Axis> {
+        let fields = receptive_field(graph);
+        match fields.of(fields.features.expect("a feature map")) {
+            Field::Local(axes) => axes.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Size, stride, start and centre of the last feature map, in one dimension.
+    fn of(body: &str) -> (u64, (u64, u64), i64, f64) {
+        let axis = &axes(&net("2, 64", body))[0];
+        (axis.size(), axis.stride(), axis.start(), axis.centre())
+    }
+
+    #[test]
+    fn lenet_layer_by_layer() {
+        let graph = model(LENET).graph;
+        let fields = receptive_field(&graph);
+        let size = |id| match fields.of(id) {
+            Field::Local(axes) => axes[1].size(),
+            _ => 0,
+        };
+        assert_eq!(graph.ids().map(size).collect::<Vec<_>>(), [1, 5, 5, 6, 14, 14, 16, 0, 0, 0, 0, 0, 0]);
+        let features = fields.features.unwrap();
+        assert_eq!(features.0, 6);
+        // Padded by 2 in front; the strides are 1, 2, 1, 2.
+        let Field::Local(axes) = fields.of(features) else { panic!() };
+        assert_eq!((axes[0].stride(), axes[0].start(), axes[0].centre()), ((4, 1), -2, 5.5));
+    }
+
+    #[test]
+    fn sizes_by_hand() {
+        assert_eq!(of("conv 3, 4 | conv 3, 4, dilation 2, half | maxpool 2"), (8, (2, 1), -2, 1.5));
+        assert_eq!(of("conv 7, 4, stride 2, half | maxpool 3, stride 2, pad 1"), (11, (4, 1), -5, 0.0));
+        assert_eq!(of("conv 3, 4, stride 2, same"), (3, (2, 1), 0, 1.0));
+        assert_eq!(of("pad 3 | conv 3, 4"), (3, (1, 1), -3, -2.0));
+    }
+
+    #[test]
+    fn dimensions_are_apart() {
+        let axes = axes(&net("2, 20, 30", "conv 1x7, 4 | maxpool 2x1"));
+        let sizes: Vec<_> = axes.iter().map(|a| (a.size(), a.stride())).collect();
+        assert_eq!(sizes, [(2, (2, 1)), (7, (1, 1))]);
+    }
+
+    #[test]
+    fn the_union_of_paths() {
+        // -1..=1 of the main path and -4..=0 of the other.
+        assert_eq!(of("concat { conv 3, 4, half\nconv 5, 4, pad (4, 0) }"), (6, (1, 1), -4, -1.5));
+        assert_eq!(of("residual { conv 3, 2, half | conv 3, 2, half }"), (5, (1, 1), -2, 0.0));
+    }
+
+    #[test]
+    fn different_strides_are_said_to_differ() {
+        let graph = net("2, 64", "concat { adaptive_avgpool 16\nconv 49, 2 }");
+        let fields = receptive_field(&graph);
+        assert_eq!(*fields.of(fields.features.unwrap()), Field::Differs);
+    }
+
+    #[test]
+    fn gates_are_left_out() {
+        let gated = "conv 3, 4, half | gate { global_avgpool | conv 1, 4 | sigmoid } | conv 3, 4 | global_avgpool";
+        assert_eq!(of(gated), (5, (1, 1), -1, 1.0));
+    }
+
+    #[test]
+    fn classifiers_see_everything() {
+        for end in ["global_avgpool", "global_maxpool", "flatten", "adaptive_avgpool 1", "flatten | dense 3"] {
+            let graph = net("2, 64", &format!("conv 3, 4 | {end}"));
+            let fields = receptive_field(&graph);
+            assert_eq!((fields.features, fields.of(graph.outputs[0].node)), (Some(NodeId(1)), &Field::Whole));
+        }
+        assert_eq!(receptive_field(&net("64", "dense 3")).features, None);
+    }
+
+    #[test]
+    fn upsampling_divides_the_stride() {
+        assert_eq!(of("maxpool 4 | upsample 8"), (4, (1, 2), 0, 1.5));
+        // Position 0 sees -1..=0 of the halved input, position 1 sees 0..=1.
+        assert_eq!(of("maxpool 2 | upsample 2, bilinear"), (4, (1, 1), -2, -0.5));
+        assert_eq!(of("maxpool 2 | upsample 2 | conv 3, 2, half"), (4, (1, 1), -2, -0.5));
+        assert_eq!(of("upsample 3, bilinear"), (2, (1, 3), -1, -0.5));
+        let corners = net("2, 64, 64", "upsample 2, bilinear, align_corners");
+        assert_eq!(*receptive_field(&corners).of(NodeId(1)), Field::Differs);
+    }
+
+    #[test]
+    fn numbers_out_of_proportion() {
+        let fields = |body: &str| receptive_field(&net("1, 2", body)).of(NodeId(2)).clone();
+        let far = "4000000000000000000";
+        assert_eq!(fields(&format!("conv 1, 1, stride {far} | conv 1, 1, stride {far}")), Field::Differs);
+        assert_eq!(fields("upsample 16 | upsample 16"), Field::Differs);
+    }
+
+    /// The inputs that change each output are those in its field, as far as they lie in the input.
+    #[test]
+    fn fields_are_what_the_interpreter_reads() {
+        for body in [
+            "conv 3, 2, stride 2, pad 1 | conv 4, 2, dilation 3 | avgpool 3, stride 2",
+            "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
+            "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
+            "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "identity as s | avgpool 2 | conv 3, 2, half | upsample 2 | concat { identity\nfrom s } | conv 3, 2, half",
+        ] {
+            let graph = net("1, 36", body);
+            compare_with_interpreter(&graph, body);
+        }
+    }
+
+    fn compare_with_interpreter(graph: &Graph, body: &str) {
+        let length = graph[graph.inputs[0]].ty.spatial()[0] as i64;
+        let evaluate = |input: Vec<f32>| {
+            let input = Tensor::new([1, 1, length as usize], input);
+            interp::run(graph, &RandomWeights { seed: 7 }, &[input], Accumulate::F64).remove(0)
+        };
+        let plain = evaluate(vec![0.0; length as usize]);
+        let mut seen = vec![Vec::new(); plain.spatial()[0]];
+        for at in 0..length {
+            let mut input = vec![0.0; length as usize];
+            input[at as usize] = 1000.0;
+            let changed = evaluate(input);
+            for (p, seen) in seen.iter_mut().enumerate() {
+                if (0..plain.channels()).any(|c| changed.plane(0, c)[p] != plain.plane(0, c)[p]) {
+                    seen.push(at);
+                }
+            }
+        }
+        let axis = &axes(graph)[0];
+        let mut inside = 0;
+        for (p, seen) in seen.iter().enumerate() {
+            let (first, last) = axis.read_by(p as i64).unwrap();
+            assert!(seen.iter().all(|at| (first..=last).contains(at)), "{body}: {p} sees {seen:?} of {first}..={last}");
+            if first >= 0 && last < length {
+                inside += 1;
+                assert_eq!((seen.first(), seen.last()), (Some(&first), Some(&last)), "{body}: {p}");
+            }
+        }
+        assert!(inside > 1, "{body}");
+    }
+}

@@ -1,0 +1,60 @@
+//! What the tests of the analyses share.
+
+use crate::diagnostic::{self, Diagnostic};
+use crate::ir::Graph;
+use crate::ir::build::{self, NoFiles, Options};
+use crate::source::SourceMap;
+
+/// A model's graph, and its text for diagnostics.
+pub struct Model {
+    pub sources: SourceMap,
+    pub graph: Graph,
+}
+
+impl Model {
+    pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
+        diagnostic::render(diagnostics, &self.sources, false)
+    }
+}
+
+pub fn model(text: &str) -> Model {
+    let mut sources = SourceMap::default();
+    let root = sources.add("model.cnn", text);
+    let options = Options::default();
+    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
+        .and_then(|program| build::build(&mut sources, &program, &options));
+    match built {
+        Ok(graph) => Model { sources, graph },
+        Err(errors) => panic!("{}", diagnostic::render(&errors, &sources, false)),
+    }
+}
+
+/// A model with one input of these dimensions and this body, in which layers with weights get labels: `conv0`, `bn1`.
+pub fn text(dims: &str, body: &str) -> String {
+    let mut labels = 0..;
+    let mut label = |word: &str| match word.trim() {
+        keyword @ ("conv" | "dense" | "bn") => format!("{keyword}{}: {word}", labels.next().unwrap_or(0)),
+        _ => word.into(),
+    };
+    let words = body.split_inclusive([' ', '\n']).map(|word| label(word));
+    let body: String = words.collect();
+    format!("model test\ninput signal: f32[N, {dims}]\nnet {{\n{body}\n}}\n")
+}
+
+/// The graph of [`text`].
+pub fn net(dims: &str, body: &str) -> Graph {
+    model(&text(dims, body)).graph
+}
+
+pub const LENET: &str = "\
+model lenet5(classes = 10)
+input image: f32[N, 1, 28, 28]
+net {
+  conv1: conv 5x5, 6, pad 2, bias  | relu | maxpool 2x2
+  conv2: conv 5x5, 16, bias        | relu | maxpool 2x2
+  flatten
+  fc1: dense 120 | relu
+  fc2: dense 84  | relu
+  fc3: dense classes
+}
+";

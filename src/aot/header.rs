@@ -2,7 +2,6 @@
 
 use super::constants;
 use super::interface::{ERRORS, Interface, Port};
-use crate::tensor::Batch;
 
 /// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.
 const DECLARATIONS: &str = include_str!("header.h");
@@ -36,12 +35,8 @@ fn with_name(text: &str, name: &str) -> String {
 /// The table of inputs and outputs.
 fn ports(interface: &Interface) -> String {
     let line = |kind: &str, index: usize, port: &Port| {
-        let elements = match port.ty.batch {
-            Batch::Symbolic(_) => "a sample",
-            Batch::Fixed(_) => "a sample, of a batch that is fixed",
-        };
         let (name, shape) = (comment(&port.name), comment(&port.ty.to_string()));
-        format!(" *   {kind}[{index}]  {name}: f32 {shape}, {} elements {elements}\n", port.ty.elements())
+        format!(" *   {kind}[{index}]  {name}: f32 {shape}, {} elements a sample\n", port.ty.elements())
     };
     let inputs = interface.inputs.iter().enumerate().map(|(index, port)| line("inputs", index, port));
     let outputs = interface.outputs.iter().enumerate().map(|(index, port)| line("outputs", index, port));

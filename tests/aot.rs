@@ -5,17 +5,20 @@
 mod common;
 
 use common::*;
+use safetensors::SafeTensors;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use svertka::aot::{self, AotError, Artifacts, Cpu, Emit, Weights};
+use svertka::aot::{self, Artifacts, Cpu, Emit, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
+use svertka::ir::weights::WeightSource;
+use svertka::ir::{Graph, Param};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::{Engine, Session};
 use svertka::schedule;
-use svertka::tensor::Tensor;
+use svertka::tensor::{Batch, Tensor, TensorType};
 
 const SEED: u64 = 7;
 
@@ -91,10 +94,14 @@ impl Build {
         output(&mut command);
     }
 
-    /// Runs the driver on inputs; the outputs' values.
-    fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
+    fn write_inputs(&self, inputs: &[Tensor]) {
         let raw: Vec<u8> = inputs.iter().flat_map(|tensor| bytemuck::cast_slice(tensor.data())).copied().collect();
         std::fs::write(self.path("inputs"), raw).unwrap();
+    }
+
+    /// Runs the driver on inputs; the outputs' values.
+    fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
+        self.write_inputs(inputs);
         let mut command = match emulator {
             Some(emulator) => Command::new(emulator),
             None => Command::new(self.path("program")),
@@ -193,6 +200,26 @@ fn weights_can_lie_in_a_file() {
     output(Command::new(build.path("program")).arg(build.path("net.weights")));
 }
 
+#[test]
+fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
+    if !present("cc") {
+        return;
+    }
+    let fixed = |dims: &[usize]| TensorType { batch: Batch::Fixed(2), ..input_type(dims) };
+    let mut graph = Graph { name: "two".into(), ..Graph::default() };
+    let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
+    let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
+    common::output(&mut graph, both);
+    let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "driver.c", "net", &[]);
+    let inputs = inputs(&graph, 2, SEED);
+    assert_same_bits(&build.drive(None, "serial", &inputs, None), &session(&graph, Isa::detect(), &inputs));
+
+    let mut other_batch = Command::new(build.path("program"));
+    let result = other_batch.args(["serial", "1"]).arg(build.path("inputs")).output().unwrap();
+    assert!(String::from_utf8_lossy(&result.stderr).contains("does not run this batch"), "{result:?}");
+}
+
 /// Products below the smallest normal number, with enough elements that a step is split.
 #[test]
 fn denormals_are_flushed_on_every_thread() {
@@ -272,24 +299,12 @@ fn a_shared_library_is_loaded_by_python() {
     assert_eq!(artifacts, compile(&graph, Isa::detect(), &options("native", &[Emit::Shared], Weights::Embed)));
     let build = Build::new(&artifacts);
     let inputs = inputs(&graph, 2, SEED);
-    std::fs::write(build.path("inputs"), bytemuck::cast_slice(inputs[0].data())).unwrap();
+    build.write_inputs(&inputs);
     let mut python = Command::new("python3");
     python.arg(source_path("python/run.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
     let found = output(&mut python);
     let found: Vec<f32> = String::from_utf8(found).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
-}
-
-#[test]
-fn a_missing_linker_is_an_error() {
-    if cfg!(target_arch = "aarch64") || Command::new("aarch64-linux-gnu-gcc").arg("--version").output().is_ok() {
-        eprintln!("skipped: the linker is installed");
-        return;
-    }
-    let options = options("aarch64-generic", &[Emit::Shared], Weights::Embed);
-    let plan = schedule::plan(small_network(), options.cpu.target());
-    let error = aot::compile(&plan, &weights(SEED), &options).unwrap_err();
-    assert!(matches!(&error, AotError::Linker { linker, .. } if linker == "aarch64-linux-gnu-gcc"), "{error}");
 }
 
 #[test]
@@ -311,5 +326,113 @@ fn aarch64_code_agrees_with_the_interpreter() {
             found = rest;
         }
         assert!(found.is_empty());
+    }
+}
+
+/// A CPU without AVX runs code for x86-64-v2, and is told that it cannot run that for x86-64-v3.
+#[test]
+fn the_cpu_is_checked() {
+    if !cfg!(target_arch = "x86_64") || !present("cc") || !present("qemu-x86_64") {
+        return;
+    }
+    let graph = small_network();
+    let inputs = inputs(&graph, 1, SEED);
+    let emulated = |cpu: &str| {
+        let options = options(cpu, &LIBRARY, Weights::Embed);
+        let build = Build::new(&compile(&graph, options.cpu.isa, &options));
+        build.compile_c("cc", "driver.c", "net", &["-static"]);
+        build.write_inputs(&inputs);
+        let mut command = Command::new("qemu-x86_64");
+        command.args(["-cpu", "Nehalem"]).arg(build.path("program")).args(["serial", "1"]).arg(build.path("inputs"));
+        command.output().unwrap()
+    };
+    let result = emulated("x86-64-v2");
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    let result = emulated("x86-64-v3");
+    assert!(String::from_utf8_lossy(&result.stderr).contains("lacks an instruction set"), "{result:?}");
+}
+
+/// LeNet-5 with trained weights.
+struct Lenet {
+    graph: Graph,
+    weights: Vec<u8>,
+}
+
+impl WeightSource for Lenet {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let file = SafeTensors::deserialize(&self.weights).unwrap();
+        Cow::Owned(bytemuck::pod_collect_to_vec(file.tensor(&param.name).unwrap().data()))
+    }
+}
+
+fn lenet(weights: Vec<u8>) -> Lenet {
+    let conv = |channels, pad| {
+        let padding = Padding::All(pad);
+        let window = Window { kernel: vec![5; 2], stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
+        Op::from(Conv { channels, window, groups: 1, bias: true, weights: None })
+    };
+    let pool = || {
+        let padding = Padding::Valid;
+        let window = Window { kernel: vec![2; 2], stride: vec![2; 2], dilation: vec![1; 2], padding, ceil: false };
+        Op::from(MaxPool { window })
+    };
+    let dense = |features| Op::from(Dense { features, bias: true, flatten: true });
+    let relu = || Op::from(Activation::Relu);
+    let layers = [
+        ("conv1", conv(6, 2)),
+        ("relu1", relu()),
+        ("pool1", pool()),
+        ("conv2", conv(16, 0)),
+        ("relu2", relu()),
+        ("pool2", pool()),
+        ("fc1", dense(120)),
+        ("relu3", relu()),
+        ("fc2", dense(84)),
+        ("relu4", relu()),
+        ("fc3", dense(10)),
+    ];
+    let (mut graph, input) = graph_of(&[1, 28, 28]);
+    let last = layers.into_iter().fold(input, |x, (name, op)| graph.add_layer(op, &[x], name).unwrap());
+    common::output(&mut graph, last);
+    Lenet { graph, weights }
+}
+
+/// The first digits of the test set, ready for the network, and what they show.
+fn digits(data: &Path) -> Vec<(Vec<f32>, u8)> {
+    let read = |name: &str| std::fs::read(data.join("digits").join(name)).unwrap();
+    let (images, labels) = (read("mnist_test200_images_u8.npy"), read("mnist_test200_labels.npy"));
+    let images = npyz::NpyFile::new(&images[..]).unwrap().into_vec::<u8>().unwrap();
+    let labels = npyz::NpyFile::new(&labels[..]).unwrap().into_vec::<u8>().unwrap();
+    let normal = |grey: &u8| (f32::from(*grey) / 255.0 - 0.1307) / 0.3081;
+    let pictures = images.chunks(28 * 28).map(|picture| picture.iter().map(normal).collect());
+    pictures.zip(labels).take(10).collect()
+}
+
+/// The programs of `tests/aot/c` and `tests/aot/rust`, as their README files say.
+#[test]
+fn examples_classify_digits() {
+    let data = std::env::var_os("SVERTKA_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let Ok(weights) = std::fs::read(data.join("digits/lenet5_relu_maxpool_mnist.safetensors")) else {
+        return eprintln!("skipped: no data in {}", data.display());
+    };
+    if !present("cc") || !present("rustc") {
+        return;
+    }
+    let lenet = lenet(weights);
+    let options = aot::Options { name: "lenet5".into(), ..options("native", &LIBRARY, Weights::Embed) };
+    let plan = schedule::plan(lenet.graph.clone(), options.cpu.target());
+    let build = Build::new(&aot::compile(&plan, &lenet, &options).unwrap());
+    build.compile_c("cc", "c/classify.c", "lenet5", &[]);
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-l", "static=lenet5", "-L"]).arg(build.directory.path());
+    output(rustc.arg(source_path("rust/classify.rs")).arg("-o").arg(build.path("rust_program")));
+
+    for (picture, label) in digits(&data) {
+        std::fs::write(build.path("picture"), bytemuck::cast_slice(&picture)).unwrap();
+        for program in ["program", "rust_program"] {
+            let found = output(Command::new(build.path(program)).arg(build.path("picture")));
+            assert_eq!(String::from_utf8(found).unwrap(), format!("{label}\n"), "{program}");
+        }
     }
 }

@@ -65,7 +65,7 @@ int NAME_init(NAME_context *context, const void *weights, size_t weights_bytes);
 /* Computes outputs[] from inputs[] on this thread. The arena is scratch memory of NAME_arena_bytes(batch) bytes, aligned
  * to 64; what it holds before does not matter, and nothing in it is needed after. */
 int NAME_run(const NAME_context *context, void *arena, size_t batch, const float *const inputs[],
-             float *const outputs[]);
+    float *const outputs[]);
 
 /* Does the tasks begin, begin + 1, ..., end - 1. */
 typedef void (*NAME_work)(void *task, size_t begin, size_t end);
@@ -76,7 +76,7 @@ typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void
 
 /* The same on several threads: steps that are worth it are given to parallel_for, one after the other. */
 int NAME_run_parallel(const NAME_context *context, void *arena, size_t batch, const float *const inputs[],
-                      float *const outputs[], NAME_parallel_for parallel_for, void *user);
+    float *const outputs[], NAME_parallel_for parallel_for, void *user);
 
 #ifdef __cplusplus
 }

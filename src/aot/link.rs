@@ -38,3 +38,13 @@ fn run(linker: &str, input: &Path, output: &Path, soname: &str) -> Result<(), St
         false => Err(format!("{}\n{}", result.status, String::from_utf8_lossy(&result.stderr))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_linker_is_an_error() {
+        assert!(run("no-such-linker", Path::new("model.o"), Path::new("libmodel.so"), "libmodel.so").is_err());
+    }
+}

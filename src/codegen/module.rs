@@ -5,10 +5,12 @@ use std::sync::Mutex;
 
 use cranelift::prelude::*;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{
-    DataDescription, DataId, FuncId, FuncOrDataId, Linkage, Module, ModuleReloc, default_libcall_names,
+    DataDescription, DataId, FuncId, FuncOrDataId, Linkage, Module, ModuleDeclarations, ModuleReloc, ModuleRelocTarget,
+    default_libcall_names,
 };
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use target_lexicon::{Architecture, Triple};
@@ -243,6 +245,7 @@ impl CodeModule {
         let module = module_mut(&mut self.output);
         let mut context = module.make_context();
         context.func.signature = module.declarations().get_function_decl(id).signature.clone();
+        context.func.name = UserFuncName::user(0, id.as_u32());
         context.set_disasm(self.text.is_some());
         build(FunctionBuilder::new(&mut context.func, &mut self.scratch), module);
         let clif = self.text.is_some().then(|| context.func.display().to_string());
@@ -258,7 +261,8 @@ impl CodeModule {
 
         self.defined.push(id);
         if let Some(text) = &mut self.text {
-            let assembly = compiled.vcode.clone().unwrap_or_default();
+            let assembly = compiled.vcode.as_deref().unwrap_or_default();
+            let assembly = with_names(assembly, &context.func, module.declarations());
             text.push(FunctionText { name: name.to_string(), clif, assembly });
         }
         Ok(id)
@@ -289,6 +293,25 @@ impl CodeModule {
 fn with_result(mut signature: Signature) -> Signature {
     signature.returns.push(AbiParam::new(types::I64));
     signature
+}
+
+/// Assembly with the names of the functions and data that it mentions in place of Cranelift's numbers.
+fn with_names(assembly: &str, function: &Function, declarations: &ModuleDeclarations) -> String {
+    let mentioned = function.params.user_named_funcs().iter();
+    // Backwards, since the name of number 1 is the begin of that of number 10.
+    mentioned.rev().fold(assembly.to_string(), |text, (reference, name)| {
+        let symbol = match ModuleRelocTarget::user(name.namespace, name.index) {
+            target if ModuleDeclarations::is_function(&target) => {
+                let id = FuncId::from_name(&target);
+                declarations.get_function_decl(id).linkage_name(id)
+            }
+            target => {
+                let id = DataId::from_name(&target);
+                declarations.get_data_decl(id).linkage_name(id)
+            }
+        };
+        text.replace(&reference.to_string(), &symbol)
+    })
 }
 
 /// Instructions of 32 bits each, for which there is no disassembler here.

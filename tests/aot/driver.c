@@ -86,6 +86,8 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < net_output_count(); i++)
         outputs[i] = aligned(4 * elements(net_output_rank(i), net_output_shape(i), batch));
 
+    if (net_arena_bytes(batch) == SIZE_MAX)
+        fail("the model does not run this batch");
     void *arena = aligned(net_arena_bytes(batch));
     int splits = 0;
     if (strcmp(argv[1], "parallel") == 0)

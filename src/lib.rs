@@ -40,6 +40,8 @@ pub mod schedule;
 
 pub mod backend;
 
+pub mod aot;
+
 pub mod portable;
 
 pub mod runtime;

@@ -24,4 +24,4 @@ pub use nest::NestBuilder;
 
 /// A 64-bit integer or address in a nest.
 pub use cranelift::prelude::Value as Word;
-pub use cranelift_module::{FuncId, Linkage};
+pub use cranelift_module::{DataId, FuncId, Linkage};

@@ -35,6 +35,7 @@ use crate::layers::Op;
 use crate::tensor::TensorType;
 use std::borrow::Cow;
 use std::fmt::Debug;
+use target_lexicon::Architecture;
 
 /// Order of the elements of one sample in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,9 +83,14 @@ pub struct Target {
 }
 
 impl Target {
-    /// What tiles for an instruction set have.
+    /// What tiles for an instruction set have on this machine.
     pub fn new(isa: Isa) -> Target {
-        Target { isa, lanes: isa.lanes(), registers: isa.registers(target_lexicon::HOST.architecture) }
+        Target::of(isa, target_lexicon::HOST.architecture)
+    }
+
+    /// What tiles for an instruction set have on machines of an architecture.
+    pub fn of(isa: Isa, architecture: Architecture) -> Target {
+        Target { isa, lanes: isa.lanes(), registers: isa.registers(architecture) }
     }
 }
 

@@ -76,7 +76,12 @@ impl Step {
 
     /// Whether a run with this batch has enough work for more than one thread to pay for waking it.
     pub fn worth_splitting(&self, batch: usize) -> bool {
-        self.work.saturating_mul(batch as u64) > SPLIT_WORK
+        batch > self.split_above()
+    }
+
+    /// The largest batch that is left to one thread.
+    pub fn split_above(&self) -> usize {
+        (SPLIT_WORK / self.work.max(1)) as usize
     }
 }
 

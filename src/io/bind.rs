@@ -204,4 +204,111 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
         let rename = Rename { from: "a.b".into(), to: "c".into() };
         assert_eq!(substitute("a.b.a.b.weight", &rename), "c.c.weight");
     }
+
+    /// A graph that wants these weights under these renames; `fixed` comes from the model file.
+    fn wanting(weights: &[(&str, &[usize])], renames: &[(&str, &str)]) -> Graph {
+        let init = crate::layers::Init::Small;
+        let param = |name: &str, dims: &[usize], source| Param { name: name.into(), dims: dims.to_vec(), source, init };
+        let mut params: Vec<Param> = weights.iter().map(|(name, dims)| param(name, dims, ParamSource::File)).collect();
+        params.push(param("fixed", &[1], ParamSource::Fixed([1.0].into())));
+        let renames = renames.iter().map(|(from, to)| Rename { from: from.to_string(), to: to.to_string() }).collect();
+        Graph { params, renames, ..Graph::default() }
+    }
+
+    /// Binds a graph to a safetensors file of these tensors, all elements being the tensor's index.
+    fn bound(graph: &Graph, tensors: &[(&str, &str, &[usize])]) -> Result<BoundWeights, Misfit> {
+        let (mut header, mut values) = (serde_json::Map::new(), Vec::new());
+        for (index, (name, dtype, shape)) in tensors.iter().enumerate() {
+            let start = values.len();
+            for _ in 0..shape.iter().product() {
+                match *dtype {
+                    "F32" => values.extend((index as f32).to_le_bytes()),
+                    "I64" => values.extend((index as i64).to_le_bytes()),
+                    other => panic!("{other}"),
+                }
+            }
+            let info = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, values.len()]});
+            header.insert(name.to_string(), info);
+        }
+        let header = serde_json::Value::from(header).to_string();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let length = (header.len() as u64).to_le_bytes();
+        std::fs::write(file.path(), [&length[..], header.as_bytes(), &values].concat()).unwrap();
+        BoundWeights::bind(graph, WeightFile::open(file.path()).unwrap())
+    }
+
+    /// What the message says behind the name of the file.
+    fn misfit(graph: &Graph, tensors: &[(&str, &str, &[usize])]) -> String {
+        let misfit = bound(graph, tensors).err().expect("a misfit").to_string();
+        misfit.split_once(": the weights do not fit the model").expect(&misfit).1.to_string()
+    }
+
+    /// The values that a graph's weights are bound to.
+    fn values(graph: &Graph, tensors: &[(&str, &str, &[usize])]) -> Vec<Vec<f32>> {
+        let bound = bound(graph, tensors).unwrap_or_else(|misfit| panic!("{misfit}"));
+        let wanted = graph.params.iter().filter(|param| param.source == ParamSource::File);
+        wanted.map(|param| bound.values(param).into_owned()).collect()
+    }
+
+    #[test]
+    fn weights_are_found_by_name_and_counters_ignored() {
+        let graph = wanting(&[("a.weight", &[2, 1]), ("a.bias", &[])], &[]);
+        let tensors: [(&str, &str, &[usize]); 4] = [
+            ("a.bias", "F32", &[]),
+            ("num_batches_tracked", "I64", &[]),
+            ("a.weight", "F32", &[2, 1]),
+            ("a.num_batches_tracked", "I64", &[]),
+        ];
+        assert_eq!(values(&graph, &tensors), [vec![2.0, 2.0], vec![0.0]]);
+    }
+
+    #[test]
+    fn a_missing_weight_is_named_with_the_nearest_one_left_over() {
+        let graph = wanting(&[("conv1.weight", &[1]), ("conv2.weight", &[1]), ("zz", &[4])], &[]);
+        let tensors: [(&str, &str, &[usize]); 2] = [("conv1.weight", "F32", &[1]), ("conv2.weigth", "F32", &[1])];
+        assert_eq!(
+            misfit(&graph, &tensors),
+            "\n  2 missing:\n    conv2.weight [1] (the file has `conv2.weigth`)\n    zz [4]\
+             \n  1 surplus:\n    conv2.weigth"
+        );
+    }
+
+    #[test]
+    fn every_kind_of_misfit_is_told_at_once() {
+        let graph = wanting(&[("a", &[2]), ("b", &[1]), ("c", &[1])], &[]);
+        let tensors: [(&str, &str, &[usize]); 3] = [("a", "F32", &[1, 2]), ("b", "I64", &[1]), ("x", "F32", &[1])];
+        let message = misfit(&graph, &tensors);
+        let (before, unreadable) = message.split_once("\n  1 of a type that cannot be read:\n    ").unwrap();
+        assert_eq!(
+            before,
+            "\n  1 missing:\n    c [1]\n  1 of another shape:\n    a: the model needs [2], the file has [1, 2]\
+             \n  1 surplus:\n    x"
+        );
+        assert!(unreadable.ends_with(r#"tensor "b" is stored as I64; accepted: F32, F16, BF16, F64"#), "{unreadable}");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..SHOWN + 3).map(|n| format!("t{n:02}")).collect();
+        let tensors: Vec<(&str, &str, &[usize])> = names.iter().map(|name| (&name[..], "F32", &[1][..])).collect();
+        let message = misfit(&wanting(&[], &[]), &tensors);
+        assert!(message.starts_with("\n  11 surplus:\n    t00\n"), "{message}");
+        assert!(message.ends_with("\n    t07\n    and 3 more"), "{message}");
+    }
+
+    #[test]
+    fn renames_apply_alone_or_together_after_the_own_name() {
+        let renames = [("norm1", "bn.1"), ("block", "layers")];
+        let own: [(&str, &str, &[usize]); 1] = [("block.norm1.weight", "F32", &[1])];
+        let first: [(&str, &str, &[usize]); 1] = [("block.bn.1.weight", "F32", &[1])];
+        let second: [(&str, &str, &[usize]); 1] = [("layers.norm1.weight", "F32", &[1])];
+        let both: [(&str, &str, &[usize]); 1] = [("layers.bn.1.weight", "F32", &[1])];
+        let graph = wanting(&[("block.norm1.weight", &[1])], &renames);
+        for tensors in [own, first, second, both] {
+            assert_eq!(values(&graph, &tensors), [[0.0]], "{tensors:?}");
+        }
+        assert!(misfit(&graph, &[first[0], own[0]]).contains("1 surplus:\n    block.bn.1.weight"));
+        let wrong: [(&str, &str, &[usize]); 1] = [("layers.bn.1.weight", "F32", &[3])];
+        assert!(misfit(&graph, &wrong).contains("layers.bn.1.weight: the model needs [1], the file has [3]"));
+    }
 }

@@ -13,12 +13,14 @@ pub mod card;
 pub mod images;
 pub mod npy;
 pub mod preprocess;
+mod pytorch;
 mod safetensors;
 #[doc(hidden)]
 pub mod testdata;
 pub mod text;
 pub mod weights;
 pub mod write;
+mod zip;
 
 /// Why a file could not be read, used or written. Every message begins with the path.
 #[derive(Debug, Error)]
@@ -83,6 +85,30 @@ fn open(path: &Path) -> Result<(File, u64), IoError> {
 /// Decodes consecutive `N`-byte elements; bytes behind the last whole one are ignored.
 fn decode<const N: usize, T>(bytes: &[u8], element: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|&chunk| element(chunk)).collect()
+}
+
+/// Elements in row-major order of `shape` from where `strides` (in elements, one for each dimension) put them.
+///
+/// # Panics
+/// If one of them lies behind the end of `values`.
+fn gather<T: Copy>(values: &[T], shape: &[usize], strides: &[usize]) -> Vec<T> {
+    let mut index = vec![0; shape.len()];
+    let mut offset = 0;
+    let mut next = || {
+        let value = values[offset];
+        // Counts up like an odometer, the last axis first.
+        for axis in (0..shape.len()).rev() {
+            index[axis] += 1;
+            offset += strides[axis];
+            if index[axis] < shape[axis] {
+                break;
+            }
+            offset -= strides[axis] * shape[axis];
+            index[axis] = 0;
+        }
+        value
+    };
+    (0..shape.iter().product()).map(|_| next()).collect()
 }
 
 /// The first bytes of a file in hexadecimal and as text, what is not printable escaped.

@@ -25,16 +25,8 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn open(path: &Path) -> Result<File, IoError> {
-        let (file, length) = super::open(path)?;
-        // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
-        // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. The header,
-        // on which bounds and shapes depend, is therefore copied out once and never read again: a program that
-        // overwrites the file in place can give wrong weights, but moves no access out of bounds. One that
-        // truncates it ends this process with SIGBUS. Programs that replace a file by renaming, as
-        // `write_atomically` does, leave the mapped one alone. Reading 100 MB of weights into memory that most
-        // runs never touch twice would cost more than this is worth.
-        let map = unsafe { Mmap::map(&file) }.map_err(IoError::system(path, "map"))?;
+    pub(super) fn read(path: &Path, map: Mmap) -> Result<File, IoError> {
+        let length = map.len() as u64;
         check_length(path, &map, length)?;
         let (header_bytes, header) = SafeTensors::read_metadata(&map).map_err(|error| explain(path, error, length))?;
         Ok(File { map, header, values_start: PREFIX + header_bytes })
@@ -52,24 +44,23 @@ impl File {
         self.header.metadata().as_ref()
     }
 
-    /// The values of a tensor, or `None` where its type is not one of the floating-point types taken.
-    pub(super) fn read(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
+    pub(super) fn values(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
         let (start, end) = info.data_offsets;
-        let bytes = &self.map[self.values_start + start..self.values_start + end];
-        match info.dtype {
-            Dtype::F32 => Some(floats(bytes)),
-            Dtype::F16 => Some(super::decode(bytes, |b| f16::from_le_bytes(b).to_f32()).into()),
-            Dtype::BF16 => Some(super::decode(bytes, |b| bf16::from_le_bytes(b).to_f32()).into()),
-            Dtype::F64 => Some(super::decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
-            _ => None,
-        }
+        floats(info.dtype, &self.map[self.values_start + start..self.values_start + end])
     }
 }
 
-fn floats(bytes: &[u8]) -> Cow<'_, [f32]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-        _ => super::decode(bytes, f32::from_le_bytes).into(),
+/// Little-endian elements as f32, or `None` where their type is not one of the floating-point types taken.
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
+    match dtype {
+        Dtype::F32 => Some(match bytemuck::try_cast_slice(bytes) {
+            Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+            _ => super::decode(bytes, f32::from_le_bytes).into(),
+        }),
+        Dtype::F16 => Some(super::decode(bytes, |b| f16::from_le_bytes(b).to_f32()).into()),
+        Dtype::BF16 => Some(super::decode(bytes, |b| bf16::from_le_bytes(b).to_f32()).into()),
+        Dtype::F64 => Some(super::decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Weight files: named tensors, read as f32.
 
-use super::{IoError, safetensors};
+use super::{IoError, pytorch, safetensors};
+use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -16,12 +17,19 @@ pub struct WeightFile {
 /// One variant for each format.
 enum Format {
     Safetensors(safetensors::File),
+    PyTorch(pytorch::File),
 }
 
 impl WeightFile {
-    /// Opens a safetensors file and checks its header; no values are read yet.
+    /// Opens a safetensors file or what PyTorch's `torch.save` wrote of a state dict, told apart by their first
+    /// bytes, and checks what it says of its tensors; no values are read yet.
     pub fn open(path: &Path) -> Result<WeightFile, IoError> {
-        let format = Format::Safetensors(safetensors::File::open(path)?);
+        let map = map(path)?;
+        let format = if pytorch::is_pytorch(&map) {
+            Format::PyTorch(pytorch::File::read(path, map)?)
+        } else {
+            Format::Safetensors(safetensors::File::read(path, map)?)
+        };
         Ok(WeightFile { path: path.to_owned(), format })
     }
 
@@ -29,10 +37,11 @@ impl WeightFile {
         &self.path
     }
 
-    /// The names of all tensors in the order of their values in the file.
+    /// The names of all tensors in the order of the file.
     pub fn names(&self) -> Vec<String> {
         match &self.format {
             Format::Safetensors(file) => file.names(),
+            Format::PyTorch(file) => file.names(),
         }
     }
 
@@ -40,38 +49,54 @@ impl WeightFile {
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         match &self.format {
             Format::Safetensors(file) => file.info(name).map(|info| &info.shape[..]),
+            Format::PyTorch(file) => file.tensor(name).map(|tensor| &tensor.shape[..]),
         }
     }
 
-    /// The stored element type as the format spells it, for example `F32` or `I64`.
+    /// The stored element type as safetensors spells it, for example `F32` or `I64`.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        match &self.format {
-            Format::Safetensors(file) => file.info(name).map(|info| info.dtype.to_string()),
-        }
+        let dtype = match &self.format {
+            Format::Safetensors(file) => file.info(name)?.dtype,
+            Format::PyTorch(file) => file.tensor(name)?.dtype,
+        };
+        Some(dtype.to_string())
     }
 
     /// What the file says of itself, such as its architecture and preprocessing.
     pub fn metadata(&self) -> Option<&HashMap<String, String>> {
         match &self.format {
             Format::Safetensors(file) => file.metadata(),
+            Format::PyTorch(_) => None,
         }
     }
 
-    /// The values of a tensor, row-major: borrowed from the file where it stores aligned f32, else converted from
-    /// f32, f16, bf16 or f64 (rounded to nearest). Other types are errors here, not in [`open`](Self::open), since
-    /// published files hold counters that no network needs.
+    /// The values of a tensor, row-major: borrowed from the file where it stores them so and as aligned f32, else
+    /// converted from f32, f16, bf16 or f64 (rounded to nearest). Other types are errors here, not in
+    /// [`open`](Self::open), since published files hold counters that no network needs.
     pub fn read(&self, name: &str) -> Result<Cow<'_, [f32]>, IoError> {
+        let found = match &self.format {
+            Format::Safetensors(file) => file.info(name).map(|info| (info.dtype, file.values(info))),
+            Format::PyTorch(file) => file.tensor(name).map(|tensor| (tensor.dtype, file.values(tensor))),
+        };
         let missing = || IoError::Missing { path: self.path.clone(), what: "tensor", name: name.to_owned() };
-        match &self.format {
-            Format::Safetensors(file) => {
-                let info = file.info(name).ok_or_else(missing)?;
-                file.read(info).ok_or_else(|| {
-                    let reason = format!("tensor {name:?} is stored as {}; accepted: F32, F16, BF16, F64", info.dtype);
-                    IoError::unsupported(&self.path, reason)
-                })
-            }
-        }
+        let (dtype, values) = found.ok_or_else(missing)?;
+        values.ok_or_else(|| {
+            let reason = format!("tensor {name:?} is stored as {dtype}; accepted: F32, F16, BF16, F64");
+            IoError::unsupported(&self.path, reason)
+        })
     }
+}
+
+fn map(path: &Path) -> Result<Mmap, IoError> {
+    let (file, _) = super::open(path)?;
+    // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
+    // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
+    // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read
+    // again: a program that overwrites the file in place can give wrong weights, but moves no access out of bounds.
+    // One that truncates it ends this process with SIGBUS. Programs that replace a file by renaming, as
+    // `write_atomically` does, leave the mapped one alone. Reading 100 MB of weights into memory that most runs
+    // never touch twice would cost more than this is worth.
+    unsafe { Mmap::map(&file) }.map_err(IoError::system(path, "map"))
 }
 
 impl fmt::Debug for WeightFile {

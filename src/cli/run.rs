@@ -20,7 +20,7 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Weight file (safetensors); the card's where none is given
+    /// Weight file (safetensors or PyTorch); the card's where none is given
     #[arg(long)]
     weights: Option<PathBuf>,
     #[command(flatten)]

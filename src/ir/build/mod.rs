@@ -99,7 +99,7 @@ use args::LayerArgs;
 use report::{Report, Reported};
 use scope::{Frame, Globals};
 use std::collections::HashMap;
-use value::grouped;
+pub(crate) use value::grouped;
 
 /// What to build.
 #[derive(Clone, Debug, Default)]

@@ -4,11 +4,13 @@
 
 mod args;
 mod check;
+mod compile;
 mod explain;
 mod fmt;
 mod input;
 mod model;
 mod run;
+mod summary;
 mod verify;
 mod weights;
 
@@ -29,12 +31,16 @@ enum Verb {
     Check(check::Args),
     /// Bring model files into the standard layout
     Fmt(fmt::Args),
+    /// Shapes, parameters, multiply-accumulates, memory and receptive fields
+    Summary(summary::Args),
     /// Show which kernels were chosen, what was fused, and why
     Explain(explain::Args),
     /// Run a model on pictures or arrays
     Run(run::Args),
     /// Compare the compiled model with the interpreter, layer by layer
     Verify(verify::Args),
+    /// Write object files, libraries and headers that other programs link
+    Compile(compile::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -83,9 +89,11 @@ fn run(verb: Verb) -> Outcome {
     match verb {
         Verb::Check(args) => check::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
+        Verb::Summary(args) => summary::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Compile(args) => compile::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(
                 shell,

@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
     let targets = outputs(&args.output, &model.graph)?;
-    let weights = weights::choose(args.weights.as_deref(), &model, &args.engine)?;
+    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
     let results = compute(args, &model, weights.as_ref(), &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;

@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = weights::choose(args.weights.as_deref(), &model, &args.engine)?;
+    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
         None => input::random(&model.graph, args.batch.into(), args.engine.seed),

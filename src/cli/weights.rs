@@ -1,7 +1,7 @@
 //! Which weights a model runs with.
 
+use super::Failure;
 use super::model::Model;
-use super::{Failure, args::EngineArgs};
 use crate::io::bind::BoundWeights;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
@@ -9,7 +9,7 @@ use crate::ir::weights::{RandomWeights, WeightSource};
 use std::path::{Path, PathBuf};
 
 /// The file that was asked for, else the card's, else random weights (with a notice).
-pub fn choose(given: Option<&Path>, model: &Model, engine: &EngineArgs) -> Result<Box<dyn WeightSource>, Failure> {
+pub fn choose(given: Option<&Path>, model: &Model, seed: u64) -> Result<Box<dyn WeightSource>, Failure> {
     let of_card = || model.card.as_ref().and_then(Card::weights_path);
     match given.map(PathBuf::from).or_else(of_card) {
         Some(path) => {
@@ -17,8 +17,8 @@ pub fn choose(given: Option<&Path>, model: &Model, engine: &EngineArgs) -> Resul
             Ok(Box::new(bound))
         }
         None => {
-            eprintln!("note: no weight file given; random weights with seed {}", engine.seed);
-            Ok(Box::new(RandomWeights { seed: engine.seed }))
+            eprintln!("note: no weight file given; random weights with seed {seed}");
+            Ok(Box::new(RandomWeights { seed }))
         }
     }
 }

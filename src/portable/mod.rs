@@ -3,8 +3,8 @@
 use crate::codegen::Isa;
 use crate::kernels::{Kernel, Operand, Target};
 
-/// Eight lanes, in whatever registers the compiler finds for them.
-pub const TARGET: Target = Target { isa: Isa::Clif, lanes: 8, registers: 15 };
+/// Eight lanes, in whatever registers the compiler finds for them. There is no Winograd convolution: `exact`.
+pub const TARGET: Target = Target { isa: Isa::Clif, lanes: 8, registers: 15, exact: true, force_winograd: None };
 
 /// # Safety
 /// As for a generated kernel: the operands are those that the plan gave this conf.

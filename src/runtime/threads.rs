@@ -21,22 +21,23 @@ impl Threads {
         Ok(Threads { pool, count })
     }
 
-    /// Calls `work` with ranges that together are `0..tasks`, on as many threads as there are. The split depends on
-    /// nothing but the numbers; tasks do not share results, so it does not change them either.
-    pub fn run(&self, tasks: usize, worth_splitting: bool, work: impl Fn(Range<usize>) + Sync) {
+    /// Calls `work(thread, range)` with ranges that together are `0..tasks`, on as many threads as there are, each of
+    /// which has its own number below `count`. The split depends on nothing but the numbers; tasks do not share
+    /// results, so it does not change them either.
+    pub fn run(&self, tasks: usize, worth_splitting: bool, work: impl Fn(usize, Range<usize>) + Sync) {
         match &self.pool {
             Some(pool) if worth_splitting && tasks > 1 => {
                 pool.broadcast(|context| {
                     let range = share(tasks, self.count, context.index());
                     if !range.is_empty() {
                         let _flush = FlushDenormals::new();
-                        work(range);
+                        work(context.index(), range);
                     }
                 });
             }
             _ => {
                 let _flush = FlushDenormals::new();
-                work(0..tasks);
+                work(0, 0..tasks);
             }
         }
     }
@@ -56,7 +57,7 @@ mod tests {
     fn every_task_is_done_once() {
         for (tasks, count) in [(1, 2), (7, 2), (7, 3), (100, 4)] {
             let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-            Threads::new(count).unwrap().run(tasks, true, |range| {
+            Threads::new(count).unwrap().run(tasks, true, |_, range| {
                 range.for_each(|task| {
                     done[task].fetch_add(1, Ordering::Relaxed);
                 });

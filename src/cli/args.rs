@@ -30,6 +30,9 @@ pub struct EngineArgs {
     /// Threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: u16,
+    /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
+    #[arg(long)]
+    pub exact: bool,
     /// Limit of memory for weights and values, in MiB
     #[arg(long, default_value_t = 8192, value_name = "MIB")]
     pub memory_limit: u32,
@@ -79,7 +82,8 @@ impl EngineArgs {
             EngineArg::Interp => return Ok(None),
         };
         let memory_limit = (self.memory_limit as usize) << 20;
-        Ok(Some(Options { engine, threads: self.threads.into(), memory_limit }))
+        let (threads, exact) = (self.threads.into(), self.exact);
+        Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
     }
 
     fn isa(&self) -> Result<Isa, Failure> {

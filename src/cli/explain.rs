@@ -20,7 +20,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter has no plan to explain"));
     };
-    let plan = schedule::plan(model.graph, options.engine.target());
+    let plan = schedule::plan(model.graph, options.target());
     if let Some(layer) = &args.layer {
         let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
         if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {

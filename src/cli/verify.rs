@@ -58,8 +58,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// The promise of the README.
 fn tolerance(options: &Options) -> f32 {
-    let _ = options;
-    1e-4
+    if options.exact { 1e-5 } else { 1e-4 }
 }
 
 /// How far a value is from the expected one.

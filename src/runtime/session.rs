@@ -35,6 +35,10 @@ impl Engine {
 pub struct Options {
     pub engine: Engine,
     pub threads: usize,
+    /// Without kernels whose rounding errors are larger than those of the layers' own sums.
+    pub exact: bool,
+    /// See [`Target::force_winograd`].
+    pub force_winograd: Option<usize>,
     /// Bytes of weights and arena that must not be exceeded.
     pub memory_limit: usize,
 }
@@ -42,7 +46,15 @@ pub struct Options {
 impl Default for Options {
     /// The widest instruction set of this machine, one thread, 8 GiB.
     fn default() -> Options {
-        Options { engine: Engine::Jit(Isa::detect()), threads: 1, memory_limit: 8 << 30 }
+        let engine = Engine::Jit(Isa::detect());
+        Options { engine, threads: 1, exact: false, force_winograd: None, memory_limit: 8 << 30 }
+    }
+}
+
+impl Options {
+    pub fn target(&self) -> Target {
+        let target = self.engine.target();
+        Target { exact: target.exact || self.exact, force_winograd: self.force_winograd, ..target }
     }
 }
 
@@ -98,6 +110,8 @@ pub struct Session {
     /// For each step, its packed weights and tables.
     constants: Vec<Vec<AlignedBuffer>>,
     threads: Threads,
+    /// One for each thread.
+    scratch: Vec<AlignedBuffer>,
     arena: Option<(usize, AlignedBuffer)>,
     memory_limit: usize,
     times: BuildTimes,
@@ -107,7 +121,7 @@ impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
     pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         let start = Instant::now();
-        let plan = schedule::plan(graph, options.engine.target());
+        let plan = schedule::plan(graph, options.target());
         let planned = Instant::now();
         let code = match options.engine {
             Engine::Jit(isa) => compile(&plan, isa)?,
@@ -118,7 +132,8 @@ impl Session {
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
-        Ok(Session { plan, code, constants, threads, arena: None, memory_limit: options.memory_limit, times })
+        let scratch = reserve_scratch(&plan, options)?;
+        Ok(Session { plan, code, constants, threads, scratch, arena: None, memory_limit: options.memory_limit, times })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -152,14 +167,19 @@ impl Session {
             batch,
         };
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let operands = Operands(memory.operands(&self.plan, step, &self.constants[index]));
+            let operands = memory.operands(&self.plan, step, &self.constants[index]);
+            let with_scratch = self.scratch.iter_mut().map(|buffer| {
+                let scratch = Operand { data: buffer.as_mut_ptr(), stride: 0 };
+                operands.iter().copied().chain([scratch]).collect()
+            });
+            let operands = Operands(with_scratch.collect());
             let tasks = step.kernel.family().tasks() * batch;
             let (code, kernel) = (&self.code, &step.kernel);
-            self.threads.run(tasks, step.worth_splitting(batch), &|range| {
-                let operands = operands.get();
+            self.threads.run(tasks, step.worth_splitting(batch), &|thread, range| {
+                let operands = operands.of_thread(thread);
                 // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
-                // states for this batch, `constants` those that the conf packed; ranges are parts of 0..tasks, and
-                // tasks write disjoint memory.
+                // states for this batch, `constants` those that the conf packed, `scratch` one of the largest size
+                // that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint memory.
                 unsafe { code.call(index, kernel, operands, range.start, range.end) }
             });
             observe(&StepDone { index, plan: &self.plan, memory: &memory });
@@ -236,6 +256,16 @@ fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec
     Ok(packed)
 }
 
+fn reserve_scratch(plan: &Plan, options: &Options) -> Result<Vec<AlignedBuffer>, SessionError> {
+    let limit = options.memory_limit;
+    let bytes = plan.scratch().saturating_mul(options.threads);
+    if bytes > limit {
+        return Err(SessionError::Memory { what: "scratch memory of the threads", bytes, limit });
+    }
+    let buffers = (0..options.threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
+    buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)
+}
+
 impl Code {
     /// # Safety
     /// `operands` are those that the plan gave step `index`, whose kernel is `kernel`; `begin..end` lies in its tasks.
@@ -249,17 +279,17 @@ impl Code {
     }
 }
 
-/// Operands that other threads may use.
-struct Operands(Vec<Operand>);
+/// Operands of each thread.
+struct Operands(Vec<Vec<Operand>>);
 
 impl Operands {
-    fn get(&self) -> &[Operand] {
-        &self.0
+    fn of_thread(&self, thread: usize) -> &[Operand] {
+        &self.0[thread]
     }
 }
 
 // SAFETY: the pointers lead to memory that outlives the step and that kernels on several threads write at disjoint
-// places only (see `kernels`).
+// places only (see `kernels`); scratch memory is each thread's own.
 unsafe impl Sync for Operands {}
 
 /// A step of a run that has just ended.

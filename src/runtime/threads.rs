@@ -19,7 +19,7 @@ const SPIN: Duration = Duration::from_micros(100);
 const LOOKS: usize = 64;
 
 /// A closure whose lifetime is not known to the compiler.
-type Work = dyn Fn(Range<usize>) + Sync + 'static;
+type Work = dyn Fn(usize, Range<usize>) + Sync + 'static;
 
 /// The threads that run kernels: the caller's, and workers that live as long as this.
 pub struct Threads {
@@ -76,20 +76,21 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Calls `work` with ranges that together are `0..tasks`, on all threads if it is worth it. Tasks do not share
-    /// results, so the split does not change them.
-    pub fn run(&mut self, tasks: usize, worth_splitting: bool, work: &(dyn Fn(Range<usize>) + Sync)) {
+    /// Calls `work(thread, range)` with ranges that together are `0..tasks`, on all threads if it is worth it; each has
+    /// its own number. Tasks do not share results, so the split does not change them.
+    pub fn run(&mut self, tasks: usize, worth_splitting: bool, work: &(dyn Fn(usize, Range<usize>) + Sync)) {
         if self.workers.is_empty() || !worth_splitting || tasks == 1 {
             let _flush = FlushDenormals::new();
-            return work(0..tasks);
+            return work(0, 0..tasks);
         }
         let count = self.workers.len() + 1;
         // SAFETY: only the lifetime of the closure is dropped from the type; `wait` below outlasts every use.
-        let work_of_job = unsafe { std::mem::transmute::<*const (dyn Fn(Range<usize>) + Sync), *const Work>(work) };
+        let work_of_job =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize, Range<usize>) + Sync), *const Work>(work) };
         self.publish(Job { work: work_of_job, tasks });
         let own = {
             let _flush = FlushDenormals::new();
-            catch_unwind(AssertUnwindSafe(|| work(share(tasks, count, 0))))
+            catch_unwind(AssertUnwindSafe(|| work(0, share(tasks, count, 0))))
         };
         // Even after a panic: the workers may still be reading `work`.
         self.wait();
@@ -154,7 +155,7 @@ impl Shared {
             let range = share(job.tasks, count, index);
             // SAFETY: `Threads::run`, which holds the closure, waits for `pending`.
             let work = unsafe { &*job.work };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(range)))
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(index, range)))
                 && let Ok(mut slot) = self.panic.lock()
             {
                 *slot = Some(panic);
@@ -198,7 +199,7 @@ mod tests {
             let mut threads = Threads::new(count).unwrap();
             for _ in 0..100 {
                 let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-                threads.run(tasks, true, &|range| {
+                threads.run(tasks, true, &|_, range| {
                     range.for_each(|task| {
                         done[task].fetch_add(1, Ordering::Relaxed);
                     });
@@ -214,7 +215,7 @@ mod tests {
         for _ in 0..3 {
             thread::sleep(SPIN * 20);
             let sum = AtomicUsize::new(0);
-            threads.run(10, true, &|range| {
+            threads.run(10, true, &|_, range| {
                 sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
             });
             assert_eq!(sum.load(Ordering::Relaxed), 45);
@@ -225,8 +226,8 @@ mod tests {
     fn a_panic_of_a_worker_reaches_the_caller() {
         let mut threads = Threads::new(2).unwrap();
         let result =
-            catch_unwind(AssertUnwindSafe(|| threads.run(2, true, &|range| assert!(range.start == 0, "second"))));
+            catch_unwind(AssertUnwindSafe(|| threads.run(2, true, &|_, range| assert!(range.start == 0, "second"))));
         assert!(result.is_err());
-        threads.run(2, true, &|_| {});
+        threads.run(2, true, &|_, _| {});
     }
 }

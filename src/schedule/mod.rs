@@ -121,6 +121,11 @@ pub fn plan(mut graph: Graph, target: Target) -> Plan {
 }
 
 impl Plan {
+    /// Bytes of scratch memory for each thread.
+    pub fn scratch(&self) -> usize {
+        self.steps.iter().map(|step| step.kernel.family().scratch()).max().unwrap_or(0)
+    }
+
     /// Bytes of the arena for a batch.
     pub fn arena_bytes(&self, batch: usize) -> usize {
         self.arena * 4 * batch

@@ -56,7 +56,7 @@ fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
 
 /// Compiles a graph for an instruction set of a CPU.
 fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
-    let plan = schedule::plan(graph.clone(), Target::of(isa, options.cpu.architecture()));
+    let plan = schedule::plan(graph.clone(), Target { exact: true, ..Target::of(isa, options.cpu.architecture()) });
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
 
@@ -136,7 +136,7 @@ fn present(program: &str) -> bool {
 }
 
 fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
-    let options = svertka::runtime::Options { engine: Engine::Jit(isa), ..Default::default() };
+    let options = svertka::runtime::Options { engine: Engine::Jit(isa), exact: true, ..Default::default() };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();
     outputs.into_iter().flat_map(Tensor::into_data).collect()
 }

@@ -136,7 +136,7 @@ mod tests {
     /// The parameters of LeCun et al. 1998, section II.B, with C3 fully connected; multiply-accumulates by hand.
     #[test]
     fn lenet() {
-        let figures = figures(&model(LENET).graph);
+        let figures = figures(&model(LENET));
         let counted = |f: &&NodeFigures| f.macs > 0;
         let layers: Vec<_> = figures.nodes.iter().filter(counted).map(|f| (f.parameters.total(), f.macs)).collect();
         assert_eq!(layers, [(156, 117_600), (2416, 240_000), (48_120, 48_000), (10_164, 10_080), (850, 840)]);

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn lenet_layer_by_layer() {
-        let graph = model(LENET).graph;
+        let graph = model(LENET);
         let fields = receptive_field(&graph);
         let size = |id| match fields.of(id) {
             Field::Local(axes) => axes[1].size(),

@@ -1,32 +1,18 @@
 //! What the tests of the analyses share.
 
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic;
 use crate::ir::Graph;
 use crate::ir::build::{self, NoFiles, Options};
 use crate::source::SourceMap;
 
-/// A model's graph, and its text for diagnostics.
-pub struct Model {
-    pub sources: SourceMap,
-    pub graph: Graph,
-}
-
-impl Model {
-    pub fn render(&self, diagnostics: &[Diagnostic]) -> String {
-        diagnostic::render(diagnostics, &self.sources, false)
-    }
-}
-
-pub fn model(text: &str) -> Model {
+/// The graph of a model's text.
+pub fn model(text: &str) -> Graph {
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let options = Options::default();
-    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
-        .and_then(|program| build::build(&mut sources, &program, &options));
-    match built {
-        Ok(graph) => Model { sources, graph },
-        Err(errors) => panic!("{}", diagnostic::render(&errors, &sources, false)),
-    }
+    build::load(&mut sources, root, &options.limits, &mut NoFiles)
+        .and_then(|program| build::build(&mut sources, &program, &options))
+        .unwrap_or_else(|errors| panic!("{}", diagnostic::render(&errors, &sources, false)))
 }
 
 /// A model with one input of these dimensions and this body, in which layers with weights get labels: `conv0`, `bn1`.
@@ -36,14 +22,14 @@ pub fn text(dims: &str, body: &str) -> String {
         keyword @ ("conv" | "dense" | "bn") => format!("{keyword}{}: {word}", labels.next().unwrap_or(0)),
         _ => word.into(),
     };
-    let words = body.split_inclusive([' ', '\n']).map(|word| label(word));
+    let words = body.split_inclusive([' ', '\n']).map(&mut label);
     let body: String = words.collect();
     format!("model test\ninput signal: f32[N, {dims}]\nnet {{\n{body}\n}}\n")
 }
 
 /// The graph of [`text`].
 pub fn net(dims: &str, body: &str) -> Graph {
-    model(&text(dims, body)).graph
+    model(&text(dims, body))
 }
 
 pub const LENET: &str = "\

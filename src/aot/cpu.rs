@@ -72,12 +72,13 @@ impl Cpu {
 
     /// What a plan for this CPU is made with.
     pub fn target(&self) -> Target {
-        Target::of(self.isa, self.architecture())
+        Target { exact: true, ..Target::of(self.isa, self.architecture()) }
     }
 
     /// Whether the code of a plan made for `target` runs on it.
     pub(super) fn runs(&self, target: Target) -> bool {
-        target.isa <= self.isa && target == Target::of(target.isa, self.architecture())
+        let own = Target { exact: target.exact, ..Target::of(target.isa, self.architecture()) };
+        target.isa <= self.isa && target == own
     }
 }
 

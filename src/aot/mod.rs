@@ -101,6 +101,10 @@ pub enum AotError {
     Target { plan: String, cpu: &'static str },
     #[error("{bytes} bytes of weights are too many for an object file (at most {MAX_EMBEDDED}): put them into a file")]
     Weights { bytes: usize },
+    #[error(
+        "the plan needs scratch memory for each thread, which the C interface does not give: plan for an exact target"
+    )]
+    Scratch,
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },
     #[error(transparent)]
@@ -122,6 +126,9 @@ pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Re
     }
     if !cpu.runs(plan.target) {
         return Err(AotError::Target { plan: plan.target.isa.to_string(), cpu: cpu.name });
+    }
+    if plan.scratch() > 0 {
+        return Err(AotError::Scratch);
     }
     let constants = Constants::pack(plan, weights);
     if options.weights == Weights::Embed && constants.bytes.len() > MAX_EMBEDDED {

@@ -274,6 +274,11 @@ impl Conf {
         problem.conf(&Epilogue::default(), target)
     }
 
+    /// Bytes of all packed weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.groups * self.vector_groups() * self.weight_group() as usize
+    }
+
     /// Estimated cycles of one sample, with everything in the nearest cache.
     pub(super) fn cycles(&self) -> usize {
         let channels_in = self.input.blocks * self.input.block + self.input.tail;

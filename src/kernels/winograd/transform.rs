@@ -47,11 +47,6 @@ impl Matrices {
         Matrices { input, weight, output: (0..m).map(row).collect() }
     }
 
-    /// Frequencies, and inputs of one tile.
-    pub fn size(&self) -> usize {
-        self.input.len()
-    }
-
     /// The elements that multiply, as the code reads them: each once, in all `lanes`.
     pub fn table(&self, lanes: usize) -> Vec<f32> {
         self.coefficients().into_iter().flat_map(|c| std::iter::repeat_n(c, lanes)).collect()

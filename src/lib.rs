@@ -28,6 +28,8 @@ pub mod ir;
 
 pub mod interp;
 
+pub mod analysis;
+
 pub mod passes;
 
 pub mod codegen;
@@ -43,3 +45,5 @@ pub mod portable;
 pub mod runtime;
 
 pub mod io;
+
+pub mod cli;

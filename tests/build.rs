@@ -109,3 +109,17 @@ fn mistakes_are_explained() {
         model.render(&errors)
     });
 }
+
+/// The table of codes is in the documentation of `ir::build`.
+#[test]
+fn every_code_has_an_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("src/ir/build/mod.rs")).unwrap();
+    let codes: Vec<&str> = table.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
+    assert!(codes.len() > 40, "{codes:?}");
+    let folder = fs::read_dir(root.join("tests/golden/diagnostics")).unwrap().map(|entry| entry.unwrap().path());
+    let examples = folder.filter(|path| path.extension().is_some_and(|e| e == "err"));
+    let examples: String = examples.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let missing: Vec<&&str> = codes.iter().filter(|code| !examples.contains(&format!("[E{code}]"))).collect();
+    assert!(missing.is_empty(), "no example of {missing:?}");
+}

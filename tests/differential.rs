@@ -15,7 +15,7 @@ use svertka::tensor::Tensor;
 
 fn engines() -> Vec<Engine> {
     let jit = Isa::available().into_iter().map(Engine::Jit);
-    jit.collect()
+    jit.chain([Engine::Portable]).collect()
 }
 
 /// Runs a graph on every engine, with one and with two threads, against the interpreter.

@@ -125,6 +125,8 @@ pub struct Graph {
     /// The main output first.
     pub outputs: Vec<Output>,
     pub renames: Vec<Rename>,
+    /// Weights of `aux` branches that were not built; a weight file may hold them.
+    pub left_out: Vec<String>,
 }
 
 impl Index<NodeId> for Graph {

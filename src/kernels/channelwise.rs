@@ -105,7 +105,7 @@ impl Conf {
         self.channels.div_ceil(self.lanes)
     }
 
-    fn taps(&self) -> usize {
+    pub(crate) fn taps(&self) -> usize {
         self.kernel_rows * self.kernel
     }
 
@@ -127,7 +127,7 @@ impl Conf {
     }
 
     /// Bytes of the weights and biases of one block.
-    fn weight_block(&self) -> i64 {
+    pub(crate) fn weight_block(&self) -> i64 {
         (self.multiplicity * self.taps() + 1) as i64 * self.vector()
     }
 

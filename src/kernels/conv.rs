@@ -257,12 +257,12 @@ impl Tile {
 
 impl Conf {
     /// Vector groups of one channel group.
-    fn vector_groups(&self) -> usize {
+    pub(crate) fn vector_groups(&self) -> usize {
         self.out_blocks.div_ceil(self.tile.vectors)
     }
 
     /// Vectors of the last vector group of each channel group.
-    fn last_vectors(&self) -> usize {
+    pub(crate) fn last_vectors(&self) -> usize {
         self.out_blocks - (self.vector_groups() - 1) * self.tile.vectors
     }
 
@@ -271,12 +271,12 @@ impl Conf {
         self.exact.is_some() || self.channels_out.is_multiple_of(self.lanes)
     }
 
-    fn row_chunks(&self) -> usize {
+    pub(crate) fn row_chunks(&self) -> usize {
         self.rows.len().div_ceil(self.task_rows)
     }
 
     /// Bytes of one row of weights: all vectors of a tile.
-    fn weight_stride(&self) -> i64 {
+    pub(crate) fn weight_stride(&self) -> i64 {
         (self.tile.vectors * self.lanes * 4) as i64
     }
 
@@ -286,12 +286,12 @@ impl Conf {
     }
 
     /// Bytes of the weights of one input block.
-    fn weight_block(&self) -> i64 {
+    pub(crate) fn weight_block(&self) -> i64 {
         self.window.kernel_rows as i64 * self.weight_row()
     }
 
     /// Bytes of the weights of one vector group.
-    fn weight_group(&self) -> i64 {
+    pub(crate) fn weight_group(&self) -> i64 {
         self.input_blocks() as i64 * self.weight_block()
     }
 
@@ -300,7 +300,7 @@ impl Conf {
     }
 
     /// Bytes from one output block to the next.
-    fn out_block_stride(&self) -> i64 {
+    pub(crate) fn out_block_stride(&self) -> i64 {
         (self.rows.len() * self.columns * self.lanes * 4) as i64
     }
 

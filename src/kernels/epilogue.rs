@@ -11,8 +11,9 @@ pub struct Epilogue {
     items: Vec<Item>,
 }
 
+/// One step of an [`Epilogue`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Item {
+pub(crate) enum Item {
     Add,
     Activation(Activation),
 }
@@ -84,12 +85,9 @@ impl Epilogue {
         asm.free(value);
     }
 
-    /// The same on one number, for the portable engine.
-    pub fn apply_scalar(&self, value: f32, residual: f32) -> f32 {
-        self.items.iter().fold(value, |x, item| match item {
-            Item::Add => x + residual,
-            Item::Activation(a) => a.apply(x),
-        })
+    /// What happens, in order; for the portable engine.
+    pub(crate) fn items(&self) -> &[Item] {
+        &self.items
     }
 
     /// The items' names, for `explain`.

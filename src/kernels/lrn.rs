@@ -45,7 +45,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 }
 
 impl Conf {
-    fn plane(&self) -> i64 {
+    pub(crate) fn plane(&self) -> i64 {
         (self.positions * 4) as i64
     }
 

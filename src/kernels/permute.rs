@@ -94,7 +94,7 @@ impl Conf {
     }
 
     /// Byte offset of a channel's first element, and bytes from one position to the next.
-    fn place(&self, layout: Layout, channel: usize) -> (i64, i64) {
+    pub(crate) fn place(&self, layout: Layout, channel: usize) -> (i64, i64) {
         match layout {
             Layout::Nchw => ((channel * self.positions * 4) as i64, 4),
             Layout::Blocked => {

@@ -58,7 +58,7 @@ pub enum SessionError {
     #[error(transparent)]
     Code(#[from] CodeError),
     #[error("cannot start {threads} threads: {cause}")]
-    Threads { threads: usize, cause: rayon::ThreadPoolBuildError },
+    Threads { threads: usize, cause: std::io::Error },
     #[error("{what} of {bytes} bytes: above the limit of {limit} bytes (raise it with --memory-limit)")]
     Memory { what: &'static str, bytes: usize, limit: usize },
     #[error("out of memory")]
@@ -93,7 +93,7 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 enum Code {
-    Jit { functions: Vec<KernelFn>, memory: JitCode },
+    Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
     Portable,
 }
 
@@ -161,18 +161,19 @@ impl Session {
         for (index, step) in self.plan.steps.iter().enumerate() {
             let operands = Operands(memory.operands(&self.plan, step, &self.constants[index]));
             let tasks = step.kernel.family().tasks() * batch;
-            if let Some(emulation) = self.code.emulation() {
+            let (code, kernel) = (&self.code, &step.kernel);
+            if let Some(emulation) = code.emulation() {
                 // SAFETY: as for calling the kernel, below.
                 unsafe { emulation.lend(memory.regions(&self.plan, step, &self.constants[index])) };
             }
-            self.threads.run(tasks, step.worth_splitting(batch), |range| {
+            self.threads.run(tasks, step.worth_splitting(batch), &|range| {
                 let operands = operands.get();
                 // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
                 // states for this batch, `constants` those that the conf packed; ranges are parts of 0..tasks, and
                 // tasks write disjoint memory.
-                unsafe { self.code.call(index, &step.kernel, operands, range.start, range.end) }
+                unsafe { code.call(index, kernel, operands, range.start, range.end) }
             });
-            if let Some(emulation) = self.code.emulation() {
+            if let Some(emulation) = code.emulation() {
                 emulation.check();
             }
             observe(&StepDone { index, plan: &self.plan, memory: &memory });
@@ -209,7 +210,7 @@ impl Session {
             return Ok(());
         }
         let limit = self.memory_limit;
-        let bytes = (self.plan.arena * 4).checked_mul(batch).unwrap_or(usize::MAX);
+        let bytes = (self.plan.arena * 4).saturating_mul(batch);
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
@@ -230,7 +231,7 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
         // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
-    Ok(Code::Jit { functions: pointers.collect(), memory })
+    Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
 
 fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {

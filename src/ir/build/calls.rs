@@ -1,6 +1,6 @@
 //! Calls of layers and blocks, once or repeated.
 
-use super::args::{LayerArgs, quoted_list};
+use super::args::quoted_list;
 use super::report::Reported;
 use super::scope::Evaluated;
 use super::value::{Value, grouped};
@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
         self.frame().copy = copy;
         let args = self.layer_args(entry.spec, call);
         self.frame().copy = None;
-        let args: LayerArgs = args?;
+        let args = args?;
         let op = (entry.make)(&args.args).map_err(|problem| {
             let place = args.place(problem.param).unwrap_or(call.span);
             let error = Diagnostic::error("E0217", problem.message).at(place, "");
@@ -191,10 +191,10 @@ impl<'a> Builder<'a> {
         self.limits.layers.saturating_sub(self.graph.nodes.len()) as u128
     }
 
-    /// Refuses a layer above the limit.
-    pub fn check_layers(&mut self, count: usize, span: Span) -> Result<(), Reported> {
+    /// Refuses one more layer above the limit.
+    pub fn check_layers(&mut self, span: Span) -> Result<(), Reported> {
         self.charge(1, span)?;
-        if count as u128 <= self.layers_left() {
+        if self.layers_left() > 0 {
             return Ok(());
         }
         let message = format!("the model has more than {} layers", grouped(self.limits.layers as u128));

@@ -312,6 +312,7 @@ impl<'a> Builder<'a> {
         let (nodes, params, outputs, elements) = before;
         for param in self.graph.params.drain(params..) {
             self.weights.remove(&param.name);
+            self.graph.left_out.push(param.name);
         }
         self.graph.nodes.truncate(nodes);
         self.graph.outputs.truncate(outputs);

@@ -1,8 +1,8 @@
 //! From the syntax tree to the checked graph.
 //!
 //! [`Program::load`](load) parses a file and those it uses; [`build`] expands the blocks of one variant into an
-//! [`ir::Graph`](Graph). All mistakes are reported in one run: an error leaves the mark [`Reported`](report::Reported)
-//! in place of a value, and whoever meets the mark passes it on without a message of its own.
+//! [`ir::Graph`](Graph). All mistakes are reported in one run: an error leaves a mark in place of a value,
+//! and whoever meets the mark passes it on without a message of its own.
 //!
 //! | file | concern |
 //! | --- | --- |
@@ -45,7 +45,12 @@
 //! | E0221 | an element type that does not exist or is not supported |
 //! | E0222 | `from` an unknown value |
 //! | E0223 | a label that is no name |
-//! | E0301 to E0310 | a layer cannot take its input; see the layers |
+//! | E0301 | an input with the wrong number of spatial dimensions |
+//! | E0302 | a kernel larger than its padded input |
+//! | E0303 | a size or number of weights that is too large |
+//! | E0304 | input channels that do not divide into groups |
+//! | E0305 | a dense layer on an input that is not flat |
+//! | E0306 | windows that see nothing but padding |
 //! | E0311 | branches of different sizes |
 //! | E0312 | the two paths of a residual differ in shape |
 //! | E0313 | a gate does not fit the value it scales |
@@ -414,7 +419,7 @@ impl<'a> Builder<'a> {
 
     /// Adds a node with its weights, after all checks.
     fn add(&mut self, op: Op, inputs: Vec<NodeId>, site: Site) -> Flow {
-        self.check_layers(1, site.span)?;
+        self.check_layers(site.span)?;
         let types: Vec<_> = inputs.iter().map(|&id| self.graph[id].ty.clone()).collect();
         let types: Vec<_> = types.iter().collect();
         // Only inputs of the model have no layer, and they are not added here.

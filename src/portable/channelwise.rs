@@ -1,0 +1,94 @@
+//! Convolution lane by lane: see [`crate::kernels::channelwise`].
+
+use super::memory::Pointer;
+use super::window::{Row, Tile, tiles, with_pixels};
+use super::{VECTOR, epilogue, tasks};
+use crate::kernels::channelwise::Conf;
+use crate::kernels::{Family, Operand};
+use wide::f32x8;
+
+/// # Safety
+/// As [`super::run`].
+pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    let constants = 2 + conf.epilogue.operands();
+    let [weights, table] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
+    let row_tiles = tiles(&conf.segments);
+    let positions = conf.rows.len() * conf.columns;
+    for (sample, block) in tasks(conf.tasks(), begin, end) {
+        let call = Call {
+            conf,
+            input: Pointer::sample(operands, 1, sample).vector(block * conf.multiplicity * conf.input_positions),
+            weights: weights.at(block as i64 * conf.weight_block()),
+            out: Pointer::sample(operands, 0, sample).vector(block * positions),
+            residual: epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * positions),
+        };
+        for row in 0..conf.rows.len() {
+            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
+            // pointers those of one task of it.
+            unsafe {
+                let row = Row::read(table, row);
+                for tile in &row_tiles {
+                    with_pixels!(tile.pixels, P => call.tile::<P>(row, tile));
+                }
+            }
+        }
+    }
+}
+
+/// The arguments that all tiles of a task share.
+struct Call<'a> {
+    conf: &'a Conf,
+    input: Pointer,
+    weights: Pointer,
+    out: Pointer,
+    residual: Pointer,
+}
+
+impl Call<'_> {
+    /// # Safety
+    /// Row and tile, of `P` pixels, must be some of the conf's.
+    unsafe fn tile<const P: usize>(&self, row: Row, tile: &Tile) {
+        let conf = self.conf;
+        let mut input = self.input.at(row.input + tile.input_column(conf.stride, conf.pad) * VECTOR);
+        let mut weights = self.weights;
+        let position = row.index * conf.columns + tile.start;
+        // SAFETY: the conf's sizes and table lead to elements of the operands only.
+        unsafe {
+            let mut sums = [self.weights.at(conf.weight_block() - VECTOR).load(); P];
+            for _ in 0..conf.multiplicity {
+                add_rows(conf, &mut sums, input, weights, row, tile);
+                input = input.vector(conf.input_positions);
+                weights = weights.vector(conf.taps());
+            }
+            epilogue::finish(&conf.epilogue, &sums, self.out.vector(position), self.residual.vector(position));
+        }
+    }
+}
+
+/// The kernel rows of one input vector of each lane's group.
+///
+/// # Safety
+/// As [`Call::tile`].
+#[inline(always)]
+unsafe fn add_rows<const P: usize>(
+    conf: &Conf,
+    sums: &mut [f32x8; P],
+    input: Pointer,
+    weights: Pointer,
+    row: Row,
+    tile: &Tile,
+) {
+    for &[input_row, weight_row] in row.taps {
+        let (input, weights) = (input.at(input_row), weights.at(weight_row));
+        for column in tile.columns.clone() {
+            let input = input.vector(column * conf.dilation);
+            // SAFETY: the caller's; the taps and the tile's columns are inside the input.
+            unsafe {
+                let weight = weights.vector(column).load();
+                for (p, sum) in sums.iter_mut().enumerate() {
+                    *sum = input.vector(p * conf.stride).load().mul_add(weight, *sum);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Direct convolution: see [`crate::kernels::conv`].
+
+use super::memory::Pointer;
+use super::window::{Row, Tile, tiles, with_pixels};
+use super::{LANES, VECTOR, epilogue, tasks};
+use crate::kernels::conv::Conf;
+use crate::kernels::{Family, Operand};
+use wide::f32x8;
+
+/// # Safety
+/// As [`super::run`].
+pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    let constants = 2 + conf.epilogue.operands();
+    let [weights, bias, table] = [0, 1, 2].map(|index| Pointer::constant(operands, constants + index));
+    let row_tiles = tiles(&conf.segments);
+    for (sample, task) in tasks(conf.tasks(), begin, end) {
+        let (group, chunk) = (task / conf.row_chunks(), task % conf.row_chunks());
+        let (channel_group, vector_group) = (group / conf.vector_groups(), group % conf.vector_groups());
+        let last = vector_group + 1 == conf.vector_groups();
+        let block = channel_group * conf.out_blocks + vector_group * conf.tile.vectors;
+        let out = block as i64 * conf.out_block_stride();
+        let call = Call {
+            conf,
+            input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
+            weights: weights.at(group as i64 * conf.weight_group()),
+            bias: bias.at(group as i64 * conf.weight_stride()),
+            out: Pointer::sample(operands, 0, sample).at(out),
+            residual: epilogue::residual(&conf.epilogue, operands, 2, sample).at(out),
+            exact: conf.exact.filter(|_| last).unwrap_or(LANES),
+        };
+        let vectors = if last { conf.last_vectors() } else { conf.tile.vectors };
+        let first = chunk * conf.task_rows;
+        for row in first..(first + conf.task_rows).min(conf.rows.len()) {
+            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
+            // pointers those of one task of it.
+            unsafe {
+                let row = Row::read(table, row);
+                row_tiles.iter().for_each(|tile| call.tile(row, tile, vectors));
+            }
+        }
+    }
+}
+
+/// The arguments that all tiles of a task share.
+struct Call<'a> {
+    conf: &'a Conf,
+    input: Pointer,
+    weights: Pointer,
+    bias: Pointer,
+    out: Pointer,
+    residual: Pointer,
+    /// Lanes of the last vector that are stored.
+    exact: usize,
+}
+
+/// Input channels that lie side by side, and their weights.
+struct Block {
+    input: Pointer,
+    weights: Pointer,
+    channels: usize,
+    /// Channels of a chunk in the order of the weights.
+    unroll: usize,
+}
+
+impl Call<'_> {
+    /// One tile of `vectors` vectors: the sizes are those that `kernels::conv::Tile::choose` finds for up to 15
+    /// registers, and smaller ones.
+    ///
+    /// # Safety
+    /// Row, tile and number of vectors must be some of the conf's for this task.
+    unsafe fn tile(&self, row: Row, tile: &Tile, vectors: usize) {
+        // SAFETY: the caller's.
+        unsafe {
+            match vectors {
+                1 => with_pixels!(tile.pixels, P => self.sized_tile::<1, P>(row, tile)),
+                2 => with_pixels!(tile.pixels, [1 2 3 4 5 6], P => self.sized_tile::<2, P>(row, tile)),
+                3 => with_pixels!(tile.pixels, [1 2 3], P => self.sized_tile::<3, P>(row, tile)),
+                4 => with_pixels!(tile.pixels, [1 2], P => self.sized_tile::<4, P>(row, tile)),
+                5 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<5, P>(row, tile)),
+                6 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<6, P>(row, tile)),
+                _ => unreachable!("a tile of {vectors} vectors"),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Call::tile`], for a tile of `V` vectors and `P` pixels.
+    unsafe fn sized_tile<const V: usize, const P: usize>(&self, row: Row, tile: &Tile) {
+        let input = &self.conf.input;
+        let column = tile.input_column(self.conf.window.stride, self.conf.window.pad);
+        let mut block = Block {
+            input: self.input.at(row.input + column * input.pixel_stride),
+            weights: self.weights,
+            channels: input.block,
+            unroll: self.conf.tile.unroll,
+        };
+        // SAFETY: the conf's strides and table lead to elements of the operands only.
+        unsafe {
+            let mut sums: [[f32x8; V]; P] = [std::array::from_fn(|v| self.bias.vector(v).load()); P];
+            for _ in 0..input.blocks {
+                sums = self.add_rows(sums, &block, row, tile);
+                block.input = block.input.at(input.block_stride);
+                block.weights = block.weights.at(self.conf.weight_block());
+            }
+            if input.tail > 0 {
+                (block.channels, block.unroll) = (input.tail, input.tail);
+                sums = self.add_rows(sums, &block, row, tile);
+            }
+            self.store(sums, row.index * self.conf.columns + tile.start);
+        }
+    }
+
+    /// The kernel rows of one input block.
+    ///
+    /// # Safety
+    /// As [`Call::sized_tile`].
+    #[inline(always)]
+    unsafe fn add_rows<const V: usize, const P: usize>(
+        &self,
+        mut sums: [[f32x8; V]; P],
+        block: &Block,
+        row: Row,
+        tile: &Tile,
+    ) -> [[f32x8; V]; P] {
+        let window = &self.conf.window;
+        let (pixel, weight) = (self.conf.input.pixel_stride, self.conf.weight_stride());
+        for &[input_row, weight_row] in row.taps {
+            for chunk in 0..block.channels / block.unroll {
+                let input = block.input.at(input_row).at((chunk * block.unroll * 4) as i64);
+                let weights = block.weights.at(weight_row).at((chunk * block.unroll * window.kernel) as i64 * weight);
+                for column in tile.columns.clone() {
+                    let input = input.at((column * window.dilation) as i64 * pixel);
+                    let weights = weights.at((column * block.unroll) as i64 * weight);
+                    let step = window.stride as i64 * pixel;
+                    // SAFETY: the caller's; the taps and the tile's columns are inside the input.
+                    sums = unsafe { add_channels(sums, input, step, weights, weight, block.unroll) };
+                }
+            }
+        }
+        sums
+    }
+
+    /// Epilogue and stores of the pixels from `position` on, one output block after the other.
+    ///
+    /// # Safety
+    /// The pixels must be of this task.
+    #[inline(always)]
+    unsafe fn store<const V: usize, const P: usize>(&self, sums: [[f32x8; V]; P], position: usize) {
+        for v in 0..V {
+            let count = if v + 1 == V { self.exact } else { LANES };
+            let block = v as i64 * self.conf.out_block_stride();
+            for (p, sum) in sums.iter().enumerate() {
+                let at = block + (position + p) as i64 * VECTOR;
+                // SAFETY: the caller's; output and residual have the same layout.
+                unsafe {
+                    let value = epilogue::apply(&self.conf.epilogue, sum[v], self.residual.at(at), count);
+                    self.out.at(at).store_first(value, count);
+                }
+            }
+        }
+    }
+}
+
+/// One kernel column of `channels` channels: the innermost loop.
+///
+/// # Safety
+/// At `input` and each `input_step` bytes further for each of the `P` pixels there must be `channels` elements, and
+/// at `weights` and each `weight_step` bytes further for each channel `V` vectors.
+#[inline(always)]
+unsafe fn add_channels<const V: usize, const P: usize>(
+    mut sums: [[f32x8; V]; P],
+    input: Pointer,
+    input_step: i64,
+    weights: Pointer,
+    weight_step: i64,
+    channels: usize,
+) -> [[f32x8; V]; P] {
+    for channel in 0..channels as i64 {
+        let weights = weights.at(channel * weight_step);
+        // SAFETY: the caller's.
+        unsafe {
+            let weights: [f32x8; V] = std::array::from_fn(|v| weights.vector(v).load());
+            for (p, sum) in sums.iter_mut().enumerate() {
+                let x = input.at(p as i64 * input_step + channel * 4).broadcast();
+                for (sum, weight) in sum.iter_mut().zip(weights) {
+                    *sum = weight.mul_add(x, *sum);
+                }
+            }
+        }
+    }
+    sums
+}

@@ -1,0 +1,54 @@
+//! Local response normalisation: see [`crate::kernels::lrn`].
+
+use super::memory::Pointer;
+use super::{LANES, tasks};
+use crate::kernels::lrn::Conf;
+use crate::kernels::{Family, Operand};
+use wide::f32x8;
+
+/// # Safety
+/// As [`super::run`].
+pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    // SAFETY: the operand is the conf's table, two words for each task.
+    let table = unsafe { Pointer::constant(operands, 2).table::<[i64; 2]>(conf.tasks()) };
+    for (sample, channel) in tasks(conf.tasks(), begin, end) {
+        let [first, channels] = table[channel];
+        let plane = channel as i64 * conf.plane();
+        let input = Pointer::sample(operands, 1, sample);
+        let (window, center) = (input.at(first), input.at(plane));
+        let out = Pointer::sample(operands, 0, sample).at(plane);
+        for position in (0..conf.positions).step_by(LANES) {
+            let count = LANES.min(conf.positions - position);
+            let at = position as i64 * 4;
+            // SAFETY: the table's windows lie inside the input, and every channel has `count` positions from here on.
+            unsafe {
+                let power = power(conf, square_sum(window.at(at), channels, conf.plane(), count));
+                out.at(at).store_first(center.at(at).load_first(count) / power, count);
+            }
+        }
+    }
+}
+
+/// The sum of the squares of `channels` channels at `count` positions.
+///
+/// # Safety
+/// They must be readable from `window` on, `plane` bytes from one channel to the next.
+unsafe fn square_sum(window: Pointer, channels: i64, plane: i64, count: usize) -> f32x8 {
+    (0..channels).fold(f32x8::ZERO, |sum, channel| {
+        // SAFETY: the caller's.
+        let x = unsafe { window.at(channel * plane).load_first(count) };
+        x.mul_add(x, sum)
+    })
+}
+
+/// (k + factor * sum)^beta
+fn power(conf: &Conf, sum: f32x8) -> f32x8 {
+    let base = sum.mul_add(f32x8::splat(conf.factor), f32x8::splat(conf.k));
+    if conf.beta == 0.75 {
+        // As in generated code.
+        let root = base.sqrt();
+        root * root.sqrt()
+    } else {
+        (base.ln() * f32x8::splat(conf.beta)).exp()
+    }
+}

@@ -1,0 +1,63 @@
+//! Element by element: see [`crate::kernels::pointwise`].
+
+use super::memory::Pointer;
+use super::{LANES, epilogue, tasks};
+use crate::kernels::pointwise::{Conf, Function};
+use crate::kernels::{Family, Operand};
+use wide::f32x8;
+
+/// # Safety
+/// As [`super::run`].
+pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    for (sample, block) in tasks(conf.tasks(), begin, end) {
+        let value = |operand| Pointer::sample(operands, operand, sample).vector(block * conf.positions);
+        let residual = epilogue::residual(&conf.epilogue, operands, 1 + conf.operands, sample);
+        let residual = residual.vector(block * conf.positions);
+        let call = Call { conf, out: value(0), first: value(1), residual };
+        // SAFETY: the pointers are those of one task of the conf. Layers with two operands have a second value of the
+        // same shape, gates one vector of it for each block; an affine function has two vectors of constants for each.
+        unsafe {
+            match conf.function {
+                Function::Activation(activation) => call.each(|x, _| epilogue::activate(activation, x)),
+                Function::Add => call.each(|x, position| x + value(2).vector(position).load()),
+                Function::Mul => call.each(|x, position| x * value(2).vector(position).load()),
+                Function::Gate => {
+                    let gate = Pointer::sample(operands, 2, sample).vector(block).load();
+                    call.each(|x, _| x * gate);
+                }
+                Function::Affine { .. } => {
+                    let constants = 1 + conf.operands + conf.epilogue.operands();
+                    let packed = Pointer::constant(operands, constants).vector(2 * block);
+                    let (scale, shift) = (packed.load(), packed.vector(1).load());
+                    call.each(|x, _| x.mul_add(scale, shift));
+                }
+            }
+        }
+    }
+}
+
+/// One block.
+struct Call<'a> {
+    conf: &'a Conf,
+    out: Pointer,
+    first: Pointer,
+    residual: Pointer,
+}
+
+impl Call<'_> {
+    /// out = epilogue(f(first, position)) for all positions.
+    ///
+    /// # Safety
+    /// The pointers must be those of one task of the conf.
+    #[inline(always)]
+    unsafe fn each(&self, f: impl Fn(f32x8, usize) -> f32x8) {
+        for position in 0..self.conf.positions {
+            // SAFETY: the caller's.
+            unsafe {
+                let value = f(self.first.vector(position).load(), position);
+                let value = epilogue::apply(&self.conf.epilogue, value, self.residual.vector(position), LANES);
+                self.out.vector(position).store(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Pooling: see [`crate::kernels::pool`].
+
+use super::epilogue::{self, max_nan};
+use super::memory::Pointer;
+use super::window::{Row, Tile, tiles, with_pixels};
+use super::{VECTOR, tasks};
+use crate::kernels::pool::{Conf, Mode};
+use crate::kernels::{Family, Operand};
+use wide::f32x8;
+
+/// # Safety
+/// As [`super::run`].
+pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    let constants = 2 + conf.epilogue.operands();
+    let [table, divisors] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
+    let row_tiles = tiles(&conf.segments);
+    let positions = conf.rows.len() * conf.columns;
+    for (sample, block) in tasks(conf.tasks(), begin, end) {
+        let call = Call {
+            conf,
+            input: Pointer::sample(operands, 1, sample).vector(block * conf.input_positions),
+            divisors,
+            out: Pointer::sample(operands, 0, sample).vector(block * positions),
+            residual: epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * positions),
+        };
+        for row in 0..conf.rows.len() {
+            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
+            // pointers those of one task of it.
+            unsafe {
+                let row = Row::read(table, row);
+                for tile in &row_tiles {
+                    with_pixels!(tile.pixels, P => call.tile::<P>(row, tile));
+                }
+            }
+        }
+    }
+}
+
+/// The arguments that all tiles of a task share.
+struct Call<'a> {
+    conf: &'a Conf,
+    input: Pointer,
+    divisors: Pointer,
+    out: Pointer,
+    residual: Pointer,
+}
+
+impl Call<'_> {
+    /// # Safety
+    /// Row and tile, of `P` pixels, must be some of the conf's.
+    unsafe fn tile<const P: usize>(&self, row: Row, tile: &Tile) {
+        let position = row.index * self.conf.columns + tile.start;
+        // SAFETY: the caller's; there is a divisor for each position where there is more than one.
+        unsafe {
+            let values: [f32x8; P] = match self.conf.mode {
+                Mode::Max => self.fold(row, tile, f32::NEG_INFINITY, max_nan),
+                Mode::Mean(divisor) => {
+                    let sums = self.fold(row, tile, 0.0, |sum, x| sum + x);
+                    sums.map(|sum| sum / f32x8::splat(divisor))
+                }
+                Mode::MeanOf(_) => {
+                    let sums: [f32x8; P] = self.fold(row, tile, 0.0, |sum, x| sum + x);
+                    let divisors = self.divisors.at(position as i64 * 4);
+                    std::array::from_fn(|p| sums[p] / divisors.at(p as i64 * 4).broadcast())
+                }
+            };
+            let (out, residual) = (self.out.vector(position), self.residual.vector(position));
+            epilogue::finish(&self.conf.epilogue, &values, out, residual);
+        }
+    }
+
+    /// Combines the windows of a tile's pixels, beginning with `start`.
+    ///
+    /// # Safety
+    /// As [`Call::tile`].
+    #[inline(always)]
+    unsafe fn fold<const P: usize>(
+        &self,
+        row: Row,
+        tile: &Tile,
+        start: f32,
+        combine: impl Fn(f32x8, f32x8) -> f32x8,
+    ) -> [f32x8; P] {
+        let conf = self.conf;
+        let input = self.input.at(row.input + tile.input_column(conf.stride, conf.pad) * VECTOR);
+        let mut values = [f32x8::splat(start); P];
+        for &[input_row, _] in row.taps {
+            for column in tile.columns.clone() {
+                let input = input.at(input_row).vector(column * conf.dilation);
+                for (p, value) in values.iter_mut().enumerate() {
+                    // SAFETY: the caller's; the taps and the tile's columns are inside the input.
+                    *value = combine(*value, unsafe { input.vector(p * conf.stride).load() });
+                }
+            }
+        }
+        values
+    }
+}

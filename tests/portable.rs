@@ -1,0 +1,204 @@
+//! The portable engine against generated code, kernel family by kernel family: they read the same packed constants
+//! and tables, so they differ in rounding only.
+
+#[allow(dead_code, reason = "shared with the differential tests")]
+mod common;
+
+use common::*;
+use svertka::codegen::Isa;
+use svertka::ir::Graph;
+use svertka::kernels::Kernel;
+use svertka::layers::*;
+use svertka::runtime::{Engine, Options, Session};
+use svertka::tensor::Tensor;
+
+/// Relative to the largest output.
+const TOLERANCE: f32 = 1e-6;
+
+/// Checks that every engine gives the same, and that a kernel of the family is among those that ran.
+fn agree(graph: &Graph, family: fn(&Kernel) -> bool) {
+    let inputs = inputs(graph, 2, 7);
+    agree_on(graph, &inputs, family);
+}
+
+fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
+    let mut portable = session(graph, Engine::Portable);
+    assert!(portable.plan().steps.iter().any(|step| family(&step.kernel)), "{}", svertka::ir::print(graph));
+    let found = portable.run(inputs).unwrap();
+    for isa in Isa::available() {
+        let generated = session(graph, Engine::Jit(isa)).run(inputs).unwrap();
+        for (found, expected) in found.iter().zip(&generated) {
+            let difference = difference(found, expected);
+            assert!(difference <= TOLERANCE, "{isa}: {difference}\n{}", svertka::ir::print(graph));
+        }
+    }
+}
+
+fn session(graph: &Graph, engine: Engine) -> Session {
+    Session::new(graph.clone(), &weights(3), &Options { engine, ..Options::default() }).unwrap()
+}
+
+fn layer(op: impl Into<Op>, dims: &[usize]) -> Graph {
+    single(op, dims).unwrap()
+}
+
+/// x -> f(x) + g(x), whose addition is fused into one of the two if that is possible.
+fn sum_of(f: impl Into<Op>, g: impl Into<Op>, activation: Activation, dims: &[usize]) -> Graph {
+    let (mut graph, x) = graph_of(dims);
+    let f = graph.add_layer(f, &[x], "f").unwrap();
+    let g = graph.add_layer(g, &[x], "g").unwrap();
+    let sum = graph.add_layer(Add, &[f, g], "sum").unwrap();
+    let y = graph.add_layer(activation, &[sum], "activation").unwrap();
+    output(&mut graph, y);
+    graph
+}
+
+fn window(kernel: usize, stride: usize, dilation: usize, padding: Padding) -> Window {
+    Window { kernel: vec![kernel; 2], stride: vec![stride; 2], dilation: vec![dilation; 2], padding, ceil: false }
+}
+
+fn convolution(channels: usize, groups: usize, window: Window) -> Conv {
+    Conv { channels, window, groups, bias: true, weights: None }
+}
+
+#[test]
+fn conv() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Conv(_));
+    let plain = |channels, kernel| convolution(channels, 1, window(kernel, 1, 1, Padding::Half));
+    for channels in [3, 8, 20, 44] {
+        agree(&layer(plain(channels, 3), &[3, 9, 15]), family);
+        agree(&layer(plain(channels, 1), &[13, 5, 6]), family);
+    }
+    agree(&layer(convolution(16, 1, window(3, 2, 2, Padding::All(2))), &[9, 11, 13]), family);
+    agree(&layer(convolution(32, 2, window(3, 1, 1, Padding::Half)), &[16, 6, 7]), family);
+    agree(&sum_of(plain(12, 3), plain(12, 1), Activation::Relu, &[12, 7, 7]), family);
+    agree(&sum_of(plain(12, 3), plain(12, 1), Activation::Silu, &[12, 7, 7]), family);
+    for features in [8, 10, 37] {
+        agree(&layer(Dense { features, bias: true, flatten: true }, &[5, 3, 3]), family);
+    }
+}
+
+#[test]
+fn channelwise() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Channelwise(_));
+    let depthwise = |kernel, stride| convolution(12, 12, window(kernel, stride, 1, Padding::Half));
+    agree(&layer(depthwise(3, 1), &[12, 9, 17]), family);
+    agree(&layer(depthwise(5, 2), &[12, 9, 17]), family);
+    agree(&layer(convolution(12, 4, window(3, 1, 2, Padding::All(1))), &[8, 9, 9]), family);
+    agree(&sum_of(depthwise(3, 1), depthwise(5, 1), Activation::HardSwish, &[12, 6, 6]), family);
+}
+
+#[test]
+fn pool() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Pool(_));
+    let window = |padding| window(3, 2, 1, padding);
+    for dims in [[5, 9, 9], [16, 8, 31]] {
+        agree(&layer(MaxPool { window: window(Padding::All(1)) }, &dims), family);
+        for count_pad in [false, true] {
+            agree(&layer(AvgPool { window: window(Padding::All(1)), count_pad }, &dims), family);
+        }
+    }
+    let (max, mean) = (window(Padding::Valid), window(Padding::Valid));
+    agree(
+        &sum_of(MaxPool { window: max }, AvgPool { window: mean, count_pad: true }, Activation::Relu6, &[9, 9, 9]),
+        family,
+    );
+}
+
+#[test]
+fn max_pool_keeps_nan() {
+    let graph = layer(MaxPool { window: window(2, 1, 1, Padding::Valid) }, &[3, 5, 5]);
+    let mut inputs = inputs(&graph, 1, 7);
+    let data = inputs[0].data_mut();
+    (data[12], data[30], data[31]) = (f32::NAN, f32::NEG_INFINITY, f32::INFINITY);
+    agree_on(&graph, &inputs, |kernel| matches!(kernel, Kernel::Pool(_)));
+    let found = session(&graph, Engine::Portable).run(&inputs).unwrap();
+    assert_eq!(found[0].data().iter().filter(|x| x.is_nan()).count(), 4, "the windows that contain the NaN");
+}
+
+#[test]
+fn resample() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Resample(_));
+    for mode in [
+        Interpolation::Nearest,
+        Interpolation::Bilinear { align_corners: false },
+        Interpolation::Bilinear { align_corners: true },
+    ] {
+        agree(&layer(Upsample { scale: vec![2, 3], mode }, &[11, 4, 5]), family);
+    }
+    agree(&layer(AdaptiveAvgPool { size: vec![3, 2] }, &[11, 7, 5]), family);
+    agree(&layer(Pad { sides: PadArg::List(vec![1, 0, 2, 3]), channels: (0, 0) }, &[11, 4, 5]), family);
+}
+
+#[test]
+fn pointwise() {
+    use Activation::*;
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Pointwise(_));
+    for activation in [Relu, Relu6, LeakyRelu(0.1), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu] {
+        agree(&layer(activation, &[11, 5, 5]), family);
+    }
+    agree(&layer(BatchNorm { eps: 1e-5 }, &[11, 5, 5]), family);
+    agree(&gated(), family);
+    let pair = [Op::from(Add), Op::from(Mul)];
+    pair.into_iter().for_each(|op| agree(&of_two_inputs(op), family));
+}
+
+/// x * sigmoid(mean of x)
+fn gated() -> Graph {
+    let (mut graph, x) = graph_of(&[11, 5, 5]);
+    let pooled = graph.add_layer(GlobalAvgPool, &[x], "pool").unwrap();
+    let gate = graph.add_layer(Activation::Sigmoid, &[pooled], "sigmoid").unwrap();
+    let y = graph.add_layer(Mul, &[x, gate], "gate").unwrap();
+    output(&mut graph, y);
+    graph
+}
+
+fn of_two_inputs(op: Op) -> Graph {
+    let (mut graph, x) = graph_of(&[11, 3, 5]);
+    let other = graph.add_input("other", input_type(&[11, 3, 5]));
+    let y = graph.add_layer(op, &[x, other], "layer").unwrap();
+    output(&mut graph, y);
+    graph
+}
+
+#[test]
+fn permute() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Permute(_));
+    agree(&layer(ChannelShuffle { groups: 3 }, &[12, 4, 5]), family);
+    agree(&layer(Pad { sides: PadArg::List(vec![0; 4]), channels: (2, 3) }, &[12, 4, 5]), family);
+    agree(&layer(Flatten, &[12, 4, 5]), family);
+}
+
+#[test]
+fn lrn() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Lrn(_));
+    for beta in [0.75, 0.6] {
+        agree(&layer(LocalResponseNorm { size: 5, alpha: 0.1, beta, k: 1.5 }, &[11, 5, 5]), family);
+    }
+}
+
+#[test]
+fn softmax() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Softmax(_));
+    agree(&layer(Softmax, &[11, 5, 5]), family);
+    agree(&layer(Softmax, &[37]), family);
+}
+
+/// Prints the time of one convolution on both engines; to be run with an optimised build:
+/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --test portable -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn speed_of_a_convolution() {
+    let graph = layer(convolution(64, 1, window(3, 1, 1, Padding::Half)), &[64, 56, 56]);
+    let inputs = inputs(&graph, 1, 7);
+    for engine in [Engine::Portable, Engine::Jit(Isa::detect()), Engine::Jit(Isa::Avx2), Engine::Jit(Isa::Clif)] {
+        let mut session = session(&graph, engine);
+        let time = |_| {
+            let start = std::time::Instant::now();
+            session.run(&inputs).unwrap();
+            start.elapsed()
+        };
+        let best = (0..20).map(time).min().unwrap();
+        println!("{engine:?}: {best:?}, with the copies of input and output");
+    }
+}

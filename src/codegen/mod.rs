@@ -6,6 +6,8 @@
 
 mod clif;
 #[doc(hidden)]
+pub mod emulated;
+#[doc(hidden)]
 pub mod emulator;
 mod error;
 mod isa;

@@ -1,7 +1,7 @@
 //! One module of functions, in memory (JIT) or in an object file.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cranelift::prelude::*;
 use cranelift_codegen::control::ControlPlane;
@@ -16,6 +16,7 @@ use cranelift_object::{ObjectBuilder, ObjectModule};
 use target_lexicon::{Architecture, Triple};
 
 use super::clif::{ClifAsm, Machine};
+use super::emulated::Emulation;
 use super::target::Targets;
 use super::vector::VectorAsm;
 use super::{CodeError, Isa, NestBuilder, x64};
@@ -46,12 +47,20 @@ pub struct CodeModule {
     defined: Vec<FuncId>,
     /// In order of definition; `None` where nobody asked for it.
     text: Option<Vec<FunctionText>>,
+    /// Where wide tiles are emulated.
+    emulation: Option<Arc<Emulation>>,
 }
 
 impl CodeModule {
     /// A module that becomes code in memory, for the machine it runs on. `keep_text` keeps [`CodeModule::text`].
     pub fn jit(keep_text: bool) -> Result<Self, CodeError> {
         Self::jit_for(Targets::host()?, keep_text)
+    }
+
+    /// As [`CodeModule::jit`], but wide tiles run in the emulator, each time they are called.
+    #[doc(hidden)]
+    pub fn jit_emulated() -> Result<Self, CodeError> {
+        Ok(Self { emulation: Some(Arc::default()), ..Self::jit(false)? })
     }
 
     /// A module in memory for targets that the host must be able to run.
@@ -74,7 +83,7 @@ impl CodeModule {
 
     fn new(output: Output, targets: Targets, keep_text: bool) -> Self {
         let text = keep_text.then(Vec::new);
-        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text }
+        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text, emulation: None }
     }
 
     fn module(&self) -> &dyn Module {
@@ -113,7 +122,10 @@ impl CodeModule {
     ) -> Result<FuncId, CodeError> {
         match isa {
             Isa::Clif => self.define_clif_tile(name, args, build),
-            Isa::Avx2 | Isa::Avx512 => self.define_wide_tile(name, isa, args, build),
+            Isa::Avx2 | Isa::Avx512 => match self.emulation.clone() {
+                Some(emulation) => self.define_emulated_tile(&emulation, name, x64::assemble(isa, args, build), args),
+                None => self.define_wide_tile(name, isa, args, build),
+            },
         }
     }
 
@@ -178,6 +190,18 @@ impl CodeModule {
         data.set_align(align);
         module.define_data(id, &data)?;
         Ok(id)
+    }
+
+    fn define_emulated_tile(
+        &mut self,
+        emulation: &Emulation,
+        name: &str,
+        code: Vec<u8>,
+        args: usize,
+    ) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, Linkage::Local, self.signature(args))?;
+        let target = self.targets.tiles.clone();
+        self.compile(id, name, &*target, |builder, module| emulation.define(name, code, args, builder, module))
     }
 
     /// Defines a loop nest: a function of `args` 64-bit integers under the target's C calling convention.
@@ -277,7 +301,7 @@ impl CodeModule {
         module.finalize_definitions()?;
         let address = |&id: &FuncId| (id, module.get_finalized_function(id).expose_provenance());
         let addresses = self.defined.iter().map(address).collect();
-        Ok(JitCode { addresses, module: Mutex::new(Some(*module)) })
+        Ok(JitCode { addresses, module: Mutex::new(Some(*module)), emulation: self.emulation })
     }
 
     /// Ends a [`CodeModule::object`] module: the bytes of the object file.
@@ -333,6 +357,7 @@ pub struct JitCode {
     addresses: HashMap<FuncId, usize>,
     /// Touched again only to free the memory; the mutex makes the whole `Sync`.
     module: Mutex<Option<JITModule>>,
+    emulation: Option<Arc<Emulation>>,
 }
 
 impl JitCode {
@@ -343,6 +368,12 @@ impl JitCode {
     /// Where `function` is not of this module.
     pub fn address(&self, function: FuncId) -> *const u8 {
         std::ptr::with_exposed_provenance(self.addresses[&function])
+    }
+
+    /// What wide tiles run in, where the module was made with [`CodeModule::jit_emulated`].
+    #[doc(hidden)]
+    pub fn emulation(&self) -> Option<&Emulation> {
+        self.emulation.as_deref()
     }
 }
 

@@ -3,12 +3,14 @@
 use super::buffer::AlignedBuffer;
 use super::threads::Threads;
 use crate::backend;
+use crate::codegen::emulated::Emulation;
+use crate::codegen::emulator::Region;
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
 use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
 use crate::portable;
-use crate::schedule::{self, Place, Plan, Step, View};
+use crate::schedule::{self, Buffer, Place, Plan, Step, View};
 use crate::tensor::{Batch, Tensor};
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,16 @@ pub enum Engine {
     Jit(Isa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
+    /// As `Jit`, but wide tiles are emulated and may only touch the operands of their step: for tests. A run panics
+    /// where a tile does anything else.
+    #[doc(hidden)]
+    Emulated(Isa),
 }
 
 impl Engine {
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) => Target::new(isa),
+            Engine::Jit(isa) | Engine::Emulated(isa) => Target::new(isa),
             Engine::Portable => portable::TARGET,
         }
     }
@@ -99,7 +105,7 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 enum Code {
-    Jit { functions: Vec<KernelFn>, _memory: Box<JitCode> },
+    Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
     Portable,
 }
 
@@ -124,7 +130,8 @@ impl Session {
         let plan = schedule::plan(graph, options.target());
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa)?,
+            Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,
+            Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
@@ -175,6 +182,11 @@ impl Session {
             let operands = Operands(with_scratch.collect());
             let tasks = step.kernel.family().tasks() * batch;
             let (code, kernel) = (&self.code, &step.kernel);
+            if let Some(emulation) = code.emulation() {
+                let scratch = &self.scratch;
+                // SAFETY: as for calling the kernel, below.
+                unsafe { emulation.lend(memory.regions(&self.plan, step, &self.constants[index], scratch)) };
+            }
             self.threads.run(tasks, step.worth_splitting(batch), &|thread, range| {
                 let operands = operands.of_thread(thread);
                 // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
@@ -182,6 +194,9 @@ impl Session {
                 // that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint memory.
                 unsafe { code.call(index, kernel, operands, range.start, range.end) }
             });
+            if let Some(emulation) = code.emulation() {
+                emulation.check();
+            }
             observe(&StepDone { index, plan: &self.plan, memory: &memory });
         }
         Ok(outputs)
@@ -229,16 +244,15 @@ impl Session {
 }
 
 /// One function for each distinct conf.
-fn compile(plan: &Plan, isa: Isa) -> Result<Code, SessionError> {
-    let mut module = CodeModule::jit(false)?;
+fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, SessionError> {
     let functions = backend::generate(plan, isa, &mut module)?;
     let memory = module.finish_jit()?;
     let pointers = functions.iter().map(|&id| {
         let address = memory.address(id);
-        // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `_memory` beside it.
+        // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
-    Ok(Code::Jit { functions: pointers.collect(), _memory: Box::new(memory) })
+    Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
 
 fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
@@ -275,6 +289,13 @@ impl Code {
             Code::Jit { functions, .. } => unsafe { functions[index](operands.as_ptr(), begin as i64, end as i64) },
             // SAFETY: the caller's.
             Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
+        }
+    }
+
+    fn emulation(&self) -> Option<&Emulation> {
+        match self {
+            Code::Jit { memory, .. } => memory.emulation(),
+            Code::Portable => None,
         }
     }
 }
@@ -325,12 +346,28 @@ impl Memory {
 
     fn operand(&self, plan: &Plan, view: &View) -> Operand {
         let buffer = &plan.buffers[view.buffer.0];
-        let base = match buffer.place {
+        Operand { data: self.base(buffer).wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+    }
+
+    fn base(&self, buffer: &Buffer) -> *mut u8 {
+        match buffer.place {
             Place::Input(index) => self.inputs[index],
             Place::Output(index) => self.outputs[index],
             Place::Arena(offset) => self.arena.wrapping_add(offset * 4 * self.batch),
+        }
+    }
+
+    /// What the kernel of `step` may touch.
+    fn regions(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer], scratch: &[AlignedBuffer]) -> Vec<Region> {
+        let region = |start: *const u8, len, writable| Region { start: start.expose_provenance(), len, writable };
+        let buffer = |view: &View, writable| {
+            let buffer = &plan.buffers[view.buffer.0];
+            region(self.base(buffer), buffer.elements * 4 * self.batch, writable)
         };
-        Operand { data: base.wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+        let inputs = step.inputs.iter().map(|view| buffer(view, false));
+        let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
+        let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
+        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
     }
 
     /// A value as a row-major tensor.

@@ -1,5 +1,6 @@
 //! What can be said of a network without running it: figures, receptive fields, a summary, rules of thumb, drawings.
 
+pub mod draw;
 pub mod figures;
 pub mod receptive_field;
 pub mod summary;

@@ -7,6 +7,7 @@ mod check;
 mod compile;
 mod explain;
 mod fmt;
+mod graph;
 mod input;
 mod model;
 mod run;
@@ -33,6 +34,8 @@ enum Verb {
     Fmt(fmt::Args),
     /// Shapes, parameters, multiply-accumulates, memory and receptive fields
     Summary(summary::Args),
+    /// Draw the network
+    Graph(graph::Args),
     /// Show which kernels were chosen, what was fused, and why
     Explain(explain::Args),
     /// Run a model on pictures or arrays
@@ -90,6 +93,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Summary(args) => summary::run(&args),
+        Verb::Graph(args) => graph::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),

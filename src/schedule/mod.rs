@@ -4,6 +4,7 @@
 //! by n, which keeps buffers apart and aligned.
 
 mod arena;
+mod drawing;
 mod explain;
 mod place;
 

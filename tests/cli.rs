@@ -156,6 +156,45 @@ fn explain_names_kernels_and_fusions() {
 }
 
 #[test]
+fn summary_counts_lenet() {
+    let (out, _) = run(&["summary", "models/lenet5.cnn"], 0);
+    for part in ["61,706", "416,520", "receptive field  16"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let (json, _) = run(&["summary", "models/lenet5.cnn", "--format", "json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["parameters"], &json["macs"]), (&61706.into(), &416520.into()));
+    let (csv, _) = run(&["summary", "models/lenet5.cnn", "--format", "csv"], 0);
+    assert_eq!(csv.lines().count(), 13, "a head, and a line for each of 12 layers: {csv}");
+    let (yaml, _) = run(&["summary", "models/lenet5.cnn", "--format", "yaml"], 0);
+    assert!(yaml.contains("parameters: 61706"), "{yaml}");
+}
+
+#[test]
+fn graph_draws_every_stage_in_every_format() {
+    for stage in ["source", "fused", "plan"] {
+        for (format, part) in [("dot", "digraph"), ("svg", "</svg>"), ("mermaid", "flowchart TD")] {
+            let (out, _) = run(&["graph", "models/resnet.cnn:resnet18", "--stage", stage, "--format", format], 0);
+            assert!(out.contains(part) && out.contains("layer4.1.conv2"), "{stage} {format}: {out}");
+        }
+    }
+}
+
+#[test]
+fn compile_writes_a_library_and_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().display().to_string();
+    run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "x86-64-v3", "--emit", "static,header,asm"], 0);
+    for file in ["liblenet5.a", "lenet5.h", "lenet5.s"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "z80"], 1);
+    assert!(err.contains("z80") && err.contains("znver4") && err.contains("aarch64-generic"), "{err}");
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", "/no/such/folder"], 1);
+    assert!(err.contains("/no/such/folder"), "{err}");
+}
+
+#[test]
 fn verify_compares_layer_by_layer() {
     for engine in engines().iter().filter(|e| !e.contains(&"interp")) {
         let args = [&["verify", "models/lenet5.cnn", "--batch", "3"], engine.as_slice()].concat();

@@ -25,13 +25,15 @@
 //! | [`runtime`] | sessions and threads |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
+//! | [`bench`] | measuring networks, their steps and the machine |
 //! | [`cli`] | the command line, a file a verb |
 //!
 //! # Invariants
 //!
 //! Modules import only from modules above them in this table. `syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
-//! decides. Files are read and written in `io`, `cli` and `runtime` only. After a graph has passed [`ir::verify`],
+//! decides. Files are read and written in `io`, `cli` and `runtime` only (`bench` reads what the system says of the
+//! machine). After a graph has passed [`ir::verify`],
 //! nothing behind it may fail on account of the model.
 
 pub mod source;
@@ -66,5 +68,7 @@ pub mod portable;
 pub mod runtime;
 
 pub mod io;
+
+pub mod bench;
 
 pub mod cli;

@@ -63,7 +63,7 @@ pub enum EngineArg {
     Interp,
 }
 
-fn parse_define(text: &str) -> Result<(String, String), String> {
+pub fn parse_define(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.trim().to_string())),
         _ => Err("expected NAME=VALUE, for example `classes=10`".into()),

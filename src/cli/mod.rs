@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 the user's input is wrong, 2 wrong usage, 3 a defect of svertka's own.
 
 mod args;
+mod bench;
 mod check;
 mod compile;
 mod explain;
@@ -10,6 +11,7 @@ mod fmt;
 mod graph;
 mod input;
 mod model;
+mod peak;
 mod run;
 mod summary;
 mod verify;
@@ -42,6 +44,10 @@ enum Verb {
     Run(run::Args),
     /// Compare the compiled model with the interpreter, layer by layer
     Verify(verify::Args),
+    /// Measure how long models and their layers take
+    Bench(bench::Args),
+    /// Measure what a core of this machine can do at most
+    Peak(peak::Args),
     /// Write object files, libraries and headers that other programs link
     Compile(compile::Args),
     /// Print a completion script for a shell
@@ -97,6 +103,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Explain(args) => explain::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Completions { shell } => {
             clap_complete::generate(

@@ -25,7 +25,7 @@
 //! | [`runtime`] | sessions and threads |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
-//! | [`bench`] | measuring networks, their steps and the machine |
+//! | [`mod@bench`] | measuring networks, their steps and the machine |
 //! | [`cli`] | the command line, a file a verb |
 //!
 //! # Invariants

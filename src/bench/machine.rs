@@ -126,7 +126,7 @@ fn size(text: &str) -> Option<u64> {
 /// The tightest CPU quota of the process's control groups, in cores.
 fn cgroup_cpus() -> Option<f64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let quotas = groups.lines().flat_map(|line| group_folders(line)).filter_map(|folder| quota(&folder));
+    let quotas = groups.lines().flat_map(group_folders).filter_map(|folder| quota(&folder));
     quotas.min_by(f64::total_cmp)
 }
 
@@ -181,7 +181,7 @@ mod tests {
         let folders = |line| group_folders(line).iter().map(|f| f.display().to_string()).collect::<Vec<_>>();
         assert_eq!(folders("0::/a/b"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"]);
         assert_eq!(folders("4:cpu,cpuacct:/"), ["/sys/fs/cgroup/cpu/"]);
-        assert!(folders("3:memory:/a").is_empty() && folders("").is_empty() == false);
+        assert!(folders("3:memory:/a").is_empty() && !folders("").is_empty());
     }
 
     #[test]

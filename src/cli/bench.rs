@@ -185,6 +185,7 @@ impl Contender {
             model: setting_name(name),
             engine: match options.engine {
                 Engine::Jit(isa) => format!("jit {isa}"),
+                Engine::Emulated(isa) => format!("emulated {isa}"),
                 Engine::Portable => "portable".into(),
             },
             batch,

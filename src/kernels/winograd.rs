@@ -1,5 +1,5 @@
 //! Winograd convolution F(m x m, 3x3) for 3x3 kernels of stride 1: a tile of m x m outputs costs (m + 2)^2
-//! multiplications for each pair of channels, not 9 m^2 (see [`transform`] for the formula and its source).
+//! multiplications for each pair of channels, not 9 m^2 (see `transform` for the formula and its source).
 //!
 //! A task takes a group of tiles through all three stages: transform of the input to V, one matrix product M = V U
 //! for each frequency, transform of M to the output. V and M lie in the thread's scratch memory as

@@ -158,7 +158,7 @@ mod tests {
 
     const WITH_AUX: &str = "\
 model m
-input x: f32[N, 2]
+input image: f32[N, 2]
 net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
 ";
 

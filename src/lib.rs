@@ -3,16 +3,37 @@
 //! # The pipeline
 //!
 //! ```text
-//! text --syntax--> ast --ir::build--> Graph --passes--> Graph --schedule--> Plan --codegen--> machine code
-//!                                       |                                     |
-//!                                     interp (the judge)                   portable (no JIT)
+//! text --syntax--> ast --ir::build--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
+//!                                       |                                    |                         |
+//!                                     interp (the judge)                  portable                 runtime: in process
+//!                                     analysis (figures)                  (no code generation)     aot: object files
 //! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`source`], [`diagnostic`] | texts, spans, messages |
+//! | [`syntax`] | tree, parser, formatter |
+//! | [`layers`] | one file a layer: parameters, shape rule, reference evaluation, lowering |
+//! | [`ir`] | the graph, its builder and its invariants |
+//! | [`interp`] | the reference interpreter |
+//! | [`analysis`] | parameters, multiply-accumulates, receptive fields |
+//! | [`passes`] | one file a rewriting of the graph |
+//! | [`codegen`] | vector assembler (CLIF, AVX2, AVX-512), loop nests, modules in memory and as objects |
+//! | [`kernels`] | one file a kernel family: conf, packing, code |
+//! | [`schedule`] | kernels, layouts and memory of a network: the plan |
+//! | [`portable`] | the plan on portable vectors |
+//! | [`runtime`] | sessions and threads |
+//! | [`aot`] | object files, libraries, headers |
+//! | [`io`] | files: weights, arrays, pictures, model cards |
+//! | [`mod@bench`] | measuring networks, their steps and the machine |
+//! | [`cli`] | the command line, a file a verb |
 //!
 //! # Invariants
 //!
-//! Modules import only from modules above them in this file. `syntax` knows no layer's name. `codegen` knows no
+//! Modules import only from modules above them in this table. `syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
-//! decides. Files are read and written in `io`, `cli` and `runtime` only. After a graph has passed `ir::verify`,
+//! decides. Files are read and written in `io`, `cli` and `runtime` only (`bench` reads what the system says of the
+//! machine). After a graph has passed [`ir::verify`],
 //! nothing behind it may fail on account of the model.
 
 pub mod source;
@@ -28,6 +49,8 @@ pub mod ir;
 
 pub mod interp;
 
+pub mod analysis;
+
 pub mod passes;
 
 pub mod codegen;
@@ -36,8 +59,16 @@ pub mod kernels;
 
 pub mod schedule;
 
+pub mod backend;
+
+pub mod aot;
+
 pub mod portable;
 
 pub mod runtime;
 
 pub mod io;
+
+pub mod bench;
+
+pub mod cli;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The command line; see `svertka --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    svertka::cli::main()
+}

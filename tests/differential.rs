@@ -5,10 +5,11 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::Graph;
-use svertka::layers::Accumulate;
+use svertka::layers::{Accumulate, Op};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -17,46 +18,117 @@ fn engines() -> Vec<Engine> {
     jit.chain([Engine::Portable]).collect()
 }
 
-/// Runs a graph on every engine, with one and with two threads, against the interpreter.
-fn check(graph: &Graph, batch: usize, seed: u64) {
+/// Runs a graph on some engines, with one and with two threads, against the interpreter: once exactly, once with the
+/// Winograd kernels that the seed picks.
+fn check(graph: &Graph, batch: usize, seed: u64, engines: &[Engine]) {
     svertka::ir::verify(graph).unwrap();
     let (inputs, weights) = (inputs(graph, batch, seed), weights(seed));
     let expected = interp::run(graph, &weights, &inputs, Accumulate::F64);
-    for engine in engines() {
-        let one = run(graph, engine, 1, &inputs, seed);
-        for ((found, expected), output) in one.iter().zip(&expected).zip(&graph.outputs) {
-            let difference = difference(found, expected);
-            assert!(
-                difference <= 1e-5,
-                "{engine:?}, output {}: {difference}\n{}",
-                output.name,
-                svertka::ir::print(graph)
-            );
+    for &engine in engines {
+        let options = Options { engine, force_winograd: winograd_of(seed), ..Options::default() };
+        for (options, tolerance) in [(Options { exact: true, ..options }, 1e-5), (options, 1e-4)] {
+            let one = run(graph, &options, &inputs, seed);
+            for ((found, expected), output) in one.iter().zip(&expected).zip(&graph.outputs) {
+                let (difference, output) = (difference(found, expected), &output.name);
+                assert!(
+                    difference <= tolerance,
+                    "{options:?}, output {output}: {difference}\n{}",
+                    svertka::ir::print(graph)
+                );
+            }
+            let two = run(graph, &Options { threads: 2, ..options }, &inputs, seed);
+            assert_eq!(two, one, "{options:?}: two threads give other bits");
         }
-        assert_eq!(run(graph, engine, 2, &inputs, seed), one, "{engine:?}: two threads give other bits");
     }
 }
 
-fn run(graph: &Graph, engine: Engine, threads: usize, inputs: &[Tensor], seed: u64) -> Vec<Tensor> {
-    let options = Options { engine, threads, ..Options::default() };
-    Session::new(graph.clone(), &weights(seed), &options).unwrap().run(inputs).unwrap()
+/// The Winograd tile that is forced for a seed, if any.
+fn winograd_of(seed: u64) -> Option<usize> {
+    [None, Some(2), Some(4), Some(6)][(seed % 4) as usize]
+}
+
+/// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that
+/// the processor gives.
+fn check_wide(graph: &Graph, batch: usize, seed: u64) {
+    let widest = if Isa::available().contains(&Isa::Avx512) { Engine::Jit } else { Engine::Emulated };
+    check(graph, batch, seed, &[widest(Isa::Avx512)]);
+    let inputs = inputs(graph, batch, seed);
+    for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
+        let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa)].map(|engine| {
+            let options = Options { engine, force_winograd: winograd_of(seed), ..Options::default() };
+            let outputs = run(graph, &options, &inputs, seed);
+            outputs.iter().flat_map(|tensor| tensor.data()).map(|x| x.to_bits()).collect::<Vec<_>>()
+        });
+        assert_eq!(native, emulated, "{isa}: native against emulated\n{}", svertka::ir::print(graph));
+    }
+}
+
+fn run(graph: &Graph, options: &Options, inputs: &[Tensor], seed: u64) -> Vec<Tensor> {
+    Session::new(graph.clone(), &weights(seed), options).unwrap().run(inputs).unwrap()
+}
+
+fn any_layer() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    dims().prop_flat_map(|dims| {
+        let layer = layer(dims.len() - 1);
+        (Just(dims), layer)
+    })
+}
+
+fn any_network() -> impl Strategy<Value = Graph> {
+    let parts = dims().prop_flat_map(|dims| {
+        let parts = prop::collection::vec(part(dims.len() - 1), 1..8);
+        (Just(dims), parts)
+    });
+    parts.prop_map(|(dims, parts)| network(&dims, &parts))
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
-    fn random_layers((dims, op) in dims().prop_flat_map(|d| { let l = layer(d.len() - 1); (Just(d), l) }), batch in 1usize..4, seed: u64) {
+    fn random_layers((dims, op) in any_layer(), batch in 1usize..4, seed: u64) {
         if let Ok(graph) = single(op, &dims) {
-            check(&graph, batch, seed);
+            check(&graph, batch, seed, &engines());
         }
     }
 
     #[test]
-    fn random_networks((dims, parts) in dims().prop_flat_map(|d| {
-        let p = prop::collection::vec(part(d.len() - 1), 1..8);
-        (Just(d), p)
-    }), batch in 1usize..3, seed: u64) {
-        check(&network(&dims, &parts), batch, seed);
+    fn random_networks(graph in any_network(), batch in 1usize..3, seed: u64) {
+        check(&graph, batch, seed, &engines());
     }
+    #[test]
+    fn random_convolutions_3x3((dims, parts) in images().prop_flat_map(|d| {
+        let p = prop::collection::vec(winograd_part(), 1..4);
+        (Just(d), p)
+    }), batch in 1usize..4, seed: u64) {
+        check(&network(&dims, &parts), batch, seed, &engines());
+    }
+}
+
+/// `proptest!` would let `PROPTEST_CASES` set the number, which is for tests that emulate nothing.
+fn run_wide<S: Strategy>(cases: S, check: impl Fn(S::Value)) {
+    let config = ProptestConfig { cases: (config().cases / 10).max(50), failure_persistence: None, ..config() };
+    let run = |case| {
+        check(case);
+        Ok(())
+    };
+    TestRunner::new(config).run(&cases, run).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn random_layers_in_wide_vectors() {
+    run_wide((any_layer(), 1usize..4, any::<u64>()), |((dims, op), batch, seed)| {
+        if let Ok(graph) = single(op, &dims) {
+            check_wide(&graph, batch, seed);
+        }
+    });
+}
+
+#[test]
+fn random_networks_in_wide_vectors() {
+    run_wide((any_network(), 1usize..3, any::<u64>()), |(graph, batch, seed)| check_wide(&graph, batch, seed));
 }

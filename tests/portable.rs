@@ -35,7 +35,7 @@ fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
 }
 
 fn session(graph: &Graph, engine: Engine) -> Session {
-    Session::new(graph.clone(), &weights(3), &Options { engine, ..Options::default() }).unwrap()
+    Session::new(graph.clone(), &weights(3), &Options { engine, exact: true, ..Options::default() }).unwrap()
 }
 
 fn layer(op: impl Into<Op>, dims: &[usize]) -> Graph {

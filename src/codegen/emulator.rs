@@ -31,16 +31,24 @@ pub struct Regions<'a> {
     lent: PhantomData<&'a mut [f32]>,
 }
 
-#[derive(Clone, Copy)]
-struct Region {
-    start: *mut u8,
-    len: usize,
-    writable: bool,
+/// `len` bytes from the exposed address `start`.
+#[derive(Clone, Copy, Debug)]
+pub struct Region {
+    pub start: usize,
+    pub len: usize,
+    pub writable: bool,
 }
 
 impl<'a> Regions<'a> {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// # Safety
+    /// For as long as the result is used the memory must be there, what is writable must be initialised, and no one
+    /// else may write what the tile touches or touch what the tile writes.
+    pub unsafe fn of(regions: Vec<Region>) -> Self {
+        Self { regions, lent: PhantomData }
     }
 
     /// Lends memory to be read; returns its address.
@@ -59,67 +67,56 @@ impl<'a> Regions<'a> {
     }
 
     fn lend(&mut self, start: *mut u8, len: usize, writable: bool) -> u64 {
+        let start = start.expose_provenance();
         self.regions.push(Region { start, len, writable });
-        start.expose_provenance() as u64
+        start as u64
     }
 
     /// The pointer to `len` bytes at `address`, if they lie within one region.
     fn find(&self, address: u64, len: usize, write: bool) -> Result<*mut u8, String> {
-        let inside = |region: &&Region| {
-            let offset = address.wrapping_sub(region.start.addr() as u64);
+        let inside = |region: &Region| {
+            let offset = address.wrapping_sub(region.start as u64);
             (region.writable || !write) && offset.checked_add(len as u64).is_some_and(|end| end <= region.len as u64)
         };
-        let region = self.regions.iter().find(inside).ok_or_else(|| {
-            format!("{} of {len} bytes outside the lent memory", if write { "write" } else { "read" })
-        })?;
-        Ok(region.start.wrapping_add((address - region.start.addr() as u64) as usize))
+        match self.regions.iter().any(inside) {
+            true => Ok(std::ptr::with_exposed_provenance_mut(address as usize)),
+            false => Err(format!("{} of {len} bytes outside the lent memory", if write { "write" } else { "read" })),
+        }
     }
 
-    fn read<const N: usize>(&self, address: u64) -> Result<[u8; N], String> {
-        let source = self.find(address, N, false)?;
-        // SAFETY: `find` has checked that the N bytes lie in a region, which is borrowed for as long as `self` lives.
-        Ok(unsafe { source.cast::<[u8; N]>().read_unaligned() })
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), String> {
+        let source = self.find(address, into.len(), false)?;
+        // SAFETY: `find` has checked that the bytes lie in a region, which `self` may access for as long as it lives;
+        // `into` is the emulator's own.
+        unsafe { source.copy_to_nonoverlapping(into.as_mut_ptr(), into.len()) };
+        Ok(())
     }
 
-    fn write<const N: usize>(&mut self, address: u64, bytes: [u8; N]) -> Result<(), String> {
-        let target = self.find(address, N, true)?;
-        // SAFETY: as in `read`; the region is mutably borrowed, and any bits are a valid f32.
-        unsafe { target.cast::<[u8; N]>().write_unaligned(bytes) };
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), String> {
+        let target = self.find(address, bytes.len(), true)?;
+        // SAFETY: as in `read`; only regions that may be written are, and any bits are a valid f32.
+        unsafe { target.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(())
     }
 }
 
 /// Runs the tile `code` with `args` on `memory`.
 pub fn emulate(code: &[u8], args: &[u64], memory: &mut Regions) -> Result<(), Fault> {
-    let program = Program::decode(code);
-    let mut machine = Machine::new(code, args, memory);
-    let mut index = 0;
-    for _ in 0..STEP_LIMIT {
-        let instruction = &program.instructions[index];
-        let fault = |reason: String| program.fault(instruction, reason);
-        match machine.step(instruction).map_err(fault)? {
-            Next::Follow => index += 1,
-            Next::Jump(target) => index = program.index_of(target).map_err(fault)?,
-            Next::Return => return Ok(()),
-        }
-        if index == program.instructions.len() {
-            return Err(fault("runs past the end of the code".into()));
-        }
-    }
-    Err(program.fault(&program.instructions[index], "the tile does not end".into()))
+    Program::decode(code.into()).run(args, memory)
 }
 
-struct Program<'a> {
-    code: &'a [u8],
+/// A decoded tile.
+pub struct Program {
+    code: Box<[u8]>,
     instructions: Vec<Instruction>,
 }
 
-impl<'a> Program<'a> {
+impl Program {
     /// Decodes up to the return; constants follow it. Instructions know the address at which `code` really lies, so
     /// that operands relative to RIP need no translation.
-    fn decode(code: &'a [u8]) -> Self {
+    pub fn decode(code: Box<[u8]>) -> Self {
         let mut instructions = Vec::new();
-        for instruction in &mut Decoder::with_ip(64, code, code.as_ptr().addr() as u64, DecoderOptions::NONE) {
+        for instruction in &mut Decoder::with_ip(64, &code, code.as_ptr().addr() as u64, DecoderOptions::NONE) {
             instructions.push(instruction);
             if instruction.code() == Code::Retnq {
                 break;
@@ -127,6 +124,25 @@ impl<'a> Program<'a> {
         }
         assert!(!instructions.is_empty(), "a tile has code");
         Self { code, instructions }
+    }
+
+    /// Runs the tile with `args` on `memory`.
+    pub fn run(&self, args: &[u64], memory: &mut Regions) -> Result<(), Fault> {
+        let mut machine = Machine::new(&self.code, args, memory);
+        let mut index = 0;
+        for _ in 0..STEP_LIMIT {
+            let instruction = &self.instructions[index];
+            let fault = |reason: String| self.fault(instruction, reason);
+            match machine.step(instruction).map_err(fault)? {
+                Next::Follow => index += 1,
+                Next::Jump(target) => index = self.index_of(target).map_err(fault)?,
+                Next::Return => return Ok(()),
+            }
+            if index == self.instructions.len() {
+                return Err(fault("runs past the end of the code".into()));
+            }
+        }
+        Err(self.fault(&self.instructions[index], "the tile does not end".into()))
     }
 
     fn index_of(&self, address: u64) -> Result<usize, String> {
@@ -346,7 +362,11 @@ impl<'a, 'm> Machine<'a, 'm> {
     fn int_source(&self, i: &Instruction) -> Result<u64, String> {
         match i.op1_kind() {
             OpKind::Register => Ok(self.int(i.op1_register())),
-            OpKind::Memory => self.memory.read(self.address(i)).map(u64::from_le_bytes),
+            OpKind::Memory => {
+                let mut word = [0; 8];
+                self.memory.read(self.address(i), &mut word)?;
+                Ok(u64::from_le_bytes(word))
+            }
             _ => Ok(i.immediate(1)),
         }
     }
@@ -359,29 +379,33 @@ impl<'a, 'm> Machine<'a, 'm> {
         }
     }
 
-    fn load_lane(&self, address: u64) -> Result<u32, String> {
+    fn load_lanes(&self, address: u64, lanes: &mut [u32]) -> Result<(), String> {
+        let bytes = bytemuck::cast_slice_mut(lanes);
         // The constants behind the code.
         let offset = address.wrapping_sub(self.code.as_ptr().addr() as u64) as usize;
-        if let Some(bytes) = self.code.get(offset..offset.saturating_add(4)) {
-            return Ok(u32::from_le_bytes(bytes.try_into().expect("four bytes")));
+        if let Some(constants) = self.code.get(offset..offset.saturating_add(bytes.len())) {
+            bytes.copy_from_slice(constants);
+            return Ok(());
         }
-        self.memory.read(address).map(u32::from_le_bytes)
+        self.memory.read(address, bytes)
+    }
+
+    fn load_lane(&self, address: u64) -> Result<u32, String> {
+        let mut lane = [0];
+        self.load_lanes(address, &mut lane)?;
+        Ok(lane[0])
     }
 
     /// The memory operand's lanes under `mask`; zero elsewhere.
     fn load(&self, i: &Instruction, mask: u16) -> Result<Lanes, String> {
-        if i.is_broadcast() {
-            return Ok([self.load_lane(self.address(i))?; 16]);
-        }
         let address = self.address(i);
-        let lanes = lanes(i);
-        if mask == !0
-            && lanes == 16
-            && let Ok(bytes) = self.memory.read::<64>(address)
-        {
-            return Ok(std::array::from_fn(|l| u32::from_le_bytes(std::array::from_fn(|b| bytes[4 * l + b]))));
+        if i.is_broadcast() {
+            return Ok([self.load_lane(address)?; 16]);
         }
-        let mut value = [0; 16];
+        let (mut value, lanes) = ([0; 16], lanes(i));
+        if mask == !0 && self.load_lanes(address, &mut value[..lanes]).is_ok() {
+            return Ok(value);
+        }
         for lane in (0..lanes).filter(|lane| mask >> lane & 1 != 0) {
             value[lane] = self.load_lane(address.wrapping_add(4 * lane as u64))?;
         }
@@ -389,9 +413,12 @@ impl<'a, 'm> Machine<'a, 'm> {
     }
 
     fn store(&mut self, i: &Instruction, mask: u16, value: &Lanes) -> Result<(), String> {
-        let address = self.address(i);
-        for lane in (0..lanes(i)).filter(|lane| mask >> lane & 1 != 0) {
-            self.memory.write(address.wrapping_add(4 * lane as u64), value[lane].to_le_bytes())?;
+        let (address, lanes) = (self.address(i), lanes(i));
+        if mask == !0 && self.memory.write(address, bytemuck::cast_slice(&value[..lanes])).is_ok() {
+            return Ok(());
+        }
+        for lane in (0..lanes).filter(|lane| mask >> lane & 1 != 0) {
+            self.memory.write(address.wrapping_add(4 * lane as u64), &value[lane].to_le_bytes())?;
         }
         Ok(())
     }
@@ -449,8 +476,7 @@ impl<'a, 'm> Machine<'a, 'm> {
         let sum = self.vectors[i.op0_register().number()];
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
-        let fma = |l: usize| f32::from_bits(a[l]).mul_add(f32::from_bits(b[l]), f32::from_bits(sum[l])).to_bits();
-        self.set_vector_masked(i, std::array::from_fn(fma))
+        self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum))
     }
 
     fn compare(&self, i: &Instruction) -> Result<u16, String> {
@@ -476,6 +502,26 @@ impl<'a, 'm> Machine<'a, 'm> {
         self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { b[l] } else { a[l] }));
         Ok(())
     }
+}
+
+/// a * b + c, rounded once.
+fn fused_multiply_add(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn with_instruction(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+        lanewise(a, b, c)
+    }
+    #[inline(always)]
+    fn lanewise(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+        std::array::from_fn(|l| f32::from_bits(a[l]).mul_add(f32::from_bits(b[l]), f32::from_bits(c[l])).to_bits())
+    }
+    // Without the instruction each lane is a call of a library function.
+    #[cfg(target_arch = "x86_64")]
+    if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has what the function is compiled for.
+        return unsafe { with_instruction(a, b, c) };
+    }
+    lanewise(a, b, c)
 }
 
 /// Lanes of the instruction's vector operands.

@@ -6,6 +6,8 @@
 
 mod clif;
 #[doc(hidden)]
+pub mod emulated;
+#[doc(hidden)]
 pub mod emulator;
 mod error;
 mod isa;
@@ -24,4 +26,4 @@ pub use nest::NestBuilder;
 
 /// A 64-bit integer or address in a nest.
 pub use cranelift::prelude::Value as Word;
-pub use cranelift_module::{FuncId, Linkage};
+pub use cranelift_module::{DataId, FuncId, Linkage};

@@ -1,17 +1,22 @@
 //! One module of functions, in memory (JIT) or in an object file.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use cranelift::prelude::*;
 use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
-use cranelift_module::{FuncId, FuncOrDataId, Linkage, Module, ModuleReloc, default_libcall_names};
+use cranelift_module::{
+    DataDescription, DataId, FuncId, FuncOrDataId, Linkage, Module, ModuleDeclarations, ModuleReloc, ModuleRelocTarget,
+    default_libcall_names,
+};
 use cranelift_object::{ObjectBuilder, ObjectModule};
 use target_lexicon::{Architecture, Triple};
 
 use super::clif::{ClifAsm, Machine};
+use super::emulated::Emulation;
 use super::target::Targets;
 use super::vector::VectorAsm;
 use super::{CodeError, Isa, NestBuilder, x64};
@@ -23,9 +28,9 @@ const ARENA_BYTES: usize = 256 << 20;
 #[derive(Clone, Debug)]
 pub struct FunctionText {
     pub name: String,
-    /// Cranelift's intermediate language; none for a wide tile.
+    /// Cranelift's intermediate language; none for a wide tile and for finished code.
     pub clif: Option<String>,
-    /// Intel syntax for a wide tile, Cranelift's own otherwise.
+    /// Cranelift's own syntax where it compiled the function, Intel syntax otherwise.
     pub assembly: String,
 }
 
@@ -42,12 +47,20 @@ pub struct CodeModule {
     defined: Vec<FuncId>,
     /// In order of definition; `None` where nobody asked for it.
     text: Option<Vec<FunctionText>>,
+    /// Where wide tiles are emulated.
+    emulation: Option<Arc<Emulation>>,
 }
 
 impl CodeModule {
     /// A module that becomes code in memory, for the machine it runs on. `keep_text` keeps [`CodeModule::text`].
     pub fn jit(keep_text: bool) -> Result<Self, CodeError> {
         Self::jit_for(Targets::host()?, keep_text)
+    }
+
+    /// As [`CodeModule::jit`], but wide tiles run in the emulator, each time they are called.
+    #[doc(hidden)]
+    pub fn jit_emulated() -> Result<Self, CodeError> {
+        Ok(Self { emulation: Some(Arc::default()), ..Self::jit(false)? })
     }
 
     /// A module in memory for targets that the host must be able to run.
@@ -60,7 +73,8 @@ impl CodeModule {
     }
 
     /// A module that becomes a position-independent object file for `triple`. `cpu` is a name or feature flag of
-    /// Cranelift's, as `x86-64-v3` or `haswell`; without it x86-64 means `x86-64-v2`.
+    /// Cranelift's, as `x86-64-v3` or `haswell`, or `native` for what this machine has; without it x86-64 means
+    /// `x86-64-v2`.
     pub fn object(triple: Triple, cpu: Option<&str>, keep_text: bool) -> Result<Self, CodeError> {
         let targets = Targets::new(triple, cpu, true)?;
         let builder = ObjectBuilder::new(targets.nests.clone(), "svertka", default_libcall_names())?;
@@ -69,7 +83,7 @@ impl CodeModule {
 
     fn new(output: Output, targets: Targets, keep_text: bool) -> Self {
         let text = keep_text.then(Vec::new);
-        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text }
+        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text, emulation: None }
     }
 
     fn module(&self) -> &dyn Module {
@@ -87,6 +101,12 @@ impl CodeModule {
         }
     }
 
+    /// The features of the target's CPU that Cranelift may use, under its own names, as `has_fma`.
+    pub fn features(&self) -> Vec<&'static str> {
+        let flags = self.targets.nests.isa_flags().into_iter();
+        flags.filter(|flag| flag.as_bool() == Some(true)).map(|flag| flag.name).collect()
+    }
+
     /// The texts of the functions defined so far; empty unless they were to be kept.
     pub fn text(&self) -> &[FunctionText] {
         self.text.as_deref().unwrap_or_default()
@@ -102,7 +122,10 @@ impl CodeModule {
     ) -> Result<FuncId, CodeError> {
         match isa {
             Isa::Clif => self.define_clif_tile(name, args, build),
-            Isa::Avx2 | Isa::Avx512 => self.define_wide_tile(name, isa, args, build),
+            Isa::Avx2 | Isa::Avx512 => match self.emulation.clone() {
+                Some(emulation) => self.define_emulated_tile(&emulation, name, x64::assemble(isa, args, build), args),
+                None => self.define_wide_tile(name, isa, args, build),
+            },
         }
     }
 
@@ -135,13 +158,50 @@ impl CodeModule {
         }
         let signature = Signature { call_conv: CallConv::SystemV, ..self.signature(args) };
         let id = self.declare(name, Linkage::Local, signature)?;
-        let bytes = x64::assemble(isa, args, build);
-        module_mut(&mut self.output).define_function_bytes(id, x64::ALIGNMENT as u64, &bytes, &[])?;
+        self.define_finished(id, name, &x64::assemble(isa, args, build))
+    }
+
+    /// Defines a function whose machine code is at hand: position-independent, without relocations, of `args` 64-bit
+    /// integers under the target's C calling convention, with one for a result; private to the module.
+    pub fn define_bytes(&mut self, name: &str, args: usize, code: &[u8]) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, Linkage::Local, with_result(self.signature(args)))?;
+        self.define_finished(id, name, code)
+    }
+
+    fn define_finished(&mut self, id: FuncId, name: &str, code: &[u8]) -> Result<FuncId, CodeError> {
+        module_mut(&mut self.output).define_function_bytes(id, x64::ALIGNMENT as u64, code, &[])?;
         self.defined.push(id);
         if let Some(text) = &mut self.text {
-            text.push(FunctionText { name: name.to_string(), clif: None, assembly: x64::disassemble(&bytes) });
+            let assembly = match self.targets.tiles.triple().architecture {
+                Architecture::X86_64 => x64::disassemble(code),
+                _ => words(code),
+            };
+            text.push(FunctionText { name: name.to_string(), clif: None, assembly });
         }
         Ok(id)
+    }
+
+    /// Defines read-only data at a multiple of `align` bytes, private to the module.
+    pub fn define_data(&mut self, name: &str, align: u64, bytes: Vec<u8>) -> Result<DataId, CodeError> {
+        let module = module_mut(&mut self.output);
+        let id = module.declare_data(name, Linkage::Local, false, false)?;
+        let mut data = DataDescription::new();
+        data.define(bytes.into_boxed_slice());
+        data.set_align(align);
+        module.define_data(id, &data)?;
+        Ok(id)
+    }
+
+    fn define_emulated_tile(
+        &mut self,
+        emulation: &Emulation,
+        name: &str,
+        code: Vec<u8>,
+        args: usize,
+    ) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, Linkage::Local, self.signature(args))?;
+        let target = self.targets.tiles.clone();
+        self.compile(id, name, &*target, |builder, module| emulation.define(name, code, args, builder, module))
     }
 
     /// Defines a loop nest: a function of `args` 64-bit integers under the target's C calling convention.
@@ -153,12 +213,38 @@ impl CodeModule {
         args: usize,
         build: impl FnOnce(&mut NestBuilder),
     ) -> Result<FuncId, CodeError> {
-        let id = self.declare(name, linkage, self.signature(args))?;
+        let signature = self.signature(args);
+        self.define_compiled(name, linkage, signature, |nest| {
+            build(nest);
+            None
+        })
+    }
+
+    /// As [`CodeModule::define_nest`], with a 64-bit integer for a result: what `build` returns.
+    pub fn define_function(
+        &mut self,
+        name: &str,
+        linkage: Linkage,
+        args: usize,
+        build: impl FnOnce(&mut NestBuilder) -> Value,
+    ) -> Result<FuncId, CodeError> {
+        let signature = with_result(self.signature(args));
+        self.define_compiled(name, linkage, signature, |nest| Some(build(nest)))
+    }
+
+    fn define_compiled(
+        &mut self,
+        name: &str,
+        linkage: Linkage,
+        signature: Signature,
+        build: impl FnOnce(&mut NestBuilder) -> Option<Value>,
+    ) -> Result<FuncId, CodeError> {
+        let id = self.declare(name, linkage, signature)?;
         let target = self.targets.nests.clone();
         self.compile(id, name, &*target, |builder, module| {
             let mut nest = NestBuilder::new(builder, module);
-            build(&mut nest);
-            nest.finish();
+            let result = build(&mut nest);
+            nest.finish(result);
         })
     }
 
@@ -183,6 +269,7 @@ impl CodeModule {
         let module = module_mut(&mut self.output);
         let mut context = module.make_context();
         context.func.signature = module.declarations().get_function_decl(id).signature.clone();
+        context.func.name = UserFuncName::user(0, id.as_u32());
         context.set_disasm(self.text.is_some());
         build(FunctionBuilder::new(&mut context.func, &mut self.scratch), module);
         let clif = self.text.is_some().then(|| context.func.display().to_string());
@@ -198,7 +285,8 @@ impl CodeModule {
 
         self.defined.push(id);
         if let Some(text) = &mut self.text {
-            let assembly = compiled.vcode.clone().unwrap_or_default();
+            let assembly = compiled.vcode.as_deref().unwrap_or_default();
+            let assembly = with_names(assembly, &context.func, module.declarations());
             text.push(FunctionText { name: name.to_string(), clif, assembly });
         }
         Ok(id)
@@ -213,7 +301,7 @@ impl CodeModule {
         module.finalize_definitions()?;
         let address = |&id: &FuncId| (id, module.get_finalized_function(id).expose_provenance());
         let addresses = self.defined.iter().map(address).collect();
-        Ok(JitCode { addresses, module: Mutex::new(Some(*module)) })
+        Ok(JitCode { addresses, module: Mutex::new(Some(*module)), emulation: self.emulation })
     }
 
     /// Ends a [`CodeModule::object`] module: the bytes of the object file.
@@ -224,6 +312,36 @@ impl CodeModule {
         let Output::Object(module) = self.output else { panic!("a jit module is finished with finish_jit") };
         module.finish().emit().map_err(|error| CodeError::Cranelift(error.to_string()))
     }
+}
+
+fn with_result(mut signature: Signature) -> Signature {
+    signature.returns.push(AbiParam::new(types::I64));
+    signature
+}
+
+/// Assembly with the names of the functions and data that it mentions in place of Cranelift's numbers.
+fn with_names(assembly: &str, function: &Function, declarations: &ModuleDeclarations) -> String {
+    let mentioned = function.params.user_named_funcs().iter();
+    // Backwards, since the name of number 1 is the begin of that of number 10.
+    mentioned.rev().fold(assembly.to_string(), |text, (reference, name)| {
+        let symbol = match ModuleRelocTarget::user(name.namespace, name.index) {
+            target if ModuleDeclarations::is_function(&target) => {
+                let id = FuncId::from_name(&target);
+                declarations.get_function_decl(id).linkage_name(id)
+            }
+            target => {
+                let id = DataId::from_name(&target);
+                declarations.get_data_decl(id).linkage_name(id)
+            }
+        };
+        text.replace(&reference.to_string(), &symbol)
+    })
+}
+
+/// Instructions of 32 bits each, for which there is no disassembler here.
+fn words(code: &[u8]) -> String {
+    let word = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("chunks of four"));
+    code.chunks_exact(4).map(|bytes| format!("  .inst {:#010x}\n", word(bytes))).collect()
 }
 
 /// A free function, so that the other fields of `CodeModule` can be borrowed beside it.
@@ -239,6 +357,7 @@ pub struct JitCode {
     addresses: HashMap<FuncId, usize>,
     /// Touched again only to free the memory; the mutex makes the whole `Sync`.
     module: Mutex<Option<JITModule>>,
+    emulation: Option<Arc<Emulation>>,
 }
 
 impl JitCode {
@@ -249,6 +368,12 @@ impl JitCode {
     /// Where `function` is not of this module.
     pub fn address(&self, function: FuncId) -> *const u8 {
         std::ptr::with_exposed_provenance(self.addresses[&function])
+    }
+
+    /// What wide tiles run in, where the module was made with [`CodeModule::jit_emulated`].
+    #[doc(hidden)]
+    pub fn emulation(&self) -> Option<&Emulation> {
+        self.emulation.as_deref()
     }
 }
 

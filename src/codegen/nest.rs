@@ -1,12 +1,12 @@
-//! Loop nests: the functions around the tiles, of 64-bit integers alone, compiled by Cranelift.
+//! Loop nests and entry points: the functions around the tiles, of 64-bit integers alone, compiled by Cranelift.
 
 use std::collections::HashMap;
 
 use cranelift::prelude::*;
-use cranelift_codegen::ir::FuncRef;
-use cranelift_module::{FuncId, Module};
+use cranelift_codegen::ir::{FuncRef, StackSlotData, StackSlotKind};
+use cranelift_module::{DataId, FuncId, Module};
 
-/// A loop nest under construction: a function of 64-bit integers without result.
+/// A function of 64-bit integers under construction.
 pub struct NestBuilder<'a, 'f> {
     builder: FunctionBuilder<'f>,
     module: &'a mut dyn Module,
@@ -25,8 +25,8 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         Self { builder, module, args, callees: HashMap::new() }
     }
 
-    pub(super) fn finish(mut self) {
-        self.builder.ins().return_(&[]);
+    pub(super) fn finish(mut self, result: Option<Value>) {
+        self.builder.ins().return_(result.as_slice());
         self.builder.finalize(self.module.target_config());
     }
 
@@ -143,10 +143,75 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.seal_block(after);
     }
 
+    /// Returns `result` at once where `condition` is not zero; for functions with a result.
+    pub fn return_if(&mut self, condition: Value, result: i64) {
+        let [inside, after] = std::array::from_fn(|_| self.builder.create_block());
+        self.builder.ins().brif(condition, inside, &[], after, &[]);
+        self.builder.switch_to_block(inside);
+        self.builder.seal_block(inside);
+        let result = self.iconst(result);
+        self.builder.ins().return_(&[result]);
+        self.builder.switch_to_block(after);
+        self.builder.seal_block(after);
+    }
+
+    /// A condition: a < b, unsigned.
+    pub fn less(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().icmp(IntCC::UnsignedLessThan, a, b)
+    }
+
+    /// A condition: a differs from b.
+    pub fn differ(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().icmp(IntCC::NotEqual, a, b)
+    }
+
+    /// a & b, of words or of conditions.
+    pub fn and(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().band(a, b)
+    }
+
+    /// The address of `bytes` bytes of stack, aligned to eight.
+    pub fn stack(&mut self, bytes: u32) -> Value {
+        let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);
+        let slot = self.builder.create_sized_stack_slot(slot);
+        self.builder.ins().stack_addr(types::I64, slot, 0)
+    }
+
+    /// The address of data of the same module.
+    pub fn data_address(&mut self, data: DataId) -> Value {
+        let global = self.module.declare_data_in_func(data, self.builder.func);
+        self.builder.ins().symbol_value(types::I64, global)
+    }
+
+    /// The address of a function of the same module.
+    pub fn function_address(&mut self, function: FuncId) -> Value {
+        let callee = self.callee(function);
+        self.builder.ins().func_addr(types::I64, callee)
+    }
+
     /// Calls a tile or another nest of the same module.
     pub fn call(&mut self, function: FuncId, args: &[Value]) {
-        let (module, func) = (&mut *self.module, &mut *self.builder.func);
-        let callee = *self.callees.entry(function).or_insert_with(|| module.declare_func_in_func(function, func));
+        let callee = self.callee(function);
         self.builder.ins().call(callee, args);
+    }
+
+    /// Calls a function of the same module that has a result.
+    pub fn call_value(&mut self, function: FuncId, args: &[Value]) -> Value {
+        let callee = self.callee(function);
+        let call = self.builder.ins().call(callee, args);
+        self.builder.inst_results(call)[0]
+    }
+
+    /// Calls the function at `address`: of 64-bit integers, without result, under the target's C calling convention.
+    pub fn call_address(&mut self, address: Value, args: &[Value]) {
+        let mut signature = self.module.make_signature();
+        signature.params.extend(std::iter::repeat_n(AbiParam::new(types::I64), args.len()));
+        let signature = self.builder.import_signature(signature);
+        self.builder.ins().call_indirect(signature, address, args);
+    }
+
+    fn callee(&mut self, function: FuncId) -> FuncRef {
+        let (module, func) = (&mut *self.module, &mut *self.builder.func);
+        *self.callees.entry(function).or_insert_with(|| module.declare_func_in_func(function, func))
     }
 }

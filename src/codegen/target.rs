@@ -29,8 +29,13 @@ impl Targets {
             // Rounding vectors needs SSE 4.1.
             builder.enable("x86-64-v2").expect("Cranelift knows x86-64-v2");
         }
-        if let Some(cpu) = cpu {
-            builder.enable(cpu).map_err(|_| CodeError::Cpu(cpu.to_string()))?;
+        match cpu {
+            None => {}
+            Some("native") if triple.architecture == Triple::host().architecture => {
+                let error = |error: &str| CodeError::Target(error.to_string());
+                cranelift_native::infer_native_flags(&mut builder).map_err(error)?;
+            }
+            Some(cpu) => builder.enable(cpu).map_err(|_| CodeError::Cpu(cpu.to_string()))?,
         }
         Self::finish(&builder, pic)
     }

@@ -6,7 +6,7 @@ use std::mem::transmute;
 use cranelift_module::{FuncId, Linkage};
 use target_lexicon::Triple;
 
-use super::emulator::{Regions, emulate};
+use super::emulator::{Region, Regions, emulate};
 use super::target::Targets;
 use super::vector::{Compare, R, V, VectorAsm};
 use super::{CodeModule, Isa, JitCode, x64};
@@ -753,6 +753,111 @@ fn wide_tiles_keep_to_their_instruction_set() {
     }
 }
 
+/// The instructions of `code` up to the return, as GNU binutils reads them; `None` where there is no `objdump`.
+fn objdump(code: &[u8]) -> Option<Vec<String>> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), code).unwrap();
+    let mut command = std::process::Command::new("objdump");
+    command.args(["-D", "-b", "binary", "-m", "i386:x86-64", "-M", "intel", "--no-show-raw-insn"]).arg(file.path());
+    let output = command.output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // "  1c:\tvmovups ymm15,YMMWORD PTR [rip+0x109]        # 0x136"
+    let listing = String::from_utf8(output.stdout).unwrap().to_lowercase();
+    let texts = listing.lines().filter_map(|line| line.split_once(":\t"));
+    Some(up_to_return(texts.map(|(_, text)| text.split('#').next().unwrap().to_string())))
+}
+
+/// The same as iced reads them, in the syntax of objdump.
+fn iced(code: &[u8]) -> Vec<String> {
+    use iced_x86::{Decoder, Formatter, IntelFormatter, MemorySizeOptions};
+    let mut formatter = IntelFormatter::new();
+    let options = formatter.options_mut();
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
+    options.set_small_hex_numbers_in_decimal(false);
+    options.set_branch_leading_zeros(false);
+    options.set_memory_size_options(MemorySizeOptions::Always);
+    options.set_rip_relative_addresses(true);
+    options.set_always_show_scale(true);
+    options.set_show_zero_displacements(true);
+    up_to_return(Decoder::new(64, code, 0).into_iter().map(|instruction| {
+        let mut text = String::new();
+        formatter.format(&instruction, &mut text);
+        match text.strip_suffix("{1to16}") {
+            Some(rest) => rest.replace("dword ptr", "dword bcst"),
+            None => text,
+        }
+    }))
+}
+
+fn up_to_return(instructions: impl Iterator<Item = String>) -> Vec<String> {
+    let words = instructions.map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    words.take_while(|text| text != "ret").collect()
+}
+
+#[test]
+fn a_second_disassembler_reads_the_same() {
+    let mut in_last_registers = |asm: &mut dyn VectorAsm| {
+        let others = asm.registers() - 5;
+        first_registers(asm, others);
+        every_operation(asm);
+    };
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        let pixels = if isa == Isa::Avx2 { 6 } else { 14 };
+        let tile = Tile { pixels, vectors: 2, unroll: 2, broadcast_once: false };
+        let tiles: [Build; 4] =
+            [&mut every_operation, &mut in_last_registers, &mut three_fmas, &mut |asm| matrix_tile(asm, tile, 18)];
+        for build in tiles {
+            let code = x64::assemble(isa, 4, build);
+            let Some(listing) = objdump(&code) else {
+                return eprintln!("skipped: there is no objdump");
+            };
+            assert!(listing.len() > 10);
+            assert_eq!(listing, iced(&code), "{isa}");
+        }
+    }
+}
+
+/// A nest that calls an emulated tile, which writes one vector at the given offset of a buffer of two.
+fn write_emulated(isa: Isa, offset: i32) -> Vec<f32> {
+    let mut module = CodeModule::jit_emulated().unwrap();
+    let build = &mut |asm: &mut dyn VectorAsm| {
+        let v = asm.vec();
+        asm.load(v, asm.arg(1).at(0));
+        asm.store(asm.arg(0).at(offset), v);
+    };
+    let tile = module.define_tile("tile", isa, 2, build).unwrap();
+    let call_tile = |nest: &mut super::NestBuilder| nest.call(tile, &[nest.arg(0), nest.arg(1)]);
+    let nest = module.define_nest("nest", Linkage::Local, 2, call_tile).unwrap();
+    let code = module.finish_jit().unwrap();
+    let (mut output, input) = (vec![0.0f32; 2 * isa.lanes()], noise(isa.lanes(), 10));
+    let lent = |start: *const f32, len, writable| Region { start: start.expose_provenance(), len: 4 * len, writable };
+    let regions = vec![lent(output.as_mut_ptr(), output.len(), true), lent(input.as_ptr(), input.len(), false)];
+    let args = regions.iter().map(|region| region.start as u64).collect::<Vec<_>>();
+    let emulation = code.emulation().unwrap();
+    // SAFETY: the vectors live beyond the call, and only the tile touches them meanwhile.
+    unsafe { emulation.lend(regions) };
+    // SAFETY: the nest calls the tile alone, which touches what was lent.
+    unsafe { call(&code, Isa::Clif, nest, &args) };
+    emulation.check();
+    output
+}
+
+#[test]
+fn nests_call_emulated_tiles() {
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        let output = write_emulated(isa, 4 * isa.lanes() as i32);
+        assert_eq!(output, [vec![0.0; isa.lanes()], noise(isa.lanes(), 10)].concat());
+    }
+}
+
+#[test]
+#[should_panic(expected = "tile: at 0x")]
+fn an_emulated_tile_may_touch_only_what_was_lent() {
+    write_emulated(Isa::Avx512, 68);
+}
+
 #[test]
 fn loops_begin_at_aligned_addresses() {
     let bytes = x64::assemble(Isa::Avx2, 1, &mut |asm| {
@@ -767,7 +872,7 @@ fn loops_begin_at_aligned_addresses() {
 }
 
 #[test]
-#[should_panic(expected = "more than 15 vector registers")]
+#[should_panic(expected = "more than 15 registers")]
 fn too_many_registers_are_a_defect() {
     x64::assemble(Isa::Avx2, 0, &mut |asm| {
         first_registers(asm, 16);

@@ -3,6 +3,7 @@
 //! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the
 //! invariants; it runs after the builder and after every pass.
 
+pub mod build;
 pub mod weights;
 
 mod print;
@@ -124,6 +125,8 @@ pub struct Graph {
     /// The main output first.
     pub outputs: Vec<Output>,
     pub renames: Vec<Rename>,
+    /// Weights of `aux` branches that were not built; a weight file may hold them.
+    pub left_out: Vec<String>,
 }
 
 impl Index<NodeId> for Graph {

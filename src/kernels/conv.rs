@@ -83,7 +83,7 @@ const MAX_UNROLLED: usize = 1400;
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let problem = Problem::new(node, target)?;
-    let conf = problem.conf(node, target);
+    let conf = problem.conf(&node.epilogue, target);
     Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
 }
 
@@ -135,7 +135,7 @@ impl Problem {
         }
     }
 
-    fn conf(&self, node: &NodeView, target: &Target) -> Conf {
+    fn conf(&self, epilogue: &Epilogue, target: &Target) -> Conf {
         let lanes = target.lanes;
         let dim = self.window.out.len() - 1;
         let positions: usize = self.input.iter().product();
@@ -174,7 +174,7 @@ impl Problem {
             out_blocks,
             segments: segments(&self.window, self.input[dim], tile.pixels),
             tile,
-            epilogue: node.epilogue.clone(),
+            epilogue: epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
             input,
@@ -220,14 +220,6 @@ impl Tile {
     /// per cycle, and a sum can be added to every fourth cycle.
     fn choose(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Tile {
         let embed = target.isa == Isa::Avx512;
-        let cost = |tile: &Tile| -> u64 {
-            let row: usize = split(columns, tile.pixels).iter().map(|&p| tile.cycles(p, tile.vectors)).sum();
-            let rest = match out_blocks % tile.vectors {
-                0 => 0,
-                v => split(columns, tile.pixels).iter().map(|&p| tile.cycles(p, v)).sum(),
-            };
-            (row * (out_blocks / tile.vectors) + rest) as u64
-        };
         let unroll = |pixels: usize, vectors: usize| {
             (1..=block)
                 .rev()
@@ -242,8 +234,18 @@ impl Tile {
                 let pixels = ((target.registers - spare) / vectors).min(columns);
                 (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
             })
-            .min_by_key(|tile| (cost(tile), usize::MAX - tile.pixels * tile.vectors))
+            .min_by_key(|tile| (tile.row_cycles(columns, out_blocks), usize::MAX - tile.pixels * tile.vectors))
             .expect("a tile of one vector fits every target")
+    }
+
+    /// Four times the cycles that one input channel and tap take for a whole row of all output channels.
+    fn row_cycles(&self, columns: usize, out_blocks: usize) -> usize {
+        let row = |vectors| split(columns, self.pixels).iter().map(|&p| self.cycles(p, vectors)).sum::<usize>();
+        let rest = match out_blocks % self.vectors {
+            0 => 0,
+            vectors => row(vectors),
+        };
+        row(self.vectors) * (out_blocks / self.vectors) + rest
     }
 
     /// Four times the cycles that one input channel and tap take.
@@ -256,6 +258,34 @@ impl Tile {
 }
 
 impl Conf {
+    /// The product of blocked matrices `[pixels, channels_in]` and `[channels_in, channels_out]`, for other kernels:
+    /// a 1x1 convolution of one row.
+    pub(super) fn matrix_product(target: &Target, pixels: usize, channels_in: usize, channels_out: usize) -> Conf {
+        let ones = vec![1, 1];
+        let window = ResolvedWindow {
+            kernel: ones.clone(),
+            stride: ones.clone(),
+            dilation: ones,
+            pads: vec![(0, 0); 2],
+            out: vec![1, pixels],
+        };
+        let (layout, input) = (Layout::Blocked, vec![1, pixels]);
+        let problem = Problem { layout, window, input, channels_in, channels_out, groups: 1, bias: true };
+        problem.conf(&Epilogue::default(), target)
+    }
+
+    /// Bytes of all packed weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.groups * self.vector_groups() * self.weight_group() as usize
+    }
+
+    /// Estimated cycles of one sample, with everything in the nearest cache.
+    pub(super) fn cycles(&self) -> usize {
+        let channels_in = self.input.blocks * self.input.block + self.input.tail;
+        let steps = self.groups * self.rows.len() * channels_in * self.window.kernel_rows * self.window.kernel;
+        steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4
+    }
+
     /// Vector groups of one channel group.
     pub(crate) fn vector_groups(&self) -> usize {
         self.out_blocks.div_ceil(self.tile.vectors)
@@ -315,7 +345,7 @@ impl Conf {
 
     /// Weights in the order in which the tile reads them:
     /// `[vector group][input block][kernel row][unrolled channels][kernel column][channel][vector][lane]`.
-    fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
+    pub(super) fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
         let (groups, taps) = (self.groups, self.window.kernel_rows * self.window.kernel);
         let channels_in = self.input.blocks * self.input.block + self.input.tail;
         let channels_out = weight.len() / (channels_in * taps * groups);
@@ -346,7 +376,7 @@ impl Conf {
     }
 
     /// One value for each lane of each vector group; 0 behind the real channels.
-    fn pack_bias(&self, bias: Option<&[f32]>) -> Vec<f32> {
+    pub(super) fn pack_bias(&self, bias: Option<&[f32]>) -> Vec<f32> {
         let stride = self.tile.vectors * self.lanes;
         let mut packed = vec![0.0; self.groups * self.vector_groups() * stride];
         let Some(bias) = bias else { return packed };
@@ -389,19 +419,31 @@ impl Family for Conf {
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let full = self.generate_tiles(name, self.tile.vectors, None, isa, module)?;
-        let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
-        let last = match differs {
-            true => Some(self.generate_tiles(name, self.last_vectors(), self.exact, isa, module)?),
-            false => None,
-        };
-        nest::define(name, module, |nest| self.generate_nest(nest, &full, last.as_deref()))
+        let tiles = self.generate_tiles(name, isa, module)?;
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
     }
 }
 
+/// The functions of a convolution's tiles, one for each segment.
+pub(super) struct Tiles {
+    full: Vec<FuncId>,
+    /// Those of the last vector group, where it differs.
+    last: Option<Vec<FuncId>>,
+}
+
 impl Conf {
+    pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
+        let full = self.generate_segments(name, self.tile.vectors, None, isa, module)?;
+        let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
+        let last = match differs {
+            true => Some(self.generate_segments(name, self.last_vectors(), self.exact, isa, module)?),
+            false => None,
+        };
+        Ok(Tiles { full, last })
+    }
+
     /// The tiles of all segments.
-    fn generate_tiles(
+    fn generate_segments(
         &self,
         name: &str,
         vectors: usize,
@@ -418,7 +460,7 @@ impl Conf {
         tiles.collect()
     }
 
-    fn generate_nest(&self, nest: &mut NestBuilder, full: &[FuncId], last: Option<&[FuncId]>) {
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
         let residual = self.epilogue.operands();
         let constants = 2 + residual;
         let vector_groups = self.vector_groups() as i64;
@@ -455,21 +497,33 @@ impl Conf {
             let rows = nest.iconst(self.rows.len() as i64);
             let end = nest.smin(end, rows);
             let pointers = [input, weights, bias, out, residual, table];
-            match last {
-                None => self.generate_rows(nest, begin, end, pointers, full),
-                Some(last) => {
-                    let from_last = nest.add_imm(vector_group, 1 - vector_groups);
-                    nest.if_else(
-                        from_last,
-                        |nest| self.generate_rows(nest, begin, end, pointers, full),
-                        |nest| self.generate_rows(nest, begin, end, pointers, last),
-                    );
-                }
-            }
+            self.generate_group(nest, vector_group, [begin, end], pointers, tiles);
         });
     }
 
-    fn generate_rows(&self, nest: &mut NestBuilder, begin: Word, end: Word, pointers: [Word; 6], tiles: &[FuncId]) {
+    /// The given rows of one vector group: input, weights, bias, output, residual, table of rows.
+    pub(super) fn generate_group(
+        &self,
+        nest: &mut NestBuilder,
+        vector_group: Word,
+        rows: [Word; 2],
+        pointers: [Word; 6],
+        tiles: &Tiles,
+    ) {
+        match &tiles.last {
+            None => self.generate_rows(nest, rows, pointers, &tiles.full),
+            Some(last) => {
+                let from_last = nest.add_imm(vector_group, 1 - self.vector_groups() as i64);
+                nest.if_else(
+                    from_last,
+                    |nest| self.generate_rows(nest, rows, pointers, &tiles.full),
+                    |nest| self.generate_rows(nest, rows, pointers, last),
+                );
+            }
+        }
+    }
+
+    fn generate_rows(&self, nest: &mut NestBuilder, [begin, end]: [Word; 2], pointers: [Word; 6], tiles: &[FuncId]) {
         let [input, weights, bias, out, residual, table] = pointers;
         let pixel = (self.lanes * 4) as i64;
         nest.for_range(begin, end, |nest, row| {

@@ -8,7 +8,7 @@
 //! same bits.
 //!
 //! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), the
-//! constants (see [`Family::constants`]).
+//! constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
 //!
 //! # Layouts
 //!
@@ -27,6 +27,7 @@ pub mod pool;
 pub mod resample;
 pub mod softmax;
 pub mod taps;
+pub mod winograd;
 
 mod nest;
 
@@ -35,6 +36,7 @@ use crate::layers::Op;
 use crate::tensor::TensorType;
 use std::borrow::Cow;
 use std::fmt::Debug;
+use target_lexicon::Architecture;
 
 /// Order of the elements of one sample in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,12 +81,22 @@ pub struct Target {
     pub lanes: usize,
     /// Vector registers that a tile may use.
     pub registers: usize,
+    /// Only kernels that compute the sums of the layer's definition, in any order.
+    pub exact: bool,
+    /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
+    pub force_winograd: Option<usize>,
 }
 
 impl Target {
-    /// What tiles for an instruction set have.
+    /// What tiles for an instruction set have on this machine.
     pub fn new(isa: Isa) -> Target {
-        Target { isa, lanes: isa.lanes(), registers: isa.registers(target_lexicon::HOST.architecture) }
+        Target::of(isa, target_lexicon::HOST.architecture)
+    }
+
+    /// What tiles for an instruction set have on machines of an architecture.
+    pub fn of(isa: Isa, architecture: Architecture) -> Target {
+        let registers = isa.registers(architecture);
+        Target { isa, lanes: isa.lanes(), registers, exact: false, force_winograd: None }
     }
 }
 
@@ -94,7 +106,7 @@ impl Target {
 pub struct Operand {
     /// First sample.
     pub data: *mut u8,
-    /// Bytes from one sample to the next; 0 for constants.
+    /// Bytes from one sample to the next; 0 for constants and scratch memory.
     pub stride: i64,
 }
 
@@ -127,7 +139,11 @@ pub trait Family: Debug {
     fn name(&self) -> String;
     /// Units of work of one sample that may go to different threads.
     fn tasks(&self) -> usize;
-    /// Constants in the order of the kernel's last operands, from the values of the node's parameters.
+    /// Bytes of memory that a call needs for itself: the last operand, undefined at its start, aligned to 64.
+    fn scratch(&self) -> usize {
+        0
+    }
+    /// Constants in the order of the kernel's operands, from the values of the node's parameters.
     fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant>;
     /// Emits the kernel and its tiles into the module.
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError>;
@@ -177,6 +193,7 @@ macro_rules! kernels {
 }
 
 kernels! {
+    Winograd(winograd),
     Conv(conv),
     Channelwise(channelwise),
     Pool(pool),
@@ -193,7 +210,11 @@ impl Kernel {
         match self {
             Kernel::Conv(conf) => conf.writes_exactly(),
             Kernel::Lrn(_) | Kernel::Softmax(_) | Kernel::Permute(_) => true,
-            Kernel::Channelwise(_) | Kernel::Pool(_) | Kernel::Resample(_) | Kernel::Pointwise(_) => false,
+            Kernel::Winograd(_)
+            | Kernel::Channelwise(_)
+            | Kernel::Pool(_)
+            | Kernel::Resample(_)
+            | Kernel::Pointwise(_) => false,
         }
     }
 }

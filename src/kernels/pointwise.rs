@@ -29,7 +29,7 @@ pub enum Function {
     Mul,
     /// The first operand times one number of the second for each channel.
     Gate,
-    /// scale[c] * x + shift[c]
+    /// A scale and a shift for each channel.
     Affine {
         eps: f64,
     },

@@ -31,8 +31,8 @@ impl Rows {
         let outer = window.out.len() - 1;
         let mut rows = vec![(0, Vec::new())];
         rows[0].1.push((0, 0));
-        for d in 0..outer {
-            rows = rows.iter().flat_map(|row| extend_rows(row, window, d, input[d])).collect();
+        for (d, &size) in input[..outer].iter().enumerate() {
+            rows = rows.iter().flat_map(|row| extend_rows(row, window, d, size)).collect();
         }
         let mut index = HashMap::new();
         let mut lists = Vec::new();

@@ -61,11 +61,11 @@ fn refusal(graph: &Graph, producer: NodeId, readers: &[usize]) -> Option<String>
 }
 
 fn takes_epilogue(op: &Op) -> bool {
-    match op {
-        Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) => true,
-        Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_) | Op::Upsample(_) => true,
-        _ => false,
-    }
+    let windows = matches!(
+        op,
+        Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
+    );
+    windows || matches!(op, Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_))
 }
 
 fn fuse(graph: &mut Graph, id: NodeId, producer: NodeId, item: Epilogue) {

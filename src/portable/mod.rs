@@ -31,8 +31,9 @@ const VECTOR: i64 = LANES as i64 * 4;
 /// two where the crate was compiled without AVX.
 const REGISTERS: usize = if cfg!(all(target_arch = "x86_64", not(target_feature = "avx"))) { 7 } else { 15 };
 
-/// Eight lanes, in whatever registers the compiler finds for them.
-pub const TARGET: Target = Target { isa: Isa::Clif, lanes: LANES, registers: REGISTERS };
+/// Eight lanes, in whatever registers the compiler finds for them. There is no Winograd convolution: `exact`.
+pub const TARGET: Target =
+    Target { isa: Isa::Clif, lanes: LANES, registers: REGISTERS, exact: true, force_winograd: None };
 
 /// Does the tasks `begin..end` of a kernel whose conf was made for [`TARGET`].
 ///
@@ -43,6 +44,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
     // SAFETY: the caller's contract is that of each family.
     unsafe {
         match kernel {
+            Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
             Kernel::Conv(conf) => conv::run(conf, operands, begin, end),
             Kernel::Channelwise(conf) => channelwise::run(conf, operands, begin, end),
             Kernel::Pool(conf) => pool::run(conf, operands, begin, end),

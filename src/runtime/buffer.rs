@@ -29,6 +29,12 @@ impl AlignedBuffer {
         Ok(buffer)
     }
 
+    /// In bytes, a multiple of 64.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        size_of_val(self.lines.as_slice())
+    }
+
     fn bytes_mut(&mut self) -> &mut [u8] {
         let (pointer, len) = (self.lines.as_mut_ptr().cast(), size_of_val(self.lines.as_slice()));
         // SAFETY: the lines are initialised, contiguous, and any byte pattern is a valid `Line` and `u8`.

@@ -5,4 +5,4 @@ mod denormals;
 mod session;
 mod threads;
 
-pub use session::{Engine, Options, RunError, Session, SessionError};
+pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};

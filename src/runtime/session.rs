@@ -2,14 +2,16 @@
 
 use super::buffer::AlignedBuffer;
 use super::threads::Threads;
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa, JitCode};
-use crate::ir::weights::{WeightSource, values};
+use crate::backend;
+use crate::codegen::emulated::Emulation;
+use crate::codegen::emulator::Region;
+use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
+use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
 use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
 use crate::portable;
-use crate::schedule::{self, Place, Plan, Step, View};
+use crate::schedule::{self, Buffer, Place, Plan, Step, View};
 use crate::tensor::{Batch, Tensor};
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
@@ -19,12 +21,16 @@ pub enum Engine {
     Jit(Isa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
+    /// As `Jit`, but wide tiles are emulated and may only touch the operands of their step: for tests. A run panics
+    /// where a tile does anything else.
+    #[doc(hidden)]
+    Emulated(Isa),
 }
 
 impl Engine {
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) => Target::new(isa),
+            Engine::Jit(isa) | Engine::Emulated(isa) => Target::new(isa),
             Engine::Portable => portable::TARGET,
         }
     }
@@ -35,6 +41,10 @@ impl Engine {
 pub struct Options {
     pub engine: Engine,
     pub threads: usize,
+    /// Without kernels whose rounding errors are larger than those of the layers' own sums.
+    pub exact: bool,
+    /// See [`Target::force_winograd`].
+    pub force_winograd: Option<usize>,
     /// Bytes of weights and arena that must not be exceeded.
     pub memory_limit: usize,
 }
@@ -42,7 +52,15 @@ pub struct Options {
 impl Default for Options {
     /// The widest instruction set of this machine, one thread, 8 GiB.
     fn default() -> Options {
-        Options { engine: Engine::Jit(Isa::detect()), threads: 1, memory_limit: 8 << 30 }
+        let engine = Engine::Jit(Isa::detect());
+        Options { engine, threads: 1, exact: false, force_winograd: None, memory_limit: 8 << 30 }
+    }
+}
+
+impl Options {
+    pub fn target(&self) -> Target {
+        let target = self.engine.target();
+        Target { exact: target.exact || self.exact, force_winograd: self.force_winograd, ..target }
     }
 }
 
@@ -52,7 +70,7 @@ pub enum SessionError {
     #[error(transparent)]
     Code(#[from] CodeError),
     #[error("cannot start {threads} threads: {cause}")]
-    Threads { threads: usize, cause: rayon::ThreadPoolBuildError },
+    Threads { threads: usize, cause: std::io::Error },
     #[error("{what} of {bytes} bytes: above the limit of {limit} bytes (raise it with --memory-limit)")]
     Memory { what: &'static str, bytes: usize, limit: usize },
     #[error("out of memory")]
@@ -87,7 +105,7 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 enum Code {
-    Jit { functions: Vec<KernelFn>, _memory: JitCode },
+    Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
     Portable,
 }
 
@@ -98,6 +116,8 @@ pub struct Session {
     /// For each step, its packed weights and tables.
     constants: Vec<Vec<AlignedBuffer>>,
     threads: Threads,
+    /// One for each thread.
+    scratch: Vec<AlignedBuffer>,
     arena: Option<(usize, AlignedBuffer)>,
     memory_limit: usize,
     times: BuildTimes,
@@ -107,10 +127,11 @@ impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
     pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         let start = Instant::now();
-        let plan = schedule::plan(graph, options.engine.target());
+        let plan = schedule::plan(graph, options.target());
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa)?,
+            Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,
+            Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
@@ -118,7 +139,8 @@ impl Session {
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
-        Ok(Session { plan, code, constants, threads, arena: None, memory_limit: options.memory_limit, times })
+        let scratch = reserve_scratch(&plan, options)?;
+        Ok(Session { plan, code, constants, threads, scratch, arena: None, memory_limit: options.memory_limit, times })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -131,14 +153,14 @@ impl Session {
 
     /// Computes the outputs, in the order of the graph's outputs.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        self.run_observed(inputs, &mut |_, _| {})
+        self.run_observed(inputs, &mut |_| {})
     }
 
-    /// As [`Session::run`], and shows the value of each node after the step that completed it.
+    /// As [`Session::run`], and calls `observe` after each step.
     pub fn run_observed(
         &mut self,
         inputs: &[Tensor],
-        observe: &mut dyn FnMut(NodeId, &dyn Fn() -> Tensor),
+        observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
         let batch = self.check_inputs(inputs)?;
         self.reserve(batch)?;
@@ -152,19 +174,30 @@ impl Session {
             batch,
         };
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let operands = Operands(memory.operands(&self.plan, step, &self.constants[index]));
-            let tasks = step.kernel.family().tasks() * batch;
-            self.threads.run(tasks, step.worth_splitting(batch), |range| {
-                let operands = operands.get();
-                // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
-                // states for this batch, `constants` those that the conf packed; ranges are parts of 0..tasks, and
-                // tasks write disjoint memory.
-                unsafe { self.code.call(index, &step.kernel, operands, range.start, range.end) }
+            let operands = memory.operands(&self.plan, step, &self.constants[index]);
+            let with_scratch = self.scratch.iter_mut().map(|buffer| {
+                let scratch = Operand { data: buffer.as_mut_ptr(), stride: 0 };
+                operands.iter().copied().chain([scratch]).collect()
             });
-            if step.completes(&self.plan) {
-                let view = self.plan.values[step.node.0 as usize].as_ref().expect("completed");
-                observe(step.node, &|| memory.read(&self.plan, view));
+            let operands = Operands(with_scratch.collect());
+            let tasks = step.kernel.family().tasks() * batch;
+            let (code, kernel) = (&self.code, &step.kernel);
+            if let Some(emulation) = code.emulation() {
+                let scratch = &self.scratch;
+                // SAFETY: as for calling the kernel, below.
+                unsafe { emulation.lend(memory.regions(&self.plan, step, &self.constants[index], scratch)) };
             }
+            self.threads.run(tasks, step.worth_splitting(batch), &|thread, range| {
+                let operands = operands.of_thread(thread);
+                // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
+                // states for this batch, `constants` those that the conf packed, `scratch` one of the largest size
+                // that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint memory.
+                unsafe { code.call(index, kernel, operands, range.start, range.end) }
+            });
+            if let Some(emulation) = code.emulation() {
+                emulation.check();
+            }
+            observe(&StepDone { index, plan: &self.plan, memory: &memory });
         }
         Ok(outputs)
     }
@@ -198,7 +231,7 @@ impl Session {
             return Ok(());
         }
         let limit = self.memory_limit;
-        let bytes = (self.plan.arena * 4).checked_mul(batch).unwrap_or(usize::MAX);
+        let bytes = (self.plan.arena * 4).saturating_mul(batch);
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
@@ -211,44 +244,22 @@ impl Session {
 }
 
 /// One function for each distinct conf.
-fn compile(plan: &Plan, isa: Isa) -> Result<Code, SessionError> {
-    let mut module = CodeModule::jit(false)?;
-    let functions = generate(plan, isa, &mut module)?;
+fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, SessionError> {
+    let functions = backend::generate(plan, isa, &mut module)?;
     let memory = module.finish_jit()?;
     let pointers = functions.iter().map(|&id| {
         let address = memory.address(id);
-        // SAFETY: `generate` defined the function with this signature; it lives as long as `_memory` beside it.
+        // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
-    Ok(Code::Jit { functions: pointers.collect(), _memory: memory })
-}
-
-/// Emits the kernels of all steps; steps with equal confs share one.
-fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
-    let mut known: HashMap<String, FuncId> = HashMap::new();
-    let mut functions = Vec::new();
-    for step in &plan.steps {
-        let key = format!("{:?}", step.kernel);
-        let id = match known.get(&key) {
-            Some(&id) => id,
-            None => {
-                let name = format!("{}_{}", step.kernel.family().name(), known.len());
-                let id = step.kernel.family().generate(&name, isa, module)?;
-                known.insert(key, id);
-                id
-            }
-        };
-        functions.push(id);
-    }
-    Ok(functions)
+    Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
 
 fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
     let mut total = 0;
     let mut packed = Vec::new();
     for step in &plan.steps {
-        let params: Vec<_> = step.params.iter().map(|&id| values(&plan.graph, id, weights)).collect();
-        let constants = step.kernel.family().constants(&params);
+        let constants = backend::constants(plan, step, weights);
         total += constants.iter().map(Constant::bytes).sum::<usize>();
         if total > limit {
             return Err(SessionError::Memory { what: "weights", bytes: total, limit });
@@ -257,6 +268,16 @@ fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec
         packed.push(buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)?);
     }
     Ok(packed)
+}
+
+fn reserve_scratch(plan: &Plan, options: &Options) -> Result<Vec<AlignedBuffer>, SessionError> {
+    let limit = options.memory_limit;
+    let bytes = plan.scratch().saturating_mul(options.threads);
+    if bytes > limit {
+        return Err(SessionError::Memory { what: "scratch memory of the threads", bytes, limit });
+    }
+    let buffers = (0..options.threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
+    buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)
 }
 
 impl Code {
@@ -270,20 +291,43 @@ impl Code {
             Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
         }
     }
+
+    fn emulation(&self) -> Option<&Emulation> {
+        match self {
+            Code::Jit { memory, .. } => memory.emulation(),
+            Code::Portable => None,
+        }
+    }
 }
 
-/// Operands that other threads may use.
-struct Operands(Vec<Operand>);
+/// Operands of each thread.
+struct Operands(Vec<Vec<Operand>>);
 
 impl Operands {
-    fn get(&self) -> &[Operand] {
-        &self.0
+    fn of_thread(&self, thread: usize) -> &[Operand] {
+        &self.0[thread]
     }
 }
 
 // SAFETY: the pointers lead to memory that outlives the step and that kernels on several threads write at disjoint
-// places only (see `kernels`).
+// places only (see `kernels`); scratch memory is each thread's own.
 unsafe impl Sync for Operands {}
+
+/// A step of a run that has just ended.
+pub struct StepDone<'a> {
+    pub index: usize,
+    plan: &'a Plan,
+    memory: &'a Memory,
+}
+
+impl StepDone<'_> {
+    /// The node whose value is complete now, and the value; `None` after steps that only prepare one.
+    pub fn value(&self) -> Option<(NodeId, Tensor)> {
+        let step = &self.plan.steps[self.index];
+        let view = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan))?;
+        Some((step.node, self.memory.read(self.plan, view)))
+    }
+}
 
 /// The memory of one run.
 struct Memory {
@@ -302,12 +346,28 @@ impl Memory {
 
     fn operand(&self, plan: &Plan, view: &View) -> Operand {
         let buffer = &plan.buffers[view.buffer.0];
-        let base = match buffer.place {
+        Operand { data: self.base(buffer).wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+    }
+
+    fn base(&self, buffer: &Buffer) -> *mut u8 {
+        match buffer.place {
             Place::Input(index) => self.inputs[index],
             Place::Output(index) => self.outputs[index],
             Place::Arena(offset) => self.arena.wrapping_add(offset * 4 * self.batch),
+        }
+    }
+
+    /// What the kernel of `step` may touch.
+    fn regions(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer], scratch: &[AlignedBuffer]) -> Vec<Region> {
+        let region = |start: *const u8, len, writable| Region { start: start.expose_provenance(), len, writable };
+        let buffer = |view: &View, writable| {
+            let buffer = &plan.buffers[view.buffer.0];
+            region(self.base(buffer), buffer.elements * 4 * self.batch, writable)
         };
-        Operand { data: base.wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+        let inputs = step.inputs.iter().map(|view| buffer(view, false));
+        let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
+        let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
+        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
     }
 
     /// A value as a row-major tensor.

@@ -1,48 +1,190 @@
 //! Splitting a step's tasks over threads.
+//!
+//! A network has a hundred steps in some milliseconds, so workers wait for the next step with their eyes open for a
+//! moment and only then park; waking a parked thread costs more than many a step.
 
 use super::denormals::FlushDenormals;
+use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-/// The threads that run kernels.
+/// How long a worker looks for work before it parks.
+const SPIN: Duration = Duration::from_micros(100);
+/// Looks at the shared state between two looks at the clock.
+const LOOKS: usize = 64;
+
+/// A closure whose lifetime is not known to the compiler.
+type Work = dyn Fn(usize, Range<usize>) + Sync + 'static;
+
+/// The threads that run kernels: the caller's, and workers that live as long as this.
 pub struct Threads {
-    /// None for one thread: the caller's.
-    pool: Option<rayon::ThreadPool>,
-    count: usize,
+    shared: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
 }
 
+struct Shared {
+    /// Counts the jobs published; a worker has seen all up to its own count.
+    epoch: AtomicUsize,
+    /// The current job.
+    job: UnsafeCell<Option<Job>>,
+    /// Workers that have not finished the current job.
+    pending: AtomicUsize,
+    /// For each worker, whether it must be unparked to see a new job.
+    parked: Vec<AtomicBool>,
+    stop: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Job {
+    work: *const Work,
+    tasks: usize,
+}
+
+// SAFETY: `job` is written by the owner of `Threads` only, while `pending` is 0, before it publishes a new epoch (with
+// release ordering), and read by workers only after they have seen that epoch (acquire) and before they count down
+// `pending`. The pointer in it is to a `Sync` closure that outlives the job: `Threads::run` waits.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
+
 impl Threads {
+    /// `count` threads, the caller's included.
+    ///
     /// # Errors
     /// Where the system refuses to start threads.
-    pub fn new(count: usize) -> Result<Threads, rayon::ThreadPoolBuildError> {
-        let pool = match count {
-            1 => None,
-            _ => Some(rayon::ThreadPoolBuilder::new().num_threads(count).build()?),
-        };
-        Ok(Threads { pool, count })
+    pub fn new(count: usize) -> std::io::Result<Threads> {
+        let shared = Arc::new(Shared {
+            epoch: AtomicUsize::new(0),
+            job: UnsafeCell::new(None),
+            pending: AtomicUsize::new(0),
+            parked: (1..count).map(|_| AtomicBool::new(false)).collect(),
+            stop: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        });
+        let mut threads = Threads { shared, workers: Vec::new() };
+        for index in 1..count {
+            let shared = threads.shared.clone();
+            let worker = thread::Builder::new().name(format!("svertka-{index}"));
+            threads.workers.push(worker.spawn(move || shared.work(index, count))?);
+        }
+        Ok(threads)
     }
 
-    /// Calls `work` with ranges that together are `0..tasks`, on as many threads as there are. The split depends on
-    /// nothing but the numbers; tasks do not share results, so it does not change them either.
-    pub fn run(&self, tasks: usize, worth_splitting: bool, work: impl Fn(Range<usize>) + Sync) {
-        match &self.pool {
-            Some(pool) if worth_splitting && tasks > 1 => {
-                pool.broadcast(|context| {
-                    let range = share(tasks, self.count, context.index());
-                    if !range.is_empty() {
-                        let _flush = FlushDenormals::new();
-                        work(range);
-                    }
-                });
+    /// Calls `work(thread, range)` with ranges that together are `0..tasks`, on all threads if it is worth it; each has
+    /// its own number. Tasks do not share results, so the split does not change them.
+    pub fn run(&mut self, tasks: usize, worth_splitting: bool, work: &(dyn Fn(usize, Range<usize>) + Sync)) {
+        if self.workers.is_empty() || !worth_splitting || tasks == 1 {
+            let _flush = FlushDenormals::new();
+            return work(0, 0..tasks);
+        }
+        let count = self.workers.len() + 1;
+        // SAFETY: only the lifetime of the closure is dropped from the type; `wait` below outlasts every use.
+        let work_of_job =
+            unsafe { std::mem::transmute::<*const (dyn Fn(usize, Range<usize>) + Sync), *const Work>(work) };
+        self.publish(Job { work: work_of_job, tasks });
+        let own = {
+            let _flush = FlushDenormals::new();
+            catch_unwind(AssertUnwindSafe(|| work(0, share(tasks, count, 0))))
+        };
+        // Even after a panic: the workers may still be reading `work`.
+        self.wait();
+        let panic = self.shared.panic.lock().map_or(None, |mut p| p.take());
+        if let Some(panic) = own.err().or(panic) {
+            resume_unwind(panic);
+        }
+    }
+
+    fn publish(&mut self, job: Job) {
+        // SAFETY: `&mut self` and `pending` 0 (the last `run` waited for it): no worker reads the job.
+        unsafe { *self.shared.job.get() = Some(job) };
+        self.shared.pending.store(self.workers.len(), Ordering::Relaxed);
+        // Sequentially consistent with the worker's store to `parked` and load of `epoch`: one of the two sides sees
+        // the other.
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        for (parked, worker) in self.shared.parked.iter().zip(&self.workers) {
+            if parked.swap(false, Ordering::SeqCst) {
+                worker.thread().unpark();
             }
-            _ => {
-                let _flush = FlushDenormals::new();
-                work(0..tasks);
+        }
+    }
+
+    fn wait(&self) {
+        let mut looks = 0;
+        while self.shared.pending.load(Ordering::Acquire) > 0 {
+            looks += 1;
+            // A worker that was preempted needs the core.
+            if looks % 4096 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.shared.epoch.fetch_add(1, Ordering::SeqCst);
+        self.wake();
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of worker `index` of `count`.
+    fn work(&self, index: usize, count: usize) {
+        let _flush = FlushDenormals::new();
+        let mut seen = 0;
+        loop {
+            self.await_epoch(seen, index - 1);
+            seen += 1;
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            // SAFETY: the epoch was published after the job, which stays until `pending` is counted down below.
+            let job = unsafe { *self.job.get() }.expect("published before the epoch");
+            let range = share(job.tasks, count, index);
+            // SAFETY: `Threads::run`, which holds the closure, waits for `pending`.
+            let work = unsafe { &*job.work };
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(index, range)))
+                && let Ok(mut slot) = self.panic.lock()
+            {
+                *slot = Some(panic);
+            }
+            self.pending.fetch_sub(1, Ordering::Release);
+        }
+    }
+
+    /// Returns when the epoch is past `seen`.
+    fn await_epoch(&self, seen: usize, worker: usize) {
+        let start = Instant::now();
+        loop {
+            for _ in 0..LOOKS {
+                if self.epoch.load(Ordering::SeqCst) != seen {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            if start.elapsed() > SPIN {
+                self.parked[worker].store(true, Ordering::SeqCst);
+                if self.epoch.load(Ordering::SeqCst) == seen {
+                    thread::park();
+                }
             }
         }
     }
 }
 
-/// The part of `0..tasks` of worker `index` of `count`.
+/// The part of `0..tasks` of thread `index` of `count`.
 fn share(tasks: usize, count: usize, index: usize) -> Range<usize> {
     tasks * index / count..tasks * (index + 1) / count
 }
@@ -50,18 +192,42 @@ fn share(tasks: usize, count: usize, index: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
     fn every_task_is_done_once() {
-        for (tasks, count) in [(1, 2), (7, 2), (7, 3), (100, 4)] {
-            let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-            Threads::new(count).unwrap().run(tasks, true, |range| {
-                range.for_each(|task| {
-                    done[task].fetch_add(1, Ordering::Relaxed);
+        for (tasks, count) in [(1, 2), (7, 1), (7, 2), (7, 3), (100, 4), (2, 4)] {
+            let mut threads = Threads::new(count).unwrap();
+            for _ in 0..100 {
+                let done: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                threads.run(tasks, true, &|_, range| {
+                    range.for_each(|task| {
+                        done[task].fetch_add(1, Ordering::Relaxed);
+                    });
                 });
-            });
-            assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1), "{tasks} tasks, {count} threads");
+                assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1), "{tasks} tasks, {count} threads");
+            }
         }
+    }
+
+    #[test]
+    fn parked_workers_wake() {
+        let mut threads = Threads::new(2).unwrap();
+        for _ in 0..3 {
+            thread::sleep(SPIN * 20);
+            let sum = AtomicUsize::new(0);
+            threads.run(10, true, &|_, range| {
+                sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
+            });
+            assert_eq!(sum.load(Ordering::Relaxed), 45);
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_reaches_the_caller() {
+        let mut threads = Threads::new(2).unwrap();
+        let result =
+            catch_unwind(AssertUnwindSafe(|| threads.run(2, true, &|_, range| assert!(range.start == 0, "second"))));
+        assert!(result.is_err());
+        threads.run(2, true, &|_, _| {});
     }
 }

@@ -4,6 +4,7 @@
 //! by n, which keeps buffers apart and aligned.
 
 mod arena;
+mod drawing;
 mod explain;
 mod place;
 
@@ -76,7 +77,12 @@ impl Step {
 
     /// Whether a run with this batch has enough work for more than one thread to pay for waking it.
     pub fn worth_splitting(&self, batch: usize) -> bool {
-        self.work.saturating_mul(batch as u64) > SPLIT_WORK
+        batch > self.split_above()
+    }
+
+    /// The largest batch that is left to one thread.
+    pub fn split_above(&self) -> usize {
+        (SPLIT_WORK / self.work.max(1)) as usize
     }
 }
 
@@ -116,6 +122,11 @@ pub fn plan(mut graph: Graph, target: Target) -> Plan {
 }
 
 impl Plan {
+    /// Bytes of scratch memory for each thread.
+    pub fn scratch(&self) -> usize {
+        self.steps.iter().map(|step| step.kernel.family().scratch()).max().unwrap_or(0)
+    }
+
     /// Bytes of the arena for a batch.
     pub fn arena_bytes(&self, batch: usize) -> usize {
         self.arena * 4 * batch

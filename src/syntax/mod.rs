@@ -1,1 +1,9 @@
+//! From text to syntax tree and back: the grammar is `grammar/svertka.pest`.
+
 pub mod ast;
+mod expected;
+pub mod format;
+pub mod parser;
+mod scan;
+
+pub use scan::MAX_NESTING;

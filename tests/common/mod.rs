@@ -85,6 +85,29 @@ pub fn conv(rank: usize) -> BoxedStrategy<Op> {
         .boxed()
 }
 
+/// Channels and sizes of images that have many Winograd tiles.
+pub fn images() -> BoxedStrategy<Vec<usize>> {
+    prop_oneof![
+        (1usize..40, 1usize..20, 1usize..20).prop_map(|(c, h, w)| vec![c, h, w]),
+        (1usize..10, 20usize..60, 20usize..60).prop_map(|(c, h, w)| vec![c, h, w]),
+    ]
+    .boxed()
+}
+
+/// 3x3 convolutions of stride 1 with what can be fused behind them.
+pub fn winograd_part() -> BoxedStrategy<Part> {
+    let conv = (padding(2), 1usize..40, any::<bool>()).prop_map(|(padding, channels, bias)| {
+        let window = Window { kernel: vec![3; 2], stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
+        Part::Layer(Conv { channels, window, groups: 1, bias, weights: None }.into())
+    });
+    prop_oneof![
+        3 => conv,
+        2 => prop::collection::vec(same_size(2), 1..3).prop_map(Part::Residual),
+        1 => activation().prop_map(|activation| Part::Layer(activation.into())),
+    ]
+    .boxed()
+}
+
 pub fn pool(rank: usize) -> BoxedStrategy<Op> {
     let per_dim = |range| prop::collection::vec(range, rank);
     let padding = prop_oneof![Just(Padding::Valid), Just(Padding::All(1)), Just(Padding::Same), Just(Padding::Half)];

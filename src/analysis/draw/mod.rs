@@ -1,0 +1,167 @@
+//! Drawings of graphs: boxes and arrows as data, written as DOT, Mermaid or SVG.
+
+mod svg;
+
+use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::layers::Op;
+use std::fmt::Write;
+
+/// How a drawing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Dot,
+    Mermaid,
+    Svg,
+}
+
+/// What a box stands for; it decides the colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Input,
+    Convolution,
+    Dense,
+    Pool,
+    Norm,
+    Activation,
+    Join,
+    Other,
+}
+
+/// A box.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shape {
+    pub kind: Kind,
+    /// What it does, what it makes, where it comes from; empty lines are left out.
+    pub lines: Vec<String>,
+}
+
+/// Boxes in topological order, and arrows between them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Drawing {
+    pub title: String,
+    pub shapes: Vec<Shape>,
+    /// From and to, as indices of shapes.
+    pub arrows: Vec<(usize, usize)>,
+}
+
+impl Drawing {
+    /// A graph, before or after passes.
+    pub fn of_graph(graph: &Graph) -> Drawing {
+        let mut drawing = Drawing { title: graph.name.clone(), ..Drawing::default() };
+        for id in graph.ids() {
+            let node = &graph[id];
+            let outputs = graph.outputs.iter().filter(|o| o.node == id).map(|o| format!("output {}", o.name));
+            let lines = [label(node), node.ty.to_string(), node.origin.path.clone()].into_iter().chain(outputs);
+            let lines = lines.filter(|line| !line.is_empty()).collect();
+            drawing.shapes.push(Shape { kind: kind(&node.op), lines });
+            drawing.arrows.extend(node.inputs.iter().map(|&NodeId(from)| (from as usize, id.0 as usize)));
+        }
+        drawing
+    }
+
+    pub fn render(&self, format: Format) -> String {
+        match format {
+            Format::Dot => self.dot(),
+            Format::Mermaid => self.mermaid(),
+            Format::Svg => svg::render(self),
+        }
+    }
+
+    fn dot(&self) -> String {
+        let mut text = format!("digraph {:?} {{\n", self.title);
+        text.push_str("  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\", color=\"#667085\"];\n");
+        for (index, shape) in self.shapes.iter().enumerate() {
+            let label = shape.lines.join("\\n").replace('"', "\\\"");
+            let _ = writeln!(text, "  n{index} [label=\"{label}\", fillcolor=\"{}\"];", shape.kind.colour());
+        }
+        for (from, to) in &self.arrows {
+            let _ = writeln!(text, "  n{from} -> n{to};");
+        }
+        text + "}\n"
+    }
+
+    fn mermaid(&self) -> String {
+        let mut text = String::from("flowchart TD\n");
+        for (index, shape) in self.shapes.iter().enumerate() {
+            // Mermaid has HTML entities for the characters that would end the label.
+            let label = shape.lines.join("<br>").replace('"', "#quot;");
+            let _ = writeln!(text, "  n{index}(\"{label}\"):::{}", shape.kind.name());
+        }
+        for (from, to) in &self.arrows {
+            let _ = writeln!(text, "  n{from} --> n{to}");
+        }
+        for kind in Kind::ALL.iter().filter(|kind| self.shapes.iter().any(|s| s.kind == **kind)) {
+            let _ = writeln!(text, "  classDef {} fill:{},stroke:#667085", kind.name(), kind.colour());
+        }
+        text
+    }
+}
+
+/// The layer and what was fused behind it.
+fn label(node: &Node) -> String {
+    let mut text = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
+    for item in &node.epilogue {
+        match item {
+            Epilogue::Activation(activation) => {
+                let _ = write!(text, " + {activation}");
+            }
+            Epilogue::Add { .. } => text.push_str(" + add"),
+        }
+    }
+    text
+}
+
+/// The kind of an operation.
+pub fn kind(op: &Op) -> Kind {
+    match op {
+        Op::Input => Kind::Input,
+        Op::Conv(_) => Kind::Convolution,
+        Op::Dense(_) => Kind::Dense,
+        Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
+            Kind::Pool
+        }
+        Op::BatchNorm(_) | Op::LocalResponseNorm(_) => Kind::Norm,
+        Op::Activation(_) | Op::Softmax(_) => Kind::Activation,
+        Op::Concat(_) | Op::Add(_) | Op::Mul(_) => Kind::Join,
+        _ => Kind::Other,
+    }
+}
+
+impl Kind {
+    const ALL: [Kind; 8] = [
+        Kind::Input,
+        Kind::Convolution,
+        Kind::Dense,
+        Kind::Pool,
+        Kind::Norm,
+        Kind::Activation,
+        Kind::Join,
+        Kind::Other,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Input => "input",
+            Kind::Convolution => "convolution",
+            Kind::Dense => "dense",
+            Kind::Pool => "pool",
+            Kind::Norm => "norm",
+            Kind::Activation => "activation",
+            Kind::Join => "join",
+            Kind::Other => "other",
+        }
+    }
+
+    fn colour(self) -> &'static str {
+        match self {
+            Kind::Input => "#f2f4f7",
+            Kind::Convolution => "#cfe3fb",
+            Kind::Dense => "#d9d2f7",
+            Kind::Pool => "#cdeedd",
+            Kind::Norm => "#fdecc8",
+            Kind::Activation => "#fbd9d3",
+            Kind::Join => "#e4e7ec",
+            Kind::Other => "#ffffff",
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What can be said of a network without running it: figures, receptive fields, a summary, rules of thumb, drawings.
+
+pub mod draw;
+pub mod figures;
+pub mod receptive_field;
+pub mod summary;
+
+pub use figures::figures;
+pub use receptive_field::receptive_field;
+pub use summary::summary;
+
+#[cfg(test)]
+mod testing;

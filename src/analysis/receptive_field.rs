@@ -1,0 +1,406 @@
+//! Receptive fields: which positions of the model's input a position of a value can see.
+//!
+//! A path of layers is composed of intervals, and where paths meet, the field is the smallest interval that holds
+//! those of all of them (Araujo, Norris and Sim 2019, "Computing receptive fields of convolutional neural networks",
+//! Distill, doi 10.23915/distill.00021). Here each interval is kept for every phase of its position, which makes the
+//! arithmetic exact for layers that do not move evenly as well: upsampling and adaptive pooling.
+//!
+//! A field may reach over the borders of the input, into the padding. A gate with one factor a channel (squeeze and
+//! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see.
+//! In models of several inputs the inputs are taken to lie over one another.
+
+use crate::ir::{Graph, Node, NodeId};
+use crate::layers::{AdaptiveAvgPool, Interpolation, Op, ResolvedWindow, Upsample};
+use crate::tensor::TensorType;
+use std::ops::Range;
+
+/// The positions that are read along one dimension: position p reads `spans[p % n]` (first and last), n being the
+/// number of spans, moved by `step` for each whole n in p.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Axis {
+    step: i64,
+    spans: Vec<(i64, i64)>,
+}
+
+/// The field of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// A window, by spatial dimension.
+    Local(Vec<Axis>),
+    /// The whole input: behind global pooling, `flatten` and `dense`.
+    Whole,
+    /// No single window describes it: paths of different strides meet, or its numbers are out of all proportion.
+    Differs,
+}
+
+/// The fields of all values of a graph.
+#[derive(Clone, Debug)]
+pub struct ReceptiveFields {
+    fields: Vec<Field>,
+    /// The last feature map on the way to the main output: the last value that does not see the whole input.
+    /// `None` if there is no layer before the classifier.
+    pub features: Option<NodeId>,
+}
+
+/// Phases that are kept for a field; upsampling by 32 is the most that published networks do.
+const MAX_PHASES: usize = 64;
+
+/// The receptive field of every value.
+pub fn receptive_field(graph: &Graph) -> ReceptiveFields {
+    let mut fields: Vec<Field> = Vec::with_capacity(graph.nodes.len());
+    for id in graph.ids() {
+        fields.push(field_of(graph, &graph[id], &fields));
+    }
+    let features = features(graph, &fields);
+    ReceptiveFields { fields, features }
+}
+
+impl ReceptiveFields {
+    pub fn of(&self, id: NodeId) -> &Field {
+        &self.fields[id.0 as usize]
+    }
+}
+
+fn features(graph: &Graph, fields: &[Field]) -> Option<NodeId> {
+    let mut needed = vec![false; graph.nodes.len()];
+    needed[graph.outputs.first()?.node.0 as usize] = true;
+    let mut last = None;
+    for id in graph.ids().rev() {
+        if !needed[id.0 as usize] {
+            continue;
+        }
+        if last.is_none() && fields[id.0 as usize] != Field::Whole {
+            last = Some(id);
+        }
+        graph[id].inputs.iter().for_each(|input| needed[input.0 as usize] = true);
+    }
+    last.filter(|&id| !matches!(graph[id].op, Op::Input))
+}
+
+fn field_of(graph: &Graph, node: &Node, fields: &[Field]) -> Field {
+    let field = |id: &NodeId| &fields[id.0 as usize];
+    let operands = node.operands();
+    let own = match &node.op {
+        Op::Input => return Field::Local(vec![Axis::identity(); node.ty.spatial().len()]),
+        Op::Flatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Field::Whole,
+        Op::AdaptiveAvgPool(_) if node.ty.spatial().iter().all(|&size| size == 1) => Field::Whole,
+        Op::Mul(_) if is_channel_gate(&graph[operands[1]].ty) => field(&operands[0]).clone(),
+        op => {
+            let seen = operands[1..].iter().fold(field(&operands[0]).clone(), |seen, id| seen.union(field(id)));
+            seen.through(reads(op, &graph[operands[0]].ty))
+        }
+    };
+    node.inputs[operands.len()..].iter().fold(own, |seen, id| seen.union(field(id)))
+}
+
+/// Whether a gate has one factor for each channel.
+fn is_channel_gate(gate: &TensorType) -> bool {
+    gate.spatial().iter().all(|&size| size == 1)
+}
+
+/// What a layer reads of its input, by dimension; `None` if no [`Axis`] describes it.
+fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
+    let dims = 0..input.spatial().len();
+    match op {
+        Op::Upsample(upsample) => dims.map(|d| Axis::of_upsample(upsample, d)).collect(),
+        Op::AdaptiveAvgPool(pool) => dims.map(|d| Axis::of_adaptive(pool, d, input.spatial()[d])).collect(),
+        Op::Pad(pad) => {
+            let amounts = pad.amounts(dims.len()).ok()?;
+            amounts[1..].iter().map(|&(front, _)| Axis::shifted(front)).collect()
+        }
+        op => match op.layer()?.window(&[input]) {
+            Some(window) => dims.map(|d| Axis::of_window(&window, d)).collect(),
+            None => Some(vec![Axis::identity(); dims.len()]),
+        },
+    }
+}
+
+impl Field {
+    /// The smallest field that holds both.
+    fn union(self, other: &Field) -> Field {
+        match (self, other) {
+            (Field::Whole, _) | (_, Field::Whole) => Field::Whole,
+            (Field::Local(a), Field::Local(b)) if a.len() == b.len() => {
+                let axes: Option<Vec<Axis>> = a.iter().zip(b).map(|(a, b)| a.union(b)).collect();
+                axes.map_or(Field::Differs, Field::Local)
+            }
+            _ => Field::Differs,
+        }
+    }
+
+    /// The field of a layer that reads a value of this field.
+    fn through(self, reads: Option<Vec<Axis>>) -> Field {
+        let Field::Local(axes) = self else { return self };
+        let seen: Option<Vec<Axis>> =
+            reads.and_then(|reads| axes.iter().zip(&reads).map(|(axis, read)| axis.through(read)).collect());
+        seen.map_or(Field::Differs, Field::Local)
+    }
+}
+
+impl Axis {
+    fn identity() -> Axis {
+        Axis { step: 1, spans: vec![(0, 0)] }
+    }
+
+    fn shifted(front: usize) -> Option<Axis> {
+        let at = i64::try_from(front).ok()?.checked_neg()?;
+        Some(Axis { step: 1, spans: vec![(at, at)] })
+    }
+
+    fn of_window(window: &ResolvedWindow, dim: usize) -> Option<Axis> {
+        let first = i64::try_from(window.pads[dim].0).ok()?.checked_neg()?;
+        let last = first.checked_add(i64::try_from(window.effective(dim) - 1).ok()?)?;
+        Some(Axis { step: i64::try_from(window.stride[dim]).ok()?, spans: vec![(first, last)] })
+    }
+
+    fn of_upsample(upsample: &Upsample, dim: usize) -> Option<Axis> {
+        let scale = *upsample.scale.get(dim).or(upsample.scale.first())?;
+        if scale > MAX_PHASES {
+            return None;
+        }
+        let scale = scale as i64;
+        let span = |phase: i64| match upsample.mode {
+            Interpolation::Nearest => Some((0, 0)),
+            // The neighbours of (phase + 0.5) / scale - 0.5.
+            Interpolation::Bilinear { align_corners: false } => {
+                let (twice, divisor) = (2 * phase + 1 - scale, 2 * scale);
+                Some((twice.div_euclid(divisor), -(-twice).div_euclid(divisor)))
+            }
+            // The distance of neighbouring samples depends on the size of the map.
+            Interpolation::Bilinear { align_corners: true } => None,
+        };
+        Some(Axis { step: 1, spans: (0..scale).map(span).collect::<Option<_>>()? })
+    }
+
+    fn of_adaptive(pool: &AdaptiveAvgPool, dim: usize, input: usize) -> Option<Axis> {
+        let out = *pool.size.get(dim).or(pool.size.first())?;
+        let common = gcd(input, out);
+        if out / common > MAX_PHASES {
+            return None;
+        }
+        let span = |Range { start, end }: Range<usize>| (start as i64, end as i64 - 1);
+        let spans = (0..out / common).map(|i| span(AdaptiveAvgPool::region(i, input, out))).collect();
+        Some(Axis { step: (input / common) as i64, spans })
+    }
+
+    /// First and last position that position `at` reads, if they fit in 64 bits.
+    fn read_by(&self, at: i64) -> Option<(i64, i64)> {
+        let phases = self.spans.len() as i64;
+        let (first, last) = self.spans[at.rem_euclid(phases) as usize];
+        let moved = at.div_euclid(phases).checked_mul(self.step)?;
+        Some((first.checked_add(moved)?, last.checked_add(moved)?))
+    }
+
+    /// What `layer` sees through its input, whose field is `self`. The ends of all spans grow with the position, so
+    /// that those of the first and last position read are the ends of the whole.
+    fn through(&self, layer: &Axis) -> Option<Axis> {
+        // The number of the layer's own periods after which the input's phases repeat.
+        let repeat = self.spans.len() / gcd(self.spans.len(), usize::try_from(layer.step).ok()?);
+        let phases = layer.spans.len() * repeat;
+        if phases > MAX_PHASES {
+            return None;
+        }
+        let input_periods = layer.step.checked_mul(repeat as i64)? / self.spans.len() as i64;
+        let span = |at: i64| {
+            let (first, last) = layer.read_by(at)?;
+            Some((self.read_by(first)?.0, self.read_by(last)?.1))
+        };
+        let spans = (0..phases as i64).map(span).collect::<Option<_>>()?;
+        Some(Axis { step: self.step.checked_mul(input_periods)?, spans })
+    }
+
+    /// The smallest intervals that hold both; `None` if the strides differ.
+    fn union(&self, other: &Axis) -> Option<Axis> {
+        let (mine, theirs) = (self.spans.len(), other.spans.len());
+        if self.stride() != other.stride() {
+            return None;
+        }
+        let phases = mine / gcd(mine, theirs) * theirs;
+        if phases > MAX_PHASES {
+            return None;
+        }
+        let span = |at: i64| {
+            let (a, b) = (self.read_by(at)?, other.read_by(at)?);
+            Some((a.0.min(b.0), a.1.max(b.1)))
+        };
+        let spans = (0..phases as i64).map(span).collect::<Option<_>>()?;
+        Some(Axis { step: self.step.checked_mul((phases / mine) as i64)?, spans })
+    }
+
+    /// Input positions from the first to the last one that is seen: of the position that sees most.
+    pub fn size(&self) -> u64 {
+        self.spans.iter().map(|&(first, last)| last.abs_diff(first).saturating_add(1)).max().unwrap_or(0)
+    }
+
+    /// Input positions between the fields of neighbouring positions, as a reduced fraction.
+    pub fn stride(&self) -> (u64, u64) {
+        let (step, phases) = (self.step.unsigned_abs(), self.spans.len());
+        let common = gcd(step as usize, phases);
+        (step / common as u64, (phases / common) as u64)
+    }
+
+    /// The first input position that position 0 sees; negative in the padding.
+    pub fn start(&self) -> i64 {
+        self.spans[0].0
+    }
+
+    /// The middle of the field of position 0, in input positions.
+    pub fn centre(&self) -> f64 {
+        let (first, last) = self.spans[0];
+        (first as f64 + last as f64) / 2.0
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a.max(1) } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{LENET, model, net};
+    use super::*;
+    use crate::interp;
+    use crate::ir::weights::RandomWeights;
+    use crate::layers::Accumulate;
+    use crate::tensor::Tensor;
+
+    fn axes(graph: &Graph) -> Vec<Axis> {
+        let fields = receptive_field(graph);
+        match fields.of(fields.features.expect("a feature map")) {
+            Field::Local(axes) => axes.clone(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Size, stride, start and centre of the last feature map, in one dimension.
+    fn of(body: &str) -> (u64, (u64, u64), i64, f64) {
+        let axis = &axes(&net("2, 64", body))[0];
+        (axis.size(), axis.stride(), axis.start(), axis.centre())
+    }
+
+    #[test]
+    fn lenet_layer_by_layer() {
+        let graph = model(LENET);
+        let fields = receptive_field(&graph);
+        let size = |id| match fields.of(id) {
+            Field::Local(axes) => axes[1].size(),
+            _ => 0,
+        };
+        assert_eq!(graph.ids().map(size).collect::<Vec<_>>(), [1, 5, 5, 6, 14, 14, 16, 0, 0, 0, 0, 0, 0]);
+        let features = fields.features.unwrap();
+        assert_eq!(features.0, 6);
+        // Padded by 2 in front; the strides are 1, 2, 1, 2.
+        let Field::Local(axes) = fields.of(features) else { panic!() };
+        assert_eq!((axes[0].stride(), axes[0].start(), axes[0].centre()), ((4, 1), -2, 5.5));
+    }
+
+    #[test]
+    fn sizes_by_hand() {
+        assert_eq!(of("conv 3, 4 | conv 3, 4, dilation 2, half | maxpool 2"), (8, (2, 1), -2, 1.5));
+        assert_eq!(of("conv 7, 4, stride 2, half | maxpool 3, stride 2, pad 1"), (11, (4, 1), -5, 0.0));
+        assert_eq!(of("conv 3, 4, stride 2, same"), (3, (2, 1), 0, 1.0));
+        assert_eq!(of("pad 3 | conv 3, 4"), (3, (1, 1), -3, -2.0));
+    }
+
+    #[test]
+    fn dimensions_are_apart() {
+        let axes = axes(&net("2, 20, 30", "conv 1x7, 4 | maxpool 2x1"));
+        let sizes: Vec<_> = axes.iter().map(|a| (a.size(), a.stride())).collect();
+        assert_eq!(sizes, [(2, (2, 1)), (7, (1, 1))]);
+    }
+
+    #[test]
+    fn the_union_of_paths() {
+        // -1..=1 of the main path and -4..=0 of the other.
+        assert_eq!(of("concat { conv 3, 4, half\nconv 5, 4, pad (4, 0) }"), (6, (1, 1), -4, -1.5));
+        assert_eq!(of("residual { conv 3, 2, half | conv 3, 2, half }"), (5, (1, 1), -2, 0.0));
+    }
+
+    #[test]
+    fn different_strides_are_said_to_differ() {
+        let graph = net("2, 64", "concat { adaptive_avgpool 16\nconv 49, 2 }");
+        let fields = receptive_field(&graph);
+        assert_eq!(*fields.of(fields.features.unwrap()), Field::Differs);
+    }
+
+    #[test]
+    fn gates_are_left_out() {
+        let gated = "conv 3, 4, half | gate { global_avgpool | conv 1, 4 | sigmoid } | conv 3, 4 | global_avgpool";
+        assert_eq!(of(gated), (5, (1, 1), -1, 1.0));
+    }
+
+    #[test]
+    fn classifiers_see_everything() {
+        for end in ["global_avgpool", "global_maxpool", "flatten", "adaptive_avgpool 1", "flatten | dense 3"] {
+            let graph = net("2, 64", &format!("conv 3, 4 | {end}"));
+            let fields = receptive_field(&graph);
+            assert_eq!((fields.features, fields.of(graph.outputs[0].node)), (Some(NodeId(1)), &Field::Whole));
+        }
+        assert_eq!(receptive_field(&net("64", "dense 3")).features, None);
+    }
+
+    #[test]
+    fn upsampling_divides_the_stride() {
+        assert_eq!(of("maxpool 4 | upsample 8"), (4, (1, 2), 0, 1.5));
+        // Position 0 sees -1..=0 of the halved input, position 1 sees 0..=1.
+        assert_eq!(of("maxpool 2 | upsample 2, bilinear"), (4, (1, 1), -2, -0.5));
+        assert_eq!(of("maxpool 2 | upsample 2 | conv 3, 2, half"), (4, (1, 1), -2, -0.5));
+        assert_eq!(of("upsample 3, bilinear"), (2, (1, 3), -1, -0.5));
+        let corners = net("2, 64, 64", "upsample 2, bilinear, align_corners");
+        assert_eq!(*receptive_field(&corners).of(NodeId(1)), Field::Differs);
+    }
+
+    #[test]
+    fn numbers_out_of_proportion() {
+        let fields = |body: &str| receptive_field(&net("1, 2", body)).of(NodeId(2)).clone();
+        let far = "4000000000000000000";
+        assert_eq!(fields(&format!("conv 1, 1, stride {far} | conv 1, 1, stride {far}")), Field::Differs);
+        assert_eq!(fields("upsample 16 | upsample 16"), Field::Differs);
+    }
+
+    /// The inputs that change each output are those in its field, as far as they lie in the input.
+    #[test]
+    fn fields_are_what_the_interpreter_reads() {
+        for body in [
+            "conv 3, 2, stride 2, pad 1 | conv 4, 2, dilation 3 | avgpool 3, stride 2",
+            "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
+            "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
+            "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "identity as s | avgpool 2 | conv 3, 2, half | upsample 2 | concat { identity\nfrom s } | conv 3, 2, half",
+        ] {
+            let graph = net("1, 36", body);
+            compare_with_interpreter(&graph, body);
+        }
+    }
+
+    fn compare_with_interpreter(graph: &Graph, body: &str) {
+        let length = graph[graph.inputs[0]].ty.spatial()[0] as i64;
+        let evaluate = |input: Vec<f32>| {
+            let input = Tensor::new([1, 1, length as usize], input);
+            interp::run(graph, &RandomWeights { seed: 7 }, &[input], Accumulate::F64).remove(0)
+        };
+        let plain = evaluate(vec![0.0; length as usize]);
+        let mut seen = vec![Vec::new(); plain.spatial()[0]];
+        for at in 0..length {
+            let mut input = vec![0.0; length as usize];
+            input[at as usize] = 1000.0;
+            let changed = evaluate(input);
+            for (p, seen) in seen.iter_mut().enumerate() {
+                if (0..plain.channels()).any(|c| changed.plane(0, c)[p] != plain.plane(0, c)[p]) {
+                    seen.push(at);
+                }
+            }
+        }
+        let axis = &axes(graph)[0];
+        let mut inside = 0;
+        for (p, seen) in seen.iter().enumerate() {
+            let (first, last) = axis.read_by(p as i64).unwrap();
+            assert!(seen.iter().all(|at| (first..=last).contains(at)), "{body}: {p} sees {seen:?} of {first}..={last}");
+            if first >= 0 && last < length {
+                inside += 1;
+                assert_eq!((seen.first(), seen.last()), (Some(&first), Some(&last)), "{body}: {p}");
+            }
+        }
+        assert!(inside > 1, "{body}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The packed weights and tables of all steps in one piece of memory, and the file that can hold it.
+
+use crate::backend;
+use crate::ir::weights::WeightSource;
+use crate::schedule::{ALIGNMENT, Plan};
+
+/// Packed constants.
+pub(super) struct Constants {
+    /// All of them, each at a multiple of [`ALIGNMENT`] bytes.
+    pub bytes: Vec<u8>,
+    /// For each step, where its constants begin.
+    pub offsets: Vec<Vec<usize>>,
+}
+
+impl Constants {
+    pub fn pack(plan: &Plan, weights: &dyn WeightSource) -> Constants {
+        let mut bytes = Vec::new();
+        let mut offsets = Vec::new();
+        for step in &plan.steps {
+            let mut of_step = Vec::new();
+            for constant in backend::constants(plan, step, weights) {
+                of_step.push(bytes.len());
+                bytes.extend_from_slice(constant.as_bytes());
+                bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+            }
+            offsets.push(of_step);
+        }
+        Constants { bytes, offsets }
+    }
+}
+
+/// The first bytes of a weight file: `SVERTKAW`.
+pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"SVERTKAW");
+/// Of the weight file's format.
+pub(super) const VERSION: u64 = 1;
+/// Bytes before the constants.
+pub(super) const HEADER_BYTES: usize = ALIGNMENT;
+/// Where in the header its fields are, each of 64 bits, little-endian.
+pub(super) mod field {
+    pub const MAGIC: i32 = 0;
+    pub const VERSION: i32 = 8;
+    pub const FINGERPRINT: i32 = 16;
+}
+
+/// A weight file: the header (magic, version, the plan's fingerprint, zeros), then the constants.
+pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
+    let mut file: Vec<u8> = [MAGIC, VERSION, fingerprint].iter().flat_map(|field| field.to_le_bytes()).collect();
+    file.resize(HEADER_BYTES, 0);
+    file.extend_from_slice(&constants.bytes);
+    file
+}
+
+/// A hash of everything that the code and the layout of the constants depend on, but not of the weights' values: the
+/// weights of a model trained anew fit the old code.
+pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
+    let mut text = format!("svertka {} {:?} {}", env!("CARGO_PKG_VERSION"), plan.target, constants.bytes.len());
+    for (step, offsets) in plan.steps.iter().zip(&constants.offsets) {
+        text.push_str(&format!("{:?} {:?} {:?} {offsets:?}", step.kernel, step.output, step.inputs));
+    }
+    text.push_str(&format!("{:?} {:?}", plan.buffers, plan.outputs));
+    fnv1a(text.as_bytes())
+}
+
+/// The 64-bit FNV-1a hash (Fowler, Noll, Vo; RFC 9923).
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fnv1a_is_as_published() {
+        assert_eq!(super::fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(super::fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}

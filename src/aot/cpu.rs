@@ -1,0 +1,112 @@
+//! The CPUs that object files can be made for, by name.
+
+use crate::codegen::Isa;
+use crate::kernels::Target;
+use target_lexicon::{Architecture, Triple};
+
+/// A CPU: what code for it may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cpu {
+    pub name: &'static str,
+    pub triple: Triple,
+    /// The widest instruction set it has; narrower ones run on it too.
+    pub isa: Isa,
+    /// Cranelift's name for its features.
+    pub(super) preset: Option<&'static str>,
+}
+
+/// No CPU has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown CPU `{name}`: expected one of {}", names().collect::<Vec<_>>().join(", "))]
+pub struct UnknownCpu {
+    pub name: String,
+}
+
+const X86_64: &str = "x86_64-unknown-linux-gnu";
+const AARCH64: &str = "aarch64-unknown-linux-gnu";
+
+/// Name, triple, widest instruction set, Cranelift's name.
+const CPUS: [(&str, &str, Isa, Option<&str>); 18] = [
+    ("x86-64-v2", X86_64, Isa::Clif, Some("x86-64-v2")),
+    ("x86-64-v3", X86_64, Isa::Avx2, Some("x86-64-v3")),
+    ("x86-64-v4", X86_64, Isa::Avx512, Some("x86-64-v4")),
+    ("haswell", X86_64, Isa::Avx2, Some("haswell")),
+    ("broadwell", X86_64, Isa::Avx2, Some("broadwell")),
+    ("skylake", X86_64, Isa::Avx2, Some("skylake")),
+    ("skylake-avx512", X86_64, Isa::Avx512, Some("skylake-avx512")),
+    ("cascadelake", X86_64, Isa::Avx512, Some("cascadelake")),
+    ("icelake-client", X86_64, Isa::Avx512, Some("icelake-client")),
+    ("icelake-server", X86_64, Isa::Avx512, Some("icelake-server")),
+    ("tigerlake", X86_64, Isa::Avx512, Some("tigerlake")),
+    ("sapphirerapids", X86_64, Isa::Avx512, Some("sapphirerapids")),
+    ("graniterapids", X86_64, Isa::Avx512, Some("graniterapids")),
+    ("znver1", X86_64, Isa::Avx2, Some("znver1")),
+    ("znver2", X86_64, Isa::Avx2, Some("znver2")),
+    ("znver3", X86_64, Isa::Avx2, Some("znver3")),
+    ("znver4", X86_64, Isa::Avx512, Some("znver4")),
+    ("aarch64-generic", AARCH64, Isa::Clif, None),
+];
+
+const NATIVE: &str = "native";
+
+/// All names, for help texts.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CPUS.iter().map(|&(name, ..)| name).chain([NATIVE])
+}
+
+impl Cpu {
+    /// # Errors
+    /// Where no CPU has this name; the message lists those that are known.
+    pub fn named(name: &str) -> Result<Cpu, UnknownCpu> {
+        if name == NATIVE {
+            return Ok(Cpu { name: NATIVE, triple: Triple::host(), isa: Isa::detect(), preset: Some(NATIVE) });
+        }
+        let known = CPUS.iter().find(|cpu| cpu.0 == name);
+        let &(name, triple, isa, preset) = known.ok_or_else(|| UnknownCpu { name: name.to_string() })?;
+        Ok(Cpu { name, triple: triple.parse().expect("triples of the table are well formed"), isa, preset })
+    }
+
+    pub fn architecture(&self) -> Architecture {
+        self.triple.architecture
+    }
+
+    /// What a plan for this CPU is made with.
+    pub fn target(&self) -> Target {
+        Target { exact: true, ..Target::of(self.isa, self.architecture()) }
+    }
+
+    /// Whether the code of a plan made for `target` runs on it.
+    pub(super) fn runs(&self, target: Target) -> bool {
+        let own = Target { exact: target.exact, ..Target::of(target.isa, self.architecture()) };
+        target.isa <= self.isa && target == own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codegen::CodeModule;
+
+    #[test]
+    fn every_name_is_known_to_the_code_generator() {
+        for name in names() {
+            let cpu = Cpu::named(name).unwrap();
+            CodeModule::object(cpu.triple, cpu.preset, false).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let message = Cpu::named("pentium").unwrap_err().to_string();
+        assert!(message.starts_with("unknown CPU `pentium`: expected one of x86-64-v2, "), "{message}");
+        assert!(message.ends_with("aarch64-generic, native"), "{message}");
+    }
+
+    #[test]
+    fn narrower_plans_run_and_wider_ones_do_not() {
+        let v3 = Cpu::named("x86-64-v3").unwrap();
+        assert!(v3.runs(Target::of(Isa::Clif, Architecture::X86_64)) && v3.runs(v3.target()));
+        assert!(!v3.runs(Target::of(Isa::Avx512, Architecture::X86_64)));
+        assert!(!v3.runs(Cpu::named("aarch64-generic").unwrap().target()));
+    }
+}

@@ -1,0 +1,388 @@
+//! The functions around the kernels: those that a C program calls, and one for each step.
+//!
+//! A run keeps its arguments in a *frame* on its stack and calls the steps' functions one after the other. A step's
+//! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
+//! caller's parallel-for with `work`, which calls the kernel with denormals flushed.
+
+use super::Cpu;
+use super::constants::{self, Constants};
+use super::interface::{ERRORS, Interface, Port, code};
+use super::machine::{self, Features};
+use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
+use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
+use target_lexicon::Architecture;
+
+/// Byte offsets in a frame.
+mod frame {
+    pub const WEIGHTS: i32 = 0;
+    pub const ARENA: i32 = 8;
+    pub const BATCH: i32 = 16;
+    pub const INPUTS: i32 = 24;
+    pub const OUTPUTS: i32 = 32;
+    pub const PARALLEL_FOR: i32 = 40;
+    pub const USER: i32 = 48;
+    pub const BYTES: u32 = 56;
+}
+
+/// Byte offsets in a task.
+mod task {
+    pub const KERNEL: i32 = 0;
+    pub const OPERANDS: i32 = 8;
+    pub const BYTES: u32 = 16;
+}
+
+/// Byte offsets in the caller's context.
+mod context {
+    /// The plan's fingerprint once the context is ready.
+    pub const READY: i32 = 0;
+    /// Address of the constants.
+    pub const WEIGHTS: i32 = 8;
+}
+
+/// Bytes of an operand: address and stride.
+const OPERAND: i32 = 16;
+
+/// Defines everything but the kernels, which are `kernels`, one for each step. Returns the names of the public
+/// functions.
+pub(super) fn define(
+    module: &mut CodeModule,
+    interface: &Interface,
+    plan: &Plan,
+    kernels: &[FuncId],
+    constants: Constants,
+    cpu: &Cpu,
+) -> Result<Vec<String>, CodeError> {
+    let work = define_work(module, cpu.architecture())?;
+    let mut steps = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let compiled = CompiledStep { plan, step, kernel: kernels[index], work, constants: &constants.offsets[index] };
+        steps.push(module.define_nest(&format!("step.{index}"), Linkage::Local, 1, |n| compiled.emit(n))?);
+    }
+    let mut entries = Entries { module, interface, names: Vec::new() };
+    entries.define_init(constants.bytes, plan, cpu)?;
+    entries.define_runs(&steps)?;
+    entries.define_queries()?;
+    Ok(entries.names)
+}
+
+/// `void work(task, begin, end)`: calls the task's kernel with denormals flushed.
+fn define_work(module: &mut CodeModule, architecture: Architecture) -> Result<FuncId, CodeError> {
+    let (begin, end) = machine::flush(architecture);
+    let begin = module.define_bytes("flush.begin", 0, &begin)?;
+    let end = module.define_bytes("flush.end", 1, &end)?;
+    module.define_nest("work", Linkage::Local, 3, |n| {
+        let mode = n.call_value(begin, &[]);
+        let kernel = n.load(n.arg(0), task::KERNEL);
+        let operands = n.load(n.arg(0), task::OPERANDS);
+        n.call_address(kernel, &[operands, n.arg(1), n.arg(2)]);
+        n.call_value(end, &[mode]);
+    })
+}
+
+/// A step and what its function needs.
+struct CompiledStep<'a> {
+    plan: &'a Plan,
+    step: &'a Step,
+    kernel: FuncId,
+    work: FuncId,
+    /// Offsets of its constants.
+    constants: &'a [usize],
+}
+
+impl CompiledStep<'_> {
+    fn emit(&self, n: &mut NestBuilder) {
+        let frame = n.arg(0);
+        let operands = self.emit_operands(n, frame);
+        let kernel = n.function_address(self.kernel);
+        let task = n.stack(task::BYTES);
+        n.store(kernel, task, task::KERNEL);
+        n.store(operands, task, task::OPERANDS);
+
+        let batch = n.load(frame, frame::BATCH);
+        let tasks = n.mul_imm(batch, self.step.kernel.family().tasks() as i64);
+        let (zero, one) = (n.iconst(0), n.iconst(1));
+        let parallel_for = n.load(frame, frame::PARALLEL_FOR);
+        let may_split = n.differ(parallel_for, zero);
+        let many = n.less(one, tasks);
+        let split_above = n.iconst(self.step.split_above() as i64);
+        let large = n.less(split_above, batch);
+        let worth = n.and(many, large);
+        let split = n.and(may_split, worth);
+        n.if_else(
+            split,
+            |n| {
+                let user = n.load(frame, frame::USER);
+                let work = n.function_address(self.work);
+                n.call_address(parallel_for, &[user, tasks, work, task]);
+            },
+            |n| n.call(self.work, &[task, zero, tasks]),
+        );
+    }
+
+    /// The operands in the order of `kernels`: output, inputs, constants.
+    fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
+        let views = [&self.step.output].into_iter().chain(&self.step.inputs);
+        let count = 1 + self.step.inputs.len() + self.constants.len();
+        let operands = n.stack(count as u32 * OPERAND as u32);
+        let mut at = 0;
+        let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {
+            let stride = n.iconst(stride as i64);
+            n.store(data, operands, at);
+            n.store(stride, operands, at + 8);
+            at += OPERAND;
+        };
+        for view in views {
+            let data = self.emit_address(n, frame, view);
+            push(n, data, self.plan.buffers[view.buffer.0].elements * 4);
+        }
+        for &offset in self.constants {
+            let weights = n.load(frame, frame::WEIGHTS);
+            let data = n.add_imm(weights, offset as i64);
+            push(n, data, 0);
+        }
+        operands
+    }
+
+    /// Where a view's first sample begins.
+    fn emit_address(&self, n: &mut NestBuilder, frame: Word, view: &View) -> Word {
+        let base = match self.plan.buffers[view.buffer.0].place {
+            Place::Input(index) => {
+                let inputs = n.load(frame, frame::INPUTS);
+                n.load(inputs, 8 * index as i32)
+            }
+            Place::Output(index) => {
+                let outputs = n.load(frame, frame::OUTPUTS);
+                n.load(outputs, 8 * index as i32)
+            }
+            Place::Arena(offset) => {
+                let (arena, batch) = (n.load(frame, frame::ARENA), n.load(frame, frame::BATCH));
+                let offset = n.mul_imm(batch, offset as i64 * 4);
+                n.add(arena, offset)
+            }
+        };
+        n.add_imm(base, view.offset as i64 * 4)
+    }
+}
+
+/// The public functions.
+struct Entries<'a> {
+    module: &'a mut CodeModule,
+    interface: &'a Interface,
+    /// Names of those defined so far.
+    names: Vec<String>,
+}
+
+impl Entries<'_> {
+    fn define(
+        &mut self,
+        function: &str,
+        args: usize,
+        build: impl FnOnce(&mut NestBuilder) -> Word,
+    ) -> Result<(), CodeError> {
+        let name = self.interface.public(function);
+        self.module.define_function(&name, Linkage::Export, args, build)?;
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// `int NAME_init(context, weights, weights_bytes)`
+    fn define_init(&mut self, constants: Vec<u8>, plan: &Plan, cpu: &Cpu) -> Result<(), CodeError> {
+        let missing = match cpu.architecture() {
+            Architecture::X86_64 => {
+                let check = Features::of(self.module, plan.target.isa).check();
+                Some(self.module.define_bytes("missing.features", 0, &check)?)
+            }
+            // Every AArch64 CPU has what the code uses.
+            _ => None,
+        };
+        let embedded = match self.interface.weight_file {
+            None if !constants.is_empty() => Some(self.module.define_data("weights", ALIGNMENT as u64, constants)?),
+            _ => None,
+        };
+        let (file_bytes, fingerprint) = (self.interface.weight_file, self.interface.fingerprint as i64);
+        self.define("init", 3, |n| {
+            let (context, zero) = (n.arg(0), n.iconst(0));
+            n.store(zero, context, context::READY);
+            if let Some(missing) = missing {
+                let missing = n.call_value(missing, &[]);
+                n.return_if(missing, code("CPU"));
+            }
+            let weights = match (file_bytes, embedded) {
+                (Some(bytes), _) => emit_open_weights(n, bytes, fingerprint),
+                (None, Some(data)) => n.data_address(data),
+                (None, None) => zero,
+            };
+            n.store(weights, context, context::WEIGHTS);
+            let ready = n.iconst(fingerprint);
+            n.store(ready, context, context::READY);
+            zero
+        })
+    }
+
+    /// `int NAME_run(context, arena, batch, inputs, outputs)` and `NAME_run_parallel` with `parallel_for` and `user`.
+    fn define_runs(&mut self, steps: &[FuncId]) -> Result<(), CodeError> {
+        let interface = self.interface;
+        let run = self.module.define_function("run", Linkage::Local, 7, |n| emit_run(n, interface, steps))?;
+        self.define("run", 5, |n| {
+            let zero = n.iconst(0);
+            n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), zero, zero])
+        })?;
+        self.define("run_parallel", 7, |n| {
+            n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), n.arg(5), n.arg(6)])
+        })
+    }
+
+    /// The functions that only tell something.
+    fn define_queries(&mut self) -> Result<(), CodeError> {
+        let interface = self.interface;
+        self.define("arena_bytes", 1, |n| {
+            let bad = emit_bad_batch(n, interface, n.arg(0));
+            n.return_if(bad, -1);
+            n.mul_imm(n.arg(0), interface.arena as i64)
+        })?;
+        let weights_bytes = interface.weight_file.unwrap_or(0) as i64;
+        self.define("weights_bytes", 0, |n| n.iconst(weights_bytes))?;
+        let version = self.module.define_data("version", 1, c_string(&interface.version))?;
+        self.define("version", 0, |n| n.data_address(version))?;
+
+        let texts = ["no error"].into_iter().chain(ERRORS.map(|(_, text)| text)).map(c_string);
+        self.define_lookup("error_text", int_argument, texts.collect())?;
+        self.define_ports("input", &interface.inputs)?;
+        self.define_ports("output", &interface.outputs)
+    }
+
+    /// `size_t NAME_KIND_count(void)`, `const char *NAME_KIND_name(size_t)`, `size_t NAME_KIND_rank(size_t)`,
+    /// `const size_t *NAME_KIND_shape(size_t)`
+    fn define_ports(&mut self, kind: &str, ports: &[Port]) -> Result<(), CodeError> {
+        self.define(&format!("{kind}_count"), 0, |n| n.iconst(ports.len() as i64))?;
+        self.define_lookup(
+            &format!("{kind}_name"),
+            size_argument,
+            ports.iter().map(|port| c_string(&port.name)).collect(),
+        )?;
+        self.define_lookup(
+            &format!("{kind}_shape"),
+            size_argument,
+            ports.iter().map(|port| words(port.shape())).collect(),
+        )?;
+
+        let ranks = words(ports.iter().map(|port| port.shape().len()));
+        let ranks = self.module.define_data(&format!("{kind}.ranks"), 8, ranks)?;
+        self.define(&format!("{kind}_rank"), 1, |n| {
+            let index = size_argument(n);
+            let place = emit_word_place(n, ranks, ports.len(), index);
+            n.load(place, 0)
+        })
+    }
+
+    /// A function of an index that returns the address of a record, or NULL where there is none. The data are a table
+    /// of the records' offsets from its begin, then the records.
+    fn define_lookup(
+        &mut self,
+        function: &str,
+        index: fn(&mut NestBuilder) -> Word,
+        records: Vec<Vec<u8>>,
+    ) -> Result<(), CodeError> {
+        let mut end = 8 * records.len();
+        let mut offsets = Vec::new();
+        for record in &records {
+            offsets.push(end);
+            end += record.len();
+        }
+        let data = [words(offsets), records.concat()].concat();
+        let table = self.module.define_data(&format!("{function}.table"), 8, data)?;
+        self.define(function, 1, |n| {
+            let index = index(n);
+            let place = emit_word_place(n, table, records.len(), index);
+            let (offset, base) = (n.load(place, 0), n.data_address(table));
+            n.add(base, offset)
+        })
+    }
+}
+
+/// The first argument, a `size_t`.
+fn size_argument(n: &mut NestBuilder) -> Word {
+    n.arg(0)
+}
+
+/// The first argument, an `int`: the other half of its register may hold anything.
+fn int_argument(n: &mut NestBuilder) -> Word {
+    let low_half = n.iconst(u32::MAX.into());
+    n.and(n.arg(0), low_half)
+}
+
+/// The address of word number `index` of a table of at least one; returns 0 from the function where the table ends
+/// before.
+fn emit_word_place(n: &mut NestBuilder, table: DataId, count: usize, index: Word) -> Word {
+    let last = n.iconst(count as i64 - 1);
+    let beyond = n.less(last, index);
+    n.return_if(beyond, 0);
+    let (base, offset) = (n.data_address(table), n.mul_imm(index, 8));
+    n.add(base, offset)
+}
+
+/// Whether a batch is not between the smallest and the largest.
+fn emit_bad_batch(n: &mut NestBuilder, interface: &Interface, batch: Word) -> Word {
+    let (smallest, largest) = interface.batch;
+    // Unsigned, so what is below the smallest is far above the range.
+    let above_smallest = n.add_imm(batch, -(smallest as i64));
+    let range = n.iconst(largest as i64 - smallest as i64);
+    n.less(range, above_smallest)
+}
+
+/// Checks the header of a weight file at `arg(1)` of `arg(2)` bytes; the address of its constants.
+fn emit_open_weights(n: &mut NestBuilder, bytes: usize, fingerprint: i64) -> Word {
+    let (file, one, expected) = (n.arg(1), n.iconst(1), n.iconst(bytes as i64));
+    let absent = n.less(file, one);
+    n.return_if(absent, code("WEIGHTS_SIZE"));
+    let other = n.differ(n.arg(2), expected);
+    n.return_if(other, code("WEIGHTS_SIZE"));
+    emit_check_alignment(n, file, code("WEIGHTS_ALIGNMENT"));
+    for (at, value, error) in [
+        (constants::field::MAGIC, constants::MAGIC as i64, "WEIGHTS_FORMAT"),
+        (constants::field::VERSION, constants::VERSION as i64, "WEIGHTS_FORMAT"),
+        (constants::field::FINGERPRINT, fingerprint, "WEIGHTS_MODEL"),
+    ] {
+        let (found, expected) = (n.load(file, at), n.iconst(value));
+        let other = n.differ(found, expected);
+        n.return_if(other, code(error));
+    }
+    n.add_imm(file, constants::HEADER_BYTES as i64)
+}
+
+/// Returns `error` from the function where an address is not a multiple of [`ALIGNMENT`].
+fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
+    let low_bits = n.iconst(ALIGNMENT as i64 - 1);
+    let misaligned = n.and(address, low_bits);
+    n.return_if(misaligned, error);
+}
+
+/// The body of `run(context, arena, batch, inputs, outputs, parallel_for, user)`.
+fn emit_run(n: &mut NestBuilder, interface: &Interface, steps: &[FuncId]) -> Word {
+    let [context, arena, batch] = [n.arg(0), n.arg(1), n.arg(2)];
+    let (ready, fingerprint) = (n.load(context, context::READY), n.iconst(interface.fingerprint as i64));
+    let not_ready = n.differ(ready, fingerprint);
+    n.return_if(not_ready, code("CONTEXT"));
+    let bad = emit_bad_batch(n, interface, batch);
+    n.return_if(bad, code("BATCH"));
+    emit_check_alignment(n, arena, code("ARENA_ALIGNMENT"));
+
+    let frame = n.stack(frame::BYTES);
+    let weights = n.load(context, context::WEIGHTS);
+    n.store(weights, frame, frame::WEIGHTS);
+    let fields = [frame::ARENA, frame::BATCH, frame::INPUTS, frame::OUTPUTS, frame::PARALLEL_FOR, frame::USER];
+    for (index, field) in fields.into_iter().enumerate() {
+        n.store(n.arg(1 + index), frame, field);
+    }
+    steps.iter().for_each(|&step| n.call(step, &[frame]));
+    n.iconst(0)
+}
+
+fn c_string(text: &str) -> Vec<u8> {
+    text.bytes().filter(|&byte| byte != 0).chain([0]).collect()
+}
+
+/// Numbers as `size_t` of a 64-bit little-endian machine.
+fn words(numbers: impl IntoIterator<Item = usize>) -> Vec<u8> {
+    numbers.into_iter().flat_map(|number| (number as u64).to_le_bytes()).collect()
+}

@@ -1,0 +1,69 @@
+//! The C header: declarations and the documentation of a compiled model.
+
+use super::constants;
+use super::interface::{ERRORS, Interface, Port};
+
+/// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.
+const DECLARATIONS: &str = include_str!("header.h");
+
+pub(super) fn header(interface: &Interface) -> String {
+    let errors = ERRORS
+        .iter()
+        .enumerate()
+        .map(|(index, (name, text))| format!("#define PREFIX_ERROR_{name:<18} {:>2} /* {text} */\n", index + 1));
+    let (smallest, largest) = interface.batch;
+    let batch = match smallest == largest {
+        true => format!("must be {smallest}"),
+        false => format!("{smallest} to {largest}"),
+    };
+    let text = DECLARATIONS.replace("@WEIGHTS@", &weights(interface)).replace("@ERRORS@", &errors.collect::<String>());
+    // What comes from the user goes in last, and is not searched again.
+    with_name(&text, &interface.name)
+        .replace("@INPUT_COUNT@", &interface.inputs.len().to_string())
+        .replace("@OUTPUT_COUNT@", &interface.outputs.len().to_string())
+        .replace("@BATCH@", &batch)
+        .replace("@VERSION@", &comment(&interface.version))
+        .replace("@PORTS@", &ports(interface))
+}
+
+/// Puts the model's name in place of `NAME` and `PREFIX`, which it may contain itself.
+fn with_name(text: &str, name: &str) -> String {
+    let parts: Vec<String> = text.split("PREFIX").map(|part| part.replace("NAME", name)).collect();
+    parts.join(&name.to_uppercase())
+}
+
+/// The table of inputs and outputs.
+fn ports(interface: &Interface) -> String {
+    let line = |kind: &str, index: usize, port: &Port| {
+        let (name, shape) = (comment(&port.name), comment(&port.ty.to_string()));
+        format!(" *   {kind}[{index}]  {name}: f32 {shape}, {} elements a sample\n", port.ty.elements())
+    };
+    let inputs = interface.inputs.iter().enumerate().map(|(index, port)| line("inputs", index, port));
+    let outputs = interface.outputs.iter().enumerate().map(|(index, port)| line("outputs", index, port));
+    inputs.chain(outputs).collect()
+}
+
+/// Where the weights are.
+fn weights(interface: &Interface) -> String {
+    match interface.weight_file {
+        None => " * The weights are in the object itself: pass NULL and 0.\n".to_string(),
+        Some(bytes) => format!(
+            " * The weights are in the file NAME.weights of {bytes} bytes, which the program maps or reads into memory\n \
+             * that is aligned to 64 bytes and stays as it is while runs go on. Its layout, in little-endian numbers:\n \
+             *   bytes 0 to 7    the letters SVERTKAW\n \
+             *   bytes 8 to 15   version of the format: {}\n \
+             *   bytes 16 to 23  fingerprint of the plan: {:#018x}\n \
+             *   bytes 24 to {}  zeros\n \
+             *   then            weights and tables of the kernels, in the order in which they are read, each at a\n \
+             *                   multiple of 64 bytes\n",
+            constants::VERSION,
+            interface.fingerprint,
+            constants::HEADER_BYTES - 1,
+        ),
+    }
+}
+
+/// Text that cannot end a comment, nor be taken for a placeholder.
+fn comment(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect::<String>().replace("*/", "* /").replace('@', "")
+}

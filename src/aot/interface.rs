@@ -1,0 +1,97 @@
+//! What a C program sees of a compiled model; the generated functions and the header are both made from it.
+
+use super::Weights;
+use super::constants::{self, Constants};
+use crate::ir::{Graph, NodeId};
+use crate::schedule::Plan;
+use crate::tensor::{Batch, TensorType};
+
+pub(super) struct Interface {
+    /// Prefix of all public names.
+    pub name: String,
+    /// What `NAME_version` returns.
+    pub version: String,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Smallest and largest batch.
+    pub batch: (usize, usize),
+    /// Bytes of the arena for one sample.
+    pub arena: usize,
+    /// Size of the weight file, header included; `None` for embedded weights.
+    pub weight_file: Option<usize>,
+    pub fingerprint: u64,
+}
+
+/// An input or an output.
+pub(super) struct Port {
+    pub name: String,
+    pub ty: TensorType,
+}
+
+impl Port {
+    /// The shape, with 0 for a batch that is free.
+    pub fn shape(&self) -> Vec<usize> {
+        match self.ty.batch {
+            Batch::Fixed(batch) => self.ty.shape(batch),
+            Batch::Symbolic(_) => self.ty.shape(0),
+        }
+    }
+}
+
+/// What functions return, besides 0: name and text, from 1 on.
+pub(super) const ERRORS: [(&str, &str); 8] = [
+    ("CPU", "the CPU or the operating system lacks an instruction set that the code was compiled for"),
+    ("WEIGHTS_SIZE", "the weights are missing or have another size than those of this model"),
+    ("WEIGHTS_ALIGNMENT", "the weights are not aligned to 64 bytes"),
+    ("WEIGHTS_FORMAT", "the weights are not a weight file of a version that this code reads"),
+    ("WEIGHTS_MODEL", "the weights were packed for another model, CPU or compiler version"),
+    ("CONTEXT", "the context was not made ready by a successful call of the init function"),
+    ("BATCH", "the batch is not one that the model can run"),
+    ("ARENA_ALIGNMENT", "the arena is not aligned to 64 bytes"),
+];
+
+/// The code of an error of [`ERRORS`].
+pub(super) fn code(name: &str) -> i64 {
+    ERRORS.iter().position(|error| error.0 == name).expect("errors are named as in the table") as i64 + 1
+}
+
+impl Interface {
+    pub fn new(name: &str, cpu: &str, plan: &Plan, constants: &Constants, weights: Weights) -> Interface {
+        let graph = &plan.graph;
+        let fingerprint = constants::fingerprint(plan, constants);
+        let version = format!(
+            "{name} for {cpu} ({}), plan {fingerprint:016x}, svertka {}",
+            plan.target.isa,
+            env!("CARGO_PKG_VERSION")
+        );
+        let port = |name: &str, id: NodeId| Port { name: name.to_string(), ty: graph[id].ty.clone() };
+        Interface {
+            name: name.to_string(),
+            version,
+            inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
+            outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
+            batch: batches(graph, plan),
+            arena: plan.arena_bytes(1),
+            weight_file: (weights == Weights::File).then_some(constants::HEADER_BYTES + constants.bytes.len()),
+            fingerprint,
+        }
+    }
+
+    /// The public name of a function.
+    pub fn public(&self, function: &str) -> String {
+        format!("{}_{function}", self.name)
+    }
+}
+
+/// The smallest and the largest batch: the model's own, or as many as no size in bytes and no count of tasks overflows.
+fn batches(graph: &Graph, plan: &Plan) -> (usize, usize) {
+    let fixed = graph.inputs.iter().find_map(|&id| match graph[id].ty.batch {
+        Batch::Fixed(batch) => Some(batch),
+        Batch::Symbolic(_) => None,
+    });
+    let tasks = plan.steps.iter().map(|step| step.kernel.family().tasks());
+    let bytes = plan.buffers.iter().map(|buffer| buffer.elements * 4);
+    let largest = tasks.chain(bytes).fold(plan.arena_bytes(1), usize::max);
+    let limit = i64::MAX as usize / largest.max(1);
+    fixed.map_or((1, limit), |batch| (batch, batch.min(limit)))
+}

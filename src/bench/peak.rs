@@ -1,0 +1,296 @@
+//! What one core of this machine can do at most: fused multiply-adds and reading memory, measured with tiles of the
+//! vector assembler; and the roofline that follows (Williams, Waterman and Patterson 2009, "Roofline: an insightful
+//! visual performance model for multicore architectures").
+
+use super::SCHEMA_VERSION;
+use super::machine::{self, Machine};
+use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, JitCode, Linkage};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// The peaks of one core. As JSON this is what `svertka peak` keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peak {
+    pub schema_version: u32,
+    /// [`machine::cpu_id`] of the machine that was measured.
+    pub cpu: String,
+    /// For each instruction set, narrowest first.
+    pub fma: Vec<FmaPeak>,
+    /// Caches by level, then main memory.
+    pub memory: Vec<MemoryPeak>,
+}
+
+/// Arithmetic of one instruction set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FmaPeak {
+    pub isa: String,
+    /// 10^9 floating-point operations a second; a multiply-add is two.
+    pub gflops: f64,
+}
+
+/// Reading from one level of the memory hierarchy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryPeak {
+    /// `L1`, `L2`, ... or `DRAM`.
+    pub level: String,
+    /// Size in bytes; `None` for main memory.
+    pub capacity: Option<u64>,
+    /// 10^9 bytes a second.
+    pub gb_per_s: f64,
+}
+
+/// The least time that work can take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bound {
+    /// `compute`, or the level of memory.
+    pub limit: String,
+    pub seconds: f64,
+}
+
+impl Peak {
+    /// Measures, which takes some seconds. `progress` is told what is being measured.
+    pub fn measure(progress: &mut dyn FnMut(&str)) -> Result<Peak, CodeError> {
+        let mut fma = Vec::new();
+        for isa in Isa::available() {
+            progress(&format!("FMA, {isa}"));
+            fma.push(FmaPeak { isa: isa.to_string(), gflops: fma_gflops(isa)? });
+        }
+        let caches = Machine::here().caches;
+        let largest = caches.last().map_or(MAIN_MEMORY / 4, |cache| cache.bytes);
+        let main_memory = (4 * largest).clamp(MAIN_MEMORY, 4 * MAIN_MEMORY);
+        // Half of a cache, for the rest of the system wants its share of it.
+        let levels = caches.iter().map(|c| (format!("L{}", c.level), Some(c.bytes), c.bytes / 2));
+        let mut memory = Vec::new();
+        for (level, capacity, bytes) in levels.chain([("DRAM".to_string(), None, main_memory)]) {
+            progress(&format!("reading, {level}"));
+            let bytes = bytes.min(main_memory) as usize;
+            memory.push(MemoryPeak { level, capacity, gb_per_s: read_gb_per_s(Isa::detect(), bytes)? });
+        }
+        Ok(Peak { schema_version: SCHEMA_VERSION, cpu: machine::cpu_id(), fma, memory })
+    }
+
+    /// Whether these are sensible figures for the machine it runs on.
+    pub fn fits_here(&self) -> bool {
+        let isas = Isa::available();
+        let figures = self.fma.iter().map(|f| f.gflops).chain(self.memory.iter().map(|m| m.gb_per_s));
+        self.schema_version == SCHEMA_VERSION
+            && self.cpu == machine::cpu_id()
+            && self.fma.iter().map(|f| &f.isa).eq(isas.iter().map(Isa::to_string).collect::<Vec<_>>().iter())
+            && self.memory.last().is_some_and(|m| m.capacity.is_none())
+            && figures.into_iter().all(|figure| figure.is_finite() && figure > 0.0)
+    }
+
+    /// The widest instruction set's arithmetic, in GFLOP/s.
+    pub fn gflops(&self) -> f64 {
+        self.fma.iter().map(|f| f.gflops).fold(0.0, f64::max)
+    }
+
+    /// The smallest level that holds so many bytes.
+    fn level(&self, bytes: u64) -> &MemoryPeak {
+        let holds = |level: &&MemoryPeak| level.capacity.is_none_or(|capacity| bytes <= capacity);
+        self.memory.iter().find(holds).expect("the last level is main memory")
+    }
+
+    /// The bound for `flops` operations that touch `bytes` bytes once, on `cores` cores that get in each other's way
+    /// nowhere. The bytes come from the smallest level that holds all of them.
+    pub fn bound(&self, flops: f64, bytes: u64, cores: usize) -> Bound {
+        let level = self.level(bytes);
+        let compute = flops / (self.gflops() * 1e9 * cores as f64);
+        let memory = bytes as f64 / (level.gb_per_s * 1e9 * cores as f64);
+        match compute >= memory {
+            true => Bound { limit: "compute".into(), seconds: compute },
+            false => Bound { limit: level.level.clone(), seconds: memory },
+        }
+    }
+}
+
+/// The least that is read to measure main memory.
+const MAIN_MEMORY: u64 = 128 << 20;
+/// FMAs into each accumulator in one turn of the loop: Cranelift moves every accumulator at the end of a turn.
+const FMA_UNROLL: usize = 8;
+/// Accumulators when reading: enough to hide the latency of an FMA, so few that every instruction set has them.
+const READ_ACCUMULATORS: usize = 8;
+/// Times that each measurement is repeated; the best counts, for it was disturbed least.
+const REPEATS: usize = 20;
+/// The least that one repetition takes.
+const SPAN: Duration = Duration::from_millis(10);
+
+#[repr(C, align(64))]
+#[derive(Clone, Copy)]
+struct Line([f32; 16]);
+
+fn fma_gflops(isa: Isa) -> Result<f64, CodeError> {
+    let mut module = CodeModule::jit(false)?;
+    let mut fmas = 0;
+    let tile = module.define_tile("fma", isa, 2, &mut |asm| fmas = fma_tile(asm))?;
+    // Wide tiles have a calling convention of their own; the nest has C's.
+    let nest = module.define_nest("fma_nest", Linkage::Local, 2, |nest| {
+        let args = [nest.arg(0), nest.arg(1)];
+        nest.call(tile, &args);
+    })?;
+    let code = module.finish_jit()?;
+    let run = function::<unsafe extern "C" fn(*mut Line, u64)>(&code, nest);
+    let mut sink = Line([0.0; 16]);
+    // SAFETY: the tile stores one vector, at most a line, and repeats its loop `turns` > 0 times.
+    let turns_per_second = best_rate(&mut |turns| unsafe { run(&mut sink, turns) });
+    Ok(turns_per_second * (2 * isa.lanes() * fmas) as f64 / 1e9)
+}
+
+/// `tile(out, turns)`: FMAs into one accumulator after the other, all operands in registers. Gives their number in a
+/// turn.
+fn fma_tile(asm: &mut dyn VectorAsm) -> usize {
+    let factor = asm.vec();
+    asm.splat(factor, 0.5);
+    // One register holds the factor, another is left to the compiler.
+    let count = asm.registers() - 2;
+    let accumulators = zeros(asm, count);
+    let (out, turns) = (asm.arg(0), asm.arg(1));
+    let looped = asm.loop_begin(turns);
+    for _ in 0..FMA_UNROLL {
+        accumulators.iter().for_each(|&acc| asm.fma(acc, factor, factor));
+    }
+    asm.loop_end(looped);
+    store_sum(asm, &accumulators, out);
+    FMA_UNROLL * count
+}
+
+/// 10^9 bytes a second, from a buffer of so many bytes that is read again and again.
+fn read_gb_per_s(isa: Isa, bytes: usize) -> Result<f64, CodeError> {
+    let mut module = CodeModule::jit(false)?;
+    let tile = module.define_tile("read", isa, 3, &mut read_tile)?;
+    let nest = module.define_nest("read_nest", Linkage::Local, 4, |nest| {
+        let (zero, passes) = (nest.iconst(0), nest.arg(3));
+        let args = [nest.arg(0), nest.arg(1), nest.arg(2)];
+        nest.for_range(zero, passes, |nest, _| nest.call(tile, &args));
+    })?;
+    let code = module.finish_jit()?;
+    let run = function::<unsafe extern "C" fn(*mut Line, *const Line, u64, u64)>(&code, nest);
+    let turn = READ_ACCUMULATORS * isa.lanes() * 4;
+    let turns = (bytes / turn).max(1);
+    let buffer = vec![Line([1.0; 16]); (turns * turn).div_ceil(size_of::<Line>())];
+    let mut sink = Line([0.0; 16]);
+    // SAFETY: the tile stores one vector, at most a line, and reads `turns` > 0 times `turn` bytes, which the buffer
+    // has.
+    let passes_per_second = best_rate(&mut |passes| unsafe { run(&mut sink, buffer.as_ptr(), turns as u64, passes) });
+    Ok(passes_per_second * (turns * turn) as f64 / 1e9)
+}
+
+/// `tile(out, in, turns)`: each turn reads the next vectors, each as the operand of an FMA.
+fn read_tile(asm: &mut dyn VectorAsm) {
+    let bytes = asm.lanes() as i32 * 4;
+    let factor = asm.vec();
+    asm.splat(factor, 0.5);
+    let accumulators = zeros(asm, READ_ACCUMULATORS);
+    let (out, input, turns) = (asm.arg(0), asm.arg(1), asm.arg(2));
+    let looped = asm.loop_begin(turns);
+    for (i, &acc) in accumulators.iter().enumerate() {
+        asm.fma_load(acc, factor, input.at(i as i32 * bytes));
+    }
+    asm.add_imm(input, i64::from(bytes) * READ_ACCUMULATORS as i64);
+    asm.loop_end(looped);
+    store_sum(asm, &accumulators, out);
+}
+
+fn zeros(asm: &mut dyn VectorAsm, count: usize) -> Vec<V> {
+    let registers: Vec<V> = (0..count).map(|_| asm.vec()).collect();
+    registers.iter().for_each(|&v| asm.splat(v, 0.0));
+    registers
+}
+
+/// Stores the sum, so that no accumulator can be left out as dead.
+fn store_sum(asm: &mut dyn VectorAsm, accumulators: &[V], out: R) {
+    accumulators[1..].iter().for_each(|&v| asm.add(accumulators[0], accumulators[0], v));
+    asm.store(out.at(0), accumulators[0]);
+}
+
+/// A function of `code`, which must outlive it, as a pointer of type `F`.
+fn function<F: Copy>(code: &JitCode, id: FuncId) -> F {
+    const { assert!(size_of::<F>() == size_of::<*const u8>()) };
+    let address = code.address(id);
+    // SAFETY: `F` is a function pointer (by the callers above) with the C convention and 64-bit arguments, as
+    // `define_nest` makes functions.
+    unsafe { std::mem::transmute_copy(&address) }
+}
+
+/// Units of work a second, where `work(n)` does n units.
+fn best_rate(work: &mut dyn FnMut(u64)) -> f64 {
+    let mut time = |count: u64| {
+        let start = Instant::now();
+        work(count);
+        start.elapsed()
+    };
+    let mut count = 1;
+    while time(count) < SPAN {
+        count *= 2;
+    }
+    let best = (0..REPEATS).map(|_| time(count)).min().expect("there are repetitions");
+    count as f64 / best.as_secs_f64()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// 100 GFLOP/s; 1 KiB at 200, 1 MiB at 100, beyond at 10 GB/s.
+    pub fn round_figures() -> Peak {
+        let level = |level: &str, capacity, gb_per_s| MemoryPeak { level: level.to_string(), capacity, gb_per_s };
+        Peak {
+            schema_version: SCHEMA_VERSION,
+            cpu: machine::cpu_id(),
+            fma: Isa::available().iter().map(|isa| FmaPeak { isa: isa.to_string(), gflops: 100.0 }).collect(),
+            memory: vec![
+                level("L1", Some(1 << 10), 200.0),
+                level("L2", Some(1 << 20), 100.0),
+                level("DRAM", None, 10.0),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_slower_of_arithmetic_and_memory_bounds() {
+        let peak = round_figures();
+        let bound = |limit: &str, seconds| Bound { limit: limit.into(), seconds };
+        assert_eq!(peak.bound(1e9, 1 << 10, 1), bound("compute", 0.01));
+        assert_eq!(peak.bound(1e9, 1 << 10, 2), bound("compute", 0.005));
+        assert_eq!(peak.bound(0.0, 1000, 1), bound("L1", 5e-9));
+        assert_eq!(peak.bound(0.0, 100_000, 1), bound("L2", 1e-6));
+        assert_eq!(peak.bound(1e6, 10_000_000, 1), bound("DRAM", 1e-3));
+    }
+
+    #[test]
+    fn figures_of_another_machine_do_not_fit() {
+        let peak = round_figures();
+        assert!(peak.fits_here());
+        assert!(!Peak { cpu: "another".into(), ..peak.clone() }.fits_here());
+        assert!(!Peak { schema_version: SCHEMA_VERSION + 1, ..peak.clone() }.fits_here());
+        assert!(!Peak { fma: vec![], ..peak.clone() }.fits_here());
+        let zero = FmaPeak { gflops: 0.0, ..peak.fma[0].clone() };
+        assert!(!Peak { fma: [vec![zero], peak.fma[1..].to_vec()].concat(), ..peak.clone() }.fits_here());
+        assert!(!Peak { memory: peak.memory[..2].to_vec(), ..peak }.fits_here());
+    }
+
+    /// The sums show that the tiles did what the rates are computed from.
+    #[test]
+    fn tiles_read_and_add_all() {
+        for isa in Isa::available() {
+            let mut module = CodeModule::jit(false).unwrap();
+            let read = module.define_tile("read", isa, 3, &mut read_tile).unwrap();
+            let nest = |nest: &mut crate::codegen::NestBuilder| {
+                let args = [nest.arg(0), nest.arg(1), nest.arg(2)];
+                nest.call(read, &args);
+            };
+            let nest = module.define_nest("nest", Linkage::Local, 3, nest).unwrap();
+            let code = module.finish_jit().unwrap();
+            let run = function::<unsafe extern "C" fn(*mut Line, *const Line, u64)>(&code, nest);
+            let input = vec![Line([1.0; 16]); 3 * READ_ACCUMULATORS * isa.lanes() / 16];
+            let mut out = Line([0.0; 16]);
+            // SAFETY: three turns read the whole input.
+            unsafe { run(&mut out, input.as_ptr(), 3) };
+            assert_eq!(out.0[..isa.lanes()].iter().sum::<f32>(), 0.5 * 16.0 * input.len() as f32, "{isa}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Step by step: where a network's time goes, and how far from the roofline each step is.
+
+use super::measure::Budget;
+use super::peak::Peak;
+use super::rate;
+use super::stats::Summary;
+use crate::runtime::{RunError, Session};
+use crate::schedule::{Place, Plan, Step, View};
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// All steps of a network's plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// In the order in which they run.
+    pub steps: Vec<StepProfile>,
+    /// Sum of the steps' median times.
+    pub time_s: f64,
+    /// Sum of the steps' bounds.
+    pub bound_s: f64,
+    /// Median time of the whole network over the sum of the steps' bounds.
+    pub distance: f64,
+    /// Bytes of the arena.
+    pub arena_bytes: u64,
+    pub arena: Vec<ArenaBuffer>,
+}
+
+/// One kernel call. The first one's time includes the allocation of the outputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepProfile {
+    /// Path of the layer; its text where it has no label.
+    pub layer: String,
+    /// The layer as in the model file, and what the step is for where it only prepares or copies a value.
+    pub what: String,
+    pub kernel: String,
+    pub time: Summary,
+    /// Of the sum of all steps' times, 0 to 1.
+    pub share: f64,
+    /// Two for each multiply-accumulate of the layer's definition, for the whole batch. A kernel that needs fewer,
+    /// such as Winograd's, can pass the peak.
+    pub flops: u64,
+    pub gflops: f64,
+    /// Of the measured peak of the cores used, 0 to 1.
+    pub peak_share: f64,
+    /// Inputs, output and weights, each once, for the whole batch.
+    pub bytes: u64,
+    /// Operations for each byte.
+    pub intensity: f64,
+    /// What bounds the step: `compute`, or the level of memory that holds its bytes.
+    pub bound: String,
+    pub bound_s: f64,
+    /// Median time over bound.
+    pub distance: f64,
+    /// Elements of the output, for the whole batch.
+    pub elements: u64,
+    /// All decisions about the kernel.
+    pub conf: String,
+    pub reads: Vec<String>,
+    pub writes: String,
+    /// What the passes did with the layer, and why kernels were refused.
+    pub notes: Vec<String>,
+}
+
+/// Memory of one or more values, and when it is in use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArenaBuffer {
+    pub offset: u64,
+    pub bytes: u64,
+    /// The step that writes it first.
+    pub first_step: usize,
+    /// The step that touches it last.
+    pub last_step: usize,
+}
+
+/// Measures every step. `cores` are those that the session's threads can occupy.
+pub fn profile(
+    session: &mut Session,
+    inputs: &[Tensor],
+    budget: &Budget,
+    peak: &Peak,
+    cores: usize,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Profile, RunError> {
+    let batch = inputs[0].batch();
+    session.run(inputs)?;
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().steps.len()];
+    let mut run = || {
+        let start = Instant::now();
+        let mut last = start;
+        let outputs = session.run_observed(inputs, &mut |done| {
+            let now = Instant::now();
+            times[done.index].push((now - last).as_secs_f64());
+            last = now;
+        });
+        outputs.expect("the first run was accepted");
+        start.elapsed().as_secs_f64()
+    };
+    let totals = budget.interleave(&mut [&mut run], progress).remove(0);
+    let plan = session.plan();
+    let counted = times.iter().map(|times| Summary::new(&times[budget.warmup..]));
+    let mut steps: Vec<StepProfile> =
+        counted.zip(&plan.steps).map(|(time, step)| step_profile(plan, step, time, batch, peak, cores)).collect();
+    let time_s: f64 = steps.iter().map(|s| s.time.median_s).sum();
+    let bound_s: f64 = steps.iter().map(|s| s.bound_s).sum();
+    steps.iter_mut().for_each(|s| s.share = rate(s.time.median_s, time_s));
+    let distance = rate(super::stats::median(&totals), bound_s);
+    let arena_bytes = plan.arena_bytes(batch) as u64;
+    Ok(Profile { steps, time_s, bound_s, distance, arena_bytes, arena: arena(plan, batch) })
+}
+
+fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Peak, cores: usize) -> StepProfile {
+    let node = &plan.graph[step.node];
+    let flops = 2 * macs(plan, step) * batch as u64;
+    let bytes = bytes(plan, step, batch);
+    let bound = peak.bound(flops as f64, bytes, cores);
+    let gflops = rate(flops as f64, time.median_s) / 1e9;
+    let path = &node.origin.path;
+    let layer = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
+    let passes = plan.notes.iter().filter(|note| note.path == *path);
+    let passes = passes.map(|n| format!("{}: {}{}", n.pass, if n.done { "" } else { "not done: " }, n.text));
+    StepProfile {
+        layer: if path.is_empty() { layer.clone() } else { path.clone() },
+        what: step.purpose.map_or(layer.clone(), |purpose| format!("{layer}: {purpose}")),
+        kernel: step.kernel.family().name(),
+        share: 0.0,
+        flops,
+        gflops,
+        peak_share: gflops / (peak.gflops() * cores as f64),
+        bytes,
+        intensity: flops as f64 / bytes as f64,
+        distance: rate(time.median_s, bound.seconds),
+        bound: bound.limit,
+        bound_s: bound.seconds,
+        time,
+        elements: (step.output.ty.elements() * batch) as u64,
+        conf: format!("{:?}", step.kernel),
+        reads: step.inputs.iter().map(describe).collect(),
+        writes: describe(&step.output),
+        notes: passes.chain(step.refusals.iter().map(|why| format!("not {why}"))).collect(),
+    }
+}
+
+fn describe(view: &View) -> String {
+    format!("{:?} {}", view.layout, view.ty)
+}
+
+/// Multiply-accumulates of one sample; a step that only moves a value has none.
+fn macs(plan: &Plan, step: &Step) -> u64 {
+    let node = &plan.graph[step.node];
+    let layer = node.op.layer().filter(|_| step.purpose.is_none());
+    layer.map_or(0, |layer| layer.macs(&plan.graph.operand_types(node)))
+}
+
+fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
+    let lanes = plan.target.lanes;
+    let values = step.inputs.iter().chain([&step.output]).map(|view| view.layout.elements(&view.ty, lanes) * batch);
+    let weights = step.params.iter().map(|&id| plan.graph[id].dims.iter().product::<usize>());
+    4 * values.chain(weights).sum::<usize>() as u64
+}
+
+fn arena(plan: &Plan, batch: usize) -> Vec<ArenaBuffer> {
+    let used = plan.buffers.iter().filter(|buffer| buffer.live.0 <= buffer.live.1);
+    let in_arena = used.filter_map(|buffer| match buffer.place {
+        Place::Arena(offset) => Some(ArenaBuffer {
+            offset: (offset * 4 * batch) as u64,
+            bytes: (buffer.elements * 4 * batch) as u64,
+            first_step: buffer.live.0,
+            last_step: buffer.live.1,
+        }),
+        Place::Input(_) | Place::Output(_) => None,
+    });
+    in_arena.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::peak::tests::round_figures;
+    use crate::ir::weights::RandomWeights;
+    use crate::ir::{Graph, Output};
+    use crate::layers::{Dense, Softmax};
+    use crate::runtime::Options;
+    use crate::tensor::{Batch, DType, TensorType};
+    use std::time::Duration;
+
+    #[test]
+    fn figures_follow_from_shapes_and_times() {
+        let mut graph = Graph::default();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![64] };
+        let x = graph.add_input("x", ty);
+        let fc = graph.add_layer(Dense { features: 32, bias: true, flatten: false }, &[x], "fc").unwrap();
+        let y = graph.add_layer(Softmax, &[fc], "prob").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node: y });
+        let mut session = Session::new(graph, &RandomWeights { seed: 1 }, &Options::default()).unwrap();
+        let inputs = [Tensor::zeros([3, 64])];
+        let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None };
+        let found = profile(&mut session, &inputs, &budget, &round_figures(), 2, &mut |_| {}).unwrap();
+
+        let fc = found.steps.iter().find(|s| s.layer == "fc").unwrap();
+        assert_eq!((fc.time.runs, fc.flops, fc.elements), (5, 2 * 3 * 64 * 32, 3 * 32));
+        assert_eq!(fc.bytes, 4 * (3 * 64 + 3 * 32 + 64 * 32 + 32));
+        assert_eq!((fc.bound.as_str(), fc.bound_s), ("compute", fc.flops as f64 / 200e9));
+        assert_eq!(fc.distance, fc.time.median_s / fc.bound_s);
+        let softmax = found.steps.iter().find(|s| s.layer == "prob").unwrap();
+        assert_eq!((softmax.flops, softmax.bound.as_str()), (0, "L1"));
+        assert!((found.steps.iter().map(|s| s.share).sum::<f64>() - 1.0).abs() < 1e-9);
+        assert!(found.distance > 0.0);
+        for buffer in &found.arena {
+            assert!(buffer.offset + buffer.bytes <= found.arena_bytes, "{buffer:?}");
+            assert!(buffer.last_step < found.steps.len(), "{buffer:?}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What a benchmark found, as data: the schema of `svertka bench --json`, and the same as CSV.
+
+use super::SCHEMA_VERSION;
+use super::machine::Machine;
+use super::peak::Peak;
+use super::profile::{Profile, StepProfile};
+use super::stats::{Ratio, Summary};
+use crate::analysis::summary::csv_field;
+use serde::{Deserialize, Serialize};
+
+/// The whole file. Names end in their unit: `_s` seconds, `_bytes` bytes; all figures are for the whole batch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`] of the program that wrote it.
+    pub schema_version: u32,
+    /// Version of svertka.
+    pub svertka: String,
+    /// In UTC, ISO 8601.
+    pub date: String,
+    /// Of random inputs, and of random weights where no file was given.
+    pub seed: u64,
+    pub machine: Machine,
+    /// What the profiles refer to; absent without profiles.
+    pub peak: Option<Peak>,
+    /// In the order of the measurements.
+    pub results: Vec<Measurement>,
+    pub comparisons: Vec<Comparison>,
+}
+
+/// One network in one setting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Measurement {
+    pub setting: Setting,
+    /// FNV-1a of the printed graph, in hexadecimal: the same for the same network, however it is written.
+    pub model_hash: String,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    pub phases: Phases,
+    /// Runs of the whole network, caches and branch predictors warm.
+    pub steady: Summary,
+    pub samples_per_s: f64,
+    /// 10^9 operations a second at the median time; a multiply-accumulate is two.
+    pub gflops: f64,
+    /// The most memory that the process had occupied by then.
+    pub peak_rss_bytes: u64,
+    /// With `--per-layer` or `--html`.
+    pub profile: Option<Profile>,
+}
+
+/// What distinguishes one measurement from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Setting {
+    /// Name of the model file without its folder, and the variant behind a colon.
+    pub model: String,
+    /// `jit avx2`, for example.
+    pub engine: String,
+    pub batch: usize,
+    pub threads: usize,
+}
+
+/// What happens before a network is in its steady state.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phases {
+    /// From the text to the checked graph.
+    pub parse_and_check_s: f64,
+    /// Passes, choice of kernels, memory.
+    pub plan_s: f64,
+    pub code_generation_s: f64,
+    /// Reading (or drawing) weights and packing them.
+    pub load_and_pack_s: f64,
+    pub first_run_s: f64,
+}
+
+/// Two measurements that took turns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Index in [`Report::results`].
+    pub a: usize,
+    /// Index in [`Report::results`].
+    pub b: usize,
+    /// Time of B over time of A.
+    pub ratio: Ratio,
+}
+
+/// Why a report could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("not a result of `svertka bench --json`: {0}")]
+    Malformed(serde_json::Error),
+    #[error("schema version {0}; this svertka reads {SCHEMA_VERSION}: measure again")]
+    Schema(u64),
+}
+
+impl Report {
+    pub fn from_json(text: &str) -> Result<Report, ReportError> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema_version: u64,
+        }
+        let Version { schema_version } = serde_json::from_str(text).map_err(ReportError::Malformed)?;
+        if schema_version != u64::from(SCHEMA_VERSION) {
+            return Err(ReportError::Schema(schema_version));
+        }
+        serde_json::from_str(text).map_err(ReportError::Malformed)
+    }
+
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("strings and finite numbers are JSON")
+    }
+
+    /// A line for each network, `layer` empty, and behind it one for each of its steps, if they were measured.
+    pub fn to_csv(&self) -> String {
+        let mut text = format!("{}\n", CSV_COLUMNS.join(","));
+        for result in &self.results {
+            let rate = (result.samples_per_s, result.gflops);
+            text += &csv_line(&result.setting, ["", ""], &result.steady, rate, ["", "", "", ""].map(String::from));
+            for step in result.profile.iter().flat_map(|profile| &profile.steps) {
+                text += &csv_step(&result.setting, step);
+            }
+        }
+        text
+    }
+}
+
+/// The fields of [`Setting`], [`StepProfile`] and [`Summary`].
+const CSV_COLUMNS: [&str; 21] = [
+    "model",
+    "engine",
+    "batch",
+    "threads",
+    "layer",
+    "kernel",
+    "runs",
+    "min_s",
+    "median_s",
+    "mean_s",
+    "p90_s",
+    "p95_s",
+    "p99_s",
+    "p999_s",
+    "cv",
+    "samples_per_s",
+    "gflops",
+    "flops",
+    "bytes",
+    "bound",
+    "bound_s",
+];
+
+fn csv_step(setting: &Setting, step: &StepProfile) -> String {
+    let rate = (super::rate(setting.batch as f64, step.time.median_s), step.gflops);
+    let bound = [step.flops.to_string(), step.bytes.to_string(), step.bound.clone(), step.bound_s.to_string()];
+    csv_line(setting, [&step.layer, &step.kernel], &step.time, rate, bound)
+}
+
+fn csv_line(setting: &Setting, names: [&str; 2], time: &Summary, rate: (f64, f64), bound: [String; 4]) -> String {
+    let Summary { runs, min_s, median_s, mean_s, p90_s, p95_s, p99_s, p999_s, cv } = time;
+    let setting =
+        [csv_field(&setting.model), setting.engine.clone(), setting.batch.to_string(), setting.threads.to_string()];
+    let times = [min_s, median_s, mean_s, p90_s, p95_s, p99_s, p999_s, cv, &rate.0, &rate.1].map(f64::to_string);
+    let fields = [&setting[..], &names.map(csv_field), &[runs.to_string()], &times, &bound].concat();
+    format!("{}\n", fields.join(","))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bench::peak::tests::round_figures;
+
+    /// A report of two measurements of 0.5 s and 1 s; all numbers are exact in binary, for JSON is read back to the
+    /// last bit but one only.
+    pub fn report() -> Report {
+        let result = |engine: &str, seconds: f64| Measurement {
+            setting: Setting { model: "m,1.cnn".into(), engine: engine.into(), batch: 2, threads: 1 },
+            model_hash: "0".into(),
+            macs: 1000,
+            phases: Phases {
+                parse_and_check_s: 0.1,
+                plan_s: 0.2,
+                code_generation_s: 0.3,
+                load_and_pack_s: 0.4,
+                first_run_s: 0.5,
+            },
+            steady: Summary::new(&[seconds; 3]),
+            samples_per_s: 2.0 / seconds,
+            gflops: 0.125 / seconds,
+            peak_rss_bytes: 1 << 20,
+            profile: Some(profile(seconds)),
+        };
+        Report {
+            schema_version: SCHEMA_VERSION,
+            svertka: "0".into(),
+            date: "2024-01-01T00:00:00Z".into(),
+            seed: 1,
+            machine: Machine::here(),
+            peak: Some(round_figures()),
+            results: vec![result("jit avx2", 0.5), result("portable", 1.0)],
+            comparisons: vec![Comparison { a: 0, b: 1, ratio: Ratio { median: 2.0, low: 1.9, high: 2.1 } }],
+        }
+    }
+
+    fn profile(seconds: f64) -> Profile {
+        let step = StepProfile {
+            layer: "conv1".into(),
+            what: "conv 3x3, 4".into(),
+            kernel: "conv_direct".into(),
+            time: Summary::new(&[seconds]),
+            share: 1.0,
+            flops: 2000,
+            gflops: 0.125 / seconds,
+            peak_share: 0.5,
+            bytes: 400,
+            intensity: 5.0,
+            bound: "compute".into(),
+            bound_s: seconds / 2.0,
+            distance: 2.0,
+            elements: 100,
+            conf: "Conf { </script> }".into(),
+            reads: vec!["Nchw [N, 1, 8, 8]".into()],
+            writes: "Blocked [N, 4, 6, 6]".into(),
+            notes: vec![],
+        };
+        let (time_s, bound_s) = (seconds, seconds / 2.0);
+        Profile { steps: vec![step], time_s, bound_s, distance: 2.0, arena_bytes: 0, arena: vec![] }
+    }
+
+    #[test]
+    fn json_is_read_back() {
+        let report = report();
+        assert_eq!(Report::from_json(&report.to_json()).unwrap(), report);
+    }
+
+    #[test]
+    fn other_schemas_and_other_files_are_told_apart() {
+        let newer = report().to_json().replacen("\"schema_version\": 1", "\"schema_version\": 7", 1);
+        let error = Report::from_json(&newer).unwrap_err().to_string();
+        assert!(error.starts_with("schema version 7; this svertka reads 1"), "{error}");
+        for text in ["", "{}", "[1]", "{\"schema_version\": 1}"] {
+            let error = Report::from_json(text).unwrap_err().to_string();
+            assert!(error.starts_with("not a result"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn csv_has_a_line_for_each_network_and_step() {
+        let csv = report().to_csv();
+        let lines: Vec<&str> = csv.lines().collect();
+        assert_eq!(lines.len(), 5, "{csv}");
+        assert!(lines[1].starts_with("\"m,1.cnn\",jit avx2,2,1,,,3,0.5,"), "{csv}");
+        assert!(lines[2].starts_with("\"m,1.cnn\",jit avx2,2,1,conv1,conv_direct,1,0.5,"), "{csv}");
+        assert!(lines[4].ends_with(",2000,400,compute,0.5"), "{csv}");
+        for line in &lines[1..] {
+            assert_eq!(line.split(',').count(), CSV_COLUMNS.len() + 1, "the model's name has a comma: {line}");
+        }
+    }
+}

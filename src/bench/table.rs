@@ -1,0 +1,184 @@
+//! Reports as text for a terminal.
+
+use super::baseline::Change;
+use super::peak::Peak;
+use super::profile::Profile;
+use super::report::{Measurement, Report};
+use crate::analysis::summary::bytes;
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+use std::fmt::Write;
+
+impl Report {
+    /// Header, results, phases and comparisons.
+    pub fn to_text(&self) -> String {
+        format!("{}\n{}\n\n{}\n{}", self.header(), self.steady_table(), self.phases_table(), self.comparison_lines())
+    }
+
+    fn header(&self) -> String {
+        let machine = &self.machine;
+        let caches: Vec<String> = machine.caches.iter().map(|c| format!("L{} {}", c.level, bytes(c.bytes))).collect();
+        let limit =
+            machine.cgroup_cpus.map_or(String::new(), |cpus| format!(", limited to {cpus:.2} by control group"));
+        let governor = machine.governor.as_ref().map_or(String::new(), |g| format!(", governor {g}"));
+        let mut text =
+            format!("{} ({}), {} cores{limit}{governor}\n", machine.cpu, machine.isas.join(" "), machine.cores);
+        if !caches.is_empty() {
+            let _ = writeln!(text, "{}", caches.join(", "));
+        }
+        let _ = writeln!(text, "svertka {}, {}, seed {}", self.svertka, self.date, self.seed);
+        text
+    }
+
+    fn steady_table(&self) -> Table {
+        let columns =
+            ["ms", "min", "median", "mean", "P90", "P95", "P99", "P99.9", "CV %", "runs", "samples/s", "GFLOP/s"];
+        let rows = self.results.iter().map(|result| {
+            let t = &result.steady;
+            let times = [t.min_s, t.median_s, t.mean_s, t.p90_s, t.p95_s, t.p99_s, t.p999_s].map(ms);
+            let rates = [result.samples_per_s, result.gflops].map(|rate| format!("{rate:.1}"));
+            let rest = [format!("{:.1}", 100.0 * t.cv), t.runs.to_string()];
+            [&[title(result)], &times[..], &rest, &rates].concat()
+        });
+        table(1, &columns, rows)
+    }
+
+    fn phases_table(&self) -> Table {
+        let columns =
+            ["ms", "parse, check", "plan", "code", "load, pack", "first run", "then", "peak RSS", "model hash"];
+        let rows = self.results.iter().map(|result| {
+            let p = &result.phases;
+            let phases = [p.parse_and_check_s, p.plan_s, p.code_generation_s, p.load_and_pack_s, p.first_run_s];
+            let times = [&phases[..], &[result.steady.median_s]].concat().into_iter().map(ms).collect::<Vec<_>>();
+            let memory = bytes(result.peak_rss_bytes);
+            [&[title(result)], &times[..], &[memory, result.model_hash.clone()]].concat()
+        });
+        table(1, &columns, rows)
+    }
+
+    fn comparison_lines(&self) -> String {
+        let line = |c: &super::report::Comparison| {
+            let (a, b, ratio) = (title(&self.results[c.a]), title(&self.results[c.b]), c.ratio);
+            format!(
+                "\nB {b}\nA {a}\nB takes {:.3} times as long as A, 95 % confidence {:.3} to {:.3}\n",
+                ratio.median, ratio.low, ratio.high
+            )
+        };
+        self.comparisons.iter().map(line).collect()
+    }
+}
+
+/// Every step of every result that was profiled.
+pub fn profiles(report: &Report) -> String {
+    let profiled = report.results.iter().filter_map(|result| Some((result, result.profile.as_ref()?)));
+    profiled.map(|(result, profile)| profile_text(result, profile)).collect()
+}
+
+fn profile_text(result: &Measurement, profile: &Profile) -> String {
+    let columns = [
+        "layer",
+        "kernel",
+        "ms",
+        "share %",
+        "GFLOP/s",
+        "peak %",
+        "MB moved",
+        "FLOP/B",
+        "bound",
+        "bound ms",
+        "time/bound",
+    ];
+    let rows = profile.steps.iter().map(|s| {
+        let arithmetic = |value: String| if s.flops == 0 { String::new() } else { value };
+        vec![
+            s.layer.clone(),
+            s.kernel.clone(),
+            ms(s.time.median_s),
+            format!("{:.1}", 100.0 * s.share),
+            arithmetic(format!("{:.1}", s.gflops)),
+            arithmetic(format!("{:.1}", 100.0 * s.peak_share)),
+            format!("{:.3}", s.bytes as f64 / 1e6),
+            arithmetic(format!("{:.1}", s.intensity)),
+            s.bound.clone(),
+            ms(s.bound_s),
+            format!("{:.2}", s.distance),
+        ]
+    });
+    format!(
+        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n",
+        title(result),
+        table(2, &columns, rows),
+        ms(profile.time_s),
+        ms(profile.bound_s),
+        profile.distance
+    )
+}
+
+/// Then and now, side by side.
+pub fn changes(changes: &[Change]) -> String {
+    let rows = changes.iter().map(|change| {
+        let (then, now) = (change.then.steady.median_s, change.now.steady.median_s);
+        let verdict = if change.then.model_hash == change.now.model_hash { "" } else { "the model has changed" };
+        vec![title(change.now), ms(then), ms(now), format!("{:.3}", change.ratio()), verdict.to_string()]
+    });
+    table(1, &["ms", "baseline", "now", "now/baseline", ""], rows).to_string()
+}
+
+impl Peak {
+    /// The figures of one core.
+    pub fn to_text(&self) -> String {
+        let fma = self.fma.iter().map(|f| vec![format!("FMA, {}", f.isa), format!("{:.1} GFLOP/s", f.gflops)]);
+        let memory = self.memory.iter().map(|m| {
+            let size = m.capacity.map_or(String::new(), |size| format!(", {}", bytes(size)));
+            vec![format!("read, {}{size}", m.level), format!("{:.1} GB/s", m.gb_per_s)]
+        });
+        table(1, &["one core", "peak"], fma.chain(memory)).to_string()
+    }
+}
+
+/// What tells a result from the others.
+pub fn title(result: &Measurement) -> String {
+    let setting = &result.setting;
+    let threads = if setting.threads == 1 { "thread" } else { "threads" };
+    format!("{}, {}, batch {}, {} {threads}", setting.model, setting.engine, setting.batch, setting.threads)
+}
+
+/// Milliseconds with four significant digits or more.
+fn ms(seconds: f64) -> String {
+    match seconds * 1e3 {
+        ms if ms >= 100.0 => format!("{ms:.1}"),
+        ms if ms >= 1.0 => format!("{ms:.3}"),
+        ms => format!("{ms:.4}"),
+    }
+}
+
+/// Names stand on the left in the first `names` columns, numbers on the right in the others.
+fn table(names: usize, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+    let mut table = Table::new();
+    let rule = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(rule));
+    table.set_header(columns);
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(names) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::baseline;
+    use crate::bench::report::tests::report;
+
+    #[test]
+    fn tables_hold_the_figures() {
+        let report = report();
+        let text = report.to_text() + &profiles(&report) + &changes(&baseline::changes(&report, &report));
+        for part in
+            ["m,1.cnn, jit avx2, batch 2, 1 thread", "500.0", "4.0", "P99.9", "peak RSS", "2.00", "now/baseline"]
+        {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(text.contains("B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100"), "{text}");
+    }
+}

@@ -1,0 +1,103 @@
+//! Arguments that several verbs share.
+
+use super::Failure;
+use crate::codegen::Isa;
+use crate::runtime::{Engine, Options};
+use clap::{Args, ValueEnum};
+
+/// Which model, and with which parameters.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// Model file, with a variant behind a colon: `models/resnet.cnn:resnet50`
+    pub model: String,
+    /// Value of a parameter of the model
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
+    pub define: Vec<(String, String)>,
+    /// Build the auxiliary outputs too
+    #[arg(long)]
+    pub aux: bool,
+}
+
+/// How to run it.
+#[derive(Args)]
+pub struct EngineArgs {
+    /// Vector instructions of the generated code
+    #[arg(long, value_enum, default_value = "auto")]
+    pub isa: IsaArg,
+    /// Who does the work
+    #[arg(long, value_enum, default_value = "jit")]
+    pub engine: EngineArg,
+    /// Threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: u16,
+    /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
+    #[arg(long)]
+    pub exact: bool,
+    /// Limit of memory for weights and values, in MiB
+    #[arg(long, default_value_t = 8192, value_name = "MIB")]
+    pub memory_limit: u32,
+    /// Seed of the random weights that are used where no file is given
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IsaArg {
+    /// The widest of this machine
+    Auto,
+    /// 128-bit vectors through Cranelift
+    Clif,
+    /// 256-bit vectors: AVX2 and FMA
+    Avx2,
+    /// 512-bit vectors: AVX-512
+    Avx512,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// Code generated in memory
+    Jit,
+    /// Compiled-in portable vectors, for where no code may be generated
+    Portable,
+    /// The reference interpreter
+    Interp,
+}
+
+pub fn parse_define(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.trim().to_string())),
+        _ => Err("expected NAME=VALUE, for example `classes=10`".into()),
+    }
+}
+
+impl EngineArgs {
+    /// Options of a session; `None` for the interpreter.
+    ///
+    /// # Errors
+    /// Where this machine lacks the instruction set.
+    pub fn options(&self) -> Result<Option<Options>, Failure> {
+        let engine = match self.engine {
+            EngineArg::Jit => Engine::Jit(self.isa()?),
+            EngineArg::Portable => Engine::Portable,
+            EngineArg::Interp => return Ok(None),
+        };
+        let memory_limit = (self.memory_limit as usize) << 20;
+        let (threads, exact) = (self.threads.into(), self.exact);
+        Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
+    }
+
+    fn isa(&self) -> Result<Isa, Failure> {
+        let isa = match self.isa {
+            IsaArg::Auto => return Ok(Isa::detect()),
+            IsaArg::Clif => Isa::Clif,
+            IsaArg::Avx2 => Isa::Avx2,
+            IsaArg::Avx512 => Isa::Avx512,
+        };
+        let available = Isa::available();
+        if available.contains(&isa) {
+            return Ok(isa);
+        }
+        let names: Vec<String> = available.iter().map(Isa::to_string).collect();
+        Err(Failure::usage(format!("this machine cannot run {isa} code; it can run: {}", names.join(", "))))
+    }
+}

@@ -1,0 +1,34 @@
+//! `svertka explain`: the plan, and what the passes did and refused.
+
+use super::args::{EngineArgs, ModelArgs};
+use super::{Failure, Outcome, model, print};
+use crate::schedule;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Only this layer, or all below this path
+    #[arg(long)]
+    layer: Option<String>,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let model = model::load(&args.model)?;
+    let Some(options) = args.engine.options()? else {
+        return Err(Failure::usage("the interpreter has no plan to explain"));
+    };
+    let plan = schedule::plan(model.graph, options.target());
+    if let Some(layer) = &args.layer {
+        let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
+        if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {
+            let hint =
+                crate::diagnostic::nearest(layer, paths()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+            return Err(Failure::input(format!("no layer `{layer}` after fusion{hint}")));
+        }
+    }
+    print(&schedule::explain(&plan, args.layer.as_deref()));
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `svertka graph`: the network as a picture.
+
+use super::args::{EngineArgs, ModelArgs};
+use super::{Failure, Outcome, model, print};
+use crate::analysis::draw::{self, Drawing};
+use crate::io::write::write_atomically;
+use crate::{passes, schedule};
+use clap::ValueEnum;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// As written, after fusion, or as kernels
+    #[arg(long, value_enum, default_value = "source")]
+    stage: Stage,
+    #[arg(long, value_enum, default_value = "dot")]
+    format: Format,
+    /// File to write; standard output where none is given
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Stage {
+    Source,
+    Fused,
+    Plan,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Dot,
+    Svg,
+    Mermaid,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let mut graph = model::load(&args.model)?.graph;
+    let target = match args.engine.options()? {
+        Some(options) => options.target(),
+        None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),
+    };
+    let drawing = match args.stage {
+        Stage::Source => Drawing::of_graph(&graph),
+        Stage::Fused => {
+            passes::run(&mut graph, &passes::Config { channel_block: target.lanes });
+            Drawing::of_graph(&graph)
+        }
+        Stage::Plan => schedule::plan(graph, target).drawing(),
+    };
+    let text = drawing.render(match args.format {
+        Format::Dot => draw::Format::Dot,
+        Format::Svg => draw::Format::Svg,
+        Format::Mermaid => draw::Format::Mermaid,
+    });
+    match &args.output {
+        Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
+        None => {
+            print(&text);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Inputs of a model from files, or random ones.
+
+use super::Failure;
+use super::model::Model;
+use crate::io::card::Preprocessing;
+use crate::io::preprocess::{Input, Layout, prepare};
+use crate::ir::Graph;
+use crate::tensor::Tensor;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct InputArgs {
+    /// Pictures (PNG, JPEG) or arrays (.npy, .npz); several files make a batch. For a model of several inputs:
+    /// `--input name=FILE` for each
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    pub input: Vec<String>,
+    /// Meaning of the dimensions of u8 arrays, where their shape does not tell
+    #[arg(long, value_parser = parse_layout, value_name = "HW|NHW|HWC|CHW|NHWC|NCHW")]
+    pub layout: Option<Layout>,
+}
+
+fn parse_layout(text: &str) -> Result<Layout, String> {
+    let known = || Layout::ALL.iter().map(|l| l.name()).collect::<Vec<_>>().join(", ");
+    Layout::ALL
+        .into_iter()
+        .find(|l| l.name().eq_ignore_ascii_case(text))
+        .ok_or_else(|| format!("expected one of {}", known()))
+}
+
+/// The files of each input of the model.
+pub struct Files {
+    pub tensors: Vec<Tensor>,
+    /// For each sample, the file it came from, where that is clear.
+    pub names: Vec<String>,
+}
+
+/// The inputs that the arguments name; `None` where they name none.
+pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
+    if args.input.is_empty() {
+        return Ok(None);
+    }
+    let preprocessing = model.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
+    let of_input = files_of_inputs(&args.input, &model.graph)?;
+    let mut names = Vec::new();
+    let mut tensors = Vec::new();
+    for (index, (&id, files)) in model.graph.inputs.iter().zip(&of_input).enumerate() {
+        let parts = files.iter().map(|file| read_file(file, &model.graph[id].ty.dims, &preprocessing, args.layout));
+        let parts = parts.collect::<Result<Vec<Tensor>, Failure>>()?;
+        if index == 0 {
+            names = files.iter().zip(&parts).flat_map(|(file, part)| sample_names(file, part.batch())).collect();
+        }
+        tensors.push(join(parts));
+    }
+    Ok(Some(Files { tensors, names }))
+}
+
+fn sample_names(file: &Path, batch: usize) -> Vec<String> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    match batch {
+        1 => vec![name.to_string()],
+        _ => (0..batch).map(|n| format!("{name}[{n}]")).collect(),
+    }
+}
+
+/// Which files belong to which input of the model.
+fn files_of_inputs(given: &[String], graph: &Graph) -> Result<Vec<Vec<PathBuf>>, Failure> {
+    let names: Vec<&str> = graph.inputs.iter().map(|&id| graph[id].origin.path.as_str()).collect();
+    let mut files: Vec<Vec<PathBuf>> = vec![Vec::new(); names.len()];
+    for text in given {
+        let named = text.split_once('=').and_then(|(name, file)| Some((names.iter().position(|n| *n == name)?, file)));
+        match named {
+            Some((index, file)) => files[index].push(file.into()),
+            None if names.len() == 1 => files[0].push(text.into()),
+            None => {
+                let message = format!("the model has the inputs {}; write `--input NAME={text}`", names.join(", "));
+                return Err(Failure::usage(message));
+            }
+        }
+    }
+    match files.iter().position(Vec::is_empty) {
+        Some(missing) => {
+            Err(Failure::usage(format!("no file for the input `{0}`; write `--input {0}=FILE`", names[missing])))
+        }
+        None => Ok(files),
+    }
+}
+
+fn read_file(file: &Path, dims: &[usize], how: &Preprocessing, layout: Option<Layout>) -> Result<Tensor, Failure> {
+    Ok(prepare(file, Input::read(file, None)?, how, dims, layout)?)
+}
+
+/// Stacks samples along the batch.
+fn join(parts: Vec<Tensor>) -> Tensor {
+    let batch = parts.iter().map(Tensor::batch).sum::<usize>();
+    let shape = [&[batch], &parts[0].shape()[1..]].concat();
+    Tensor::new(shape, parts.into_iter().flat_map(Tensor::into_data).collect())
+}
+
+/// Values in [-1, 1) that depend on the seed only.
+pub fn random(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
+    let mut state = seed;
+    let mut draw = || {
+        // Knuth's MMIX generator; its high bits are good enough for test inputs.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    let tensors = graph.inputs.iter().map(|&id| {
+        let shape = graph[id].ty.shape(batch);
+        let len = shape.iter().product();
+        Tensor::new(shape, std::iter::repeat_with(&mut draw).take(len).collect())
+    });
+    tensors.collect()
+}

@@ -1,0 +1,145 @@
+//! The command line: one file a verb.
+//!
+//! Exit codes: 0 fine, 1 the user's input is wrong, 2 wrong usage, 3 a defect of svertka's own.
+
+mod args;
+mod bench;
+mod check;
+mod compile;
+mod explain;
+mod fmt;
+mod graph;
+mod input;
+mod model;
+mod peak;
+mod run;
+mod summary;
+mod verify;
+mod weights;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Compiles text descriptions of convolutional networks into vectorised CPU kernels.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Report every error of model files
+    Check(check::Args),
+    /// Bring model files into the standard layout
+    Fmt(fmt::Args),
+    /// Shapes, parameters, multiply-accumulates, memory and receptive fields
+    Summary(summary::Args),
+    /// Draw the network
+    Graph(graph::Args),
+    /// Show which kernels were chosen, what was fused, and why
+    Explain(explain::Args),
+    /// Run a model on pictures or arrays
+    Run(run::Args),
+    /// Compare the compiled model with the interpreter, layer by layer
+    Verify(verify::Args),
+    /// Measure how long models and their layers take
+    Bench(bench::Args),
+    /// Measure what a core of this machine can do at most
+    Peak(peak::Args),
+    /// Write object files, libraries and headers that other programs link
+    Compile(compile::Args),
+    /// Print a completion script for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+/// Why a command ended without success. What there is to say is in the text.
+#[derive(Debug)]
+pub enum Failure {
+    /// The user's input is wrong: exit code 1. The text is printed as it stands.
+    Input(String),
+    /// The arguments do not go together: exit code 2.
+    Usage(String),
+}
+
+impl Failure {
+    /// A message about the user's input.
+    pub fn input(message: impl std::fmt::Display) -> Failure {
+        Failure::Input(format!("error: {message}"))
+    }
+
+    pub fn usage(message: impl std::fmt::Display) -> Failure {
+        Failure::Usage(format!("error: {message}"))
+    }
+}
+
+impl From<crate::io::IoError> for Failure {
+    fn from(error: crate::io::IoError) -> Failure {
+        Failure::input(error)
+    }
+}
+
+type Outcome = Result<(), Failure>;
+
+/// Parses the arguments and runs the verb.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(report_defect));
+    let cli = Cli::parse();
+    match std::panic::catch_unwind(|| run(cli.verb)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(Failure::Input(text))) => fail(&text, 1),
+        Ok(Err(Failure::Usage(text))) => fail(&text, 2),
+        Err(_) => ExitCode::from(3),
+    }
+}
+
+fn run(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Fmt(args) => fmt::run(&args),
+        Verb::Summary(args) => summary::run(&args),
+        Verb::Graph(args) => graph::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Verify(args) => verify::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Peak(args) => peak::run(&args),
+        Verb::Compile(args) => compile::run(&args),
+        Verb::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut <Cli as clap::CommandFactory>::command(),
+                "svertka",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    if !text.is_empty() {
+        eprintln!("{text}");
+    }
+    ExitCode::from(code)
+}
+
+/// A panic is never the user's fault.
+fn report_defect(info: &std::panic::PanicHookInfo) {
+    let place = info.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
+    let text = info.payload_as_str().unwrap_or("no message");
+    eprintln!("svertka {} met a defect of its own{place}: {text}", env!("CARGO_PKG_VERSION"));
+    eprintln!("please report it with the command and the model");
+}
+
+/// Prints to standard output; a reader that goes away early (`| head`) ends the program quietly.
+pub fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
+    if written.and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}

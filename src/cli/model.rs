@@ -1,0 +1,85 @@
+//! Loading a model: its text, the files that it uses, its card.
+
+use super::Failure;
+use super::args::ModelArgs;
+use crate::diagnostic::{Diagnostic, render};
+use crate::io::card::Card;
+use crate::io::text;
+use crate::ir::Graph;
+use crate::ir::build::{self, Limits, Loader, Options, Program};
+use crate::source::{FileId, SourceMap};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A model that was built.
+pub struct Model {
+    pub graph: Graph,
+    pub card: Option<Card>,
+    /// From reading the text to the checked graph.
+    pub time: Duration,
+}
+
+/// Builds the model that the arguments name.
+pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
+    let (path, variant) = split_variant(&args.model);
+    let card = Card::for_model(&path)?.map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
+    let start = Instant::now();
+    let (mut sources, root) = read(&path)?;
+    let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
+    let graph = parse(&mut sources, root, &path, &options.limits)
+        .and_then(|program| build::build(&mut sources, &program, &options))
+        .map_err(|errors| diagnostics(&errors, &sources))?;
+    Ok(Model { graph, card, time: start.elapsed() })
+}
+
+/// The text of a model file.
+pub fn read(path: &Path) -> Result<(SourceMap, FileId), Failure> {
+    let text = text::read(path)?;
+    let mut sources = SourceMap::default();
+    let root = sources.add(path.display().to_string(), text);
+    Ok((sources, root))
+}
+
+fn parse(sources: &mut SourceMap, root: FileId, path: &Path, limits: &Limits) -> Result<Program, Vec<Diagnostic>> {
+    build::load(sources, root, limits, &mut FolderLoader::new(path))
+}
+
+/// Errors as text, in colour on a terminal.
+pub fn diagnostics(errors: &[Diagnostic], sources: &SourceMap) -> Failure {
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Failure::Input(render(errors, sources, colour))
+}
+
+/// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone.
+pub fn split_variant(model: &str) -> (PathBuf, Option<String>) {
+    match model.rsplit_once(':') {
+        Some((path, variant)) if !Path::new(model).exists() && !path.is_empty() && !variant.contains(['/', '\\']) => {
+            (path.into(), Some(variant.to_string()))
+        }
+        _ => (model.into(), None),
+    }
+}
+
+/// Reads used files from the folder of the model.
+pub struct FolderLoader {
+    folder: PathBuf,
+}
+
+impl FolderLoader {
+    pub fn new(model: &Path) -> FolderLoader {
+        let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        FolderLoader { folder: folder.to_path_buf() }
+    }
+}
+
+impl Loader for FolderLoader {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        let canonical = |path: &Path| path.canonicalize().map_err(|e| format!("{}: {e}", path.display()));
+        let (folder, file) = (canonical(&self.folder)?, canonical(&self.folder.join(path))?);
+        if !file.starts_with(&folder) {
+            return Err(format!("it is a link to {}, outside of the model's folder", file.display()));
+        }
+        text::read(&file).map_err(|e| e.to_string())
+    }
+}

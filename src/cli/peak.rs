@@ -1,0 +1,66 @@
+//! `svertka peak`: what a core of this machine can do at most.
+
+use super::{Failure, Outcome, bench::Progress, print};
+use crate::bench::machine;
+use crate::bench::peak::Peak;
+use crate::io::IoError;
+use crate::io::text;
+use crate::io::write::write_atomically;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Measure again instead of showing what was measured before
+    #[arg(long)]
+    fresh: bool,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    print(&find(args.fresh)?.to_text());
+    Ok(())
+}
+
+/// The peaks that were measured before, unless `fresh`, else measured now and kept for the next time.
+pub fn find(fresh: bool) -> Result<Peak, Failure> {
+    let path = cache_path();
+    if let Some(peak) = path.as_deref().filter(|_| !fresh).and_then(kept) {
+        return Ok(peak);
+    }
+    let mut progress = Progress::new();
+    let peak = Peak::measure(&mut |what| progress.show(&format!("measuring peak: {what}"))).map_err(Failure::input)?;
+    drop(progress);
+    if let Some(Err(error)) = path.map(|path| keep(&path, &peak)) {
+        eprintln!("note: the peak is not kept for the next time: {error}");
+    }
+    Ok(peak)
+}
+
+/// In the user's folder for caches; `None` where there is no home.
+fn cache_path() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(folder.join("svertka").join(format!("peak-{}.json", machine::cpu_id())))
+}
+
+/// The content of the cache, if it is of this machine.
+fn kept(path: &Path) -> Option<Peak> {
+    if !path.exists() {
+        return None;
+    }
+    let peak = text::read(path).ok().and_then(|text| serde_json::from_str::<Peak>(&text).ok()).filter(Peak::fits_here);
+    if peak.is_none() {
+        eprintln!("note: {}: not the peak of this machine; measuring anew", path.display());
+    }
+    peak
+}
+
+fn keep(path: &Path, peak: &Peak) -> Result<(), IoError> {
+    let folder = path.parent().expect("the path ends in svertka/peak-*.json");
+    std::fs::create_dir_all(folder).map_err(|source| IoError::System {
+        path: folder.to_owned(),
+        action: "create",
+        source,
+    })?;
+    let json = serde_json::to_string_pretty(peak).expect("strings and finite numbers are JSON");
+    write_atomically(path, |out| out.write_all(json.as_bytes()))
+}

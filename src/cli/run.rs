@@ -1,0 +1,152 @@
+//! `svertka run`: pictures or arrays in, classes or arrays out.
+
+use super::args::{EngineArgs, ModelArgs};
+use super::input::{self, Files, InputArgs};
+use super::model::{self, Model};
+use super::{Failure, Outcome, print, weights};
+use crate::interp;
+use crate::io::npy;
+use crate::ir::Graph;
+use crate::ir::weights::WeightSource;
+use crate::layers::{Accumulate, Op};
+use crate::runtime::Session;
+use crate::tensor::Tensor;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Weight file (safetensors or PyTorch); the card's where none is given
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Write the main output to this .npy file; `NAME=FILE` for another output
+    #[arg(long, value_name = "FILE")]
+    output: Vec<String>,
+    /// Print this many of the likeliest classes of each sample
+    #[arg(long, value_name = "K")]
+    top: Option<usize>,
+    /// Print how long each part took
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+/// Samples whose classes are printed when nobody asked for any number.
+const SHOWN_SAMPLES: usize = 20;
+
+pub fn run(args: &Args) -> Outcome {
+    let model = model::load(&args.model)?;
+    let Some(Files { tensors, names }) = input::read(&args.input, &model)? else {
+        return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
+    };
+    let targets = outputs(&args.output, &model.graph)?;
+    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
+    let results = compute(args, &model, weights.as_ref(), &tensors)?;
+    for (index, path) in &targets {
+        npy::write(path, results[*index].shape(), results[*index].data())?;
+    }
+    if targets.is_empty() || args.top.is_some() {
+        print_classes(args, &model, &results[0], &names)?;
+    }
+    Ok(())
+}
+
+/// Which output goes to which file.
+fn outputs(given: &[String], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Failure> {
+    let of_text = |text: &String| match text.split_once('=') {
+        None => Ok((0, text.into())),
+        Some((name, path)) => match graph.outputs.iter().position(|o| o.name == name) {
+            Some(index) => Ok((index, path.into())),
+            None => {
+                let names: Vec<&str> = graph.outputs.iter().map(|o| o.name.as_str()).collect();
+                Err(Failure::usage(format!("no output `{name}`; the model has {}", names.join(", "))))
+            }
+        },
+    };
+    given.iter().map(of_text).collect()
+}
+
+fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    let Some(options) = args.engine.options()? else {
+        let start = Instant::now();
+        let results = interp::run(&model.graph, weights, inputs, Accumulate::F32);
+        times(args, &[("parse and check", model.time), ("interpret", start.elapsed())]);
+        return Ok(results);
+    };
+    let mut session = Session::new(model.graph.clone(), weights, &options).map_err(Failure::input)?;
+    let start = Instant::now();
+    let results = session.run(inputs).map_err(Failure::input)?;
+    let built = session.times();
+    times(
+        args,
+        &[
+            ("parse and check", model.time),
+            ("optimise and schedule", built.plan),
+            ("generate code", built.code),
+            ("pack weights", built.pack),
+            ("ready after", model.time + built.plan + built.code + built.pack),
+            ("run", start.elapsed()),
+        ],
+    );
+    Ok(results)
+}
+
+fn times(args: &Args, parts: &[(&str, Duration)]) {
+    if args.verbose {
+        for (name, time) in parts {
+            eprintln!("{name:<22} {:>10.3} ms", time.as_secs_f64() * 1e3);
+        }
+    }
+}
+
+/// One line a sample with its likeliest class, or a short list where there is one sample or `--top`.
+fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) -> Outcome {
+    if output.spatial().iter().product::<usize>() != 1 {
+        print(&format!("output {:?}: not a classification; write it to a file with --output", output.shape()));
+        return Ok(());
+    }
+    let labels = model.card.as_ref().map_or(Ok(Vec::new()), |card| card.labels())?;
+    let label = |class: usize| match labels.get(class).filter(|_| labels.len() == output.channels()) {
+        Some(label) => label.clone(),
+        None => format!("class {class}"),
+    };
+    let shown = if args.top.is_some() { output.batch() } else { output.batch().min(SHOWN_SAMPLES) };
+    for (n, name) in names.iter().enumerate().take(shown) {
+        let scores = &output.data()[n * output.channels()..][..output.channels()];
+        let ranked = rank(&probabilities(&model.graph, scores));
+        match args.top {
+            None => print(&format!("{name}: {}  {:.4}", label(ranked[0].0), ranked[0].1)),
+            Some(top) => {
+                print(&format!("{name}:"));
+                ranked.iter().take(top).for_each(|(class, p)| print(&format!("  {:<32} {p:.4}", label(*class))));
+            }
+        }
+    }
+    if shown < output.batch() {
+        print(&format!("... and {} more (--top 1 shows all, --output writes them)", output.batch() - shown));
+    }
+    Ok(())
+}
+
+/// Softmax of the scores, unless the model ends with one.
+fn probabilities(graph: &Graph, scores: &[f32]) -> Vec<f32> {
+    if matches!(graph[graph.outputs[0].node].op, Op::Softmax(_)) {
+        return scores.to_vec();
+    }
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = scores.iter().map(|s| (s - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+/// Classes and probabilities, the likeliest first.
+fn rank(probabilities: &[f32]) -> Vec<(usize, f32)> {
+    let mut ranked: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
+    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    ranked
+}

@@ -1,0 +1,44 @@
+//! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields.
+
+use super::args::ModelArgs;
+use super::{Outcome, model, print};
+use crate::analysis::{self, summary};
+use crate::codegen::Isa;
+use crate::kernels::Target;
+use crate::schedule;
+use clap::ValueEnum;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+    Yaml,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let model = model::load(&args.model)?;
+    let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
+    let summary = analysis::summary(&model.graph, Some(arena as u64));
+    print(&summary.render(args.format.into()));
+    Ok(())
+}
+
+impl From<Format> for summary::Format {
+    fn from(format: Format) -> summary::Format {
+        match format {
+            Format::Table => summary::Format::Table,
+            Format::Json => summary::Format::Json,
+            Format::Csv => summary::Format::Csv,
+            Format::Yaml => summary::Format::Yaml,
+        }
+    }
+}

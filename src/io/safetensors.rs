@@ -1,0 +1,96 @@
+//! The safetensors format: a JSON header, then the values, mapped into memory.
+
+use super::IoError;
+use ::safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use ::safetensors::{SafeTensorError, SafeTensors};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+
+const FORMAT: &str = "safetensors";
+
+/// Real headers take about 100 bytes a tensor; the parser needs many times a header's length.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Bytes of the little-endian header length at the start of the file.
+const PREFIX: usize = 8;
+
+pub(super) struct File {
+    map: Mmap,
+    /// Its offsets lie inside the map: checked by [`SafeTensors::read_metadata`].
+    header: Metadata,
+    values_start: usize,
+}
+
+impl File {
+    pub(super) fn read(path: &Path, map: Mmap) -> Result<File, IoError> {
+        let length = map.len() as u64;
+        check_length(path, &map, length)?;
+        let (header_bytes, header) = SafeTensors::read_metadata(&map).map_err(|error| explain(path, error, length))?;
+        Ok(File { map, header, values_start: PREFIX + header_bytes })
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    pub(super) fn info(&self, name: &str) -> Option<&TensorInfo> {
+        self.header.info(name)
+    }
+
+    pub(super) fn metadata(&self) -> Option<&HashMap<String, String>> {
+        self.header.metadata().as_ref()
+    }
+
+    pub(super) fn values(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
+        let (start, end) = info.data_offsets;
+        floats(info.dtype, &self.map[self.values_start + start..self.values_start + end])
+    }
+}
+
+/// Little-endian elements as f32, or `None` where their type is not one of the floating-point types taken.
+pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
+    match dtype {
+        Dtype::F32 => Some(match bytemuck::try_cast_slice(bytes) {
+            Ok(values) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+            _ => super::decode(bytes, f32::from_le_bytes).into(),
+        }),
+        Dtype::F16 => Some(super::decode(bytes, |b| f16::from_le_bytes(b).to_f32()).into()),
+        Dtype::BF16 => Some(super::decode(bytes, |b| bf16::from_le_bytes(b).to_f32()).into()),
+        Dtype::F64 => Some(super::decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
+        _ => None,
+    }
+}
+
+/// Checks the header's length first, so that the message can give both numbers.
+fn check_length(path: &Path, map: &[u8], length: u64) -> Result<(), IoError> {
+    let Some(prefix) = map.first_chunk::<PREFIX>() else {
+        return Err(IoError::malformed(path, FORMAT, format!("it ends after {length} bytes, before its header")));
+    };
+    let header = u64::from_le_bytes(*prefix);
+    if header > length - PREFIX as u64 {
+        let reason = format!("its header should take {header} bytes, but the file has {length} bytes in all");
+        return Err(IoError::malformed(path, FORMAT, reason));
+    }
+    if header > MAX_HEADER_BYTES {
+        let (what, unit) = ("header", "bytes");
+        return Err(IoError::TooLarge { path: path.to_owned(), what, unit, found: header, limit: MAX_HEADER_BYTES });
+    }
+    Ok(())
+}
+
+fn explain(path: &Path, error: SafeTensorError, length: u64) -> IoError {
+    let reason = match error {
+        SafeTensorError::InvalidOffset(name) => {
+            format!("the values of tensor {name:?} overlap those of another one or leave a gap")
+        }
+        SafeTensorError::MetadataIncompleteBuffer => {
+            format!("its {length} bytes are not what the header declares: it is truncated or has bytes at the end")
+        }
+        SafeTensorError::TensorInvalidInfo => "a tensor's shape and type do not fill its byte range".to_owned(),
+        other => other.to_string(),
+    };
+    IoError::malformed(path, FORMAT, reason)
+}

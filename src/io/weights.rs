@@ -1,0 +1,218 @@
+//! Weight files: named tensors, read as f32.
+
+use super::{IoError, pytorch, safetensors};
+use memmap2::Mmap;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// An open weight file. It is mapped into memory: whoever replaces it meanwhile must do so by renaming another file
+/// over it, not by writing into it.
+pub struct WeightFile {
+    path: PathBuf,
+    format: Format,
+}
+
+/// One variant for each format.
+enum Format {
+    Safetensors(safetensors::File),
+    PyTorch(pytorch::File),
+}
+
+impl WeightFile {
+    /// Opens a safetensors file or what PyTorch's `torch.save` wrote of a state dict, told apart by their first
+    /// bytes, and checks what it says of its tensors; no values are read yet.
+    pub fn open(path: &Path) -> Result<WeightFile, IoError> {
+        let map = map(path)?;
+        let format = if pytorch::is_pytorch(&map) {
+            Format::PyTorch(pytorch::File::read(path, map)?)
+        } else {
+            Format::Safetensors(safetensors::File::read(path, map)?)
+        };
+        Ok(WeightFile { path: path.to_owned(), format })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all tensors in the order of the file.
+    pub fn names(&self) -> Vec<String> {
+        match &self.format {
+            Format::Safetensors(file) => file.names(),
+            Format::PyTorch(file) => file.names(),
+        }
+    }
+
+    /// The sizes of a tensor, row-major.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        match &self.format {
+            Format::Safetensors(file) => file.info(name).map(|info| &info.shape[..]),
+            Format::PyTorch(file) => file.tensor(name).map(|tensor| &tensor.shape[..]),
+        }
+    }
+
+    /// The stored element type as safetensors spells it, for example `F32` or `I64`.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        let dtype = match &self.format {
+            Format::Safetensors(file) => file.info(name)?.dtype,
+            Format::PyTorch(file) => file.tensor(name)?.dtype,
+        };
+        Some(dtype.to_string())
+    }
+
+    /// What the file says of itself, such as its architecture and preprocessing.
+    pub fn metadata(&self) -> Option<&HashMap<String, String>> {
+        match &self.format {
+            Format::Safetensors(file) => file.metadata(),
+            Format::PyTorch(_) => None,
+        }
+    }
+
+    /// The values of a tensor, row-major: borrowed from the file where it stores them so and as aligned f32, else
+    /// converted from f32, f16, bf16 or f64 (rounded to nearest). Other types are errors here, not in
+    /// [`open`](Self::open), since published files hold counters that no network needs.
+    pub fn read(&self, name: &str) -> Result<Cow<'_, [f32]>, IoError> {
+        let found = match &self.format {
+            Format::Safetensors(file) => file.info(name).map(|info| (info.dtype, file.values(info))),
+            Format::PyTorch(file) => file.tensor(name).map(|tensor| (tensor.dtype, file.values(tensor))),
+        };
+        let missing = || IoError::Missing { path: self.path.clone(), what: "tensor", name: name.to_owned() };
+        let (dtype, values) = found.ok_or_else(missing)?;
+        values.ok_or_else(|| {
+            let reason = format!("tensor {name:?} is stored as {dtype}; accepted: F32, F16, BF16, F64");
+            IoError::unsupported(&self.path, reason)
+        })
+    }
+}
+
+fn map(path: &Path) -> Result<Mmap, IoError> {
+    let (file, _) = super::open(path)?;
+    // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
+    // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
+    // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read
+    // again: a program that overwrites the file in place can give wrong weights, but moves no access out of bounds.
+    // One that truncates it ends this process with SIGBUS. Programs that replace a file by renaming, as
+    // `write_atomically` does, leave the mapped one alone. Reading 100 MB of weights into memory that most runs
+    // never touch twice would cost more than this is worth.
+    unsafe { Mmap::map(&file) }.map_err(IoError::system(path, "map"))
+}
+
+impl fmt::Debug for WeightFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WeightFile({})", self.path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testdata;
+    use super::*;
+
+    /// A file of this header and these values.
+    fn file(header: &str, values: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let length = (header.len() as u64).to_le_bytes();
+        std::fs::write(file.path(), [&length, header.as_bytes(), values].concat()).unwrap();
+        file
+    }
+
+    fn entry(name: &str, dtype: &str, shape: &str, start: usize, end: usize) -> String {
+        format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}"#)
+    }
+
+    fn error_of(path: &Path) -> String {
+        WeightFile::open(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn reads_a_trained_network() {
+        let Some(path) = testdata::shared("digits/lenet5_relu_maxpool_mnist.safetensors") else { return };
+        let weights = WeightFile::open(&path).unwrap();
+        assert_eq!(weights.names().len(), 10);
+        assert_eq!(weights.shape("conv1.weight"), Some(&[6, 1, 5, 5][..]));
+        assert_eq!(weights.dtype("conv1.weight").as_deref(), Some("F32"));
+        assert!(weights.metadata().is_some());
+        let values = weights.read("fc3.weight").unwrap();
+        assert!(matches!(values, Cow::Borrowed(_)));
+        assert_eq!(values.len(), 840);
+        assert!(values.iter().all(|value| value.is_finite() && value.abs() < 2.0));
+        assert!(matches!(weights.read("fc4.weight"), Err(IoError::Missing { .. })));
+    }
+
+    #[test]
+    fn an_unsupported_type_is_an_error_only_when_asked_for() {
+        let header = format!("{{{},{}}}", entry("n", "I64", "[]", 0, 8), entry("w", "F32", "[1]", 8, 12));
+        let file = file(&header, &[0; 12]);
+        let weights = WeightFile::open(file.path()).unwrap();
+        assert_eq!(*weights.read("w").unwrap(), [0.0]);
+        let error = weights.read("n").unwrap_err().to_string();
+        assert!(error.ends_with(r#"tensor "n" is stored as I64; accepted: F32, F16, BF16, F64"#), "{error}");
+    }
+
+    #[test]
+    fn converts_every_floating_point_type_at_any_alignment() {
+        let values = [
+            &1.5f64.to_le_bytes()[..],
+            &(-2.5f32).to_le_bytes(),
+            &half::f16::from_f32(0.25).to_le_bytes(),
+            &half::bf16::from_f32(3.0).to_le_bytes(),
+        ];
+        let entries = [
+            entry("d", "F64", "[1]", 0, 8),
+            entry("s", "F32", "[1]", 8, 12),
+            entry("h", "F16", "[1]", 12, 14),
+            entry("b", "BF16", "[1]", 14, 16),
+        ];
+        for padding in 0..8 {
+            let header = format!("{{{}}}{}", entries.join(","), " ".repeat(padding));
+            let file = file(&header, &values.concat());
+            let weights = WeightFile::open(file.path()).unwrap();
+            for (name, value) in [("d", 1.5), ("s", -2.5), ("h", 0.25), ("b", 3.0)] {
+                assert_eq!(*weights.read(name).unwrap(), [value], "{name}");
+            }
+            let aligned = (header.len() + 8).is_multiple_of(4);
+            assert_eq!(matches!(weights.read("s").unwrap(), Cow::Borrowed(_)), aligned);
+        }
+    }
+
+    #[test]
+    fn truncation_is_an_error_at_every_length() {
+        let whole = file(&format!("{{{}}}", entry("w", "F32", "[2]", 0, 8)), &[0; 8]);
+        let bytes = std::fs::read(whole.path()).unwrap();
+        WeightFile::open(whole.path()).unwrap();
+        for length in 0..bytes.len() {
+            std::fs::write(whole.path(), &bytes[..length]).unwrap();
+            assert!(matches!(WeightFile::open(whole.path()), Err(IoError::Malformed { .. })), "{length} bytes");
+        }
+        std::fs::write(whole.path(), [&bytes[..], b"more"].concat()).unwrap();
+        assert!(error_of(whole.path()).contains("bytes at the end"));
+    }
+
+    #[test]
+    fn inconsistent_headers_are_errors() {
+        let cases = [
+            (format!("{{{},{}}}", entry("a", "F32", "[2]", 0, 8), entry("b", "F32", "[1]", 4, 8)), "overlap"),
+            (format!("{{{}}}", entry("a", "F32", "[3]", 0, 8)), "do not fill"),
+            (format!("{{{}}}", entry("a", "F32", "[4294967296,4294967296]", 0, 8)), "overflow"),
+            (format!("{{{}}}", entry("a", "F33", "[2]", 0, 8)), "F33"),
+            ("[".repeat(10_000), "invalid JSON"),
+            ("\u{7f}ELF".to_owned(), "invalid JSON"),
+        ];
+        for (header, expected) in cases {
+            let error = error_of(file(&header, &[0; 8]).path());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_oversized_header_is_refused_before_it_is_parsed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [0xff; 64]).unwrap();
+        assert!(error_of(file.path()).contains("18446744073709551615 bytes"));
+        std::fs::write(file.path(), (17u64 << 20).to_le_bytes()).unwrap();
+        file.as_file().set_len(18 << 20).unwrap();
+        assert!(matches!(WeightFile::open(file.path()), Err(IoError::TooLarge { found: 17_825_792, .. })));
+    }
+}

@@ -1,0 +1,316 @@
+//! A model file with the files that it uses, sorted into a [`Program`].
+
+use super::{Limits, Loader};
+use crate::diagnostic::Diagnostic;
+use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::ast::{Arg, Block, Body, Const, Expr, File, Ident, ItemKind, Param};
+use crate::syntax::parser;
+use std::collections::HashMap;
+
+/// All items of a model, each kind by itself. Names are unique.
+#[derive(Debug, Default)]
+pub struct Program {
+    pub model: Option<Model>,
+    pub inputs: Vec<Input>,
+    pub net: Option<Net>,
+    pub consts: Vec<Const>,
+    pub blocks: HashMap<String, Block>,
+    pub defaults: Vec<Defaults>,
+    pub variants: Vec<Variant>,
+    pub renames: Vec<(Ident, Ident)>,
+    /// Where an item that is missing is missed.
+    pub end: Option<Span>,
+}
+
+#[derive(Debug)]
+pub struct Model {
+    pub name: Ident,
+    pub params: Vec<Param>,
+}
+
+#[derive(Debug)]
+pub struct Input {
+    pub name: Ident,
+    pub dtype: Ident,
+    pub dims: Vec<Expr>,
+    pub span: Span,
+}
+
+#[derive(Debug)]
+pub struct Net {
+    pub body: Body,
+    pub span: Span,
+}
+
+/// `defaults conv half`: holds for the calls of the same file.
+#[derive(Debug)]
+pub struct Defaults {
+    pub layer: Ident,
+    pub args: Vec<Arg>,
+    pub span: Span,
+}
+
+/// `variant resnet50 = resnet([3, 4, 6, 3])`
+#[derive(Debug)]
+pub struct Variant {
+    pub name: Ident,
+    pub model: Ident,
+    pub args: Vec<Arg>,
+    pub span: Span,
+}
+
+impl Program {
+    /// Parses the root file and, through the loader, every file it uses.
+    pub(super) fn load(
+        sources: &mut SourceMap,
+        root: FileId,
+        limits: &Limits,
+        loader: &mut dyn Loader,
+    ) -> Result<Program, Vec<Diagnostic>> {
+        let name = sources.file(root).name.clone();
+        let (folder, own) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, own)| (folder, own));
+        let mut reader = Reader {
+            folder: folder.into(),
+            loaded: vec![own.to_string()],
+            stack: Vec::new(),
+            text_bytes: 0,
+            program: Program::default(),
+            names: HashMap::new(),
+            errors: Vec::new(),
+            sources,
+            limits,
+            loader,
+        };
+        reader.file(root, own.to_string());
+        if reader.errors.is_empty() { Ok(reader.program) } else { Err(reader.errors) }
+    }
+
+    /// Names of the variants, in the order of the file.
+    pub fn variants(&self) -> Vec<String> {
+        self.variants.iter().map(|v| v.name.text.clone()).collect()
+    }
+}
+
+struct Reader<'a> {
+    /// Folder of the root file; for the names under which used files are shown.
+    folder: String,
+    /// Paths below the root file's folder.
+    loaded: Vec<String>,
+    /// The files that are being read: each uses the next.
+    stack: Vec<String>,
+    text_bytes: usize,
+    program: Program,
+    /// Kind and name of every item, and where it stands.
+    names: HashMap<(&'static str, String), Span>,
+    errors: Vec<Diagnostic>,
+    sources: &'a mut SourceMap,
+    limits: &'a Limits,
+    loader: &'a mut dyn Loader,
+}
+
+/// How long a chain of files using each other may be.
+const MAX_CHAIN: usize = 32;
+
+impl Reader<'_> {
+    fn file(&mut self, id: FileId, path: String) {
+        let file = match parser::parse(self.sources, id) {
+            Ok(file) => file,
+            Err(errors) => return self.errors.extend(errors),
+        };
+        self.stack.push(path);
+        self.items(file);
+        self.stack.pop();
+    }
+
+    fn items(&mut self, file: File) {
+        let is_root = self.stack.len() == 1;
+        if is_root {
+            let end = file.span.range().end;
+            self.program.end = Some(Span::new(file.span.file, end..end));
+        }
+        for item in file.items {
+            // Items of the model itself, which only the root file may hold.
+            let keyword = match &item.kind {
+                ItemKind::Model { .. } => "model",
+                ItemKind::Input { .. } => "input",
+                ItemKind::Net(_) => "net",
+                ItemKind::Variant { .. } => "variant",
+                _ => "",
+            };
+            if keyword.is_empty() || is_root {
+                self.item(item.kind, item.span);
+            } else {
+                self.errors.push(
+                    Diagnostic::error("E0605", format!("a file that others use cannot hold `{keyword}`"))
+                        .at(item.span, format!("this file is used by `{}`", self.stack[self.stack.len() - 2]))
+                        .help("move the blocks and constants to be shared into a file of their own"),
+                );
+            }
+        }
+    }
+
+    fn item(&mut self, kind: ItemKind, span: Span) {
+        match kind {
+            ItemKind::Use { path, path_span } => self.use_file(&path, path_span),
+            ItemKind::Const(item) => {
+                if self.declare("constant", &item.name) {
+                    self.program.consts.push(item);
+                }
+            }
+            ItemKind::Block(block) => {
+                self.unique_params(&block.params);
+                if self.declare("block", &block.name) {
+                    self.program.blocks.insert(block.name.text.clone(), block);
+                }
+            }
+            ItemKind::Model { name, params } => {
+                self.unique_params(&params);
+                if self.declare_one("model", name.span) {
+                    self.program.model = Some(Model { name, params });
+                }
+            }
+            ItemKind::Net(body) => {
+                if self.declare_one("net", span) {
+                    self.program.net = Some(Net { body, span });
+                }
+            }
+            ItemKind::Input { name, dtype, dims } => {
+                if self.declare("input", &name) {
+                    self.program.inputs.push(Input { name, dtype, dims, span });
+                }
+            }
+            ItemKind::Variant { name, model, args } => {
+                if self.declare("variant", &name) {
+                    self.program.variants.push(Variant { name, model, args, span });
+                }
+            }
+            ItemKind::Defaults { layer, args } => self.program.defaults.push(Defaults { layer, args, span }),
+            ItemKind::Rename { from, to } => self.program.renames.push((from, to)),
+        }
+    }
+
+    /// Notes a name; false, with an error, where the same kind of item has it already.
+    fn declare(&mut self, kind: &'static str, name: &Ident) -> bool {
+        self.declare_at(kind, name.text.clone(), name.span, format!("the {kind} `{}` is defined twice", name.text))
+    }
+
+    /// The same for an item of which a file has one.
+    fn declare_one(&mut self, kind: &'static str, span: Span) -> bool {
+        self.declare_at(kind, String::new(), span, format!("a file has one `{kind}`, this is the second"))
+    }
+
+    fn declare_at(&mut self, kind: &'static str, name: String, span: Span, message: String) -> bool {
+        let earlier = *self.names.entry((kind, name)).or_insert(span);
+        if earlier != span {
+            self.errors.push(
+                Diagnostic::error("E0210", message).at(span, "defined again here").at(earlier, "first defined here"),
+            );
+        }
+        earlier == span
+    }
+
+    fn unique_params(&mut self, params: &[Param]) {
+        let mut seen: HashMap<&str, Span> = HashMap::new();
+        for name in params.iter().map(|p| &p.name) {
+            let first = *seen.entry(&name.text).or_insert(name.span);
+            if first != name.span {
+                self.errors.push(
+                    Diagnostic::error("E0210", format!("the parameter `{}` is declared twice", name.text))
+                        .at(name.span, "declared again here")
+                        .at(first, "first declared here"),
+                );
+            }
+        }
+    }
+
+    fn use_file(&mut self, path: &str, span: Span) {
+        if let Err(error) = self.try_use(path, span) {
+            self.errors.push(error);
+        }
+    }
+
+    fn try_use(&mut self, path: &str, span: Span) -> Result<(), Diagnostic> {
+        check_path(path).map_err(|reason| {
+            Diagnostic::error("E0601", "`use` reads only files at or below the model's own folder")
+                .at(span, reason)
+                .help("copy the file beside the model and use it by its name")
+        })?;
+        let user = self.stack.last().map_or("", String::as_str);
+        let path = below(user, path);
+        if let Some(start) = self.stack.iter().position(|open| *open == path) {
+            let chain = [&self.stack[start..], std::slice::from_ref(&path)].concat();
+            return Err(Diagnostic::error("E0603", "files use each other in a circle")
+                .at(span, "the circle closes here")
+                .note(chain.join(" uses "))
+                .help("move what both need into a third file"));
+        }
+        if self.stack.len() >= MAX_CHAIN {
+            let message = format!("files use each other in a chain of more than {MAX_CHAIN}");
+            return Err(Diagnostic::error("E0505", message).at(span, "one file too deep"));
+        }
+        if self.loaded.contains(&path) {
+            return Ok(());
+        }
+        let text = self
+            .loader
+            .load(&path)
+            .map_err(|reason| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason))?;
+        self.text_bytes = self.text_bytes.saturating_add(text.len());
+        if self.text_bytes > self.limits.text {
+            let message = format!("the files of this model hold more than {} bytes", self.limits.text);
+            return Err(Diagnostic::error("E0501", message).at(span, "this file is too large"));
+        }
+        self.loaded.push(path.clone());
+        let shown = if self.folder.is_empty() { path.clone() } else { format!("{}/{path}", self.folder) };
+        let id = self.sources.add(shown, text);
+        self.file(id, path);
+        Ok(())
+    }
+}
+
+/// Refuses whatever could lead out of a folder, on any system.
+fn check_path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        Err("the path is empty")
+    } else if path.contains('\\') {
+        Err("folders are separated by `/`")
+    } else if path.starts_with('/') {
+        Err("this is an absolute path")
+    } else if path.contains(':') {
+        Err("this names a drive or a server")
+    } else if path.contains('\0') {
+        Err("this holds a zero byte")
+    } else if path.split('/').any(|part| part == "..") {
+        Err("`..` leads out of the folder")
+    } else {
+        Ok(())
+    }
+}
+
+/// `path` as seen from the folder of `user`, without `.` and empty components.
+fn below(user: &str, path: &str) -> String {
+    let folder = user.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let parts = folder.split('/').chain(path.split('/')).filter(|part| !part.is_empty() && *part != ".");
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_in_the_folder() {
+        for bad in ["", "/etc/passwd", "../x.cnn", "a/../../x.cnn", "C:x.cnn", "a\\..\\x.cnn", "\\\\host\\x", "a\0"] {
+            assert!(check_path(bad).is_err(), "{bad:?}");
+        }
+        for good in ["x.cnn", "lib/x.cnn", "./x.cnn", "..x.cnn"] {
+            assert!(check_path(good).is_ok(), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn paths_are_seen_from_the_using_file() {
+        assert_eq!(below("model.cnn", "lib/./a.cnn"), "lib/a.cnn");
+        assert_eq!(below("lib/a.cnn", "b.cnn"), "lib/b.cnn");
+    }
+}

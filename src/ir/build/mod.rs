@@ -1,0 +1,495 @@
+//! From the syntax tree to the checked graph.
+//!
+//! [`Program::load`](load) parses a file and those it uses; [`build`] expands the blocks of one variant into an
+//! [`ir::Graph`](Graph). All mistakes are reported in one run: an error leaves a mark in place of a value,
+//! and whoever meets the mark passes it on without a message of its own.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `files` | `use`, duplicate items |
+//! | `params` | parameters of the model, `-D`, variants, inputs |
+//! | `scope`, `eval`, `functions`, `value` | names and expressions |
+//! | `args` | arguments against declared parameters |
+//! | `expand` | bodies, steps, labels |
+//! | `calls` | layers, blocks, repeats |
+//! | `combine` | residual, concat, grow, gate |
+//! | `estimate` | how many layers a text makes, before it makes them |
+//! | `report` | each mistake once |
+//!
+//! # Diagnostic codes
+//!
+//! Syntax errors (`E01xx`) come from the parser.
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | E0201 | unknown name |
+//! | E0202 | a number is too large |
+//! | E0203 | a value of the wrong kind |
+//! | E0204 | no result: division by zero, square root of a negative number |
+//! | E0205 | index outside of a list |
+//! | E0206 | unknown function, or a wrong number of its arguments |
+//! | E0207 | unknown field |
+//! | E0208 | a constant is defined by itself |
+//! | E0209 | `then` outside of a repeat's arguments |
+//! | E0210 | something is defined twice |
+//! | E0211 | unknown layer or block |
+//! | E0212 | unknown parameter |
+//! | E0213 | an argument is given twice |
+//! | E0214 | one argument too many |
+//! | E0215 | a missing argument |
+//! | E0216 | an argument outside of its range |
+//! | E0217 | arguments that do not go together |
+//! | E0218 | unknown variant, or a variant of another model |
+//! | E0219 | `-D` or a variant gives a parameter that does not exist or has another kind |
+//! | E0220 | a size of an input is not given |
+//! | E0221 | an element type that does not exist or is not supported |
+//! | E0222 | `from` an unknown value |
+//! | E0223 | a label that is no name |
+//! | E0301 | an input with the wrong number of spatial dimensions |
+//! | E0302 | a kernel larger than its padded input |
+//! | E0303 | a size or number of weights that is too large |
+//! | E0304 | input channels that do not divide into groups |
+//! | E0305 | a dense layer on an input that is not flat |
+//! | E0306 | windows that see nothing but padding |
+//! | E0311 | branches of different sizes |
+//! | E0312 | the two paths of a residual differ in shape |
+//! | E0313 | a gate does not fit the value it scales |
+//! | E0320 | no model, no input, no net, or an empty one |
+//! | E0321 | two weights of the same name |
+//! | E0322 | two outputs of the same name |
+//! | E0323 | a `concat` without branches |
+//! | E0324 | `aux` without a label |
+//! | E0325 | an input without batch and channels |
+//! | E0501 | a text that is too large, or nested too deep to be parsed |
+//! | E0502 | too many steps |
+//! | E0503 | a value has too many elements |
+//! | E0504 | too many weights |
+//! | E0505 | nested too deep |
+//! | E0506 | a list is too long, or a block has too many names |
+//! | E0507 | a weight name is too long |
+//! | E0508 | a block calls itself |
+//! | E0509 | too many layers |
+//! | E0601 | `use` leaves the model's folder |
+//! | E0602 | a file cannot be read |
+//! | E0603 | files use each other in a circle |
+//! | E0605 | a used file holds a model |
+
+mod args;
+mod calls;
+mod combine;
+mod estimate;
+mod eval;
+mod expand;
+mod files;
+mod functions;
+mod params;
+mod report;
+mod scope;
+mod value;
+
+pub use files::Program;
+
+use super::{Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename};
+use crate::diagnostic::Diagnostic;
+use crate::layers::{ArgValue, Op, ParamDecl};
+use crate::source::{FileId, SourceMap, Span};
+use crate::syntax::ast::{Block, Body, Expr, StepKind};
+use crate::tensor::MAX_ELEMENTS;
+use args::LayerArgs;
+use report::{Report, Reported};
+use scope::{Frame, Globals};
+use std::collections::HashMap;
+pub(crate) use value::grouped;
+
+/// What to build.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The variant; the defaults of the model's parameters if none.
+    pub variant: Option<String>,
+    /// Parameters of the model by name, each with its value as written; they win over the variant.
+    pub defines: Vec<(String, String)>,
+    /// Whether to build the `aux` outputs.
+    pub aux: bool,
+    pub limits: Limits,
+}
+
+/// Bounds on the work that a text may cause. All may be raised.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    pub layers: usize,
+    /// Steps, expressions and list items evaluated; of all variants together in [`check`].
+    pub steps: usize,
+    /// Nesting of expressions, bodies and calls taken together; bounds the use of the stack.
+    pub depth: usize,
+    /// Bytes of all files together.
+    pub text: usize,
+    /// Items of a list.
+    pub list: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { layers: 100_000, steps: 10_000_000, depth: 200, text: 1 << 20, list: 1_000_000 }
+    }
+}
+
+/// Gives the texts of used files.
+pub trait Loader {
+    /// The text of the file at `path`: below the folder of the root file, components separated by `/`, none of
+    /// them `..`. The implementation sees to symbolic links.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    fn load(&mut self, path: &str) -> Result<String, String>;
+}
+
+/// For texts that stand alone.
+pub struct NoFiles;
+
+impl Loader for NoFiles {
+    fn load(&mut self, _path: &str) -> Result<String, String> {
+        Err("this text is in no folder, so it cannot use files".into())
+    }
+}
+
+/// Parses a model and, through the loader, the files that it uses.
+///
+/// # Errors
+/// All syntax errors, all items defined twice, and what is wrong with a `use`.
+pub fn load(
+    sources: &mut SourceMap,
+    root: FileId,
+    limits: &Limits,
+    loader: &mut dyn Loader,
+) -> Result<Program, Vec<Diagnostic>> {
+    Program::load(sources, root, limits, loader)
+}
+
+/// Builds one variant. The graph satisfies [`verify`](super::verify).
+///
+/// # Errors
+/// Every mistake of the model, in the order of discovery.
+pub fn build(sources: &mut SourceMap, program: &Program, options: &Options) -> Result<Graph, Vec<Diagnostic>> {
+    build_counted(sources, program, options).0
+}
+
+/// Also tells how many steps were taken.
+fn build_counted(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+) -> (Result<Graph, Vec<Diagnostic>>, usize) {
+    let defines = match params::parse_defines(sources, &options.defines) {
+        Ok(defines) => defines,
+        Err(errors) => return (Err(errors), 0),
+    };
+    let mut builder = Builder::new(sources, program, options);
+    builder.program(&defines, options.variant.as_deref());
+    let result = if builder.report.is_empty() {
+        debug_assert_eq!(super::verify(&builder.graph), Ok(()));
+        Ok(builder.graph)
+    } else {
+        Err(builder.report.finish())
+    };
+    (result, builder.steps)
+}
+
+/// The mistakes of all variants, each mistake once. `options.variant` is not looked at.
+pub fn check(sources: &mut SourceMap, root: FileId, options: &Options, loader: &mut dyn Loader) -> Vec<Diagnostic> {
+    let program = match load(sources, root, &options.limits, loader) {
+        Ok(program) => program,
+        Err(errors) => return errors,
+    };
+    let mut all: Vec<Diagnostic> = Vec::new();
+    let default = program.has_defaults(options) || program.variants.is_empty();
+    let variants = program.variants().into_iter().map(Some);
+    let mut options = options.clone();
+    for variant in default.then_some(None).into_iter().chain(variants) {
+        options.variant = variant.clone();
+        let (result, steps) = build_counted(sources, &program, &options);
+        options.limits.steps = options.limits.steps.saturating_sub(steps);
+        for mut error in result.err().unwrap_or_default() {
+            let place = |d: &Diagnostic| (d.code, d.labels.first().map(|l| l.span));
+            if all.iter().any(|known| place(known) == place(&error)) {
+                continue;
+            }
+            if let Some(name) = &variant {
+                error.notes.push(format!("in variant `{name}`"));
+            }
+            all.push(error);
+        }
+    }
+    all
+}
+
+/// A value on its way through the network, or the mark of an error that has been reported in its place.
+type Flow = Result<NodeId, Reported>;
+
+/// The argument of a layer: which parameter, checked value, place.
+#[derive(Clone)]
+struct Given {
+    decl: &'static ParamDecl,
+    value: Result<ArgValue, Reported>,
+    span: Span,
+}
+
+/// Where the next steps find their names.
+struct Naming {
+    /// Dotted path of the enclosing labels.
+    path: String,
+    /// In a `seq` the number of the next child.
+    next: Option<usize>,
+}
+
+/// The state of one build.
+struct Builder<'a> {
+    sources: &'a SourceMap,
+    program: &'a Program,
+    limits: &'a Limits,
+    aux: bool,
+    graph: Graph,
+    report: Report,
+    globals: Globals<'a>,
+    /// The globals that are being evaluated: each needs the next.
+    evaluating: Vec<&'a str>,
+    /// By file and layer.
+    defaults: HashMap<(FileId, &'a str), Vec<Given>>,
+    inputs: Vec<(&'a str, Flow)>,
+    /// The calls that are being expanded, the net first.
+    frames: Vec<Frame<'a>>,
+    naming: Naming,
+    /// The layer of every weight name.
+    weights: HashMap<String, Span>,
+    weight_elements: usize,
+    /// Fewest layers of each block.
+    estimates: HashMap<&'a str, u128>,
+    steps: usize,
+    depth: usize,
+    /// A limit was reached: nothing more is expanded.
+    halted: bool,
+}
+
+/// Where a new node comes from.
+struct Site<'s> {
+    path: String,
+    span: Span,
+    args: Option<&'s LayerArgs>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(sources: &'a SourceMap, program: &'a Program, options: &'a Options) -> Builder<'a> {
+        Builder {
+            sources,
+            program,
+            limits: &options.limits,
+            aux: options.aux,
+            graph: Graph::default(),
+            report: Report::default(),
+            globals: HashMap::new(),
+            evaluating: Vec::new(),
+            defaults: HashMap::new(),
+            inputs: Vec::new(),
+            frames: Vec::new(),
+            naming: Naming { path: String::new(), next: None },
+            weights: HashMap::new(),
+            weight_elements: 0,
+            estimates: HashMap::new(),
+            steps: 0,
+            depth: 0,
+            halted: false,
+        }
+    }
+
+    fn program(&mut self, defines: &'a [(String, Expr)], variant: Option<&str>) {
+        self.parameters(defines, variant);
+        self.file_defaults();
+        self.model_inputs();
+        let renames = self.program.renames.iter();
+        self.graph.renames =
+            renames.map(|(from, to)| Rename { from: from.text.clone(), to: to.text.clone() }).collect();
+        match &self.program.net {
+            Some(net) if net.body.lines.is_empty() => {
+                self.error(Diagnostic::error("E0320", "the net is empty").at(net.span, "there is no layer in it"));
+            }
+            Some(net) => self.net(&net.body),
+            None => self.missing("net", "write `net { conv1: conv 3x3, 16 | relu | .. }`"),
+        }
+    }
+
+    /// Reports an item that every model needs.
+    fn missing(&mut self, item: &str, help: &str) {
+        let error = Diagnostic::error("E0320", format!("there is no `{item}` in this file"));
+        let error = match self.program.end {
+            Some(end) => error.at(end, "the file ends here"),
+            None => error,
+        };
+        self.error(error.help(help));
+    }
+
+    fn net(&mut self, body: &'a Body) {
+        let input = self.inputs.first().map_or(Err(Reported), |(_, input)| *input);
+        self.frames.push(self.new_frame(None, None, input));
+        let main = self.body(body, input);
+        self.frames.pop();
+        let last_step = body.lines.last().and_then(|line| line.steps.last()).map(|step| &step.kind);
+        let Ok(node) = main else { return };
+        if matches!(last_step, Some(StepKind::Output(_))) {
+            self.graph.outputs.rotate_right(1);
+            return;
+        }
+        self.graph.outputs.insert(0, Output { name: "output".into(), node });
+        if self.graph.outputs[1..].iter().any(|o| o.name == "output") {
+            let error = Diagnostic::error("E0322", "two outputs have the name `output`")
+                .at(body.span, "the last value of the net has this name unless it is given another")
+                .help("end the net with `output NAME`, or give the earlier output another name");
+            self.error(error);
+        }
+    }
+
+    fn new_frame(&self, block: Option<&'a Block>, call: Option<Span>, input: Flow) -> Frame<'a> {
+        let trail = input.iter().map(|&id| ("in".to_string(), self.graph[id].ty.dims.clone())).collect();
+        let path = self.naming.path.clone();
+        Frame { block, path, call, vars: Vec::new(), scope: 0, skips: Vec::new(), input, trail, copy: None }
+    }
+
+    /// Reports an error together with the calls that led to it.
+    fn error(&mut self, mut diagnostic: Diagnostic) -> Reported {
+        let calls = self.frames.iter().rev().filter_map(|frame| self.call_note(frame));
+        let notes: Vec<String> = calls.take(MAX_CALL_NOTES).collect();
+        diagnostic.notes.splice(0..0, notes);
+        let reported = self.report.add(diagnostic);
+        self.halted |= self.report.is_full();
+        reported
+    }
+
+    /// `in net.layer2.0 (resnet.cnn:20), called with c = 128, s = 2`
+    fn call_note(&self, frame: &Frame) -> Option<String> {
+        let dot = if frame.path.is_empty() { "" } else { "." };
+        let mut note = format!("in net{dot}{} ({})", frame.path, self.sources.place(frame.call?));
+        let params = frame.block?.params.len();
+        let values = frame.vars.iter().take(params).filter_map(|(name, value)| Some((name, value.as_ref().ok()?)));
+        let values: Vec<String> = values.map(|(name, value)| format!("{name} = {value}")).collect();
+        if !values.is_empty() {
+            note += &format!(", called with {}", values.join(", "));
+        }
+        Some(note)
+    }
+
+    /// Reports an error after which nothing more is expanded.
+    fn halt(&mut self, diagnostic: Diagnostic) -> Reported {
+        let reported = self.error(diagnostic);
+        self.halted = true;
+        reported
+    }
+
+    /// Counts work against the limit on steps.
+    fn charge(&mut self, steps: usize, span: Span) -> Result<(), Reported> {
+        if self.halted {
+            return Err(Reported);
+        }
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps <= self.limits.steps {
+            return Ok(());
+        }
+        let message = format!("this model takes more than {} steps to build", grouped(self.limits.steps as u128));
+        let error = Diagnostic::error("E0502", message).at(span, "the limit is reached here");
+        Err(self.halt(error.help("do the loops around this place run as often as they should?")))
+    }
+
+    /// Counts the items of a list that is walked.
+    fn charge_items(&mut self, value: &value::Value, span: Span) -> Result<(), Reported> {
+        match value {
+            value::Value::List(list) => self.charge(list.items.len(), span),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `f` one level deeper.
+    fn nested<T>(&mut self, span: Span, f: impl FnOnce(&mut Self) -> Result<T, Reported>) -> Result<T, Reported> {
+        self.charge(1, span)?;
+        if self.depth >= self.limits.depth {
+            let message = format!("expressions, bodies and calls are nested more than {} deep", self.limits.depth);
+            return Err(self.halt(Diagnostic::error("E0505", message).at(span, "this is too deep")));
+        }
+        self.depth += 1;
+        let result = f(self);
+        self.depth -= 1;
+        result
+    }
+
+    /// Adds a node with its weights, after all checks.
+    fn add(&mut self, op: Op, inputs: Vec<NodeId>, site: Site) -> Flow {
+        self.check_layers(site.span)?;
+        let types: Vec<_> = inputs.iter().map(|&id| self.graph[id].ty.clone()).collect();
+        let types: Vec<_> = types.iter().collect();
+        // Only inputs of the model have no layer, and they are not added here.
+        let layer = op.layer().ok_or(Reported)?;
+        let ty = match layer.shape(&types) {
+            Ok(ty) => ty,
+            Err(problem) => {
+                let written = problem.param.and_then(|p| site.args?.place(p));
+                let shapes: Vec<String> = types.iter().map(|ty| ty.to_string()).collect();
+                let label = match shapes.as_slice() {
+                    [one] => format!("the input is {one}"),
+                    all => format!("the inputs are {}", all.join(" and ")),
+                };
+                let error = Diagnostic::error(problem.code, problem.message).at(written.unwrap_or(site.span), label);
+                return Err(self.shape_error(error, problem.help));
+            }
+        };
+        if ty.checked_elements().is_none() {
+            let message = format!("this value is too large: one sample is {ty}");
+            let error = Diagnostic::error("E0503", message)
+                .at(site.span, format!("the limit is {} elements", grouped(MAX_ELEMENTS as u128)));
+            return Err(self.shape_error(error, None));
+        }
+        let specs = layer.params(&types);
+        let params = specs.into_iter().map(|spec| self.weight(spec, &site)).collect::<Result<Vec<_>, _>>()?;
+        let origin = Origin { path: site.path, span: Some(site.span) };
+        Ok(self.graph.add_node(Node { op, inputs, params, epilogue: Vec::new(), ty, origin, slice_of: None }))
+    }
+
+    fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<super::ParamId, Reported> {
+        let name = if site.path.is_empty() { spec.role.into() } else { format!("{}.{}", site.path, spec.role) };
+        let elements = spec.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
+        let total = elements.and_then(|n| self.weight_elements.checked_add(n)).filter(|n| *n <= MAX_ELEMENTS);
+        let Some(total) = total else {
+            let limit = grouped(MAX_ELEMENTS as u128);
+            let message = format!("the model has more than {limit} weights");
+            let label = format!("`{name}` has the shape {:?}", spec.dims);
+            return Err(self.halt(Diagnostic::error("E0504", message).at(site.span, label)));
+        };
+        self.weight_elements = total;
+        match self.weights.get(&name) {
+            Some(&first) => {
+                self.same_weight(&name, first, site.span);
+            }
+            None => {
+                self.weights.insert(name.clone(), site.span);
+            }
+        }
+        self.charge(spec.fixed.as_ref().map_or(0, |values| values.len()), site.span)?;
+        let source = spec.fixed.map_or(ParamSource::File, ParamSource::Fixed);
+        Ok(self.graph.add_param(Param { name, dims: spec.dims, source, init: spec.init }))
+    }
+
+    fn same_weight(&mut self, name: &str, first: Span, second: Span) -> Reported {
+        let error = Diagnostic::error("E0321", format!("two layers have weights of the name `{name}`"));
+        let error = match first == second {
+            true => error
+                .at(second, "this layer is built more than once under the same name")
+                .help("label the repeated step, and in a loop write the variable into the label: `stage{i}: ..`"),
+            false => error
+                .at(second, format!("this is `{name}` too"))
+                .at(first, format!("this is `{name}`"))
+                .help("give each of them a label of its own, or number them with `seq { .. }`"),
+        };
+        self.error(error)
+    }
+}
+
+/// Calls shown for one error, innermost first.
+const MAX_CALL_NOTES: usize = 4;
+
+#[cfg(test)]
+mod tests;

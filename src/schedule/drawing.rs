@@ -1,0 +1,43 @@
+//! The steps of a plan as a drawing.
+
+use super::{Place, Plan};
+use crate::analysis::draw::{Drawing, Kind, Shape, kind};
+use std::collections::HashMap;
+
+impl Plan {
+    /// Steps with their kernels; arrows from the steps that wrote what a step reads.
+    pub fn drawing(&self) -> Drawing {
+        let mut drawing = Drawing { title: self.graph.name.clone(), ..Drawing::default() };
+        let mut writers: HashMap<(usize, usize), usize> = HashMap::new();
+        for (index, buffer) in self.buffers.iter().enumerate() {
+            if let Place::Input(input) = buffer.place {
+                let node = &self.graph[self.graph.inputs[input]];
+                let lines = vec!["input".into(), node.ty.to_string(), node.origin.path.clone()];
+                writers.insert((index, 0), drawing.shapes.len());
+                drawing.shapes.push(Shape { kind: Kind::Input, lines });
+            }
+        }
+        for step in &self.steps {
+            let node = &self.graph[step.node];
+            let shape = drawing.shapes.len();
+            let lines = vec![step.kernel.family().name(), step.output.ty.to_string(), node.origin.path.clone()];
+            let kind = if step.purpose.is_some() { Kind::Other } else { kind(&node.op) };
+            drawing.shapes.push(Shape { kind, lines: lines.into_iter().filter(|l| !l.is_empty()).collect() });
+            for view in &step.inputs {
+                drawing.arrows.extend(self.writers_of(view, &writers).into_iter().map(|from| (from, shape)));
+            }
+            writers.insert((step.output.buffer.0, step.output.offset), shape);
+        }
+        drawing
+    }
+
+    /// The steps that wrote parts of what a view covers.
+    fn writers_of(&self, view: &super::View, writers: &HashMap<(usize, usize), usize>) -> Vec<usize> {
+        let end = view.offset + view.layout.elements(&view.ty, self.target.lanes);
+        let covers =
+            |&(buffer, offset): &(usize, usize)| buffer == view.buffer.0 && (view.offset..end).contains(&offset);
+        let mut found: Vec<usize> = writers.iter().filter(|(place, _)| covers(place)).map(|(_, &step)| step).collect();
+        found.sort_unstable();
+        found
+    }
+}

@@ -1,0 +1,147 @@
+//! Syntax errors in words: what the grammar expected, what it found, and the usual ways out.
+
+use super::parser::{Rule, is_name};
+use super::scan::ITEM_KEYWORDS;
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::source::{FileId, Span};
+use pest::error::{Error, ErrorVariant, InputLocation};
+
+/// Where in `text`, the item, the grammar got stuck.
+pub fn position(error: &Error<Rule>, text: &str) -> usize {
+    let (InputLocation::Pos(at) | InputLocation::Span((at, _))) = error.location;
+    if might_be_label(error) {
+        return text[..at].trim_end_matches(is_word).len();
+    }
+    at + text[at..].len() - text[at..].trim_start_matches(BLANKS).len()
+}
+
+/// A word with which no step begins could still be a label, so that the grammar got stuck only behind it.
+fn might_be_label(error: &Error<Rule>) -> bool {
+    matches!(&error.variant, ErrorVariant::ParsingError { positives, .. } if positives.contains(&Rule::label_text)
+        && !positives.contains(&Rule::pipe))
+}
+
+const BLANKS: [char; 3] = [' ', '\t', '\r'];
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// Translates an error in `text`, an item that begins at `offset` of `file`.
+pub fn diagnostic(error: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagnostic {
+    let at = position(error, text);
+    let found = token(&text[at..]);
+    let span = Span::new(file, offset + at..offset + at + found.len());
+    let ErrorVariant::ParsingError { positives, .. } = &error.variant else {
+        // The limit on calls or on the stack.
+        return Diagnostic::error("E0501", "this item is too large to be parsed").at(span, "given up here");
+    };
+    let shown = if found.is_empty() { "the end of the line".to_string() } else { format!("`{found}`") };
+    let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };
+    let diagnostic =
+        Diagnostic::error("E0101", format!("expected {expected}, found {shown}")).at(span, "unexpected here");
+    match help(&text[..at], found, positives) {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}
+
+/// The word, number or character at the start of `text`; empty at the end of a line.
+fn token(text: &str) -> &str {
+    let word = text.len() - text.trim_start_matches(is_word).len();
+    let length = match text.chars().next() {
+        None | Some('\n') => 0,
+        Some('"') => text[1..].find('"').map_or(text.len(), |end| end + 2),
+        Some(first) => word.max(first.len_utf8()),
+    };
+    &text[..length]
+}
+
+/// `a, b or c`
+fn expected(rules: &[Rule]) -> String {
+    let mut words: Vec<&str> = rules.iter().map(|&rule| in_words(rule)).collect();
+    if words.iter().any(|&word| word != OPERATOR) {
+        // An operator is possible behind any value: the rest says more.
+        words.retain(|&word| word != OPERATOR);
+    }
+    if rules.contains(&Rule::pipe) {
+        words.push(END);
+    }
+    words.sort_by_key(|word| (word.starts_with('`'), *word));
+    words.dedup();
+    match words.split_last() {
+        Some((last, [])) => last.to_string(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => "something else".to_string(),
+    }
+}
+
+const END: &str = "the end of the line";
+const OPERATOR: &str = "an operator";
+const LAYER: &str = "a layer or a label";
+const VALUE: &str = "a value";
+
+fn in_words(rule: Rule) -> &'static str {
+    use Rule::*;
+    match rule {
+        EOI => END,
+        item | use_item | const_item | model_item | input_item | defaults_item | block_item | net_item
+        | variant_item | rename_item => "an item",
+        name | ident => "a name",
+        path => "a weight's name, such as `norm.1`",
+        param => "a parameter",
+        param_name | arg | args | named => "an argument",
+        string => "a text in quotes",
+        line | step | label | call | repeat_step => LAYER,
+        or_op | and_op | comparator | dots | add_op | mul_op | index | field | kw_then | kw_if => OPERATOR,
+        params | paren_args | lparen | operands => "`(`",
+        body | lbrace | interpolation => "`{`",
+        sizes | lbracket => "`[`",
+        rparen => "`)`",
+        rbracket => "`]`",
+        rbrace => "`}`",
+        comma => "`,`",
+        colon | label_text => "`:`",
+        equals => "`=`",
+        pipe => "`|`",
+        arrow => "`->`",
+        alias | kw_as => "`as`",
+        project | kw_project => "`project`",
+        kw_else | else_if => "`else`",
+        condition => "`if`",
+        kw_in => "`in`",
+        kw_x => "`x`",
+        _ => VALUE,
+    }
+}
+
+/// What people most often mean; `before` is the item's text before the token that was found.
+fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
+    let begins_line = before.trim_end_matches(BLANKS).ends_with('\n');
+    let text = match found {
+        "else" | "project" if begins_line => {
+            return Some(format!("`{found}` stands on the line of the closing brace: `}} {found} {{`"));
+        }
+        "" if before.trim_end().ends_with('|') => "to go on in the next line, begin that line with `|`",
+        "" if positives.contains(&Rule::lbrace) => "the opening brace stands on the same line",
+        "=" if positives.contains(&Rule::comparator) => "a comparison is written `==`",
+        ":" if before.ends_with(' ') => "the colon of a label follows it directly",
+        ";" => "a newline ends a line; no semicolon is needed",
+        "<" | ">" | "=" if positives.contains(&Rule::and_op) => "comparisons do not chain; join them with `and`",
+        "&" | "!" => "logic is written in words: `and`, `or`, `not`",
+        "x" if positives.contains(&Rule::pipe) => "sizes are written without blanks, `3x3`; copies as `3 x Block`",
+        "\u{d7}" => "write sizes with the letter x: `3x3`",
+        "\u{a0}" => "this is a no-break space; type an ordinary one",
+        "\u{201c}" | "\u{201d}" => "write straight quotes",
+        "^" => "there is no operator for powers; multiply",
+        _ if before.trim().is_empty() => {
+            let keyword = nearest(found, ITEM_KEYWORDS)?;
+            return Some(format!("did you mean `{keyword}`?"));
+        }
+        word if positives.contains(&Rule::name) && word.starts_with(is_word) && !is_name(word) => {
+            return Some(format!("`{word}` is a reserved word; choose another name"));
+        }
+        _ => return None,
+    };
+    Some(text.to_string())
+}

@@ -1,0 +1,277 @@
+//! What has to be settled before the grammar reads a text: where comments are, which newlines end a line, where
+//! the items of the file lie, and whether the brackets match and are not nested too deeply.
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{FileId, Span};
+use std::ops::Range;
+
+/// How deeply brackets of all kinds may be nested. The parser and everything behind it recurse over the nesting.
+pub const MAX_NESTING: usize = 64;
+
+/// After so many syntax errors the rest of a file is not read.
+pub const MAX_ERRORS: usize = 30;
+
+/// The words that begin an item.
+pub const ITEM_KEYWORDS: [&str; 9] =
+    ["use", "const", "model", "input", "defaults", "block", "net", "variant", "rename"];
+
+/// A scanned text. All ranges are in bytes of the original text.
+pub struct Scan {
+    /// The text, byte for byte in place, in which comments and newlines that end nothing are blanks.
+    pub text: String,
+    /// Comments, each from its `#` to the end of its line.
+    pub comments: Vec<Range<usize>>,
+    pub items: Vec<Item>,
+    pub errors: Vec<Diagnostic>,
+}
+
+/// A line outside all brackets, with the bodies that begin on it.
+pub struct Item {
+    pub range: Range<usize>,
+    /// Its brackets are in error, which has been reported.
+    pub broken: bool,
+}
+
+/// Scans a text.
+pub fn scan(file: FileId, text: &str) -> Scan {
+    let lexemes = lex(text);
+    let whole = Scanner::new(file, text, false).run(&lexemes);
+    if whole.stack.is_empty() {
+        return whole.finish();
+    }
+    // Some bracket is never closed. An item's keyword at the start of a line then most likely begins an item.
+    Scanner::new(file, text, true).run(&lexemes).finish()
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Open,
+    Close,
+    Comma,
+    Pipe,
+    Newline,
+    Comment,
+    UnclosedString,
+    Other,
+}
+
+struct Lexeme {
+    kind: Kind,
+    range: Range<usize>,
+}
+
+fn lex(text: &str) -> Vec<Lexeme> {
+    let bytes = text.as_bytes();
+    let mut lexemes = Vec::new();
+    let mut start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    while start < bytes.len() {
+        if matches!(bytes[start], b' ' | b'\t' | b'\r') {
+            start += 1;
+            continue;
+        }
+        let (kind, length) = lexeme(&bytes[start..]);
+        lexemes.push(Lexeme { kind, range: start..start + length });
+        start += length;
+    }
+    lexemes
+}
+
+/// Kind and length of the lexeme at the start of `bytes`.
+fn lexeme(bytes: &[u8]) -> (Kind, usize) {
+    let until = |stop: &[u8]| bytes.iter().skip(1).position(|b| stop.contains(b)).map_or(bytes.len(), |n| n + 1);
+    match bytes[0] {
+        b'(' | b'[' | b'{' => (Kind::Open, 1),
+        b')' | b']' | b'}' => (Kind::Close, 1),
+        b',' => (Kind::Comma, 1),
+        b'|' => (Kind::Pipe, 1),
+        b'\n' => (Kind::Newline, 1),
+        b'#' => (Kind::Comment, until(b"\n")),
+        b'"' => match until(b"\"\n") {
+            end if bytes.get(end) == Some(&b'"') => (Kind::Other, end + 1),
+            end => (Kind::UnclosedString, end),
+        },
+        _ => (Kind::Other, until(b" \t\r\n([{}]),|#\"")),
+    }
+}
+
+struct Scanner<'a> {
+    file: FileId,
+    source: &'a str,
+    /// Whether an item's keyword at the start of a line ends whatever is open.
+    cut: bool,
+    text: Vec<u8>,
+    comments: Vec<Range<usize>>,
+    items: Vec<Item>,
+    errors: Vec<Diagnostic>,
+    /// Open brackets.
+    stack: Vec<usize>,
+    item_start: Option<usize>,
+    item_broken: bool,
+    /// Newlines since the last lexeme that counts; whether they end a line, the next one decides.
+    newlines: Vec<usize>,
+    after_comma: bool,
+    end: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(file: FileId, source: &'a str, cut: bool) -> Self {
+        let mut text = source.as_bytes().to_vec();
+        if source.starts_with('\u{feff}') {
+            text[..'\u{feff}'.len_utf8()].fill(b' ');
+        }
+        Scanner {
+            file,
+            source,
+            cut,
+            text,
+            comments: Vec::new(),
+            items: Vec::new(),
+            errors: Vec::new(),
+            stack: Vec::new(),
+            item_start: None,
+            item_broken: false,
+            newlines: Vec::new(),
+            after_comma: false,
+            end: 0,
+        }
+    }
+
+    fn run(mut self, lexemes: &[Lexeme]) -> Self {
+        for lexeme in lexemes {
+            if self.errors.len() == MAX_ERRORS {
+                break;
+            }
+            match lexeme.kind {
+                Kind::Newline => self.newlines.push(lexeme.range.start),
+                Kind::Comment => {
+                    self.text[lexeme.range.clone()].fill(b' ');
+                    self.comments.push(lexeme.range.clone());
+                }
+                _ => self.visible(lexeme),
+            }
+        }
+        self
+    }
+
+    fn visible(&mut self, lexeme: &Lexeme) {
+        let start = lexeme.range.start;
+        self.end_line(lexeme);
+        self.item_start.get_or_insert(start);
+        match lexeme.kind {
+            Kind::Open => self.open(start),
+            Kind::Close => self.close(start),
+            Kind::UnclosedString => self.fail(
+                Diagnostic::error("E0101", "this string is not closed on its line")
+                    .at(self.span(lexeme.range.clone()), "expected a closing `\"`"),
+            ),
+            _ => {}
+        }
+        self.after_comma = lexeme.kind == Kind::Comma;
+        self.end = lexeme.range.end;
+    }
+
+    /// Decides about the newlines before `next`.
+    fn end_line(&mut self, next: &Lexeme) {
+        let newlines = std::mem::take(&mut self.newlines);
+        if self.cut && !self.stack.is_empty() && self.begins_item(next, newlines.last()) {
+            self.unclosed(next.range.clone());
+            self.end_item();
+            return;
+        }
+        let in_list = self.stack.last().is_some_and(|&open| self.text[open] != b'{');
+        if in_list || self.after_comma || next.kind == Kind::Pipe {
+            newlines.iter().for_each(|&at| self.text[at] = b' ');
+        } else if self.stack.is_empty() && !newlines.is_empty() {
+            self.end_item();
+        }
+    }
+
+    /// Whether a lexeme is an item's keyword at the start of a line. `const` is a step as well, and a keyword with
+    /// a colon is a label.
+    fn begins_item(&self, lexeme: &Lexeme, newline: Option<&usize>) -> bool {
+        let word = &self.source[lexeme.range.clone()];
+        newline.is_some_and(|at| at + 1 == lexeme.range.start) && word != "const" && ITEM_KEYWORDS.contains(&word)
+    }
+
+    fn end_item(&mut self) {
+        if let Some(start) = self.item_start.take() {
+            self.items.push(Item { range: start..self.end, broken: self.item_broken });
+        }
+        self.item_broken = false;
+        self.stack.clear();
+    }
+
+    fn open(&mut self, at: usize) {
+        if self.stack.len() == MAX_NESTING && !self.item_broken {
+            self.fail(
+                Diagnostic::error("E0501", format!("brackets are nested more than {MAX_NESTING} deep"))
+                    .at(self.span(at..at + 1), "one too many"),
+            );
+        }
+        self.stack.push(at);
+    }
+
+    fn close(&mut self, at: usize) {
+        let closing = char::from(self.text[at]);
+        let matching = self.stack.iter().rposition(|&open| self.closing(open) == closing);
+        match (matching, self.stack.last()) {
+            (Some(depth), Some(&innermost)) => {
+                if self.stack.len() > depth + 1 {
+                    self.fail(
+                        Diagnostic::error(
+                            "E0101",
+                            format!("expected `{}`, found `{closing}`", self.closing(innermost)),
+                        )
+                        .at(self.span(at..at + 1), "unexpected here")
+                        .at(self.span(innermost..innermost + 1), "this is not closed"),
+                    );
+                }
+                self.stack.truncate(depth);
+            }
+            _ => self.fail(
+                Diagnostic::error("E0101", format!("unmatched `{closing}`"))
+                    .at(self.span(at..at + 1), "nothing is open that this could close"),
+            ),
+        }
+    }
+
+    /// The bracket that closes the one at `open`.
+    fn closing(&self, open: usize) -> char {
+        match self.text[open] {
+            b'(' => ')',
+            b'[' => ']',
+            _ => '}',
+        }
+    }
+
+    /// Reports the innermost open bracket, noticed at `place`.
+    fn unclosed(&mut self, place: Range<usize>) {
+        let Some(&open) = self.stack.last() else { return };
+        let closing = self.closing(open);
+        let found = match &self.source[place.clone()] {
+            "" => "the end of the file".to_string(),
+            word => format!("`{word}`"),
+        };
+        self.fail(
+            Diagnostic::error("E0101", format!("expected `{closing}`, found {found}"))
+                .at(self.span(place), "unexpected here")
+                .at(self.span(open..open + 1), "this is not closed"),
+        );
+    }
+
+    fn fail(&mut self, error: Diagnostic) {
+        self.item_broken = true;
+        self.errors.push(error);
+    }
+
+    fn span(&self, range: Range<usize>) -> Span {
+        Span::new(self.file, range)
+    }
+
+    fn finish(mut self) -> Scan {
+        self.unclosed(self.end..self.end);
+        self.end_item();
+        let text = String::from_utf8(self.text).expect("only whole characters are blanked");
+        Scan { text, comments: self.comments, items: self.items, errors: self.errors }
+    }
+}

@@ -1,0 +1,438 @@
+//! Compiled objects, linked into programs of other languages, against sessions in memory. Tests skip with a message
+//! where a compiler or an emulator is absent.
+
+#[allow(dead_code)]
+mod common;
+
+use common::*;
+use safetensors::SafeTensors;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use svertka::aot::{self, Artifacts, Cpu, Emit, Weights};
+use svertka::codegen::Isa;
+use svertka::interp;
+use svertka::ir::weights::WeightSource;
+use svertka::ir::{Graph, Param};
+use svertka::kernels::Target;
+use svertka::layers::*;
+use svertka::runtime::{Engine, Session};
+use svertka::schedule;
+use svertka::tensor::{Batch, Tensor, TensorType};
+
+const SEED: u64 = 7;
+
+/// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
+fn small_network() -> Graph {
+    let window = |kernel, stride| Window {
+        kernel: vec![kernel; 2],
+        stride: vec![stride; 2],
+        dilation: vec![1; 2],
+        padding: Padding::Half,
+        ceil: false,
+    };
+    let conv = |channels, kernel, groups| {
+        Op::from(Conv { channels, window: window(kernel, 1), groups, bias: true, weights: None })
+    };
+    let parts = [
+        Part::Layer(conv(20, 3, 1)),
+        Part::Layer(Activation::Relu.into()),
+        Part::Residual(vec![conv(20, 3, 20), Activation::Silu.into()]),
+        Part::Layer(MaxPool { window: window(3, 2) }.into()),
+        Part::Concat(vec![vec![conv(12, 1, 1)], vec![conv(8, 5, 1)]]),
+        Part::Output,
+        Part::Gate(Activation::Sigmoid),
+        Part::Layer(LocalResponseNorm { size: 3, alpha: 0.1, beta: 0.75, k: 1.5 }.into()),
+        Part::Layer(Upsample { scale: vec![2, 2], mode: Interpolation::Nearest }.into()),
+        Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
+        Part::Layer(Softmax.into()),
+    ];
+    network(&[3, 17, 13], &parts)
+}
+
+fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
+    aot::Options { name: "net".into(), cpu: Cpu::named(cpu).unwrap(), emit: emit.to_vec(), weights }
+}
+
+/// Compiles a graph for an instruction set of a CPU.
+fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
+    let plan = schedule::plan(graph.clone(), Target { exact: true, ..Target::of(isa, options.cpu.architecture()) });
+    aot::compile(&plan, &weights(SEED), options).unwrap()
+}
+
+/// A directory with the artifacts and a program that uses them.
+struct Build {
+    directory: tempfile::TempDir,
+}
+
+impl Build {
+    fn new(artifacts: &Artifacts) -> Build {
+        let directory = tempfile::tempdir().unwrap();
+        artifacts.files.iter().for_each(|(name, bytes)| std::fs::write(directory.path().join(name), bytes).unwrap());
+        Build { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Compiles `tests/aot/SOURCE` against the static library `libLIBRARY.a` into `program`.
+    fn compile_c(&self, cc: &str, source: &str, library: &str, flags: &[&str]) {
+        let mut command = Command::new(cc);
+        command.args([
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+            "-Wl,--fatal-warnings",
+        ]);
+        command.args(flags).arg(source_path(source)).arg("-I").arg(self.directory.path());
+        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a")));
+        output(&mut command);
+    }
+
+    fn write_inputs(&self, inputs: &[Tensor]) {
+        let raw: Vec<u8> = inputs.iter().flat_map(|tensor| bytemuck::cast_slice(tensor.data())).copied().collect();
+        std::fs::write(self.path("inputs"), raw).unwrap();
+    }
+
+    /// Runs the driver on inputs; the outputs' values.
+    fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
+        self.write_inputs(inputs);
+        let mut command = match emulator {
+            Some(emulator) => Command::new(emulator),
+            None => Command::new(self.path("program")),
+        };
+        command.args(emulator.map(|_| self.path("program")));
+        command.arg(mode).arg(inputs[0].batch().to_string()).arg(self.path("inputs"));
+        command.args(weights.map(|name| self.path(name)));
+        bytemuck::pod_collect_to_vec(&output(&mut command))
+    }
+}
+
+fn source_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/aot").join(name)
+}
+
+/// What a command writes to standard output; it must succeed.
+fn output(command: &mut Command) -> Vec<u8> {
+    let result = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(result.status.success(), "{command:?}\n{}{}", text(&result.stdout), text(&result.stderr));
+    result.stdout
+}
+
+/// Whether a program is installed; says so where it is not.
+fn present(program: &str) -> bool {
+    let mut command = Command::new(program);
+    let found = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    if !found {
+        eprintln!("skipped: `{program}` is not installed");
+    }
+    found
+}
+
+fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
+    let options = svertka::runtime::Options { engine: Engine::Jit(isa), exact: true, ..Default::default() };
+    let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();
+    outputs.into_iter().flat_map(Tensor::into_data).collect()
+}
+
+fn assert_same_bits(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.to_bits(), expected.to_bits(), "value {index}: {found}, expected {expected}");
+    }
+}
+
+const LIBRARY: [Emit; 2] = [Emit::Static, Emit::Header];
+
+#[test]
+fn a_c_program_gets_the_bits_of_a_session() {
+    if !present("cc") {
+        return;
+    }
+    let graph = small_network();
+    for isa in Isa::available() {
+        for pie in ["-pie", "-no-pie"] {
+            let build = Build::new(&compile(&graph, isa, &options("native", &LIBRARY, Weights::Embed)));
+            build.compile_c("cc", "driver.c", "net", &[pie]);
+            for batch in [1, 3, 40] {
+                let inputs = inputs(&graph, batch, SEED);
+                let expected = session(&graph, isa, &inputs);
+                assert_same_bits(&build.drive(None, "serial", &inputs, None), &expected);
+                assert_same_bits(&build.drive(None, "parallel", &inputs, None), &expected);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_generic_cpu_gets_the_same_bits() {
+    if !present("cc") || !Isa::available().contains(&Isa::Avx2) {
+        return;
+    }
+    let graph = small_network();
+    let inputs = inputs(&graph, 2, SEED);
+    let build = Build::new(&compile(&graph, Isa::Avx2, &options("x86-64-v3", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "driver.c", "net", &[]);
+    assert_same_bits(&build.drive(None, "serial", &inputs, None), &session(&graph, Isa::Avx2, &inputs));
+}
+
+#[test]
+fn weights_can_lie_in_a_file() {
+    if !present("cc") {
+        return;
+    }
+    let graph = small_network();
+    let inputs = inputs(&graph, 2, SEED);
+    let artifacts = compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::File));
+    let build = Build::new(&artifacts);
+    build.compile_c("cc", "driver.c", "net", &[]);
+    let found = build.drive(None, "serial", &inputs, Some("net.weights"));
+    assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+
+    build.compile_c("cc", "errors.c", "net", &[]);
+    output(Command::new(build.path("program")).arg(build.path("net.weights")));
+}
+
+#[test]
+fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
+    if !present("cc") {
+        return;
+    }
+    let fixed = |dims: &[usize]| TensorType { batch: Batch::Fixed(2), ..input_type(dims) };
+    let mut graph = Graph { name: "two".into(), ..Graph::default() };
+    let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
+    let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
+    common::output(&mut graph, both);
+    let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "driver.c", "net", &[]);
+    let inputs = inputs(&graph, 2, SEED);
+    assert_same_bits(&build.drive(None, "serial", &inputs, None), &session(&graph, Isa::detect(), &inputs));
+
+    let mut other_batch = Command::new(build.path("program"));
+    let result = other_batch.args(["serial", "1"]).arg(build.path("inputs")).output().unwrap();
+    assert!(String::from_utf8_lossy(&result.stderr).contains("does not run this batch"), "{result:?}");
+}
+
+/// Products below the smallest normal number, with enough elements that a step is split.
+#[test]
+fn denormals_are_flushed_on_every_thread() {
+    if !present("cc") {
+        return;
+    }
+    let graph = single(Activation::LeakyRelu(0.1), &[2, 500]).unwrap();
+    let build = Build::new(&compile(&graph, Isa::Clif, &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "driver.c", "net", &[]);
+    let batch = 500;
+    let inputs = [Tensor::new([batch, 2, 500], vec![-2e-38; batch * 1000])];
+    for mode in ["serial", "parallel"] {
+        let found = build.drive(None, mode, &inputs, None);
+        assert!(found.iter().all(|&value| value == 0.0), "{mode}");
+    }
+}
+
+#[test]
+fn the_object_is_alone_and_shows_only_its_prefix() {
+    if !present("nm") {
+        return;
+    }
+    for (cpu, weights) in
+        [("x86-64-v2", Weights::Embed), ("x86-64-v4", Weights::File), ("aarch64-generic", Weights::Embed)]
+    {
+        let cpu = options(cpu, &[Emit::Object], weights);
+        let build = Build::new(&compile(&small_network(), cpu.cpu.isa, &cpu));
+        let text = String::from_utf8(output(Command::new("nm").arg(build.path("net.o")))).unwrap();
+        let mut public = 0;
+        for line in text.lines() {
+            let mut words = line.split_whitespace().rev();
+            let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+            assert_ne!(kind, "U", "{name} is undefined");
+            if kind.chars().all(char::is_uppercase) {
+                assert!(name.starts_with("net_") && kind == "T", "{line}");
+                public += 1;
+            }
+        }
+        assert_eq!(public, 15);
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_bytes() {
+    let emit: Vec<Emit> = Emit::ALL.iter().map(|kind| kind.1).filter(|&kind| kind != Emit::Shared).collect();
+    for cpu in ["x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64-generic"] {
+        let options = options(cpu, &emit, Weights::File);
+        let first = compile(&small_network(), options.cpu.isa, &options);
+        let second = compile(&small_network(), options.cpu.isa, &options);
+        assert!(first == second, "{cpu}");
+        assert_eq!(first.files.len(), 6);
+        assert!(first.files.iter().all(|(_, bytes)| !bytes.is_empty()));
+    }
+}
+
+#[test]
+fn what_cannot_be_compiled_is_refused() {
+    let graph = single(Softmax, &[4]).unwrap();
+    let plan = schedule::plan(graph, Cpu::named("x86-64-v4").unwrap().target());
+    let message = |options: &aot::Options| aot::compile(&plan, &weights(SEED), options).unwrap_err().to_string();
+    let narrower = options("x86-64-v3", &LIBRARY, Weights::Embed);
+    assert_eq!(message(&narrower), "the plan was made for avx512, which x86-64-v3 does not run");
+    let bad = aot::Options { name: "3d-net".into(), ..options("x86-64-v4", &LIBRARY, Weights::Embed) };
+    assert!(message(&bad).starts_with("`3d-net` cannot be the prefix of C names"));
+    assert!(Cpu::named("i386").unwrap_err().to_string().contains("x86-64-v3"));
+    assert_eq!("shared".parse(), Ok(Emit::Shared));
+    assert!("exe".parse::<Emit>().unwrap_err().to_string().contains("obj, header"));
+}
+
+#[test]
+fn a_shared_library_is_loaded_by_python() {
+    if !present("cc") || !present("python3") {
+        return;
+    }
+    let graph = small_network();
+    let artifacts = compile(&graph, Isa::detect(), &options("native", &[Emit::Shared], Weights::Embed));
+    assert_eq!(artifacts, compile(&graph, Isa::detect(), &options("native", &[Emit::Shared], Weights::Embed)));
+    let build = Build::new(&artifacts);
+    let inputs = inputs(&graph, 2, SEED);
+    build.write_inputs(&inputs);
+    let mut python = Command::new("python3");
+    python.arg(source_path("python/run.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
+    let found = output(&mut python);
+    let found: Vec<f32> = String::from_utf8(found).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+}
+
+#[test]
+fn aarch64_code_agrees_with_the_interpreter() {
+    if !present("aarch64-linux-gnu-gcc") || !present("qemu-aarch64") {
+        return;
+    }
+    let graph = small_network();
+    let build = Build::new(&compile(&graph, Isa::Clif, &options("aarch64-generic", &LIBRARY, Weights::Embed)));
+    build.compile_c("aarch64-linux-gnu-gcc", "driver.c", "net", &["-static"]);
+    let inputs = inputs(&graph, 40, SEED);
+    let expected = interp::run(&graph, &weights(SEED), &inputs, Accumulate::F64);
+    for mode in ["serial", "parallel"] {
+        let mut found = build.drive(Some("qemu-aarch64"), mode, &inputs, None);
+        for expected in &expected {
+            let rest = found.split_off(expected.data().len());
+            let difference = difference(&Tensor::new(expected.shape(), found), expected);
+            assert!(difference <= 1e-5, "{mode}: {difference}");
+            found = rest;
+        }
+        assert!(found.is_empty());
+    }
+}
+
+/// A CPU without AVX runs code for x86-64-v2, and is told that it cannot run that for x86-64-v3.
+#[test]
+fn the_cpu_is_checked() {
+    if !cfg!(target_arch = "x86_64") || !present("cc") || !present("qemu-x86_64") {
+        return;
+    }
+    let graph = small_network();
+    let inputs = inputs(&graph, 1, SEED);
+    let emulated = |cpu: &str| {
+        let options = options(cpu, &LIBRARY, Weights::Embed);
+        let build = Build::new(&compile(&graph, options.cpu.isa, &options));
+        build.compile_c("cc", "driver.c", "net", &["-static"]);
+        build.write_inputs(&inputs);
+        let mut command = Command::new("qemu-x86_64");
+        command.args(["-cpu", "Nehalem"]).arg(build.path("program")).args(["serial", "1"]).arg(build.path("inputs"));
+        command.output().unwrap()
+    };
+    let result = emulated("x86-64-v2");
+    assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
+    let result = emulated("x86-64-v3");
+    assert!(String::from_utf8_lossy(&result.stderr).contains("lacks an instruction set"), "{result:?}");
+}
+
+/// LeNet-5 with trained weights.
+struct Lenet {
+    graph: Graph,
+    weights: Vec<u8>,
+}
+
+impl WeightSource for Lenet {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let file = SafeTensors::deserialize(&self.weights).unwrap();
+        Cow::Owned(bytemuck::pod_collect_to_vec(file.tensor(&param.name).unwrap().data()))
+    }
+}
+
+fn lenet(weights: Vec<u8>) -> Lenet {
+    let conv = |channels, pad| {
+        let padding = Padding::All(pad);
+        let window = Window { kernel: vec![5; 2], stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
+        Op::from(Conv { channels, window, groups: 1, bias: true, weights: None })
+    };
+    let pool = || {
+        let padding = Padding::Valid;
+        let window = Window { kernel: vec![2; 2], stride: vec![2; 2], dilation: vec![1; 2], padding, ceil: false };
+        Op::from(MaxPool { window })
+    };
+    let dense = |features| Op::from(Dense { features, bias: true, flatten: true });
+    let relu = || Op::from(Activation::Relu);
+    let layers = [
+        ("conv1", conv(6, 2)),
+        ("relu1", relu()),
+        ("pool1", pool()),
+        ("conv2", conv(16, 0)),
+        ("relu2", relu()),
+        ("pool2", pool()),
+        ("fc1", dense(120)),
+        ("relu3", relu()),
+        ("fc2", dense(84)),
+        ("relu4", relu()),
+        ("fc3", dense(10)),
+    ];
+    let (mut graph, input) = graph_of(&[1, 28, 28]);
+    let last = layers.into_iter().fold(input, |x, (name, op)| graph.add_layer(op, &[x], name).unwrap());
+    common::output(&mut graph, last);
+    Lenet { graph, weights }
+}
+
+/// The first digits of the test set, ready for the network, and what they show.
+fn digits(data: &Path) -> Vec<(Vec<f32>, u8)> {
+    let read = |name: &str| std::fs::read(data.join("digits").join(name)).unwrap();
+    let (images, labels) = (read("mnist_test200_images_u8.npy"), read("mnist_test200_labels.npy"));
+    let images = npyz::NpyFile::new(&images[..]).unwrap().into_vec::<u8>().unwrap();
+    let labels = npyz::NpyFile::new(&labels[..]).unwrap().into_vec::<u8>().unwrap();
+    let normal = |grey: &u8| (f32::from(*grey) / 255.0 - 0.1307) / 0.3081;
+    let pictures = images.chunks(28 * 28).map(|picture| picture.iter().map(normal).collect());
+    pictures.zip(labels).take(10).collect()
+}
+
+/// The programs of `tests/aot/c` and `tests/aot/rust`, as their README files say.
+#[test]
+fn examples_classify_digits() {
+    let data = std::env::var_os("SVERTKA_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let Ok(weights) = std::fs::read(data.join("digits/lenet5_relu_maxpool_mnist.safetensors")) else {
+        return eprintln!("skipped: no data in {}", data.display());
+    };
+    if !present("cc") || !present("rustc") {
+        return;
+    }
+    let lenet = lenet(weights);
+    let options = aot::Options { name: "lenet5".into(), ..options("native", &LIBRARY, Weights::Embed) };
+    let plan = schedule::plan(lenet.graph.clone(), options.cpu.target());
+    let build = Build::new(&aot::compile(&plan, &lenet, &options).unwrap());
+    build.compile_c("cc", "c/classify.c", "lenet5", &[]);
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-l", "static=lenet5", "-L"]).arg(build.directory.path());
+    output(rustc.arg(source_path("rust/classify.rs")).arg("-o").arg(build.path("rust_program")));
+
+    for (picture, label) in digits(&data) {
+        std::fs::write(build.path("picture"), bytemuck::cast_slice(&picture)).unwrap();
+        for program in ["program", "rust_program"] {
+            let found = output(Command::new(build.path(program)).arg(build.path("picture")));
+            assert_eq!(String::from_utf8(found).unwrap(), format!("{label}\n"), "{program}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `svertka bench` and `svertka peak` through the real binary. What is measured is never looked at, only its form.
+
+use assert_cmd::Command;
+use std::path::Path;
+use svertka::bench::report::Report;
+
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Lab {
+        Lab { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+        self.path(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    fn report(&self, name: &str) -> Report {
+        Report::from_json(&self.read(name)).unwrap()
+    }
+
+    /// Runs it with a cache of its own, checks the exit code, and gives standard output and standard error.
+    fn run(&self, args: &[&str], code: i32) -> (String, String) {
+        let mut command = Command::cargo_bin("svertka").unwrap();
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("XDG_CACHE_HOME", self.folder.path().join("cache"));
+        let output = command.args(args).output().unwrap();
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(code), "svertka {args:?}\n{out}\n{err}");
+        (out, err)
+    }
+
+    /// `svertka bench` with few runs.
+    fn bench(&self, args: &[&str], code: i32) -> (String, String) {
+        self.run(&[&["bench", "--min-time", "0", "--runs", "3", "--warmup", "1"], args].concat(), code)
+    }
+}
+
+#[test]
+fn several_models_are_measured_and_written() {
+    let lab = Lab::new();
+    let (json, csv) = (lab.path("r.json"), lab.path("r.csv"));
+    let models = ["models/lenet5.cnn", "models/lenet5.cnn:tanh"];
+    let files = ["--batch", "2", "--threads", "2", "--json", &json, "--csv", &csv];
+    let (out, err) = lab.bench(&[&models[..], &files].concat(), 0);
+    for part in ["lenet5.cnn:tanh", "batch 2, 2 threads", "P99.9", "samples/s", "first run", "peak RSS"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    assert!(!err.contains('\r'), "no progress line where nobody watches: {err}");
+    let report = lab.report("r.json");
+    assert_eq!(report.results.len(), 2);
+    let result = &report.results[1];
+    assert_eq!((result.setting.model.as_str(), result.steady.runs, result.macs), ("lenet5.cnn:tanh", 3, 2 * 416_520));
+    assert!(result.phases.first_run_s > 0.0 && result.profile.is_none() && report.peak.is_none());
+    assert_ne!(result.model_hash, report.results[0].model_hash);
+    assert_eq!(lab.read("r.csv").lines().count(), 3);
+}
+
+#[test]
+fn layers_are_profiled_on_every_engine() {
+    let lab = Lab::new();
+    for engine in [&["--isa", "clif"][..], &[], &["--engine", "portable"]] {
+        let json = lab.path("r.json");
+        let args = [&["models/lenet5.cnn", "--per-layer", "--json", &json], engine].concat();
+        let (out, _) = lab.bench(&args, 0);
+        for part in ["time/bound", "conv2", "maxpool", "whole network / sum of bounds"] {
+            assert!(out.contains(part), "{part} in {out}");
+        }
+        let report = lab.report("r.json");
+        let profile = report.results[0].profile.as_ref().unwrap();
+        let flops: u64 = profile.steps.iter().map(|step| step.flops).sum();
+        assert_eq!(flops, 2 * report.results[0].macs);
+        assert!(profile.steps.iter().all(|step| step.bound_s > 0.0 && step.time.runs == 3));
+    }
+}
+
+#[test]
+fn two_instruction_sets_or_models_take_turns() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let (out, _) = lab.bench(&["models/lenet5.cnn", "--compare-isa", "clif,clif", "--json", &json], 0);
+    assert!(out.contains("times as long as A, 95 % confidence"), "{out}");
+    let report = lab.report("r.json");
+    let comparison = &report.comparisons[0];
+    assert_eq!((comparison.a, comparison.b, report.results.len()), (0, 1, 2));
+    assert!(comparison.ratio.low <= comparison.ratio.median && comparison.ratio.median <= comparison.ratio.high);
+    let (out, _) = lab.bench(&["models/lenet5.cnn", "--compare", "models/lenet5.cnn:tanh"], 0);
+    assert!(out.contains("B lenet5.cnn:tanh, "), "{out}");
+}
+
+#[test]
+fn a_baseline_is_held_or_missed() {
+    let lab = Lab::new();
+    let json = lab.path("now.json");
+    lab.bench(&["models/lenet5.cnn", "--json", &json], 0);
+    let with_median = |name: &str, seconds: f64| {
+        let mut report = lab.report("now.json");
+        report.results[0].steady.median_s = seconds;
+        lab.write(name, &report.to_json())
+    };
+    let (slow, fast) = (with_median("slow.json", 1e6), with_median("fast.json", 1e-12));
+    let compare = |baseline: &str, code| {
+        lab.bench(&["models/lenet5.cnn", "--baseline", baseline, "--fail-if-slower", "5%"], code)
+    };
+    assert!(compare(&slow, 0).0.contains("now/baseline"));
+    let (_, err) = compare(&fast, 1);
+    assert!(err.contains("more than 5 % slower than the baseline: lenet5.cnn"), "{err}");
+    let (_, err) = lab.bench(&["models/lenet5.cnn", "--batch", "2", "--baseline", &slow], 1);
+    assert!(err.contains("no result with the same model"), "{err}");
+    let other =
+        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 1", "\"schema_version\": 99", 1));
+    let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &other], 1);
+    assert!(err.contains("other.json: schema version 99"), "{err}");
+}
+
+#[test]
+fn suites_are_run() {
+    let lab = Lab::new();
+    let model = std::fs::canonicalize("models/lenet5.cnn").unwrap();
+    std::fs::copy(model, lab.path("lenet5.cnn")).unwrap();
+    let suite =
+        lab.write("suite.yaml", "- models: ['lenet5.cnn:relu']\n  batches: [1, 2]\n  threads: [1, 2]\n  runs: 2\n");
+    let json = lab.path("r.json");
+    lab.bench(&["--suite", &suite, "--json", &json], 0);
+    let settings: Vec<_> = lab.report("r.json").results.iter().map(|r| (r.setting.batch, r.setting.threads)).collect();
+    assert_eq!(settings, [(1, 1), (1, 2), (2, 1), (2, 2)]);
+    assert_eq!(lab.report("r.json").results[0].steady.runs, 2);
+}
+
+#[test]
+fn the_suite_of_classics_names_models_that_exist() {
+    let entries = svertka::bench::suite::parse(&std::fs::read_to_string("models/classics.yaml").unwrap()).unwrap();
+    let models: Vec<&String> = entries.iter().flat_map(|entry| &entry.models).collect();
+    assert_eq!(models.len(), 17);
+    let lab = Lab::new();
+    for model in models {
+        lab.run(&["explain", &format!("models/{model}")], 0);
+    }
+}
+
+#[test]
+fn mistakes_are_told_in_words() {
+    let lab = Lab::new();
+    let bad_suite = lab.write("bad.yaml", "- models: [a.cnn]\n  batchs: [1]\n");
+    let no_json = lab.write("no.json", "[]");
+    let model = "models/lenet5.cnn";
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["--suite", "/no/such/suite.yaml"], 1, "/no/such/suite.yaml"),
+        (&["--suite", &bad_suite], 1, "unknown field `batchs`"),
+        (&[model, "--baseline", &no_json], 1, "not a result of `svertka bench --json`"),
+        (&[model, "--baseline", "/no/such.json"], 1, "/no/such.json"),
+        (&["models/none.cnn"], 1, "models/none.cnn"),
+        (&[model, "--html", "/no/such/folder/x.html"], 1, "/no/such/folder"),
+        (&[model, "--engine", "interp"], 2, "choose another engine"),
+        (&[], 2, "required"),
+        (&[model, "--batch", "0"], 2, "--batch"),
+        (&[model, "--threads", "0"], 2, "--threads"),
+        (&[model, "--target-cv=-1"], 2, "percentage"),
+        (&[model, "--fail-if-slower", "5"], 2, "--baseline"),
+        (&[model, "--compare-isa", "clif"], 2, "two instruction sets"),
+        (&[model, "--compare-isa", "clif,sse9"], 2, "sse9"),
+        (&[model, "--suite", &bad_suite], 2, "cannot be used with"),
+    ];
+    for (args, code, part) in cases {
+        let (_, err) = lab.bench(args, *code);
+        assert!(err.contains(part), "{args:?}: {part} in {err}");
+    }
+    for (option, value) in [("--min-time", "soon"), ("--min-time", "-1"), ("--min-time", "inf"), ("--runs", "0")] {
+        let (_, err) = lab.run(&["bench", model, &format!("{option}={value}")], 2);
+        assert!(err.contains(option), "{option} {value}: {err}");
+    }
+}
+
+#[test]
+fn peaks_are_kept_and_broken_caches_ignored() {
+    let lab = Lab::new();
+    let (first, err) = lab.run(&["peak"], 0);
+    assert!(first.contains("FMA, clif") && first.contains("read, DRAM") && err.is_empty(), "{first} {err}");
+    assert_eq!(lab.run(&["peak"], 0), (first, String::new()), "the second time it is read");
+    let kept = std::fs::read_dir(lab.folder.path().join("cache/svertka")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&kept).unwrap();
+    let foreign = text.replace("\"cpu\": \"", "\"cpu\": \"another ");
+    for broken in [&foreign, &text[..text.len() / 2], ""] {
+        std::fs::write(&kept, broken).unwrap();
+        let (_, err) = lab.run(&["peak"], 0);
+        assert!(err.contains("not the peak of this machine; measuring anew"), "{err}");
+        assert_ne!(std::fs::read_to_string(&kept).unwrap(), broken);
+    }
+    std::fs::write(&kept, "").unwrap();
+    assert_eq!(lab.run(&["peak", "--fresh"], 0).1, "");
+}
+
+/// What the page shows in a browser, or `None`, with a message, where there is no browser.
+fn show(page: &Path, hash: &str) -> Option<String> {
+    let profile = tempfile::tempdir().unwrap();
+    let switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
+    let quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
+    let output = std::process::Command::new("chromium")
+        .args(switches)
+        .args(quiet)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg("--dump-dom")
+        .arg(format!("file://{}{hash}", page.display()))
+        .output();
+    match output {
+        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error) => {
+            eprintln!("skipped: chromium cannot be started: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_page_shows_what_its_address_selects() {
+    let lab = Lab::new();
+    let html = lab.path("r.html");
+    lab.bench(&["models/lenet5.cnn", "models/lenet5.cnn:tanh", "--html", &html], 0);
+    let selected = |dom: &str| {
+        let start = dom.find("id=\"selected\">").expect("a step is selected") + "id=\"selected\">".len();
+        dom[start..].split('<').next().unwrap().to_string()
+    };
+    let Some(dom) = show(Path::new(&html), "") else { return };
+    assert_eq!(selected(&dom), "0: conv1");
+    for part in ["aria-label=\"roofline\"", "aria-label=\"time line\"", "aria-label=\"arena\"", "<td>fc3</td>"] {
+        assert!(dom.contains(part), "{part} in {dom}");
+    }
+    let dom = show(Path::new(&html), "#1.2").unwrap();
+    assert_eq!(selected(&dom), "2: conv2");
+    assert!(dom.contains(">lenet5.cnn:tanh, "), "{dom}");
+    // The row of the table, the point, and the bar of the time line.
+    assert!(dom.matches("class=\"item selected \" data-step=\"2\"").count() >= 3, "{dom}");
+    assert_eq!(selected(&show(Path::new(&html), "#9.999").unwrap()), "0: conv1");
+}

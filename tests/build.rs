@@ -1,0 +1,125 @@
+//! Golden files: what the builder makes of every model of a folder. `tests/golden/ir/NAME.cnn` becomes the graph in
+//! `NAME.ir`, the mistakes of `tests/golden/diagnostics/NAME.cnn` are explained in `NAME.err`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use svertka::diagnostic::{self, Diagnostic};
+use svertka::ir::build::{self, Loader, Options};
+use svertka::ir::{self, Graph};
+use svertka::source::{FileId, SourceMap};
+
+/// Compares what `produce` makes of every `.cnn` file in `tests/golden/FOLDER` with the file of the same name and
+/// the given extension. With the environment variable `SVERTKA_BLESS` set, writes those files instead.
+fn check(folder: &str, extension: &str, produce: impl Fn(&Path) -> String) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
+    let mut models: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    models.retain(|path| path.extension().is_some_and(|e| e == "cnn"));
+    models.sort();
+    assert!(!models.is_empty(), "no models in {}", folder.display());
+    let mut failures = Vec::new();
+    for model in &models {
+        let golden = model.with_extension(extension);
+        let found = produce(model);
+        if std::env::var_os("SVERTKA_BLESS").is_some() {
+            fs::write(&golden, &found).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != found {
+            failures.push(format!("{} should be:\n{found}", golden.display()));
+        }
+    }
+    assert!(failures.is_empty(), "{}\nif this is right, set SVERTKA_BLESS=1", failures.join("\n"));
+}
+
+/// Reads used files from the folder of the model.
+struct Folder<'a>(&'a Path);
+
+impl Loader for Folder<'_> {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        fs::read_to_string(self.0.join(path)).map_err(|_| "there is no such file".into())
+    }
+}
+
+/// A model file and the options that it asks for in lines such as `#: -D classes=10`, `#: variant small`, `#: aux`.
+struct Model {
+    sources: SourceMap,
+    root: FileId,
+    options: Options,
+    path: PathBuf,
+}
+
+impl Model {
+    fn read(path: &Path) -> Model {
+        let text = fs::read_to_string(path).unwrap();
+        let mut options = Options::default();
+        for line in text.lines().filter_map(|line| line.strip_prefix("#: ")) {
+            match line.split_once(' ') {
+                Some(("-D", define)) => {
+                    let (name, value) = define.split_once('=').unwrap();
+                    options.defines.push((name.into(), value.into()));
+                }
+                Some(("variant", name)) => options.variant = Some(name.into()),
+                _ => options.aux = line == "aux",
+            }
+        }
+        let mut sources = SourceMap::default();
+        let root = sources.add(path.file_name().unwrap().to_str().unwrap(), text);
+        Model { sources, root, options, path: path.into() }
+    }
+
+    /// The graph of the one variant that the options name.
+    fn build(&mut self) -> Result<Graph, Vec<Diagnostic>> {
+        let mut folder = Folder(self.path.parent().unwrap());
+        let program = build::load(&mut self.sources, self.root, &self.options.limits, &mut folder)?;
+        build::build(&mut self.sources, &program, &self.options)
+    }
+
+    /// The mistakes of all variants, or of the one that the options name.
+    fn errors(&mut self) -> Vec<Diagnostic> {
+        if self.options.variant.is_some() {
+            return self.build().err().unwrap_or_default();
+        }
+        let mut folder = Folder(self.path.parent().unwrap());
+        build::check(&mut self.sources, self.root, &self.options, &mut folder)
+    }
+
+    fn render(&self, errors: &[Diagnostic]) -> String {
+        diagnostic::render(errors, &self.sources, false) + "\n"
+    }
+}
+
+#[test]
+fn models_become_graphs() {
+    check("ir", "ir", |path| {
+        let mut model = Model::read(path);
+        match model.build() {
+            Ok(graph) => {
+                ir::verify(&graph).unwrap();
+                ir::print(&graph)
+            }
+            Err(errors) => panic!("{}", model.render(&errors)),
+        }
+    });
+}
+
+#[test]
+fn mistakes_are_explained() {
+    check("diagnostics", "err", |path| {
+        let mut model = Model::read(path);
+        let errors = model.errors();
+        assert!(!errors.is_empty(), "{} has no mistake", path.display());
+        model.render(&errors)
+    });
+}
+
+/// The table of codes is in the documentation of `ir::build`.
+#[test]
+fn every_code_has_an_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let table = fs::read_to_string(root.join("src/ir/build/mod.rs")).unwrap();
+    let codes: Vec<&str> = table.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
+    assert!(codes.len() > 40, "{codes:?}");
+    let folder = fs::read_dir(root.join("tests/golden/diagnostics")).unwrap().map(|entry| entry.unwrap().path());
+    let examples = folder.filter(|path| path.extension().is_some_and(|e| e == "err"));
+    let examples: String = examples.map(|path| fs::read_to_string(path).unwrap()).collect();
+    let missing: Vec<&&str> = codes.iter().filter(|code| !examples.contains(&format!("[E{code}]"))).collect();
+    assert!(missing.is_empty(), "no example of {missing:?}");
+}

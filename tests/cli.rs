@@ -1,0 +1,267 @@
+//! The command line through the real binary.
+
+use assert_cmd::Command;
+use std::path::{Path, PathBuf};
+use svertka::io::{npy, testdata};
+
+fn svertka(args: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("svertka").unwrap();
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
+    command
+}
+
+/// Runs it, checks the exit code, and gives standard output and standard error.
+fn run(args: &[&str], code: i32) -> (String, String) {
+    let output = svertka(args).output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(code), "svertka {args:?}\n{out}\n{err}");
+    (out, err)
+}
+
+fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+/// Every engine and instruction set that this machine can run.
+fn engines() -> Vec<Vec<&'static str>> {
+    let isas = svertka::codegen::Isa::available();
+    let names = ["clif", "avx2", "avx512"];
+    let jit = names.into_iter().filter(|n| isas.iter().any(|i| i.to_string() == *n)).map(|n| vec!["--isa", n]);
+    jit.chain([vec!["--engine", "portable"], vec!["--engine", "interp"]]).collect()
+}
+
+#[test]
+fn reads_the_digit_in_a_picture() {
+    for engine in engines() {
+        for digit in 0..10 {
+            let picture = format!("models/pictures/digit_{digit}.png");
+            let args = [&["run", "models/lenet5.cnn", "--input", picture.as_str()], engine.as_slice()].concat();
+            let (out, _) = run(&args, 0);
+            let probability = out.trim().strip_prefix(&format!("digit_{digit}.png: {digit}  "));
+            let probability: f32 = probability.unwrap_or_else(|| panic!("{engine:?}: {out}")).parse().unwrap();
+            assert!((0.9..=1.0).contains(&probability), "{engine:?}: {out}");
+        }
+    }
+}
+
+#[test]
+fn several_pictures_are_a_batch() {
+    let (out, _) = run(
+        &[
+            "run",
+            "models/lenet5.cnn:tanh",
+            "--input",
+            "models/pictures/digit_3.png",
+            "models/pictures/digit_7.png",
+            "--top",
+            "2",
+        ],
+        0,
+    );
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert_eq!((lines[0], lines[3]), ("digit_3.png:", "digit_7.png:"));
+    assert!(lines[1].trim_start().starts_with('3') && lines[4].trim_start().starts_with('7'), "{out}");
+}
+
+/// Rows of a [200, 10] array whose largest element is at the label.
+fn right(logits: &[f32], labels: &[u8]) -> usize {
+    let best = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;
+    logits.chunks(10).zip(labels).filter(|(row, label)| best(row) == **label).count()
+}
+
+fn floats(path: &Path) -> (Vec<usize>, Vec<f32>) {
+    let array = npy::read(path).unwrap();
+    match array.data {
+        npy::ArrayData::F32(values) => (array.shape, values),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn two_hundred_digits_agree_with_the_reference_on_every_engine() {
+    let Some(data) = testdata::shared("digits") else { return };
+    let images = data.join("mnist_test200_images_u8.npy");
+    let labels = match npy::read(&data.join("mnist_test200_labels.npy")).unwrap().data {
+        npy::ArrayData::U8(labels) => labels,
+        other => panic!("{other:?}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (model, stem, expected_right) in
+        [("models/lenet5.cnn", "lenet5_relu_maxpool", 199), ("models/lenet5.cnn:tanh", "lenet5_tanh_avgpool", 198)]
+    {
+        let (_, expected) = floats(&data.join(format!("{stem}_mnist_test200_logits.npy")));
+        let scale = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
+        for engine in engines() {
+            let out = folder.path().join("out.npy").display().to_string();
+            let weights = data.join(format!("{stem}_mnist.safetensors")).display().to_string();
+            let input = images.display().to_string();
+            let args = ["run", model, "--weights", &weights, "--input", &input, "--output", &out];
+            run(&[&args, engine.as_slice()].concat(), 0);
+            let (shape, found) = floats(Path::new(&out));
+            assert_eq!(shape, [200, 10]);
+            let largest = found.iter().zip(&expected).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+            assert!(largest <= 1e-5 * scale, "{model} {engine:?}: {largest} of {scale}");
+            assert_eq!(right(&found, &labels), expected_right, "{model} {engine:?}");
+        }
+    }
+}
+
+#[test]
+fn verbose_prints_the_times_up_to_ready() {
+    let (_, err) = run(&["run", "models/lenet5.cnn", "--input", "models/pictures/digit_1.png", "-v"], 0);
+    for part in ["parse and check", "generate code", "pack weights", "ready after", "run"] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+}
+
+#[test]
+fn check_reports_every_error_of_every_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = |line: &str| format!("model m\ninput image: f32[N, 1, 8, 8]\nnet {{\n  {line}\n}}\n");
+    let one = write(folder.path(), "one.cnn", net("c: konv 3x3, 4 | d: conv 3x3, 4, stride 0"));
+    let two = write(folder.path(), "two.cnn", net("c: conv 9x9, 4"));
+    let (out, err) = run(&["check", "models/lenet5.cnn", &one, &two], 1);
+    assert!(out.contains("models/lenet5.cnn: ok"));
+    for code in ["E0211", "E0216", "E0302"] {
+        assert!(err.contains(code), "{code} in {err}");
+    }
+}
+
+#[test]
+fn fmt_rewrites_in_place_and_check_only_tells() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput image: f32[N, 1, 8, 8]\nnet{conv 3x3,4|relu}\n";
+    let file = write(folder.path(), "m.cnn", text);
+    let (_, err) = run(&["fmt", "--check", &file], 1);
+    assert!(err.contains("not in the standard layout"));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    run(&["fmt", &file], 0);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("conv 3x3, 4 | relu"));
+    run(&["fmt", "--check", &file], 0);
+}
+
+#[test]
+fn explain_names_kernels_and_fusions() {
+    let (out, _) = run(&["explain", "models/lenet5.cnn", "--isa", "clif"], 0);
+    for part in ["conv_direct_f32_4c", "`relu` fused into conv1", "arena at", "pool_max"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let (out, _) = run(&["explain", "models/lenet5.cnn", "--layer", "fc1"], 0);
+    assert!(out.contains("fc1") && !out.contains("conv1: conv"), "{out}");
+    let (_, err) = run(&["explain", "models/lenet5.cnn", "--layer", "fc9"], 1);
+    assert!(err.contains("no layer `fc9`"), "{err}");
+}
+
+#[test]
+fn summary_counts_lenet() {
+    let (out, _) = run(&["summary", "models/lenet5.cnn"], 0);
+    for part in ["61,706", "416,520", "receptive field  16"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let (json, _) = run(&["summary", "models/lenet5.cnn", "--format", "json"], 0);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["parameters"], &json["macs"]), (&61706.into(), &416520.into()));
+    let (csv, _) = run(&["summary", "models/lenet5.cnn", "--format", "csv"], 0);
+    assert_eq!(csv.lines().count(), 13, "a head, and a line for each of 12 layers: {csv}");
+    let (yaml, _) = run(&["summary", "models/lenet5.cnn", "--format", "yaml"], 0);
+    assert!(yaml.contains("parameters: 61706"), "{yaml}");
+}
+
+#[test]
+fn graph_draws_every_stage_in_every_format() {
+    for stage in ["source", "fused", "plan"] {
+        for (format, part) in [("dot", "digraph"), ("svg", "</svg>"), ("mermaid", "flowchart TD")] {
+            let (out, _) = run(&["graph", "models/resnet.cnn:resnet18", "--stage", stage, "--format", format], 0);
+            assert!(out.contains(part) && out.contains("layer4.1.conv2"), "{stage} {format}: {out}");
+        }
+    }
+}
+
+#[test]
+fn compile_writes_a_library_and_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().display().to_string();
+    run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "x86-64-v3", "--emit", "static,header,asm"], 0);
+    for file in ["liblenet5.a", "lenet5.h", "lenet5.s"] {
+        assert!(folder.path().join(file).exists(), "{file}");
+    }
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "z80"], 1);
+    assert!(err.contains("z80") && err.contains("znver4") && err.contains("aarch64-generic"), "{err}");
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", "/no/such/folder"], 1);
+    assert!(err.contains("/no/such/folder"), "{err}");
+}
+
+#[test]
+fn verify_compares_layer_by_layer() {
+    for engine in engines().iter().filter(|e| !e.contains(&"interp")) {
+        let args = [&["verify", "models/lenet5.cnn", "--batch", "3"], engine.as_slice()].concat();
+        let (out, _) = run(&args, 0);
+        assert!(out.contains("fc3") && out.contains("all within"), "{out}");
+    }
+    let (_, err) = run(&["verify", "models/lenet5.cnn", "--tolerance", "1e-30"], 1);
+    assert!(err.contains("is the first layer above the tolerance"), "{err}");
+}
+
+#[test]
+fn model_parameters_are_set_with_d() {
+    let (_, err) = run(&["run", "models/lenet5.cnn", "-D", "classes=7", "--input", "models/pictures/digit_1.png"], 1);
+    assert!(err.contains("fc3.weight: the model needs [7, 84], the file has [10, 84]"), "{err}");
+    let (_, err) = run(&["explain", "models/lenet5.cnn", "-D", "clases=7"], 1);
+    assert!(err.contains("did you mean `classes`?"), "{err}");
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    run(&["run", "models/lenet5.cnn"], 2);
+    run(&["frobnicate"], 2);
+    run(&["run", "models/lenet5.cnn", "--threads", "0", "--input", "x.png"], 2);
+    run(&["run", "models/lenet5.cnn", "-D", "classes", "--input", "x.png"], 2);
+}
+
+/// Bad input of every kind: exit code 1 and a message that names the file and the way out.
+#[test]
+fn bad_input_is_told_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = std::fs::read("models/weights/lenet5_relu.safetensors").unwrap();
+    let truncated = write(folder.path(), "short.safetensors", &data[..data.len() / 2]);
+    let not_weights = write(folder.path(), "text.safetensors", "hello");
+    let not_picture = write(folder.path(), "no.png", "this is no picture");
+    let doubles = write(folder.path(), "complex.npy", npy_header("<c8", "(1, 1, 28, 28)"));
+    let huge = write(folder.path(), "huge.npy", npy_header("<f4", "(1099511627776, 1, 28, 28)"));
+    let digit = "models/pictures/digit_1.png";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&["run", "models/none.cnn", "--input", digit], &["models/none.cnn", "No such file"]),
+        (&["run", "models/lenet5.cnn:relo", "--input", digit], &["relo", "did you mean `relu`?"]),
+        (&["run", "models/lenet5.cnn", "--input", &not_picture], &["no.png"]),
+        (&["run", "models/lenet5.cnn", "--input", &doubles], &["complex.npy", "c8", "float32"]),
+        (&["run", "models/lenet5.cnn", "--input", &huge], &["huge.npy"]),
+        (&["run", "models/lenet5.cnn", "--weights", &truncated, "--input", digit], &["short.safetensors"]),
+        (&["run", "models/lenet5.cnn", "--weights", &not_weights, "--input", digit], &["text.safetensors"]),
+        (&["run", "models/lenet5.cnn", "--input", digit, "--output", "/no/such/folder/y.npy"], &["/no/such/folder"]),
+        (&["run", "models/lenet5.cnn", "--input", digit, "--memory-limit", "0"], &["limit", "--memory-limit"]),
+    ];
+    for (args, parts) in cases {
+        let (_, err) = run(args, 1);
+        parts.iter().for_each(|part| assert!(err.contains(part), "{args:?}: {part} in {err}"));
+    }
+}
+
+/// An .npy file that ends after its header.
+fn npy_header(dtype: &str, shape: &str) -> Vec<u8> {
+    let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+    let header = format!("{header:<117}\n");
+    [b"\x93NUMPY\x01\x00", &(header.len() as u16).to_le_bytes()[..], header.as_bytes()].concat()
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed_together() {
+    let weights = PathBuf::from("models/weights/lenet5_relu.safetensors").display().to_string();
+    let args = ["run", "models/mobilenet_v2.cnn", "--weights", &weights, "--input", "models/pictures/coffee_224.png"];
+    let (_, err) = run(&args, 1);
+    for part in ["missing", "surplus", "more", "features.0.0.weight"] {
+        assert!(err.contains(part), "{part} in {err}");
+    }
+}

@@ -1,0 +1,48 @@
+//! Model cards against the models that they describe.
+
+use crate::data::{card, input};
+use crate::{all, folder, graph};
+use svertka::io::card::Card;
+use svertka::ir::{Graph, NodeId};
+
+/// Sizes of one sample.
+fn dims(graph: &Graph, id: NodeId) -> &[usize] {
+    &graph[id].ty.dims
+}
+
+#[test]
+fn every_card_names_variants_that_exist() {
+    let known = all();
+    for file in crate::files() {
+        let card = Card::read(&folder().join(&file).with_extension("yaml")).unwrap_or_else(|error| panic!("{error}"));
+        assert!(card.title.is_some() && card.source.is_some(), "{file}");
+        for variant in card.variants.keys() {
+            let exists = known.iter().any(|name| name.file == file && name.variant.as_ref() == Some(variant));
+            assert!(exists, "{file} has no variant {variant}");
+        }
+    }
+}
+
+#[test]
+fn every_class_has_a_label() {
+    for name in all() {
+        let (card, graph) = (card(&name), graph(&name));
+        let labels = card.labels().unwrap_or_else(|error| panic!("{error}"));
+        let channels = dims(&graph, graph.outputs[0].node)[0];
+        assert!(labels.is_empty() || labels.len() == channels, "{name} has {channels} classes");
+        assert!(!labels.is_empty() || card.accuracy.is_none(), "{name} is a classifier without labels");
+    }
+}
+
+/// Resizing and cropping give what the network takes.
+#[test]
+fn pictures_fit_the_network() {
+    for name in all() {
+        let (card, graph) = (card(&name), graph(&name));
+        let sample = dims(&graph, graph.inputs[0]);
+        if let [1 | 3, _, _] = *sample {
+            let tensor = input(&folder().join("pictures/coffee_224.png"), &card.preprocessing, &graph, None);
+            assert_eq!(&tensor.shape()[1..], sample, "{name}");
+        }
+    }
+}

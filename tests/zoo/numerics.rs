@@ -1,0 +1,211 @@
+//! What real networks say about real pictures, against the logits of PyTorch.
+
+use crate::data::{batch, bytes, card, first, input, logits, shared};
+use crate::{Model, Name, folder, graph, name};
+use std::path::Path;
+use svertka::codegen::Isa;
+use svertka::interp;
+use svertka::io::bind::BoundWeights;
+use svertka::io::card::Preprocessing;
+use svertka::io::preprocess::Layout;
+use svertka::io::weights::WeightFile;
+use svertka::ir::Graph;
+use svertka::ir::build;
+use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::layers::Accumulate;
+use svertka::runtime::{Engine, Options, Session};
+use svertka::tensor::Tensor;
+
+fn engines() -> Vec<Engine> {
+    let jit = Isa::available().into_iter().map(Engine::Jit);
+    jit.collect()
+}
+
+fn weights(graph: &Graph, path: &Path) -> BoundWeights {
+    BoundWeights::bind(graph, WeightFile::open(path).unwrap()).unwrap_or_else(|misfit| panic!("{misfit}"))
+}
+
+/// Runs a model on every engine, and in the interpreter on some samples, and compares with the reference. The
+/// tolerance is relative to the largest logit. Returns what the last engine says.
+fn check(
+    name: &Name,
+    weights: &BoundWeights,
+    input: &Tensor,
+    reference: &Tensor,
+    tolerance: f32,
+    interpreted: usize,
+) -> Tensor {
+    let graph = graph(name);
+    let found = interpret(&graph, weights, first(input, interpreted));
+    compare(&format!("{name}, interpreter"), &found, &first(reference, interpreted), tolerance);
+    check_engines(&graph, weights, input, reference, tolerance)
+}
+
+fn interpret(graph: &Graph, weights: &dyn WeightSource, input: Tensor) -> Tensor {
+    interp::run(graph, weights, &[input], Accumulate::F64).remove(0)
+}
+
+fn check_engines(
+    graph: &Graph,
+    weights: &dyn WeightSource,
+    input: &Tensor,
+    reference: &Tensor,
+    tolerance: f32,
+) -> Tensor {
+    let mut last = None;
+    for engine in engines() {
+        let options = Options { engine, ..Options::default() };
+        let mut session = Session::new(graph.clone(), weights, &options).unwrap();
+        let found = session.run(std::slice::from_ref(input)).unwrap().remove(0);
+        compare(&format!("{}, {engine:?}", graph.name), &found, reference, tolerance);
+        last = Some(found);
+    }
+    last.unwrap()
+}
+
+fn compare(what: &str, found: &Tensor, expected: &Tensor, tolerance: f32) {
+    assert_eq!(found.shape(), expected.shape(), "{what}");
+    let largest = expected.data().iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    let distances = found.data().iter().zip(expected.data()).map(|(a, b)| (a - b).abs());
+    let distance = distances.fold(0.0, |most, d| if d > most || d.is_nan() { d } else { most }) / largest;
+    println!("{what}: {distance:.1e}");
+    assert!(distance <= tolerance, "{what}: {distance:e}");
+}
+
+/// Indices of the `k` largest values, largest first.
+fn top(values: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    order.truncate(k);
+    order
+}
+
+/// The class of each sample.
+fn classes(logits: &Tensor) -> Vec<usize> {
+    logits.data().chunks(logits.channels()).map(|row| top(row, 1)[0]).collect()
+}
+
+/// Small pictures with the committed weights, prepared as the card says.
+fn small(model: &str, images: &str, reference: &str) -> Option<Tensor> {
+    let (name, images, reference) = (name(model), shared(images)?, shared(reference)?);
+    let (card, graph) = (card(&name), graph(&name));
+    let input = input(&images, &card.preprocessing, &graph, Some(Layout::Nhw));
+    let weights = weights(&graph, &card.weights_path().unwrap());
+    Some(check(&name, &weights, &input, &logits(&reference), 1e-5, 50))
+}
+
+#[test]
+fn digits() {
+    for (variant, activation, right) in [("relu", "relu_maxpool", 199), ("tanh", "tanh_avgpool", 198)] {
+        let reference = format!("digits/lenet5_{activation}_mnist_test200_logits.npy");
+        let found = small(&format!("lenet5:{variant}"), "digits/mnist_test200_images_u8.npy", &reference);
+        let Some(found) = found else { continue };
+        let labels = bytes(&shared("digits/mnist_test200_labels.npy").unwrap());
+        let pairs = classes(&found).into_iter().zip(labels);
+        assert_eq!(pairs.filter(|&(class, label)| class == usize::from(label)).count(), right, "{variant}");
+    }
+}
+
+#[test]
+fn fashion() {
+    let images = "fashion/fashion_mnist_test100_images_u8.npy";
+    for (file, variant) in [("densenet", "densenet_mini"), ("efficientnet", "efficientnet_mini")] {
+        small(&format!("{file}:{variant}"), images, &format!("fashion/{variant}_fashion_test100_logits.npy"));
+    }
+}
+
+#[test]
+fn digit_pictures_are_read() {
+    let pictures: Vec<_> = (0..10).map(|digit| folder().join(format!("pictures/digit_{digit}.png"))).collect();
+    for model in ["lenet5:relu", "lenet5:tanh"] {
+        let name = name(model);
+        let (card, graph) = (card(&name), graph(&name));
+        let samples: Vec<Tensor> = pictures.iter().map(|path| input(path, &card.preprocessing, &graph, None)).collect();
+        let weights = weights(&graph, &card.weights_path().unwrap());
+        let mut session = Session::new(graph, &weights, &Options::default()).unwrap();
+        let found = session.run(&[batch(&samples)]).unwrap();
+        assert_eq!(classes(&found[0]), (0..10).collect::<Vec<_>>(), "{model}");
+    }
+}
+
+#[test]
+fn cifar() {
+    let Some(images) = shared("cifar10/cifar10_test100_images_u8_nhwc.npy") else { return };
+    let name = name("resnet_cifar:resnet20");
+    let graph = graph(&name);
+    let input = input(&images, &card(&name).preprocessing, &graph, Some(Layout::Nhwc));
+    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors").unwrap());
+    let reference = logits(&shared("cifar10/cifar10_resnet20_test100_logits.npy").unwrap());
+    check(&name, &weights, &input, &reference, 1e-5, 10);
+}
+
+#[test]
+fn photographs() {
+    let Some(top5) = shared("imagenet/top5.json") else { return };
+    let top5: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(top5).unwrap()).unwrap();
+    let photographs: Vec<&str> =
+        top5["image_order"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for (model, data) in [
+        ("mobilenet_v2", "mobilenet_v2_imagenet"),
+        ("efficientnet_lite:efficientnet_lite0", "efficientnet_lite0_imagenet"),
+    ] {
+        let name = name(model);
+        let graph = graph(&name);
+        // They have the right size already.
+        let how = Preprocessing { resize: None, crop: None, ..card(&name).preprocessing };
+        let read =
+            |photograph: &&str| input(&shared(&format!("imagenet/{photograph}_224.png")).unwrap(), &how, &graph, None);
+        let input = batch(&photographs.iter().map(read).collect::<Vec<_>>());
+        let weights = weights(&graph, &shared(&format!("imagenet/{data}.safetensors")).unwrap());
+        let reference = logits(&shared(&format!("imagenet/{data}_logits.npy")).unwrap());
+        let found = check(&name, &weights, &input, &reference, 1e-4, 2);
+        for (row, photograph) in found.data().chunks(1000).zip(&photographs) {
+            let expected = top5[data][photograph].as_array().unwrap();
+            let expected: Vec<usize> = expected.iter().map(|class| class[0].as_u64().unwrap() as usize).collect();
+            assert_eq!(top(row, 5), expected, "{model} on {photograph}");
+        }
+    }
+}
+
+/// Models without published weights here, small enough for the interpreter, with random ones.
+#[test]
+fn engines_agree_with_the_interpreter() {
+    for (model, size) in [
+        ("edges", ""),
+        ("mlp", ""),
+        ("m5", "samples=8000"),
+        ("dilated_context", "size=40"),
+        ("unet:unet_small", "size=64"),
+        ("mobilenet_v3:mobilenet_v3_small", ""),
+        ("squeezenet:squeezenet1_1", ""),
+        ("googlenet:googlenet_paper", ""),
+    ] {
+        let Name { file, variant } = name(model);
+        let defines = size.split_once('=').map(|(name, value)| (name.into(), value.into())).into_iter().collect();
+        let graph = Model::read(&file).build(&build::Options { variant, defines, ..build::Options::default() });
+        let shape = graph[graph.inputs[0]].ty.shape(1);
+        let wave = (0..shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin());
+        let input = Tensor::new(shape, wave.collect());
+        let weights = RandomWeights { seed: 1 };
+        check_engines(&graph, &weights, &input, &interpret(&graph, &weights, input.clone()), 1e-4);
+    }
+}
+
+/// The kernel of the edge detection sums to zero, so that only the border of an even picture is left.
+#[test]
+fn an_even_picture_has_no_edges() {
+    let graph = Model::read("edges").build(&build::Options {
+        defines: vec![("h".into(), "4".into()), ("w".into(), "5".into())],
+        ..build::Options::default()
+    });
+    let mut session = Session::new(graph, &RandomWeights { seed: 1 }, &Options::default()).unwrap();
+    let found = session.run(&[Tensor::new([1, 1, 4, 5], vec![1.0; 20])]).unwrap().remove(0);
+    #[rustfmt::skip]
+    let expected = [
+        5.0, 3.0, 3.0, 3.0, 5.0,
+        3.0, 0.0, 0.0, 0.0, 3.0,
+        3.0, 0.0, 0.0, 0.0, 3.0,
+        5.0, 3.0, 3.0, 3.0, 5.0,
+    ];
+    assert_eq!(found.data(), expected);
+}

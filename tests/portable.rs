@@ -98,6 +98,9 @@ fn pool() {
             agree(&layer(AvgPool { window: window(Padding::All(1)), count_pad }, &dims), family);
         }
     }
+    // Neighbours that see the same columns, one with a further column in the counted padding, one with it behind.
+    let overhanging = Window { ceil: true, ..self::window(3, 2, 3, Padding::All(2)) };
+    agree(&layer(AvgPool { window: overhanging, count_pad: true }, &[5, 10, 10]), family);
     let (max, mean) = (window(Padding::Valid), window(Padding::Valid));
     agree(
         &sum_of(MaxPool { window: max }, AvgPool { window: mean, count_pad: true }, Activation::Relu6, &[9, 9, 9]),
@@ -184,14 +187,13 @@ fn softmax() {
     agree(&layer(Softmax, &[37]), family);
 }
 
-/// Prints the time of one convolution on both engines; to be run with an optimised build:
-/// `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --test portable -- --ignored --nocapture`.
+/// Prints the time of one convolution on each engine: `cargo test --release --test portable -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_a_convolution() {
     let graph = layer(convolution(64, 1, window(3, 1, 1, Padding::Half)), &[64, 56, 56]);
     let inputs = inputs(&graph, 1, 7);
-    for engine in [Engine::Portable, Engine::Jit(Isa::detect()), Engine::Jit(Isa::Avx2), Engine::Jit(Isa::Clif)] {
+    for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
         let mut session = session(&graph, engine);
         let time = |_| {
             let start = std::time::Instant::now();

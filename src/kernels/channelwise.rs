@@ -233,7 +233,7 @@ impl Conf {
         asm.add_imm(weights, self.taps() as i64 * self.vector());
         asm.loop_end(group);
         let (out, residual) = (asm.arg(2), asm.arg(3));
-        self.epilogue.finish(asm, &sums, out, residual);
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
     }
 
     fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V]) {

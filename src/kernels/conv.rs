@@ -34,6 +34,8 @@ pub struct Conf {
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+    /// The packed weights are those of each sample: an operand behind the input, made by [`super::scale`].
+    pub gated: bool,
 }
 
 /// How the input of one group lies in memory.
@@ -83,7 +85,7 @@ const MAX_UNROLLED: usize = 1400;
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let problem = Problem::new(node, target)?;
-    let conf = problem.conf(&node.epilogue, target);
+    let conf = Conf { gated: node.gated, ..problem.conf(&node.epilogue, target) };
     Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
 }
 
@@ -177,6 +179,7 @@ impl Problem {
             epilogue: epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
+            gated: false,
             input,
             window,
         }
@@ -281,9 +284,27 @@ impl Conf {
 
     /// Estimated cycles of one sample, with everything in the nearest cache.
     pub(super) fn cycles(&self) -> usize {
-        let channels_in = self.input.blocks * self.input.block + self.input.tail;
-        let steps = self.groups * self.rows.len() * channels_in * self.window.kernel_rows * self.window.kernel;
+        let steps = self.groups * self.rows.len() * self.channels_in() * self.window.kernel_rows * self.window.kernel;
         steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4
+    }
+
+    /// Index of the operand that holds the packed weights. Constants have the same address for all samples.
+    pub(crate) fn weights_operand(&self) -> usize {
+        if self.gated { 2 } else { 2 + self.epilogue.operands() }
+    }
+
+    pub(crate) fn residual_operand(&self) -> usize {
+        if self.gated { 3 } else { 2 }
+    }
+
+    /// Index of the operand that holds the biases; the table of rows comes behind it.
+    pub(crate) fn bias_operand(&self) -> usize {
+        3 + self.epilogue.operands()
+    }
+
+    /// Input channels of one group.
+    pub(crate) fn channels_in(&self) -> usize {
+        self.input.blocks * self.input.block + self.input.tail
     }
 
     /// Vector groups of one channel group.
@@ -411,11 +432,11 @@ impl Family for Conf {
     }
 
     fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
-        vec![
-            Constant::F32(self.pack_weights(&params[0])),
-            Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
-            Constant::I64(self.rows.table(self.input.row_stride, self.weight_row())),
-        ]
+        let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
+        let weights = weights.map(|weights| Constant::F32(self.pack_weights(weights)));
+        let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
+        let table = Constant::I64(self.rows.table(self.input.row_stride, self.weight_row()));
+        weights.into_iter().chain([bias, table]).collect()
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -462,7 +483,6 @@ impl Conf {
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
         let residual = self.epilogue.operands();
-        let constants = 2 + residual;
         let vector_groups = self.vector_groups() as i64;
         nest.for_tasks(self.tasks(), |nest, sample, task| {
             let chunks = self.row_chunks() as i64;
@@ -482,15 +502,15 @@ impl Conf {
             let residual = match residual {
                 0 => out,
                 _ => {
-                    let pointer = nest.sample_pointer(2, sample);
+                    let pointer = nest.sample_pointer(self.residual_operand(), sample);
                     nest.add(pointer, out_offset)
                 }
             };
-            let weights = nest.constant_pointer(constants);
+            let weights = nest.sample_pointer(self.weights_operand(), sample);
             let weights = nest.offset_by(weights, group, self.weight_group());
-            let bias = nest.constant_pointer(constants + 1);
+            let bias = nest.constant_pointer(self.bias_operand());
             let bias = nest.offset_by(bias, group, self.weight_stride());
-            let table = nest.constant_pointer(constants + 2);
+            let table = nest.constant_pointer(self.bias_operand() + 1);
 
             let begin = nest.mul_imm(chunk, self.task_rows as i64);
             let end = nest.add_imm(begin, self.task_rows as i64);
@@ -659,43 +679,29 @@ impl TileEmitter<'_> {
         input.at((position + channel as i64 * 4) as i32)
     }
 
-    /// Epilogue and stores.
+    /// Epilogue and stores, one output block after the other.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         let epilogue = &self.conf.epilogue;
+        let block = |v: usize| sums.iter().map(|pixel| pixel[v]).collect::<Vec<V>>();
         if epilogue.is_light() {
-            self.for_stores(asm, |asm, p, v, out, residual, count| {
-                epilogue.apply(asm, sums[p][v], residual);
-                asm.store_first(out, sums[p][v], count);
-            });
+            self.for_blocks(asm, |asm, v, out, residual, lanes| epilogue.finish(asm, &block(v), out, residual, lanes));
         } else {
             // The epilogue needs the registers of the sums: they wait in the output.
-            self.for_stores(asm, |asm, p, v, out, _, count| asm.store_first(out, sums[p][v], count));
-            sums.iter().flatten().for_each(|&v| asm.free(v));
-            self.for_stores(asm, |asm, _, _, out, residual, count| {
-                let value = asm.vec();
-                asm.load_first(value, out, count);
-                epilogue.apply(asm, value, residual);
-                asm.store_first(out, value, count);
-                asm.free(value);
-            });
+            let none = Epilogue::default();
+            self.for_blocks(asm, |asm, v, out, residual, lanes| none.finish(asm, &block(v), out, residual, lanes));
+            let pixels = self.segment.pixels;
+            self.for_blocks(asm, |asm, _, out, residual, lanes| epilogue.rework(asm, pixels, out, residual, lanes));
         }
     }
 
-    /// Calls `f(asm, pixel, vector, output, residual, lanes)` for every sum, one output block after the other.
-    fn for_stores(
-        &self,
-        asm: &mut dyn VectorAsm,
-        mut f: impl FnMut(&mut dyn VectorAsm, usize, usize, Mem, Mem, usize),
-    ) {
+    /// Calls `f(asm, vector, output, residual, lanes)` for every output block.
+    fn for_blocks(&self, asm: &mut dyn VectorAsm, mut f: impl FnMut(&mut dyn VectorAsm, usize, R, R, usize)) {
         let (out, residual) = (asm.int(), asm.int());
         asm.copy_int(out, asm.arg(3));
         asm.copy_int(residual, asm.arg(4));
         for v in 0..self.vectors {
-            let count = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
-            for p in 0..self.segment.pixels {
-                let offset = (p * self.conf.lanes * 4) as i32;
-                f(asm, p, v, out.at(offset), residual.at(offset), count);
-            }
+            let lanes = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
+            f(asm, v, out, residual, lanes);
             asm.add_imm(out, self.conf.out_block_stride());
             asm.add_imm(residual, self.conf.out_block_stride());
         }

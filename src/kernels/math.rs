@@ -69,15 +69,71 @@ fn power_of_two(asm: &mut dyn VectorAsm, v: V) {
     asm.free(bias);
 }
 
-/// dst = 1 / (1 + e^-x); `dst` may be `x`. Uses four registers.
-pub fn sigmoid(asm: &mut dyn VectorAsm, dst: V, x: V) {
-    negate(asm, dst, x);
-    exp(asm, dst);
-    let one = asm.vec();
-    asm.splat(one, 1.0);
-    asm.add(dst, dst, one);
-    asm.div(dst, one, dst);
-    asm.free(one);
+/// What [`logistic`] makes of a value x.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logistic {
+    /// 1 / (1 + e^-x)
+    Sigmoid,
+    /// x / (1 + e^-x)
+    Silu,
+}
+
+/// Coefficients of 2^f for |f| <= 1/2, the highest first: a minimax polynomial (Remez' algorithm), relative error
+/// 1.6e-7.
+const EXP2: [f32; 6] = [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
+
+/// Replaces each value x by its sigmoid or silu; relative error below 1e-6. All values go through each step together,
+/// so that they share its constant and hide its latency. Takes `3 * values + 2` registers beside the values, or
+/// `2 * values + 2` for sigmoids.
+///
+/// e^-x = 2^n * 2^f with n = round(-x log2 e); adding 1.5 * 2^23 rounds, and leaves n in the low bits of the sum.
+pub fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V]) {
+    const ROUNDER: f32 = 12_582_912.0;
+    let (c, d) = (asm.vec(), asm.vec());
+    let fresh = |asm: &mut dyn VectorAsm| values.iter().map(|_| asm.vec()).collect::<Vec<V>>();
+    let (n, f) = (fresh(asm), fresh(asm));
+    // Clamped so that 2^n is a normal number; its reciprocal is flushed to zero on the far left. NaN passes: min and
+    // max give their second operand.
+    let p = match kind {
+        Logistic::Sigmoid => values.to_vec(),
+        Logistic::Silu => fresh(asm),
+    };
+    let each = || (0..values.len());
+    asm.splat(c, 86.0);
+    asm.splat(d, -88.0);
+    each().for_each(|i| asm.min(p[i], c, values[i]));
+    each().for_each(|i| asm.max(p[i], d, p[i]));
+    asm.splat(c, -std::f32::consts::LOG2_E);
+    asm.splat(d, ROUNDER);
+    for i in each() {
+        asm.copy(n[i], d);
+        asm.fma(n[i], p[i], c);
+        asm.sub(f[i], d, n[i]);
+        asm.fma(f[i], p[i], c);
+    }
+    asm.splat(d, EXP2[0]);
+    each().for_each(|i| asm.copy(p[i], d));
+    for coefficient in &EXP2[1..] {
+        asm.splat(c, *coefficient);
+        each().for_each(|i| asm.horner(p[i], f[i], c));
+    }
+    // 1 / (1 + 2^n p); c is 1.
+    for i in each() {
+        asm.shl(n[i], n[i], 23);
+        asm.add_bits(n[i], n[i], c);
+        asm.horner(n[i], p[i], c);
+        match kind {
+            Logistic::Sigmoid => asm.div(values[i], c, n[i]),
+            Logistic::Silu => {
+                asm.div(n[i], c, n[i]);
+                asm.mul(values[i], values[i], n[i]);
+            }
+        }
+    }
+    n.into_iter().chain(f).chain([c, d]).for_each(|v| asm.free(v));
+    if kind == Logistic::Silu {
+        p.into_iter().for_each(|v| asm.free(v));
+    }
 }
 
 /// value = tanh(value).

@@ -25,6 +25,7 @@ pub mod permute;
 pub mod pointwise;
 pub mod pool;
 pub mod resample;
+pub mod scale;
 pub mod softmax;
 pub mod taps;
 pub mod winograd;
@@ -156,6 +157,8 @@ pub struct NodeView<'a> {
     /// The layer's operands, in the layouts in which they are at hand.
     pub inputs: Vec<Value<'a>>,
     pub output: &'a TensorType,
+    /// The weights differ from sample to sample: they are an operand of the kernel, behind the input.
+    pub gated: bool,
     pub epilogue: epilogue::Epilogue,
 }
 
@@ -202,6 +205,7 @@ kernels! {
     Lrn(lrn),
     Softmax(softmax),
     Permute(permute),
+    Scale(scale),
 }
 
 impl Kernel {
@@ -214,6 +218,7 @@ impl Kernel {
             | Kernel::Channelwise(_)
             | Kernel::Pool(_)
             | Kernel::Resample(_)
+            | Kernel::Scale(_)
             | Kernel::Pointwise(_) => false,
         }
     }

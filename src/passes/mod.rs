@@ -4,6 +4,7 @@
 
 mod concat_in_place;
 mod fold_batch_norm;
+mod fold_gate;
 mod fuse_epilogue;
 mod lower;
 mod sweep;
@@ -50,6 +51,7 @@ type Pass = fn(&mut Graph, &Config, &mut Report);
 pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
     ("fold batch norm", fold_batch_norm::run),
+    ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),
     ("concat in place", concat_in_place::run),
 ];

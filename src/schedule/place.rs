@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
-use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
 use crate::tensor::TensorType;
@@ -81,12 +81,16 @@ impl Placer<'_> {
         if let Some(channels) = spread {
             inputs[0] = self.spread(id, &inputs[0], channels);
         }
+        let mut params = node.params.clone();
+        if let Some(gate) = node.gate() {
+            let Kernel::Conv(conf) = &kernel else { unreachable!("no other kernel takes weights as an operand") };
+            inputs.push(self.scale_weights(id, conf, gate, params.remove(0)));
+        }
         for item in &node.epilogue {
             if let Epilogue::Add { input } = item {
                 inputs.push(self.in_layout(node.inputs[*input], layout));
             }
         }
-        let params = node.params.clone();
         let macs = node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
         let work = macs.max(node.ty.elements() as u64);
         let output = self.output_view(id, &kernel, layout);
@@ -108,6 +112,7 @@ impl Placer<'_> {
             op: &node.op,
             inputs: current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
             output: &node.ty,
+            gated: node.gated,
             epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
         };
         kernels::choose(&view, &self.target)
@@ -255,6 +260,25 @@ impl Placer<'_> {
         let step =
             Step { node: id, kernel, output: output.clone(), inputs, params: vec![], work, purpose, refusals: vec![] };
         self.steps.push(step);
+        output
+    }
+
+    /// A convolution's packed weights times the gate of each sample.
+    fn scale_weights(&mut self, id: NodeId, conf: &kernels::conv::Conf, gate: NodeId, weights: ParamId) -> View {
+        let conf = kernels::scale::Conf { conv: conf.clone() };
+        let gate = self.in_layout(gate, Layout::Nchw);
+        let ty = gate.ty.with_dims(vec![conf.elements()]);
+        let output = self.add_value(&ty, Layout::Nchw);
+        self.steps.push(Step {
+            node: id,
+            work: conf.elements() as u64,
+            kernel: Kernel::Scale(conf),
+            output: output.clone(),
+            inputs: vec![gate],
+            params: vec![weights],
+            purpose: Some("multiplies the weights by the gate"),
+            refusals: vec![],
+        });
         output
     }
 

@@ -59,6 +59,8 @@ pub struct Node {
     pub slice_of: Option<Slice>,
     /// The layer, a convolution of one group, takes its operand times one number for each channel: the gate.
     pub gated: bool,
+    /// The value, the mean over all positions of the operand, is made by the operand's own kernel.
+    pub beside: bool,
 }
 
 /// Part of a concatenation that its producer writes in place.
@@ -166,7 +168,7 @@ impl Graph {
     pub fn add_input(&mut self, name: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: name.to_string(), span: None };
         let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
-        let id = self.add_node(Node { op: Op::Input, inputs, params, epilogue, ty, origin, slice_of: None, gated: false });
+        let id = self.add_node(Node { op: Op::Input, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false });
         self.inputs.push(id);
         id
     }
@@ -188,7 +190,7 @@ impl Graph {
         let params = params.collect();
         let origin = Origin { path: path.to_string(), span: None };
         let (inputs, epilogue) = (inputs.to_vec(), Vec::new());
-        Ok(self.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None, gated: false }))
+        Ok(self.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false }))
     }
 
     /// All handles in topological order.

@@ -35,6 +35,9 @@ fn print_node(graph: &Graph, id: NodeId, text: &mut String) {
     }
     print_epilogue(node, text);
     let _ = write!(text, " : {} {}", node.ty.dtype, node.ty);
+    if node.beside {
+        let _ = write!(text, " beside %{}", node.inputs[0].0);
+    }
     if let Some(slice) = node.slice_of {
         let _ = write!(text, " in %{}[{}..]", slice.concat.0, slice.channel);
     }

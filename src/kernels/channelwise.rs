@@ -34,6 +34,8 @@ pub struct Conf {
     pub segments: Vec<Segment>,
     pub epilogue: Epilogue,
     pub bias: bool,
+    /// Writes the mean of each channel too.
+    pub mean: bool,
 }
 
 /// Makes the conf of a convolution in groups.
@@ -93,12 +95,24 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         segments: segments(&window, input[dim], pixels),
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
+        mean: node.mean,
     }
 }
 
 impl Conf {
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
+    }
+
+    /// Positions of the output.
+    pub(crate) fn positions(&self) -> usize {
+        self.rows.len() * self.columns
+    }
+
+    /// Index of the operand that holds the weights; the table of rows comes behind it, and before it the means, where
+    /// they are wanted.
+    pub(crate) fn constants_operand(&self) -> usize {
+        2 + self.epilogue.operands() + usize::from(self.mean)
     }
 
     fn blocks(&self) -> usize {
@@ -162,17 +176,24 @@ impl Family for Conf {
             .iter()
             .enumerate()
             .map(|(index, segment)| {
-                module.define_tile(&format!("{name}_tile{index}"), isa, 5, &mut |asm| self.emit(asm, segment))
+                module.define_tile(&format!("{name}_tile{index}"), isa, 6, &mut |asm| self.emit(asm, segment))
             })
             .collect::<Result<_, _>>()?;
-        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
+        let mean = match self.mean {
+            false => None,
+            true => Some([
+                module.define_tile(&format!("{name}_mean0"), isa, 1, &mut |asm| self.emit_zero(asm))?,
+                module.define_tile(&format!("{name}_mean1"), isa, 1, &mut |asm| self.emit_mean(asm))?,
+            ]),
+        };
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles, mean))
     }
 }
 
 impl Conf {
-    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId], mean: Option<[FuncId; 2]>) {
         let residual = self.epilogue.operands();
-        let block_bytes = (self.rows.len() * self.columns) as i64 * self.vector();
+        let block_bytes = self.positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, block| {
             let out = nest.sample_pointer(0, sample);
@@ -186,16 +207,23 @@ impl Conf {
                     nest.offset_by(pointer, block, block_bytes)
                 }
             };
-            let constants = 2 + self.epilogue.operands();
+            let constants = self.constants_operand();
             let weights = nest.constant_pointer(constants);
             let weights = nest.offset_by(weights, block, self.weight_block());
             let table = nest.constant_pointer(constants + 1);
-            self.generate_rows(nest, [input, weights, out, residual, table], tiles);
+            let Some([zero, divide]) = mean else {
+                return self.generate_rows(nest, [input, weights, out, residual, table, out], tiles);
+            };
+            let total = nest.sample_pointer(constants - 1, sample);
+            let total = nest.offset_by(total, block, self.vector());
+            nest.call(zero, &[total]);
+            self.generate_rows(nest, [input, weights, out, residual, table, total], tiles);
+            nest.call(divide, &[total]);
         });
     }
 
-    fn generate_rows(&self, nest: &mut NestBuilder, pointers: [Word; 5], tiles: &[FuncId]) {
-        let [input, weights, out, residual, table] = pointers;
+    fn generate_rows(&self, nest: &mut NestBuilder, pointers: [Word; 6], tiles: &[FuncId]) {
+        let [input, weights, out, residual, table, total] = pointers;
         let row_bytes = self.columns as i64 * self.vector();
         nest.repeat(self.rows.len(), |nest, row| {
             let entry = nest.offset_by(table, row, 16);
@@ -213,13 +241,13 @@ impl Conf {
                     let out = nest.offset_by(out, index, segment.pixels as i64 * self.vector());
                     let residual = nest.add_imm(residual, column);
                     let residual = nest.offset_by(residual, index, segment.pixels as i64 * self.vector());
-                    nest.call(tile, &[input, weights, out, residual, taps]);
+                    nest.call(tile, &[input, weights, out, residual, taps, total]);
                 });
             }
         });
     }
 
-    /// Emits one tile: `(input, weights, out, residual, taps)`.
+    /// Emits one tile: `(input, weights, out, residual, taps, total)`.
     fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
         let (input, weights) = (asm.arg(0), asm.arg(1));
@@ -232,8 +260,27 @@ impl Conf {
         asm.add_imm(input, self.input_positions as i64 * self.vector());
         asm.add_imm(weights, self.taps() as i64 * self.vector());
         asm.loop_end(group);
-        let (out, residual) = (asm.arg(2), asm.arg(3));
-        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+        let (out, residual, total) = (asm.arg(2), asm.arg(3), asm.arg(5));
+        let mut add = |asm: &mut dyn VectorAsm, values: &[V]| add_to_total(asm, values, total);
+        let mut nothing = |_: &mut dyn VectorAsm, _: &[V]| {};
+        let use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]) = if self.mean { &mut add } else { &mut nothing };
+        self.epilogue.finish_and(asm, &sums, out, residual, self.lanes, use_values);
+    }
+
+    /// Emits the tile `(total)`: the sums of a block before the first row.
+    fn emit_zero(&self, asm: &mut dyn VectorAsm) {
+        let zero = asm.vec();
+        asm.splat(zero, 0.0);
+        asm.store(asm.arg(0).at(0), zero);
+    }
+
+    /// Emits the tile `(total)`: the mean from the sum.
+    fn emit_mean(&self, asm: &mut dyn VectorAsm) {
+        let (sum, count) = (asm.vec(), asm.vec());
+        asm.load(sum, asm.arg(0).at(0));
+        asm.splat(count, self.positions() as f32);
+        asm.div(sum, sum, count);
+        asm.store(asm.arg(0).at(0), sum);
     }
 
     fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V]) {
@@ -288,4 +335,25 @@ impl Conf {
         }
         asm.free(w);
     }
+}
+
+/// total += the sum of the values, in a fixed order.
+fn add_to_total(asm: &mut dyn VectorAsm, values: &[V], total: R) {
+    let sum = asm.vec();
+    asm.load(sum, total.at(0));
+    if let [first, second, rest @ ..] = values {
+        // Two sums side by side, so that a row does not wait for one addition after the other.
+        let part = asm.vec();
+        asm.add(part, *first, *second);
+        for (index, &value) in rest.iter().enumerate() {
+            let sum = if index % 2 == 0 { part } else { sum };
+            asm.add(sum, sum, value);
+        }
+        asm.add(sum, sum, part);
+        asm.free(part);
+    } else {
+        values.iter().for_each(|&value| asm.add(sum, sum, value));
+    }
+    asm.store(total.at(0), sum);
+    asm.free(sum);
 }

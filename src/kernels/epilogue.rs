@@ -46,26 +46,54 @@ impl Epilogue {
     /// registers back. Takes one register beside them if [light](Epilogue::is_light); if not, all that a tile has: the
     /// row must be all that the tile holds.
     pub fn finish(&self, asm: &mut dyn VectorAsm, row: &[V], out: R, residual: R, lanes: usize) {
+        self.finish_and(asm, row, out, residual, lanes, &mut |_, _| {});
+    }
+
+    /// As [`Epilogue::finish`], and calls `use_values(asm, values)` with finished vectors before they are stored: with
+    /// each one once. That may take two registers.
+    pub fn finish_and(
+        &self,
+        asm: &mut dyn VectorAsm,
+        row: &[V],
+        out: R,
+        residual: R,
+        lanes: usize,
+        use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
+    ) {
         if self.is_light() {
             self.apply(asm, row, residual, 0, lanes);
+            use_values(asm, row);
         }
         for (p, &value) in row.iter().enumerate() {
             asm.store_first(vector(asm, out, p), value, lanes);
             asm.free(value);
         }
         if !self.is_light() {
-            self.rework(asm, row.len(), out, residual, lanes);
+            self.rework_and(asm, row.len(), out, residual, lanes, use_values);
         }
     }
 
     /// Applies itself to `count` vectors that wait in the output, where they lie side by side. Takes up to fourteen
     /// registers.
     pub fn rework(&self, asm: &mut dyn VectorAsm, count: usize, out: R, residual: R, lanes: usize) {
+        self.rework_and(asm, count, out, residual, lanes, &mut |_, _| {});
+    }
+
+    fn rework_and(
+        &self,
+        asm: &mut dyn VectorAsm,
+        count: usize,
+        out: R,
+        residual: R,
+        lanes: usize,
+        use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
+    ) {
         let mut first = 0;
         for size in split(count, self.group()) {
             let values: Vec<V> = (0..size).map(|_| asm.vec()).collect();
             values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, vector(asm, out, first + i), lanes));
             self.apply(asm, &values, residual, first, lanes);
+            use_values(asm, &values);
             for (i, &value) in values.iter().enumerate() {
                 asm.store_first(vector(asm, out, first + i), value, lanes);
                 asm.free(value);

@@ -98,7 +98,7 @@ pub fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V]) {
         Logistic::Sigmoid => values.to_vec(),
         Logistic::Silu => fresh(asm),
     };
-    let each = || (0..values.len());
+    let each = || 0..values.len();
     asm.splat(c, 86.0);
     asm.splat(d, -88.0);
     each().for_each(|i| asm.min(p[i], c, values[i]));

@@ -7,8 +7,8 @@
 //! `batch * tasks` tasks, sample by sample; tasks write disjoint memory, so any split over threads gives the
 //! same bits.
 //!
-//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), the
-//! constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
+//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), a second output
+//! where there is one, the constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
 //!
 //! # Layouts
 //!
@@ -159,6 +159,8 @@ pub struct NodeView<'a> {
     pub output: &'a TensorType,
     /// The weights differ from sample to sample: they are an operand of the kernel, behind the input.
     pub gated: bool,
+    /// The mean of each channel is wanted too: as an operand behind the inputs.
+    pub mean: bool,
     pub epilogue: epilogue::Epilogue,
 }
 

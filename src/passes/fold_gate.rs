@@ -8,7 +8,7 @@ use crate::layers::{Conv, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     let users = graph.users();
-    for id in graph.ids().filter(|&id| is_gate(graph, &graph[id])) {
+    for id in graph.ids().filter(|&id| is_gate(graph, &graph[id])).collect::<Vec<_>>() {
         let path = graph[id].origin.path.clone();
         match reader(graph, id, &users[id.0 as usize]) {
             Err(why) => report.refused(&path, format!("the gate stays: {why}")),

@@ -7,6 +7,7 @@ mod fold_batch_norm;
 mod fold_gate;
 mod fuse_epilogue;
 mod lower;
+mod squeeze;
 mod sweep;
 
 use crate::ir::{self, Graph};
@@ -53,6 +54,7 @@ pub const PIPELINE: &[(&str, Pass)] = &[
     ("fold batch norm", fold_batch_norm::run),
     ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),
+    ("squeeze", squeeze::run),
     ("concat in place", concat_in_place::run),
 ];
 

@@ -61,11 +61,12 @@ impl Epilogue {
         use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
     ) {
         if self.is_light() {
-            self.apply(asm, row, residual, 0, lanes);
+            self.apply(asm, row, Rows { out, residual, first: 0, lanes }, false);
             use_values(asm, row);
         }
         for (p, &value) in row.iter().enumerate() {
-            asm.store_first(vector(asm, out, p), value, lanes);
+            let at = vector(asm, out, p);
+            asm.store_first(at, value, lanes);
             asm.free(value);
         }
         if !self.is_light() {
@@ -92,7 +93,7 @@ impl Epilogue {
         for size in split(count, self.group()) {
             let values: Vec<V> = (0..size).map(|_| asm.vec()).collect();
             values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, vector(asm, out, first + i), lanes));
-            self.apply(asm, &values, residual, first, lanes);
+            self.apply(asm, &values, Rows { out, residual, first, lanes }, true);
             use_values(asm, &values);
             for (i, &value) in values.iter().enumerate() {
                 asm.store_first(vector(asm, out, first + i), value, lanes);
@@ -107,21 +108,25 @@ impl Epilogue {
         self.items.iter().map(group).min().unwrap_or(MAX_GROUP)
     }
 
-    /// Changes `values`; those of the residual operand lie side by side from vector `first` of `residual` on. Takes one
-    /// more register if [light](Epilogue::is_light); if not, those that [`Epilogue::group`] values leave of fourteen.
-    pub fn apply(&self, asm: &mut dyn VectorAsm, values: &[V], residual: R, first: usize, lanes: usize) {
+    /// Changes `values`, which belong into the output; where they are not `stored` there, they may be meanwhile. Takes
+    /// one more register if [light](Epilogue::is_light); if not, those that [`Epilogue::group`] values leave of
+    /// fourteen.
+    pub fn apply(&self, asm: &mut dyn VectorAsm, values: &[V], rows: Rows, stored: bool) {
+        let mut stored = stored;
         for item in &self.items {
             match item {
                 Item::Add => {
                     let other = asm.vec();
                     for (i, &value) in values.iter().enumerate() {
-                        asm.load_first(other, vector(asm, residual, first + i), lanes);
+                        let at = rows.residual(asm, i);
+                        asm.load_first(other, at, rows.lanes);
                         asm.add(value, value, other);
                     }
                     asm.free(other);
                 }
-                Item::Activation(a) => activate(asm, *a, values),
+                Item::Activation(a) => activate(asm, *a, values, rows, stored),
             }
+            stored = false;
         }
     }
 
@@ -150,8 +155,29 @@ const MAX_GROUP: usize = 4;
 /// See [`Epilogue::group`].
 fn group(item: &Item) -> usize {
     match item {
-        Item::Activation(Activation::Silu) => 3,
+        Item::Add | Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
         _ => MAX_GROUP,
+    }
+}
+
+/// Where values belong that are in registers: vectors that lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    pub out: R,
+    pub residual: R,
+    /// Index of the first vector.
+    pub first: usize,
+    /// Lanes that may be touched.
+    pub lanes: usize,
+}
+
+impl Rows {
+    fn out(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
+        vector(asm, self.out, self.first + index)
+    }
+
+    fn residual(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
+        vector(asm, self.residual, self.first + index)
     }
 }
 
@@ -160,8 +186,8 @@ fn vector(asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
     base.at((index * asm.lanes() * 4) as i32)
 }
 
-/// value = f(value) for each value. The order of the operands of `max` and `min` keeps NaN.
-pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
+/// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.
+pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V], rows: Rows, stored: bool) {
     match activation {
         Activation::Relu => at_least(asm, values, 0.0),
         Activation::Relu6 => {
@@ -169,8 +195,8 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
             at_most(asm, values, 6.0);
         }
         Activation::LeakyRelu(slope) => leaky_relu(asm, slope, values),
-        Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
-        Activation::Silu => math::logistic(asm, Logistic::Silu, values),
+        Activation::Sigmoid => logistic(asm, Logistic::Sigmoid, values, rows, stored),
+        Activation::Silu => logistic(asm, Logistic::Silu, values, rows, stored),
         Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
         Activation::HardSigmoid => hard_sigmoid(asm, values),
         Activation::HardSwish => {
@@ -184,6 +210,21 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
         }
         Activation::Gelu => values.iter().for_each(|&value| math::gelu(asm, value)),
     }
+}
+
+/// The arguments wait in the output, where they can be loaded from more than once.
+fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V], rows: Rows, stored: bool) {
+    if !stored {
+        for (i, &value) in values.iter().enumerate() {
+            let at = rows.out(asm, i);
+            asm.store_first(at, value, rows.lanes);
+        }
+    }
+    let mut argument = |asm: &mut dyn VectorAsm, i: usize, x: V| {
+        let at = rows.out(asm, i);
+        asm.load_first(x, at, rows.lanes);
+    };
+    math::logistic(asm, kind, values, &mut argument);
 }
 
 fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {

@@ -82,58 +82,72 @@ pub enum Logistic {
 /// 1.6e-7.
 const EXP2: [f32; 6] = [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
 
-/// Replaces each value x by its sigmoid or silu; relative error below 1e-6. All values go through each step together,
-/// so that they share its constant and hide its latency. Takes `3 * values + 2` registers beside the values, or
-/// `2 * values + 2` for sigmoids.
+/// Values that [`logistic`] takes together in fourteen registers.
+pub const LOGISTIC_GROUP: usize = 6;
+
+/// Sets each of `values` to the sigmoid or silu of its argument, which `argument(asm, index, register)` loads; relative
+/// error below 1e-6. Takes `values + 2` registers beside the values.
+///
+/// All values go through each step together: a step's constant is loaded once, and no value waits for the one before it
+/// to come to its end, which is sixty cycles away. To have registers for that, arguments are loaded again where they
+/// are needed again.
 ///
 /// e^-x = 2^n * 2^f with n = round(-x log2 e); adding 1.5 * 2^23 rounds, and leaves n in the low bits of the sum.
-pub fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V]) {
+pub fn logistic(
+    asm: &mut dyn VectorAsm,
+    kind: Logistic,
+    values: &[V],
+    argument: &mut dyn FnMut(&mut dyn VectorAsm, usize, V),
+) {
     const ROUNDER: f32 = 12_582_912.0;
     let (c, d) = (asm.vec(), asm.vec());
-    let fresh = |asm: &mut dyn VectorAsm| values.iter().map(|_| asm.vec()).collect::<Vec<V>>();
-    let (n, f) = (fresh(asm), fresh(asm));
-    // Clamped so that 2^n is a normal number; its reciprocal is flushed to zero on the far left. NaN passes: min and
-    // max give their second operand.
-    let p = match kind {
-        Logistic::Sigmoid => values.to_vec(),
-        Logistic::Silu => fresh(asm),
+    let parts: Vec<V> = values.iter().map(|_| asm.vec()).collect();
+    let pairs = || values.iter().copied().zip(parts.iter().copied());
+    // In [-88, 86], so that 2^n is a normal number; its reciprocal is flushed to zero on the far left. NaN passes: min
+    // and max give their second operand.
+    let mut clamped = |asm: &mut dyn VectorAsm, registers: &[V]| {
+        asm.splat(c, 86.0);
+        asm.splat(d, -88.0);
+        for (index, &x) in registers.iter().enumerate() {
+            argument(asm, index, x);
+            asm.min(x, c, x);
+            asm.max(x, d, x);
+        }
+        asm.splat(c, -std::f32::consts::LOG2_E);
+        asm.splat(d, ROUNDER);
     };
-    let each = || 0..values.len();
-    asm.splat(c, 86.0);
-    asm.splat(d, -88.0);
-    each().for_each(|i| asm.min(p[i], c, values[i]));
-    each().for_each(|i| asm.max(p[i], d, p[i]));
-    asm.splat(c, -std::f32::consts::LOG2_E);
-    asm.splat(d, ROUNDER);
-    for i in each() {
-        asm.copy(n[i], d);
-        asm.fma(n[i], p[i], c);
-        asm.sub(f[i], d, n[i]);
-        asm.fma(f[i], p[i], c);
+    clamped(asm, values);
+    for (x, f) in pairs() {
+        asm.copy(f, d);
+        asm.fma(f, x, c);
+        asm.sub(f, d, f);
+        asm.fma(f, x, c);
     }
     asm.splat(d, EXP2[0]);
-    each().for_each(|i| asm.copy(p[i], d));
+    values.iter().for_each(|&p| asm.copy(p, d));
     for coefficient in &EXP2[1..] {
         asm.splat(c, *coefficient);
-        each().for_each(|i| asm.horner(p[i], f[i], c));
+        pairs().for_each(|(p, f)| asm.horner(p, f, c));
     }
-    // 1 / (1 + 2^n p); c is 1.
-    for i in each() {
-        asm.shl(n[i], n[i], 23);
-        asm.add_bits(n[i], n[i], c);
-        asm.horner(n[i], p[i], c);
+    clamped(asm, &parts);
+    parts.iter().for_each(|&n| asm.horner(n, c, d));
+    asm.splat(c, 1.0);
+    for (p, n) in pairs() {
+        asm.shl(n, n, 23);
+        asm.add_bits(n, n, c);
+        asm.horner(n, p, c);
         match kind {
-            Logistic::Sigmoid => asm.div(values[i], c, n[i]),
-            Logistic::Silu => {
-                asm.div(n[i], c, n[i]);
-                asm.mul(values[i], values[i], n[i]);
-            }
+            Logistic::Sigmoid => asm.div(p, c, n),
+            Logistic::Silu => asm.div(n, c, n),
         }
     }
-    n.into_iter().chain(f).chain([c, d]).for_each(|v| asm.free(v));
     if kind == Logistic::Silu {
-        p.into_iter().for_each(|v| asm.free(v));
+        for (index, (x, factor)) in pairs().enumerate() {
+            argument(asm, index, x);
+            asm.mul(x, x, factor);
+        }
     }
+    parts.iter().copied().chain([c, d]).for_each(|v| asm.free(v));
 }
 
 /// value = tanh(value).

@@ -1,7 +1,7 @@
 //! Element by element: activations, addition, multiplication (also by one number a channel), batch norms that were
 //! not folded into a convolution.
 
-use super::epilogue::{Epilogue, activate};
+use super::epilogue::{Epilogue, Rows, activate};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
@@ -185,10 +185,11 @@ impl Conf {
     fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
         let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg));
         let at = |p: usize| (p * self.lanes * 4) as i32;
+        let rows = Rows { out, residual, first: 0, lanes: self.lanes };
         let values: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         values.iter().enumerate().for_each(|(p, &x)| asm.load(x, first.at(at(p))));
         match self.function {
-            Function::Activation(activation) => activate(asm, activation, &values),
+            Function::Activation(activation) => activate(asm, activation, &values, rows, false),
             Function::Add | Function::Mul => {
                 let y = asm.vec();
                 for (p, &x) in values.iter().enumerate() {
@@ -212,7 +213,7 @@ impl Conf {
                 asm.free(shift);
             }
         }
-        self.epilogue.apply(asm, &values, residual, 0, self.lanes);
+        self.epilogue.apply(asm, &values, rows, false);
         for (p, x) in values.into_iter().enumerate() {
             asm.store(out.at(at(p)), x);
             asm.free(x);

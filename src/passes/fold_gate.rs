@@ -42,8 +42,9 @@ fn reader(graph: &Graph, id: NodeId, users: &[NodeId]) -> Result<NodeId, String>
         _ => return Err(format!("{path} is no 1x1 convolution")),
     }
     let (channels, positions) = (node.ty.channels(), dims[1..].iter().product::<usize>());
-    if channels >= positions {
-        return Err(format!("{path} has {channels} weights for each channel, of which there are but {positions} values"));
+    // Both are read and written once; the product of weights is read from memory once more.
+    if 2 * channels > positions {
+        return Err(format!("{path} has {channels} weights for each channel, of which there are {positions} values"));
     }
     Ok(user)
 }

@@ -162,8 +162,7 @@ fn activations_are_accurate_and_keep_nan() {
     use Activation::*;
     let bits = (0..=80f32.to_bits()).step_by(1_000_003);
     let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e30, -1e30];
-    let values: Vec<f32> =
-        bits.flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)]).chain(special).collect();
+    let values: Vec<f32> = bits.flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)]).chain(special).collect();
     let x = Tensor::new([1, 1, values.len()], values.clone());
     for activation in [Relu, Relu6, LeakyRelu(0.1), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu] {
         let graph = single(activation, &[1, values.len()]).unwrap();

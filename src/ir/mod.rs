@@ -168,7 +168,17 @@ impl Graph {
     pub fn add_input(&mut self, name: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: name.to_string(), span: None };
         let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
-        let id = self.add_node(Node { op: Op::Input, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false });
+        let id = self.add_node(Node {
+            op: Op::Input,
+            inputs,
+            params,
+            epilogue,
+            ty,
+            origin,
+            slice_of: None,
+            gated: false,
+            beside: false,
+        });
         self.inputs.push(id);
         id
     }
@@ -190,7 +200,17 @@ impl Graph {
         let params = params.collect();
         let origin = Origin { path: path.to_string(), span: None };
         let (inputs, epilogue) = (inputs.to_vec(), Vec::new());
-        Ok(self.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false }))
+        Ok(self.add_node(Node {
+            op,
+            inputs,
+            params,
+            epilogue,
+            ty,
+            origin,
+            slice_of: None,
+            gated: false,
+            beside: false,
+        }))
     }
 
     /// All handles in topological order.

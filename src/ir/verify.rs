@@ -79,7 +79,7 @@ fn verify_beside(graph: &Graph, node: &Node) -> Result<(), String> {
         return Err("is made beside its operand, but is not its mean".into());
     }
     let others = graph.nodes.iter().filter(|other| other.beside && other.inputs[0] == producer).count();
-    let depthwise = matches!(&graph[producer].op, Op::Conv(conv) if conv.groups > 1);
+    let depthwise = matches!(&graph[producer].op, Op::Conv(conv) if conv.groups == conv.channels && conv.groups > 1);
     if others > 1 || !depthwise {
         return Err(format!("is made beside %{}, which cannot make it", producer.0));
     }

@@ -128,10 +128,10 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
     let kernel_rows: usize = window.kernel[..dim].iter().product();
     // Taps are reached with 32-bit offsets.
     let reach = input.iter().product::<usize>() * target.lanes * 4;
-    let unrolled = multiplicity == 1
-        && kernel_rows * window.kernel[dim] * pixels <= MAX_UNROLLED
-        && i32::try_from(reach).is_ok();
-    let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4).filter(|interior| unrolled && interior.count > 1);
+    let unrolled =
+        multiplicity == 1 && kernel_rows * window.kernel[dim] * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
+    let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4)
+        .filter(|interior| unrolled && interior.count > 1);
     Conf {
         lanes: target.lanes,
         channels: conv.channels,

@@ -245,7 +245,11 @@ const TASKS: usize = 8;
 impl Split {
     /// Sizes of input and weights are in elements.
     fn choose(rows: usize, vector_groups: usize, input: usize, weights: usize) -> Split {
-        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) { Split::Rows } else { Split::VectorGroups }
+        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) {
+            Split::Rows
+        } else {
+            Split::VectorGroups
+        }
     }
 }
 

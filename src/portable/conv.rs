@@ -22,7 +22,8 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
             let call = Call {
                 conf,
                 input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
-                weights: Pointer::sample(operands, conf.weights_operand(), sample).at(group as i64 * conf.weight_group()),
+                weights: Pointer::sample(operands, conf.weights_operand(), sample)
+                    .at(group as i64 * conf.weight_group()),
                 bias: bias.at(group as i64 * conf.weight_stride()),
                 out: Pointer::sample(operands, 0, sample).at(out),
                 residual: epilogue::residual(&conf.epilogue, operands, conf.residual_operand(), sample).at(out),

@@ -370,7 +370,12 @@ impl Memory {
         let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
         let beside = step.beside.iter().map(|(_, view)| buffer(view, true));
-        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(beside).chain(constants).chain(scratch).collect()
+        std::iter::once(buffer(&step.output, true))
+            .chain(inputs)
+            .chain(beside)
+            .chain(constants)
+            .chain(scratch)
+            .collect()
     }
 
     /// A value as a row-major tensor.

@@ -274,6 +274,10 @@ impl Mobile {
         let y = chain(graph, gated, &norm(conv(self.channels, 1, 1, 1)), &format!("{path}.narrow"))?;
         if self.shown {
             output(graph, deep);
+            // Its mean, in a concatenation.
+            let mean = add(graph, GlobalAvgPool, &[deep], &format!("{path}.mean"))?;
+            let both = add(graph, Concat, &[mean, mean], &format!("{path}.means"))?;
+            output(graph, both);
         }
         if graph[y].ty == graph[x].ty { add(graph, Add, &[y, x], &format!("{path}.add")) } else { Some(y) }
     }

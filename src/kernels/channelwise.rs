@@ -47,7 +47,8 @@ pub struct Interior {
     /// First output row.
     pub start: usize,
     pub count: usize,
-    /// Output rows of one call: so many that their input stays in the nearest caches while all tiles of a row pass.
+    /// Output rows of one call of a tile, before the next tile does them: all where the input stays in the nearest
+    /// cache; else one, so that memory is read in its order.
     pub chunk: usize,
     /// Input rows from one output row to the next.
     pub step: usize,
@@ -57,8 +58,8 @@ pub struct Interior {
 
 /// Unrolled code of one tile stays below this many FMAs.
 const MAX_UNROLLED: usize = 1400;
-/// Input rows of one call of a tile together stay below this many bytes, if there is more than one.
-const CHUNK_BYTES: usize = 64 << 10;
+/// The nearest cache. Rows that are read tile by tile from farther away took half as long again.
+const NEAREST: usize = 32 << 10;
 
 impl Interior {
     /// The longest run of rows with all `kernel_rows` taps, which lie at equal distances; `row` is an input row's bytes.
@@ -74,7 +75,7 @@ impl Interior {
             start = first + count;
             if let (Ok(step), true) = (usize::try_from(step), best.as_ref().is_none_or(|b| b.count < count)) {
                 let taps = rows.row(first).1.iter().map(|&(_, row)| row).collect();
-                let chunk = (CHUNK_BYTES / (row * step.max(1))).max(1);
+                let chunk = if row * step * count <= NEAREST { count } else { 1 };
                 best = Some(Interior { start: first, count, chunk, step, taps });
             }
         }

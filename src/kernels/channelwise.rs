@@ -11,8 +11,8 @@ use super::taps::{Rows, Segment, limit_columns, segments};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
-use std::borrow::Cow;
 
 /// Every decision about one channelwise convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +148,7 @@ impl Family for Conf {
         self.blocks()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
         let row = self.input_columns as i64 * self.vector();
         vec![
             Constant::F32(self.pack(&params[0], self.bias.then(|| &*params[1]))),

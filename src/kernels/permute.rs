@@ -7,8 +7,8 @@ use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, Value};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::Op;
-use std::borrow::Cow;
 
 /// Where a channel of the output comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Family for Conf {
         self.channels.len()
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         vec![Constant::F32(vec![0.0; 4]), Constant::I64(self.table())]
     }
 

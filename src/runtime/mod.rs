@@ -1,6 +1,7 @@
 //! Running a plan: memory, threads, and calls of kernels.
 
 mod buffer;
+mod constants;
 mod denormals;
 mod session;
 mod threads;

@@ -1,6 +1,7 @@
 //! A network that is ready to run.
 
 use super::buffer::AlignedBuffer;
+use super::constants::Constants;
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::Emulation;
@@ -8,7 +9,7 @@ use crate::codegen::emulator::Region;
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
-use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
+use crate::kernels::{Kernel, Layout, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Buffer, Place, Plan, Step, View};
 use crate::tensor::{Batch, Tensor};
@@ -113,8 +114,7 @@ enum Code {
 pub struct Session {
     plan: Plan,
     code: Code,
-    /// For each step, its packed weights and tables.
-    constants: Vec<Vec<AlignedBuffer>>,
+    constants: Constants,
     threads: Threads,
     /// One for each thread.
     scratch: Vec<AlignedBuffer>,
@@ -135,7 +135,7 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let constants = pack(&plan, weights, options.memory_limit)?;
+        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
@@ -149,6 +149,11 @@ impl Session {
 
     pub fn times(&self) -> BuildTimes {
         self.times
+    }
+
+    /// Bytes of packed weights and tables.
+    pub fn constant_bytes(&self) -> usize {
+        self.constants.bytes()
     }
 
     /// Computes the outputs, in the order of the graph's outputs.
@@ -174,7 +179,7 @@ impl Session {
             batch,
         };
         for (index, step) in self.plan.steps.iter().enumerate() {
-            let operands = memory.operands(&self.plan, step, &self.constants[index]);
+            let operands = memory.operands(&self.plan, step, self.constants.of_step(index));
             let with_scratch = self.scratch.iter_mut().map(|buffer| {
                 let scratch = Operand { data: buffer.as_mut_ptr(), stride: 0 };
                 operands.iter().copied().chain([scratch]).collect()
@@ -185,7 +190,7 @@ impl Session {
             if let Some(emulation) = code.emulation() {
                 let scratch = &self.scratch;
                 // SAFETY: as for calling the kernel, below.
-                unsafe { emulation.lend(memory.regions(&self.plan, step, &self.constants[index], scratch)) };
+                unsafe { emulation.lend(memory.regions(&self.plan, step, self.constants.of_step(index), scratch)) };
             }
             self.threads.run(tasks, step.worth_splitting(batch), &|thread, range| {
                 let operands = operands.of_thread(thread);
@@ -253,21 +258,6 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
     Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
-}
-
-fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
-    let mut total = 0;
-    let mut packed = Vec::new();
-    for step in &plan.steps {
-        let constants = backend::constants(plan, step, weights);
-        total += constants.iter().map(Constant::bytes).sum::<usize>();
-        if total > limit {
-            return Err(SessionError::Memory { what: "weights", bytes: total, limit });
-        }
-        let buffers = constants.iter().map(|c| AlignedBuffer::from_bytes(c.as_bytes()));
-        packed.push(buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)?);
-    }
-    Ok(packed)
 }
 
 fn reserve_scratch(plan: &Plan, options: &Options) -> Result<Vec<AlignedBuffer>, SessionError> {
@@ -338,9 +328,14 @@ struct Memory {
 }
 
 impl Memory {
-    fn operands(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer]) -> Vec<Operand> {
+    fn operands(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        constants: impl Iterator<Item = (*const u8, usize)>,
+    ) -> Vec<Operand> {
         let views = [&step.output].into_iter().chain(&step.inputs).map(|view| self.operand(plan, view));
-        let constants = constants.iter().map(|c| Operand { data: c.as_ptr().cast_mut(), stride: 0 });
+        let constants = constants.map(|(start, _)| Operand { data: start.cast_mut(), stride: 0 });
         views.chain(constants).collect()
     }
 
@@ -358,14 +353,20 @@ impl Memory {
     }
 
     /// What the kernel of `step` may touch.
-    fn regions(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer], scratch: &[AlignedBuffer]) -> Vec<Region> {
+    fn regions(
+        &self,
+        plan: &Plan,
+        step: &Step,
+        constants: impl Iterator<Item = (*const u8, usize)>,
+        scratch: &[AlignedBuffer],
+    ) -> Vec<Region> {
         let region = |start: *const u8, len, writable| Region { start: start.expose_provenance(), len, writable };
         let buffer = |view: &View, writable| {
             let buffer = &plan.buffers[view.buffer.0];
             region(self.base(buffer), buffer.elements * 4 * self.batch, writable)
         };
         let inputs = step.inputs.iter().map(|view| buffer(view, false));
-        let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
+        let constants = constants.map(|(start, bytes)| region(start, bytes, false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
         std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
     }

@@ -61,6 +61,18 @@ impl Deref for Values<'_> {
     }
 }
 
+/// Rows of which each is filled up with zeros to `merged` times its length. `of_group` rows lie side by side at the same
+/// place, the next ones behind that.
+fn merge(values: &[f32], rows: usize, of_group: usize, merged: usize) -> Vec<f32> {
+    let len = values.len() / rows;
+    let mut wide = vec![0.0; values.len() * merged];
+    for (row, (to, from)) in wide.chunks_exact_mut(len * merged).zip(values.chunks_exact(len)).enumerate() {
+        let place = row / of_group % merged;
+        to[place * len..][..len].copy_from_slice(from);
+    }
+    wide
+}
+
 fn scale(values: &[f32], factors: &[f64]) -> Vec<f32> {
     let rows = values.chunks_exact((values.len() / factors.len()).max(1)).zip(factors);
     rows.flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32)).collect()
@@ -82,6 +94,10 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
             let base = weight.map_or_else(ones, |w| values(graph, w, source));
             Values::new(base, Some(factors(graph, norm, source)))
         }
+        ParamSource::Merged { weight, groups, merged } => {
+            let rows = param.dims[0];
+            Values::new(merge(&values(graph, *weight, source), rows, rows / groups, *merged).into(), None)
+        }
         ParamSource::Shifted { bias, norm } => {
             let factors = factors(graph, norm, source);
             let base = bias.map_or(Cow::Owned(vec![0.0; factors.len()]), |b| values(graph, b, source));
@@ -100,6 +116,7 @@ pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
     match &graph[id].source {
         ParamSource::File => source.release(&graph[id]),
         ParamSource::Fixed(_) => {}
+        ParamSource::Merged { weight, .. } => release(graph, *weight, source),
         // The few numbers of each channel are not worth it.
         ParamSource::Scaled { weight: base, .. } | ParamSource::Shifted { bias: base, .. } => {
             base.iter().for_each(|&base| release(graph, base, source));

@@ -148,6 +148,11 @@ impl Family for Conf {
         self.blocks()
     }
 
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
         let row = self.input_columns as i64 * self.vector();
         vec![

@@ -417,6 +417,11 @@ impl Family for Conf {
         self.groups * self.vector_groups() * self.row_chunks()
     }
 
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
             Constant::Packed(self.pack_weights(&params[0])),

@@ -159,6 +159,11 @@ pub trait Family: Debug {
     fn scratch(&self) -> usize {
         0
     }
+    /// Whether the output may be written over the `index`-th input, which then has the same shape and layout: whether
+    /// each of its elements is read for the last time before, and by the task by which, the same place is written.
+    fn may_overwrite(&self, _index: usize) -> bool {
+        false
+    }
     /// Constants in the order of the kernel's operands, from the values of the node's parameters.
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>>;
     /// Emits the kernel and its tiles into the module.

@@ -112,12 +112,16 @@ impl<'a> Rows<'a> {
     /// `N` scaled elements of a row, from `column` on.
     #[inline(always)]
     fn load<const N: usize>(&self, row: usize, column: usize) -> [f32; N] {
-        let values = self.values[row * self.pitch + self.first + column..].first_chunk::<N>().expect("inside of the row");
-        match self.factors {
-            None => *values,
-            // Rounded once, as the interpreter does it.
-            Some(factors) => values.map(|value| (f64::from(value) * factors[row]) as f32),
+        let start = row * self.pitch + self.first + column;
+        let mut values = *self.values[start..].first_chunk::<N>().expect("inside of the row");
+        if let Some(factors) = self.factors {
+            let factor = factors[row];
+            // A plain loop, which is vectorised where this is inlined. Rounded once, as the interpreter does it.
+            for value in &mut values {
+                *value = (f64::from(*value) * factor) as f32;
+            }
         }
+        values
     }
 }
 
@@ -153,9 +157,13 @@ fn transpose_any(source: &Rows, rows: Range<usize>, places: &[usize], stride: us
             for (square, places) in places.chunks(SIDE).enumerate() {
                 let column = line * LINE + square * SIDE;
                 if count == SIDE && places.len() == SIDE {
-                    let loaded = std::array::from_fn(|i| f32x4::from(source.load::<SIDE>(first + i, column)));
+                    let mut loaded = [f32x4::splat(0.0); SIDE];
+                    for (i, row) in loaded.iter_mut().enumerate() {
+                        *row = f32x4::new(source.load::<SIDE>(first + i, column));
+                    }
                     for (transposed, place) in f32x4::transpose(loaded).iter().zip(places) {
-                        to[place * stride + lane..][..SIDE].copy_from_slice(transposed.as_array());
+                        let to = to[place * stride + lane..].first_chunk_mut::<SIDE>().expect("inside of the row");
+                        *to = transposed.to_array();
                     }
                 } else {
                     for (i, j) in (0..count).flat_map(|i| (0..places.len()).map(move |j| (i, j))) {

@@ -103,6 +103,10 @@ impl Family for Conf {
         self.blocks()
     }
 
+    fn may_overwrite(&self, _index: usize) -> bool {
+        true
+    }
+
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
         match self.function {
             Function::Affine { eps } => vec![Constant::F32(self.pack_affine(eps, params))],

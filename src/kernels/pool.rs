@@ -121,6 +121,11 @@ impl Family for Conf {
         self.blocks
     }
 
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
     fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         let row = self.input_columns as i64 * self.vector();
         vec![Constant::I64(self.rows.table(row, 0)), Constant::F32(self.divisors())]

@@ -12,7 +12,7 @@ mod transform;
 mod weights;
 
 use super::epilogue::Epilogue;
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, call_one_of};
 use super::packing::{self, Packing};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
 use crate::codegen::vector::{R, V, VectorAsm};
@@ -315,6 +315,11 @@ impl Family for Conf {
         (odd_lines(self.patch_bytes()) + self.frequencies() as i64 * (self.v_stride() + self.m_stride())) as usize
     }
 
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
             Constant::Packed(self.pack_weights(&params[0])),
@@ -489,22 +494,6 @@ fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word
     let end = nest.add_imm(begin, size as i64);
     let total = nest.iconst(total as i64);
     [begin, nest.smin(end, total)]
-}
-
-/// Calls the function with this index.
-fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: &[Word]) {
-    match functions {
-        [] => {}
-        [only] => nest.call(*only, args),
-        [first, others @ ..] => nest.if_else(
-            index,
-            |nest| {
-                let index = nest.add_imm(index, -1);
-                call_one_of(nest, index, others, args);
-            },
-            |nest| nest.call(*first, args),
-        ),
-    }
 }
 
 /// Emits the tiles of the transforms, of one tile of outputs and one block of channels each. Both transform rows

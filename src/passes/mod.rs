@@ -6,6 +6,7 @@ mod concat_in_place;
 mod fold_batch_norm;
 mod fuse_epilogue;
 mod lower;
+mod merge_groups;
 mod sweep;
 
 use crate::ir::{self, Graph};
@@ -15,6 +16,8 @@ use crate::ir::{self, Graph};
 pub struct Config {
     /// Channels of a block: a slice of a concatenation can be written in place at multiples of it.
     pub channel_block: usize,
+    /// Only kernels that compute the sums of the layers' definitions are wanted.
+    pub exact: bool,
 }
 
 /// Something that a pass did or refused to do, for `svertka explain`.
@@ -49,6 +52,7 @@ type Pass = fn(&mut Graph, &Config, &mut Report);
 /// All passes in order.
 pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
+    ("merge groups", merge_groups::run),
     ("fold batch norm", fold_batch_norm::run),
     ("fuse epilogue", fuse_epilogue::run),
     ("concat in place", concat_in_place::run),

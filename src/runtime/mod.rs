@@ -1,5 +1,6 @@
 //! Running a plan: memory, threads, and calls of kernels.
 
+mod binding;
 mod buffer;
 mod constants;
 mod denormals;

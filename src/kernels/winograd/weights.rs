@@ -48,7 +48,8 @@ impl WeightTransform {
         let mut taps = [0.0; CHANNELS * TAPS * LANES];
         // `[frequency][input channel][output channel]`: frequencies are far apart in the packed weights, so each gets
         // whole rows at once.
-        let mut transformed = vec![0.0; to.len() * CHANNELS * stride];
+        let pitch = stride.next_multiple_of(LANES);
+        let mut transformed = vec![0.0; to.len() * CHANNELS * pitch];
         for (chunk, places) in places.chunks(CHANNELS).enumerate() {
             let columns = chunk * CHANNELS * TAPS..(chunk * CHANNELS + places.len()) * TAPS;
             let part = source.part(columns);
@@ -59,14 +60,14 @@ impl WeightTransform {
                 transpose(&part, outs.clone(), &in_order[..part.columns()], LANES, &mut taps);
                 for (channel, taps) in taps.chunks_exact(TAPS * LANES).take(places.len()).enumerate() {
                     self.transform(taps, |frequency, values| {
-                        let at = (frequency * CHANNELS + channel) * stride + lane;
-                        transformed[at..at + outs.len()].copy_from_slice(&values[..outs.len()]);
+                        let at = (frequency * CHANNELS + channel) * pitch + lane;
+                        *transformed[at..].first_chunk_mut().expect("inside of the row") = *values;
                     });
                 }
             }
-            for (of_frequency, to) in transformed.chunks_exact(CHANNELS * stride).zip(&mut *to) {
-                for (values, place) in of_frequency.chunks_exact(stride).zip(places) {
-                    to[place * stride..][..stride].copy_from_slice(values);
+            for (of_frequency, to) in transformed.chunks_exact(CHANNELS * pitch).zip(&mut *to) {
+                for (values, place) in of_frequency.chunks_exact(pitch).zip(places) {
+                    copy(&values[..stride], &mut to[place * stride..][..stride]);
                 }
             }
         }
@@ -75,15 +76,23 @@ impl WeightTransform {
     /// Calls `store(frequency, values)` with the rounded transform of the kernels `[tap][lane]`.
     #[inline(always)]
     fn transform(&self, taps: &[f32], mut store: impl FnMut(usize, &[f32; LANES])) {
-        let tap = |i: usize| -> Lanes { std::array::from_fn(|lane| f64::from(taps[i * LANES + lane])) };
+        let mut kernel = [[0.0; LANES]; TAPS];
+        for (to, from) in kernel.iter_mut().flatten().zip(taps) {
+            *to = f64::from(*from);
+        }
         let size = self.matrix.len();
         for (f, a) in self.matrix.iter().enumerate() {
-            let row: [Lanes; KERNEL] = std::array::from_fn(|j| {
-                let column: [Lanes; KERNEL] = std::array::from_fn(|i| tap(i * KERNEL + j));
-                combine(a, &column)
-            });
+            let mut row = [[0.0; LANES]; KERNEL];
+            for (j, element) in row.iter_mut().enumerate() {
+                combine(a, [&kernel[j], &kernel[KERNEL + j], &kernel[2 * KERNEL + j]], element);
+            }
             for (g, b) in self.matrix.iter().enumerate() {
-                store(f * size + g, &combine(b, &row).map(|x| x as f32));
+                let (mut sum, mut rounded) = ([0.0; LANES], [0.0; LANES]);
+                combine(b, [&row[0], &row[1], &row[2]], &mut sum);
+                for (to, from) in rounded.iter_mut().zip(sum) {
+                    *to = from as f32;
+                }
+                store(f * size + g, &rounded);
             }
         }
     }
@@ -91,8 +100,19 @@ impl WeightTransform {
 
 /// The sum of coefficient * value.
 #[inline(always)]
-fn combine(coefficients: &[f64; KERNEL], values: &[Lanes; KERNEL]) -> Lanes {
+fn combine(coefficients: &[f64; KERNEL], [x, y, z]: [&Lanes; KERNEL], sum: &mut Lanes) {
     let [a, b, c] = coefficients;
-    let [x, y, z] = values;
-    std::array::from_fn(|lane| a * x[lane] + b * y[lane] + c * z[lane])
+    // A plain loop, which is vectorised where this is inlined.
+    for lane in 0..LANES {
+        sum[lane] = a * x[lane] + b * y[lane] + c * z[lane];
+    }
+}
+
+/// For few elements, which a call would take longer for.
+#[inline(always)]
+fn copy(from: &[f32], to: &mut [f32]) {
+    let (from, from_rest) = from.as_chunks::<4>();
+    let (to, to_rest) = to.as_chunks_mut::<4>();
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.copy_from_slice(from_rest);
 }

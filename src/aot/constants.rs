@@ -18,9 +18,10 @@ impl Constants {
         let mut offsets = Vec::new();
         for step in &plan.steps {
             let mut of_step = Vec::new();
-            for constant in backend::constants(plan, step, weights) {
+            let params = backend::params(plan, step, weights);
+            for constant in step.kernel.family().constants(&params) {
                 of_step.push(bytes.len());
-                bytes.extend_from_slice(constant.as_bytes());
+                bytes.extend_from_slice(&constant.to_bytes());
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
             }
             offsets.push(of_step);

@@ -311,6 +311,12 @@ impl VectorAsm for ClifAsm<'_, '_> {
         }
     }
 
+    fn copy_word(&mut self, to: Mem, from: Mem) {
+        let word = self.load_value(types::I32, from);
+        let base = self.int_value(to.base);
+        self.builder.ins().store(memory(), word, base, to.offset);
+    }
+
     fn fma(&mut self, acc: V, a: V, b: V) {
         let b = self.get(b);
         self.multiply_add(acc, a, b);

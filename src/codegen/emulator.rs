@@ -219,6 +219,14 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let value = self.int_source(i)?;
                 self.set_int(i.op0_register(), value);
             }
+            Mov_r32_rm32 => {
+                let word = self.load_lane(self.address(i))?;
+                self.set_int(i.op0_register().full_register(), u64::from(word));
+            }
+            Mov_rm32_r32 => {
+                let word = self.int(i.op1_register().full_register()) as u32;
+                self.memory.write(self.address(i), &word.to_le_bytes())?;
+            }
             Add_rm64_imm8 | Add_rm64_imm32 | Add_r64_rm64 => {
                 let sum = self.int(i.op0_register()).wrapping_add(self.int_source(i)?);
                 self.set_flagged(i.op0_register(), sum);

@@ -112,6 +112,8 @@ pub trait VectorAsm {
     fn store(&mut self, mem: Mem, src: V);
     /// Stores the first `count` (1 to lanes) lanes only.
     fn store_first(&mut self, mem: Mem, src: V, count: usize);
+    /// Copies the 32 bits at `from` to `to`; takes no register.
+    fn copy_word(&mut self, to: Mem, from: Mem);
 
     /// acc = a * b + acc
     fn fma(&mut self, acc: V, a: V, b: V);

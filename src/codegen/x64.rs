@@ -497,6 +497,11 @@ impl VectorAsm for X64Asm {
         });
     }
 
+    fn copy_word(&mut self, to: Mem, from: Mem) {
+        self.emit(Instruction::with2(Code::Mov_r32_rm32, Register::EAX, memory(from)));
+        self.emit(Instruction::with2(Code::Mov_rm32_r32, memory(to), Register::EAX));
+    }
+
     fn fma(&mut self, acc: V, a: V, b: V) {
         self.op3(self.codes.fma, acc, a, b);
     }

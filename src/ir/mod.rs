@@ -89,6 +89,9 @@ pub enum ParamSource {
     Fixed(Arc<[f32]>),
     /// `weight` (or 1) times gamma / sqrt(variance + eps), the factor chosen by the first dimension.
     Scaled { weight: Option<ParamId>, norm: Norm },
+    /// The weights of a convolution of `groups` groups, of which `merged` become one: where an output channel of one
+    /// meets the input channels of another they are 0.
+    Merged { weight: ParamId, groups: usize, merged: usize },
     /// (`bias` (or 0) - mean) * gamma / sqrt(variance + eps) + beta.
     Shifted { bias: Option<ParamId>, norm: Norm },
 }

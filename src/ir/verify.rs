@@ -125,6 +125,13 @@ fn verify_param(graph: &Graph, param: &Param) -> Result<(), String> {
         ParamSource::File => Ok(()),
         ParamSource::Fixed(values) if values.len() == elements => Ok(()),
         ParamSource::Fixed(values) => Err(format!("{} values for {elements} elements", values.len())),
+        ParamSource::Merged { weight, .. } if !known(*weight) => Err("derived from a weight out of range".into()),
+        ParamSource::Merged { weight, groups, merged } => {
+            let fits = groups.is_multiple_of(*merged) && param.dims[0].is_multiple_of(*groups);
+            let base: usize = graph[*weight].dims.iter().product();
+            let fits = fits && elements == base * merged && param.dims[0] == graph[*weight].dims[0];
+            fits.then_some(()).ok_or_else(|| format!("{merged} of {groups} groups merged to {:?}", param.dims))
+        }
         ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
             let parts = [norm.gamma, norm.beta, norm.mean, norm.variance];
             let in_range = parts.iter().copied().chain(*inner).all(known);

@@ -11,8 +11,8 @@ use super::taps::{Rows, Segment, limit_columns, segments};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Every decision about one channelwise convolution.
@@ -222,7 +222,12 @@ impl Family for Conf {
         self.blocks()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
+    fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
         let row = self.input_row();
         vec![
             Constant::F32(self.pack(&params[0], self.bias.then(|| &*params[1]))),

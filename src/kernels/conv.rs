@@ -5,12 +5,13 @@
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
+use super::packing::{self, Packing};
 use super::taps::{Rows, Segment, limit_columns, segments, split};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Every decision about one convolution. Strides are in bytes.
@@ -465,34 +466,35 @@ impl Conf {
 
     /// Weights in the order in which the tile reads them:
     /// `[vector group][input block][kernel row][unrolled channels][kernel column][channel][vector][lane]`.
-    pub(super) fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
-        let (groups, taps) = (self.groups, self.window.kernel_rows * self.window.kernel);
-        let channels_in = self.input.blocks * self.input.block + self.input.tail;
-        let channels_out = weight.len() / (channels_in * taps * groups);
-        let mut packed = vec![0.0; groups * self.vector_groups() * self.weight_group() as usize / 4];
-        let stride = self.tile.vectors * self.lanes;
-        for group in 0..groups * self.vector_groups() {
-            let first_out = (group % self.vector_groups()) * stride;
-            let outs = stride.min(channels_out - first_out.min(channels_out));
-            for block in 0..self.input_blocks() {
-                let (channels, unroll) = self.block_shape(block);
-                for (row, channel, column) in index3(self.window.kernel_rows, channels, self.window.kernel) {
-                    let (chunk, inner) = (channel / unroll, channel % unroll);
-                    let position = (chunk * self.window.kernel + column) * unroll + inner;
-                    let start = group * self.weight_group() as usize / 4
-                        + block * self.weight_block() as usize / 4
-                        + row * self.weight_row() as usize / 4
-                        + position * stride;
-                    for lane in 0..outs {
-                        let out = (group / self.vector_groups()) * channels_out + first_out + lane;
-                        let input = block * self.input.block + channel;
-                        let tap = row * self.window.kernel + column;
-                        packed[start + lane] = weight[(out * channels_in + input) * taps + tap];
-                    }
-                }
-            }
-        }
-        packed
+    pub(super) fn pack_weights<'a>(&'a self, weight: &'a Values<'a>) -> Packing<'a> {
+        let columns = self.channels_in() * self.window.kernel_rows * self.window.kernel;
+        let rows = packing::Rows::new(weight, columns);
+        let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
+        let parts = self.groups * self.vector_groups();
+        Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
+            packing::transpose(&rows, self.rows_of_part(part, rows.count()), &places, stride, to[0]);
+        })
+    }
+
+    /// The output channels, of `channels_out` of all groups, in the `part`-th vector group of all.
+    pub(super) fn rows_of_part(&self, part: usize, channels_out: usize) -> Range<usize> {
+        let (group, vector_group) = (part / self.vector_groups(), part % self.vector_groups());
+        let (of_group, stride) = (channels_out / self.groups, self.tile.vectors * self.lanes);
+        let first = vector_group * stride;
+        group * of_group + first..group * of_group + of_group.min(first + stride)
+    }
+
+    /// For each input channel and tap, in the order of the layer's weights, which row of a vector group's packed
+    /// weights holds it.
+    pub(super) fn weight_places(&self) -> Vec<usize> {
+        let (kernel_rows, kernel) = (self.window.kernel_rows, self.window.kernel);
+        let place = |input: usize, row: usize, column: usize| {
+            let (block, channel) = (input / self.input.block, input % self.input.block);
+            let (_, unroll) = self.block_shape(block);
+            let (chunk, inner) = (channel / unroll, channel % unroll);
+            (block * kernel_rows + row) * kernel * self.input.block + (chunk * kernel + column) * unroll + inner
+        };
+        index3(self.channels_in(), kernel_rows, kernel).map(|(input, row, column)| place(input, row, column)).collect()
     }
 
     /// One value for each lane of each vector group; 0 behind the real channels.
@@ -530,9 +532,15 @@ impl Family for Conf {
         self.groups * self.line_tasks()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    /// The residual operand: a light epilogue reads it where it is about to store. Not where sums wait in the output
+    /// before.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
+    }
+
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
-        let weights = weights.map(|weights| Constant::F32(self.pack_weights(weights)));
+        let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
         let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
         let table = Constant::I64(self.rows.table(self.input.row_stride, self.weight_row()));
         weights.into_iter().chain([bias, table]).collect()

@@ -31,10 +31,13 @@ pub mod taps;
 pub mod winograd;
 
 mod nest;
+mod packing;
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::TensorType;
+use packing::Packing;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use target_lexicon::Architecture;
@@ -114,24 +117,37 @@ pub struct Operand {
 }
 
 /// Packed weights or a table of numbers, made once.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Constant {
+pub enum Constant<'a> {
     F32(Vec<f32>),
     I64(Vec<i64>),
+    /// f32 that are still to be packed.
+    Packed(Packing<'a>),
 }
 
-impl Constant {
+impl Constant<'_> {
     pub fn bytes(&self) -> usize {
         match self {
-            Constant::F32(values) => values.len() * 4,
-            Constant::I64(values) => values.len() * 8,
+            Constant::F32(values) => size_of_val(values.as_slice()),
+            Constant::I64(values) => size_of_val(values.as_slice()),
+            Constant::Packed(packing) => packing.len() * 4,
         }
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4.
+    pub fn write(&self, to: &mut [u8], threads: usize) {
         match self {
-            Constant::F32(values) => bytemuck::cast_slice(values),
-            Constant::I64(values) => bytemuck::cast_slice(values),
+            Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads),
+        }
+    }
+
+    /// The bytes, packed now if need be.
+    pub fn to_bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Constant::F32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::I64(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::Packed(packing) => Cow::Owned(bytemuck::cast_slice(&packing.to_vec()).to_vec()),
         }
     }
 }
@@ -146,8 +162,13 @@ pub trait Family: Debug {
     fn scratch(&self) -> usize {
         0
     }
+    /// Whether the output may be written over the `index`-th input, which then has the same shape and layout: whether
+    /// each of its elements is read for the last time before, and by the task by which, the same place is written.
+    fn may_overwrite(&self, _index: usize) -> bool {
+        false
+    }
     /// Constants in the order of the kernel's operands, from the values of the node's parameters.
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant>;
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>>;
     /// Emits the kernel and its tiles into the module.
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError>;
 }

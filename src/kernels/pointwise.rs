@@ -7,8 +7,8 @@ use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir;
+use crate::ir::weights::Values;
 use crate::layers::{Activation, Op};
-use std::borrow::Cow;
 
 /// Every decision about one pointwise kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,7 @@ impl Conf {
     }
 
     /// Scale and shift of each channel of a block side by side: `[block][2][lane]`.
-    fn pack_affine(&self, eps: f64, params: &[Cow<'_, [f32]>]) -> Vec<f32> {
+    fn pack_affine(&self, eps: f64, params: &[Values<'_>]) -> Vec<f32> {
         let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| &params[i]);
         let mut packed = vec![0.0; self.blocks() * 2 * self.lanes];
         for c in 0..self.channels {
@@ -101,7 +101,11 @@ impl Family for Conf {
         self.blocks()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn may_overwrite(&self, _index: usize) -> bool {
+        true
+    }
+
+    fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
         match self.function {
             Function::Affine { eps } => vec![Constant::F32(self.pack_affine(eps, params))],
             _ => vec![],

@@ -5,7 +5,7 @@ use super::nest::{self, KernelNest};
 use super::{Constant, Family, Lowered, NodeView, Target, conv};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
-use std::borrow::Cow;
+use crate::ir::weights::Values;
 
 /// Every decision: those of the convolution whose weights these are.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +44,8 @@ impl Family for Conf {
         self.conv.vector_groups()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
-        vec![Constant::F32(self.conv.pack_weights(&params[0]))]
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        vec![Constant::Packed(self.conv.pack_weights(&params[0]))]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {

@@ -9,15 +9,18 @@
 //! the input reaches all outputs of its tile.
 
 mod transform;
+mod weights;
 
 use super::epilogue::Epilogue;
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, call_one_of};
+use super::packing::{self, Packing};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use std::borrow::Cow;
 use transform::{Emitter, KERNEL, Matrices};
+use weights::WeightTransform;
 
 /// Output tiles that are considered. F(6x6) measured within 10 % of F(4x4) on ResNet's and VGG's layers, at a larger
 /// error, so it is left to the tests.
@@ -261,19 +264,14 @@ impl Conf {
     }
 
     /// `[frequency]` of what the product packs.
-    fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
-        let g = Matrices::new(self.m).weight;
-        let pairs = || weight.chunks_exact(KERNEL * KERNEL);
-        let transformed = |kernel: &[f32], a: &[f64; KERNEL], b: &[f64; KERNEL]| {
-            let row = |i: usize| (0..KERNEL).map(|j| f64::from(kernel[i * KERNEL + j]) * b[j]).sum::<f64>();
-            (0..KERNEL).map(|i| a[i] * row(i)).sum::<f64>() as f32
-        };
-        let mut packed = Vec::new();
-        for (a, b) in g.iter().flat_map(|a| g.iter().map(move |b| (a, b))) {
-            let of_frequency: Vec<f32> = pairs().map(|kernel| transformed(kernel, a, b)).collect();
-            packed.extend(self.product.pack_weights(&of_frequency));
-        }
-        packed
+    fn pack_weights<'a>(&'a self, weight: &'a Values<'a>) -> Packing<'a> {
+        let rows = packing::Rows::new(weight, self.channels_in * KERNEL * KERNEL);
+        let transform = WeightTransform::new(self.m);
+        let (places, stride) = (self.product.weight_places(), self.product.tile.vectors * self.lanes);
+        let sizes = [self.frequencies(), self.product.vector_groups(), self.product.weight_group() as usize / 4];
+        Packing::new(sizes, move |part, to| {
+            transform.pack(&rows, self.product.rows_of_part(part, rows.count()), &places, stride, to);
+        })
     }
 
     /// `[frequency]` of what the product packs: the bias where the inverse transform adds it to each output, 0
@@ -317,9 +315,14 @@ impl Family for Conf {
         (odd_lines(self.patch_bytes()) + self.frequencies() as i64 * (self.v_stride() + self.m_stride())) as usize
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
-            Constant::F32(self.pack_weights(&params[0])),
+            Constant::Packed(self.pack_weights(&params[0])),
             Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
             Constant::F32(Matrices::new(self.m).table(self.lanes)),
             Constant::I64(self.table()),
@@ -491,22 +494,6 @@ fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word
     let end = nest.add_imm(begin, size as i64);
     let total = nest.iconst(total as i64);
     [begin, nest.smin(end, total)]
-}
-
-/// Calls the function with this index.
-fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: &[Word]) {
-    match functions {
-        [] => {}
-        [only] => nest.call(*only, args),
-        [first, others @ ..] => nest.if_else(
-            index,
-            |nest| {
-                let index = nest.add_imm(index, -1);
-                call_one_of(nest, index, others, args);
-            },
-            |nest| nest.call(*first, args),
-        ),
-    }
 }
 
 /// Emits the tiles of the transforms, of one tile of outputs and one block of channels each. Both transform rows

@@ -7,6 +7,7 @@ mod fold_batch_norm;
 mod fold_gate;
 mod fuse_epilogue;
 mod lower;
+mod merge_groups;
 mod squeeze;
 mod sweep;
 
@@ -17,6 +18,8 @@ use crate::ir::{self, Graph};
 pub struct Config {
     /// Channels of a block: a slice of a concatenation can be written in place at multiples of it.
     pub channel_block: usize,
+    /// Only kernels that compute the sums of the layers' definitions are wanted.
+    pub exact: bool,
 }
 
 /// Something that a pass did or refused to do, for `svertka explain`.
@@ -51,6 +54,7 @@ type Pass = fn(&mut Graph, &Config, &mut Report);
 /// All passes in order.
 pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
+    ("merge groups", merge_groups::run),
     ("fold batch norm", fold_batch_norm::run),
     ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),

@@ -6,6 +6,7 @@
 mod arena;
 mod drawing;
 mod explain;
+mod in_place;
 mod place;
 
 pub use explain::explain;
@@ -121,10 +122,11 @@ pub const ALIGNMENT: usize = 64;
 
 /// Optimises and schedules a graph for a target.
 pub fn plan(mut graph: Graph, target: Target) -> Plan {
-    let config = crate::passes::Config { channel_block: target.lanes };
+    let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
     let report = crate::passes::run(&mut graph, &config);
     let mut plan = place::place(graph, target);
     plan.notes = report.notes;
+    in_place::run(&mut plan);
     plan.arena = arena::assign(&mut plan.buffers);
     plan
 }

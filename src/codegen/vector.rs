@@ -99,6 +99,9 @@ pub trait VectorAsm {
     fn splat_bits(&mut self, dst: V, bits: u32);
     /// dst = src
     fn copy(&mut self, dst: V, src: V);
+    /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be read soon: from the
+    /// second-level cache. Not all back ends heed it.
+    fn prefetch(&mut self, _mem: Mem) {}
     /// `lanes` consecutive f32
     fn load(&mut self, dst: V, mem: Mem);
     /// The first `count` (1 to lanes) f32; the other lanes are zero and their memory is not touched.

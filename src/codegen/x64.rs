@@ -418,6 +418,10 @@ impl VectorAsm for X64Asm {
         }
     }
 
+    fn prefetch(&mut self, mem: Mem) {
+        self.emit(Instruction::with1(Code::Prefetcht1_m8, memory(mem)));
+    }
+
     fn load(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load, self.vector(dst), memory(mem)));
     }

@@ -99,8 +99,12 @@ impl<'a> Problem<'a> {
 
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
     fn fastest(&self, target: &Target) -> Result<Conf, String> {
+        if let Some(m) = var("WINO_M") {
+            let m = [m / 10, m % 10];
+            return Ok(self.conf([0, 1].map(|d| m[d].min(self.largest(d, target))), target));
+        }
         let direct = match conv::lower(self.node, target)?.kernel {
-            Kernel::Conv(conf) => conf.cycles() + stream_cycles(conf.weight_bytes()),
+            Kernel::Conv(conf) => conf.cycles() + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles()),
             other => unreachable!("{other:?}"),
         };
         let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
@@ -141,8 +145,7 @@ impl<'a> Problem<'a> {
             pad: self.window.pads[d].0,
             output: self.window.out[d],
         });
-        let frequencies = dims[0].size() * dims[1].size();
-        let group = choose_group(&dims, frequencies * channels_in * 4);
+        let group = choose_group(&dims);
         let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
@@ -165,21 +168,17 @@ fn var(name: &str) -> Option<usize> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Rows and columns of a group of tiles: as many tiles as let `V` (`bytes` for each tile) stay in the second-level
-/// cache, but some for the weights' sake, and shared out evenly.
-fn choose_group(dims: &[Dim; 2], bytes: usize) -> [usize; 2] {
-    let most = var("WINO_G").unwrap_or((CACHE / bytes).clamp(MIN_GROUP, MAX_GROUP));
+/// Rows and columns of a group of tiles, shared out evenly: as many as the weights, which each group reads anew, are
+/// worth.
+fn choose_group(dims: &[Dim; 2]) -> [usize; 2] {
+    let most = var("WINO_G").unwrap_or(GROUP);
     let [rows, columns] = [0, 1].map(|d| dims[d].tiles());
     let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
     if columns > most { [1, even(columns, most)] } else { [even(rows, most / columns), columns] }
 }
 
-/// Bytes of the second-level cache that V may fill.
-const CACHE: usize = 256 << 10;
-
-/// Tiles of a group, where there are so many.
-const MIN_GROUP: usize = 24;
-const MAX_GROUP: usize = 56;
+/// Tiles of a group at most. More tiles for the same weights measured no faster, and their V and M take more memory.
+const GROUP: usize = 64;
 
 /// Outputs of a tile in one dimension at most.
 const MAX_OUTPUTS: usize = 6;
@@ -203,9 +202,12 @@ impl Conf {
         let frequencies = (0..rows.size()).flat_map(|a| (0..columns.size()).map(move |b| [a, b]));
         let products = groups * frequencies.map(|f| self.product.cycles(self.run(f).1)).sum::<usize>();
         let blocks = self.in_blocks() + self.product.out_blocks;
-        let transforms = rows.tiles() * columns.tiles() * blocks * self.frequencies() * TRANSFORM_CYCLES;
+        let tiles = rows.tiles() * columns.tiles();
+        // The first step of a transform has as many vectors as the second has rows or columns left.
+        let vectors = self.frequencies() + columns.m.min(rows.m) * rows.size().max(columns.size());
+        let transforms = tiles * blocks * vectors * TRANSFORM_CYCLES;
         let weights = self.frequencies() * self.product.out_blocks * self.product.column_bytes() as usize;
-        products + transforms + groups * stream_cycles(weights)
+        products + transforms + exposed(stream_cycles(weights, groups), products)
     }
 
     fn frequencies(&self) -> usize {
@@ -256,7 +258,7 @@ impl Conf {
 
     /// Bytes from one frequency of V to the next.
     fn v_stride(&self) -> i64 {
-        odd_lines(self.in_blocks() as i64 * self.block_stride())
+        self.product.v_stride
     }
 
     /// Bytes from one frequency of M to the next.
@@ -283,33 +285,37 @@ impl Conf {
         odd_lines(FRAME_BYTES + (self.dims[0].m * self.dims[1].size()) as i64 * self.vector())
     }
 
-    /// Where a tile is in its group: row by row; but where the group has all tiles, first those of the last column
-    /// if they are smaller, and at the end those of the last row if they are. The tiles that have a frequency then lie
-    /// side by side.
-    fn place(&self, row: usize, column: usize) -> usize {
-        if !self.is_whole() {
-            return row % self.group[0] * self.group[1] + column % self.group[1];
+    /// Edges in the last column that stand before all other tiles of a group: those of its rows of full tiles.
+    fn first_edges(&self) -> usize {
+        match self.groups(1) == 1 && self.dims[1].edge() > 0 {
+            true if self.is_whole() => self.dims[0].full(),
+            true => self.group[0],
+            false => 0,
         }
-        let [(rows, _), (columns, edge)] = [0, 1].map(|d| (self.dims[d].full(), usize::from(self.dims[d].edge() > 0)));
-        match (row < rows, column < columns) {
-            (true, true) => rows * edge + row * columns + column,
-            (true, false) => row,
-            (false, _) => rows * edge + rows * columns + column,
+    }
+
+    /// Where a tile is in its group, so that the tiles that have a frequency lie side by side: first the edges of the
+    /// last column, then all others row by row; the corner of both edges is the very last.
+    fn place(&self, row: usize, column: usize) -> usize {
+        let (row, edges, full) = (row % self.group[0], self.first_edges(), self.dims[1].full());
+        match edges {
+            0 => row * self.group[1] + column % self.group[1],
+            _ if column < full => edges + row * full + column,
+            _ if row < edges => row,
+            _ => edges + row * full + column,
         }
     }
 
     /// The tiles of a group that have a frequency: first place, and number.
     fn run(&self, frequency: [usize; 2]) -> (usize, usize) {
         let total = self.group[0] * self.group[1];
-        if !self.is_whole() {
-            return (0, total);
-        }
         let [rows, columns] = &self.dims;
-        let start = if columns.edge_has(frequency[1]) { 0 } else { self.place(0, 0) };
-        let end = match [rows.edge_has(frequency[0]), columns.edge_has(frequency[1])] {
-            [true, true] => total,
-            [true, false] => total - 1,
-            [false, _] => self.place(rows.full() - 1, columns.full() - 1) + 1,
+        let column_edge = columns.edge_has(frequency[1]) || self.first_edges() == 0;
+        let start = if column_edge { 0 } else { self.first_edges() };
+        let end = match (rows.edge_has(frequency[0]) || !self.is_whole(), column_edge) {
+            (false, _) => self.place(rows.full() - 1, columns.full() - 1) + 1,
+            (true, false) if self.is_whole() && rows.edge() > 0 => total - 1,
+            _ => total,
         };
         (start, end - start)
     }
@@ -317,6 +323,7 @@ impl Conf {
     /// Different numbers of tiles that have a frequency.
     fn run_lengths(&self) -> Vec<usize> {
         let lasts = [0, 1].map(|d| [0, self.dims[d].size() - 1]);
+        // The first frequency is every tile's, the last the full ones'.
         let mut lengths: Vec<usize> = lasts[0].iter().flat_map(|&a| lasts[1].map(|b| self.run([a, b]).1)).collect();
         lengths.sort_unstable();
         lengths.dedup();
@@ -393,17 +400,26 @@ impl Conf {
     }
 }
 
-/// Cycles of a transform for each vector of a tile, measured.
-const TRANSFORM_CYCLES: usize = 3;
+/// Cycles of a transform for each vector that one of its steps writes, measured.
+const TRANSFORM_CYCLES: usize = 2;
 
-/// Estimated cycles to read weights of this size once, beyond what arithmetic hides: nothing from the second-level
-/// cache, 27 bytes a cycle from the third, 8 from memory (measured on Zen 3 and Zen 4 servers).
-fn stream_cycles(bytes: usize) -> usize {
-    match bytes {
-        0..0x8_0000 => 0,
-        0x8_0000..0x100_0000 => bytes / 27,
-        _ => bytes / 8,
-    }
+/// Bytes that a core reads in a cycle from the third-level cache and from memory (measured on Zen 3 and Zen 4 servers),
+/// and weights that stay in that cache between two groups of tiles.
+const CACHE_RATE: usize = 27;
+const MEMORY_RATE: usize = 6;
+const CACHE: usize = 16 << 20;
+
+/// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
+/// the caches, and `times - 1` times from where they are then.
+fn stream_cycles(bytes: usize, times: usize) -> usize {
+    let again = if bytes < CACHE { CACHE_RATE } else { MEMORY_RATE };
+    bytes / MEMORY_RATE + (times - 1) * bytes / again
+}
+
+/// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes
+/// longer than the arithmetic.
+fn exposed(stream: usize, arithmetic: usize) -> usize {
+    (stream * 2 / 5).max(stream.saturating_sub(arithmetic))
 }
 
 /// At least `bytes`, as an odd number of cache lines: frequencies then fall into different sets of the cache.

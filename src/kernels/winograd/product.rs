@@ -6,6 +6,7 @@
 //! the weights are read once only and come from far away.
 
 use super::super::Target;
+use super::odd_lines;
 use super::super::taps::split;
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
@@ -28,6 +29,8 @@ pub struct Conf {
     pub embedded: bool,
     /// Bytes from one block of channels of V to the next, and the same of M.
     pub block_stride: i64,
+    /// Bytes from one frequency of V to the next.
+    pub v_stride: i64,
 }
 
 /// Panels are never wider: more vectors leave too few pixels.
@@ -37,6 +40,7 @@ impl Conf {
     /// The panel that is fastest for runs of `tiles` tiles, out of `group` tiles that lie side by side.
     pub fn new(target: &Target, channels_in: usize, channels_out: usize, tiles: usize, group: usize) -> Conf {
         let out_blocks = channels_out.div_ceil(target.lanes);
+        let block_stride = (group * target.lanes * 4) as i64;
         let conf = |vectors: usize| Conf {
             lanes: target.lanes,
             channels_in,
@@ -44,7 +48,8 @@ impl Conf {
             vectors,
             registers: target.registers,
             embedded: target.isa == Isa::Avx512,
-            block_stride: (group * target.lanes * 4) as i64,
+            block_stride,
+            v_stride: odd_lines(channels_in.div_ceil(target.lanes) as i64 * block_stride),
         };
         let confs = (1..=MAX_VECTORS.min(out_blocks)).map(conf);
         confs.min_by_key(|conf| conf.cycles(tiles)).expect("there is an output channel")
@@ -57,11 +62,11 @@ impl Conf {
     }
 
     /// Estimated cycles of one frequency: two FMAs and two loads start in a cycle, and a sum can be added to in every
-    /// fourth.
+    /// fourth, or hardly so.
     pub fn cycles(&self, tiles: usize) -> usize {
         let step = |pixels: usize, vectors: usize| {
             let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-            (pixels * vectors).max(broadcasts + vectors).max(8)
+            (pixels * vectors).max(broadcasts + vectors).max(9)
         };
         let panel = |vectors: usize| -> usize {
             let runs = split(tiles, self.max_pixels(vectors));
@@ -167,6 +172,10 @@ impl Conf {
             asm.set_int(count, blocks as i64);
             let looped = asm.loop_begin(count);
             (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i32)));
+            let v_lines = (pixels * self.vector() as usize).div_ceil(LINE);
+            if std::env::var("WINO_NOV").is_err() {
+            (0..v_lines).for_each(|line| asm.prefetch(input.at(self.v_stride as i32 + (line * LINE) as i32)));
+            }
             self.emit_channels(asm, &sums, input, weights, self.lanes);
             asm.add_imm(input, self.block_stride);
             asm.add_imm(weights, (self.lanes * vectors) as i64 * self.vector());

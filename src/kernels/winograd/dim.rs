@@ -1,6 +1,7 @@
 //! One spatial dimension of a Winograd convolution: how its outputs are cut into tiles.
 
 use super::transform::Matrices;
+use std::ops::Range;
 
 /// Tiles of `m` outputs and, where `m` does not divide the outputs, one smaller tile at the end, the *edge*.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,14 @@ impl Dim {
     /// Frequencies, and inputs of a tile of `outputs` outputs.
     pub fn size_of(&self, outputs: usize) -> usize {
         outputs + self.taps - 1
+    }
+
+    /// All frequencies, cut where those of the edge end if there is one.
+    pub fn parts(&self) -> Vec<Range<usize>> {
+        match self.edge() {
+            0 => vec![0..self.size()],
+            edge => vec![0..self.size_of(edge), self.size_of(edge)..self.size()],
+        }
     }
 
     /// Whether the edge, if there is one, has this frequency.

@@ -190,15 +190,13 @@ impl NestEmitter<'_> {
             return self.multiply_range(nest, task, [begin, count], [0, 0]);
         }
         // Frequencies that fewer tiles have come last, in each row of them and in the rows.
-        let row_parts = parts(rows.size(), rows.size_of(rows.edge()), rows.edge() > 0);
-        let column_parts = parts(columns.size(), columns.size_of(columns.edge()), columns.edge() > 0);
-        for &[first_row, last_row] in &row_parts {
-            let range = [first_row, last_row].map(|row| nest.iconst(row as i64));
+        for rows in rows.parts() {
+            let range = [rows.start, rows.end].map(|row| nest.iconst(row as i64));
             nest.for_range(range[0], range[1], |nest, row| {
-                for &[first, last] in &column_parts {
+                for part in columns.parts() {
                     let start = nest.mul_imm(row, columns.size() as i64);
-                    let range = [first, last].map(|column| nest.add_imm(start, column as i64));
-                    self.multiply_range(nest, task, range, [first_row, first]);
+                    let range = [part.start, part.end].map(|column| nest.add_imm(start, column as i64));
+                    self.multiply_range(nest, task, range, [rows.start, part.start]);
                 }
             });
         }
@@ -279,11 +277,6 @@ impl NestEmitter<'_> {
             });
         });
     }
-}
-
-/// All of 0..size, cut where the edge's frequencies end.
-fn parts(size: usize, edge_size: usize, edge: bool) -> Vec<[usize; 2]> {
-    if edge { vec![[0, edge_size], [edge_size, size]] } else { vec![[0, size]] }
 }
 
 /// The `index`-th part of `total` things in parts of `size`: first, and one past the last.

@@ -427,6 +427,9 @@ impl VectorAsm for X64Asm {
     }
 
     fn load_first(&mut self, dst: V, mem: Mem, count: usize) {
+        if count == self.lanes() {
+            return self.load(dst, mem);
+        }
         self.mask_first(count);
         let vector = self.vector(dst);
         self.emit(if self.isa == Isa::Avx512 {
@@ -449,6 +452,9 @@ impl VectorAsm for X64Asm {
     }
 
     fn store_first(&mut self, mem: Mem, src: V, count: usize) {
+        if count == self.lanes() {
+            return self.store(mem, src);
+        }
         self.mask_first(count);
         let vector = self.vector(src);
         self.emit(if self.isa == Isa::Avx512 {

@@ -11,6 +11,7 @@ use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::layers::{Op, ResolvedWindow};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Every decision about one convolution. Strides are in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +29,22 @@ pub struct Conf {
     pub out_blocks: usize,
     pub tile: Tile,
     pub segments: Vec<Segment>,
-    /// Rows of one task.
-    pub task_rows: usize,
+    pub split: Split,
+    /// Rows whose input stays in the second-level cache while the vector groups of a task pass over it.
+    pub block_rows: usize,
     pub epilogue: Epilogue,
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+}
+
+/// What a task does of one channel group of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// A block of rows of all output channels: where the input is larger than the weights, which every task reads.
+    Rows,
+    /// One vector group of all rows.
+    VectorGroups,
 }
 
 /// How the input of one group lies in memory.
@@ -164,9 +175,22 @@ impl Problem {
         let rows = Rows::new(&self.window, &self.input);
         let flat_output = columns * rows.len() == 1;
         let tail = (self.channels_out * self.groups) % lanes;
+        let vector_groups = out_blocks.div_ceil(tile.vectors);
+        let taps: usize = self.window.kernel.iter().product();
+        let split = Split::choose(
+            rows.len(),
+            vector_groups,
+            self.channels_in * positions,
+            self.channels_in * taps * self.channels_out,
+        );
+        let row_bytes = (self.channels_in * positions * 4).div_ceil(rows.len());
+        let most = BLOCK_BYTES / row_bytes.max(1);
+        let most = if split == Split::Rows { most.min(rows.len().div_ceil(TASKS)) } else { most };
+        let blocks = rows.len().div_ceil(most.max(1));
         Conf {
             lanes,
-            task_rows: task_rows(rows.len()),
+            split,
+            block_rows: rows.len().div_ceil(blocks),
             rows,
             columns,
             groups: self.groups,
@@ -195,24 +219,31 @@ fn whole(spatial: &[usize]) -> ResolvedWindow {
     }
 }
 
-/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and tasks.
+/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and caches.
 fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
     let plain = window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0));
     if !plain {
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
-    let columns = (1..=positions.min(256)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(1);
-    let columns = if columns < 16 && positions < 4096 { positions } else { columns };
+    let columns = (16..=128.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
     let dims = vec![positions / columns, columns];
     let ones = vec![1, 1];
     let pads = vec![(0, 0); 2];
     (ResolvedWindow { kernel: ones.clone(), stride: ones.clone(), dilation: ones, pads, out: dims.clone() }, dims)
 }
 
-/// A few tasks for each vector group, so that two or more threads find equal shares.
-fn task_rows(rows: usize) -> usize {
-    rows.div_ceil(rows.clamp(1, 4))
+/// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
+const BLOCK_BYTES: usize = 200 << 10;
+
+/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
+const TASKS: usize = 8;
+
+impl Split {
+    /// Sizes of input and weights are in elements.
+    fn choose(rows: usize, vector_groups: usize, input: usize, weights: usize) -> Split {
+        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) { Split::Rows } else { Split::VectorGroups }
+    }
 }
 
 impl Tile {
@@ -301,8 +332,25 @@ impl Conf {
         self.exact.is_some() || self.channels_out.is_multiple_of(self.lanes)
     }
 
-    pub(crate) fn row_chunks(&self) -> usize {
-        self.rows.len().div_ceil(self.task_rows)
+    /// Tasks of one channel group of one sample.
+    fn line_tasks(&self) -> usize {
+        match self.split {
+            Split::Rows => self.rows.len().div_ceil(self.block_rows),
+            Split::VectorGroups => self.vector_groups(),
+        }
+    }
+
+    /// Channel group, rows and vector groups of a task of a sample.
+    pub(crate) fn task(&self, task: usize) -> (usize, Range<usize>, Range<usize>) {
+        let (group, index) = (task / self.line_tasks(), task % self.line_tasks());
+        let (rows, groups) = (self.rows.len(), self.vector_groups());
+        match self.split {
+            Split::Rows => {
+                let first = index * self.block_rows;
+                (group, first..rows.min(first + self.block_rows), 0..groups)
+            }
+            Split::VectorGroups => (group, 0..rows, index..index + 1),
+        }
     }
 
     /// Bytes of one row of weights: all vectors of a tile.
@@ -407,7 +455,7 @@ impl Family for Conf {
     }
 
     fn tasks(&self) -> usize {
-        self.groups * self.vector_groups() * self.row_chunks()
+        self.groups * self.line_tasks()
     }
 
     fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
@@ -422,6 +470,16 @@ impl Family for Conf {
         let tiles = self.generate_tiles(name, isa, module)?;
         nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
     }
+}
+
+/// Pointers of one channel group of one sample.
+struct Line {
+    input: Word,
+    weights: Word,
+    bias: Word,
+    out: Word,
+    residual: Word,
+    table: Word,
 }
 
 /// The functions of a convolution's tiles, one for each segment.
@@ -461,43 +519,66 @@ impl Conf {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
-        let residual = self.epilogue.operands();
-        let constants = 2 + residual;
-        let vector_groups = self.vector_groups() as i64;
-        nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let chunks = self.row_chunks() as i64;
-            let (group, chunk) = (nest.div_imm(task, chunks), nest.rem_imm(task, chunks));
-            let (channel_group, vector_group) =
-                (nest.div_imm(group, vector_groups), nest.rem_imm(group, vector_groups));
-            // First output block of this vector group.
-            let first = nest.mul_imm(channel_group, self.out_blocks as i64);
-            let block = nest.offset_by(first, vector_group, self.tile.vectors as i64);
-            let out_offset = nest.mul_imm(block, self.out_block_stride());
-
-            let group_offset = nest.mul_imm(channel_group, self.input.group_stride);
-            let input = nest.sample_pointer(1, sample);
-            let input = nest.add(input, group_offset);
-            let out = nest.sample_pointer(0, sample);
-            let out = nest.add(out, out_offset);
-            let residual = match residual {
-                0 => out,
-                _ => {
-                    let pointer = nest.sample_pointer(2, sample);
-                    nest.add(pointer, out_offset)
+        let constants = 2 + self.epilogue.operands();
+        let all_rows = self.rows.len() as i64;
+        nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
+            let groups = self.groups as i64;
+            let (sample, channel_group) = (nest.div_imm(line, groups), nest.rem_imm(line, groups));
+            let [zero, rows, vector_groups] =
+                [0, all_rows, self.vector_groups() as i64].map(|value| nest.iconst(value));
+            let ([begin, end], vector_groups) = match self.split {
+                Split::VectorGroups => ([zero, rows], [first, last]),
+                Split::Rows => {
+                    let [begin, end] = [first, last].map(|block| nest.mul_imm(block, self.block_rows as i64));
+                    ([begin, nest.smin(end, rows)], [zero, vector_groups])
                 }
             };
+            let input = nest.sample_pointer(1, sample);
+            let out = nest.sample_pointer(0, sample);
+            let residual = match self.epilogue.operands() {
+                0 => out,
+                _ => nest.sample_pointer(2, sample),
+            };
+            let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
+            let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
             let weights = nest.constant_pointer(constants);
-            let weights = nest.offset_by(weights, group, self.weight_group());
             let bias = nest.constant_pointer(constants + 1);
-            let bias = nest.offset_by(bias, group, self.weight_stride());
-            let table = nest.constant_pointer(constants + 2);
+            let line = Line {
+                input: nest.offset_by(input, channel_group, self.input.group_stride),
+                weights: nest.offset_by(weights, panel, self.weight_group()),
+                bias: nest.offset_by(bias, panel, self.weight_stride()),
+                out: nest.add(out, out_offset),
+                residual: nest.add(residual, out_offset),
+                table: nest.constant_pointer(constants + 2),
+            };
+            nest.for_range_step(begin, end, self.block_rows as i64, |nest, row| {
+                let block_end = nest.add_imm(row, self.block_rows as i64);
+                let block_end = nest.smin(block_end, end);
+                self.generate_block(nest, [row, block_end], vector_groups, &line, tiles);
+            });
+        });
+    }
 
-            let begin = nest.mul_imm(chunk, self.task_rows as i64);
-            let end = nest.add_imm(begin, self.task_rows as i64);
-            let rows = nest.iconst(self.rows.len() as i64);
-            let end = nest.smin(end, rows);
-            let pointers = [input, weights, bias, out, residual, table];
-            self.generate_group(nest, vector_group, [begin, end], pointers, tiles);
+    /// A block of rows: while one vector group after the other passes over it, its input stays in the cache.
+    fn generate_block(
+        &self,
+        nest: &mut NestBuilder,
+        rows: [Word; 2],
+        [begin, end]: [Word; 2],
+        line: &Line,
+        tiles: &Tiles,
+    ) {
+        nest.for_range(begin, end, |nest, group| {
+            let out_offset = nest.mul_imm(group, self.tile.vectors as i64 * self.out_block_stride());
+            let pointers = [
+                line.input,
+                nest.offset_by(line.weights, group, self.weight_group()),
+                nest.offset_by(line.bias, group, self.weight_stride()),
+                nest.add(line.out, out_offset),
+                nest.add(line.residual, out_offset),
+                line.table,
+            ];
+            self.generate_group(nest, group, rows, pointers, tiles);
         });
     }
 

@@ -99,10 +99,6 @@ impl<'a> Problem<'a> {
 
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
     fn fastest(&self, target: &Target) -> Result<Conf, String> {
-        if let Some(m) = var("WINO_M") {
-            let m = [m / 10, m % 10];
-            return Ok(self.best_group([0, 1].map(|d| m[d].min(self.largest(d, target))), target));
-        }
         let direct = match conv::lower(self.node, target)?.kernel {
             // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
             Kernel::Conv(conf) => {
@@ -160,7 +156,7 @@ impl<'a> Problem<'a> {
         let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
-        let chunks = var("WINO_CHUNKS").unwrap_or(TASKS.div_ceil(groups));
+        let chunks = TASKS.div_ceil(groups);
         Conf {
             lanes: target.lanes,
             channels_in,
@@ -175,13 +171,8 @@ impl<'a> Problem<'a> {
     }
 }
 
-fn var(name: &str) -> Option<usize> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 /// Rows and columns of a group of at most `most` tiles, shared out evenly.
 fn share_out(dims: &[Dim; 2], most: usize) -> [usize; 2] {
-    let most = var("WINO_G").unwrap_or(most);
     let [rows, columns] = [0, 1].map(|d| dims[d].tiles());
     let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
     if columns > most { [1, even(columns, most)] } else { [even(rows, most / columns), columns] }
@@ -480,5 +471,96 @@ impl Family for Conf {
         let functions = Functions::define(&stages, name, isa, module)?;
         let emitter = NestEmitter { conf: self, functions };
         super::nest::define(name, module, |nest| emitter.emit(nest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Graph;
+    use crate::kernels::Value;
+    use crate::layers::{Conv, Padding, Window};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    /// Calls `f` with the conf of a convolution in tiles of `m`, at most `most` in a group.
+    fn with_conf<T>(
+        [channels_in, height, width]: [usize; 3],
+        channels: usize,
+        kernel: [usize; 2],
+        f: impl FnOnce(&Problem, &Target) -> T,
+    ) -> T {
+        let ones = vec![1; 2];
+        let (stride, dilation) = (ones.clone(), ones);
+        let window = Window { kernel: kernel.to_vec(), stride, dilation, padding: Padding::Half, ceil: false };
+        let op = Op::from(Conv { channels, window, groups: 1, bias: true, weights: None });
+        let dims = vec![channels_in, height, width];
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims };
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", ty.clone());
+        let y = graph.add_layer(op.clone(), &[x], "y").unwrap();
+        let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
+        let node = NodeView { op: &op, inputs, output: &graph[y].ty, epilogue: Epilogue::default() };
+        let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
+        f(&Problem::new(&node).unwrap(), &target)
+    }
+
+    #[test]
+    fn tiles_that_have_a_frequency_lie_side_by_side() {
+        for (size, m, most) in [
+            ([14, 14], [4, 4], 64),
+            ([7, 7], [4, 4], 64),
+            ([14, 12], [4, 4], 64),
+            ([12, 14], [4, 4], 64),
+            ([12, 12], [4, 4], 64),
+            ([30, 27], [4, 5], 21),
+            ([9, 40], [4, 3], 6),
+        ] {
+            with_conf([8, size[0], size[1]], 16, [3, 3], |problem, target| {
+                let conf = problem.conf(m, most, target);
+                let [rows, columns] = &conf.dims;
+                let group: Vec<(usize, usize)> = (0..conf.group[0].min(rows.tiles()))
+                    .flat_map(|row| (0..conf.group[1].min(columns.tiles())).map(move |column| (row, column)))
+                    .collect();
+                for frequency in (0..rows.size()).flat_map(|a| (0..columns.size()).map(move |b| [a, b])) {
+                    let (start, length) = conf.run(frequency);
+                    assert!(conf.run_lengths().contains(&length), "{conf:?}");
+                    for &(row, column) in &group {
+                        let has = frequency[0] < rows.size_of(rows.outputs(row))
+                            && frequency[1] < columns.size_of(columns.outputs(column));
+                        let place = conf.place(row, column);
+                        assert!(place < conf.group[0] * conf.group[1], "{conf:?}");
+                        assert!(
+                            !has || (start..start + length).contains(&place),
+                            "{frequency:?} {row} {column} {conf:?}"
+                        );
+                    }
+                    let tiles = group.iter().filter(|&&(row, column)| {
+                        frequency[0] < rows.size_of(rows.outputs(row))
+                            && frequency[1] < columns.size_of(columns.outputs(column))
+                    });
+                    assert!(!conf.is_whole() || tiles.count() == length, "no more than these: {frequency:?} {conf:?}");
+                }
+                let mut places: Vec<usize> = group.iter().map(|&(row, column)| conf.place(row, column)).collect();
+                places.sort_unstable();
+                places.dedup();
+                assert_eq!(places.len(), group.len(), "{conf:?}");
+            });
+        }
+    }
+
+    #[test]
+    fn many_weights_ask_for_small_tiles() {
+        let tiles = |channels: usize, size: usize| {
+            with_conf([channels, size, size], channels, [3, 3], |problem, target| {
+                problem.fastest(target).unwrap().dims.map(|dim| dim.m)
+            })
+        };
+        assert!(tiles(512, 7).iter().all(|&m| m <= 3), "{:?}", tiles(512, 7));
+        assert!(tiles(64, 56).iter().all(|&m| m >= 4), "{:?}", tiles(64, 56));
+    }
+
+    #[test]
+    fn few_channels_are_left_to_the_direct_kernel() {
+        with_conf([8, 7, 7], 8, [3, 1], |problem, target| assert!(problem.fastest(target).is_err()));
     }
 }

@@ -87,16 +87,9 @@ impl NestEmitter<'_> {
             let position = nest.add(position, index);
             let done = nest.sub(position, begin);
             let known = nest.mul(done, chunk);
-            let skip = super::var("WINO_SKIP").unwrap_or(0);
-            if skip & 1 == 0 {
-                nest.if_else(known, |_| {}, |nest| self.transform_input(nest, &task));
-            }
-            if skip & 2 == 0 {
-                self.multiply(nest, &task);
-            }
-            if skip & 4 == 0 {
-                self.transform_output(nest, &task);
-            }
+            nest.if_else(known, |_| {}, |nest| self.transform_input(nest, &task));
+            self.multiply(nest, &task);
+            self.transform_output(nest, &task);
         });
     }
 
@@ -302,4 +295,3 @@ fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: 
         ),
     }
 }
-

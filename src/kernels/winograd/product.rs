@@ -6,8 +6,8 @@
 //! its tiles of the next frequency, for both come from far away.
 
 use super::super::Target;
-use super::odd_lines;
 use super::super::taps::split;
+use super::odd_lines;
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 

@@ -32,6 +32,9 @@ pub struct Conf {
     pub split: Split,
     /// Rows whose input stays in the second-level cache while the vector groups of a task pass over it.
     pub block_rows: usize,
+    /// Input blocks whose weights stay in the first-level cache while the rows of a block pass over them; the sums wait
+    /// in the output until the next ones come.
+    pub chunk_blocks: usize,
     pub epilogue: Epilogue,
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
@@ -187,10 +190,14 @@ impl Problem {
         let most = BLOCK_BYTES / row_bytes.max(1);
         let most = if split == Split::Rows { most.min(rows.len().div_ceil(TASKS)) } else { most };
         let blocks = rows.len().div_ceil(most.max(1));
+        let block_rows = rows.len().div_ceil(blocks);
+        let panel = taps * block * tile.vectors * lanes * 4;
+        let tiles = block_rows * columns.div_ceil(tile.pixels);
         Conf {
             lanes,
             split,
-            block_rows: rows.len().div_ceil(blocks),
+            block_rows,
+            chunk_blocks: chunk_blocks(input.blocks, panel, taps, tiles),
             rows,
             columns,
             groups: self.groups,
@@ -236,6 +243,29 @@ fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWind
 /// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
 const BLOCK_BYTES: usize = 200 << 10;
 
+/// Bytes of weights that stay in a first-level cache of 32 KiB beside the input and the output of a tile.
+const PANEL_BYTES: usize = 18 << 10;
+
+/// Bytes of weights that stay in the second-level cache from one block of rows to the next.
+const NEAR_WEIGHTS: usize = 128 << 10;
+
+/// Bytes of a cache line.
+const LINE: i64 = 64;
+
+/// Weights of many taps that a tile may read from the second-level cache: chunks of them are short in channels, so that
+/// sums are loaded and stored often.
+const FAR_PANEL_BYTES: usize = 96 << 10;
+
+/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read.
+fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize {
+    let most = (PANEL_BYTES / panel).max(1);
+    let whole = if taps == 1 { PANEL_BYTES + PANEL_BYTES / 2 } else { FAR_PANEL_BYTES };
+    if tiles < 3 || blocks * panel <= whole {
+        return blocks;
+    }
+    blocks.div_ceil(blocks.div_ceil(most))
+}
+
 /// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
 const TASKS: usize = 8;
 
@@ -261,12 +291,14 @@ impl Tile {
                 .find(|u| block.is_multiple_of(*u) && u * kernel * pixels * vectors <= MAX_UNROLLED)
                 .unwrap_or(1)
         };
-        let max_vectors = out_blocks.min(target.registers / 2 - 1);
+        let registers = target.plain_registers;
+        let max_vectors = out_blocks.min(registers / 2 - 1);
         (1..=max_vectors)
             .filter_map(|vectors| {
                 let embedded = embed || vectors == 1;
                 let spare = vectors + usize::from(!embedded);
-                let pixels = ((target.registers - spare) / vectors).min(columns);
+                let registers = if embedded { target.registers } else { registers };
+                let pixels = ((registers - spare) / vectors).min(columns);
                 (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
             })
             .min_by_key(|tile| (tile.row_cycles(columns, out_blocks), usize::MAX - tile.pixels * tile.vectors))
@@ -359,6 +391,21 @@ impl Conf {
     /// Bytes of the weights of one vector group.
     pub(crate) fn weight_group(&self) -> i64 {
         self.input_blocks() as i64 * self.weight_block()
+    }
+
+    /// Parts of the input channels; at least one.
+    fn chunks(&self) -> usize {
+        self.input.blocks.div_ceil(self.chunk_blocks.max(1)).max(1)
+    }
+
+    /// The kinds of chunks, in order.
+    fn phases(&self) -> Vec<Phase> {
+        let all = [(true, false), (false, false), (false, true)].map(|(first, last)| Phase { first, last });
+        match self.chunks() {
+            1 => vec![Phase { first: true, last: true }],
+            2 => vec![all[0], all[2]],
+            _ => all.to_vec(),
+        }
     }
 
     fn input_blocks(&self) -> usize {
@@ -470,40 +517,54 @@ struct Line {
     table: Word,
 }
 
-/// The functions of a convolution's tiles, one for each segment.
+/// Where a chunk of the input channels stands among all.
+#[derive(Clone, Copy)]
+struct Phase {
+    /// Sums begin with the bias, not with what waits in the output.
+    first: bool,
+    /// Sums are complete.
+    last: bool,
+}
+
+/// The functions of a convolution's tiles, one for each segment in each phase.
 pub(super) struct Tiles {
-    full: Vec<FuncId>,
+    full: Vec<Vec<FuncId>>,
     /// Those of the last vector group, where it differs.
-    last: Option<Vec<FuncId>>,
+    last: Option<Vec<Vec<FuncId>>>,
 }
 
 impl Conf {
     pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
-        let full = self.generate_segments(name, self.tile.vectors, None, isa, module)?;
+        let full = self.generate_phases(name, self.tile.vectors, None, isa, module)?;
         let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
         let last = match differs {
-            true => Some(self.generate_segments(name, self.last_vectors(), self.exact, isa, module)?),
+            true => Some(self.generate_phases(name, self.last_vectors(), self.exact, isa, module)?),
             false => None,
         };
         Ok(Tiles { full, last })
     }
 
-    /// The tiles of all segments.
-    fn generate_segments(
+    /// The tiles of all segments in all phases.
+    fn generate_phases(
         &self,
         name: &str,
         vectors: usize,
         exact: Option<usize>,
         isa: Isa,
         module: &mut CodeModule,
-    ) -> Result<Vec<FuncId>, CodeError> {
-        let tile_name =
-            |index: usize| format!("{name}_tile{vectors}{}_{index}", if exact.is_some() { "e" } else { "" });
-        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
-            let emitter = TileEmitter { conf: self, segment, vectors, exact };
-            module.define_tile(&tile_name(index), isa, 6, &mut |asm| emitter.emit(asm))
+    ) -> Result<Vec<Vec<FuncId>>, CodeError> {
+        let exactly = if exact.is_some() { "e" } else { "" };
+        let raw = Epilogue::default();
+        let phases = self.phases().into_iter().enumerate().map(|(number, phase)| {
+            let epilogue = if phase.last { &self.epilogue } else { &raw };
+            let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
+                let emitter = TileEmitter { conf: self, segment, vectors, exact, phase, epilogue };
+                let name = format!("{name}_tile{vectors}{exactly}_{number}_{index}");
+                module.define_tile(&name, isa, 6, &mut |asm| emitter.emit(asm))
+            });
+            tiles.collect()
         });
-        tiles.collect()
+        phases.collect()
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
@@ -580,15 +641,34 @@ impl Conf {
         tiles: &Tiles,
     ) {
         match &tiles.last {
-            None => self.generate_rows(nest, rows, pointers, &tiles.full),
+            None => self.generate_chunks(nest, rows, pointers, &tiles.full),
             Some(last) => {
                 let from_last = nest.add_imm(vector_group, 1 - self.vector_groups() as i64);
                 nest.if_else(
                     from_last,
-                    |nest| self.generate_rows(nest, rows, pointers, &tiles.full),
-                    |nest| self.generate_rows(nest, rows, pointers, last),
+                    |nest| self.generate_chunks(nest, rows, pointers, &tiles.full),
+                    |nest| self.generate_chunks(nest, rows, pointers, last),
                 );
             }
+        }
+    }
+
+    /// All chunks of the input channels, one after the other.
+    fn generate_chunks(&self, nest: &mut NestBuilder, rows: [Word; 2], pointers: [Word; 6], phases: &[Vec<FuncId>]) {
+        let from_chunk = |nest: &mut NestBuilder, chunk: Word, tiles: &[FuncId]| {
+            let [input, weights, bias, out, residual, table] = pointers;
+            let input = nest.offset_by(input, chunk, self.chunk_blocks as i64 * self.input.block_stride);
+            let weights = nest.offset_by(weights, chunk, self.chunk_blocks as i64 * self.weight_block());
+            self.generate_rows(nest, rows, [input, weights, bias, out, residual, table], tiles);
+        };
+        self.generate_rows(nest, rows, pointers, &phases[0]);
+        if let [_, middle, _] = phases {
+            let (second, last) = (nest.iconst(1), nest.iconst(self.chunks() as i64 - 1));
+            nest.for_range(second, last, |nest, chunk| from_chunk(nest, chunk, middle));
+        }
+        if let [_, .., tiles] = phases {
+            let last = nest.iconst(self.chunks() as i64 - 1);
+            from_chunk(nest, last, tiles);
         }
     }
 
@@ -625,6 +705,8 @@ struct TileEmitter<'a> {
     segment: &'a Segment,
     vectors: usize,
     exact: Option<usize>,
+    phase: Phase,
+    epilogue: &'a Epilogue,
 }
 
 /// Integer registers of a tile.
@@ -638,30 +720,44 @@ impl TileEmitter<'_> {
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let sums: Vec<Vec<V>> =
             (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
-        let bias = asm.arg(2);
-        for v in 0..self.vectors {
-            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
-            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
-        }
+        self.emit_begin(asm, &sums);
         let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5) };
         let input = &self.conf.input;
-        if input.blocks > 0 {
+        let others = self.conf.chunk_blocks * (self.conf.chunks() - 1);
+        let blocks = if self.phase.last { input.blocks - others } else { self.conf.chunk_blocks };
+        if blocks > 0 {
             let counter = asm.int();
-            asm.set_int(counter, input.blocks as i64);
+            asm.set_int(counter, blocks as i64);
             let blocks = asm.loop_begin(counter);
             self.emit_rows(asm, &sums, &pointers, input.block, self.conf.tile.unroll);
             asm.add_imm(pointers.input, input.block_stride);
             asm.add_imm(pointers.weights, self.conf.weight_block());
             asm.loop_end(blocks);
         }
-        if input.tail > 0 {
+        if input.tail > 0 && self.phase.last {
             self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
         }
         self.emit_end(asm, &sums);
     }
 
+    /// Sums begin with the bias, or with what the chunk before left in the output.
+    fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+        if !self.phase.first {
+            return self.for_stores(asm, |asm, p, v, out, _, _| asm.load(sums[p][v], out));
+        }
+        let bias = asm.arg(2);
+        for v in 0..self.vectors {
+            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
+            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
+        }
+    }
+
     /// The kernel rows of one input block of `channels` channels.
     fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
+        if self.conf.rows.is_plain() && channels == unroll {
+            self.prefetch_input(asm, pointers.input);
+            return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
+        }
         let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
         asm.copy_int(taps, pointers.taps);
         asm.load_int(count, taps.at(0));
@@ -703,6 +799,7 @@ impl TileEmitter<'_> {
             }
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
+                self.prefetch_weights(asm, weights, position);
                 for (v, &weight) in row.iter().enumerate() {
                     asm.load(weight, weights.at(position as i32 + (v * conf.lanes * 4) as i32));
                 }
@@ -721,6 +818,33 @@ impl TileEmitter<'_> {
         row.into_iter().chain(element).for_each(|v| asm.free(v));
     }
 
+    /// Asks for the input of a block further on, which lies too far away for the processor to foresee.
+    fn prefetch_input(&self, asm: &mut dyn VectorAsm, input: R) {
+        let (conf, distance) = (self.conf, 2 * self.conf.input.block_stride);
+        let bytes = ((self.segment.pixels - 1) * conf.window.stride + 1) as i64 * conf.input.pixel_stride;
+        if conf.input.block == 1 || conf.input.blocks < 4 || i32::try_from(distance + bytes).is_err() {
+            return;
+        }
+        for line in 0..=(bytes - 1) / LINE {
+            asm.prefetch(input.at((distance + line * LINE) as i32));
+        }
+    }
+
+    /// Asks for the weights that the next chunk, or the next vector group, reads when this one reads those at
+    /// `position`. The first tile of a row is enough.
+    fn prefetch_weights(&self, asm: &mut dyn VectorAsm, weights: R, position: i64) {
+        let conf = self.conf;
+        let distance = conf.chunk_blocks as i64 * conf.weight_block();
+        if self.segment.start > 0 || conf.weight_bytes() <= NEAR_WEIGHTS || distance > NEAR_WEIGHTS as i64 {
+            return;
+        }
+        let first = (position + LINE - 1) / LINE;
+        let behind = (position + conf.weight_stride() + LINE - 1) / LINE;
+        for line in first..behind {
+            asm.prefetch(weights.at((distance + line * LINE) as i32));
+        }
+    }
+
     /// The input element of a pixel under a kernel column.
     fn element(&self, input: R, pixel: usize, column: usize, channel: usize) -> Mem {
         let window = &self.conf.window;
@@ -730,7 +854,7 @@ impl TileEmitter<'_> {
 
     /// Epilogue and stores.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
-        let epilogue = &self.conf.epilogue;
+        let epilogue = self.epilogue;
         if epilogue.is_light() {
             self.for_stores(asm, |asm, p, v, out, residual, count| {
                 epilogue.apply(asm, sums[p][v], residual);

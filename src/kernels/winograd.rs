@@ -58,6 +58,9 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Some(m) => problem.forced(m, target),
         None => problem.fastest(target)?,
     };
+    if !conf.has_short_offsets() {
+        return Err("too many channels or columns".into());
+    }
     let kernel = Kernel::Winograd(conf);
     Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None })
 }
@@ -138,21 +141,27 @@ impl<'a> Problem<'a> {
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
     fn best_group(&self, m: [usize; 2], target: &Target) -> Conf {
-        let confs = GROUPS.iter().map(|&most| self.conf(m, most, target));
+        let dims = self.dims(m);
+        let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
+        groups.dedup();
+        let confs = groups.into_iter().map(|group| self.conf(m, group, target));
         confs.min_by_key(Conf::cycles).expect("there are groups")
     }
 
-    /// Tiles of `m` outputs, at most `most` in a group.
-    fn conf(&self, m: [usize; 2], most: usize, target: &Target) -> Conf {
-        let channels_in = self.node.inputs[0].channels();
-        let dims = [0, 1].map(|d| Dim {
+    fn dims(&self, m: [usize; 2]) -> [Dim; 2] {
+        [0, 1].map(|d| Dim {
             taps: self.window.kernel[d],
             m: m[d],
             input: self.input[d],
             pad: self.window.pads[d].0,
             output: self.window.out[d],
-        });
-        let group = share_out(&dims, most);
+        })
+    }
+
+    /// Tiles of `m` outputs, in groups of `group` tiles.
+    fn conf(&self, m: [usize; 2], group: [usize; 2], target: &Target) -> Conf {
+        let channels_in = self.node.inputs[0].channels();
+        let dims = self.dims(m);
         let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
@@ -222,6 +231,12 @@ impl Conf {
 
     fn frequencies(&self) -> usize {
         self.dims[0].size() * self.dims[1].size()
+    }
+
+    /// Whether all offsets in the code's memory operands are of 32 bits: frequencies of V and M, rows of a tile.
+    fn has_short_offsets(&self) -> bool {
+        let rows = self.dims[0].size() as i64 * self.input_row().max(self.output_row());
+        (self.scratch() as i64).max(rows) <= i64::from(i32::MAX)
     }
 
     /// Groups of tiles in one dimension.
@@ -482,8 +497,8 @@ mod tests {
     use crate::layers::{Conv, Padding, Window};
     use crate::tensor::{Batch, DType, TensorType};
 
-    /// Calls `f` with the conf of a convolution in tiles of `m`, at most `most` in a group.
-    fn with_conf<T>(
+    /// Calls `f` with a convolution for AVX2.
+    fn with_problem<T>(
         [channels_in, height, width]: [usize; 3],
         channels: usize,
         kernel: [usize; 2],
@@ -515,8 +530,8 @@ mod tests {
             ([30, 27], [4, 5], 21),
             ([9, 40], [4, 3], 6),
         ] {
-            with_conf([8, size[0], size[1]], 16, [3, 3], |problem, target| {
-                let conf = problem.conf(m, most, target);
+            with_problem([8, size[0], size[1]], 16, [3, 3], |problem, target| {
+                let conf = problem.conf(m, share_out(&problem.dims(m), most), target);
                 let [rows, columns] = &conf.dims;
                 let group: Vec<(usize, usize)> = (0..conf.group[0].min(rows.tiles()))
                     .flat_map(|row| (0..conf.group[1].min(columns.tiles())).map(move |column| (row, column)))
@@ -551,7 +566,7 @@ mod tests {
     #[test]
     fn many_weights_ask_for_small_tiles() {
         let tiles = |channels: usize, size: usize| {
-            with_conf([channels, size, size], channels, [3, 3], |problem, target| {
+            with_problem([channels, size, size], channels, [3, 3], |problem, target| {
                 problem.fastest(target).unwrap().dims.map(|dim| dim.m)
             })
         };
@@ -560,7 +575,14 @@ mod tests {
     }
 
     #[test]
+    fn offsets_are_checked() {
+        with_problem([800_000, 20, 20], 8, [3, 3], |problem, target| {
+            assert!(!problem.conf([4, 4], [5, 5], target).has_short_offsets());
+        });
+    }
+
+    #[test]
     fn few_channels_are_left_to_the_direct_kernel() {
-        with_conf([8, 7, 7], 8, [3, 1], |problem, target| assert!(problem.fastest(target).is_err()));
+        with_problem([8, 7, 7], 8, [3, 1], |problem, target| assert!(problem.fastest(target).is_err()));
     }
 }

@@ -203,7 +203,7 @@ impl Conf {
         asm.end_if(any);
         self.emit_divide(asm, &sums);
         let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &sums, out, residual);
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
     }
 
     /// One kernel row; each input vector is loaded once.

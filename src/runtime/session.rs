@@ -321,11 +321,13 @@ pub struct StepDone<'a> {
 }
 
 impl StepDone<'_> {
-    /// The node whose value is complete now, and the value; `None` after steps that only prepare one.
-    pub fn value(&self) -> Option<(NodeId, Tensor)> {
+    /// The nodes whose values are complete now, and the values; none after steps that only prepare one.
+    pub fn values(&self) -> Vec<(NodeId, Tensor)> {
         let step = &self.plan.steps[self.index];
-        let view = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan))?;
-        Some((step.node, self.memory.read(self.plan, view)))
+        let own = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan));
+        let beside = step.beside.iter().map(|(node, view)| (*node, view));
+        let complete = own.map(|view| (step.node, view)).into_iter().chain(beside);
+        complete.map(|(node, view)| (node, self.memory.read(self.plan, view))).collect()
     }
 }
 
@@ -339,7 +341,7 @@ struct Memory {
 
 impl Memory {
     fn operands(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer]) -> Vec<Operand> {
-        let views = [&step.output].into_iter().chain(&step.inputs).map(|view| self.operand(plan, view));
+        let views = step.views().map(|view| self.operand(plan, view));
         let constants = constants.iter().map(|c| Operand { data: c.as_ptr().cast_mut(), stride: 0 });
         views.chain(constants).collect()
     }
@@ -367,7 +369,13 @@ impl Memory {
         let inputs = step.inputs.iter().map(|view| buffer(view, false));
         let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
-        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
+        let beside = step.beside.iter().map(|(_, view)| buffer(view, true));
+        std::iter::once(buffer(&step.output, true))
+            .chain(inputs)
+            .chain(beside)
+            .chain(constants)
+            .chain(scratch)
+            .collect()
     }
 
     /// A value as a row-major tensor.

@@ -85,35 +85,23 @@ impl Stages<'_> {
         let (m, out, residual, patch) = (asm.arg(0), asm.arg(1), asm.arg(2), asm.arg(3));
         let size = matrices[1].size();
         let looped = asm.loop_begin(asm.arg(4));
-        let mut direct = Vec::new();
         for f in 0..size {
             let stride = conf.dims[1].size() as i64 * conf.m_stride();
             let x = load_at(asm, matrices[0].size(), m, f as i64 * conf.m_stride(), stride);
             if f == matrices[1].constant() {
                 self.add_bias(asm, x[matrices[0].constant()], patch);
             }
-            let values = columns.output(asm, x);
-            if size == 1 {
-                direct = values;
-                continue;
-            }
-            for (row, value) in values.into_iter().enumerate() {
+            for (row, value) in columns.output(asm, x).into_iter().enumerate() {
                 let position = (row * size + f) as i64 * conf.vector();
                 asm.store(patch.at((FRAME_BYTES + position) as i32), value);
                 asm.free(value);
             }
         }
-        let mut direct = direct.into_iter();
         for row in 0..outputs[0] {
-            let values = match direct.next() {
-                Some(value) => vec![value],
-                None => {
-                    let start = FRAME_BYTES + (row * size) as i64 * conf.vector();
-                    let x = load_at(asm, size, patch, start, conf.vector());
-                    rows.output(asm, x)
-                }
-            };
-            conf.epilogue.finish(asm, &values, out, residual);
+            let start = FRAME_BYTES + (row * size) as i64 * conf.vector();
+            let x = load_at(asm, size, patch, start, conf.vector());
+            let values = rows.output(asm, x);
+            conf.epilogue.finish(asm, &values, out, residual, conf.lanes);
             asm.add_imm(out, conf.output_row());
             asm.add_imm(residual, conf.output_row());
         }

@@ -82,6 +82,9 @@ impl<'a> Problem<'a> {
         if conv.groups > 1 || !ones(&window.stride) || !ones(&window.dilation) {
             return Err("not of stride 1, dilation 1 and one group".into());
         }
+        if node.gated || node.mean {
+            return Err("it takes no gate and makes no mean".into());
+        }
         if spatial.len() != 2 {
             return Err("not of two dimensions".into());
         }
@@ -523,7 +526,14 @@ mod tests {
         let x = graph.add_input("x", ty.clone());
         let y = graph.add_layer(op.clone(), &[x], "y").unwrap();
         let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
-        let node = NodeView { op: &op, inputs, output: &graph[y].ty, epilogue: Epilogue::default() };
+        let node = NodeView {
+            op: &op,
+            inputs,
+            output: &graph[y].ty,
+            epilogue: Epilogue::default(),
+            gated: false,
+            mean: false,
+        };
         let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
         f(&Problem::new(&node).unwrap(), &target)
     }

@@ -66,6 +66,19 @@ fn several_pictures_are_a_batch() {
     assert!(lines[1].trim_start().starts_with('3') && lines[4].trim_start().starts_with('7'), "{out}");
 }
 
+#[test]
+fn a_photograph_of_the_right_size_is_taken_as_it_is() {
+    let Some(weights) = testdata::shared("imagenet/mobilenet_v2_imagenet.safetensors") else { return };
+    let picture = testdata::shared("imagenet/chelsea_cat_224.png").unwrap();
+    let (weights, picture) = (weights.display().to_string(), picture.display().to_string());
+    let (out, _) =
+        run(&["run", "models/mobilenet_v2.cnn", "--weights", &weights, "--input", &picture, "--top", "5"], 0);
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert_eq!(lines[1][..2], ["Egyptian", "cat"]);
+    assert!((lines[1][2].parse::<f32>().unwrap() - 0.7166).abs() < 1e-4, "{out}");
+}
+
 /// Rows of a [200, 10] array whose largest element is at the label.
 fn right(logits: &[f32], labels: &[u8]) -> usize {
     let best = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;

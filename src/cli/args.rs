@@ -1,7 +1,9 @@
 //! Arguments that several verbs share.
 
 use super::Failure;
+use crate::analysis::lint;
 use crate::codegen::Isa;
+use crate::diagnostic::nearest;
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
 
@@ -16,6 +18,14 @@ pub struct ModelArgs {
     /// Build the auxiliary outputs too
     #[arg(long)]
     pub aux: bool,
+}
+
+/// Which rules of thumb are passed over.
+#[derive(Args)]
+pub struct LintArgs {
+    /// Do not give this warning, for example `even_kernel`
+    #[arg(long, value_name = "LINT", value_parser = parse_lint)]
+    pub allow: Vec<String>,
 }
 
 /// How to run it.
@@ -61,6 +71,17 @@ pub enum EngineArg {
     Portable,
     /// The reference interpreter
     Interp,
+}
+
+fn parse_lint(name: &str) -> Result<String, String> {
+    if lint::exists(name) {
+        return Ok(name.into());
+    }
+    let names = || lint::LINTS.iter().map(|lint| lint.name);
+    match nearest(name, names()) {
+        Some(near) => Err(format!("there is no such warning; did you mean `{near}`?")),
+        None => Err(format!("there is no such warning; there are: {}", names().collect::<Vec<_>>().join(", "))),
+    }
 }
 
 pub fn parse_define(text: &str) -> Result<(String, String), String> {

@@ -1,8 +1,7 @@
 //! A drawing as SVG.
 
-use super::layout::{Entry, LINE, Layout, MARGIN, height, width};
+use super::layout::{LINE, Layout, MARGIN, Place, Spot, Turn, width};
 use super::{Drawing, Shape};
-use std::collections::HashSet;
 use std::fmt::Write;
 
 /// Radius of the corners of arrows that lead into the next column.
@@ -22,82 +21,76 @@ pub fn render(drawing: &Drawing) -> String {
          <text x=\"{MARGIN}\" y=\"{:.0}\" font-size=\"16\" font-weight=\"600\" fill=\"#101828\">{title}</text>\n",
         MARGIN + 10.0
     );
-    let mut entered = HashSet::new();
-    for (index, &(from, to)) in drawing.arrows.iter().enumerate() {
-        let entry = layout.entries.get(&from);
-        if let Some(entry) = entry.filter(|_| entered.insert(from)) {
-            draw_line(&mut svg, &between_columns(drawing, &layout, from, entry), "");
-        }
-        let start = entry.map_or_else(|| below(drawing, &layout, from), |entry| entry.at);
-        draw_line(&mut svg, &path(drawing, &layout, start, index, to), " marker-end=\"url(#a)\"");
+    for route in &layout.routes {
+        let path = path(&layout, route);
+        let _ = writeln!(
+            svg,
+            "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\" marker-end=\"url(#a)\"/>"
+        );
     }
-    for (shape, &(x, y)) in drawing.shapes.iter().zip(&layout.shapes) {
-        draw_shape(&mut svg, shape, x, y);
+    for (shape, &(rank, index)) in drawing.shapes.iter().zip(&layout.shapes) {
+        draw_shape(&mut svg, shape, &layout.spots[rank][index]);
     }
     svg + "</svg>\n"
 }
 
-fn draw_line(svg: &mut String, path: &str, end: &str) {
-    let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\"{end}/>");
-}
-
-fn draw_shape(svg: &mut String, shape: &Shape, x: f64, y: f64) {
-    let (w, h) = (width(shape), height(shape));
+fn draw_shape(svg: &mut String, shape: &Shape, &Spot { x, top, bottom }: &Spot) {
+    let (w, h) = (width(shape), bottom - top);
     let _ = writeln!(
         svg,
         "<rect x=\"{:.1}\" y=\"{:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" rx=\"8\" fill=\"{}\" stroke=\"#667085\"/>",
         x - w / 2.0,
-        y - h / 2.0,
+        top,
         shape.kind.colour()
     );
     for (index, line) in shape.lines.iter().enumerate() {
-        let at = y - h / 2.0 + LINE * (index as f64 + 1.0) + 2.0;
+        let at = top + LINE * (index as f64 + 1.0) + 2.0;
         let style = if index == 0 { "font-weight=\"600\" fill=\"#101828\"" } else { "fill=\"#475467\"" };
         let _ =
             writeln!(svg, "<text x=\"{x:.1}\" y=\"{at:.1}\" text-anchor=\"middle\" {style}>{}</text>", escape(line));
     }
 }
 
-/// The middle of the lower edge of a box.
-fn below(drawing: &Drawing, layout: &Layout, shape: usize) -> (f64, f64) {
-    let (x, y) = layout.shapes[shape];
-    (x, y + height(&drawing.shapes[shape]) / 2.0)
-}
-
-/// To the top of a box, through the passes of the arrow.
-fn path(drawing: &Drawing, layout: &Layout, start: (f64, f64), arrow: usize, to: usize) -> String {
-    let (x, y) = layout.shapes[to];
-    let end = (x, y - height(&drawing.shapes[to]) / 2.0);
-    let mut path = format!("M{:.1} {:.1}", start.0, start.1);
-    let mut last = start;
-    for &point in layout.passes[arrow].iter().chain([&end]) {
-        let middle = (last.1 + point.1) / 2.0;
-        let _ = write!(path, " C{:.1} {middle:.1} {:.1} {middle:.1} {:.1} {:.1}", last.0, point.0, point.0, point.1);
-        last = point;
+/// From box to box, straight past other boxes, curved in between.
+fn path(layout: &Layout, route: &[Place]) -> String {
+    let spot = |&(rank, index): &Place| layout.spots[rank][index];
+    let start = spot(&route[0]);
+    let mut at = (start.x, start.bottom);
+    let mut path = format!("M{:.1} {:.1}", at.0, at.1);
+    for step in route.windows(2) {
+        if let Some(turn) = layout.turns.get(&step[0]) {
+            path += &into_next_column(at, turn);
+            at = (turn.x, turn.top);
+        }
+        let next = spot(&step[1]);
+        let middle = (at.1 + next.top) / 2.0;
+        let _ = write!(path, " C{:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {:.1}", at.0, next.top, x = next.x);
+        if step[1] != route[route.len() - 1] {
+            let _ = write!(path, " V{:.1}", next.bottom);
+        }
+        at = (next.x, next.bottom);
     }
     path
 }
 
-/// From the last box of a column down, to the right, up, and to where the next column is entered.
-fn between_columns(drawing: &Drawing, layout: &Layout, from: usize, entry: &Entry) -> String {
-    let (x, y) = below(drawing, layout, from);
-    let (bottom, lane, (end, top)) = (y + MARGIN / 2.0, entry.lane, entry.at);
-    let corners = [(x, bottom), (lane, bottom), (lane, top), (end, top)];
-    let mut path = format!("M{x:.1} {y:.1}");
-    let mut last = (x, y);
-    for (index, &(cx, cy)) in corners.iter().enumerate() {
-        let Some(&(nx, ny)) = corners.get(index + 1) else { break };
-        let towards = |(fx, fy): (f64, f64)| {
-            let length = (fx - cx).abs().max((fy - cy).abs());
-            let part = if length == 0.0 { 0.0 } else { (CORNER / length).min(0.5) };
-            (cx + (fx - cx) * part, cy + (fy - cy) * part)
-        };
-        let ((ax, ay), (bx, by)) = (towards(last), towards((nx, ny)));
-        let _ = write!(path, " L{ax:.1} {ay:.1} Q{cx:.1} {cy:.1} {bx:.1} {by:.1}");
-        last = (cx, cy);
+/// Lines with round corners.
+fn into_next_column(start: (f64, f64), turn: &Turn) -> String {
+    let Turn { bottom, lane, top, x } = *turn;
+    let ways = [start, (start.0, bottom), (lane, bottom), (lane, top), (x, top)];
+    let mut path = String::new();
+    for way in ways.windows(3) {
+        let (corner, [from, to]) = (way[1], [way[0], way[2]].map(|end| towards(way[1], end)));
+        let _ = write!(path, " L{:.1} {:.1} Q{:.1} {:.1} {:.1} {:.1}", from.0, from.1, corner.0, corner.1, to.0, to.1);
     }
-    let _ = write!(path, " L{end:.1} {top:.1}");
+    let _ = write!(path, " L{x:.1} {top:.1}");
     path
+}
+
+/// The point at which the rounding of a corner begins on the way to `end`.
+fn towards(corner: (f64, f64), end: (f64, f64)) -> (f64, f64) {
+    let (dx, dy) = (end.0 - corner.0, end.1 - corner.1);
+    let part = (CORNER / dx.hypot(dy).max(CORNER)).min(0.5);
+    (corner.0 + dx * part, corner.1 + dy * part)
 }
 
 fn escape(text: &str) -> String {

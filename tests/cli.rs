@@ -144,6 +144,22 @@ fn check_reports_every_error_of_every_file() {
 }
 
 #[test]
+fn check_warns_and_can_be_told_not_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = "model m\ninput image: f32[N, 1, 9, 9]\nnet { conv: conv 2x2, 3 }\n";
+    let file = write(folder.path(), "even.cnn", model);
+    let (out, err) = run(&["check", &file], 0);
+    assert!(out.ends_with("even.cnn: ok, 1 warning\n") && err.contains("warning[W0701]"), "{out}{err}");
+    run(&["check", "--strict", &file], 1);
+    let (out, err) = run(&["check", "--strict", "--allow", "even_kernel", &file], 0);
+    assert!(out.ends_with("even.cnn: ok\n") && err.is_empty(), "{out}{err}");
+    let (out, err) = run(&["summary", &file, "--format", "json"], 0);
+    assert!(out.trim_end().ends_with('}') && err.contains("warning[W0701]"), "{out}{err}");
+    let (_, err) = run(&["summary", &file, "--allow", "evn_kernel"], 2);
+    assert!(err.contains("did you mean `even_kernel`?"), "{err}");
+}
+
+#[test]
 fn fmt_rewrites_in_place_and_check_only_tells() {
     let folder = tempfile::tempdir().unwrap();
     let text = "model m\ninput image: f32[N, 1, 8, 8]\nnet{conv 3x3,4|relu}\n";

@@ -3,7 +3,6 @@
 use super::Failure;
 use crate::analysis::lint;
 use crate::codegen::Isa;
-use crate::diagnostic::nearest;
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
 
@@ -74,14 +73,7 @@ pub enum EngineArg {
 }
 
 fn parse_lint(name: &str) -> Result<String, String> {
-    if lint::exists(name) {
-        return Ok(name.into());
-    }
-    let names = || lint::LINTS.iter().map(|lint| lint.name);
-    match nearest(name, names()) {
-        Some(near) => Err(format!("there is no such warning; did you mean `{near}`?")),
-        None => Err(format!("there is no such warning; there are: {}", names().collect::<Vec<_>>().join(", "))),
-    }
+    if lint::exists(name) { Ok(name.into()) } else { Err(format!("there is no such warning; {}", lint::help(name))) }
 }
 
 pub fn parse_define(text: &str) -> Result<(String, String), String> {

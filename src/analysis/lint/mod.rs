@@ -17,7 +17,7 @@ mod field;
 mod kernels;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::ir::{Graph, NodeId};
 use std::collections::HashMap;
 
@@ -70,11 +70,20 @@ pub fn exists(name: &str) -> bool {
     LINTS.iter().any(|lint| lint.name == name)
 }
 
+/// What may have been meant by a name that does not exist.
+pub fn help(name: &str) -> String {
+    let names = || LINTS.iter().map(|lint| lint.name);
+    match nearest(name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
 fn unknown(graph: &Graph) -> impl Iterator<Item = Diagnostic> {
     graph.allows.iter().filter(|allow| !exists(&allow.lint)).map(|allow| {
         Diagnostic::warning("W0700", format!("there is no warning `{}`", allow.lint))
             .at(allow.span, "this silences nothing")
-            .did_you_mean(&allow.lint, LINTS.iter().map(|lint| lint.name))
+            .help(help(&allow.lint))
     })
 }
 
@@ -100,14 +109,19 @@ impl Finding {
         let node = &graph[self.node];
         let types = graph.operand_types(node);
         let inputs: Vec<String> = types.iter().map(|ty| format!("{:?}", ty.dims)).collect();
-        let others = if copies == 0 { String::new() } else { format!(", and in {copies} more layers") };
+        let others = match copies {
+            0 => String::new(),
+            1 => ", and once more".into(),
+            _ => format!(", and {copies} times more"),
+        };
+        let path = if node.origin.path.is_empty() { "here" } else { &node.origin.path };
         let warning = Diagnostic::warning(lint.code, self.message);
         let warning = match node.origin.span {
             Some(span) => warning.at(span, self.label),
             None => warning.note(self.label),
         };
         warning
-            .note(format!("in {}: {} -> {:?}{others}", node.origin.path, inputs.join(", "), node.ty.dims))
+            .note(format!("{path}: {} -> {:?}{others}", inputs.join(", "), node.ty.dims))
             .help(self.help)
             .help(format!("if it is meant: `allow {}`", lint.name))
     }
@@ -186,7 +200,7 @@ mod tests {
         let graph = net("8, 64", "for i in 1..4 { conv{i}: conv 2, 8 }");
         let warnings = lint(&graph, &[]);
         assert_eq!(warnings.len(), 1);
-        assert_eq!(warnings[0].notes, ["in conv1: [8, 64] -> [8, 63], and in 3 more layers"]);
+        assert_eq!(warnings[0].notes, ["conv1: [8, 64] -> [8, 63], and 3 times more"]);
     }
 
     #[test]

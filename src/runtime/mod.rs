@@ -2,6 +2,7 @@
 
 mod buffer;
 mod denormals;
+pub mod library;
 mod session;
 mod threads;
 

@@ -45,8 +45,10 @@ pub fn render(drawing: &Drawing) -> String {
             "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\" marker-end=\"url(#a)\"/>"
         );
     }
-    for (shape, &(x, y)) in drawing.shapes.iter().zip(&layout.shapes) {
+    for (index, (shape, &(x, y))) in drawing.shapes.iter().zip(&layout.shapes).enumerate() {
+        let _ = writeln!(svg, "<g data-shape=\"{index}\">");
         draw_shape(&mut svg, shape, x, y);
+        svg.push_str("</g>\n");
     }
     svg + "</svg>\n"
 }

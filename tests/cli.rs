@@ -207,7 +207,7 @@ fn a_folder_that_cannot_be_written_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "file", "");
     let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &file], 1);
-    assert!(err.contains("file/lenet5.o: cannot write: Not a directory"), "{err}");
+    assert!(err.contains("file/lenet5.o: cannot write: not a directory"), "{err}");
 }
 
 /// In a mount namespace of its own, where the system allows one.
@@ -224,10 +224,10 @@ fn a_full_disk_is_told_and_leaves_no_half_of_a_file() {
     if !on_small_disk("true", &[]).is_ok_and(|output| output.status.success()) {
         return eprintln!("skipped: no mount namespace");
     }
-    let svertka = assert_cmd::cargo::cargo_bin("svertka").display().to_string();
+    let svertka = env!("CARGO_BIN_EXE_svertka");
     for emit in ["obj", "header,shared"] {
         let script = "\"$@\"; code=$?; ls -A \"$0\"; exit $code";
-        let args = [&svertka, "compile", "models/lenet5.cnn", "-o", &disk, "--emit", emit];
+        let args = [svertka, "compile", "models/lenet5.cnn", "-o", &disk, "--emit", emit];
         let output = on_small_disk(script, &args).unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
@@ -244,7 +244,7 @@ fn a_killed_compile_leaves_only_whole_files() {
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     [&whole, &killed].map(|folder| std::fs::create_dir(folder).unwrap());
     let compile = |to: &Path| {
-        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("svertka"));
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
         command.args(["compile", LARGE, "--emit", "obj,static,header", "-o"]).arg(to);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.current_dir(env!("CARGO_MANIFEST_DIR"));

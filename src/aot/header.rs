@@ -19,7 +19,7 @@ pub(super) fn header(interface: &Interface) -> String {
     };
     let state = match interface.own_memory {
         None => "what the caller gives it",
-        Some(_) => "work memory for one run at a time",
+        Some(_) => "the work memory of one run",
     };
     let text = DECLARATIONS
         .replace("@WEIGHTS@", &weights(interface))
@@ -79,8 +79,8 @@ fn memory(interface: &Interface) -> String {
     match interface.own_memory {
         None => String::new(),
         Some(OwnMemory { batch, threads }) => format!(
-            " * NULL stands for the library's own work memory, which suffices for {batch} samples and {threads} threads;\n \
-             * one run at a time may use it.\n"
+            " * NULL stands for the library's own work memory, which suffices for `batch` up to {batch} and\n \
+             * `threads` up to {threads}; one run at a time may use it.\n"
         ),
     }
 }

@@ -1,7 +1,8 @@
 //! Ahead-of-time compilation: a plan becomes an object file and what a C program needs to use it.
 //!
 //! The object holds the same kernels as a session in memory, the packed weights (or they lie in a file beside it), and
-//! the functions that the header declares. It has no undefined symbols, its code is position-independent, and all
+//! the functions that the header declares. Its work memory, values and scratch memory for each thread, is the caller's
+//! or, if so asked, its own. It has no undefined symbols, its code is position-independent, and all
 //! global symbols begin with the model's name. The same plan and weights give the same bytes.
 
 mod archive;

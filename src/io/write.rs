@@ -37,6 +37,10 @@ enum Temporary {
 
 impl Temporary {
     fn new(folder: &Path) -> io::Result<Temporary> {
+        // Asked beforehand, for an error without the temporary name.
+        if !fs::metadata(folder)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         #[cfg(target_os = "linux")]
         if let Ok(file) = unnamed::create(folder) {
             return Ok(Temporary::Unnamed(file));

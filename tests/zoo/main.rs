@@ -3,6 +3,7 @@
 mod cards;
 mod data;
 mod figures;
+mod libraries;
 mod names;
 mod numerics;
 

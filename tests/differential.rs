@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::Graph;
-use svertka::layers::{Accumulate, Op};
+use svertka::layers::{Accumulate, Conv, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -82,6 +82,18 @@ fn any_network() -> impl Strategy<Value = Graph> {
     parts.prop_map(|(dims, parts)| network(&dims, &parts))
 }
 
+/// Convolutions whose weights are too many for the nearest caches: their sums wait in memory between parts of the
+/// input channels.
+fn deep_convolution() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    let sizes = (100usize..900, 3usize..9, 3usize..9, 1usize..60, prop_oneof![Just(1usize), Just(3)], 1usize..3);
+    sizes.prop_map(|(channels_in, height, width, channels, kernel, stride)| {
+        let (kernel, stride, dilation) = (vec![kernel; 2], vec![stride; 2], vec![1; 2]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Half, ceil: false };
+        let conv = Conv { channels, window, groups: 1, bias: true, weights: None };
+        (vec![channels_in, height, width], conv.into())
+    })
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() }
 }
@@ -94,6 +106,11 @@ proptest! {
         if let Ok(graph) = single(op, &dims) {
             check(&graph, batch, seed, &engines());
         }
+    }
+
+    #[test]
+    fn random_deep_convolutions((dims, op) in deep_convolution(), batch in 1usize..3, seed: u64) {
+        check(&single(op, &dims).unwrap(), batch, seed, &engines());
     }
 
     #[test]

@@ -67,6 +67,17 @@ impl Isa {
     }
 }
 
+impl Isa {
+    /// Vector registers of a tile that uses no partial access, comparison, selection or broadcast operand while it
+    /// holds them all.
+    pub fn plain_registers(self, architecture: Architecture) -> usize {
+        match self {
+            Isa::Avx2 => 16,
+            _ => self.registers(architecture),
+        }
+    }
+}
+
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

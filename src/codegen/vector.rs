@@ -58,7 +58,8 @@ pub enum Compare {
 pub trait VectorAsm {
     /// f32 lanes of a vector register: 4, 8 or 16.
     fn lanes(&self) -> usize;
-    /// Vector registers a tile may hold at once: [`Isa::registers`](super::Isa::registers).
+    /// Vector registers a tile may hold at once: [`Isa::registers`](super::Isa::registers), or a few more under the
+    /// conditions of [`Isa::plain_registers`](super::Isa::plain_registers).
     fn registers(&self) -> usize;
 
     /// Argument `index` (0 to 5) of the tile function. Arguments are registers like all others: they may be changed.
@@ -99,6 +100,9 @@ pub trait VectorAsm {
     fn splat_bits(&mut self, dst: V, bits: u32);
     /// dst = src
     fn copy(&mut self, dst: V, src: V);
+    /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be read soon: from the
+    /// second-level cache. Not all back ends heed it.
+    fn prefetch(&mut self, _mem: Mem) {}
     /// `lanes` consecutive f32
     fn load(&mut self, dst: V, mem: Mem);
     /// The first `count` (1 to lanes) f32; the other lanes are zero and their memory is not touched.
@@ -166,6 +170,10 @@ impl Pool {
         assert!((index as usize) < self.count, "a tile holds more than {} registers of a kind", self.count);
         self.used |= 1 << index;
         index as u8
+    }
+
+    pub(super) fn is_taken(&self, index: u8) -> bool {
+        self.used & (1 << index) != 0
     }
 
     pub(super) fn give_back(&mut self, index: u8) {

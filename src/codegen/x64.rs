@@ -31,7 +31,7 @@ const INT_REGISTERS: [Register; ARGS + INTS] = [
 /// The first of `INT_REGISTERS` that the caller expects back unchanged.
 const FIRST_CALLEE_SAVED: usize = 8;
 
-/// The AVX2 assembler's own register, for masks and broadcast operands.
+/// The AVX2 assembler's own register, for masks and broadcast operands. A tile may hold it while it needs neither.
 const AVX2_TEMP: Register = Register::YMM15;
 /// The AVX-512 assembler's own mask register.
 const MASK: Register = Register::K1;
@@ -182,7 +182,7 @@ impl X64Asm {
             Isa::Avx2 => &AVX2,
             Isa::Avx512 => &AVX512,
         };
-        let pool = Pool::new(isa.registers(Architecture::X86_64));
+        let pool = Pool::new(isa.plain_registers(Architecture::X86_64));
         let encoder = Encoder::new(64);
         let (open, jumps, mask_loads) = (Vec::new(), Vec::new(), Vec::new());
         let int_pool = Pool::new(INTS);
@@ -244,11 +244,17 @@ impl X64Asm {
         self.emit(Instruction::with3(code, self.vector(dst), self.vector(a), imm));
     }
 
+    /// The AVX2 assembler's own register.
+    fn temp(&self) -> Register {
+        assert!(self.isa != Isa::Avx2 || !self.pool.is_taken(15), "a tile that masks or compares holds every register");
+        AVX2_TEMP
+    }
+
     /// The comparison's result: a mask of lanes in `AVX2_TEMP` or in `MASK`.
     fn compare(&mut self, predicate: i32, a: V, b: V) {
         let (code, mask) = match self.isa {
             Isa::Avx512 => (Code::EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae, MASK),
-            _ => (Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, AVX2_TEMP),
+            _ => (Code::VEX_Vcmpps_ymm_ymm_ymmm256_imm8, self.temp()),
         };
         self.emit(Instruction::with4(code, mask, self.vector(a), self.vector(b), predicate));
     }
@@ -261,7 +267,7 @@ impl X64Asm {
             self.emit(Instruction::with2(Code::VEX_Kmovw_kr_r32, MASK, Register::EAX));
         } else {
             let rip_relative = MemoryOperand::with_base_displ(Register::RIP, 0);
-            self.emit(Instruction::with2(self.codes.load, AVX2_TEMP, rip_relative));
+            self.emit(Instruction::with2(self.codes.load, self.temp(), rip_relative));
             self.mask_loads.push((self.len, (self.lanes() - count) * 4));
         }
     }
@@ -418,11 +424,18 @@ impl VectorAsm for X64Asm {
         }
     }
 
+    fn prefetch(&mut self, mem: Mem) {
+        self.emit(Instruction::with1(Code::Prefetcht1_m8, memory(mem)));
+    }
+
     fn load(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load, self.vector(dst), memory(mem)));
     }
 
     fn load_first(&mut self, dst: V, mem: Mem, count: usize) {
+        if count == self.lanes() {
+            return self.load(dst, mem);
+        }
         self.mask_first(count);
         let vector = self.vector(dst);
         self.emit(if self.isa == Isa::Avx512 {
@@ -445,6 +458,9 @@ impl VectorAsm for X64Asm {
     }
 
     fn store_first(&mut self, mem: Mem, src: V, count: usize) {
+        if count == self.lanes() {
+            return self.store(mem, src);
+        }
         self.mask_first(count);
         let vector = self.vector(src);
         self.emit(if self.isa == Isa::Avx512 {
@@ -468,7 +484,7 @@ impl VectorAsm for X64Asm {
             let embedded = MemoryOperand { is_broadcast: true, ..memory(mem) };
             self.emit(Instruction::with3(self.codes.fma, acc, a, embedded));
         } else {
-            self.emit(Instruction::with2(self.codes.broadcast, AVX2_TEMP, memory(mem)));
+            self.emit(Instruction::with2(self.codes.broadcast, self.temp(), memory(mem)));
             self.emit(Instruction::with3(self.codes.fma, acc, a, AVX2_TEMP));
         }
     }

@@ -11,6 +11,7 @@ use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::layers::{Op, ResolvedWindow};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Every decision about one convolution. Strides are in bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,12 +29,25 @@ pub struct Conf {
     pub out_blocks: usize,
     pub tile: Tile,
     pub segments: Vec<Segment>,
-    /// Rows of one task.
-    pub task_rows: usize,
+    pub split: Split,
+    /// Rows whose input stays in the second-level cache while the vector groups of a task pass over it.
+    pub block_rows: usize,
+    /// Input blocks whose weights stay in the first-level cache while the rows of a block pass over them; the sums wait
+    /// in the output until the next ones come.
+    pub chunk_blocks: usize,
     pub epilogue: Epilogue,
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+}
+
+/// What a task does of one channel group of one sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// A block of rows of all output channels: where the input is larger than the weights, which every task reads.
+    Rows,
+    /// One vector group of all rows.
+    VectorGroups,
 }
 
 /// How the input of one group lies in memory.
@@ -164,9 +178,26 @@ impl Problem {
         let rows = Rows::new(&self.window, &self.input);
         let flat_output = columns * rows.len() == 1;
         let tail = (self.channels_out * self.groups) % lanes;
+        let vector_groups = out_blocks.div_ceil(tile.vectors);
+        let taps: usize = self.window.kernel.iter().product();
+        let split = Split::choose(
+            rows.len(),
+            vector_groups,
+            self.channels_in * positions,
+            self.channels_in * taps * self.channels_out,
+        );
+        let row_bytes = (self.channels_in * positions * 4).div_ceil(rows.len());
+        let most = BLOCK_BYTES / row_bytes.max(1);
+        let most = if split == Split::Rows { most.min(rows.len().div_ceil(TASKS)) } else { most };
+        let blocks = rows.len().div_ceil(most.max(1));
+        let block_rows = rows.len().div_ceil(blocks);
+        let panel = taps * block * tile.vectors * lanes * 4;
+        let tiles = block_rows * columns.div_ceil(tile.pixels);
         Conf {
             lanes,
-            task_rows: task_rows(rows.len()),
+            split,
+            block_rows,
+            chunk_blocks: chunk_blocks(input.blocks, panel, taps, tiles),
             rows,
             columns,
             groups: self.groups,
@@ -195,24 +226,58 @@ fn whole(spatial: &[usize]) -> ResolvedWindow {
     }
 }
 
-/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and tasks.
+/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and caches.
 fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
     let plain = window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0));
     if !plain {
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
-    let columns = (1..=positions.min(256)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(1);
-    let columns = if columns < 16 && positions < 4096 { positions } else { columns };
+    let columns = (16..=128.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
     let dims = vec![positions / columns, columns];
     let ones = vec![1, 1];
     let pads = vec![(0, 0); 2];
     (ResolvedWindow { kernel: ones.clone(), stride: ones.clone(), dilation: ones, pads, out: dims.clone() }, dims)
 }
 
-/// A few tasks for each vector group, so that two or more threads find equal shares.
-fn task_rows(rows: usize) -> usize {
-    rows.div_ceil(rows.clamp(1, 4))
+/// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
+const BLOCK_BYTES: usize = 200 << 10;
+
+/// Bytes of weights that stay in a first-level cache of 32 KiB beside the input and the output of a tile.
+const PANEL_BYTES: usize = 18 << 10;
+
+/// Bytes of weights that stay in the second-level cache from one block of rows to the next.
+const NEAR_WEIGHTS: usize = 128 << 10;
+
+/// Bytes of a cache line.
+const LINE: i64 = 64;
+
+/// Weights of many taps that a tile may read from the second-level cache: chunks of them are short in channels, so that
+/// sums are loaded and stored often.
+const FAR_PANEL_BYTES: usize = 96 << 10;
+
+/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read.
+fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize {
+    let most = (PANEL_BYTES / panel).max(1);
+    let whole = if taps == 1 { PANEL_BYTES + PANEL_BYTES / 2 } else { FAR_PANEL_BYTES };
+    if tiles < 3 || blocks * panel <= whole {
+        return blocks;
+    }
+    blocks.div_ceil(blocks.div_ceil(most))
+}
+
+/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
+const TASKS: usize = 8;
+
+impl Split {
+    /// Sizes of input and weights are in elements.
+    fn choose(rows: usize, vector_groups: usize, input: usize, weights: usize) -> Split {
+        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) {
+            Split::Rows
+        } else {
+            Split::VectorGroups
+        }
+    }
 }
 
 impl Tile {
@@ -226,12 +291,14 @@ impl Tile {
                 .find(|u| block.is_multiple_of(*u) && u * kernel * pixels * vectors <= MAX_UNROLLED)
                 .unwrap_or(1)
         };
-        let max_vectors = out_blocks.min(target.registers / 2 - 1);
+        let registers = target.plain_registers;
+        let max_vectors = out_blocks.min(registers / 2 - 1);
         (1..=max_vectors)
             .filter_map(|vectors| {
                 let embedded = embed || vectors == 1;
                 let spare = vectors + usize::from(!embedded);
-                let pixels = ((target.registers - spare) / vectors).min(columns);
+                let registers = if embedded { target.registers } else { registers };
+                let pixels = ((registers - spare) / vectors).min(columns);
                 (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
             })
             .min_by_key(|tile| (tile.row_cycles(columns, out_blocks), usize::MAX - tile.pixels * tile.vectors))
@@ -301,8 +368,25 @@ impl Conf {
         self.exact.is_some() || self.channels_out.is_multiple_of(self.lanes)
     }
 
-    pub(crate) fn row_chunks(&self) -> usize {
-        self.rows.len().div_ceil(self.task_rows)
+    /// Tasks of one channel group of one sample.
+    fn line_tasks(&self) -> usize {
+        match self.split {
+            Split::Rows => self.rows.len().div_ceil(self.block_rows),
+            Split::VectorGroups => self.vector_groups(),
+        }
+    }
+
+    /// Channel group, rows and vector groups of a task of a sample.
+    pub(crate) fn task(&self, task: usize) -> (usize, Range<usize>, Range<usize>) {
+        let (group, index) = (task / self.line_tasks(), task % self.line_tasks());
+        let (rows, groups) = (self.rows.len(), self.vector_groups());
+        match self.split {
+            Split::Rows => {
+                let first = index * self.block_rows;
+                (group, first..rows.min(first + self.block_rows), 0..groups)
+            }
+            Split::VectorGroups => (group, 0..rows, index..index + 1),
+        }
     }
 
     /// Bytes of one row of weights: all vectors of a tile.
@@ -323,6 +407,21 @@ impl Conf {
     /// Bytes of the weights of one vector group.
     pub(crate) fn weight_group(&self) -> i64 {
         self.input_blocks() as i64 * self.weight_block()
+    }
+
+    /// Parts of the input channels; at least one.
+    fn chunks(&self) -> usize {
+        self.input.blocks.div_ceil(self.chunk_blocks.max(1)).max(1)
+    }
+
+    /// The kinds of chunks, in order.
+    fn phases(&self) -> Vec<Phase> {
+        let all = [(true, false), (false, false), (false, true)].map(|(first, last)| Phase { first, last });
+        match self.chunks() {
+            1 => vec![Phase { first: true, last: true }],
+            2 => vec![all[0], all[2]],
+            _ => all.to_vec(),
+        }
     }
 
     fn input_blocks(&self) -> usize {
@@ -407,7 +506,7 @@ impl Family for Conf {
     }
 
     fn tasks(&self) -> usize {
-        self.groups * self.vector_groups() * self.row_chunks()
+        self.groups * self.line_tasks()
     }
 
     fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
@@ -424,80 +523,127 @@ impl Family for Conf {
     }
 }
 
-/// The functions of a convolution's tiles, one for each segment.
+/// Pointers of one channel group of one sample.
+struct Line {
+    input: Word,
+    weights: Word,
+    bias: Word,
+    out: Word,
+    residual: Word,
+    table: Word,
+}
+
+/// Where a chunk of the input channels stands among all.
+#[derive(Clone, Copy)]
+struct Phase {
+    /// Sums begin with the bias, not with what waits in the output.
+    first: bool,
+    /// Sums are complete.
+    last: bool,
+}
+
+/// The functions of a convolution's tiles, one for each segment in each phase.
 pub(super) struct Tiles {
-    full: Vec<FuncId>,
+    full: Vec<Vec<FuncId>>,
     /// Those of the last vector group, where it differs.
-    last: Option<Vec<FuncId>>,
+    last: Option<Vec<Vec<FuncId>>>,
 }
 
 impl Conf {
     pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
-        let full = self.generate_segments(name, self.tile.vectors, None, isa, module)?;
+        let full = self.generate_phases(name, self.tile.vectors, None, isa, module)?;
         let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
         let last = match differs {
-            true => Some(self.generate_segments(name, self.last_vectors(), self.exact, isa, module)?),
+            true => Some(self.generate_phases(name, self.last_vectors(), self.exact, isa, module)?),
             false => None,
         };
         Ok(Tiles { full, last })
     }
 
-    /// The tiles of all segments.
-    fn generate_segments(
+    /// The tiles of all segments in all phases.
+    fn generate_phases(
         &self,
         name: &str,
         vectors: usize,
         exact: Option<usize>,
         isa: Isa,
         module: &mut CodeModule,
-    ) -> Result<Vec<FuncId>, CodeError> {
-        let tile_name =
-            |index: usize| format!("{name}_tile{vectors}{}_{index}", if exact.is_some() { "e" } else { "" });
-        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
-            let emitter = TileEmitter { conf: self, segment, vectors, exact };
-            module.define_tile(&tile_name(index), isa, 6, &mut |asm| emitter.emit(asm))
+    ) -> Result<Vec<Vec<FuncId>>, CodeError> {
+        let exactly = if exact.is_some() { "e" } else { "" };
+        let raw = Epilogue::default();
+        let phases = self.phases().into_iter().enumerate().map(|(number, phase)| {
+            let epilogue = if phase.last { &self.epilogue } else { &raw };
+            let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
+                let emitter = TileEmitter { conf: self, segment, vectors, exact, phase, epilogue };
+                let name = format!("{name}_tile{vectors}{exactly}_{number}_{index}");
+                module.define_tile(&name, isa, 6, &mut |asm| emitter.emit(asm))
+            });
+            tiles.collect()
         });
-        tiles.collect()
+        phases.collect()
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
-        let residual = self.epilogue.operands();
-        let constants = 2 + residual;
-        let vector_groups = self.vector_groups() as i64;
-        nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let chunks = self.row_chunks() as i64;
-            let (group, chunk) = (nest.div_imm(task, chunks), nest.rem_imm(task, chunks));
-            let (channel_group, vector_group) =
-                (nest.div_imm(group, vector_groups), nest.rem_imm(group, vector_groups));
-            // First output block of this vector group.
-            let first = nest.mul_imm(channel_group, self.out_blocks as i64);
-            let block = nest.offset_by(first, vector_group, self.tile.vectors as i64);
-            let out_offset = nest.mul_imm(block, self.out_block_stride());
-
-            let group_offset = nest.mul_imm(channel_group, self.input.group_stride);
-            let input = nest.sample_pointer(1, sample);
-            let input = nest.add(input, group_offset);
-            let out = nest.sample_pointer(0, sample);
-            let out = nest.add(out, out_offset);
-            let residual = match residual {
-                0 => out,
-                _ => {
-                    let pointer = nest.sample_pointer(2, sample);
-                    nest.add(pointer, out_offset)
+        let constants = 2 + self.epilogue.operands();
+        let all_rows = self.rows.len() as i64;
+        nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
+            let groups = self.groups as i64;
+            let (sample, channel_group) = (nest.div_imm(line, groups), nest.rem_imm(line, groups));
+            let [zero, rows, vector_groups] =
+                [0, all_rows, self.vector_groups() as i64].map(|value| nest.iconst(value));
+            let ([begin, end], vector_groups) = match self.split {
+                Split::VectorGroups => ([zero, rows], [first, last]),
+                Split::Rows => {
+                    let [begin, end] = [first, last].map(|block| nest.mul_imm(block, self.block_rows as i64));
+                    ([begin, nest.smin(end, rows)], [zero, vector_groups])
                 }
             };
+            let input = nest.sample_pointer(1, sample);
+            let out = nest.sample_pointer(0, sample);
+            let residual = match self.epilogue.operands() {
+                0 => out,
+                _ => nest.sample_pointer(2, sample),
+            };
+            let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
+            let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
             let weights = nest.constant_pointer(constants);
-            let weights = nest.offset_by(weights, group, self.weight_group());
             let bias = nest.constant_pointer(constants + 1);
-            let bias = nest.offset_by(bias, group, self.weight_stride());
-            let table = nest.constant_pointer(constants + 2);
+            let line = Line {
+                input: nest.offset_by(input, channel_group, self.input.group_stride),
+                weights: nest.offset_by(weights, panel, self.weight_group()),
+                bias: nest.offset_by(bias, panel, self.weight_stride()),
+                out: nest.add(out, out_offset),
+                residual: nest.add(residual, out_offset),
+                table: nest.constant_pointer(constants + 2),
+            };
+            nest.for_range_step(begin, end, self.block_rows as i64, |nest, row| {
+                let block_end = nest.add_imm(row, self.block_rows as i64);
+                let block_end = nest.smin(block_end, end);
+                self.generate_block(nest, [row, block_end], vector_groups, &line, tiles);
+            });
+        });
+    }
 
-            let begin = nest.mul_imm(chunk, self.task_rows as i64);
-            let end = nest.add_imm(begin, self.task_rows as i64);
-            let rows = nest.iconst(self.rows.len() as i64);
-            let end = nest.smin(end, rows);
-            let pointers = [input, weights, bias, out, residual, table];
-            self.generate_group(nest, vector_group, [begin, end], pointers, tiles);
+    /// A block of rows: while one vector group after the other passes over it, its input stays in the cache.
+    fn generate_block(
+        &self,
+        nest: &mut NestBuilder,
+        rows: [Word; 2],
+        [begin, end]: [Word; 2],
+        line: &Line,
+        tiles: &Tiles,
+    ) {
+        nest.for_range(begin, end, |nest, group| {
+            let out_offset = nest.mul_imm(group, self.tile.vectors as i64 * self.out_block_stride());
+            let pointers = [
+                line.input,
+                nest.offset_by(line.weights, group, self.weight_group()),
+                nest.offset_by(line.bias, group, self.weight_stride()),
+                nest.add(line.out, out_offset),
+                nest.add(line.residual, out_offset),
+                line.table,
+            ];
+            self.generate_group(nest, group, rows, pointers, tiles);
         });
     }
 
@@ -511,15 +657,34 @@ impl Conf {
         tiles: &Tiles,
     ) {
         match &tiles.last {
-            None => self.generate_rows(nest, rows, pointers, &tiles.full),
+            None => self.generate_chunks(nest, rows, pointers, &tiles.full),
             Some(last) => {
                 let from_last = nest.add_imm(vector_group, 1 - self.vector_groups() as i64);
                 nest.if_else(
                     from_last,
-                    |nest| self.generate_rows(nest, rows, pointers, &tiles.full),
-                    |nest| self.generate_rows(nest, rows, pointers, last),
+                    |nest| self.generate_chunks(nest, rows, pointers, &tiles.full),
+                    |nest| self.generate_chunks(nest, rows, pointers, last),
                 );
             }
+        }
+    }
+
+    /// All chunks of the input channels, one after the other.
+    fn generate_chunks(&self, nest: &mut NestBuilder, rows: [Word; 2], pointers: [Word; 6], phases: &[Vec<FuncId>]) {
+        let from_chunk = |nest: &mut NestBuilder, chunk: Word, tiles: &[FuncId]| {
+            let [input, weights, bias, out, residual, table] = pointers;
+            let input = nest.offset_by(input, chunk, self.chunk_blocks as i64 * self.input.block_stride);
+            let weights = nest.offset_by(weights, chunk, self.chunk_blocks as i64 * self.weight_block());
+            self.generate_rows(nest, rows, [input, weights, bias, out, residual, table], tiles);
+        };
+        self.generate_rows(nest, rows, pointers, &phases[0]);
+        if let [_, middle, _] = phases {
+            let (second, last) = (nest.iconst(1), nest.iconst(self.chunks() as i64 - 1));
+            nest.for_range(second, last, |nest, chunk| from_chunk(nest, chunk, middle));
+        }
+        if let [_, .., tiles] = phases {
+            let last = nest.iconst(self.chunks() as i64 - 1);
+            from_chunk(nest, last, tiles);
         }
     }
 
@@ -556,6 +721,8 @@ struct TileEmitter<'a> {
     segment: &'a Segment,
     vectors: usize,
     exact: Option<usize>,
+    phase: Phase,
+    epilogue: &'a Epilogue,
 }
 
 /// Integer registers of a tile.
@@ -569,30 +736,44 @@ impl TileEmitter<'_> {
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let sums: Vec<Vec<V>> =
             (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
-        let bias = asm.arg(2);
-        for v in 0..self.vectors {
-            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
-            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
-        }
+        self.emit_begin(asm, &sums);
         let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5) };
         let input = &self.conf.input;
-        if input.blocks > 0 {
+        let others = self.conf.chunk_blocks * (self.conf.chunks() - 1);
+        let blocks = if self.phase.last { input.blocks - others } else { self.conf.chunk_blocks };
+        if blocks > 0 {
             let counter = asm.int();
-            asm.set_int(counter, input.blocks as i64);
+            asm.set_int(counter, blocks as i64);
             let blocks = asm.loop_begin(counter);
             self.emit_rows(asm, &sums, &pointers, input.block, self.conf.tile.unroll);
             asm.add_imm(pointers.input, input.block_stride);
             asm.add_imm(pointers.weights, self.conf.weight_block());
             asm.loop_end(blocks);
         }
-        if input.tail > 0 {
+        if input.tail > 0 && self.phase.last {
             self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
         }
         self.emit_end(asm, &sums);
     }
 
+    /// Sums begin with the bias, or with what the chunk before left in the output.
+    fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+        if !self.phase.first {
+            return self.for_stores(asm, |asm, p, v, out, _, _| asm.load(sums[p][v], out));
+        }
+        let bias = asm.arg(2);
+        for v in 0..self.vectors {
+            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
+            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
+        }
+    }
+
     /// The kernel rows of one input block of `channels` channels.
     fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
+        if self.conf.rows.is_plain() && channels == unroll {
+            self.prefetch_input(asm, pointers.input);
+            return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
+        }
         let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
         asm.copy_int(taps, pointers.taps);
         asm.load_int(count, taps.at(0));
@@ -634,6 +815,7 @@ impl TileEmitter<'_> {
             }
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
+                self.prefetch_weights(asm, weights, position);
                 for (v, &weight) in row.iter().enumerate() {
                     asm.load(weight, weights.at(position as i32 + (v * conf.lanes * 4) as i32));
                 }
@@ -652,6 +834,33 @@ impl TileEmitter<'_> {
         row.into_iter().chain(element).for_each(|v| asm.free(v));
     }
 
+    /// Asks for the input of a block further on, which lies too far away for the processor to foresee.
+    fn prefetch_input(&self, asm: &mut dyn VectorAsm, input: R) {
+        let (conf, distance) = (self.conf, 2 * self.conf.input.block_stride);
+        let bytes = ((self.segment.pixels - 1) * conf.window.stride + 1) as i64 * conf.input.pixel_stride;
+        if conf.input.block == 1 || conf.input.blocks < 4 || i32::try_from(distance + bytes).is_err() {
+            return;
+        }
+        for line in 0..=(bytes - 1) / LINE {
+            asm.prefetch(input.at((distance + line * LINE) as i32));
+        }
+    }
+
+    /// Asks for the weights that the next chunk, or the next vector group, reads when this one reads those at
+    /// `position`. The first tile of a row is enough.
+    fn prefetch_weights(&self, asm: &mut dyn VectorAsm, weights: R, position: i64) {
+        let conf = self.conf;
+        let distance = conf.chunk_blocks as i64 * conf.weight_block();
+        if self.segment.start > 0 || conf.weight_bytes() <= NEAR_WEIGHTS || distance > NEAR_WEIGHTS as i64 {
+            return;
+        }
+        let first = (position + LINE - 1) / LINE;
+        let behind = (position + conf.weight_stride() + LINE - 1) / LINE;
+        for line in first..behind {
+            asm.prefetch(weights.at((distance + line * LINE) as i32));
+        }
+    }
+
     /// The input element of a pixel under a kernel column.
     fn element(&self, input: R, pixel: usize, column: usize, channel: usize) -> Mem {
         let window = &self.conf.window;
@@ -661,7 +870,7 @@ impl TileEmitter<'_> {
 
     /// Epilogue and stores.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
-        let epilogue = &self.conf.epilogue;
+        let epilogue = self.epilogue;
         if epilogue.is_light() {
             self.for_stores(asm, |asm, p, v, out, residual, count| {
                 epilogue.apply(asm, sums[p][v], residual);

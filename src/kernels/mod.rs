@@ -81,6 +81,8 @@ pub struct Target {
     pub lanes: usize,
     /// Vector registers that a tile may use.
     pub registers: usize,
+    /// Vector registers of a tile that neither masks nor compares while it holds them all.
+    pub plain_registers: usize,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
     /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
@@ -95,8 +97,8 @@ impl Target {
 
     /// What tiles for an instruction set have on machines of an architecture.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
-        let registers = isa.registers(architecture);
-        Target { isa, lanes: isa.lanes(), registers, exact: false, force_winograd: None }
+        let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
+        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact: false, force_winograd: None }
     }
 }
 

@@ -14,6 +14,9 @@ pub fn define(name: &str, module: &mut CodeModule, build: impl FnOnce(&mut NestB
 pub trait KernelNest {
     /// Runs `body(sample, task)` for the tasks that the function was asked to do, of `tasks` for each sample.
     fn for_tasks(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, Word));
+    /// Runs `body(line, [first, last])` for the tasks that the function was asked to do, where each line of `tasks`
+    /// tasks is one sample or a part of it; a line's tasks are done together.
+    fn for_lines(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, [Word; 2]));
     /// Address of the given sample of an operand.
     fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word;
     /// Address of an operand that is the same for all samples.
@@ -32,6 +35,20 @@ impl KernelNest for NestBuilder<'_, '_> {
         self.for_range(begin, end, |nest, index| {
             let (sample, task) = (nest.div_imm(index, tasks as i64), nest.rem_imm(index, tasks as i64));
             body(nest, sample, task);
+        });
+    }
+
+    fn for_lines(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, [Word; 2])) {
+        let (begin, end) = (self.arg(1), self.arg(2));
+        let first_line = self.div_imm(begin, tasks as i64);
+        let behind = self.add_imm(end, tasks as i64 - 1);
+        let last_line = self.div_imm(behind, tasks as i64);
+        self.for_range(first_line, last_line, |nest, line| {
+            let start = nest.mul_imm(line, tasks as i64);
+            let (first, last) = (nest.sub(begin, start), nest.sub(end, start));
+            let (zero, all) = (nest.iconst(0), nest.iconst(tasks as i64));
+            let part = [nest.smax(first, zero), nest.smin(last, all)];
+            body(nest, line, part);
         });
     }
 

@@ -18,10 +18,10 @@ pub struct Rows {
     lists: Vec<Vec<(usize, usize)>>,
 }
 
-/// Generated code depends on the number of rows only.
+/// Generated code depends on the number of rows, and on whether they are plain, only.
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.rows.len())
+        write!(f, "{}{}", self.rows.len(), if self.is_plain() { " plain" } else { "" })
     }
 }
 
@@ -50,6 +50,11 @@ impl Rows {
     #[allow(clippy::len_without_is_empty, reason = "there is at least one row")]
     pub fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Whether every output row sees one kernel row, right under it.
+    pub fn is_plain(&self) -> bool {
+        self.lists == [[(0, 0)]]
     }
 
     /// Input row under the kernel's first row, and the taps of an output row: (kernel row, input row relative to it).

@@ -14,28 +14,29 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
     let [weights, bias, table] = [0, 1, 2].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
     for (sample, task) in tasks(conf.tasks(), begin, end) {
-        let (group, chunk) = (task / conf.row_chunks(), task % conf.row_chunks());
-        let (channel_group, vector_group) = (group / conf.vector_groups(), group % conf.vector_groups());
-        let last = vector_group + 1 == conf.vector_groups();
-        let block = channel_group * conf.out_blocks + vector_group * conf.tile.vectors;
-        let out = block as i64 * conf.out_block_stride();
-        let call = Call {
-            conf,
-            input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
-            weights: weights.at(group as i64 * conf.weight_group()),
-            bias: bias.at(group as i64 * conf.weight_stride()),
-            out: Pointer::sample(operands, 0, sample).at(out),
-            residual: epilogue::residual(&conf.epilogue, operands, 2, sample).at(out),
-            exact: conf.exact.filter(|_| last).unwrap_or(LANES),
-        };
-        let vectors = if last { conf.last_vectors() } else { conf.tile.vectors };
-        let first = chunk * conf.task_rows;
-        for row in first..(first + conf.task_rows).min(conf.rows.len()) {
-            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
-            // pointers those of one task of it.
-            unsafe {
-                let row = Row::read(table, row);
-                row_tiles.iter().for_each(|tile| call.tile(row, tile, vectors));
+        let (channel_group, rows, vector_groups) = conf.task(task);
+        for vector_group in vector_groups {
+            let group = channel_group * conf.vector_groups() + vector_group;
+            let last = vector_group + 1 == conf.vector_groups();
+            let block = channel_group * conf.out_blocks + vector_group * conf.tile.vectors;
+            let out = block as i64 * conf.out_block_stride();
+            let call = Call {
+                conf,
+                input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
+                weights: weights.at(group as i64 * conf.weight_group()),
+                bias: bias.at(group as i64 * conf.weight_stride()),
+                out: Pointer::sample(operands, 0, sample).at(out),
+                residual: epilogue::residual(&conf.epilogue, operands, 2, sample).at(out),
+                exact: conf.exact.filter(|_| last).unwrap_or(LANES),
+            };
+            let vectors = if last { conf.last_vectors() } else { conf.tile.vectors };
+            for row in rows.clone() {
+                // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
+                // pointers those of one task of it.
+                unsafe {
+                    let row = Row::read(table, row);
+                    row_tiles.iter().for_each(|tile| call.tile(row, tile, vectors));
+                }
             }
         }
     }

@@ -32,8 +32,14 @@ const VECTOR: i64 = LANES as i64 * 4;
 const REGISTERS: usize = if cfg!(all(target_arch = "x86_64", not(target_feature = "avx"))) { 7 } else { 15 };
 
 /// Eight lanes, in whatever registers the compiler finds for them. There is no Winograd convolution: `exact`.
-pub const TARGET: Target =
-    Target { isa: Isa::Clif, lanes: LANES, registers: REGISTERS, exact: true, force_winograd: None };
+pub const TARGET: Target = Target {
+    isa: Isa::Clif,
+    lanes: LANES,
+    registers: REGISTERS,
+    plain_registers: REGISTERS,
+    exact: true,
+    force_winograd: None,
+};
 
 /// Does the tasks `begin..end` of a kernel whose conf was made for [`TARGET`].
 ///

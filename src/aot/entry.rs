@@ -121,9 +121,9 @@ struct CompiledStep<'a> {
 }
 
 impl CompiledStep<'_> {
-    /// How many there are: output, inputs, constants.
+    /// How many there are: the step's values and constants.
+    fn operands(&self) -> usize {
         self.step.views().count() + self.constants.len()
-        1 + self.step.inputs.len() + self.constants.len()
     }
 
     fn emit(&self, n: &mut NestBuilder, work: FuncId) {

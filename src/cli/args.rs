@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::analysis::lint;
+use crate::bench::machine;
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
@@ -36,9 +37,10 @@ pub struct EngineArgs {
     /// Who does the work
     #[arg(long, value_enum, default_value = "jit")]
     pub engine: EngineArg,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: u16,
+    /// Threads; as many as there are cores for this process (by affinity and control group) where none are given, but 1
+    /// for `bench`
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     pub exact: bool,
@@ -95,7 +97,8 @@ impl EngineArgs {
             EngineArg::Interp => return Ok(None),
         };
         let memory_limit = (self.memory_limit as usize) << 20;
-        let (threads, exact) = (self.threads.into(), self.exact);
+        let threads = self.threads.map_or_else(machine::cores, usize::from);
+        let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
     }
 

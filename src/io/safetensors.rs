@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 const FORMAT: &str = "safetensors";
@@ -16,6 +17,11 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 
 /// Bytes of the little-endian header length at the start of the file.
 const PREFIX: usize = 8;
+
+/// Whether a file that starts with these bytes can be one: the length of the header, then its brace.
+pub(super) fn begins(start: &[u8]) -> bool {
+    start.get(8) == Some(&b'{')
+}
 
 pub(super) struct File {
     map: Mmap,
@@ -45,9 +51,27 @@ impl File {
     }
 
     pub(super) fn values(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
-        let (start, end) = info.data_offsets;
-        floats(info.dtype, &self.map[self.values_start + start..self.values_start + end])
+        floats(info.dtype, &self.map[self.bytes(info)])
     }
+
+    pub(super) fn release(&self, info: &TensorInfo) {
+        forget(&self.map, self.bytes(info));
+    }
+
+    /// Where the values are in the file.
+    fn bytes(&self, info: &TensorInfo) -> Range<usize> {
+        let (start, end) = info.data_offsets;
+        self.values_start + start..self.values_start + end
+    }
+}
+
+/// Lets the system take back the memory of a part of a mapped file; it is read from the file again when it is touched.
+pub(super) fn forget(map: &Mmap, bytes: Range<usize>) {
+    // SAFETY: the map is a read-only map of a file, of which no page was written: it gives the same bytes as before.
+    #[cfg(unix)]
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+    #[cfg(not(unix))]
+    let _ = (map, bytes);
 }
 
 /// Little-endian elements as f32, or `None` where their type is not one of the floating-point types taken.

@@ -4,6 +4,7 @@
 mod cards;
 mod data;
 mod figures;
+mod libraries;
 mod names;
 mod numerics;
 mod readme;

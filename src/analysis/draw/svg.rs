@@ -28,8 +28,10 @@ pub fn render(drawing: &Drawing) -> String {
             "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\" marker-end=\"url(#a)\"/>"
         );
     }
-    for (shape, &(rank, index)) in drawing.shapes.iter().zip(&layout.shapes) {
+    for (number, (shape, &(rank, index))) in drawing.shapes.iter().zip(&layout.shapes).enumerate() {
+        let _ = writeln!(svg, "<g data-shape=\"{number}\">");
         draw_shape(&mut svg, shape, &layout.spots[rank][index]);
+        svg.push_str("</g>\n");
     }
     svg + "</svg>\n"
 }

@@ -142,7 +142,8 @@ fn present(program: &str) -> bool {
 }
 
 fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
-    let options = svertka::runtime::Options { engine: Engine::Jit(isa), force_winograd: Some(WINOGRAD), ..Default::default() };
+    let options =
+        svertka::runtime::Options { engine: Engine::Jit(isa), force_winograd: Some(WINOGRAD), ..Default::default() };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();
     outputs.into_iter().flat_map(Tensor::into_data).collect()
 }

@@ -232,7 +232,13 @@ fn the_page_shows_what_its_address_selects() {
     };
     let Some(dom) = show(Path::new(&html), "") else { return };
     assert_eq!(selected(&dom), "0: conv1");
-    for part in ["aria-label=\"roofline\"", "aria-label=\"time line\"", "aria-label=\"arena\"", "<td>fc3</td>", "<g data-shape=\"3\""] {
+    for part in [
+        "aria-label=\"roofline\"",
+        "aria-label=\"time line\"",
+        "aria-label=\"arena\"",
+        "<td>fc3</td>",
+        "<g data-shape=\"3\"",
+    ] {
         assert!(dom.contains(part), "{part} in {dom}");
     }
     let dom = show(Path::new(&html), "#1.2").unwrap();

@@ -62,7 +62,8 @@ pub(super) fn define(
     cpu: &Cpu,
 ) -> Result<Vec<String>, CodeError> {
     let steps = plan.steps.iter().zip(kernels).zip(&constants.offsets);
-    let steps: Vec<_> = steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect();
+    let steps: Vec<_> =
+        steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect();
     let most_operands = steps.iter().map(CompiledStep::operands).max().unwrap_or(0);
     let work = define_work(module, cpu.architecture(), most_operands, interface.scratch)?;
     let define_step = |(index, step): (usize, &CompiledStep)| {
@@ -120,9 +121,14 @@ struct CompiledStep<'a> {
 }
 
 impl CompiledStep<'_> {
-    /// How many there are: output, inputs, constants.
+    /// The values among the operands: output, inputs.
+    fn views(&self) -> Vec<&View> {
+        [&self.step.output].into_iter().chain(&self.step.inputs).collect()
+    }
+
+    /// How many operands there are: values and constants.
     fn operands(&self) -> usize {
-        1 + self.step.inputs.len() + self.constants.len()
+        self.views().len() + self.constants.len()
     }
 
     fn emit(&self, n: &mut NestBuilder, work: FuncId) {
@@ -159,7 +165,6 @@ impl CompiledStep<'_> {
 
     /// The operands in the order of `kernels`, without the scratch memory, which `work` adds.
     fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
-        let views = [&self.step.output].into_iter().chain(&self.step.inputs);
         let operands = n.stack(self.operands() as u32 * OPERAND as u32);
         let mut at = 0;
         let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {
@@ -168,7 +173,7 @@ impl CompiledStep<'_> {
             n.store(stride, operands, at + 8);
             at += OPERAND;
         };
-        for view in views {
+        for view in self.views() {
             let data = self.emit_address(n, frame, view);
             push(n, data, self.plan.buffers[view.buffer.0].elements * 4);
         }
@@ -425,13 +430,8 @@ fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, ste
     let scratch = n.add(memory, arena_bytes);
     n.store(memory, frame, frame::ARENA);
     n.store(scratch, frame, frame::SCRATCH);
-    let fields = [
-        (2, frame::BATCH),
-        (3, frame::INPUTS),
-        (4, frame::OUTPUTS),
-        (6, frame::PARALLEL_FOR),
-        (7, frame::USER),
-    ];
+    let fields =
+        [(2, frame::BATCH), (3, frame::INPUTS), (4, frame::OUTPUTS), (6, frame::PARALLEL_FOR), (7, frame::USER)];
     for (arg, field) in fields {
         n.store(n.arg(arg), frame, field);
     }

@@ -1,7 +1,7 @@
 //! The C header: declarations and the documentation of a compiled model.
 
-use super::constants;
 use super::OwnMemory;
+use super::constants;
 use super::interface::{ERRORS, Interface, Port, THREADS};
 
 /// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.

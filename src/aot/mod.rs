@@ -115,7 +115,9 @@ pub enum AotError {
     Weights { bytes: usize },
     #[error("the model cannot run {batch} samples on {threads} threads: batches are {smallest} to {largest}, threads 1 to {most}", smallest = .batches.0, largest = .batches.1, most = interface::THREADS.1)]
     OwnMemory { batch: usize, threads: usize, batches: (usize, usize) },
-    #[error("work memory of {bytes} bytes is too much for an object file (at most {MAX_EMBEDDED}): leave it to the caller")]
+    #[error(
+        "work memory of {bytes} bytes is too much for an object file (at most {MAX_EMBEDDED}): leave it to the caller"
+    )]
     OwnMemoryBytes { bytes: usize },
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },

@@ -44,7 +44,8 @@ pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
     let mut tensors = Vec::new();
     for (index, (&id, files)) in model.graph.inputs.iter().zip(&of_input).enumerate() {
         let (node, how) = (&model.graph[id], &preprocessing);
-        let read = |file| Ok(prepare(file, Input::read(file, Some(&node.origin.path))?, how, &node.ty.dims, args.layout)?);
+        let read =
+            |file| Ok(prepare(file, Input::read(file, Some(&node.origin.path))?, how, &node.ty.dims, args.layout)?);
         let parts = files.iter().map(|file| read(file));
         let parts = parts.collect::<Result<Vec<Tensor>, Failure>>()?;
         if index == 0 {

@@ -47,7 +47,8 @@ impl Input {
         } else if safetensors::begins(&start) {
             read_tensor(path, array).map(Input::Array)
         } else {
-            let reason = format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
+            let reason =
+                format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
             Err(IoError::unsupported(path, reason))
         }
     }

@@ -38,8 +38,7 @@ fn libraries_give_the_bits_of_sessions() {
 
         let plan = schedule::plan(graph, options.target());
         let (cpu, emit) = (Cpu::named("native").unwrap(), vec![Emit::Shared]);
-        let options =
-            aot::Options { name: "net".into(), cpu, emit, weights: aot::Weights::Embed, own_memory: None };
+        let options = aot::Options { name: "net".into(), cpu, emit, weights: aot::Weights::Embed, own_memory: None };
         let artifacts = aot::compile(&plan, &WEIGHTS, &options).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libnet.so");

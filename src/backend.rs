@@ -1,8 +1,7 @@
 //! From the plan to code and constants; shared by the session in memory and by object files.
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
-use crate::ir::weights::{WeightSource, values};
-use crate::kernels::Constant;
+use crate::ir::weights::{self, Values, WeightSource};
 use crate::schedule::{Plan, Step};
 use std::collections::HashMap;
 
@@ -26,8 +25,12 @@ pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<Fu
     Ok(functions)
 }
 
-/// The packed weights and tables of a step, in the order of its kernel's operands.
-pub fn constants(plan: &Plan, step: &Step, weights: &dyn WeightSource) -> Vec<Constant> {
-    let params: Vec<_> = step.params.iter().map(|&id| values(&plan.graph, id, weights)).collect();
-    step.kernel.family().constants(&params)
+/// The values of a step's parameters, for the constants of its kernel.
+pub fn params<'a>(plan: &'a Plan, step: &Step, weights: &'a dyn WeightSource) -> Vec<Values<'a>> {
+    step.params.iter().map(|&id| weights::lazy_values(&plan.graph, id, weights)).collect()
+}
+
+/// Says that the values of a step's parameters were used.
+pub fn release(plan: &Plan, step: &Step, weights: &dyn WeightSource) {
+    step.params.iter().for_each(|&id| weights::release(&plan.graph, id, weights));
 }

@@ -66,6 +66,19 @@ fn several_pictures_are_a_batch() {
     assert!(lines[1].trim_start().starts_with('3') && lines[4].trim_start().starts_with('7'), "{out}");
 }
 
+#[test]
+fn a_photograph_of_the_right_size_is_taken_as_it_is() {
+    let Some(weights) = testdata::shared("imagenet/mobilenet_v2_imagenet.safetensors") else { return };
+    let picture = testdata::shared("imagenet/chelsea_cat_224.png").unwrap();
+    let (weights, picture) = (weights.display().to_string(), picture.display().to_string());
+    let (out, _) =
+        run(&["run", "models/mobilenet_v2.cnn", "--weights", &weights, "--input", &picture, "--top", "5"], 0);
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert_eq!(lines[1][..2], ["Egyptian", "cat"]);
+    assert!((lines[1][2].parse::<f32>().unwrap() - 0.7166).abs() < 1e-4, "{out}");
+}
+
 /// Rows of a [200, 10] array whose largest element is at the label.
 fn right(logits: &[f32], labels: &[u8]) -> usize {
     let best = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;
@@ -128,6 +141,22 @@ fn check_reports_every_error_of_every_file() {
     for code in ["E0211", "E0216", "E0302"] {
         assert!(err.contains(code), "{code} in {err}");
     }
+}
+
+#[test]
+fn check_warns_and_can_be_told_not_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = "model m\ninput image: f32[N, 1, 9, 9]\nnet { conv: conv 2x2, 3 }\n";
+    let file = write(folder.path(), "even.cnn", model);
+    let (out, err) = run(&["check", &file], 0);
+    assert!(out.ends_with("even.cnn: ok, 1 warning\n") && err.contains("warning[W0701]"), "{out}{err}");
+    run(&["check", "--strict", &file], 1);
+    let (out, err) = run(&["check", "--strict", "--allow", "even_kernel", &file], 0);
+    assert!(out.ends_with("even.cnn: ok\n") && err.is_empty(), "{out}{err}");
+    let (out, err) = run(&["summary", &file, "--format", "json"], 0);
+    assert!(out.trim_end().ends_with('}') && err.contains("warning[W0701]"), "{out}{err}");
+    let (_, err) = run(&["summary", &file, "--allow", "evn_kernel"], 2);
+    assert!(err.contains("did you mean `even_kernel`?"), "{err}");
 }
 
 #[test]

@@ -18,9 +18,10 @@ impl Constants {
         let mut offsets = Vec::new();
         for step in &plan.steps {
             let mut of_step = Vec::new();
-            for constant in backend::constants(plan, step, weights) {
+            let params = backend::params(plan, step, weights);
+            for constant in step.kernel.family().constants(&params) {
                 of_step.push(bytes.len());
-                bytes.extend_from_slice(constant.as_bytes());
+                bytes.extend_from_slice(&constant.to_bytes());
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
             }
             offsets.push(of_step);
@@ -55,7 +56,7 @@ pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
 pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
     let mut text = format!("svertka {} {:?} {}", env!("CARGO_PKG_VERSION"), plan.target, constants.bytes.len());
     for (step, offsets) in plan.steps.iter().zip(&constants.offsets) {
-        text.push_str(&format!("{:?} {:?} {:?} {offsets:?}", step.kernel, step.output, step.inputs));
+        text.push_str(&format!("{:?} {:?} {offsets:?}", step.kernel, step.views().collect::<Vec<_>>()));
     }
     text.push_str(&format!("{:?} {:?}", plan.buffers, plan.outputs));
     fnv1a(text.as_bytes())

@@ -121,14 +121,9 @@ struct CompiledStep<'a> {
 }
 
 impl CompiledStep<'_> {
-    /// The values among the operands: output, inputs.
-    fn views(&self) -> Vec<&View> {
-        [&self.step.output].into_iter().chain(&self.step.inputs).collect()
-    }
-
     /// How many operands there are: values and constants.
     fn operands(&self) -> usize {
-        self.views().len() + self.constants.len()
+        self.step.views().count() + self.constants.len()
     }
 
     fn emit(&self, n: &mut NestBuilder, work: FuncId) {
@@ -173,7 +168,7 @@ impl CompiledStep<'_> {
             n.store(stride, operands, at + 8);
             at += OPERAND;
         };
-        for view in self.views() {
+        for view in self.step.views() {
             let data = self.emit_address(n, frame, view);
             push(n, data, self.plan.buffers[view.buffer.0].elements * 4);
         }

@@ -4,6 +4,7 @@ use super::measure::{Budget, Done};
 use super::peak::Peak;
 use super::rate;
 use super::stats::Summary;
+use crate::ir::{Graph, ParamId, ParamSource};
 use crate::runtime::{RunError, Session};
 use crate::schedule::{Place, Plan, Step, View};
 use crate::tensor::Tensor;
@@ -152,12 +153,24 @@ fn describe(view: &View) -> String {
 fn macs(plan: &Plan, step: &Step) -> u64 {
     let node = &plan.graph[step.node];
     let layer = node.op.layer().filter(|_| step.purpose.is_none());
-    layer.map_or(0, |layer| layer.macs(&plan.graph.operand_types(node)))
+    let macs = layer.map_or(0, |layer| layer.macs(&plan.graph.operand_types(node)));
+    // Zeros between merged groups are none of the layer's.
+    let merged = step.params.iter().filter_map(|&id| merged_groups(&plan.graph, id)).next().unwrap_or(1);
+    macs / merged as u64
+}
+
+/// How many groups of a convolution a weight holds as one.
+fn merged_groups(graph: &Graph, id: ParamId) -> Option<usize> {
+    match graph[id].source {
+        ParamSource::Merged { merged, .. } => Some(merged),
+        ParamSource::Scaled { weight: Some(weight), .. } => merged_groups(graph, weight),
+        _ => None,
+    }
 }
 
 fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
     let lanes = plan.target.lanes;
-    let values = step.inputs.iter().chain([&step.output]).map(|view| view.layout.elements(&view.ty, lanes) * batch);
+    let values = step.views().map(|view| view.layout.elements(&view.ty, lanes) * batch);
     let weights = step.params.iter().map(|&id| plan.graph[id].dims.iter().product::<usize>());
     4 * values.chain(weights).sum::<usize>() as u64
 }
@@ -180,8 +193,8 @@ fn arena(plan: &Plan, batch: usize) -> Vec<ArenaBuffer> {
 mod tests {
     use super::*;
     use crate::bench::peak::tests::round_figures;
+    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
-    use crate::ir::{Graph, Output};
     use crate::layers::{Dense, Softmax};
     use crate::runtime::Options;
     use crate::tensor::{Batch, DType, TensorType};

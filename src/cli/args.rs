@@ -1,6 +1,8 @@
 //! Arguments that several verbs share.
 
 use super::Failure;
+use crate::analysis::lint;
+use crate::bench::machine;
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
@@ -18,6 +20,14 @@ pub struct ModelArgs {
     pub aux: bool,
 }
 
+/// Which rules of thumb are passed over.
+#[derive(Args)]
+pub struct LintArgs {
+    /// Do not give this warning, for example `even_kernel`
+    #[arg(long, value_name = "LINT", value_parser = parse_lint)]
+    pub allow: Vec<String>,
+}
+
 /// How to run it.
 #[derive(Args)]
 pub struct EngineArgs {
@@ -27,9 +37,10 @@ pub struct EngineArgs {
     /// Who does the work
     #[arg(long, value_enum, default_value = "jit")]
     pub engine: EngineArg,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub threads: u16,
+    /// Threads; as many as there are cores for this process (by affinity and control group) where none are given, but 1
+    /// for `bench`
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     pub exact: bool,
@@ -63,6 +74,10 @@ pub enum EngineArg {
     Interp,
 }
 
+fn parse_lint(name: &str) -> Result<String, String> {
+    if lint::exists(name) { Ok(name.into()) } else { Err(format!("there is no such warning; {}", lint::help(name))) }
+}
+
 pub fn parse_define(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_string(), value.trim().to_string())),
@@ -82,7 +97,8 @@ impl EngineArgs {
             EngineArg::Interp => return Ok(None),
         };
         let memory_limit = (self.memory_limit as usize) << 20;
-        let (threads, exact) = (self.threads.into(), self.exact);
+        let threads = self.threads.map_or_else(machine::cores, usize::from);
+        let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
     }
 

@@ -158,7 +158,7 @@ fn jobs(args: &Args) -> Result<Vec<Job>, Failure> {
 /// Every combination of an entry.
 fn jobs_of(args: &Args, folder: &Path, entry: &Entry) -> Vec<Job> {
     let or = |given: &[u16], default: u16| if given.is_empty() { vec![default] } else { given.to_vec() };
-    let (batches, threads) = (or(&entry.batches, args.batch), or(&entry.threads, args.engine.threads));
+    let (batches, threads) = (or(&entry.batches, args.batch), or(&entry.threads, args.engine.threads.unwrap_or(1)));
     let mut jobs = Vec::new();
     for model in &entry.models {
         let model = folder.join(model).display().to_string();
@@ -190,7 +190,7 @@ impl Contender {
     fn new(args: &Args, job: &Job, name: &str, isa: IsaArg, ahead_of_time: bool) -> Result<Contender, Failure> {
         let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
         let model = model::load(&model_args)?;
-        let engine = EngineArgs { isa, threads: job.threads, ..args.engine };
+        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.engine };
         let Some(options) = engine.options()? else {
             return Err(Failure::usage("the interpreter says what is right, not how fast; choose another engine"));
         };

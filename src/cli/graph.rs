@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Outcome {
     let drawing = match args.stage {
         Stage::Source => Drawing::of_graph(&graph),
         Stage::Fused => {
-            passes::run(&mut graph, &passes::Config { channel_block: target.lanes });
+            passes::run(&mut graph, &passes::Config { channel_block: target.lanes, exact: target.exact });
             Drawing::of_graph(&graph)
         }
         Stage::Plan => schedule::plan(graph, target).drawing(),

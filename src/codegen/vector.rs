@@ -112,9 +112,13 @@ pub trait VectorAsm {
     fn store(&mut self, mem: Mem, src: V);
     /// Stores the first `count` (1 to lanes) lanes only.
     fn store_first(&mut self, mem: Mem, src: V, count: usize);
+    /// Copies the 32 bits at `from` to `to`; takes no register.
+    fn copy_word(&mut self, to: Mem, from: Mem);
 
     /// acc = a * b + acc
     fn fma(&mut self, acc: V, a: V, b: V);
+    /// dst = dst * a + b, rounded like [`VectorAsm::fma`]: a step of Horner's rule.
+    fn horner(&mut self, dst: V, a: V, b: V);
     /// acc = a * (vector at mem) + acc
     fn fma_load(&mut self, acc: V, a: V, mem: Mem);
     /// acc = a * (f32 at mem, in all lanes) + acc. One instruction at 512 bits; elsewhere a broadcast precedes it, so

@@ -110,6 +110,10 @@ impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
         self.file.read(&self.names[&param.name]).expect("checked when the file was bound")
     }
+
+    fn release(&self, param: &Param) {
+        self.file.release(&self.names[&param.name]);
+    }
 }
 
 impl Misfit {

@@ -155,7 +155,7 @@ struct Target {
 
 /// Makes the input of a network that takes samples of the shape `dims` (`[C, H, W]` for pictures).
 ///
-/// Pictures and u8 arrays are resized, cropped and normalised as `how` says. Grey pictures are repeated for networks
+/// Pictures and u8 arrays are resized and cropped as `how` says, unless they have the network's size, and normalised. Grey pictures are repeated for networks
 /// of three channels, and colour is reduced to luma for networks of one. f32 arrays are fed as they are: `[N, ..dims]`,
 /// or `dims` for a batch of one. `layout` says how a u8 array is to be read where its shape does not tell.
 ///
@@ -293,11 +293,14 @@ fn tables(path: &Path, how: &Preprocessing, channels: usize) -> Result<Vec<[f32;
     Ok(mean.iter().zip(&std).map(table).collect())
 }
 
-/// Brings a picture to the height and width of the model.
+/// Brings a picture to the height and width of the model. One that has them already has been prepared before.
 fn fitted(path: &Path, picture: Picture, how: &Preprocessing, target: Target) -> Result<Picture, IoError> {
     let mut picture = picture;
     if target.channels == 1 || how.colour == Colour::Grey {
         picture = grey(picture);
+    }
+    if (picture.height(), picture.width()) == (target.height, target.width) {
+        return Ok(picture);
     }
     if let Some(side) = how.resize {
         let (height, width) = shorter_side(&picture, side.get().into());

@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 
 const FORMAT: &str = "safetensors";
@@ -50,9 +51,27 @@ impl File {
     }
 
     pub(super) fn values(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
-        let (start, end) = info.data_offsets;
-        floats(info.dtype, &self.map[self.values_start + start..self.values_start + end])
+        floats(info.dtype, &self.map[self.bytes(info)])
     }
+
+    pub(super) fn release(&self, info: &TensorInfo) {
+        forget(&self.map, self.bytes(info));
+    }
+
+    /// Where the values are in the file.
+    fn bytes(&self, info: &TensorInfo) -> Range<usize> {
+        let (start, end) = info.data_offsets;
+        self.values_start + start..self.values_start + end
+    }
+}
+
+/// Lets the system take back the memory of a part of a mapped file; it is read from the file again when it is touched.
+pub(super) fn forget(map: &Mmap, bytes: Range<usize>) {
+    // SAFETY: the map is a read-only map of a file, of which no page was written: it gives the same bytes as before.
+    #[cfg(unix)]
+    let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, bytes.start, bytes.len()) };
+    #[cfg(not(unix))]
+    let _ = (map, bytes);
 }
 
 /// Little-endian elements as f32, or `None` where their type is not one of the floating-point types taken.

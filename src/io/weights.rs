@@ -85,6 +85,14 @@ impl WeightFile {
             IoError::unsupported(&self.path, reason)
         })
     }
+
+    /// Gives back the memory that holds a tensor's part of the file; it can still be read, from the file again.
+    pub fn release(&self, name: &str) {
+        match &self.format {
+            Format::Safetensors(file) => file.info(name).into_iter().for_each(|info| file.release(info)),
+            Format::PyTorch(file) => file.tensor(name).into_iter().for_each(|tensor| file.release(tensor)),
+        }
+    }
 }
 
 fn map(path: &Path) -> Result<Mmap, IoError> {
@@ -174,6 +182,8 @@ mod tests {
             }
             let aligned = (header.len() + 8).is_multiple_of(4);
             assert_eq!(matches!(weights.read("s").unwrap(), Cow::Borrowed(_)), aligned);
+            weights.release("s");
+            assert_eq!(*weights.read("s").unwrap(), [-2.5], "read from the file again");
         }
     }
 

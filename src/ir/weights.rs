@@ -4,6 +4,8 @@
 use super::{Graph, Norm, Param, ParamId, ParamSource};
 use crate::layers::Init;
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::OnceLock;
 
 /// Gives the values of parameters that come from outside ([`ParamSource::File`]).
 ///
@@ -11,21 +13,90 @@ use std::borrow::Cow;
 /// number of elements.
 pub trait WeightSource {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]>;
+
+    /// Says that the values will hardly be asked for again, so that memory that only caches them can be given back.
+    fn release(&self, _param: &Param) {}
+}
+
+/// The values of a parameter, row-major, as a slice. Where a batch norm scales the rows, this is done when the slice is
+/// asked for: who reads row by row does better with [`base`](Values::base) and [`factors`](Values::factors).
+pub struct Values<'a> {
+    base: Cow<'a, [f32]>,
+    factors: Option<Vec<f64>>,
+    scaled: OnceLock<Vec<f32>>,
+}
+
+impl<'a> Values<'a> {
+    /// `factors` are one for each of the equal rows of `base`.
+    pub fn new(base: Cow<'a, [f32]>, factors: Option<Vec<f64>>) -> Values<'a> {
+        Values { base, factors, scaled: OnceLock::new() }
+    }
+
+    /// Before rows are scaled.
+    pub fn base(&self) -> &[f32] {
+        &self.base
+    }
+
+    /// What each row is multiplied by, in f64 and rounded once.
+    pub fn factors(&self) -> Option<&[f64]> {
+        self.factors.as_deref()
+    }
+
+    fn into_cow(self) -> Cow<'a, [f32]> {
+        match &self.factors {
+            None => self.base,
+            Some(factors) => Cow::Owned(scale(&self.base, factors)),
+        }
+    }
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.factors {
+            None => &self.base,
+            Some(factors) => self.scaled.get_or_init(|| scale(&self.base, factors)),
+        }
+    }
+}
+
+/// Rows of which each is filled up with zeros to `merged` times its length. `of_group` rows lie side by side at the same
+/// place, the next ones behind that.
+fn merge(values: &[f32], rows: usize, of_group: usize, merged: usize) -> Vec<f32> {
+    let len = values.len() / rows;
+    let mut wide = vec![0.0; values.len() * merged];
+    for (row, (to, from)) in wide.chunks_exact_mut(len * merged).zip(values.chunks_exact(len)).enumerate() {
+        let place = row / of_group % merged;
+        to[place * len..][..len].copy_from_slice(from);
+    }
+    wide
+}
+
+fn scale(values: &[f32], factors: &[f64]) -> Vec<f32> {
+    let rows = values.chunks_exact((values.len() / factors.len()).max(1)).zip(factors);
+    rows.flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32)).collect()
 }
 
 /// The values of a parameter, row-major. Batch norms are folded in f64 and rounded once.
 pub fn values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSource) -> Cow<'a, [f32]> {
+    lazy_values(graph, id, source).into_cow()
+}
+
+/// As [`values`], but rows are not scaled yet.
+pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSource) -> Values<'a> {
     let param = &graph[id];
     match &param.source {
-        ParamSource::File => source.values(param),
-        ParamSource::Fixed(values) => Cow::Borrowed(values),
+        ParamSource::File => Values::new(source.values(param), None),
+        ParamSource::Fixed(values) => Values::new(Cow::Borrowed(values), None),
         ParamSource::Scaled { weight, norm } => {
-            let factors = factors(graph, norm, source);
-            let elements: usize = param.dims.iter().product();
-            let inner = elements / param.dims[0];
-            let base = weight.map_or(Cow::Owned(vec![1.0; elements]), |w| values(graph, w, source));
-            let scaled = base.iter().enumerate().map(|(i, &w)| (f64::from(w) * factors[i / inner]) as f32);
-            Cow::Owned(scaled.collect())
+            let ones = || Cow::Owned(vec![1.0; param.dims.iter().product()]);
+            let base = weight.map_or_else(ones, |w| values(graph, w, source));
+            Values::new(base, Some(factors(graph, norm, source)))
+        }
+        ParamSource::Merged { weight, groups, merged } => {
+            let rows = param.dims[0];
+            Values::new(merge(&values(graph, *weight, source), rows, rows / groups, *merged).into(), None)
         }
         ParamSource::Shifted { bias, norm } => {
             let factors = factors(graph, norm, source);
@@ -35,7 +106,20 @@ pub fn values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSource) -
                 .iter()
                 .enumerate()
                 .map(|(c, factor)| ((f64::from(base[c]) - f64::from(mean[c])) * factor + f64::from(beta[c])) as f32);
-            Cow::Owned(shifted.collect())
+            Values::new(Cow::Owned(shifted.collect()), None)
+        }
+    }
+}
+
+/// [`WeightSource::release`] for all that the values of a parameter are made from.
+pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
+    match &graph[id].source {
+        ParamSource::File => source.release(&graph[id]),
+        ParamSource::Fixed(_) => {}
+        ParamSource::Merged { weight, .. } => release(graph, *weight, source),
+        // The few numbers of each channel are not worth it.
+        ParamSource::Scaled { weight: base, .. } | ParamSource::Shifted { bias: base, .. } => {
+            base.iter().for_each(|&base| release(graph, base, source));
         }
     }
 }

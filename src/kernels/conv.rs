@@ -5,12 +5,13 @@
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
+use super::packing::{self, Packing};
 use super::taps::{Rows, Segment, limit_columns, segments, split};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use std::borrow::Cow;
 use std::ops::Range;
 
 /// Every decision about one convolution. Strides are in bytes.
@@ -39,6 +40,8 @@ pub struct Conf {
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+    /// The packed weights are those of each sample: an operand behind the input, made by [`super::scale`].
+    pub gated: bool,
 }
 
 /// What a task does of one channel group of one sample.
@@ -97,7 +100,7 @@ const MAX_UNROLLED: usize = 1400;
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let problem = Problem::new(node, target)?;
-    let conf = problem.conf(&node.epilogue, target);
+    let conf = Conf { gated: node.gated, ..problem.conf(&node.epilogue, target) };
     Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
 }
 
@@ -208,6 +211,7 @@ impl Problem {
             epilogue: epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
+            gated: false,
             input,
             window,
         }
@@ -325,22 +329,6 @@ impl Tile {
 }
 
 impl Conf {
-    /// The product of blocked matrices `[pixels, channels_in]` and `[channels_in, channels_out]`, for other kernels:
-    /// a 1x1 convolution of one row.
-    pub(super) fn matrix_product(target: &Target, pixels: usize, channels_in: usize, channels_out: usize) -> Conf {
-        let ones = vec![1, 1];
-        let window = ResolvedWindow {
-            kernel: ones.clone(),
-            stride: ones.clone(),
-            dilation: ones,
-            pads: vec![(0, 0); 2],
-            out: vec![1, pixels],
-        };
-        let (layout, input) = (Layout::Blocked, vec![1, pixels]);
-        let problem = Problem { layout, window, input, channels_in, channels_out, groups: 1, bias: true };
-        problem.conf(&Epilogue::default(), target)
-    }
-
     /// Bytes of all packed weights.
     pub(super) fn weight_bytes(&self) -> usize {
         self.groups * self.vector_groups() * self.weight_group() as usize
@@ -348,9 +336,27 @@ impl Conf {
 
     /// Estimated cycles of one sample, with everything in the nearest cache.
     pub(super) fn cycles(&self) -> usize {
-        let channels_in = self.input.blocks * self.input.block + self.input.tail;
-        let steps = self.groups * self.rows.len() * channels_in * self.window.kernel_rows * self.window.kernel;
+        let steps = self.groups * self.rows.len() * self.channels_in() * self.window.kernel_rows * self.window.kernel;
         steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4
+    }
+
+    /// Index of the operand that holds the packed weights. Constants have the same address for all samples.
+    pub(crate) fn weights_operand(&self) -> usize {
+        if self.gated { 2 } else { 2 + self.epilogue.operands() }
+    }
+
+    pub(crate) fn residual_operand(&self) -> usize {
+        if self.gated { 3 } else { 2 }
+    }
+
+    /// Index of the operand that holds the biases; the table of rows comes behind it.
+    pub(crate) fn bias_operand(&self) -> usize {
+        3 + self.epilogue.operands()
+    }
+
+    /// Input channels of one group.
+    pub(crate) fn channels_in(&self) -> usize {
+        self.input.blocks * self.input.block + self.input.tail
     }
 
     /// Vector groups of one channel group.
@@ -444,34 +450,35 @@ impl Conf {
 
     /// Weights in the order in which the tile reads them:
     /// `[vector group][input block][kernel row][unrolled channels][kernel column][channel][vector][lane]`.
-    pub(super) fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
-        let (groups, taps) = (self.groups, self.window.kernel_rows * self.window.kernel);
-        let channels_in = self.input.blocks * self.input.block + self.input.tail;
-        let channels_out = weight.len() / (channels_in * taps * groups);
-        let mut packed = vec![0.0; groups * self.vector_groups() * self.weight_group() as usize / 4];
-        let stride = self.tile.vectors * self.lanes;
-        for group in 0..groups * self.vector_groups() {
-            let first_out = (group % self.vector_groups()) * stride;
-            let outs = stride.min(channels_out - first_out.min(channels_out));
-            for block in 0..self.input_blocks() {
-                let (channels, unroll) = self.block_shape(block);
-                for (row, channel, column) in index3(self.window.kernel_rows, channels, self.window.kernel) {
-                    let (chunk, inner) = (channel / unroll, channel % unroll);
-                    let position = (chunk * self.window.kernel + column) * unroll + inner;
-                    let start = group * self.weight_group() as usize / 4
-                        + block * self.weight_block() as usize / 4
-                        + row * self.weight_row() as usize / 4
-                        + position * stride;
-                    for lane in 0..outs {
-                        let out = (group / self.vector_groups()) * channels_out + first_out + lane;
-                        let input = block * self.input.block + channel;
-                        let tap = row * self.window.kernel + column;
-                        packed[start + lane] = weight[(out * channels_in + input) * taps + tap];
-                    }
-                }
-            }
-        }
-        packed
+    pub(super) fn pack_weights<'a>(&'a self, weight: &'a Values<'a>) -> Packing<'a> {
+        let columns = self.channels_in() * self.window.kernel_rows * self.window.kernel;
+        let rows = packing::Rows::new(weight, columns);
+        let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
+        let parts = self.groups * self.vector_groups();
+        Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
+            packing::transpose(&rows, self.rows_of_part(part, rows.count()), &places, stride, to[0]);
+        })
+    }
+
+    /// The output channels, of `channels_out` of all groups, in the `part`-th vector group of all.
+    pub(super) fn rows_of_part(&self, part: usize, channels_out: usize) -> Range<usize> {
+        let (group, vector_group) = (part / self.vector_groups(), part % self.vector_groups());
+        let (of_group, stride) = (channels_out / self.groups, self.tile.vectors * self.lanes);
+        let first = vector_group * stride;
+        group * of_group + first..group * of_group + of_group.min(first + stride)
+    }
+
+    /// For each input channel and tap, in the order of the layer's weights, which row of a vector group's packed
+    /// weights holds it.
+    pub(super) fn weight_places(&self) -> Vec<usize> {
+        let (kernel_rows, kernel) = (self.window.kernel_rows, self.window.kernel);
+        let place = |input: usize, row: usize, column: usize| {
+            let (block, channel) = (input / self.input.block, input % self.input.block);
+            let (_, unroll) = self.block_shape(block);
+            let (chunk, inner) = (channel / unroll, channel % unroll);
+            (block * kernel_rows + row) * kernel * self.input.block + (chunk * kernel + column) * unroll + inner
+        };
+        index3(self.channels_in(), kernel_rows, kernel).map(|(input, row, column)| place(input, row, column)).collect()
     }
 
     /// One value for each lane of each vector group; 0 behind the real channels.
@@ -509,12 +516,18 @@ impl Family for Conf {
         self.groups * self.line_tasks()
     }
 
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
-        vec![
-            Constant::F32(self.pack_weights(&params[0])),
-            Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
-            Constant::I64(self.rows.table(self.input.row_stride, self.weight_row())),
-        ]
+    /// The residual operand: a light epilogue reads it where it is about to store. Not where sums wait in the output
+    /// before.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
+    }
+
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
+        let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
+        let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
+        let table = Constant::I64(self.rows.table(self.input.row_stride, self.weight_row()));
+        weights.into_iter().chain([bias, table]).collect()
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -584,7 +597,6 @@ impl Conf {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
-        let constants = 2 + self.epilogue.operands();
         let all_rows = self.rows.len() as i64;
         nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
             let groups = self.groups as i64;
@@ -602,19 +614,19 @@ impl Conf {
             let out = nest.sample_pointer(0, sample);
             let residual = match self.epilogue.operands() {
                 0 => out,
-                _ => nest.sample_pointer(2, sample),
+                _ => nest.sample_pointer(self.residual_operand(), sample),
             };
             let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
             let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
-            let weights = nest.constant_pointer(constants);
-            let bias = nest.constant_pointer(constants + 1);
+            let weights = nest.sample_pointer(self.weights_operand(), sample);
+            let bias = nest.constant_pointer(self.bias_operand());
             let line = Line {
                 input: nest.offset_by(input, channel_group, self.input.group_stride),
                 weights: nest.offset_by(weights, panel, self.weight_group()),
                 bias: nest.offset_by(bias, panel, self.weight_stride()),
                 out: nest.add(out, out_offset),
                 residual: nest.add(residual, out_offset),
-                table: nest.constant_pointer(constants + 2),
+                table: nest.constant_pointer(self.bias_operand() + 1),
             };
             nest.for_range_step(begin, end, self.block_rows as i64, |nest, row| {
                 let block_end = nest.add_imm(row, self.block_rows as i64);
@@ -759,7 +771,11 @@ impl TileEmitter<'_> {
     /// Sums begin with the bias, or with what the chunk before left in the output.
     fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         if !self.phase.first {
-            return self.for_stores(asm, |asm, p, v, out, _, _| asm.load(sums[p][v], out));
+            return self.for_blocks(asm, |asm, v, out, _, _| {
+                for (p, pixel) in sums.iter().enumerate() {
+                    asm.load(pixel[v], out.at((p * self.conf.lanes * 4) as i32));
+                }
+            });
         }
         let bias = asm.arg(2);
         for v in 0..self.vectors {
@@ -868,43 +884,29 @@ impl TileEmitter<'_> {
         input.at((position + channel as i64 * 4) as i32)
     }
 
-    /// Epilogue and stores.
+    /// Epilogue and stores, one output block after the other.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         let epilogue = self.epilogue;
+        let block = |v: usize| sums.iter().map(|pixel| pixel[v]).collect::<Vec<V>>();
         if epilogue.is_light() {
-            self.for_stores(asm, |asm, p, v, out, residual, count| {
-                epilogue.apply(asm, sums[p][v], residual);
-                asm.store_first(out, sums[p][v], count);
-            });
+            self.for_blocks(asm, |asm, v, out, residual, lanes| epilogue.finish(asm, &block(v), out, residual, lanes));
         } else {
             // The epilogue needs the registers of the sums: they wait in the output.
-            self.for_stores(asm, |asm, p, v, out, _, count| asm.store_first(out, sums[p][v], count));
-            sums.iter().flatten().for_each(|&v| asm.free(v));
-            self.for_stores(asm, |asm, _, _, out, residual, count| {
-                let value = asm.vec();
-                asm.load_first(value, out, count);
-                epilogue.apply(asm, value, residual);
-                asm.store_first(out, value, count);
-                asm.free(value);
-            });
+            let none = Epilogue::default();
+            self.for_blocks(asm, |asm, v, out, residual, lanes| none.finish(asm, &block(v), out, residual, lanes));
+            let pixels = self.segment.pixels;
+            self.for_blocks(asm, |asm, _, out, residual, lanes| epilogue.rework(asm, pixels, out, residual, lanes));
         }
     }
 
-    /// Calls `f(asm, pixel, vector, output, residual, lanes)` for every sum, one output block after the other.
-    fn for_stores(
-        &self,
-        asm: &mut dyn VectorAsm,
-        mut f: impl FnMut(&mut dyn VectorAsm, usize, usize, Mem, Mem, usize),
-    ) {
+    /// Calls `f(asm, vector, output, residual, lanes)` for every output block.
+    fn for_blocks(&self, asm: &mut dyn VectorAsm, mut f: impl FnMut(&mut dyn VectorAsm, usize, R, R, usize)) {
         let (out, residual) = (asm.int(), asm.int());
         asm.copy_int(out, asm.arg(3));
         asm.copy_int(residual, asm.arg(4));
         for v in 0..self.vectors {
-            let count = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
-            for p in 0..self.segment.pixels {
-                let offset = (p * self.conf.lanes * 4) as i32;
-                f(asm, p, v, out.at(offset), residual.at(offset), count);
-            }
+            let lanes = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
+            f(asm, v, out, residual, lanes);
             asm.add_imm(out, self.conf.out_block_stride());
             asm.add_imm(residual, self.conf.out_block_stride());
         }

@@ -5,8 +5,8 @@ use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::Op;
-use std::borrow::Cow;
 
 /// Every decision about one normalisation.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,7 +69,7 @@ impl Family for Conf {
         self.channels
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         vec![Constant::I64(self.table())]
     }
 

@@ -7,8 +7,8 @@
 //! `batch * tasks` tasks, sample by sample; tasks write disjoint memory, so any split over threads gives the
 //! same bits.
 //!
-//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), the
-//! constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
+//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), a second output
+//! where there is one, the constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
 //!
 //! # Layouts
 //!
@@ -25,15 +25,19 @@ pub mod permute;
 pub mod pointwise;
 pub mod pool;
 pub mod resample;
+pub mod scale;
 pub mod softmax;
 pub mod taps;
 pub mod winograd;
 
 mod nest;
+mod packing;
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::TensorType;
+use packing::Packing;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use target_lexicon::Architecture;
@@ -113,24 +117,37 @@ pub struct Operand {
 }
 
 /// Packed weights or a table of numbers, made once.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Constant {
+pub enum Constant<'a> {
     F32(Vec<f32>),
     I64(Vec<i64>),
+    /// f32 that are still to be packed.
+    Packed(Packing<'a>),
 }
 
-impl Constant {
+impl Constant<'_> {
     pub fn bytes(&self) -> usize {
         match self {
-            Constant::F32(values) => values.len() * 4,
-            Constant::I64(values) => values.len() * 8,
+            Constant::F32(values) => size_of_val(values.as_slice()),
+            Constant::I64(values) => size_of_val(values.as_slice()),
+            Constant::Packed(packing) => packing.len() * 4,
         }
     }
 
-    pub fn as_bytes(&self) -> &[u8] {
+    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4.
+    pub fn write(&self, to: &mut [u8], threads: usize) {
         match self {
-            Constant::F32(values) => bytemuck::cast_slice(values),
-            Constant::I64(values) => bytemuck::cast_slice(values),
+            Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads),
+        }
+    }
+
+    /// The bytes, packed now if need be.
+    pub fn to_bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Constant::F32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::I64(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::Packed(packing) => Cow::Owned(bytemuck::cast_slice(&packing.to_vec()).to_vec()),
         }
     }
 }
@@ -145,8 +162,13 @@ pub trait Family: Debug {
     fn scratch(&self) -> usize {
         0
     }
+    /// Whether the output may be written over the `index`-th input, which then has the same shape and layout: whether
+    /// each of its elements is read for the last time before, and by the task by which, the same place is written.
+    fn may_overwrite(&self, _index: usize) -> bool {
+        false
+    }
     /// Constants in the order of the kernel's operands, from the values of the node's parameters.
-    fn constants(&self, params: &[Cow<'_, [f32]>]) -> Vec<Constant>;
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>>;
     /// Emits the kernel and its tiles into the module.
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError>;
 }
@@ -158,6 +180,10 @@ pub struct NodeView<'a> {
     /// The layer's operands, in the layouts in which they are at hand.
     pub inputs: Vec<Value<'a>>,
     pub output: &'a TensorType,
+    /// The weights differ from sample to sample: they are an operand of the kernel, behind the input.
+    pub gated: bool,
+    /// The mean of each channel is wanted too: as an operand behind the inputs.
+    pub mean: bool,
     pub epilogue: epilogue::Epilogue,
 }
 
@@ -204,6 +230,7 @@ kernels! {
     Lrn(lrn),
     Softmax(softmax),
     Permute(permute),
+    Scale(scale),
 }
 
 impl Kernel {
@@ -216,6 +243,7 @@ impl Kernel {
             | Kernel::Channelwise(_)
             | Kernel::Pool(_)
             | Kernel::Resample(_)
+            | Kernel::Scale(_)
             | Kernel::Pointwise(_) => false,
         }
     }

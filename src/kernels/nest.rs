@@ -10,6 +10,22 @@ pub fn define(name: &str, module: &mut CodeModule, build: impl FnOnce(&mut NestB
     module.define_nest(name, Linkage::Local, 3, build)
 }
 
+/// Calls the function with this index.
+pub fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: &[Word]) {
+    match functions {
+        [] => {}
+        [only] => nest.call(*only, args),
+        [first, others @ ..] => nest.if_else(
+            index,
+            |nest| {
+                let index = nest.add_imm(index, -1);
+                call_one_of(nest, index, others, args);
+            },
+            |nest| nest.call(*first, args),
+        ),
+    }
+}
+
 /// Helpers over [`NestBuilder`], for functions made by [`define`].
 pub trait KernelNest {
     /// Runs `body(sample, task)` for the tasks that the function was asked to do, of `tasks` for each sample.

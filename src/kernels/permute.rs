@@ -1,14 +1,15 @@
 //! Moves whole channels between values and layouts: layout conversion, concatenation of what could not be written
 //! in place, channel shuffle, zero channels, the spread input of small groups.
 //!
-//! One element at a time: it is used at the edges of a network, not between its convolutions.
+//! A task moves some positions of a group of channels that lie together in the output, so that their memory stays in
+//! the nearest cache meanwhile: whole vectors where the order allows it, else one element after the other.
 
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, Value};
-use crate::codegen::vector::VectorAsm;
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder};
+use crate::ir::weights::Values;
 use crate::layers::Op;
-use std::borrow::Cow;
 
 /// Where a channel of the output comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,20 +105,116 @@ impl Conf {
         }
     }
 
-    /// For each channel: operand (in bytes of the operand array), byte offset and step of the source, byte offset
-    /// of the output. Zero channels read a constant zero with step 0.
-    fn table(&self) -> Vec<i64> {
-        let zero = self.inputs.len() + 1;
-        let row = |&Move { to, from }: &Move| {
-            let (operand, (offset, step)) = match from {
-                Some(s) => (s.operand + 1, self.place(self.inputs[s.operand], s.channel)),
-                None => (zero, (0, 0)),
-            };
-            [operand as i64 * 16, offset, step, self.place(self.output, to).0]
+    /// The moves in groups: those of a block of channels of the output.
+    fn groups(&self) -> impl Iterator<Item = &[Move]> {
+        self.channels.chunk_by(|a, b| a.to / self.lanes == b.to / self.lanes)
+    }
+
+    /// Tasks of a group of channels.
+    pub(crate) fn chunks(&self) -> usize {
+        self.positions.div_ceil(CHUNK)
+    }
+
+    /// What the calls of a group's tiles do.
+    fn entries(&self, group: &[Move]) -> Vec<Entry> {
+        if let Some(source) = self.whole_block(group) {
+            let (input, output) =
+                (self.place(Layout::Blocked, source.channel).0, self.place(self.output, group[0].to).0);
+            return vec![Entry { kind: Kind::Vectors, operand: source.operand + 1, input, output }];
+        }
+        let entry = |&Move { to, from }: &Move| {
+            let output = self.place(self.output, to).0;
+            match from {
+                None => Entry { kind: Kind::Zero, operand: 0, input: output, output },
+                Some(Source { operand, channel }) => {
+                    let layout = self.inputs[operand];
+                    let (operand, input) = (operand + 1, self.place(layout, channel).0);
+                    Entry { kind: Kind::Channel(layout), operand, input, output }
+                }
+            }
         };
-        self.channels.iter().flat_map(row).collect()
+        group.iter().map(entry).collect()
+    }
+
+    /// The first source of a group that is a block of one operand as it is.
+    fn whole_block(&self, group: &[Move]) -> Option<Source> {
+        let first = group[0].from?;
+        let as_it_is = |(index, Move { to, from }): (usize, &Move)| {
+            let source = Source { channel: first.channel + index, ..first };
+            to % self.lanes == index && *from == Some(source)
+        };
+        let blocked = self.output == Layout::Blocked && self.inputs[first.operand] == Layout::Blocked;
+        let whole = group.len() == self.lanes && first.channel.is_multiple_of(self.lanes);
+        (blocked && whole && group.iter().enumerate().all(as_it_is)).then_some(first)
+    }
+
+    /// The kinds of entries that there are, each once.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = Vec::new();
+        for entry in self.groups().flat_map(|group| self.entries(group)) {
+            if !kinds.contains(&entry.kind) {
+                kinds.push(entry.kind);
+            }
+        }
+        kinds
+    }
+
+    /// Bytes from one position to the next, of the input and of the output.
+    pub(crate) fn steps(&self, kind: Kind) -> (i64, i64) {
+        let step = |layout| self.place(layout, 0).1;
+        match kind {
+            Kind::Vectors => (step(Layout::Blocked), step(Layout::Blocked)),
+            Kind::Zero => (step(self.output), step(self.output)),
+            Kind::Channel(layout) => (step(layout), step(self.output)),
+        }
+    }
+
+    /// For each group, where its entries begin, and one more such word; then the entries, of [`ENTRY_WORDS`] each:
+    /// index of the kind, bytes of the operand in the array of operands, byte offset and step of the input, byte offset
+    /// of the output.
+    fn table(&self) -> Vec<i64> {
+        let kinds = self.kinds();
+        let (mut starts, mut entries) = (Vec::new(), Vec::new());
+        let head = (self.groups().count() + 1) * 8;
+        for group in self.groups() {
+            starts.push((head + entries.len() * 8) as i64);
+            for Entry { kind, operand, input, output } in self.entries(group) {
+                let index = kinds.iter().position(|&k| k == kind).expect("one of the kinds");
+                entries.extend([index as i64, operand as i64 * 16, input, self.steps(kind).0, output]);
+            }
+        }
+        starts.push((head + entries.len() * 8) as i64);
+        starts.extend(entries);
+        starts
     }
 }
+
+/// Positions of a task. With a block of channels of input and output they fill a part of the nearest cache.
+pub(crate) const CHUNK: usize = 128;
+
+/// How a tile moves some positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A channel, from this layout.
+    Channel(Layout),
+    /// Zeros into a channel.
+    Zero,
+    /// All channels of a block.
+    Vectors,
+}
+
+/// One call of a tile.
+struct Entry {
+    kind: Kind,
+    /// Index in the kernel's operands.
+    operand: usize,
+    /// Byte offsets.
+    input: i64,
+    output: i64,
+}
+
+/// Words of an entry in the table.
+pub(crate) const ENTRY_WORDS: usize = 5;
 
 impl Family for Conf {
     fn name(&self) -> String {
@@ -125,51 +222,121 @@ impl Family for Conf {
     }
 
     fn tasks(&self) -> usize {
-        self.channels.len()
+        self.groups().count() * self.chunks()
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
-        vec![Constant::F32(vec![0.0; 4]), Constant::I64(self.table())]
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
+        vec![Constant::I64(self.table())]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let tile = module.define_tile(&format!("{name}_tile"), isa, 3, &mut |asm| self.emit(asm))?;
-        let table = self.inputs.len() + 2;
-        nest::define(name, module, |nest| {
-            nest.for_tasks(self.tasks(), |nest, sample, channel| {
-                let entry = nest.constant_pointer(table);
-                let entry = nest.offset_by(entry, channel, 32);
-                let operand = nest.load(entry, 0);
-                let operand = {
-                    let operands = nest.arg(0);
-                    nest.add(operands, operand)
-                };
-                let (data, stride) = (nest.load(operand, 0), nest.load(operand, 8));
-                let sample_offset = nest.mul(sample, stride);
-                let input = nest.add(data, sample_offset);
-                let offset = nest.load(entry, 8);
-                let input = nest.add(input, offset);
-                let step = nest.load(entry, 16);
-                let out = nest.sample_pointer(0, sample);
-                let offset = nest.load(entry, 24);
-                let out = nest.add(out, offset);
-                nest.call(tile, &[input, step, out]);
-            });
-        })
+        let tiles = self.kinds().into_iter().enumerate().map(|(index, kind)| {
+            module.define_tile(&format!("{name}_tile{index}"), isa, 4, &mut |asm| self.emit(asm, kind))
+        });
+        let tiles = tiles.collect::<Result<Vec<FuncId>, CodeError>>()?;
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
     }
 }
 
 impl Conf {
-    /// Emits the tile `(input, input step, output)`: one channel.
-    fn emit(&self, asm: &mut dyn VectorAsm) {
-        let (input, step, out) = (asm.arg(0), asm.arg(1), asm.arg(2));
-        let (x, count) = (asm.vec(), asm.int());
-        asm.set_int(count, self.positions as i64);
-        let positions = asm.loop_begin(count);
-        asm.load_first(x, input.at(0), 1);
-        asm.store_first(out.at(0), x, 1);
-        asm.add_int(input, step);
-        asm.add_imm(out, self.place(self.output, 0).1);
-        asm.loop_end(positions);
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
+        let out_step = self.place(self.output, 0).1;
+        nest.for_tasks(self.tasks(), |nest, sample, task| {
+            let chunks = self.chunks() as i64;
+            let (group, chunk) = (nest.div_imm(task, chunks), nest.rem_imm(task, chunks));
+            let position = nest.mul_imm(chunk, CHUNK as i64);
+            let left = nest.mul_imm(position, -1);
+            let left = nest.add_imm(left, self.positions as i64);
+            let most = nest.iconst(CHUNK as i64);
+            let count = nest.smin(left, most);
+            let (passes, rest) = (nest.div_imm(count, self.lanes as i64), nest.rem_imm(count, self.lanes as i64));
+            let out = nest.sample_pointer(0, sample);
+            let out = nest.offset_by(out, position, out_step);
+            let table = nest.constant_pointer(self.inputs.len() + 1);
+            let starts = nest.offset_by(table, group, 8);
+            let [begin, end] = [0, 8].map(|offset| {
+                let start = nest.load(starts, offset);
+                nest.add(table, start)
+            });
+            nest.for_range_step(begin, end, ENTRY_WORDS as i64 * 8, |nest, entry| {
+                let [kind, operand, input_offset, step, out_offset] = [0, 8, 16, 24, 32].map(|at| nest.load(entry, at));
+                let operands = nest.arg(0);
+                let operand = nest.add(operands, operand);
+                let (data, stride) = (nest.load(operand, 0), nest.load(operand, 8));
+                let input = [(sample, stride), (position, step)].into_iter().fold(data, |input, (index, bytes)| {
+                    let offset = nest.mul(index, bytes);
+                    nest.add(input, offset)
+                });
+                let input = nest.add(input, input_offset);
+                let out = nest.add(out, out_offset);
+                nest::call_one_of(nest, kind, tiles, &[input, out, passes, rest]);
+            });
+        });
+    }
+
+    /// Emits the tile `(input, output, passes, rest)`: as many times a vector's lanes of positions, then single ones.
+    fn emit(&self, asm: &mut dyn VectorAsm, kind: Kind) {
+        let x = asm.vec();
+        if kind == Kind::Zero {
+            asm.splat(x, 0.0);
+        }
+        let (passes, rest) = (asm.arg(2), asm.arg(3));
+        self.emit_loop(asm, kind, self.lanes, passes, x);
+        self.emit_loop(asm, kind, 1, rest, x);
+    }
+
+    /// As many times as `count` says, `positions` positions.
+    fn emit_loop(&self, asm: &mut dyn VectorAsm, kind: Kind, positions: usize, count: R, x: V) {
+        let (input, out) = (asm.arg(0), asm.arg(1));
+        let (step, out_step) = self.steps(kind);
+        let any = asm.if_nonzero(count);
+        let looped = asm.loop_begin(count);
+        if (step, out_step) == (4, 4) && positions == self.lanes {
+            if kind != Kind::Zero {
+                asm.load(x, input.at(0));
+            }
+            asm.store(out.at(0), x);
+        } else {
+            for position in 0..positions as i32 {
+                let (from, to) = (input.at(position * step as i32), out.at(position * out_step as i32));
+                match kind {
+                    Kind::Zero => asm.store_first(to, x, 1),
+                    Kind::Channel(_) => asm.copy_word(to, from),
+                    Kind::Vectors => {
+                        asm.load(x, from);
+                        asm.store(to, x);
+                    }
+                }
+            }
+        }
+        asm.add_imm(input, positions as i64 * step);
+        asm.add_imm(out, positions as i64 * out_step);
+        asm.loop_end(looped);
+        asm.end_if(any);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_blocks_move_as_vectors() {
+        let channels = |first: usize| (0..8).map(move |i| Some(Source { operand: 0, channel: first + i }));
+        let conf = |sources: Vec<Option<Source>>, output| Conf {
+            positions: 5,
+            lanes: 8,
+            output,
+            inputs: vec![Layout::Blocked],
+            channels: moves(sources.into_iter()),
+        };
+        let (vectors, elements) = (Kind::Vectors, Kind::Channel(Layout::Blocked));
+        assert_eq!(conf(channels(8).collect(), Layout::Blocked).kinds(), [vectors]);
+        assert_eq!(conf(channels(4).collect(), Layout::Blocked).kinds(), [elements], "from two blocks");
+        assert_eq!(conf(channels(8).collect(), Layout::Nchw).kinds(), [elements], "into planes");
+        assert_eq!(conf(channels(8).rev().collect(), Layout::Blocked).kinds(), [elements], "in another order");
+        assert_eq!(conf(channels(8).take(7).collect(), Layout::Blocked).kinds(), [elements], "a part of a block");
+        let zeros = channels(8).take(4).chain([None; 4]).collect();
+        assert_eq!(conf(zeros, Layout::Blocked).kinds(), [elements, Kind::Zero]);
     }
 }

@@ -6,8 +6,8 @@ use super::taps::{Rows, Segment, limit_columns, segments};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use std::borrow::Cow;
 
 /// Every decision about one pooling.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,12 @@ impl Family for Conf {
         self.blocks
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    /// The residual operand: a light epilogue reads it where it is about to store.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index == 1 && self.epilogue.is_light()
+    }
+
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         let row = self.input_columns as i64 * self.vector();
         vec![Constant::I64(self.rows.table(row, 0)), Constant::F32(self.divisors())]
     }
@@ -203,7 +208,7 @@ impl Conf {
         asm.end_if(any);
         self.emit_divide(asm, &sums);
         let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &sums, out, residual);
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
     }
 
     /// One kernel row; each input vector is loaded once.

@@ -6,8 +6,8 @@ use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::{AdaptiveAvgPool, Op};
-use std::borrow::Cow;
 use std::fmt;
 
 /// Every decision about one resampling.
@@ -106,7 +106,7 @@ impl Family for Conf {
         self.blocks
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         vec![Constant::I64(self.table())]
     }
 
@@ -162,6 +162,6 @@ impl Conf {
         asm.free(weight);
         asm.free(x);
         let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &[sum], out, residual);
+        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
     }
 }

@@ -5,8 +5,8 @@ use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::weights::Values;
 use crate::layers::Op;
-use std::borrow::Cow;
 
 /// Every decision about one softmax.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ impl Family for Conf {
         self.strips()
     }
 
-    fn constants(&self, _params: &[Cow<'_, [f32]>]) -> Vec<Constant> {
+    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
         vec![]
     }
 

@@ -51,9 +51,13 @@ fn sweep_params(graph: &mut Graph) {
 
 /// The parameters that a derived parameter is made of.
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
-    if let ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } = source {
-        inner.iter_mut().for_each(&mut f);
-        [&mut norm.gamma, &mut norm.beta, &mut norm.mean, &mut norm.variance].into_iter().for_each(f);
+    match source {
+        ParamSource::File | ParamSource::Fixed(_) => {}
+        ParamSource::Merged { weight, .. } => f(weight),
+        ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
+            inner.iter_mut().for_each(&mut f);
+            [&mut norm.gamma, &mut norm.beta, &mut norm.mean, &mut norm.variance].into_iter().for_each(f);
+        }
     }
 }
 

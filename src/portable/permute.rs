@@ -2,24 +2,39 @@
 
 use super::memory::Pointer;
 use super::tasks;
-use crate::kernels::permute::Conf;
+use crate::kernels::permute::{CHUNK, Conf, ENTRY_WORDS, Kind};
 use crate::kernels::{Family, Operand};
 
 /// # Safety
 /// As [`super::run`].
 pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
-    let table = Pointer::constant(operands, conf.inputs.len() + 2);
-    let (_, out_step) = conf.place(conf.output, 0);
-    // SAFETY: the operand is the conf's table, four words for each task.
-    let table = unsafe { table.table::<[i64; 4]>(conf.tasks()) };
-    for (sample, channel) in tasks(conf.tasks(), begin, end) {
-        let [operand, offset, step, out_offset] = table[channel];
-        let operand = operand as usize / size_of::<Operand>();
-        let input = Pointer::sample(operands, operand, sample).at(offset);
-        let out = Pointer::sample(operands, 0, sample).at(out_offset);
-        for position in 0..conf.positions as i64 {
-            // SAFETY: the table's offsets and steps are those of channels of the operands.
-            unsafe { out.at(position * out_step).store_element(input.at(position * step).element()) };
+    let table = Pointer::constant(operands, conf.inputs.len() + 1);
+    let (kinds, groups) = (conf.kinds(), conf.tasks() / conf.chunks());
+    // SAFETY: the operand is the conf's table, which begins with a word for each group and one more.
+    let starts = unsafe { table.table::<i64>(groups + 1) };
+    for (sample, task) in tasks(conf.tasks(), begin, end) {
+        let (group, chunk) = (task / conf.chunks(), task % conf.chunks());
+        let positions = chunk * CHUNK..conf.positions.min((chunk + 1) * CHUNK);
+        let count = (starts[group + 1] - starts[group]) as usize / (ENTRY_WORDS * 8);
+        // SAFETY: the group's entries are there in the table.
+        let entries = unsafe { table.at(starts[group]).table::<[i64; ENTRY_WORDS]>(count) };
+        for &[kind, operand, input, _, out] in entries {
+            let operand = operand as usize / size_of::<Operand>();
+            let input = Pointer::sample(operands, operand, sample).at(input);
+            let out = Pointer::sample(operands, 0, sample).at(out);
+            let kind = kinds[kind as usize];
+            let (step, out_step) = conf.steps(kind);
+            for position in positions.clone() {
+                let (from, to) = (input.at(position as i64 * step), out.at(position as i64 * out_step));
+                // SAFETY: the table's offsets and the kind's steps are those of channels of the operands.
+                unsafe {
+                    match kind {
+                        Kind::Channel(_) => to.store_element(from.element()),
+                        Kind::Zero => to.store_element(0.0),
+                        Kind::Vectors => to.store(from.load()),
+                    }
+                }
+            }
         }
     }
 }

@@ -1,52 +1,50 @@
 //! Memory aligned for vectors.
 
-/// A cache line; see [`crate::schedule::ALIGNMENT`].
-#[repr(C, align(64))]
-#[derive(Clone, Copy)]
-struct Line([u8; 64]);
+use memmap2::MmapMut;
+use std::io;
 
-/// Zeroed bytes, aligned to 64.
+/// Bytes of a buffer that are worth pages larger than the usual ones: two of x86-64's large pages.
+const LARGE: usize = 4 << 20;
+
+/// Zeroed bytes, aligned to a page: whole cache lines, and more than the widest vector needs.
+///
+/// The system gives the memory when it is touched, in large pages where it has them: weights and values of a network
+/// are more than the usual pages that a core can find without searching.
 pub struct AlignedBuffer {
-    lines: Vec<Line>,
+    map: MmapMut,
 }
 
 impl AlignedBuffer {
     /// At least `bytes` bytes.
     ///
     /// # Errors
-    /// The allocator's, where there is not enough memory.
-    pub fn zeroed(bytes: usize) -> Result<AlignedBuffer, std::collections::TryReserveError> {
-        let mut lines = Vec::new();
-        let count = bytes.div_ceil(size_of::<Line>());
-        lines.try_reserve_exact(count)?;
-        lines.resize(count, Line([0; 64]));
-        Ok(AlignedBuffer { lines })
-    }
-
-    pub fn from_bytes(bytes: &[u8]) -> Result<AlignedBuffer, std::collections::TryReserveError> {
-        let mut buffer = AlignedBuffer::zeroed(bytes.len())?;
-        buffer.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-        Ok(buffer)
+    /// The system's, where there is not enough memory.
+    pub fn zeroed(bytes: usize) -> io::Result<AlignedBuffer> {
+        let map = MmapMut::map_anon(bytes.max(1).next_multiple_of(64))?;
+        #[cfg(target_os = "linux")]
+        if bytes >= LARGE {
+            // A wish; a system without large pages refuses it.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(AlignedBuffer { map })
     }
 
     /// In bytes, a multiple of 64.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        size_of_val(self.lines.as_slice())
+        self.map.len()
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        let (pointer, len) = (self.lines.as_mut_ptr().cast(), size_of_val(self.lines.as_slice()));
-        // SAFETY: the lines are initialised, contiguous, and any byte pattern is a valid `Line` and `u8`.
-        unsafe { std::slice::from_raw_parts_mut(pointer, len) }
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.map
     }
 
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.lines.as_mut_ptr().cast()
+        self.map.as_mut_ptr()
     }
 
     /// For memory that is only read through the pointer.
     pub fn as_ptr(&self) -> *const u8 {
-        self.lines.as_ptr().cast()
+        self.map.as_ptr()
     }
 }

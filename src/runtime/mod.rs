@@ -1,6 +1,8 @@
 //! Running a plan: memory, threads, and calls of kernels.
 
+mod binding;
 mod buffer;
+mod constants;
 mod denormals;
 pub mod library;
 mod session;

@@ -1,16 +1,18 @@
 //! A network that is ready to run.
 
+use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
+use super::constants::Constants;
+use super::denormals::FlushDenormals;
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::Emulation;
-use crate::codegen::emulator::Region;
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
-use crate::kernels::{Constant, Kernel, Layout, Operand, Target};
+use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
-use crate::schedule::{self, Buffer, Place, Plan, Step, View};
+use crate::schedule::{self, Plan};
 use crate::tensor::{Batch, Tensor};
 use std::time::{Duration, Instant};
 
@@ -84,6 +86,10 @@ pub enum RunError {
     InputCount { expected: usize, found: usize },
     #[error("input `{name}` has shape {found:?}, the model expects {expected}")]
     InputShape { name: String, expected: String, found: Vec<usize> },
+    #[error("the model has {expected} outputs, {found} were given")]
+    OutputCount { expected: usize, found: usize },
+    #[error("output `{name}` has shape {found:?}, the model and its input give {expected:?}")]
+    OutputShape { name: String, expected: Vec<usize>, found: Vec<usize> },
     #[error("inputs with different batch sizes: {0} and {1}")]
     BatchSizes(usize, usize),
     #[error(
@@ -113,12 +119,14 @@ enum Code {
 pub struct Session {
     plan: Plan,
     code: Code,
-    /// For each step, its packed weights and tables.
-    constants: Vec<Vec<AlignedBuffer>>,
+    constants: Constants,
     threads: Threads,
     /// One for each thread.
     scratch: Vec<AlignedBuffer>,
+    /// The largest batch that fits, and the memory.
     arena: Option<(usize, AlignedBuffer)>,
+    /// For the batch of the last run.
+    binding: Option<Binding>,
     memory_limit: usize,
     times: BuildTimes,
 }
@@ -135,12 +143,13 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let constants = pack(&plan, weights, options.memory_limit)?;
+        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
         let scratch = reserve_scratch(&plan, options)?;
-        Ok(Session { plan, code, constants, threads, scratch, arena: None, memory_limit: options.memory_limit, times })
+        let memory_limit = options.memory_limit;
+        Ok(Session { plan, code, constants, threads, scratch, arena: None, binding: None, memory_limit, times })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -151,9 +160,27 @@ impl Session {
         self.times
     }
 
+    /// Bytes of packed weights and tables.
+    pub fn constant_bytes(&self) -> usize {
+        self.constants.bytes()
+    }
+
     /// Computes the outputs, in the order of the graph's outputs.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
-        self.run_observed(inputs, &mut |_| {})
+        let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
+        self.run_into(inputs, &mut outputs)?;
+        Ok(outputs)
+    }
+
+    /// As [`Session::run`], into the outputs of a run before. Nothing is allocated where that run had the same batch.
+    pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        self.bind(inputs, outputs)?;
+        let _flush = FlushDenormals::new();
+        for index in 0..self.plan.steps.len() {
+            // SAFETY: the tensors are bound and are still there.
+            unsafe { self.run_step(index) };
+        }
+        Ok(())
     }
 
     /// As [`Session::run`], and calls `observe` after each step.
@@ -162,44 +189,60 @@ impl Session {
         inputs: &[Tensor],
         observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
-        let batch = self.check_inputs(inputs)?;
-        self.reserve(batch)?;
-        let (_, arena) = self.arena.as_mut().expect("reserved");
-        let mut outputs: Vec<Tensor> =
-            self.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect();
-        let memory = Memory {
-            arena: arena.as_mut_ptr(),
-            inputs: inputs.iter().map(|t| t.data().as_ptr().cast_mut().cast()).collect(),
-            outputs: outputs.iter_mut().map(|t| t.data_mut().as_mut_ptr().cast()).collect(),
-            batch,
-        };
-        for (index, step) in self.plan.steps.iter().enumerate() {
-            let operands = memory.operands(&self.plan, step, &self.constants[index]);
-            let with_scratch = self.scratch.iter_mut().map(|buffer| {
-                let scratch = Operand { data: buffer.as_mut_ptr(), stride: 0 };
-                operands.iter().copied().chain([scratch]).collect()
-            });
-            let operands = Operands(with_scratch.collect());
-            let tasks = step.kernel.family().tasks() * batch;
-            let (code, kernel) = (&self.code, &step.kernel);
-            if let Some(emulation) = code.emulation() {
-                let scratch = &self.scratch;
-                // SAFETY: as for calling the kernel, below.
-                unsafe { emulation.lend(memory.regions(&self.plan, step, &self.constants[index], scratch)) };
+        let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
+        self.bind(inputs, &mut outputs)?;
+        for index in 0..self.plan.steps.len() {
+            {
+                let _flush = FlushDenormals::new();
+                // SAFETY: the tensors are bound and are still there.
+                unsafe { self.run_step(index) };
             }
-            self.threads.run(tasks, step.worth_splitting(batch), &|thread, range| {
-                let operands = operands.of_thread(thread);
-                // SAFETY: the plan gave this kernel these operands; `memory` holds buffers of the sizes that the plan
-                // states for this batch, `constants` those that the conf packed, `scratch` one of the largest size
-                // that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint memory.
-                unsafe { code.call(index, kernel, operands, range.start, range.end) }
-            });
-            if let Some(emulation) = code.emulation() {
-                emulation.check();
-            }
-            observe(&StepDone { index, plan: &self.plan, memory: &memory });
+            let memory = self.binding.as_ref().expect("bound").memory();
+            observe(&StepDone { index, plan: &self.plan, memory });
         }
         Ok(outputs)
+    }
+
+    /// # Safety
+    /// The tensors of the last call of `bind` are still there, and nobody else uses its outputs.
+    unsafe fn run_step(&mut self, index: usize) {
+        let Session { plan, code, constants, scratch, .. } = self;
+        let binding = self.binding.as_ref().expect("bound");
+        let step = &plan.steps[index];
+        if let Some(emulation) = code.emulation() {
+            let regions = binding.memory().regions(plan, step, constants.of_step(index), scratch);
+            // SAFETY: as for calling the kernel, below.
+            unsafe { emulation.lend(regions) };
+        }
+        let (tasks, split) = binding.tasks(index);
+        self.threads.run(tasks, split, &|thread, range| {
+            let operands = binding.operands(index, thread);
+            // SAFETY: the plan gave this kernel these operands; `bind` saw to it that they lead to buffers of the sizes
+            // that the plan states for the batch, to the constants that the conf packed, and to scratch memory of the
+            // largest size that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint
+            // memory.
+            unsafe { code.call(index, &step.kernel, operands, range.start, range.end) }
+        });
+        if let Some(emulation) = code.emulation() {
+            emulation.check();
+        }
+    }
+
+    fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
+        self.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect()
+    }
+
+    /// Makes everything ready for a run on these tensors.
+    fn bind(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+        let batch = self.check_inputs(inputs)?;
+        self.check_outputs(outputs, batch)?;
+        if self.binding.as_ref().is_none_or(|binding| binding.batch() != batch) {
+            self.reserve(batch)?;
+            let (_, arena) = self.arena.as_mut().expect("reserved");
+            self.binding = Some(Binding::new(&self.plan, batch, arena, &self.constants, &mut self.scratch));
+        }
+        self.binding.as_mut().expect("bound").set_callers(inputs, outputs);
+        Ok(())
     }
 
     fn check_inputs(&self, inputs: &[Tensor]) -> Result<usize, RunError> {
@@ -225,6 +268,22 @@ impl Session {
         }
     }
 
+    fn check_outputs(&self, outputs: &[Tensor], batch: usize) -> Result<(), RunError> {
+        let expected = &self.plan.outputs;
+        if outputs.len() != expected.len() {
+            return Err(RunError::OutputCount { expected: expected.len(), found: outputs.len() });
+        }
+        for (index, (view, tensor)) in expected.iter().zip(outputs).enumerate() {
+            let [found, dims] = [tensor.shape(), &view.ty.dims];
+            if found.first() != Some(&batch) || found[1..] != *dims {
+                let name = self.plan.graph.outputs[index].name.clone();
+                let (expected, found) = (view.ty.shape(batch), found.to_vec());
+                return Err(RunError::OutputShape { name, expected, found });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the arena large enough for a batch.
     fn reserve(&mut self, batch: usize) -> Result<(), RunError> {
         if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= batch) {
@@ -235,7 +294,8 @@ impl Session {
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
-        // The old arena goes first, so that both are never held together.
+        // The old arena goes first, so that both are never held together; and before it, what points to it.
+        self.binding = None;
         self.arena = None;
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
         self.arena = Some((batch, arena));
@@ -253,21 +313,6 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
         unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
     });
     Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
-}
-
-fn pack(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Vec<Vec<AlignedBuffer>>, SessionError> {
-    let mut total = 0;
-    let mut packed = Vec::new();
-    for step in &plan.steps {
-        let constants = backend::constants(plan, step, weights);
-        total += constants.iter().map(Constant::bytes).sum::<usize>();
-        if total > limit {
-            return Err(SessionError::Memory { what: "weights", bytes: total, limit });
-        }
-        let buffers = constants.iter().map(|c| AlignedBuffer::from_bytes(c.as_bytes()));
-        packed.push(buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)?);
-    }
-    Ok(packed)
 }
 
 fn reserve_scratch(plan: &Plan, options: &Options) -> Result<Vec<AlignedBuffer>, SessionError> {
@@ -300,19 +345,6 @@ impl Code {
     }
 }
 
-/// Operands of each thread.
-struct Operands(Vec<Vec<Operand>>);
-
-impl Operands {
-    fn of_thread(&self, thread: usize) -> &[Operand] {
-        &self.0[thread]
-    }
-}
-
-// SAFETY: the pointers lead to memory that outlives the step and that kernels on several threads write at disjoint
-// places only (see `kernels`); scratch memory is each thread's own.
-unsafe impl Sync for Operands {}
-
 /// A step of a run that has just ended.
 pub struct StepDone<'a> {
     pub index: usize,
@@ -321,74 +353,70 @@ pub struct StepDone<'a> {
 }
 
 impl StepDone<'_> {
-    /// The node whose value is complete now, and the value; `None` after steps that only prepare one.
-    pub fn value(&self) -> Option<(NodeId, Tensor)> {
+    /// The nodes whose values are complete now, and the values; none after steps that only prepare one.
+    pub fn values(&self) -> Vec<(NodeId, Tensor)> {
         let step = &self.plan.steps[self.index];
-        let view = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan))?;
-        Some((step.node, self.memory.read(self.plan, view)))
+        let own = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan));
+        let beside = step.beside.iter().map(|(node, view)| (*node, view));
+        let complete = own.map(|view| (step.node, view)).into_iter().chain(beside);
+        complete.map(|(node, view)| (node, self.memory.read(self.plan, view))).collect()
     }
 }
 
-/// The memory of one run.
-struct Memory {
-    arena: *mut u8,
-    inputs: Vec<*mut u8>,
-    outputs: Vec<*mut u8>,
-    batch: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Output;
+    use crate::ir::weights::RandomWeights;
+    use crate::layers::{Dense, Softmax};
+    use crate::tensor::{DType, TensorType};
 
-impl Memory {
-    fn operands(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer]) -> Vec<Operand> {
-        let views = [&step.output].into_iter().chain(&step.inputs).map(|view| self.operand(plan, view));
-        let constants = constants.iter().map(|c| Operand { data: c.as_ptr().cast_mut(), stride: 0 });
-        views.chain(constants).collect()
+    fn session(threads: usize) -> Session {
+        let mut graph = Graph::default();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![24] };
+        let x = graph.add_input("x", ty);
+        let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
+        let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node: y });
+        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() }).unwrap()
     }
 
-    fn operand(&self, plan: &Plan, view: &View) -> Operand {
-        let buffer = &plan.buffers[view.buffer.0];
-        Operand { data: self.base(buffer).wrapping_add(view.offset * 4), stride: (buffer.elements * 4) as i64 }
+    fn input(batch: usize) -> Tensor {
+        Tensor::new([batch, 24], (0..batch * 24).map(|i| (i as f32).sin()).collect())
     }
 
-    fn base(&self, buffer: &Buffer) -> *mut u8 {
-        match buffer.place {
-            Place::Input(index) => self.inputs[index],
-            Place::Output(index) => self.outputs[index],
-            Place::Arena(offset) => self.arena.wrapping_add(offset * 4 * self.batch),
-        }
-    }
-
-    /// What the kernel of `step` may touch.
-    fn regions(&self, plan: &Plan, step: &Step, constants: &[AlignedBuffer], scratch: &[AlignedBuffer]) -> Vec<Region> {
-        let region = |start: *const u8, len, writable| Region { start: start.expose_provenance(), len, writable };
-        let buffer = |view: &View, writable| {
-            let buffer = &plan.buffers[view.buffer.0];
-            region(self.base(buffer), buffer.elements * 4 * self.batch, writable)
-        };
-        let inputs = step.inputs.iter().map(|view| buffer(view, false));
-        let constants = constants.iter().map(|c| region(c.as_ptr(), c.len(), false));
-        let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
-        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
-    }
-
-    /// A value as a row-major tensor.
-    fn read(&self, plan: &Plan, view: &View) -> Tensor {
-        let operand = self.operand(plan, view);
-        let lanes = plan.target.lanes;
-        let positions: usize = view.ty.spatial().iter().product();
-        let mut tensor = Tensor::zeros(view.ty.shape(self.batch));
-        for n in 0..self.batch {
-            for c in 0..view.ty.channels() {
-                for p in 0..positions {
-                    let index = match view.layout {
-                        Layout::Nchw => c * positions + p,
-                        Layout::Blocked => (c / lanes * positions + p) * lanes + c % lanes,
-                    };
-                    let address = operand.data.wrapping_add(n * operand.stride as usize).cast::<f32>();
-                    // SAFETY: the view lies inside its buffer, of which every sample was allocated; no kernel runs.
-                    tensor.plane_mut(n, c)[p] = unsafe { *address.wrapping_add(index) };
-                }
+    #[test]
+    fn runs_into_the_same_outputs_at_any_batch() {
+        for threads in [1, 2] {
+            let mut session = session(threads);
+            for batch in [2, 2, 5, 1] {
+                let inputs = [input(batch)];
+                let expected = session.run(&inputs).unwrap();
+                let mut outputs = [Tensor::zeros([batch, 16])];
+                session.run_into(&inputs, &mut outputs).unwrap();
+                assert_eq!(outputs[0], expected[0], "batch {batch}");
+                let sums = outputs[0].data().chunks(16).map(|row| row.iter().sum::<f32>());
+                assert!(sums.into_iter().all(|sum| (sum - 1.0).abs() < 1e-5), "each sample was computed");
             }
         }
-        tensor
+    }
+
+    #[test]
+    fn outputs_that_do_not_fit_are_refused() {
+        let mut session = session(1);
+        let mut run = |outputs: &mut [Tensor]| session.run_into(&[input(2)], outputs).unwrap_err();
+        assert_eq!(run(&mut []), RunError::OutputCount { expected: 1, found: 0 });
+        for shape in [vec![1, 16], vec![2, 15], vec![2, 16, 1], vec![2]] {
+            let error = run(&mut [Tensor::zeros(shape.clone())]);
+            assert_eq!(error, RunError::OutputShape { name: "y".into(), expected: vec![2, 16], found: shape });
+        }
+    }
+
+    #[test]
+    fn packed_weights_take_the_room_of_the_weights() {
+        let session = session(1);
+        // Rows of 24 for 16 outputs, the biases, and the tables of rows.
+        let weights = (24 * 16 + 16) * 4;
+        assert!((weights..weights + 256).contains(&session.constant_bytes()), "{}", session.constant_bytes());
     }
 }

@@ -1,7 +1,9 @@
 //! Splitting a step's tasks over threads.
 //!
 //! A network has a hundred steps in some milliseconds, so workers wait for the next step with their eyes open for a
-//! moment and only then park; waking a parked thread costs more than many a step.
+//! moment and only then park; waking a parked thread costs more than many a step. Who waits for longer than a small
+//! step takes offers the core to others between two looks, since there may be more threads than cores: another session,
+//! or the very thread that is waited for.
 
 use super::denormals::FlushDenormals;
 use std::any::Any;
@@ -15,13 +17,14 @@ use std::time::{Duration, Instant};
 
 /// How long a worker looks for work before it parks.
 const SPIN: Duration = Duration::from_micros(100);
-/// Looks at the shared state between two looks at the clock.
-const LOOKS: usize = 64;
+/// Looks before the core is offered to others: some microseconds.
+const LOOKS: usize = 200;
 
 /// A closure whose lifetime is not known to the compiler.
 type Work = dyn Fn(usize, Range<usize>) + Sync + 'static;
 
-/// The threads that run kernels: the caller's, and workers that live as long as this.
+/// The threads that run kernels: the caller's, and workers that live as long as this. Workers flush denormals; the
+/// caller sees to its own thread.
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -80,7 +83,6 @@ impl Threads {
     /// its own number. Tasks do not share results, so the split does not change them.
     pub fn run(&mut self, tasks: usize, worth_splitting: bool, work: &(dyn Fn(usize, Range<usize>) + Sync)) {
         if self.workers.is_empty() || !worth_splitting || tasks == 1 {
-            let _flush = FlushDenormals::new();
             return work(0, 0..tasks);
         }
         let count = self.workers.len() + 1;
@@ -88,10 +90,7 @@ impl Threads {
         let work_of_job =
             unsafe { std::mem::transmute::<*const (dyn Fn(usize, Range<usize>) + Sync), *const Work>(work) };
         self.publish(Job { work: work_of_job, tasks });
-        let own = {
-            let _flush = FlushDenormals::new();
-            catch_unwind(AssertUnwindSafe(|| work(0, share(tasks, count, 0))))
-        };
+        let own = catch_unwind(AssertUnwindSafe(|| work(0, share(tasks, count, 0))));
         // Even after a panic: the workers may still be reading `work`.
         self.wait();
         let panic = self.shared.panic.lock().map_or(None, |mut p| p.take());
@@ -119,13 +118,22 @@ impl Threads {
     }
 
     fn wait(&self) {
-        let mut looks = 0;
-        while self.shared.pending.load(Ordering::Acquire) > 0 {
-            looks += 1;
-            // A worker that was preempted needs the core.
-            if looks % 4096 == 0 { thread::yield_now() } else { std::hint::spin_loop() }
+        let done = || self.shared.pending.load(Ordering::Acquire) == 0;
+        if looked(done) {
+            return;
+        }
+        while !done() {
+            thread::yield_now();
         }
     }
+}
+
+/// Looks for a moment; whether it came true.
+fn looked(condition: impl Fn() -> bool) -> bool {
+    (0..LOOKS).any(|_| {
+        std::hint::spin_loop();
+        condition()
+    })
 }
 
 impl Drop for Threads {
@@ -166,19 +174,19 @@ impl Shared {
 
     /// Returns when the epoch is past `seen`.
     fn await_epoch(&self, seen: usize, worker: usize) {
+        let published = || self.epoch.load(Ordering::SeqCst) != seen;
+        if looked(published) {
+            return;
+        }
         let start = Instant::now();
-        loop {
-            for _ in 0..LOOKS {
-                if self.epoch.load(Ordering::SeqCst) != seen {
-                    return;
-                }
-                std::hint::spin_loop();
+        while !published() {
+            if start.elapsed() < SPIN {
+                thread::yield_now();
+                continue;
             }
-            if start.elapsed() > SPIN {
-                self.parked[worker].store(true, Ordering::SeqCst);
-                if self.epoch.load(Ordering::SeqCst) == seen {
-                    thread::park();
-                }
+            self.parked[worker].store(true, Ordering::SeqCst);
+            if !published() {
+                thread::park();
             }
         }
     }

@@ -10,7 +10,7 @@ mod pickle;
 mod tests;
 
 use super::IoError;
-use super::safetensors::floats;
+use super::safetensors::{floats, forget};
 use super::zip::{Archive, Content};
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
@@ -116,6 +116,13 @@ impl File {
             Some(strides) => super::gather(&values, &tensor.shape, strides).into(),
             None => values,
         })
+    }
+
+    pub(super) fn release(&self, tensor: &Tensor) {
+        if let Content::Stored(range) = &self.storages[tensor.storage] {
+            let bytes = &tensor.bytes;
+            forget(&self.map, range.start + bytes.start..range.start + bytes.end);
+        }
     }
 }
 

@@ -1,0 +1,81 @@
+//! Lets steps write over operands that nobody needs any more.
+
+use super::{Buffer, BufferId, Place, Plan, Step, View};
+
+/// Gives the outputs of steps the buffers of operands that die there, where the kernel allows it and both have the
+/// same layout. Lifetimes must be set; arena offsets are still free.
+pub fn run(plan: &mut Plan) {
+    for index in 0..plan.steps.len() {
+        if let Some((output, operand)) = overwritten(plan, index) {
+            plan.buffers[operand.0].live.1 = plan.buffers[output.0].live.1;
+            // Nothing refers to it any more.
+            plan.buffers[output.0].live = (usize::MAX, 0);
+            plan.buffers[output.0].elements = 0;
+            let views = plan.steps.iter_mut().flat_map(|step| step.inputs.iter_mut().chain([&mut step.output]));
+            let views = views.chain(&mut plan.outputs).chain(plan.values.iter_mut().flatten());
+            views.filter(|view| view.buffer == output).for_each(|view| view.buffer = operand);
+        }
+    }
+}
+
+/// The buffer of a step's output, and that of an operand that it may be written over.
+fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
+    let Step { kernel, output, inputs, .. } = &plan.steps[index];
+    let buffer = |view: &View| &plan.buffers[view.buffer.0];
+    let whole = |view: &View| {
+        let Buffer { place, elements, .. } = buffer(view);
+        matches!(place, Place::Arena(_)) && view.offset == 0 && *elements == buffer(output).elements
+    };
+    if !whole(output) || buffer(output).live.0 != index {
+        return None;
+    }
+    let dies = |view: &View| buffer(view).live.1 == index && view.buffer != output.buffer;
+    let same = |view: &View| view.layout == output.layout && view.ty.dims == output.ty.dims;
+    let mut candidates = inputs.iter().enumerate();
+    let found = candidates.find(|(i, view)| {
+        let only = inputs.iter().filter(|other| other.buffer == view.buffer).count() == 1;
+        kernel.family().may_overwrite(*i) && whole(view) && dies(view) && same(view) && only
+    });
+    found.map(|(_, view)| (output.buffer, view.buffer))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::codegen::Isa;
+    use crate::ir::{Graph, Output};
+    use crate::kernels::Target;
+    use crate::layers::{Activation, Add, Softmax};
+    use crate::schedule::{Place, Plan, plan};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    /// relu(tanh(x)) + x, on maps of 64 channels.
+    fn sum(again: bool) -> Plan {
+        let mut graph = Graph::default();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![64, 4, 4] };
+        let x = graph.add_input("x", ty);
+        let a = graph.add_layer(Softmax, &[x], "a").unwrap();
+        let b = graph.add_layer(Activation::Tanh, &[a], "b").unwrap();
+        let c = graph.add_layer(Activation::Gelu, &[a], "c").unwrap();
+        let sum = graph.add_layer(Add, &[b, c], "sum").unwrap();
+        let last = if again { graph.add_layer(Add, &[sum, a], "again").unwrap() } else { sum };
+        let end = graph.add_layer(Softmax, &[last], "end").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node: end });
+        plan(graph, Target::new(Isa::Clif))
+    }
+
+    /// Values that have memory of their own.
+    fn buffers(plan: &Plan) -> usize {
+        let used = |place| matches!(place, Place::Arena(_));
+        plan.buffers.iter().filter(|b| used(b.place) && b.live.0 <= b.live.1).count()
+    }
+
+    #[test]
+    fn a_dying_operand_is_overwritten_and_one_that_is_read_later_is_not() {
+        let (short, long) = (sum(false), sum(true));
+        let map = 64 * 4 * 4;
+        // tanh reads `a`, which gelu needs; gelu, the sum and all behind it overwrite.
+        assert_eq!(short.arena, 2 * map, "{:?}", short.buffers);
+        assert_eq!(long.arena, 3 * map, "{:?}", long.buffers);
+        assert!(buffers(&short) < short.steps.len());
+    }
+}

@@ -121,7 +121,7 @@ struct CompiledStep<'a> {
 }
 
 impl CompiledStep<'_> {
-    /// How many operands there are: values and constants.
+    /// How many there are: the step's values and constants.
     fn operands(&self) -> usize {
         self.step.views().count() + self.constants.len()
     }
@@ -160,6 +160,7 @@ impl CompiledStep<'_> {
 
     /// The operands in the order of `kernels`, without the scratch memory, which `work` adds.
     fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
+        let views = self.step.views();
         let operands = n.stack(self.operands() as u32 * OPERAND as u32);
         let mut at = 0;
         let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {
@@ -168,7 +169,7 @@ impl CompiledStep<'_> {
             n.store(stride, operands, at + 8);
             at += OPERAND;
         };
-        for view in self.step.views() {
+        for view in views {
             let data = self.emit_address(n, frame, view);
             push(n, data, self.plan.buffers[view.buffer.0].elements * 4);
         }

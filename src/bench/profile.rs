@@ -193,8 +193,8 @@ fn arena(plan: &Plan, batch: usize) -> Vec<ArenaBuffer> {
 mod tests {
     use super::*;
     use crate::bench::peak::tests::round_figures;
-    use crate::ir::weights::RandomWeights;
     use crate::ir::Output;
+    use crate::ir::weights::RandomWeights;
     use crate::layers::{Dense, Softmax};
     use crate::runtime::Options;
     use crate::tensor::{Batch, DType, TensorType};

@@ -480,7 +480,11 @@ fn integer_arithmetic_moves_pointers() {
 #[test]
 fn copy_word_copies_any_bits_and_nothing_else() {
     for isa in Isa::ALL {
-        let data = Data { inputs: vec![vec![1.5, f32::from_bits(0x7fa0_1234), 2.5]], outputs: vec![vec![9.0; 3]], ..Data::default() };
+        let data = Data {
+            inputs: vec![vec![1.5, f32::from_bits(0x7fa0_1234), 2.5]],
+            outputs: vec![vec![9.0; 3]],
+            ..Data::default()
+        };
         let out = run(isa, &data, &mut |asm| asm.copy_word(asm.arg(1).at(8), asm.arg(0).at(4)));
         assert_same(&out[0], &[9.0, 9.0, f32::from_bits(0x7fa0_1234)], &format!("{isa}"));
     }

@@ -118,7 +118,8 @@ impl Conf {
     /// What the calls of a group's tiles do.
     fn entries(&self, group: &[Move]) -> Vec<Entry> {
         if let Some(source) = self.whole_block(group) {
-            let (input, output) = (self.place(Layout::Blocked, source.channel).0, self.place(self.output, group[0].to).0);
+            let (input, output) =
+                (self.place(Layout::Blocked, source.channel).0, self.place(self.output, group[0].to).0);
             return vec![Entry { kind: Kind::Vectors, operand: source.operand + 1, input, output }];
         }
         let entry = |&Move { to, from }: &Move| {

@@ -24,7 +24,8 @@ fn merged(graph: &Graph, id: NodeId, lanes: usize) -> Option<usize> {
     let node = &graph[id];
     let Op::Conv(conv @ Conv { groups: 2.., weights: None, .. }) = &node.op else { return None };
     let (group_in, group_out) = (conv.group_in(&graph[node.inputs[0]].ty), conv.channels / conv.groups);
-    let aligned = |merged: usize| (group_in * merged).is_multiple_of(lanes) && (group_out * merged).is_multiple_of(lanes);
+    let aligned =
+        |merged: usize| (group_in * merged).is_multiple_of(lanes) && (group_out * merged).is_multiple_of(lanes);
     let depthwise = group_in == 1 && group_out == 1;
     if depthwise || aligned(1) {
         return None;

@@ -103,8 +103,8 @@ impl WeightTransform {
 fn combine(coefficients: &[f64; KERNEL], [x, y, z]: [&Lanes; KERNEL], sum: &mut Lanes) {
     let [a, b, c] = coefficients;
     // A plain loop, which is vectorised where this is inlined.
-    for lane in 0..LANES {
-        sum[lane] = a * x[lane] + b * y[lane] + c * z[lane];
+    for (sum, ((x, y), z)) in sum.iter_mut().zip(x.iter().zip(y).zip(z)) {
+        *sum = a * x + b * y + c * z;
     }
 }
 

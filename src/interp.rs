@@ -5,7 +5,7 @@
 
 use crate::ir::weights::{self, WeightSource};
 use crate::ir::{Epilogue, Graph, Node, NodeId};
-use crate::layers::{Accumulate, Op};
+use crate::layers::{Accumulate, Layer, Mul, Op};
 use crate::tensor::Tensor;
 
 /// Evaluates the graph and gives the values of its outputs, in their order.
@@ -71,7 +71,11 @@ fn evaluate<'v>(
     let mut y = match node.op.layer() {
         None => input(graph, id, inputs).clone(),
         Some(layer) => {
-            let operands: Vec<&Tensor> = node.operands().iter().map(|&id| read(id)).collect();
+            let gated = node.gate().map(|gate| Mul.eval(&[read(node.inputs[0]), read(gate)], &[], accumulate));
+            let operands: Vec<&Tensor> = match &gated {
+                Some(x) => vec![x],
+                None => node.operands().iter().map(|&id| read(id)).collect(),
+            };
             let params: Vec<_> = node.params.iter().map(|&param| weights::values(graph, param, weights)).collect();
             layer.eval(&operands, &params.iter().map(|p| &p[..]).collect::<Vec<_>>(), accumulate)
         }
@@ -103,7 +107,7 @@ mod tests {
     use super::*;
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Origin, Output, Param, ParamSource, verify};
-    use crate::layers::{Activation, Add, Conv, Dense, Flatten, MaxPool, Mul, Padding, Window};
+    use crate::layers::{Activation, Add, Conv, Dense, Flatten, MaxPool, Padding, Window};
     use crate::tensor::{Batch, DType, TensorType};
 
     const WEIGHTS: RandomWeights = RandomWeights { seed: 7 };
@@ -118,7 +122,7 @@ mod tests {
     fn add_node(graph: &mut Graph, op: Op, inputs: &[NodeId], path: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: path.into(), span: None };
         let (inputs, params, epilogue) = (inputs.to_vec(), Vec::new(), Vec::new());
-        graph.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None })
+        graph.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false })
     }
 
     fn add_layer(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> NodeId {

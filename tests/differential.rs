@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::Graph;
-use svertka::layers::{Accumulate, Conv, Op, Padding, Window};
+use svertka::layers::{Accumulate, Activation, Conv, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -126,6 +126,21 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_inverted_residuals(
+        dims in prop::collection::vec(1usize..25, 3),
+        parts in prop::collection::vec(mobile(), 1..4),
+        batch in 1usize..4,
+        seed: u64,
+    ) {
+        let parts: Vec<Part> = parts.into_iter().map(Part::Mobile).collect();
+        check(&network(&dims, &parts), batch, seed, &engines());
+    }
+}
+
 /// `proptest!` would let `PROPTEST_CASES` set the number, which is for tests that emulate nothing.
 fn run_wide<S: Strategy>(cases: S, check: impl Fn(S::Value)) {
     let config = ProptestConfig { cases: (config().cases / 10).max(50), failure_persistence: None, ..config() };
@@ -148,4 +163,38 @@ fn random_layers_in_wide_vectors() {
 #[test]
 fn random_networks_in_wide_vectors() {
     run_wide((any_network(), 1usize..3, any::<u64>()), |(graph, batch, seed)| check_wide(&graph, batch, seed));
+}
+
+#[test]
+fn random_inverted_residuals_in_wide_vectors() {
+    let parts = prop::collection::vec(mobile().prop_map(Part::Mobile), 1..3);
+    let cases = (prop::collection::vec(1usize..12, 3), parts, 1usize..3, any::<u64>());
+    run_wide(cases, |(dims, parts, batch, seed)| check_wide(&network(&dims, &parts), batch, seed));
+}
+
+/// Activations over all magnitudes: sigmoid and silu
+/// relative to themselves, so far as they are normal numbers; what clips, relative to its argument too.
+#[test]
+fn activations_are_accurate_and_keep_nan() {
+    use Activation::*;
+    let bits = (0..=80f32.to_bits()).step_by(1_000_003);
+    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e30, -1e30];
+    let values: Vec<f32> = bits.flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)]).chain(special).collect();
+    let x = Tensor::new([1, 1, values.len()], values.clone());
+    for activation in [Relu, Relu6, LeakyRelu(0.1), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu] {
+        let graph = single(activation, &[1, values.len()]).unwrap();
+        for engine in engines() {
+            let found = run(&graph, &Options { engine, ..Options::default() }, std::slice::from_ref(&x), 1).remove(0);
+            for (&x, &found) in values.iter().zip(found.data()) {
+                let expected = activation.apply(x);
+                let itself = matches!(activation, Sigmoid | Silu);
+                let scale = if itself { expected.abs().max(1e-36) } else { expected.abs().max(x.abs()) };
+                // Denormals are flushed.
+                let allowed = (2e-6 * scale).max(f32::MIN_POSITIVE);
+                let close = (found - expected).abs() <= allowed || found == expected;
+                let both_nan = found.is_nan() && expected.is_nan();
+                assert!(close || both_nan, "{engine:?}: {activation} of {x}: {found}, not {expected}");
+            }
+        }
+    }
 }

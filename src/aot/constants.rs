@@ -56,7 +56,7 @@ pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
 pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
     let mut text = format!("svertka {} {:?} {}", env!("CARGO_PKG_VERSION"), plan.target, constants.bytes.len());
     for (step, offsets) in plan.steps.iter().zip(&constants.offsets) {
-        text.push_str(&format!("{:?} {:?} {:?} {offsets:?}", step.kernel, step.output, step.inputs));
+        text.push_str(&format!("{:?} {:?} {offsets:?}", step.kernel, step.views().collect::<Vec<_>>()));
     }
     text.push_str(&format!("{:?} {:?}", plan.buffers, plan.outputs));
     fnv1a(text.as_bytes())

@@ -121,8 +121,8 @@ impl CompiledStep<'_> {
 
     /// The operands in the order of `kernels`: output, inputs, constants.
     fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
-        let views = [&self.step.output].into_iter().chain(&self.step.inputs);
-        let count = 1 + self.step.inputs.len() + self.constants.len();
+        let views: Vec<&View> = self.step.views().collect();
+        let count = views.len() + self.constants.len();
         let operands = n.stack(count as u32 * OPERAND as u32);
         let mut at = 0;
         let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {

@@ -170,7 +170,7 @@ fn merged_groups(graph: &Graph, id: ParamId) -> Option<usize> {
 
 fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
     let lanes = plan.target.lanes;
-    let values = step.inputs.iter().chain([&step.output]).map(|view| view.layout.elements(&view.ty, lanes) * batch);
+    let values = step.views().map(|view| view.layout.elements(&view.ty, lanes) * batch);
     let weights = step.params.iter().map(|&id| plan.graph[id].dims.iter().product::<usize>());
     4 * values.chain(weights).sum::<usize>() as u64
 }

@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut found: Vec<(NodeId, Difference)> = Vec::new();
     let outputs = session
         .run_observed(&inputs, &mut |done| {
-            if let Some((node, value)) = done.value() {
+            for (node, value) in done.values() {
                 found.push((node, Difference::new(&value, &reference[node.0 as usize])));
             }
         })

@@ -114,14 +114,17 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
     fn multiply_add(&mut self, acc: V, a: V, b: Value) {
         let (a, sum) = (self.get(a), self.get(acc));
         // Cranelift's x64 back end overwrites the first factor: `b`, which is more often at its last use.
-        let ins = self.builder.ins();
-        let value = if self.machine.fused {
-            ins.fma(b, a, sum)
-        } else {
-            let product = ins.fmul(a, b);
-            self.builder.ins().fadd(product, sum)
-        };
+        let value = self.multiplied_and_added(b, a, sum);
         self.set(acc, value);
+    }
+
+    /// x * y + sum
+    fn multiplied_and_added(&mut self, x: Value, y: Value, sum: Value) -> Value {
+        if self.machine.fused {
+            return self.builder.ins().fma(x, y, sum);
+        }
+        let product = self.builder.ins().fmul(x, y);
+        self.builder.ins().fadd(product, sum)
     }
 
     /// `if cc(x, y) { yes } else { no }`; Cranelift knows this form as maxps, minps and blends.
@@ -274,6 +277,9 @@ impl VectorAsm for ClifAsm<'_, '_> {
 
     fn load_first(&mut self, dst: V, mem: Mem, count: usize) {
         assert!((1..=LANES).contains(&count), "a partial load reads 1 to {LANES} lanes");
+        if count == LANES {
+            return self.load(dst, mem);
+        }
         self.splat_bits(dst, 0);
         for lane in 0..count {
             let scalar = self.load_value(types::F32, Mem { base: mem.base, offset: mem.offset + 4 * lane as i32 });
@@ -295,6 +301,9 @@ impl VectorAsm for ClifAsm<'_, '_> {
 
     fn store_first(&mut self, mem: Mem, src: V, count: usize) {
         assert!((1..=LANES).contains(&count), "a partial store writes 1 to {LANES} lanes");
+        if count == LANES {
+            return self.store(mem, src);
+        }
         let (base, vector) = (self.int_value(mem.base), self.get(src));
         for lane in 0..count {
             let scalar = self.builder.ins().extractlane(vector, lane as u8);
@@ -311,6 +320,12 @@ impl VectorAsm for ClifAsm<'_, '_> {
     fn fma(&mut self, acc: V, a: V, b: V) {
         let b = self.get(b);
         self.multiply_add(acc, a, b);
+    }
+
+    fn horner(&mut self, dst: V, a: V, b: V) {
+        let (x, a, b) = (self.get(dst), self.get(a), self.get(b));
+        let value = self.multiplied_and_added(x, a, b);
+        self.set(dst, value);
     }
 
     fn fma_load(&mut self, acc: V, a: V, mem: Mem) {

@@ -265,18 +265,6 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let value = [self.load_lane(self.address(i))?; 16];
                 self.set_vector_masked(i, value)?;
             }
-            VEX_Vmovd_xmm_rm32 => {
-                let mut value = [0; 16];
-                value[0] = self.int(i.op1_register().full_register()) as u32;
-                self.set_vector(i.op0_register(), value);
-            }
-            VEX_Vbroadcastss_ymm_xmm => {
-                self.set_vector(i.op0_register(), [self.vectors[i.op1_register().number()][0]; 16]);
-            }
-            EVEX_Vpbroadcastd_zmm_k1z_r32 => {
-                let value = [self.int(i.op1_register().full_register()) as u32; 16];
-                self.set_vector_masked(i, value)?;
-            }
 
             VEX_Vcmpps_ymm_ymm_ymmm256_imm8 => {
                 let mask = self.compare(i)?;
@@ -302,6 +290,7 @@ impl<'a, 'm> Machine<'a, 'm> {
         let float2 = |f: fn(f32, f32) -> f32| move |a, b| f(f32::from_bits(a), f32::from_bits(b)).to_bits();
         match i.code() {
             VEX_Vfmadd231ps_ymm_ymm_ymmm256 | EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er => self.multiply_add(i),
+            VEX_Vfmadd213ps_ymm_ymm_ymmm256 | EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er => self.horner(i),
             VEX_Vaddps_ymm_ymm_ymmm256 | EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a + b)),
             VEX_Vsubps_ymm_ymm_ymmm256 | EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a - b)),
             VEX_Vmulps_ymm_ymm_ymmm256 | EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a * b)),
@@ -485,6 +474,13 @@ impl<'a, 'm> Machine<'a, 'm> {
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
         self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum))
+    }
+
+    fn horner(&mut self, i: &Instruction) -> Result<(), String> {
+        let x = self.vectors[i.op0_register().number()];
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        self.set_vector_masked(i, fused_multiply_add(&x, &a, &b))
     }
 
     fn compare(&self, i: &Instruction) -> Result<u16, String> {

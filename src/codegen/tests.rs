@@ -288,8 +288,8 @@ fn select_agrees_with_the_scalar_model() {
     }
 }
 
-/// acc = a * b + acc three times: from a register, from memory, from a broadcast element.
-fn three_fmas(asm: &mut dyn VectorAsm) {
+/// acc = a * b + acc from a register, from memory, from a broadcast element; acc = acc * a + b.
+fn four_fmas(asm: &mut dyn VectorAsm) {
     let [x, y, out] = std::array::from_fn(|index| asm.arg(index));
     let v = last_registers(asm, 3);
     asm.load(v[0], x.at(0));
@@ -301,12 +301,14 @@ fn three_fmas(asm: &mut dyn VectorAsm) {
     asm.store(out.at(4 * asm.lanes() as i32), v[2]);
     asm.fma_broadcast(v[2], v[1], x.at(8));
     asm.store(out.at(8 * asm.lanes() as i32), v[2]);
+    asm.horner(v[2], v[0], v[1]);
+    asm.store(out.at(12 * asm.lanes() as i32), v[2]);
     // All operands the same.
     asm.fma(v[2], v[2], v[2]);
-    asm.store(out.at(12 * asm.lanes() as i32), v[2]);
+    asm.store(out.at(16 * asm.lanes() as i32), v[2]);
 }
 
-fn three_fmas_model(lanes: usize, x: &[f32], y: &[f32], fma: fn(f32, f32, f32) -> f32) -> Vec<f32> {
+fn four_fmas_model(lanes: usize, x: &[f32], y: &[f32], fma: fn(f32, f32, f32) -> f32) -> Vec<f32> {
     let mut acc = vec![0.1; lanes];
     let mut want = Vec::new();
     let mut step = |f: &dyn Fn(usize, f32) -> f32| {
@@ -316,12 +318,13 @@ fn three_fmas_model(lanes: usize, x: &[f32], y: &[f32], fma: fn(f32, f32, f32) -
     step(&|lane, old| fma(x[lane], y[lane], old));
     step(&|lane, old| fma(x[lane], y[lane + 1], old));
     step(&|lane, old| fma(y[lane], x[2], old));
+    step(&|lane, old| fma(old, x[lane], y[lane]));
     step(&|_, old| fma(old, old, old));
     want
 }
 
 fn fma_data(lanes: usize) -> Data {
-    Data { inputs: vec![noise(17, 3), noise(17, 4)], outputs: vec![vec![0.0; 4 * lanes]], ints: vec![] }
+    Data { inputs: vec![noise(17, 3), noise(17, 4)], outputs: vec![vec![0.0; 5 * lanes]], ints: vec![] }
 }
 
 #[test]
@@ -332,8 +335,8 @@ fn fma_rounds_once() {
     let fused_here = true;
     for isa in Isa::ALL.into_iter().filter(|&isa| isa != Isa::Clif || fused_here) {
         let data = fma_data(isa.lanes());
-        let want = three_fmas_model(isa.lanes(), &data.inputs[0], &data.inputs[1], f32::mul_add);
-        assert_same(&run(isa, &data, &mut three_fmas)[0], &want, &format!("{isa} fma"));
+        let want = four_fmas_model(isa.lanes(), &data.inputs[0], &data.inputs[1], f32::mul_add);
+        assert_same(&run(isa, &data, &mut four_fmas)[0], &want, &format!("{isa} fma"));
     }
 }
 
@@ -342,8 +345,8 @@ fn fma_rounds_once() {
 fn fma_multiplies_and_adds_where_the_target_has_none() {
     let targets = Targets::new(Triple::host(), None, false).unwrap();
     let data = fma_data(4);
-    let want = three_fmas_model(4, &data.inputs[0], &data.inputs[1], |a, b, c| a * b + c);
-    let out = run_native(CodeModule::jit_for(targets, false).unwrap(), Isa::Clif, data, &mut three_fmas);
+    let want = four_fmas_model(4, &data.inputs[0], &data.inputs[1], |a, b, c| a * b + c);
+    let out = run_native(CodeModule::jit_for(targets, false).unwrap(), Isa::Clif, data, &mut four_fmas);
     assert_same(&out[0], &want, "fma without FMA");
 }
 
@@ -687,6 +690,7 @@ fn every_operation(asm: &mut dyn VectorAsm) {
         asm.select(cmp, v[4], v[0], v[1], v[2], v[3]);
     }
     asm.fma(v[0], v[1], v[2]);
+    asm.horner(v[0], v[1], v[2]);
     asm.fma_load(v[0], v[1], pointer.at(12));
     asm.fma_broadcast(v[0], v[1], pointer.at(12));
     asm.store(pointer.at(0), v[0]);
@@ -820,7 +824,7 @@ fn a_second_disassembler_reads_the_same() {
         let pixels = if isa == Isa::Avx2 { 6 } else { 14 };
         let tile = Tile { pixels, vectors: 2, unroll: 2, broadcast_once: false };
         let tiles: [Build; 4] =
-            [&mut every_operation, &mut in_last_registers, &mut three_fmas, &mut |asm| matrix_tile(asm, tile, 18)];
+            [&mut every_operation, &mut in_last_registers, &mut four_fmas, &mut |asm| matrix_tile(asm, tile, 18)];
         for build in tiles {
             let code = x64::assemble(isa, 4, build);
             let Some(listing) = objdump(&code) else {

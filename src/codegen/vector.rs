@@ -117,6 +117,8 @@ pub trait VectorAsm {
 
     /// acc = a * b + acc
     fn fma(&mut self, acc: V, a: V, b: V);
+    /// dst = dst * a + b, rounded like [`VectorAsm::fma`]: a step of Horner's rule.
+    fn horner(&mut self, dst: V, a: V, b: V);
     /// acc = a * (vector at mem) + acc
     fn fma_load(&mut self, acc: V, a: V, mem: Mem);
     /// acc = a * (f32 at mem, in all lanes) + acc. One instruction at 512 bits; elsewhere a broadcast precedes it, so

@@ -51,6 +51,7 @@ struct Codes {
     copy: Code,
     broadcast: Code,
     fma: Code,
+    horner: Code,
     add: Code,
     sub: Code,
     mul: Code,
@@ -76,6 +77,7 @@ const AVX2: Codes = Codes {
     copy: Code::VEX_Vmovaps_ymm_ymmm256,
     broadcast: Code::VEX_Vbroadcastss_ymm_m32,
     fma: Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
+    horner: Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256,
     add: Code::VEX_Vaddps_ymm_ymm_ymmm256,
     sub: Code::VEX_Vsubps_ymm_ymm_ymmm256,
     mul: Code::VEX_Vmulps_ymm_ymm_ymmm256,
@@ -101,6 +103,7 @@ const AVX512: Codes = Codes {
     copy: Code::EVEX_Vmovaps_zmm_k1z_zmmm512,
     broadcast: Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32,
     fma: Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
+    horner: Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
     add: Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
     sub: Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er,
     mul: Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er,
@@ -172,6 +175,10 @@ struct X64Asm {
     jumps: Vec<(usize, usize)>,
     /// Loads from the mask table to patch: where the instruction ends, and the offset in the table.
     mask_loads: Vec<(usize, usize)>,
+    /// The numbers that `splat_bits` reads from behind the code, each once.
+    numbers: Vec<u32>,
+    /// Loads of them to patch: where the instruction ends, and the index of the number.
+    number_loads: Vec<(usize, usize)>,
 }
 
 impl X64Asm {
@@ -185,8 +192,23 @@ impl X64Asm {
         let pool = Pool::new(isa.plain_registers(Architecture::X86_64));
         let encoder = Encoder::new(64);
         let (open, jumps, mask_loads) = (Vec::new(), Vec::new(), Vec::new());
+        let (numbers, number_loads) = (Vec::new(), Vec::new());
         let int_pool = Pool::new(INTS);
-        Self { isa, codes, encoder, len: 0, args, ints: 0, pool, int_pool, open, jumps, mask_loads }
+        Self {
+            isa,
+            codes,
+            encoder,
+            len: 0,
+            args,
+            ints: 0,
+            pool,
+            int_pool,
+            open,
+            jumps,
+            mask_loads,
+            numbers,
+            number_loads,
+        }
     }
 
     fn emit(&mut self, instruction: Result<Instruction, IcedError>) {
@@ -201,7 +223,7 @@ impl X64Asm {
         self.len += fill.len();
     }
 
-    /// The finished code: prologue, body, epilogue, mask table.
+    /// The finished code: prologue, body, epilogue, mask table, numbers.
     fn finish(mut self) -> Vec<u8> {
         assert!(self.open.is_empty(), "a loop or conditional part of the tile is not closed");
         let saved = &INT_REGISTERS[FIRST_CALLEE_SAVED..(ARGS + self.ints).max(FIRST_CALLEE_SAVED)];
@@ -216,8 +238,11 @@ impl X64Asm {
         if !self.mask_loads.is_empty() {
             body.extend(mask_table());
         }
+        let numbers = body.len();
+        body.extend(self.numbers.iter().flat_map(|number| number.to_le_bytes()));
         let to_table = self.mask_loads.iter().map(|&(end, offset)| (end, table + offset));
-        for (end, target) in self.jumps.iter().copied().chain(to_table) {
+        let to_numbers = self.number_loads.iter().map(|&(end, index)| (end, numbers + 4 * index));
+        for (end, target) in self.jumps.iter().copied().chain(to_table).chain(to_numbers) {
             let distance = i32::try_from(target as i64 - end as i64).expect("a tile is smaller than 2 GiB");
             body[end - 4..end].copy_from_slice(&distance.to_le_bytes());
         }
@@ -408,14 +433,15 @@ impl VectorAsm for X64Asm {
         if bits == 0 {
             return self.op3(self.codes.xor, dst, dst, dst);
         }
-        self.emit(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits));
-        let vector = self.vector(dst);
-        if self.isa == Isa::Avx512 {
-            return self.emit(Instruction::with2(Code::EVEX_Vpbroadcastd_zmm_k1z_r32, vector, Register::EAX));
-        }
-        let low = Register::XMM0 + u32::from(dst.0);
-        self.emit(Instruction::with2(Code::VEX_Vmovd_xmm_rm32, low, Register::EAX));
-        self.emit(Instruction::with2(Code::VEX_Vbroadcastss_ymm_xmm, vector, low));
+        // One load instead of an integer constant, its move and its broadcast.
+        let known = self.numbers.iter().position(|&number| number == bits);
+        let index = known.unwrap_or_else(|| {
+            self.numbers.push(bits);
+            self.numbers.len() - 1
+        });
+        let rip_relative = MemoryOperand::with_base_displ(Register::RIP, 0);
+        self.emit(Instruction::with2(self.codes.broadcast, self.vector(dst), rip_relative));
+        self.number_loads.push((self.len, index));
     }
 
     fn copy(&mut self, dst: V, src: V) {
@@ -458,6 +484,7 @@ impl VectorAsm for X64Asm {
     }
 
     fn store_first(&mut self, mem: Mem, src: V, count: usize) {
+        // A masked store takes AMD's cores a dozen cycles.
         if count == self.lanes() {
             return self.store(mem, src);
         }
@@ -477,6 +504,10 @@ impl VectorAsm for X64Asm {
 
     fn fma(&mut self, acc: V, a: V, b: V) {
         self.op3(self.codes.fma, acc, a, b);
+    }
+
+    fn horner(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.horner, dst, a, b);
     }
 
     fn fma_load(&mut self, acc: V, a: V, mem: Mem) {

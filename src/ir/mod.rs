@@ -48,7 +48,7 @@ pub enum Epilogue {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub op: Op,
-    /// The layer's operands, then those of the epilogue.
+    /// The layer's operands, then the gate, then those of the epilogue.
     pub inputs: Vec<NodeId>,
     pub params: Vec<ParamId>,
     pub epilogue: Vec<Epilogue>,
@@ -57,6 +57,10 @@ pub struct Node {
     pub origin: Origin,
     /// The value is written directly into channels of another node's value, from this channel on.
     pub slice_of: Option<Slice>,
+    /// The layer, a convolution of one group, takes its operand times one number for each channel: the gate.
+    pub gated: bool,
+    /// The value, the mean over all positions of the operand, is made by the operand's own kernel.
+    pub beside: bool,
 }
 
 /// Part of a concatenation that its producer writes in place.
@@ -167,7 +171,17 @@ impl Graph {
     pub fn add_input(&mut self, name: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: name.to_string(), span: None };
         let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
-        let id = self.add_node(Node { op: Op::Input, inputs, params, epilogue, ty, origin, slice_of: None });
+        let id = self.add_node(Node {
+            op: Op::Input,
+            inputs,
+            params,
+            epilogue,
+            ty,
+            origin,
+            slice_of: None,
+            gated: false,
+            beside: false,
+        });
         self.inputs.push(id);
         id
     }
@@ -189,7 +203,17 @@ impl Graph {
         let params = params.collect();
         let origin = Origin { path: path.to_string(), span: None };
         let (inputs, epilogue) = (inputs.to_vec(), Vec::new());
-        Ok(self.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None }))
+        Ok(self.add_node(Node {
+            op,
+            inputs,
+            params,
+            epilogue,
+            ty,
+            origin,
+            slice_of: None,
+            gated: false,
+            beside: false,
+        }))
     }
 
     /// All handles in topological order.
@@ -228,9 +252,14 @@ impl Graph {
 }
 
 impl Node {
-    /// The layer's own operands, without those of the epilogue.
+    /// The layer's own operands, without the gate and those of the epilogue.
     pub fn operands(&self) -> &[NodeId] {
         let fused = self.epilogue.iter().filter(|e| matches!(e, Epilogue::Add { .. })).count();
-        &self.inputs[..self.inputs.len() - fused]
+        &self.inputs[..self.inputs.len() - fused - usize::from(self.gated)]
+    }
+
+    /// What the channels of the operand are multiplied by before the layer reads it.
+    pub fn gate(&self) -> Option<NodeId> {
+        self.gated.then(|| self.inputs[self.operands().len()])
     }
 }

@@ -30,8 +30,14 @@ fn print_node(graph: &Graph, id: NodeId, text: &mut String) {
         let names: Vec<&str> = node.params.iter().map(|&p| graph[p].name.as_str()).collect();
         let _ = write!(text, " [{}]", names.join(", "));
     }
+    if let Some(gate) = node.gate() {
+        let _ = write!(text, " * gate %{}", gate.0);
+    }
     print_epilogue(node, text);
     let _ = write!(text, " : {} {}", node.ty.dtype, node.ty);
+    if node.beside {
+        let _ = write!(text, " beside %{}", node.inputs[0].0);
+    }
     if let Some(slice) = node.slice_of {
         let _ = write!(text, " in %{}[{}..]", slice.concat.0, slice.channel);
     }

@@ -1,12 +1,13 @@
 //! The graph's invariants. After [`verify`] nothing behind the graph may fail on account of the model.
 
-use super::{Epilogue, Graph, NodeId, Param, ParamSource};
-use crate::layers::Op;
+use super::{Epilogue, Graph, Node, NodeId, Param, ParamSource};
+use crate::layers::{Conv, Op, Window};
 
 /// Checks every invariant:
 /// handles are in range and nodes in topological order; each node's type is what its layer's shape rule gives
 /// and fits [`crate::tensor::MAX_ELEMENTS`]; its parameters have the shapes that the layer asks for; epilogue
-/// operands have the node's type; slices lie inside their concatenation; inputs and outputs exist.
+/// operands have the node's type; gates stand before convolutions of one group and fit their operand; what is made
+/// beside another value is a mean over all of it; slices lie inside their concatenation; inputs and outputs exist.
 ///
 /// # Errors
 /// The first violated invariant, in words. It is a defect of the compiler, never of the model.
@@ -47,13 +48,47 @@ fn verify_node(graph: &Graph, id: NodeId) -> Result<(), String> {
             return Err(format!("its weights have shapes {found:?}"));
         }
     }
+    verify_gate(graph, node)?;
+    verify_beside(graph, node)?;
     verify_epilogue(graph, id)?;
     verify_slice(graph, id)
 }
 
+fn verify_gate(graph: &Graph, node: &Node) -> Result<(), String> {
+    let Some(gate) = node.gate() else { return Ok(()) };
+    let (x, gate) = (&graph[node.operands()[0]].ty, &graph[gate].ty);
+    match node.op {
+        Op::Conv(Conv { groups: 1, .. }) => {}
+        _ => return Err("a gate stands before what is no convolution of one group".into()),
+    }
+    let one_position = gate.spatial().iter().all(|&size| size == 1);
+    if !one_position || gate.channels() != x.channels() || gate.batch != x.batch {
+        return Err(format!("a gate of type {gate} stands before a value of type {x}"));
+    }
+    Ok(())
+}
+
+fn verify_beside(graph: &Graph, node: &Node) -> Result<(), String> {
+    if !node.beside {
+        return Ok(());
+    }
+    let producer = node.inputs[0];
+    let whole = graph[producer].ty.spatial();
+    let is_mean = matches!(&node.op, Op::AvgPool(pool) if pool.window == Window::whole(whole));
+    if !is_mean || !node.epilogue.is_empty() {
+        return Err("is made beside its operand, but is not its mean".into());
+    }
+    let others = graph.nodes.iter().filter(|other| other.beside && other.inputs[0] == producer).count();
+    let depthwise = matches!(&graph[producer].op, Op::Conv(conv) if conv.groups == conv.channels && conv.groups > 1);
+    if others > 1 || !depthwise {
+        return Err(format!("is made beside %{}, which cannot make it", producer.0));
+    }
+    Ok(())
+}
+
 fn verify_epilogue(graph: &Graph, id: NodeId) -> Result<(), String> {
     let node = &graph[id];
-    let fused = node.operands().len();
+    let fused = node.operands().len() + usize::from(node.gated);
     let adds = node.epilogue.iter().filter_map(|e| match e {
         Epilogue::Add { input } => Some(*input),
         Epilogue::Activation(_) => None,

@@ -9,10 +9,11 @@ use super::nest::{self, KernelNest};
 use super::permute::Source;
 use super::taps::{Rows, Segment, limit_columns, segments};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
+use std::ops::Range;
 
 /// Every decision about one channelwise convolution.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +33,54 @@ pub struct Conf {
     pub input_positions: usize,
     pub columns: usize,
     pub segments: Vec<Segment>,
+    /// Rows whose kernel rows are all inside the input, where they are unrolled.
+    pub interior: Option<Interior>,
     pub epilogue: Epilogue,
     pub bias: bool,
+    /// Writes the mean of each channel too.
+    pub mean: bool,
+}
+
+/// Output rows that differ in nothing but where they are: one call of a tile does several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interior {
+    /// First output row.
+    pub start: usize,
+    pub count: usize,
+    /// Output rows of one call of a tile, before the next tile does them: all where the input stays in the nearest
+    /// cache; else one, so that memory is read in its order.
+    pub chunk: usize,
+    /// Input rows from one output row to the next.
+    pub step: usize,
+    /// Input rows under the kernel's rows, counted from the first.
+    pub taps: Vec<usize>,
+}
+
+/// Unrolled code of one tile stays below this many FMAs.
+const MAX_UNROLLED: usize = 1400;
+/// The nearest cache. Rows that are read tile by tile from farther away took half as long again.
+const NEAREST: usize = 32 << 10;
+
+impl Interior {
+    /// The longest run of rows with all `kernel_rows` taps, which lie at equal distances; `row` is an input row's bytes.
+    fn find(rows: &Rows, kernel_rows: usize, row: usize) -> Option<Interior> {
+        let base = |r: usize| rows.row(r).0;
+        let whole = |r: &usize| rows.row(*r).1.len() == kernel_rows;
+        let mut best: Option<Interior> = None;
+        let mut start = 0;
+        while let Some(first) = (start..rows.len()).find(whole) {
+            let step = if first + 1 < rows.len() { base(first + 1) - base(first) } else { 0 };
+            let run = (first + 1..rows.len()).take_while(|&r| whole(&r) && base(r) - base(r - 1) == step);
+            let count = 1 + run.count();
+            start = first + count;
+            if let (Ok(step), true) = (usize::try_from(step), best.as_ref().is_none_or(|b| b.count < count)) {
+                let taps = rows.row(first).1.iter().map(|&(_, row)| row).collect();
+                let chunk = if row * step * count <= NEAREST { count } else { 1 };
+                best = Some(Interior { start: first, count, chunk, step, taps });
+            }
+        }
+        best
+    }
 }
 
 /// Makes the conf of a convolution in groups.
@@ -76,13 +123,23 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
     let dim = window.out.len() - 1;
     // Beside the sums: one register for each kernel column and one for the input, or one for a weight only.
     let by_input = target.registers.saturating_sub(window.kernel[dim] + 1);
-    let pixels = if by_input >= 4 { by_input } else { target.registers - 1 };
+    // The mean takes two at the end.
+    let pixels = if by_input >= 4 { by_input } else { target.registers - 1 - usize::from(node.mean) };
+    let rows = Rows::new(&window, &input);
+    let kernel_rows: usize = window.kernel[..dim].iter().product();
+    // Taps are reached with 32-bit offsets.
+    let reach = input.iter().product::<usize>() * target.lanes * 4;
+    let unrolled =
+        multiplicity == 1 && kernel_rows * window.kernel[dim] * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
+    let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4)
+        .filter(|interior| unrolled && interior.count > 1);
     Conf {
         lanes: target.lanes,
         channels: conv.channels,
         multiplicity,
-        rows: Rows::new(&window, &input),
-        kernel_rows: window.kernel[..dim].iter().product(),
+        rows,
+        kernel_rows,
+        interior,
         kernel: window.kernel[dim],
         stride: window.stride[dim],
         dilation: window.dilation[dim],
@@ -93,12 +150,29 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         segments: segments(&window, input[dim], pixels),
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
+        mean: node.mean,
     }
 }
 
 impl Conf {
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
+    }
+
+    /// Positions of the output.
+    pub(crate) fn positions(&self) -> usize {
+        self.rows.len() * self.columns
+    }
+
+    /// Index of the operand that holds the weights; the table of rows comes behind it, and before it the means, where
+    /// they are wanted.
+    pub(crate) fn constants_operand(&self) -> usize {
+        2 + self.epilogue.operands() + usize::from(self.mean)
+    }
+
+    /// Bytes of an input row.
+    fn input_row(&self) -> i64 {
+        self.input_columns as i64 * self.vector()
     }
 
     fn blocks(&self) -> usize {
@@ -154,7 +228,7 @@ impl Family for Conf {
     }
 
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
-        let row = self.input_columns as i64 * self.vector();
+        let row = self.input_row();
         vec![
             Constant::F32(self.pack(&params[0], self.bias.then(|| &*params[1]))),
             Constant::I64(self.rows.table(row, self.kernel as i64 * self.vector())),
@@ -167,17 +241,41 @@ impl Family for Conf {
             .iter()
             .enumerate()
             .map(|(index, segment)| {
-                module.define_tile(&format!("{name}_tile{index}"), isa, 5, &mut |asm| self.emit(asm, segment))
+                module.define_tile(&format!("{name}_tile{index}"), isa, 6, &mut |asm| self.emit(asm, segment))
             })
             .collect::<Result<_, _>>()?;
-        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
+        let interior = self.interior.iter().flat_map(|interior| {
+            self.segments.iter().enumerate().map(move |(index, segment)| (index, segment, interior))
+        });
+        let interior: Vec<FuncId> = interior
+            .map(|(index, segment, interior)| {
+                let name = format!("{name}_rows{index}");
+                module.define_tile(&name, isa, 6, &mut |asm| self.emit_interior(asm, segment, interior))
+            })
+            .collect::<Result<_, _>>()?;
+        let tiles = Tiles { rows: tiles, interior };
+        let mean = match self.mean {
+            false => None,
+            true => Some([
+                module.define_tile(&format!("{name}_mean0"), isa, 1, &mut |asm| self.emit_zero(asm))?,
+                module.define_tile(&format!("{name}_mean1"), isa, 1, &mut |asm| self.emit_mean(asm))?,
+            ]),
+        };
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles, mean))
     }
 }
 
+/// The functions of the tiles, one for each segment.
+struct Tiles {
+    rows: Vec<FuncId>,
+    /// Those that do several rows of the interior.
+    interior: Vec<FuncId>,
+}
+
 impl Conf {
-    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles, mean: Option<[FuncId; 2]>) {
         let residual = self.epilogue.operands();
-        let block_bytes = (self.rows.len() * self.columns) as i64 * self.vector();
+        let block_bytes = self.positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, block| {
             let out = nest.sample_pointer(0, sample);
@@ -191,45 +289,124 @@ impl Conf {
                     nest.offset_by(pointer, block, block_bytes)
                 }
             };
-            let constants = 2 + self.epilogue.operands();
+            let constants = self.constants_operand();
             let weights = nest.constant_pointer(constants);
             let weights = nest.offset_by(weights, block, self.weight_block());
             let table = nest.constant_pointer(constants + 1);
-            self.generate_rows(nest, [input, weights, out, residual, table], tiles);
+            let Some([zero, divide]) = mean else {
+                return self.generate_block(nest, [input, weights, out, residual, table, out], tiles);
+            };
+            let total = nest.sample_pointer(constants - 1, sample);
+            let total = nest.offset_by(total, block, self.vector());
+            nest.call(zero, &[total]);
+            self.generate_block(nest, [input, weights, out, residual, table, total], tiles);
+            nest.call(divide, &[total]);
         });
     }
 
-    fn generate_rows(&self, nest: &mut NestBuilder, pointers: [Word; 5], tiles: &[FuncId]) {
-        let [input, weights, out, residual, table] = pointers;
-        let row_bytes = self.columns as i64 * self.vector();
-        nest.repeat(self.rows.len(), |nest, row| {
+    /// All rows of one block.
+    fn generate_block(&self, nest: &mut NestBuilder, pointers: [Word; 6], tiles: &Tiles) {
+        let rows = self.rows.len();
+        let Some(interior) = &self.interior else { return self.generate_rows(nest, 0..rows, pointers, &tiles.rows) };
+        let end = interior.start + interior.count;
+        self.generate_rows(nest, 0..interior.start, pointers, &tiles.rows);
+        self.generate_interior(nest, interior, pointers, &tiles.interior);
+        self.generate_rows(nest, end..rows, pointers, &tiles.rows);
+    }
+
+    /// Rows one by one, with the kernel rows that the table says.
+    fn generate_rows(&self, nest: &mut NestBuilder, rows: Range<usize>, pointers: [Word; 6], tiles: &[FuncId]) {
+        let [input, weights, out, residual, table, total] = pointers;
+        if rows.is_empty() {
+            return;
+        }
+        let (begin, end) = (nest.iconst(rows.start as i64), nest.iconst(rows.end as i64));
+        nest.for_range(begin, end, |nest, row| {
             let entry = nest.offset_by(table, row, 16);
             let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
             let (input, taps) = (nest.add(input, base), nest.add(table, list));
-            let out = nest.offset_by(out, row, row_bytes);
-            let residual = nest.offset_by(residual, row, row_bytes);
-            for (segment, &tile) in self.segments.iter().zip(tiles) {
-                nest.repeat(segment.repeat, |nest, index| {
-                    let first = (segment.start * self.stride) as i64 - self.pad as i64;
-                    let input = nest.add_imm(input, first * self.vector());
-                    let input = nest.offset_by(input, index, (segment.pixels * self.stride) as i64 * self.vector());
-                    let column = segment.start as i64 * self.vector();
-                    let out = nest.add_imm(out, column);
-                    let out = nest.offset_by(out, index, segment.pixels as i64 * self.vector());
-                    let residual = nest.add_imm(residual, column);
-                    let residual = nest.offset_by(residual, index, segment.pixels as i64 * self.vector());
-                    nest.call(tile, &[input, weights, out, residual, taps]);
-                });
-            }
+            self.generate_row(nest, row, [input, weights, out, residual, taps, total], tiles);
         });
     }
 
-    /// Emits one tile: `(input, weights, out, residual, taps)`.
-    fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+    /// The interior, some rows at a time.
+    fn generate_interior(&self, nest: &mut NestBuilder, interior: &Interior, pointers: [Word; 6], tiles: &[FuncId]) {
+        let [input, weights, out, residual, _, total] = pointers;
+        let (base, _) = self.rows.row(interior.start);
+        let begin = nest.iconst(interior.start as i64);
+        let end = nest.iconst((interior.start + interior.count) as i64);
+        let step = interior.step as i64 * self.input_row();
+        let input = nest.add_imm(input, base * self.input_row() - interior.start as i64 * step);
+        nest.for_range_step(begin, end, interior.chunk as i64, |nest, row| {
+            let left = nest.sub(end, row);
+            let chunk = nest.iconst(interior.chunk as i64);
+            let count = nest.smin(left, chunk);
+            let input = nest.offset_by(input, row, step);
+            self.generate_row(nest, row, [input, weights, out, residual, count, total], tiles);
+        });
+    }
+
+    /// All tiles from one row on. The input is that row's; the fifth argument is the tile's own affair.
+    fn generate_row(&self, nest: &mut NestBuilder, row: Word, arguments: [Word; 6], tiles: &[FuncId]) {
+        let [input, weights, out, residual, fifth, total] = arguments;
+        let row_bytes = self.columns as i64 * self.vector();
+        let out = nest.offset_by(out, row, row_bytes);
+        let residual = nest.offset_by(residual, row, row_bytes);
+        for (segment, &tile) in self.segments.iter().zip(tiles) {
+            nest.repeat(segment.repeat, |nest, index| {
+                let first = (segment.start * self.stride) as i64 - self.pad as i64;
+                let input = nest.add_imm(input, first * self.vector());
+                let input = nest.offset_by(input, index, (segment.pixels * self.stride) as i64 * self.vector());
+                let column = segment.start as i64 * self.vector();
+                let out = nest.add_imm(out, column);
+                let out = nest.offset_by(out, index, segment.pixels as i64 * self.vector());
+                let residual = nest.add_imm(residual, column);
+                let residual = nest.offset_by(residual, index, segment.pixels as i64 * self.vector());
+                nest.call(tile, &[input, weights, out, residual, fifth, total]);
+            });
+        }
+    }
+
+    /// Emits one tile of the interior: `(input, weights, out, residual, rows, total)`.
+    fn emit_interior(&self, asm: &mut dyn VectorAsm, segment: &Segment, interior: &Interior) {
+        let [input, weights, out, residual, rows] = [0, 1, 2, 3, 4].map(|index| asm.arg(index));
+        let looped = asm.loop_begin(rows);
+        let sums = self.emit_bias(asm, segment);
+        for (tap, row) in interior.taps.iter().enumerate() {
+            let input = input.at((*row as i64 * self.input_row()) as i32);
+            let weights = weights.at((tap * self.kernel) as i32 * self.vector() as i32);
+            self.emit_row(asm, segment, &sums, input, weights);
+        }
+        self.emit_end(asm, &sums);
+        let row = self.columns as i64 * self.vector();
+        asm.add_imm(input, interior.step as i64 * self.input_row());
+        asm.add_imm(out, row);
+        asm.add_imm(residual, row);
+        asm.loop_end(looped);
+    }
+
+    /// The sums of a tile, which begin as the bias.
+    fn emit_bias(&self, asm: &mut dyn VectorAsm, segment: &Segment) -> Vec<V> {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
-        let (input, weights) = (asm.arg(0), asm.arg(1));
-        asm.load(sums[0], weights.at((self.weight_block() - self.vector()) as i32));
+        let bias = asm.arg(1).at((self.weight_block() - self.vector()) as i32);
+        asm.load(sums[0], bias);
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
+        sums
+    }
+
+    /// Epilogue and stores; gives the sums back.
+    fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[V]) {
+        let (out, residual, total) = (asm.arg(2), asm.arg(3), asm.arg(5));
+        let mut add = |asm: &mut dyn VectorAsm, values: &[V]| add_to_total(asm, values, total);
+        let mut nothing = |_: &mut dyn VectorAsm, _: &[V]| {};
+        let use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]) = if self.mean { &mut add } else { &mut nothing };
+        self.epilogue.finish_and(asm, sums, out, residual, self.lanes, use_values);
+    }
+
+    /// Emits one tile: `(input, weights, out, residual, taps, total)`.
+    fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        let (input, weights) = (asm.arg(0), asm.arg(1));
+        let sums = self.emit_bias(asm, segment);
         let members = asm.int();
         asm.set_int(members, self.multiplicity as i64);
         let group = asm.loop_begin(members);
@@ -237,8 +414,23 @@ impl Conf {
         asm.add_imm(input, self.input_positions as i64 * self.vector());
         asm.add_imm(weights, self.taps() as i64 * self.vector());
         asm.loop_end(group);
-        let (out, residual) = (asm.arg(2), asm.arg(3));
-        self.epilogue.finish(asm, &sums, out, residual);
+        self.emit_end(asm, &sums);
+    }
+
+    /// Emits the tile `(total)`: the sums of a block before the first row.
+    fn emit_zero(&self, asm: &mut dyn VectorAsm) {
+        let zero = asm.vec();
+        asm.splat(zero, 0.0);
+        asm.store(asm.arg(0).at(0), zero);
+    }
+
+    /// Emits the tile `(total)`: the mean from the sum.
+    fn emit_mean(&self, asm: &mut dyn VectorAsm) {
+        let (sum, count) = (asm.vec(), asm.vec());
+        asm.load(sum, asm.arg(0).at(0));
+        asm.splat(count, self.positions() as f32);
+        asm.div(sum, sum, count);
+        asm.store(asm.arg(0).at(0), sum);
     }
 
     fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V]) {
@@ -252,21 +444,31 @@ impl Conf {
         asm.load_int(row_weights, taps.at(16));
         asm.add_int(row_weights, asm.arg(1));
         asm.add_imm(taps, 16);
-        if self.weights_fit(asm.registers(), sums.len()) {
-            self.emit_by_input(asm, segment, sums, row_input, row_weights);
-        } else {
-            self.emit_by_tap(asm, segment, sums, row_input, row_weights);
-        }
+        self.emit_row(asm, segment, sums, row_input.at(0), row_weights.at(0));
         asm.loop_end(rows);
         asm.end_if(any);
         [taps, count, row_input, row_weights].into_iter().for_each(|r| asm.free_int(r));
     }
 
+    /// One kernel row.
+    fn emit_row(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: Mem, weights: Mem) {
+        if self.weights_fit(asm.registers(), sums.len()) {
+            self.emit_by_input(asm, segment, sums, input, weights);
+        } else {
+            self.emit_by_tap(asm, segment, sums, input, weights);
+        }
+    }
+
+    /// The vector with this index from `mem` on.
+    fn vector_at(&self, mem: Mem, index: usize) -> Mem {
+        mem.base.at(mem.offset + (index * self.lanes * 4) as i32)
+    }
+
     /// One kernel row: all its weights in registers, each input vector loaded once.
-    fn emit_by_input(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: R, weights: R) {
+    fn emit_by_input(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: Mem, weights: Mem) {
         let row: Vec<V> = (0..self.kernel).map(|_| asm.vec()).collect();
         for (k, &w) in row.iter().enumerate() {
-            asm.load(w, weights.at((k * self.lanes * 4) as i32));
+            asm.load(w, self.vector_at(weights, k));
         }
         let x = asm.vec();
         for column in 0..(segment.pixels - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 {
@@ -275,7 +477,7 @@ impl Conf {
                 .filter(|&(p, k)| p * self.stride + k * self.dilation == column && segment.sees(p, k))
                 .collect();
             if !users.is_empty() {
-                asm.load(x, input.at((column * self.lanes * 4) as i32));
+                asm.load(x, self.vector_at(input, column));
                 users.iter().for_each(|&(p, k)| asm.fma(sums[p], x, row[k]));
             }
         }
@@ -283,14 +485,58 @@ impl Conf {
     }
 
     /// One kernel row, one weight at a time: for wide kernels.
-    fn emit_by_tap(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: R, weights: R) {
+    fn emit_by_tap(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: Mem, weights: Mem) {
         let w = asm.vec();
         for k in 0..self.kernel {
-            asm.load(w, weights.at((k * self.lanes * 4) as i32));
+            asm.load(w, self.vector_at(weights, k));
             for (p, &sum) in sums.iter().enumerate().filter(|&(p, _)| segment.sees(p, k)) {
-                asm.fma_load(sum, w, input.at(((p * self.stride + k * self.dilation) * self.lanes * 4) as i32));
+                asm.fma_load(sum, w, self.vector_at(input, p * self.stride + k * self.dilation));
             }
         }
         asm.free(w);
+    }
+}
+
+/// total += the sum of the values, in a fixed order.
+fn add_to_total(asm: &mut dyn VectorAsm, values: &[V], total: R) {
+    let sum = asm.vec();
+    asm.load(sum, total.at(0));
+    if let [first, second, rest @ ..] = values {
+        // Two sums side by side, so that a row does not wait for one addition after the other.
+        let part = asm.vec();
+        asm.add(part, *first, *second);
+        for (index, &value) in rest.iter().enumerate() {
+            let sum = if index % 2 == 0 { part } else { sum };
+            asm.add(sum, sum, value);
+        }
+        asm.add(sum, sum, part);
+        asm.free(part);
+    } else {
+        values.iter().for_each(|&value| asm.add(sum, sum, value));
+    }
+    asm.store(total.at(0), sum);
+    asm.free(sum);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Padding, Window};
+
+    fn interior(kernel: usize, stride: usize, dilation: usize, input: [usize; 2]) -> Option<Interior> {
+        let per_dim = |n| vec![n; 2];
+        let (kernel, stride, dilation) = (per_dim(kernel), per_dim(stride), per_dim(dilation));
+        let window = Window { kernel: kernel.clone(), stride, dilation, padding: Padding::Half, ceil: false };
+        Interior::find(&Rows::new(&window.resolve(&input).unwrap(), &input), kernel[0], 1)
+    }
+
+    #[test]
+    fn the_interior_sees_all_kernel_rows() {
+        let found = interior(3, 1, 1, [14, 5]).unwrap();
+        assert_eq!((found.start, found.count, found.step, found.taps), (1, 12, 1, vec![0, 1, 2]));
+        let found = interior(5, 2, 1, [9, 5]).unwrap();
+        assert_eq!((found.start, found.count, found.step), (1, 3, 2));
+        assert_eq!(interior(3, 1, 2, [9, 5]).unwrap().taps, [0, 2, 4]);
+        assert_eq!(interior(7, 1, 1, [3, 5]), None);
     }
 }

@@ -40,6 +40,8 @@ pub struct Conf {
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+    /// The packed weights are those of each sample: an operand behind the input, made by [`super::scale`].
+    pub gated: bool,
 }
 
 /// What a task does of one channel group of one sample.
@@ -98,7 +100,7 @@ const MAX_UNROLLED: usize = 1400;
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let problem = Problem::new(node, target)?;
-    let conf = problem.conf(&node.epilogue, target);
+    let conf = Conf { gated: node.gated, ..problem.conf(&node.epilogue, target) };
     Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
 }
 
@@ -209,6 +211,7 @@ impl Problem {
             epilogue: epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
+            gated: false,
             input,
             window,
         }
@@ -353,6 +356,25 @@ impl Conf {
         steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4
     }
 
+    /// Index of the operand that holds the packed weights. Constants have the same address for all samples.
+    pub(crate) fn weights_operand(&self) -> usize {
+        if self.gated { 2 } else { 2 + self.epilogue.operands() }
+    }
+
+    pub(crate) fn residual_operand(&self) -> usize {
+        if self.gated { 3 } else { 2 }
+    }
+
+    /// Index of the operand that holds the biases; the table of rows comes behind it.
+    pub(crate) fn bias_operand(&self) -> usize {
+        3 + self.epilogue.operands()
+    }
+
+    /// Input channels of one group.
+    pub(crate) fn channels_in(&self) -> usize {
+        self.input.blocks * self.input.block + self.input.tail
+    }
+
     /// Vector groups of one channel group.
     pub(crate) fn vector_groups(&self) -> usize {
         self.out_blocks.div_ceil(self.tile.vectors)
@@ -475,11 +497,6 @@ impl Conf {
         index3(self.channels_in(), kernel_rows, kernel).map(|(input, row, column)| place(input, row, column)).collect()
     }
 
-    /// Input channels of one group.
-    fn channels_in(&self) -> usize {
-        self.input.blocks * self.input.block + self.input.tail
-    }
-
     /// One value for each lane of each vector group; 0 behind the real channels.
     pub(super) fn pack_bias(&self, bias: Option<&[f32]>) -> Vec<f32> {
         let stride = self.tile.vectors * self.lanes;
@@ -518,15 +535,15 @@ impl Family for Conf {
     /// The residual operand: a light epilogue reads it where it is about to store. Not where sums wait in the output
     /// before.
     fn may_overwrite(&self, index: usize) -> bool {
-        index == 1 && self.epilogue.is_light() && self.chunks() == 1
+        index == 1 + usize::from(self.gated) && self.epilogue.is_light() && self.chunks() == 1
     }
 
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        vec![
-            Constant::Packed(self.pack_weights(&params[0])),
-            Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
-            Constant::I64(self.rows.table(self.input.row_stride, self.weight_row())),
-        ]
+        let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
+        let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
+        let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
+        let table = Constant::I64(self.rows.table(self.input.row_stride, self.weight_row()));
+        weights.into_iter().chain([bias, table]).collect()
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -596,7 +613,6 @@ impl Conf {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
-        let constants = 2 + self.epilogue.operands();
         let all_rows = self.rows.len() as i64;
         nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
             let groups = self.groups as i64;
@@ -614,19 +630,19 @@ impl Conf {
             let out = nest.sample_pointer(0, sample);
             let residual = match self.epilogue.operands() {
                 0 => out,
-                _ => nest.sample_pointer(2, sample),
+                _ => nest.sample_pointer(self.residual_operand(), sample),
             };
             let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
             let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
-            let weights = nest.constant_pointer(constants);
-            let bias = nest.constant_pointer(constants + 1);
+            let weights = nest.sample_pointer(self.weights_operand(), sample);
+            let bias = nest.constant_pointer(self.bias_operand());
             let line = Line {
                 input: nest.offset_by(input, channel_group, self.input.group_stride),
                 weights: nest.offset_by(weights, panel, self.weight_group()),
                 bias: nest.offset_by(bias, panel, self.weight_stride()),
                 out: nest.add(out, out_offset),
                 residual: nest.add(residual, out_offset),
-                table: nest.constant_pointer(constants + 2),
+                table: nest.constant_pointer(self.bias_operand() + 1),
             };
             nest.for_range_step(begin, end, self.block_rows as i64, |nest, row| {
                 let block_end = nest.add_imm(row, self.block_rows as i64);
@@ -771,7 +787,11 @@ impl TileEmitter<'_> {
     /// Sums begin with the bias, or with what the chunk before left in the output.
     fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         if !self.phase.first {
-            return self.for_stores(asm, |asm, p, v, out, _, _| asm.load(sums[p][v], out));
+            return self.for_blocks(asm, |asm, v, out, _, _| {
+                for (p, pixel) in sums.iter().enumerate() {
+                    asm.load(pixel[v], out.at((p * self.conf.lanes * 4) as i32));
+                }
+            });
         }
         let bias = asm.arg(2);
         for v in 0..self.vectors {
@@ -880,43 +900,29 @@ impl TileEmitter<'_> {
         input.at((position + channel as i64 * 4) as i32)
     }
 
-    /// Epilogue and stores.
+    /// Epilogue and stores, one output block after the other.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         let epilogue = self.epilogue;
+        let block = |v: usize| sums.iter().map(|pixel| pixel[v]).collect::<Vec<V>>();
         if epilogue.is_light() {
-            self.for_stores(asm, |asm, p, v, out, residual, count| {
-                epilogue.apply(asm, sums[p][v], residual);
-                asm.store_first(out, sums[p][v], count);
-            });
+            self.for_blocks(asm, |asm, v, out, residual, lanes| epilogue.finish(asm, &block(v), out, residual, lanes));
         } else {
             // The epilogue needs the registers of the sums: they wait in the output.
-            self.for_stores(asm, |asm, p, v, out, _, count| asm.store_first(out, sums[p][v], count));
-            sums.iter().flatten().for_each(|&v| asm.free(v));
-            self.for_stores(asm, |asm, _, _, out, residual, count| {
-                let value = asm.vec();
-                asm.load_first(value, out, count);
-                epilogue.apply(asm, value, residual);
-                asm.store_first(out, value, count);
-                asm.free(value);
-            });
+            let none = Epilogue::default();
+            self.for_blocks(asm, |asm, v, out, residual, lanes| none.finish(asm, &block(v), out, residual, lanes));
+            let pixels = self.segment.pixels;
+            self.for_blocks(asm, |asm, _, out, residual, lanes| epilogue.rework(asm, pixels, out, residual, lanes));
         }
     }
 
-    /// Calls `f(asm, pixel, vector, output, residual, lanes)` for every sum, one output block after the other.
-    fn for_stores(
-        &self,
-        asm: &mut dyn VectorAsm,
-        mut f: impl FnMut(&mut dyn VectorAsm, usize, usize, Mem, Mem, usize),
-    ) {
+    /// Calls `f(asm, vector, output, residual, lanes)` for every output block.
+    fn for_blocks(&self, asm: &mut dyn VectorAsm, mut f: impl FnMut(&mut dyn VectorAsm, usize, R, R, usize)) {
         let (out, residual) = (asm.int(), asm.int());
         asm.copy_int(out, asm.arg(3));
         asm.copy_int(residual, asm.arg(4));
         for v in 0..self.vectors {
-            let count = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
-            for p in 0..self.segment.pixels {
-                let offset = (p * self.conf.lanes * 4) as i32;
-                f(asm, p, v, out.at(offset), residual.at(offset), count);
-            }
+            let lanes = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
+            f(asm, v, out, residual, lanes);
             asm.add_imm(out, self.conf.out_block_stride());
             asm.add_imm(residual, self.conf.out_block_stride());
         }

@@ -1,6 +1,7 @@
 //! Work fused behind a kernel's own: residual addition and activations, shared by all kernels.
 
-use super::math;
+use super::math::{self, Logistic};
+use super::taps::split;
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::ir;
 use crate::layers::Activation;
@@ -41,48 +42,92 @@ impl Epilogue {
         })
     }
 
-    /// Changes `value`; `residual` is the memory of the residual operand. Takes one more register if
-    /// [light](Epilogue::is_light), up to seven if not.
-    pub fn apply(&self, asm: &mut dyn VectorAsm, value: V, residual: Mem) {
+    /// Applies itself to a row of vectors that lie side by side, stores their first `lanes` lanes and gives their
+    /// registers back. Takes one register beside them if [light](Epilogue::is_light); if not, all that a tile has: the
+    /// row must be all that the tile holds.
+    pub fn finish(&self, asm: &mut dyn VectorAsm, row: &[V], out: R, residual: R, lanes: usize) {
+        self.finish_and(asm, row, out, residual, lanes, &mut |_, _| {});
+    }
+
+    /// As [`Epilogue::finish`], and calls `use_values(asm, values)` with finished vectors before they are stored: with
+    /// each one once. That may take two registers.
+    pub fn finish_and(
+        &self,
+        asm: &mut dyn VectorAsm,
+        row: &[V],
+        out: R,
+        residual: R,
+        lanes: usize,
+        use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
+    ) {
+        if self.is_light() {
+            self.apply(asm, row, Rows { out, residual, first: 0, lanes }, false);
+            use_values(asm, row);
+        }
+        for (p, &value) in row.iter().enumerate() {
+            let at = vector(asm, out, p);
+            asm.store_first(at, value, lanes);
+            asm.free(value);
+        }
+        if !self.is_light() {
+            self.rework_and(asm, row.len(), out, residual, lanes, use_values);
+        }
+    }
+
+    /// Applies itself to `count` vectors that wait in the output, where they lie side by side. Takes up to fourteen
+    /// registers.
+    pub fn rework(&self, asm: &mut dyn VectorAsm, count: usize, out: R, residual: R, lanes: usize) {
+        self.rework_and(asm, count, out, residual, lanes, &mut |_, _| {});
+    }
+
+    fn rework_and(
+        &self,
+        asm: &mut dyn VectorAsm,
+        count: usize,
+        out: R,
+        residual: R,
+        lanes: usize,
+        use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
+    ) {
+        let mut first = 0;
+        for size in split(count, self.group()) {
+            let values: Vec<V> = (0..size).map(|_| asm.vec()).collect();
+            values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, vector(asm, out, first + i), lanes));
+            self.apply(asm, &values, Rows { out, residual, first, lanes }, true);
+            use_values(asm, &values);
+            for (i, &value) in values.iter().enumerate() {
+                asm.store_first(vector(asm, out, first + i), value, lanes);
+                asm.free(value);
+            }
+            first += size;
+        }
+    }
+
+    /// Vectors that are best taken together, and that fourteen registers are enough for.
+    pub fn group(&self) -> usize {
+        self.items.iter().map(group).min().unwrap_or(MAX_GROUP)
+    }
+
+    /// Changes `values`, which belong into the output; where they are not `stored` there, they may be meanwhile. Takes
+    /// one more register if [light](Epilogue::is_light); if not, those that [`Epilogue::group`] values leave of
+    /// fourteen.
+    pub fn apply(&self, asm: &mut dyn VectorAsm, values: &[V], rows: Rows, stored: bool) {
+        let mut stored = stored;
         for item in &self.items {
             match item {
                 Item::Add => {
                     let other = asm.vec();
-                    asm.load(other, residual);
-                    asm.add(value, value, other);
+                    for (i, &value) in values.iter().enumerate() {
+                        let at = rows.residual(asm, i);
+                        asm.load_first(other, at, rows.lanes);
+                        asm.add(value, value, other);
+                    }
                     asm.free(other);
                 }
-                Item::Activation(a) => activate(asm, *a, value),
+                Item::Activation(a) => activate(asm, *a, values, rows, stored),
             }
+            stored = false;
         }
-    }
-
-    /// Applies itself to a row of vectors that lie side by side, stores them and gives their registers back.
-    pub fn finish(&self, asm: &mut dyn VectorAsm, row: &[V], out: R, residual: R) {
-        let offset = |asm: &dyn VectorAsm, p: usize| (p * asm.lanes() * 4) as i32;
-        if self.is_light() {
-            for (p, &value) in row.iter().enumerate() {
-                let at = offset(asm, p);
-                self.apply(asm, value, residual.at(at));
-                asm.store(out.at(at), value);
-                asm.free(value);
-            }
-            return;
-        }
-        // The epilogue needs the registers of the row: it waits in the output.
-        for (p, &value) in row.iter().enumerate() {
-            let at = offset(asm, p);
-            asm.store(out.at(at), value);
-            asm.free(value);
-        }
-        let value = asm.vec();
-        for p in 0..row.len() {
-            let at = offset(asm, p);
-            asm.load(value, out.at(at));
-            self.apply(asm, value, residual.at(at));
-            asm.store(out.at(at), value);
-        }
-        asm.free(value);
     }
 
     /// What happens, in order; for the portable engine.
@@ -104,53 +149,113 @@ impl Epilogue {
     }
 }
 
-/// value = f(value). The order of the operands of `max` and `min` keeps NaN.
-pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, value: V) {
-    match activation {
-        Activation::Relu => with_constant(asm, 0.0, |asm, zero| asm.max(value, zero, value)),
-        Activation::Relu6 => {
-            with_constant(asm, 0.0, |asm, zero| asm.max(value, zero, value));
-            with_constant(asm, 6.0, |asm, six| asm.min(value, six, value));
-        }
-        Activation::LeakyRelu(slope) => leaky_relu(asm, slope, value),
-        Activation::Sigmoid => math::sigmoid(asm, value, value),
-        Activation::Tanh => math::tanh(asm, value),
-        Activation::Silu => {
-            let gate = asm.vec();
-            math::sigmoid(asm, gate, value);
-            asm.mul(value, value, gate);
-            asm.free(gate);
-        }
-        Activation::HardSigmoid => hard_sigmoid(asm, value),
-        Activation::HardSwish => {
-            let x = asm.vec();
-            asm.copy(x, value);
-            hard_sigmoid(asm, value);
-            asm.mul(value, value, x);
-            asm.free(x);
-        }
-        Activation::Gelu => math::gelu(asm, value),
+/// Vectors that share constants and hide each other's latency.
+const MAX_GROUP: usize = 4;
+
+/// See [`Epilogue::group`].
+fn group(item: &Item) -> usize {
+    match item {
+        Item::Add | Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
+        _ => MAX_GROUP,
     }
 }
 
-fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, value: V) {
-    let (scaled, zero) = (asm.vec(), asm.vec());
-    asm.splat(scaled, slope);
-    asm.mul(scaled, scaled, value);
-    asm.splat(zero, 0.0);
-    asm.select(Compare::Ge, value, value, zero, value, scaled);
-    asm.free(scaled);
-    asm.free(zero);
+/// Where values belong that are in registers: vectors that lie side by side.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows {
+    pub out: R,
+    pub residual: R,
+    /// Index of the first vector.
+    pub first: usize,
+    /// Lanes that may be touched.
+    pub lanes: usize,
 }
 
-/// min(max(x + 3, 0), 6) / 6
-fn hard_sigmoid(asm: &mut dyn VectorAsm, value: V) {
-    with_constant(asm, 3.0, |asm, three| asm.add(value, value, three));
-    with_constant(asm, 0.0, |asm, zero| asm.max(value, zero, value));
-    with_constant(asm, 6.0, |asm, six| {
-        asm.min(value, six, value);
-        asm.div(value, value, six);
-    });
+impl Rows {
+    fn out(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
+        vector(asm, self.out, self.first + index)
+    }
+
+    fn residual(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
+        vector(asm, self.residual, self.first + index)
+    }
+}
+
+/// The vector with this index from `base` on.
+fn vector(asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
+    base.at((index * asm.lanes() * 4) as i32)
+}
+
+/// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.
+pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V], rows: Rows, stored: bool) {
+    match activation {
+        Activation::Relu => at_least(asm, values, 0.0),
+        Activation::Relu6 => {
+            at_least(asm, values, 0.0);
+            at_most(asm, values, 6.0);
+        }
+        Activation::LeakyRelu(slope) => leaky_relu(asm, slope, values),
+        Activation::Sigmoid => logistic(asm, Logistic::Sigmoid, values, rows, stored),
+        Activation::Silu => logistic(asm, Logistic::Silu, values, rows, stored),
+        Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
+        Activation::HardSigmoid => hard_sigmoid(asm, values),
+        Activation::HardSwish => {
+            let copies: Vec<V> = values.iter().map(|_| asm.vec()).collect();
+            copies.iter().zip(values).for_each(|(&copy, &value)| asm.copy(copy, value));
+            hard_sigmoid(asm, values);
+            for (copy, &value) in copies.into_iter().zip(values) {
+                asm.mul(value, value, copy);
+                asm.free(copy);
+            }
+        }
+        Activation::Gelu => values.iter().for_each(|&value| math::gelu(asm, value)),
+    }
+}
+
+/// The arguments wait in the output, where they can be loaded from more than once.
+fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V], rows: Rows, stored: bool) {
+    if !stored {
+        for (i, &value) in values.iter().enumerate() {
+            let at = rows.out(asm, i);
+            asm.store_first(at, value, rows.lanes);
+        }
+    }
+    let mut argument = |asm: &mut dyn VectorAsm, i: usize, x: V| {
+        let at = rows.out(asm, i);
+        asm.load_first(x, at, rows.lanes);
+    };
+    math::logistic(asm, kind, values, &mut argument);
+}
+
+fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {
+    let [factor, zero, scaled] = [0; 3].map(|_| asm.vec());
+    asm.splat(factor, slope);
+    asm.splat(zero, 0.0);
+    for &value in values {
+        asm.mul(scaled, factor, value);
+        asm.select(Compare::Ge, value, value, zero, value, scaled);
+    }
+    [factor, zero, scaled].into_iter().for_each(|v| asm.free(v));
+}
+
+/// min(max(x / 6 + 1 / 2, 0), 1)
+fn hard_sigmoid(asm: &mut dyn VectorAsm, values: &[V]) {
+    let (sixth, half) = (asm.vec(), asm.vec());
+    asm.splat(sixth, 1.0 / 6.0);
+    asm.splat(half, 0.5);
+    values.iter().for_each(|&value| asm.horner(value, sixth, half));
+    asm.free(sixth);
+    asm.free(half);
+    at_least(asm, values, 0.0);
+    at_most(asm, values, 1.0);
+}
+
+fn at_least(asm: &mut dyn VectorAsm, values: &[V], low: f32) {
+    with_constant(asm, low, |asm, low| values.iter().for_each(|&value| asm.max(value, low, value)));
+}
+
+fn at_most(asm: &mut dyn VectorAsm, values: &[V], high: f32) {
+    with_constant(asm, high, |asm, high| values.iter().for_each(|&value| asm.min(value, high, value)));
 }
 
 fn with_constant(asm: &mut dyn VectorAsm, value: f32, f: impl FnOnce(&mut dyn VectorAsm, V)) {

@@ -7,8 +7,8 @@
 //! `batch * tasks` tasks, sample by sample; tasks write disjoint memory, so any split over threads gives the
 //! same bits.
 //!
-//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), the
-//! constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
+//! Operands are, in order: the output, the inputs (those of the layer, then those of the epilogue), a second output
+//! where there is one, the constants (see [`Family::constants`]), and scratch memory of the calling thread (see [`Family::scratch`]).
 //!
 //! # Layouts
 //!
@@ -25,6 +25,7 @@ pub mod permute;
 pub mod pointwise;
 pub mod pool;
 pub mod resample;
+pub mod scale;
 pub mod softmax;
 pub mod taps;
 pub mod winograd;
@@ -179,6 +180,10 @@ pub struct NodeView<'a> {
     /// The layer's operands, in the layouts in which they are at hand.
     pub inputs: Vec<Value<'a>>,
     pub output: &'a TensorType,
+    /// The weights differ from sample to sample: they are an operand of the kernel, behind the input.
+    pub gated: bool,
+    /// The mean of each channel is wanted too: as an operand behind the inputs.
+    pub mean: bool,
     pub epilogue: epilogue::Epilogue,
 }
 
@@ -225,6 +230,7 @@ kernels! {
     Lrn(lrn),
     Softmax(softmax),
     Permute(permute),
+    Scale(scale),
 }
 
 impl Kernel {
@@ -237,6 +243,7 @@ impl Kernel {
             | Kernel::Channelwise(_)
             | Kernel::Pool(_)
             | Kernel::Resample(_)
+            | Kernel::Scale(_)
             | Kernel::Pointwise(_) => false,
         }
     }

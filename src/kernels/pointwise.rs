@@ -1,11 +1,12 @@
 //! Element by element: activations, addition, multiplication (also by one number a channel), batch norms that were
 //! not folded into a convolution.
 
-use super::epilogue::{Epilogue, activate};
+use super::epilogue::{Epilogue, Rows, activate};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
-use crate::codegen::vector::{Mem, V, VectorAsm};
+use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir;
 use crate::ir::weights::Values;
 use crate::layers::{Activation, Op};
 
@@ -34,9 +35,6 @@ pub enum Function {
         eps: f64,
     },
 }
-
-/// Positions of one pass of the tile's loop.
-const UNROLL: usize = 4;
 
 /// Makes the conf of an element-by-element layer.
 ///
@@ -103,8 +101,10 @@ impl Family for Conf {
         self.blocks()
     }
 
-    fn may_overwrite(&self, _index: usize) -> bool {
-        true
+    /// The layer's operands: all are read before anything is stored, but the epilogue may use the output's memory before
+    /// it reads its own operand.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index < self.operands
     }
 
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
@@ -152,30 +152,34 @@ impl Family for Conf {
 }
 
 impl Conf {
-    /// Emits the tile `(first, second, output, residual)`: all positions of one block.
-    fn emit(&self, asm: &mut dyn VectorAsm) {
-        let (passes, rest) = (self.positions / UNROLL, self.positions % UNROLL);
-        let channel: Vec<V> = match self.function {
-            Function::Gate => vec![asm.vec()],
-            Function::Affine { .. } => vec![asm.vec(), asm.vec()],
+    /// Positions of one pass of the tile's loop.
+    fn unroll(&self) -> usize {
+        let function = match self.function {
+            Function::Activation(activation) => vec![ir::Epilogue::Activation(activation)],
             _ => vec![],
         };
-        for (index, &v) in channel.iter().enumerate() {
-            asm.load(v, asm.arg(1).at((index * self.lanes * 4) as i32));
-        }
+        self.epilogue.group().min(Epilogue::new(&function).group())
+    }
+
+    /// Emits the tile `(first, second, output, residual)`: all positions of one block.
+    fn emit(&self, asm: &mut dyn VectorAsm) {
+        let unroll = self.unroll();
+        let (passes, rest) = (self.positions / unroll, self.positions % unroll);
         if passes > 0 {
             let counter = asm.int();
             asm.set_int(counter, passes as i64);
             let positions = asm.loop_begin(counter);
-            (0..UNROLL).for_each(|p| self.emit_position(asm, p, &channel));
-            self.advance(asm);
+            self.emit_positions(asm, unroll);
+            self.advance(asm, unroll);
             asm.loop_end(positions);
         }
-        (0..rest).for_each(|p| self.emit_position(asm, p, &channel));
+        if rest > 0 {
+            self.emit_positions(asm, rest);
+        }
     }
 
-    fn advance(&self, asm: &mut dyn VectorAsm) {
-        let bytes = UNROLL as i64 * self.vector();
+    fn advance(&self, asm: &mut dyn VectorAsm, positions: usize) {
+        let bytes = positions as i64 * self.vector();
         asm.add_imm(asm.arg(0), bytes);
         if matches!(self.function, Function::Add | Function::Mul) {
             asm.add_imm(asm.arg(1), bytes);
@@ -184,33 +188,41 @@ impl Conf {
         asm.add_imm(asm.arg(3), bytes);
     }
 
-    fn emit_position(&self, asm: &mut dyn VectorAsm, position: usize, channel: &[V]) {
-        let offset = (position * self.lanes * 4) as i32;
-        let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg).at(offset));
-        let x = asm.vec();
-        asm.load(x, first);
+    fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
+        let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg));
+        let at = |p: usize| (p * self.lanes * 4) as i32;
+        let rows = Rows { out, residual, first: 0, lanes: self.lanes };
+        let values: Vec<V> = (0..count).map(|_| asm.vec()).collect();
+        values.iter().enumerate().for_each(|(p, &x)| asm.load(x, first.at(at(p))));
         match self.function {
-            Function::Activation(activation) => activate(asm, activation, x),
-            Function::Add => with_load(asm, second, |asm, y| asm.add(x, x, y)),
-            Function::Mul => with_load(asm, second, |asm, y| asm.mul(x, x, y)),
-            Function::Gate => asm.mul(x, x, channel[0]),
+            Function::Activation(activation) => activate(asm, activation, &values, rows, false),
+            Function::Add | Function::Mul => {
+                let y = asm.vec();
+                for (p, &x) in values.iter().enumerate() {
+                    asm.load(y, second.at(at(p)));
+                    if self.function == Function::Add { asm.add(x, x, y) } else { asm.mul(x, x, y) }
+                }
+                asm.free(y);
+            }
+            Function::Gate => {
+                let gate = asm.vec();
+                asm.load(gate, second.at(0));
+                values.iter().for_each(|&x| asm.mul(x, x, gate));
+                asm.free(gate);
+            }
             Function::Affine { .. } => {
-                let sum = asm.vec();
-                asm.copy(sum, channel[1]);
-                asm.fma(sum, x, channel[0]);
-                asm.copy(x, sum);
-                asm.free(sum);
+                let (scale, shift) = (asm.vec(), asm.vec());
+                asm.load(scale, second.at(0));
+                asm.load(shift, second.at(at(1)));
+                values.iter().for_each(|&x| asm.horner(x, scale, shift));
+                asm.free(scale);
+                asm.free(shift);
             }
         }
-        self.epilogue.apply(asm, x, residual);
-        asm.store(out, x);
-        asm.free(x);
+        self.epilogue.apply(asm, &values, rows, false);
+        for (p, x) in values.into_iter().enumerate() {
+            asm.store(out.at(at(p)), x);
+            asm.free(x);
+        }
     }
-}
-
-fn with_load(asm: &mut dyn VectorAsm, mem: Mem, f: impl FnOnce(&mut dyn VectorAsm, V)) {
-    let y = asm.vec();
-    asm.load(y, mem);
-    f(asm, y);
-    asm.free(y);
 }

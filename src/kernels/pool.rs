@@ -217,7 +217,7 @@ impl Conf {
         }
         self.emit_divide(asm, &sums);
         let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &sums, out, residual);
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
     }
 
     /// Whether the rows of each input column are combined first, and then the columns of each window: neighbouring windows

@@ -162,6 +162,6 @@ impl Conf {
         asm.free(weight);
         asm.free(x);
         let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &[sum], out, residual);
+        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
     }
 }

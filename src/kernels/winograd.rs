@@ -598,7 +598,7 @@ impl TileEmitter<'_> {
         let looped = asm.loop_begin(count);
         let x = self.load_all(asm, patch, vector);
         let row = emitter.output(asm, x, self.kind.out);
-        conf.epilogue.finish(asm, &row, out, residual);
+        conf.epilogue.finish(asm, &row, out, residual, conf.lanes);
         asm.add_imm(patch, size as i64 * vector);
         asm.add_imm(out, conf.output[1] as i64 * vector);
         asm.add_imm(residual, conf.output[1] as i64 * vector);

@@ -90,7 +90,7 @@ impl Window {
     }
 
     /// One window over a whole input of spatial size `input`.
-    pub(super) fn whole(input: &[usize]) -> Window {
+    pub fn whole(input: &[usize]) -> Window {
         let (kernel, dilation) = (input.to_vec(), vec![1; input.len()]);
         Window { stride: kernel.clone(), kernel, dilation, padding: Padding::Valid, ceil: false }
     }

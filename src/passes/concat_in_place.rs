@@ -28,6 +28,9 @@ fn refusal(graph: &Graph, id: NodeId, operand: NodeId, channel: usize, config: &
     if matches!(node.op, Op::Input) {
         return Some("it is an input of the model".into());
     }
+    if node.beside {
+        return Some("the kernel of its operand makes it".into());
+    }
     if graph.is_output(operand) {
         return Some("it is an output of the model".into());
     }

@@ -4,9 +4,11 @@
 
 mod concat_in_place;
 mod fold_batch_norm;
+mod fold_gate;
 mod fuse_epilogue;
 mod lower;
 mod merge_groups;
+mod squeeze;
 mod sweep;
 
 use crate::ir::{self, Graph};
@@ -54,7 +56,9 @@ pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
     ("merge groups", merge_groups::run),
     ("fold batch norm", fold_batch_norm::run),
+    ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),
+    ("squeeze", squeeze::run),
     ("concat in place", concat_in_place::run),
 ];
 
@@ -78,4 +82,89 @@ pub fn run_until(graph: &mut Graph, config: &Config, count: usize) -> Report {
         }
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interp;
+    use crate::ir::weights::RandomWeights;
+    use crate::ir::{Node, Output};
+    use crate::layers::{Accumulate, Activation, Conv, GlobalAvgPool, Mul, Op, Padding, Window};
+    use crate::tensor::{Batch, DType, Tensor, TensorType};
+
+    fn conv(channels: usize, kernel: usize, groups: usize) -> Conv {
+        let (stride, dilation) = (vec![1; 2], vec![1; 2]);
+        let window = Window { kernel: vec![kernel; 2], stride, dilation, padding: Padding::Half, ceil: false };
+        Conv { channels, window, groups, bias: true, weights: None }
+    }
+
+    /// y = narrow(x' * g(x')) with x' = deep(x) and g(x') = sigmoid(expand(mean(x'))).
+    fn squeeze_and_excitation(deep: Conv, narrow: Conv) -> Graph {
+        let mut graph = Graph::default();
+        let dims = vec![8, 5, 6];
+        let x = graph.add_input("x", TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims });
+        let channels = deep.channels;
+        let deep = graph.add_layer(deep, &[x], "deep").unwrap();
+        let mean = graph.add_layer(GlobalAvgPool, &[deep], "mean").unwrap();
+        let gate = graph.add_layer(conv(channels, 1, 1), &[mean], "expand").unwrap();
+        let gate = graph.add_layer(Activation::Sigmoid, &[gate], "sigmoid").unwrap();
+        let gated = graph.add_layer(Mul, &[deep, gate], "gate").unwrap();
+        let node = graph.add_layer(narrow, &[gated], "narrow").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node });
+        graph
+    }
+
+    /// The graph after all passes, which must mean the same, and the texts of the notes about a path.
+    fn optimised(graph: &Graph, path: &str) -> (Graph, Vec<String>) {
+        let mut after = graph.clone();
+        let report = run(&mut after, &Config { channel_block: 8, exact: false });
+        let x = Tensor::new([2, 8, 5, 6], (0..480).map(|i| (i % 37) as f32 / 18.0 - 1.0).collect());
+        let [before, found] = [graph, &after].map(|graph| {
+            interp::run(graph, &RandomWeights { seed: 3 }, std::slice::from_ref(&x), Accumulate::F64).remove(0)
+        });
+        for (found, expected) in found.data().iter().zip(before.data()) {
+            assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found}, not {expected}");
+        }
+        let notes = report.notes.iter().filter(|note| note.path == path).map(|note| note.text.clone());
+        (after, notes.collect())
+    }
+
+    fn node<'g>(graph: &'g Graph, path: &str) -> &'g Node {
+        graph.nodes.iter().find(|node| node.origin.path == path).unwrap()
+    }
+
+    #[test]
+    fn a_gate_multiplies_the_weights_behind_it_where_they_are_few() {
+        let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 8), conv(15, 1, 1)), "gate");
+        assert_eq!(notes, ["the gate multiplies the weights of narrow"]);
+        let narrow = node(&graph, "narrow");
+        assert_eq!(graph[narrow.gate().unwrap()].origin.path, "expand");
+        assert!(!graph.nodes.iter().any(|node| matches!(node.op, Op::Mul(_))));
+
+        let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 8), conv(16, 1, 1)), "gate");
+        assert!(notes[0].contains("16 weights for each channel, of which there are 30 values"), "{notes:?}");
+        assert!(!node(&graph, "narrow").gated);
+        let (_, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 8), conv(8, 3, 1)), "gate");
+        assert_eq!(notes, ["the gate stays: narrow is no 1x1 convolution"]);
+    }
+
+    #[test]
+    fn a_gate_whose_product_is_read_elsewhere_stays() {
+        let mut graph = squeeze_and_excitation(conv(8, 3, 8), conv(15, 1, 1));
+        let gated = graph.ids().find(|&id| graph[id].origin.path == "gate").unwrap();
+        graph.outputs.push(Output { name: "product".into(), node: gated });
+        let (_, notes) = optimised(&graph, "gate");
+        assert_eq!(notes, ["the gate stays: its value is an output of the model"]);
+    }
+
+    #[test]
+    fn a_depthwise_convolution_makes_the_mean_of_its_value() {
+        let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 8), conv(15, 1, 1)), "mean");
+        assert_eq!(notes.last().unwrap(), "the mean is made by the kernel of deep");
+        assert!(node(&graph, "mean").beside);
+        let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 1), conv(15, 1, 1)), "mean");
+        assert!(notes.last().unwrap().ends_with("deep is no depthwise convolution"), "{notes:?}");
+        assert!(!node(&graph, "mean").beside);
+    }
 }

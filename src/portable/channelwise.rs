@@ -10,10 +10,10 @@ use wide::f32x8;
 /// # Safety
 /// As [`super::run`].
 pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
-    let constants = 2 + conf.epilogue.operands();
+    let constants = conf.constants_operand();
     let [weights, table] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
-    let positions = conf.rows.len() * conf.columns;
+    let positions = conf.positions();
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let call = Call {
             conf,
@@ -30,6 +30,14 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
                 for tile in &row_tiles {
                     with_pixels!(tile.pixels, P => call.tile::<P>(row, tile));
                 }
+            }
+        }
+        if conf.mean {
+            let mean = Pointer::sample(operands, constants - 1, sample).vector(block);
+            // SAFETY: the task has written all positions of its block, and the means have a vector for it.
+            unsafe {
+                let values = (0..positions).map(|position| call.out.vector(position).load());
+                mean.store(values.fold(f32x8::ZERO, |sum, value| sum + value) / f32x8::splat(positions as f32));
             }
         }
     }

@@ -10,8 +10,7 @@ use wide::f32x8;
 /// # Safety
 /// As [`super::run`].
 pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
-    let constants = 2 + conf.epilogue.operands();
-    let [weights, bias, table] = [0, 1, 2].map(|index| Pointer::constant(operands, constants + index));
+    let [bias, table] = [0, 1].map(|index| Pointer::constant(operands, conf.bias_operand() + index));
     let row_tiles = tiles(&conf.segments);
     for (sample, task) in tasks(conf.tasks(), begin, end) {
         let (channel_group, rows, vector_groups) = conf.task(task);
@@ -23,10 +22,11 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
             let call = Call {
                 conf,
                 input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
-                weights: weights.at(group as i64 * conf.weight_group()),
+                weights: Pointer::sample(operands, conf.weights_operand(), sample)
+                    .at(group as i64 * conf.weight_group()),
                 bias: bias.at(group as i64 * conf.weight_stride()),
                 out: Pointer::sample(operands, 0, sample).at(out),
-                residual: epilogue::residual(&conf.epilogue, operands, 2, sample).at(out),
+                residual: epilogue::residual(&conf.epilogue, operands, conf.residual_operand(), sample).at(out),
                 exact: conf.exact.filter(|_| last).unwrap_or(LANES),
             };
             let vectors = if last { conf.last_vectors() } else { conf.tile.vectors };

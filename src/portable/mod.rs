@@ -16,6 +16,7 @@ mod permute;
 mod pointwise;
 mod pool;
 mod resample;
+mod scale;
 mod softmax;
 
 use crate::codegen::Isa;
@@ -57,6 +58,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Resample(conf) => resample::run(conf, operands, begin, end),
             Kernel::Pointwise(conf) => pointwise::run(conf, operands, begin, end),
             Kernel::Lrn(conf) => lrn::run(conf, operands, begin, end),
+            Kernel::Scale(conf) => scale::run(conf, operands, begin, end),
             Kernel::Softmax(conf) => softmax::run(conf, operands, begin, end),
             Kernel::Permute(conf) => permute::run(conf, operands, begin, end),
         }

@@ -48,7 +48,7 @@ impl Binding {
         for (index, step) in plan.steps.iter().enumerate() {
             let (tasks, split) = (step.kernel.family().tasks() * batch, step.worth_splitting(batch));
             steps.push(BoundStep { first: operands.len(), tasks, split });
-            for view in [&step.output].into_iter().chain(&step.inputs) {
+            for view in step.views() {
                 let place = plan.buffers[view.buffer.0].place;
                 if !matches!(place, Place::Arena(_)) {
                     callers.push((operands.len(), place, view.offset * 4));
@@ -140,7 +140,14 @@ impl Memory {
         let inputs = step.inputs.iter().map(|view| buffer(view, false));
         let constants = constants.map(|(start, bytes)| region(start, bytes, false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
-        std::iter::once(buffer(&step.output, true)).chain(inputs).chain(constants).chain(scratch).collect()
+        let beside = step.beside.iter().map(|(_, view)| buffer(view, true));
+        // What may be written comes first: the output may be written over an input.
+        std::iter::once(buffer(&step.output, true))
+            .chain(beside)
+            .chain(inputs)
+            .chain(constants)
+            .chain(scratch)
+            .collect()
     }
 
     /// A value as a row-major tensor.

@@ -353,11 +353,13 @@ pub struct StepDone<'a> {
 }
 
 impl StepDone<'_> {
-    /// The node whose value is complete now, and the value; `None` after steps that only prepare one.
-    pub fn value(&self) -> Option<(NodeId, Tensor)> {
+    /// The nodes whose values are complete now, and the values; none after steps that only prepare one.
+    pub fn values(&self) -> Vec<(NodeId, Tensor)> {
         let step = &self.plan.steps[self.index];
-        let view = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan))?;
-        Some((step.node, self.memory.read(self.plan, view)))
+        let own = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan));
+        let beside = step.beside.iter().map(|(node, view)| (*node, view));
+        let complete = own.map(|view| (step.node, view)).into_iter().chain(beside);
+        complete.map(|(node, view)| (node, self.memory.read(self.plan, view))).collect()
     }
 }
 

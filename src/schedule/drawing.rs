@@ -27,6 +27,7 @@ impl Plan {
                 drawing.arrows.extend(self.writers_of(view, &writers).into_iter().map(|from| (from, shape)));
             }
             writers.insert((step.output.buffer.0, step.output.offset), shape);
+            writers.extend(step.beside.iter().map(|(_, view)| ((view.buffer.0, view.offset), shape)));
         }
         drawing
     }

@@ -41,12 +41,18 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
         step.kernel.family().tasks()
     );
     let _ = writeln!(text, "      conf    {:?}", step.kernel);
-    for (role, view) in step.inputs.iter().map(|v| ("reads", v)).chain([("writes", &step.output)]) {
+    for (role, view) in roles(step) {
         let _ = writeln!(text, "      {role:7} {}", place(plan, view));
     }
     for refusal in &step.refusals {
         let _ = writeln!(text, "      not     {refusal}");
     }
+}
+
+/// What the step does with each of its values.
+fn roles(step: &Step) -> impl Iterator<Item = (&'static str, &View)> {
+    let written = [&step.output].into_iter().chain(step.beside.iter().map(|(_, view)| view));
+    step.inputs.iter().map(|view| ("reads", view)).chain(written.map(|view| ("writes", view)))
 }
 
 fn purpose(step: &Step) -> String {

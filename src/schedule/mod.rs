@@ -60,6 +60,8 @@ pub struct Step {
     pub output: View,
     /// Operands of the layer, then those of the epilogue.
     pub inputs: Vec<View>,
+    /// A second value that the kernel writes, and its node; its operand comes behind the inputs.
+    pub beside: Option<(NodeId, View)>,
     /// Parameters that the kernel packs.
     pub params: Vec<ParamId>,
     /// Multiply-accumulates of one sample, or elements moved where there are none.
@@ -71,6 +73,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// The values that the kernel reads and writes, in the order of its operands: output, inputs, second output.
+    pub fn views(&self) -> impl Iterator<Item = &View> {
+        let beside = self.beside.iter().map(|(_, view)| view);
+        [&self.output].into_iter().chain(&self.inputs).chain(beside)
+    }
+
     /// Whether the node's value is complete after this step.
     pub fn completes(&self, plan: &Plan) -> bool {
         self.purpose.is_none() && plan.values[self.node.0 as usize].as_ref() == Some(&self.output)

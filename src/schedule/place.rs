@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
-use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::ir::{Epilogue, Graph, NodeId, ParamId};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
 use crate::tensor::TensorType;
@@ -73,28 +73,38 @@ impl Placer<'_> {
         if matches!(node.op, Op::Concat(_)) {
             return self.place_concat(id);
         }
+        if node.beside {
+            // Placed with its operand.
+            return;
+        }
         let current: Vec<View> = node.operands().iter().map(|&i| self.value(i)).collect();
-        let (lowered, refusals) = self.choose(node, &current);
+        let (lowered, refusals) = self.choose(id, &current);
         let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
         let mut inputs: Vec<View> =
             node.operands().iter().zip(layouts).map(|(&i, layout)| self.in_layout(i, layout)).collect();
         if let Some(channels) = spread {
             inputs[0] = self.spread(id, &inputs[0], channels);
         }
+        let mut params = node.params.clone();
+        if let Some(gate) = node.gate() {
+            let Kernel::Conv(conf) = &kernel else { unreachable!("no other kernel takes weights as an operand") };
+            inputs.push(self.scale_weights(id, conf, gate, params.remove(0)));
+        }
         for item in &node.epilogue {
             if let Epilogue::Add { input } = item {
                 inputs.push(self.in_layout(node.inputs[*input], layout));
             }
         }
-        let params = node.params.clone();
         let macs = node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
         let work = macs.max(node.ty.elements() as u64);
         let output = self.output_view(id, &kernel, layout);
+        let beside = self.place_beside(id);
         self.steps.push(Step {
             node: id,
             kernel,
             output: output.clone(),
             inputs,
+            beside,
             params,
             work,
             purpose: None,
@@ -103,11 +113,26 @@ impl Placer<'_> {
         self.finish_value(id, output);
     }
 
-    fn choose(&self, node: &Node, current: &[View]) -> (Lowered, Vec<String>) {
+    /// The value that the kernel of a node makes beside the node's own.
+    fn place_beside(&mut self, id: NodeId) -> Option<(NodeId, View)> {
+        let beside = self.beside(id)?;
+        let view = self.add_value(&self.graph[beside].ty, Layout::Blocked);
+        self.values[beside.0 as usize] = Some(view.clone());
+        Some((beside, view))
+    }
+
+    fn beside(&self, id: NodeId) -> Option<NodeId> {
+        self.graph.ids().find(|&other| self.graph[other].beside && self.graph[other].inputs[0] == id)
+    }
+
+    fn choose(&self, id: NodeId, current: &[View]) -> (Lowered, Vec<String>) {
+        let node = &self.graph[id];
         let view = NodeView {
             op: &node.op,
             inputs: current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
             output: &node.ty,
+            gated: node.gated,
+            mean: self.beside(id).is_some(),
             epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
         };
         kernels::choose(&view, &self.target)
@@ -201,6 +226,7 @@ impl Placer<'_> {
             kernel,
             output: whole,
             inputs,
+            beside: None,
             params: vec![],
             work,
             purpose,
@@ -235,7 +261,8 @@ impl Placer<'_> {
         let kernel = Kernel::Permute(permute::Conf::reorder(&value, to.layout, self.target.lanes));
         let work = from.ty.elements() as u64;
         let (inputs, purpose) = (vec![from.clone()], Some(purpose));
-        self.steps.push(Step { node: id, kernel, output: to, inputs, params: vec![], work, purpose, refusals: vec![] });
+        let (beside, params, refusals) = (None, vec![], vec![]);
+        self.steps.push(Step { node: id, kernel, output: to, inputs, beside, params, work, purpose, refusals });
     }
 
     /// Rearranges the channels of a grouped convolution's input.
@@ -252,9 +279,29 @@ impl Placer<'_> {
         });
         let work = ty.elements() as u64;
         let (inputs, purpose) = (vec![input.clone()], Some("gives each lane the input channels of its group"));
-        let step =
-            Step { node: id, kernel, output: output.clone(), inputs, params: vec![], work, purpose, refusals: vec![] };
+        let (beside, params, refusals) = (None, vec![], vec![]);
+        let step = Step { node: id, kernel, output: output.clone(), inputs, beside, params, work, purpose, refusals };
         self.steps.push(step);
+        output
+    }
+
+    /// A convolution's packed weights times the gate of each sample.
+    fn scale_weights(&mut self, id: NodeId, conf: &kernels::conv::Conf, gate: NodeId, weights: ParamId) -> View {
+        let conf = kernels::scale::Conf { conv: conf.clone() };
+        let gate = self.in_layout(gate, Layout::Nchw);
+        let ty = gate.ty.with_dims(vec![conf.elements()]);
+        let output = self.add_value(&ty, Layout::Nchw);
+        self.steps.push(Step {
+            node: id,
+            work: conf.elements() as u64,
+            kernel: Kernel::Scale(conf),
+            output: output.clone(),
+            inputs: vec![gate],
+            beside: None,
+            params: vec![weights],
+            purpose: Some("multiplies the weights by the gate"),
+            refusals: vec![],
+        });
         output
     }
 
@@ -279,7 +326,7 @@ fn positions(ty: &TensorType) -> usize {
 /// From the first step that writes a buffer to the last step that touches it.
 fn set_lifetimes(buffers: &mut [Buffer], steps: &[Step]) {
     for (index, step) in steps.iter().enumerate() {
-        for view in step.inputs.iter().chain([&step.output]) {
+        for view in step.views() {
             let live = &mut buffers[view.buffer.0].live;
             *live = (live.0.min(index), live.1.max(index));
         }

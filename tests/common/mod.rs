@@ -198,8 +198,89 @@ pub enum Part {
     Grow(Vec<Op>),
     /// x * g(x)
     Gate(Activation),
+    /// An inverted residual: see [`Mobile`].
+    Mobile(Mobile),
     /// The value is an output too.
     Output,
+}
+
+/// x -> 1x1 convolution -> depthwise convolution -> squeeze and excitation -> 1x1 convolution, plus x where the shapes
+/// allow it.
+#[derive(Clone, Debug)]
+pub struct Mobile {
+    pub expanded: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub activation: Activation,
+    /// Channels between the two layers of the gate, and its activation; `None` without a gate.
+    pub squeeze: Option<(usize, Activation)>,
+    pub channels: usize,
+    pub norm: bool,
+    /// The depthwise convolution's value is an output of the model.
+    pub shown: bool,
+}
+
+pub fn mobile() -> impl Strategy<Value = Mobile> {
+    let gate = prop::option::weighted(0.8, (1usize..12, activation()));
+    let kernel = prop::sample::select(vec![1usize, 3, 5, 7]);
+    let shown = prop::bool::weighted(0.1);
+    (1usize..40, kernel, 1usize..3, activation(), gate, 1usize..40, any::<bool>(), shown).prop_map(
+        |(expanded, kernel, stride, activation, squeeze, channels, norm, shown)| Mobile {
+            expanded,
+            kernel,
+            stride,
+            activation,
+            squeeze,
+            channels,
+            norm,
+            shown,
+        },
+    )
+}
+
+impl Mobile {
+    /// Adds it to a graph with two spatial dimensions.
+    fn add(&self, graph: &mut Graph, x: NodeId, path: &str) -> Option<NodeId> {
+        let conv = |channels: usize, kernel: usize, stride: usize, groups: usize| -> Op {
+            let window = Window {
+                kernel: vec![kernel; 2],
+                stride: vec![stride; 2],
+                dilation: vec![1; 2],
+                padding: Padding::Half,
+                ceil: false,
+            };
+            Conv { channels, window, groups, bias: !self.norm, weights: None }.into()
+        };
+        let wide = conv(self.expanded, 1, 1, 1);
+        let deep = conv(self.expanded, self.kernel, self.stride, self.expanded);
+        let act = Op::from(self.activation);
+        let norm = |op: Op| if self.norm { vec![op, BatchNorm { eps: 1e-3 }.into()] } else { vec![op] };
+        let ops = [norm(wide), vec![act.clone()], norm(deep), vec![act]].concat();
+        let deep = chain(graph, x, &ops, &format!("{path}.deep"))?;
+        let gated = match self.squeeze {
+            None => deep,
+            Some((channels, activation)) => {
+                let ops: [Op; 5] = [
+                    GlobalAvgPool.into(),
+                    conv(channels, 1, 1, 1),
+                    activation.into(),
+                    conv(self.expanded, 1, 1, 1),
+                    Activation::Sigmoid.into(),
+                ];
+                let gate = chain(graph, deep, &ops, &format!("{path}.gate"))?;
+                add(graph, Mul, &[deep, gate], &format!("{path}.mul"))?
+            }
+        };
+        let y = chain(graph, gated, &norm(conv(self.channels, 1, 1, 1)), &format!("{path}.narrow"))?;
+        if self.shown {
+            output(graph, deep);
+            // Its mean, in a concatenation.
+            let mean = add(graph, GlobalAvgPool, &[deep], &format!("{path}.mean"))?;
+            let both = add(graph, Concat, &[mean, mean], &format!("{path}.means"))?;
+            output(graph, both);
+        }
+        if graph[y].ty == graph[x].ty { add(graph, Add, &[y, x], &format!("{path}.add")) } else { Some(y) }
+    }
 }
 
 pub fn part(rank: usize) -> BoxedStrategy<Part> {
@@ -253,6 +334,7 @@ fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<Nod
     match part {
         Part::Layer(op) => add(graph, op.clone(), &[x], path),
         Part::Output => None,
+        Part::Mobile(mobile) => mobile.add(graph, x, path),
         Part::Residual(ops) => {
             let y = chain(graph, x, ops, path)?;
             if graph[y].ty != graph[x].ty {

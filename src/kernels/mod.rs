@@ -129,7 +129,7 @@ impl Constant<'_> {
         match self {
             Constant::F32(values) => size_of_val(values.as_slice()),
             Constant::I64(values) => size_of_val(values.as_slice()),
-            Constant::Packed(packing) => packing.len() * 4,
+            Constant::Packed(packing) => packing.size() * 4,
         }
     }
 

@@ -34,24 +34,24 @@ impl<'a> Packing<'a> {
         Packing { outer, parts, elements, fill: Box::new(fill) }
     }
 
-    /// Of all parts.
-    pub fn len(&self) -> usize {
+    /// Elements of all parts.
+    pub fn size(&self) -> usize {
         self.outer * self.parts * self.elements
     }
 
     /// All packed, on this thread.
     pub fn to_vec(&self) -> Vec<f32> {
-        let mut packed = vec![0.0; self.len()];
+        let mut packed = vec![0.0; self.size()];
         self.write(&mut packed, 1);
         packed
     }
 
-    /// Packs into `to`: [`len`](Self::len) zeros.
+    /// Packs into `to`: [`size`](Self::size) zeros.
     ///
     /// # Panics
     /// Where `to` has another length, or a thread cannot be started.
     pub fn write(&self, to: &mut [f32], threads: usize) {
-        assert_eq!(to.len(), self.len());
+        assert_eq!(to.len(), self.size());
         if to.is_empty() {
             return;
         }
@@ -59,7 +59,7 @@ impl<'a> Packing<'a> {
         for outer in to.chunks_exact_mut(self.parts * self.elements) {
             parts.iter_mut().zip(outer.chunks_exact_mut(self.elements)).for_each(|(part, slice)| part.push(slice));
         }
-        let threads = threads.min(self.len() / SPLIT).max(1);
+        let threads = threads.min(self.size() / SPLIT).max(1);
         let share = self.parts.div_ceil(threads);
         let fill_share = |index: usize, parts: &mut [Vec<&mut [f32]>]| {
             parts.iter_mut().enumerate().for_each(|(i, slices)| (self.fill)(index * share + i, slices));
@@ -202,7 +202,7 @@ mod tests {
             slices.iter_mut().enumerate().for_each(|(outer, slice)| slice.fill((outer * 10 + part) as f32));
         });
         let packed = |threads| {
-            let mut to = vec![0.0; packing.len()];
+            let mut to = vec![0.0; packing.size()];
             packing.write(&mut to, threads);
             to
         };

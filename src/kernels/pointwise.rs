@@ -101,8 +101,10 @@ impl Family for Conf {
         self.blocks()
     }
 
-    fn may_overwrite(&self, _index: usize) -> bool {
-        true
+    /// The layer's operands: all are read before anything is stored, but the epilogue may use the output's memory before
+    /// it reads its own operand.
+    fn may_overwrite(&self, index: usize) -> bool {
+        index < self.operands
     }
 
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {

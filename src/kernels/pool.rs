@@ -193,7 +193,9 @@ impl Conf {
     /// Emits one tile: `(input, output, residual, taps, divisors)`.
     fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
         let start = if self.mode == Mode::Max { f32::NEG_INFINITY } else { 0.0 };
-        let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
+        let by_column = self.by_column(segment, asm.registers());
+        let count = if by_column { segment.pixels + self.kernel - 1 } else { segment.pixels };
+        let mut sums: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         sums.iter().for_each(|&sum| asm.splat(sum, start));
         let [taps, count, input] = [0; 3].map(|_| asm.int());
         asm.copy_int(taps, asm.arg(3));
@@ -203,12 +205,55 @@ impl Conf {
         asm.load_int(input, taps.at(8));
         asm.add_int(input, asm.arg(0));
         asm.add_imm(taps, 16);
-        self.emit_row(asm, segment, &sums, input);
+        if by_column {
+            self.emit_columns(asm, segment, &sums, input);
+        } else {
+            self.emit_row(asm, segment, &sums, input);
+        }
         asm.loop_end(rows);
         asm.end_if(any);
+        if by_column {
+            self.combine_columns(asm, &mut sums, segment.pixels);
+        }
         self.emit_divide(asm, &sums);
         let (out, residual) = (asm.arg(1), asm.arg(2));
         self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+    }
+
+    /// Whether the rows of each input column are combined first, and then the columns of each window: neighbouring windows
+    /// share them, and a single window's columns do not wait for each other.
+    fn by_column(&self, segment: &Segment, registers: usize) -> bool {
+        let shared = self.stride == 1 || segment.pixels == 1;
+        shared && self.dilation == 1 && segment.pixels + self.kernel <= registers
+    }
+
+    /// One kernel row into a value for each input column; those of the padding stay as they begin.
+    fn emit_columns(&self, asm: &mut dyn VectorAsm, segment: &Segment, columns: &[V], input: R) {
+        let x = asm.vec();
+        for (column, &value) in columns.iter().enumerate() {
+            let seen = |p: usize| column >= p && column - p < self.kernel && segment.sees(p, column - p);
+            if (0..segment.pixels).any(seen) {
+                asm.load(x, input.at((column * self.lanes * 4) as i32));
+                self.combine(asm, value, x);
+            }
+        }
+        asm.free(x);
+    }
+
+    /// Windows from columns. The first column of each window is in none of the later ones: it takes the window's value.
+    fn combine_columns(&self, asm: &mut dyn VectorAsm, columns: &mut Vec<V>, pixels: usize) {
+        for p in 0..pixels {
+            columns[p + 1..p + self.kernel].iter().for_each(|&other| self.combine(asm, columns[p], other));
+        }
+        columns.drain(pixels..).for_each(|v| asm.free(v));
+    }
+
+    /// value = value and x in one
+    fn combine(&self, asm: &mut dyn VectorAsm, value: V, x: V) {
+        match self.mode {
+            Mode::Max => asm.max_nan(value, value, x),
+            Mode::Mean(_) | Mode::MeanOf(_) => asm.add(value, value, x),
+        }
     }
 
     /// One kernel row; each input vector is loaded once.
@@ -225,12 +270,7 @@ impl Conf {
                 continue;
             }
             asm.load(x, input.at((column * self.lanes * 4) as i32));
-            for p in users {
-                match self.mode {
-                    Mode::Max => asm.max_nan(sums[p], sums[p], x),
-                    Mode::Mean(_) | Mode::MeanOf(_) => asm.add(sums[p], sums[p], x),
-                }
-            }
+            users.into_iter().for_each(|p| self.combine(asm, sums[p], x));
         }
         asm.free(x);
     }

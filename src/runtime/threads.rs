@@ -1,9 +1,10 @@
 //! Splitting a step's tasks over threads.
 //!
 //! A network has a hundred steps in some milliseconds, so workers wait for the next step with their eyes open for a
-//! moment and only then park; waking a parked thread costs more than many a step. Who waits for longer than a small
-//! step takes offers the core to others between two looks, since there may be more threads than cores: another session,
-//! or the very thread that is waited for.
+//! moment and only then park; waking a parked thread costs more than many a step. Each thread has its fixed share of the
+//! tasks, but the caller also does the shares that their threads have not begun when its own is done: it never waits for
+//! a thread that sleeps or has no core. Who waits for longer than a small step takes offers the core to others between
+//! two looks, since there may be more threads than cores: another session, or the very thread that is waited for.
 
 use super::denormals::FlushDenormals;
 use std::any::Any;
@@ -31,11 +32,13 @@ pub struct Threads {
 }
 
 struct Shared {
-    /// Counts the jobs published; a worker has seen all up to its own count.
+    /// Counts the jobs published.
     epoch: AtomicUsize,
+    /// For each worker, the last job of which somebody has begun its share.
+    claims: Vec<AtomicUsize>,
     /// The current job.
     job: UnsafeCell<Option<Job>>,
-    /// Workers that have not finished the current job.
+    /// Shares of workers of the current job that are not done.
     pending: AtomicUsize,
     /// For each worker, whether it must be unparked to see a new job.
     parked: Vec<AtomicBool>,
@@ -50,8 +53,8 @@ struct Job {
 }
 
 // SAFETY: `job` is written by the owner of `Threads` only, while `pending` is 0, before it publishes a new epoch (with
-// release ordering), and read by workers only after they have seen that epoch (acquire) and before they count down
-// `pending`. The pointer in it is to a `Sync` closure that outlives the job: `Threads::run` waits.
+// release ordering), and read by workers only after they have claimed their share of that epoch (acquire) and before
+// they count down `pending`. The pointer in it is to a `Sync` closure that outlives the job: `Threads::run` waits.
 unsafe impl Sync for Shared {}
 // SAFETY: as above.
 unsafe impl Send for Shared {}
@@ -62,14 +65,7 @@ impl Threads {
     /// # Errors
     /// Where the system refuses to start threads.
     pub fn new(count: usize) -> std::io::Result<Threads> {
-        let shared = Arc::new(Shared {
-            epoch: AtomicUsize::new(0),
-            job: UnsafeCell::new(None),
-            pending: AtomicUsize::new(0),
-            parked: (1..count).map(|_| AtomicBool::new(false)).collect(),
-            stop: AtomicBool::new(false),
-            panic: Mutex::new(None),
-        });
+        let shared = Arc::new(Shared::new(count.saturating_sub(1)));
         let mut threads = Threads { shared, workers: Vec::new() };
         for index in 1..count {
             let shared = threads.shared.clone();
@@ -90,11 +86,17 @@ impl Threads {
         let work_of_job =
             unsafe { std::mem::transmute::<*const (dyn Fn(usize, Range<usize>) + Sync), *const Work>(work) };
         self.publish(Job { work: work_of_job, tasks });
-        let own = catch_unwind(AssertUnwindSafe(|| work(0, share(tasks, count, 0))));
+        self.shared.attempt(|| work(0, share(tasks, count, 0)));
+        for worker in 0..self.workers.len() {
+            if self.shared.claim(worker) {
+                self.shared.attempt(|| work(0, share(tasks, count, worker + 1)));
+                self.shared.pending.fetch_sub(1, Ordering::Release);
+            }
+        }
         // Even after a panic: the workers may still be reading `work`.
         self.wait();
         let panic = self.shared.panic.lock().map_or(None, |mut p| p.take());
-        if let Some(panic) = own.err().or(panic) {
+        if let Some(panic) = panic {
             resume_unwind(panic);
         }
     }
@@ -148,33 +150,60 @@ impl Drop for Threads {
 }
 
 impl Shared {
+    fn new(workers: usize) -> Shared {
+        Shared {
+            epoch: AtomicUsize::new(0),
+            claims: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            job: UnsafeCell::new(None),
+            pending: AtomicUsize::new(0),
+            parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            stop: AtomicBool::new(false),
+            panic: Mutex::new(None),
+        }
+    }
+
     /// The life of worker `index` of `count`.
     fn work(&self, index: usize, count: usize) {
         let _flush = FlushDenormals::new();
-        let mut seen = 0;
+        let worker = index - 1;
         loop {
-            self.await_epoch(seen, index - 1);
-            seen += 1;
+            self.await_job(worker);
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
+            if !self.claim(worker) {
+                continue;
+            }
             // SAFETY: the epoch was published after the job, which stays until `pending` is counted down below.
             let job = unsafe { *self.job.get() }.expect("published before the epoch");
-            let range = share(job.tasks, count, index);
             // SAFETY: `Threads::run`, which holds the closure, waits for `pending`.
             let work = unsafe { &*job.work };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(index, range)))
-                && let Ok(mut slot) = self.panic.lock()
-            {
-                *slot = Some(panic);
-            }
+            self.attempt(|| work(index, share(job.tasks, count, index)));
             self.pending.fetch_sub(1, Ordering::Release);
         }
     }
 
-    /// Returns when the epoch is past `seen`.
-    fn await_epoch(&self, seen: usize, worker: usize) {
-        let published = || self.epoch.load(Ordering::SeqCst) != seen;
+    /// Takes a worker's share of the current job; false where it was taken before. The job stays until the share is
+    /// done.
+    fn claim(&self, worker: usize) -> bool {
+        let (claim, last) = (&self.claims[worker], self.claims[worker].load(Ordering::SeqCst));
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        // If the job of `epoch` has ended since, the share was taken, and `last` is out of date.
+        last != epoch && claim.compare_exchange(last, epoch, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Calls `work` and keeps its panic for the caller of [`Threads::run`].
+    fn attempt(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work))
+            && let Ok(mut slot) = self.panic.lock()
+        {
+            *slot = Some(panic);
+        }
+    }
+
+    /// Returns when nobody has begun the worker's share of the current job.
+    fn await_job(&self, worker: usize) {
+        let published = || self.epoch.load(Ordering::SeqCst) != self.claims[worker].load(Ordering::SeqCst);
         if looked(published) {
             return;
         }
@@ -214,6 +243,31 @@ mod tests {
                 });
                 assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1), "{tasks} tasks, {count} threads");
             }
+        }
+    }
+
+    #[test]
+    fn a_share_is_taken_once() {
+        let shared = Shared::new(1);
+        assert!(!shared.claim(0), "there is no job yet");
+        for _ in 0..3 {
+            shared.epoch.fetch_add(1, Ordering::SeqCst);
+            assert!(shared.claim(0));
+            assert!(!shared.claim(0), "taken already");
+        }
+    }
+
+    #[test]
+    fn the_caller_does_what_its_workers_have_not_begun() {
+        let mut threads = Threads::new(2).unwrap();
+        for _ in 0..200 {
+            // Long enough for the worker to park now and then, and not to wake before the caller is done.
+            thread::sleep(SPIN * 2);
+            let done = AtomicUsize::new(0);
+            threads.run(2, true, &|_, range| {
+                done.fetch_add(range.len(), Ordering::Relaxed);
+            });
+            assert_eq!(done.load(Ordering::Relaxed), 2);
         }
     }
 

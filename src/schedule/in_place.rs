@@ -11,7 +11,9 @@ pub fn run(plan: &mut Plan) {
             // Nothing refers to it any more.
             plan.buffers[output.0].live = (usize::MAX, 0);
             plan.buffers[output.0].elements = 0;
-            let views = plan.steps.iter_mut().flat_map(|step| step.inputs.iter_mut().chain([&mut step.output]));
+            let views = plan.steps.iter_mut().flat_map(|Step { output, inputs, beside, .. }| {
+                [output].into_iter().chain(inputs).chain(beside.iter_mut().map(|(_, view)| view))
+            });
             let views = views.chain(&mut plan.outputs).chain(plan.values.iter_mut().flatten());
             views.filter(|view| view.buffer == output).for_each(|view| view.buffer = operand);
         }

@@ -129,7 +129,7 @@ impl Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::net;
+    use super::super::testing::{model, net};
     use super::*;
 
     /// Names of the warnings about a model.
@@ -175,8 +175,8 @@ mod tests {
         assert_eq!(names("8, 9", "conv 3, 8, bias | bn"), ["bias_before_norm"]);
         assert_eq!(names("8", "dense 8 | bn"), ["bias_before_norm"]);
         assert!(names("8, 9", "conv 3, 8, bias | relu | bn").is_empty());
-        assert!(names("8, 9", "conv 3, 8, bias output y | bn").is_empty());
-        assert!(names("8, 9", "residual { conv 3, 8, half, bias as a | bn\nfrom a | relu }").is_empty());
+        assert!(names("8, 9", "conv 3, 8, bias | output y | bn").is_empty());
+        assert!(names("8, 9", "conv 3, 8, bias | concat {\nbn\nrelu\n}").is_empty());
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_layer_warns_once() {
-        let graph = net("8, 64", "for i in 1..4 { conv{i}: conv 2, 8 }");
+        let graph = model("model m\ninput s: f32[N, 8, 64]\nnet { for i in 1..4 { conv{i}: conv 2, 8 } }");
         let warnings = lint(&graph, &[]);
         assert_eq!(warnings.len(), 1);
         assert_eq!(warnings[0].notes, ["conv1: [8, 64] -> [8, 63], and 3 times more"]);

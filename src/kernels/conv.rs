@@ -286,7 +286,8 @@ impl Split {
 
 impl Tile {
     /// The tile with the least estimated time for a whole row of all output channels. Two FMAs and two loads start
-    /// per cycle, and a sum can be added to every fourth cycle.
+    /// per cycle, and a sum can be added to every fourth cycle. Of equal ones for a single column, whose weights are the
+    /// most of what there is, the one with the least padding.
     fn choose(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Tile {
         let embed = target.isa == Isa::Avx512;
         let unroll = |pixels: usize, vectors: usize| {
@@ -305,7 +306,10 @@ impl Tile {
                 let pixels = ((registers - spare) / vectors).min(columns);
                 (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
             })
-            .min_by_key(|tile| (tile.row_cycles(columns, out_blocks), usize::MAX - tile.pixels * tile.vectors))
+            .min_by_key(|tile| {
+                let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
+                (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
+            })
             .expect("a tile of one vector fits every target")
     }
 
@@ -912,5 +916,19 @@ impl TileEmitter<'_> {
         }
         asm.free_int(out);
         asm.free_int(residual);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use target_lexicon::Architecture;
+
+    #[test]
+    fn dense_layers_pad_no_more_than_they_must() {
+        let target = Target::of(Isa::Avx2, Architecture::X86_64);
+        let vectors = |out_blocks: usize| Tile::choose(&target, 1, out_blocks, 8, 1).vectors;
+        // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
+        assert_eq!((vectors(15), vectors(11)), (5, 6));
     }
 }

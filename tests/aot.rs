@@ -5,22 +5,22 @@
 mod common;
 
 use common::*;
-use safetensors::SafeTensors;
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use svertka::aot::{self, Artifacts, Cpu, Emit, Weights};
+use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::weights::WeightSource;
-use svertka::ir::{Graph, Param};
+use svertka::ir::Graph;
 use svertka::kernels::Target;
 use svertka::layers::*;
+use svertka::runtime::library::Library;
 use svertka::runtime::{Engine, Session};
 use svertka::schedule;
 use svertka::tensor::{Batch, Tensor, TensorType};
 
 const SEED: u64 = 7;
+/// Rows and columns of Winograd's output tiles.
+const WINOGRAD: usize = 4;
 
 /// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
 fn small_network() -> Graph {
@@ -51,13 +51,19 @@ fn small_network() -> Graph {
 }
 
 fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
-    aot::Options { name: "net".into(), cpu: Cpu::named(cpu).unwrap(), emit: emit.to_vec(), weights }
+    let (name, cpu) = ("net".into(), Cpu::named(cpu).unwrap());
+    aot::Options { name, cpu, emit: emit.to_vec(), weights, own_memory: None }
 }
 
 /// Compiles a graph for an instruction set of a CPU.
 fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
-    let plan = schedule::plan(graph.clone(), Target { exact: true, ..Target::of(isa, options.cpu.architecture()) });
+    let plan = schedule::plan(graph.clone(), target(isa, options));
     aot::compile(&plan, &weights(SEED), options).unwrap()
+}
+
+/// As sessions have it, but with the Winograd convolutions that small networks are not chosen for.
+fn target(isa: Isa, options: &aot::Options) -> Target {
+    Target { force_winograd: Some(WINOGRAD), ..Target::of(isa, options.cpu.architecture()) }
 }
 
 /// A directory with the artifacts and a program that uses them.
@@ -136,7 +142,8 @@ fn present(program: &str) -> bool {
 }
 
 fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
-    let options = svertka::runtime::Options { engine: Engine::Jit(isa), exact: true, ..Default::default() };
+    let options =
+        svertka::runtime::Options { engine: Engine::Jit(isa), force_winograd: Some(WINOGRAD), ..Default::default() };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();
     outputs.into_iter().flat_map(Tensor::into_data).collect()
 }
@@ -198,6 +205,25 @@ fn weights_can_lie_in_a_file() {
 
     build.compile_c("cc", "errors.c", "net", &[]);
     output(Command::new(build.path("program")).arg(build.path("net.weights")));
+}
+
+#[test]
+fn the_library_can_have_the_work_memory() {
+    if !present("cc") {
+        return;
+    }
+    let graph = small_network();
+    let own_memory = Some(OwnMemory { batch: 2, threads: 1 });
+    let options = aot::Options { own_memory, ..options("native", &LIBRARY, Weights::Embed) };
+    let build = Build::new(&compile(&graph, Isa::detect(), &options));
+    build.compile_c("cc", "driver.c", "net", &[]);
+    for batch in [1, 2] {
+        let inputs = inputs(&graph, batch, SEED);
+        assert_same_bits(&build.drive(None, "own", &inputs, None), &session(&graph, Isa::detect(), &inputs));
+    }
+    build.write_inputs(&inputs(&graph, 3, SEED));
+    let result = Command::new(build.path("program")).args(["own", "3"]).arg(build.path("inputs")).output().unwrap();
+    assert!(String::from_utf8_lossy(&result.stderr).contains("no work memory was given"), "{result:?}");
 }
 
 #[test]
@@ -289,6 +315,26 @@ fn what_cannot_be_compiled_is_refused() {
     assert!("exe".parse::<Emit>().unwrap_err().to_string().contains("obj, header"));
 }
 
+/// Sessions and libraries of the same plan, as `bench --compare-aot` runs them, on one thread and on two.
+#[test]
+fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
+    if !present("cc") {
+        return;
+    }
+    let graph = small_network();
+    let inputs = inputs(&graph, 5, SEED);
+    for isa in Isa::available() {
+        let build = Build::new(&compile(&graph, isa, &options("native", &[Emit::Shared], Weights::Embed)));
+        for threads in [1, 2] {
+            // SAFETY: it was compiled just now.
+            let library = unsafe { Library::open(&build.path("libnet.so"), "net", threads) };
+            let outputs = library.unwrap().run(&inputs).unwrap();
+            let found: Vec<f32> = outputs.into_iter().flat_map(Tensor::into_data).collect();
+            assert_same_bits(&found, &session(&graph, isa, &inputs));
+        }
+    }
+}
+
 #[test]
 fn a_shared_library_is_loaded_by_python() {
     if !present("cc") || !present("python3") {
@@ -322,7 +368,7 @@ fn aarch64_code_agrees_with_the_interpreter() {
         for expected in &expected {
             let rest = found.split_off(expected.data().len());
             let difference = difference(&Tensor::new(expected.shape(), found), expected);
-            assert!(difference <= 1e-5, "{mode}: {difference}");
+            assert!(difference <= 1e-4, "{mode}: {difference}");
             found = rest;
         }
         assert!(found.is_empty());
@@ -350,89 +396,4 @@ fn the_cpu_is_checked() {
     assert!(result.status.success(), "{}", String::from_utf8_lossy(&result.stderr));
     let result = emulated("x86-64-v3");
     assert!(String::from_utf8_lossy(&result.stderr).contains("lacks an instruction set"), "{result:?}");
-}
-
-/// LeNet-5 with trained weights.
-struct Lenet {
-    graph: Graph,
-    weights: Vec<u8>,
-}
-
-impl WeightSource for Lenet {
-    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
-        let file = SafeTensors::deserialize(&self.weights).unwrap();
-        Cow::Owned(bytemuck::pod_collect_to_vec(file.tensor(&param.name).unwrap().data()))
-    }
-}
-
-fn lenet(weights: Vec<u8>) -> Lenet {
-    let conv = |channels, pad| {
-        let padding = Padding::All(pad);
-        let window = Window { kernel: vec![5; 2], stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
-        Op::from(Conv { channels, window, groups: 1, bias: true, weights: None })
-    };
-    let pool = || {
-        let padding = Padding::Valid;
-        let window = Window { kernel: vec![2; 2], stride: vec![2; 2], dilation: vec![1; 2], padding, ceil: false };
-        Op::from(MaxPool { window })
-    };
-    let dense = |features| Op::from(Dense { features, bias: true, flatten: true });
-    let relu = || Op::from(Activation::Relu);
-    let layers = [
-        ("conv1", conv(6, 2)),
-        ("relu1", relu()),
-        ("pool1", pool()),
-        ("conv2", conv(16, 0)),
-        ("relu2", relu()),
-        ("pool2", pool()),
-        ("fc1", dense(120)),
-        ("relu3", relu()),
-        ("fc2", dense(84)),
-        ("relu4", relu()),
-        ("fc3", dense(10)),
-    ];
-    let (mut graph, input) = graph_of(&[1, 28, 28]);
-    let last = layers.into_iter().fold(input, |x, (name, op)| graph.add_layer(op, &[x], name).unwrap());
-    common::output(&mut graph, last);
-    Lenet { graph, weights }
-}
-
-/// The first digits of the test set, ready for the network, and what they show.
-fn digits(data: &Path) -> Vec<(Vec<f32>, u8)> {
-    let read = |name: &str| std::fs::read(data.join("digits").join(name)).unwrap();
-    let (images, labels) = (read("mnist_test200_images_u8.npy"), read("mnist_test200_labels.npy"));
-    let images = npyz::NpyFile::new(&images[..]).unwrap().into_vec::<u8>().unwrap();
-    let labels = npyz::NpyFile::new(&labels[..]).unwrap().into_vec::<u8>().unwrap();
-    let normal = |grey: &u8| (f32::from(*grey) / 255.0 - 0.1307) / 0.3081;
-    let pictures = images.chunks(28 * 28).map(|picture| picture.iter().map(normal).collect());
-    pictures.zip(labels).take(10).collect()
-}
-
-/// The programs of `tests/aot/c` and `tests/aot/rust`, as their README files say.
-#[test]
-fn examples_classify_digits() {
-    let data = std::env::var_os("SVERTKA_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let Ok(weights) = std::fs::read(data.join("digits/lenet5_relu_maxpool_mnist.safetensors")) else {
-        return eprintln!("skipped: no data in {}", data.display());
-    };
-    if !present("cc") || !present("rustc") {
-        return;
-    }
-    let lenet = lenet(weights);
-    let options = aot::Options { name: "lenet5".into(), ..options("native", &LIBRARY, Weights::Embed) };
-    let plan = schedule::plan(lenet.graph.clone(), options.cpu.target());
-    let build = Build::new(&aot::compile(&plan, &lenet, &options).unwrap());
-    build.compile_c("cc", "c/classify.c", "lenet5", &[]);
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--edition", "2024", "-l", "static=lenet5", "-L"]).arg(build.directory.path());
-    output(rustc.arg(source_path("rust/classify.rs")).arg("-o").arg(build.path("rust_program")));
-
-    for (picture, label) in digits(&data) {
-        std::fs::write(build.path("picture"), bytemuck::cast_slice(&picture)).unwrap();
-        for program in ["program", "rust_program"] {
-            let found = output(Command::new(build.path(program)).arg(build.path("picture")));
-            assert_eq!(String::from_utf8(found).unwrap(), format!("{label}\n"), "{program}");
-        }
-    }
 }

@@ -118,7 +118,7 @@ fn a_baseline_is_held_or_missed() {
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--batch", "2", "--baseline", &slow], 1);
     assert!(err.contains("no result with the same model"), "{err}");
     let other =
-        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 1", "\"schema_version\": 99", 1));
+        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 2", "\"schema_version\": 99", 1));
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &other], 1);
     assert!(err.contains("other.json: schema version 99"), "{err}");
 }
@@ -209,7 +209,7 @@ fn show(page: &Path, hash: &str) -> Option<String> {
         .args(switches)
         .args(quiet)
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg("--dump-dom")
+        .args(["--virtual-time-budget=5000", "--dump-dom"])
         .arg(format!("file://{}{hash}", page.display()))
         .output();
     match output {
@@ -232,7 +232,13 @@ fn the_page_shows_what_its_address_selects() {
     };
     let Some(dom) = show(Path::new(&html), "") else { return };
     assert_eq!(selected(&dom), "0: conv1");
-    for part in ["aria-label=\"roofline\"", "aria-label=\"time line\"", "aria-label=\"arena\"", "<td>fc3</td>"] {
+    for part in [
+        "aria-label=\"roofline\"",
+        "aria-label=\"time line\"",
+        "aria-label=\"arena\"",
+        "<td>fc3</td>",
+        "<g data-shape=\"3\"",
+    ] {
         assert!(dom.contains(part), "{part} in {dom}");
     }
     let dom = show(Path::new(&html), "#1.2").unwrap();
@@ -241,4 +247,29 @@ fn the_page_shows_what_its_address_selects() {
     // The row of the table, the point, and the bar of the time line.
     assert!(dom.matches("class=\"item selected \" data-step=\"2\"").count() >= 3, "{dom}");
     assert_eq!(selected(&show(Path::new(&html), "#9.999").unwrap()), "0: conv1");
+
+    // Clicks, made by a script behind the page's own: on a row, a point, a bar, a buffer, a box of the graph.
+    let clicked = |what: &str, script: &str| {
+        let page = lab.read("r.html").replace("</body>", &format!("<script>{script}</script></body>"));
+        let dom = show(Path::new(&lab.write(&format!("{what}.html"), &page)), "").unwrap();
+        (selected(&dom), dom)
+    };
+    let click = |selector: &str| {
+        format!("document.querySelector('{selector}').dispatchEvent(new MouseEvent('click', {{ bubbles: true }}));")
+    };
+    for part in ["steps", "roofline", "timeline", "graph"] {
+        let (selected, dom) = clicked(part, &click(&format!("#{part} [data-step=\"2\"]")));
+        assert_eq!(selected, "2: conv2", "{part}");
+        assert!(dom.contains("<dt>bound</dt>"), "{dom}");
+    }
+    assert_ne!(clicked("arena", &click("#arena rect:last-of-type")).0, "0: conv1");
+    // The slowest step comes first, and with a second click last.
+    let times = |dom: &str| -> Vec<f64> {
+        let rows = dom.split("<tr class=\"item").skip(1);
+        rows.map(|row| row.split("<td>").nth(4).unwrap().split('<').next().unwrap().parse().unwrap()).collect()
+    };
+    let by_time = click("th[data-column=\"3\"]");
+    let (_, down) = clicked("down", &by_time);
+    assert!(times(&down).len() > 4 && times(&down).is_sorted_by(|a, b| a >= b), "{:?}", times(&down));
+    assert!(times(&clicked("up", &by_time.repeat(2)).1).is_sorted());
 }

@@ -1,9 +1,12 @@
 //! Golden files: what the builder makes of every model of a folder. `tests/golden/ir/NAME.cnn` becomes the graph in
-//! `NAME.ir`, the mistakes of `tests/golden/diagnostics/NAME.cnn` are explained in `NAME.err`.
+//! `NAME.ir`, the mistakes of `tests/golden/diagnostics/NAME.cnn` are explained in `NAME.err`, and `NAME.warn` holds what
+//! is said of the odd things in `tests/golden/warnings/NAME.cnn`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use svertka::diagnostic::{self, Diagnostic};
+use svertka::analysis;
+use svertka::analysis::lint::LINTS;
+use svertka::diagnostic::{self, Diagnostic, Severity};
 use svertka::ir::build::{self, Loader, Options};
 use svertka::ir::{self, Graph};
 use svertka::source::{FileId, SourceMap};
@@ -78,7 +81,14 @@ impl Model {
             return self.build().err().unwrap_or_default();
         }
         let mut folder = Folder(self.path.parent().unwrap());
-        build::check(&mut self.sources, self.root, &self.options, &mut folder)
+        build::check(&mut self.sources, self.root, &self.options, &mut folder, &|_| Vec::new())
+    }
+
+    /// What all variants are warned of.
+    fn warnings(&mut self) -> Vec<Diagnostic> {
+        let mut folder = Folder(self.path.parent().unwrap());
+        let lint = |graph: &Graph| analysis::lint(graph, &[]);
+        build::check(&mut self.sources, self.root, &self.options, &mut folder, &lint)
     }
 
     fn render(&self, errors: &[Diagnostic]) -> String {
@@ -108,6 +118,25 @@ fn mistakes_are_explained() {
         assert!(!errors.is_empty(), "{} has no mistake", path.display());
         model.render(&errors)
     });
+}
+
+#[test]
+fn odd_things_are_warned_of() {
+    check("warnings", "warn", |path| {
+        let mut model = Model::read(path);
+        let warnings = model.warnings();
+        assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning), "{}", model.render(&warnings));
+        model.render(&warnings)
+    });
+}
+
+#[test]
+fn every_warning_has_an_example() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/warnings");
+    for lint in LINTS {
+        let example = fs::read_to_string(folder.join(lint.name).with_extension("warn")).unwrap_or_default();
+        assert!(example.contains(&format!("warning[{}]", lint.code)), "no example of {}", lint.name);
+    }
 }
 
 /// The table of codes is in the documentation of `ir::build`.

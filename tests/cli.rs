@@ -66,6 +66,19 @@ fn several_pictures_are_a_batch() {
     assert!(lines[1].trim_start().starts_with('3') && lines[4].trim_start().starts_with('7'), "{out}");
 }
 
+#[test]
+fn a_photograph_of_the_right_size_is_taken_as_it_is() {
+    let Some(weights) = testdata::shared("imagenet/mobilenet_v2_imagenet.safetensors") else { return };
+    let picture = testdata::shared("imagenet/chelsea_cat_224.png").unwrap();
+    let (weights, picture) = (weights.display().to_string(), picture.display().to_string());
+    let (out, _) =
+        run(&["run", "models/mobilenet_v2.cnn", "--weights", &weights, "--input", &picture, "--top", "5"], 0);
+    let lines: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 6, "{out}");
+    assert_eq!(lines[1][..2], ["Egyptian", "cat"]);
+    assert!((lines[1][2].parse::<f32>().unwrap() - 0.7166).abs() < 1e-4, "{out}");
+}
+
 /// Rows of a [200, 10] array whose largest element is at the label.
 fn right(logits: &[f32], labels: &[u8]) -> usize {
     let best = |row: &[f32]| (0..10).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap() as u8;
@@ -128,6 +141,22 @@ fn check_reports_every_error_of_every_file() {
     for code in ["E0211", "E0216", "E0302"] {
         assert!(err.contains(code), "{code} in {err}");
     }
+}
+
+#[test]
+fn check_warns_and_can_be_told_not_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = "model m\ninput image: f32[N, 1, 9, 9]\nnet { conv: conv 2x2, 3 }\n";
+    let file = write(folder.path(), "even.cnn", model);
+    let (out, err) = run(&["check", &file], 0);
+    assert!(out.ends_with("even.cnn: ok, 1 warning\n") && err.contains("warning[W0701]"), "{out}{err}");
+    run(&["check", "--strict", &file], 1);
+    let (out, err) = run(&["check", "--strict", "--allow", "even_kernel", &file], 0);
+    assert!(out.ends_with("even.cnn: ok\n") && err.is_empty(), "{out}{err}");
+    let (out, err) = run(&["summary", &file, "--format", "json"], 0);
+    assert!(out.trim_end().ends_with('}') && err.contains("warning[W0701]"), "{out}{err}");
+    let (_, err) = run(&["summary", &file, "--allow", "evn_kernel"], 2);
+    assert!(err.contains("did you mean `even_kernel`?"), "{err}");
 }
 
 #[test]
@@ -194,6 +223,78 @@ fn compile_writes_a_library_and_its_header() {
     assert!(err.contains("/no/such/folder"), "{err}");
 }
 
+/// A model with 100 MB of weights, so that writing takes a while.
+const LARGE: &str = "models/resnet.cnn:resnet50";
+
+#[test]
+fn a_folder_that_cannot_be_written_is_told() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", "/proc"], 1);
+    assert!(err.contains("/proc/lenet5.o: cannot write"), "{err}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "file", "");
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &file], 1);
+    assert!(err.contains("file/lenet5.o: cannot write: not a directory"), "{err}");
+}
+
+/// In a mount namespace of its own, where the system allows one.
+#[test]
+fn a_full_disk_is_told_and_leaves_no_half_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().display().to_string();
+    let on_small_disk = |then: &str, args: &[&str]| {
+        let script = format!("mount -t tmpfs -o size=200k tmpfs \"$0\" || exit 77; {then}");
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, &disk]).args(args);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).output()
+    };
+    if !on_small_disk("true", &[]).is_ok_and(|output| output.status.success()) {
+        return eprintln!("skipped: no mount namespace");
+    }
+    let svertka = env!("CARGO_BIN_EXE_svertka");
+    for emit in ["obj", "header,shared"] {
+        let script = "\"$@\"; code=$?; ls -A \"$0\"; exit $code";
+        let args = [svertka, "compile", "models/lenet5.cnn", "-o", &disk, "--emit", emit];
+        let output = on_small_disk(script, &args).unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+        assert!(err.contains("No space left on device"), "{err}");
+        let files: Vec<&str> = out.lines().filter(|line| !line.contains("bytes")).collect();
+        assert_eq!(files, if emit == "obj" { vec![] } else { vec!["lenet5.h"] });
+    }
+}
+
+/// Whenever it is killed, what is in the folder is whole.
+#[test]
+fn a_killed_compile_leaves_only_whole_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    [&whole, &killed].map(|folder| std::fs::create_dir(folder).unwrap());
+    let compile = |to: &Path| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
+        command.args(["compile", LARGE, "--emit", "obj,static,header", "-o"]).arg(to);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    };
+    let start = std::time::Instant::now();
+    assert!(compile(&whole).status().unwrap().success());
+    let time = start.elapsed();
+    for part in [5, 7, 8, 9, 10] {
+        let mut child = compile(&killed).spawn().unwrap();
+        std::thread::sleep(time * part / 10);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for entry in std::fs::read_dir(&killed).unwrap() {
+            let file = entry.unwrap();
+            let expected = std::fs::read(whole.join(file.file_name())).expect("no file of another name");
+            assert!(std::fs::read(file.path()).unwrap() == expected, "{file:?}");
+        }
+    }
+}
+
 #[test]
 fn verify_compares_layer_by_layer() {
     for engine in engines().iter().filter(|e| !e.contains(&"interp")) {
@@ -203,6 +304,50 @@ fn verify_compares_layer_by_layer() {
     }
     let (_, err) = run(&["verify", "models/lenet5.cnn", "--tolerance", "1e-30"], 1);
     assert!(err.contains("is the first layer above the tolerance"), "{err}");
+}
+
+#[test]
+fn verify_takes_stored_inputs_and_outputs() {
+    let Some(data) = testdata::shared("digits") else { return };
+    let path = |name: &str| data.join(name).display().to_string();
+    let (images, logits) = (path("mnist_test200_images_u8.npy"), path("lenet5_relu_maxpool_mnist_test200_logits.npy"));
+    let weights = path("lenet5_relu_maxpool_mnist.safetensors");
+    let args = ["verify", "models/lenet5.cnn", "--weights", &weights];
+    let (out, _) = run(&[&args[..], &["--input", &images, "--expected", &logits]].concat(), 0);
+    assert!(out.contains("ULP") && out.contains(", stored "), "{out}");
+
+    // The outputs of the other variant: every layer agrees, the stored outputs do not.
+    let other = path("lenet5_tanh_avgpool_mnist_test200_logits.npy");
+    let (_, err) = run(&[&args[..], &["--input", &images, "--expected", &other]].concat(), 1);
+    assert!(err.contains(", stored is the first layer above the tolerance"), "{err}");
+
+    // Input and output in one file, safetensors or npz, by their names.
+    let folder = tempfile::tempdir().unwrap();
+    let image: Vec<f32> = (0..784).map(|i| (i % 13) as f32 / 13.0).collect();
+    let input = folder.path().join("x.npy");
+    npy::write(&input, &[1, 1, 28, 28], &image).unwrap();
+    let output = folder.path().join("y.npy");
+    let (input, output) = (input.display().to_string(), output.display().to_string());
+    run(&["run", "models/lenet5.cnn", "--weights", &weights, "--input", &input, "--output", &output], 0);
+    let (_, scores) = floats(Path::new(&output));
+    let (x, y) = (bytemuck::cast_slice(&image), bytemuck::cast_slice(&scores));
+    let tensor = |shape: Vec<usize>, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data);
+    let tensors = [("image", tensor(vec![1, 1, 28, 28], x).unwrap()), ("fc3", tensor(vec![1, 10], y).unwrap())];
+    let sample = write(folder.path(), "sample.safetensors", safetensors::serialize(tensors, None).unwrap());
+    let (out, _) = run(&[&args[..], &["--input", &sample, "--expected", &sample]].concat(), 0);
+    assert!(out.contains("output fc3, stored"), "{out}");
+
+    let cases: &[(&str, &str, i32, &str)] = &[
+        (&images, &output, 1, "has shape [1, 10], the output `fc3` has [200, 10]"),
+        (&sample, &images, 1, "has shape [200, 28, 28]"),
+        (&sample, "/no/such.npy", 1, "/no/such.npy"),
+    ];
+    for (input, expected, code, part) in cases {
+        let (_, err) = run(&[&args[..], &["--input", input, "--expected", expected]].concat(), *code);
+        assert!(err.contains(part), "{part} in {err}");
+    }
+    let (_, err) = run(&[&args[..], &["--expected", &output]].concat(), 2);
+    assert!(err.contains("--input"), "{err}");
 }
 
 #[test]

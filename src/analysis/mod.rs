@@ -2,10 +2,12 @@
 
 pub mod draw;
 pub mod figures;
+pub mod lint;
 pub mod receptive_field;
 pub mod summary;
 
 pub use figures::figures;
+pub use lint::lint;
 pub use receptive_field::receptive_field;
 pub use summary::summary;
 

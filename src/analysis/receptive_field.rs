@@ -115,6 +115,48 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
     }
 }
 
+/// Which positions along `dim` of its input number `operand` a position of a node reads; none in the padding. Gates
+/// with one factor a channel are left out here as well; a layer that is not understood reads everything.
+pub(super) fn positions_read(graph: &Graph, id: NodeId, operand: usize, dim: usize) -> impl Fn(usize) -> Vec<usize> {
+    let node = &graph[id];
+    let ty = &graph[node.inputs[operand]].ty;
+    let size = ty.spatial().get(dim).copied().unwrap_or(1);
+    let reads = Reads::new(node, ty, operand, dim);
+    move |at| match &reads {
+        Reads::Nothing => Vec::new(),
+        Reads::Everything => (0..size).collect(),
+        Reads::Window(window) => window.positions(dim, at, size).collect(),
+        Reads::Axis(axis) => {
+            let (first, last) = axis.read_by(at as i64).unwrap_or((0, size as i64 - 1));
+            (first.max(0)..(last + 1).min(size as i64)).map(|position| position as usize).collect()
+        }
+    }
+}
+
+enum Reads {
+    Nothing,
+    Everything,
+    Window(ResolvedWindow),
+    Axis(Axis),
+}
+
+impl Reads {
+    fn new(node: &Node, ty: &TensorType, operand: usize, dim: usize) -> Reads {
+        let same = Reads::Axis(Axis::identity());
+        match &node.op {
+            _ if operand >= node.operands().len() => same,
+            Op::Flatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Reads::Everything,
+            Op::Mul(_) if operand > 0 && is_channel_gate(ty) => Reads::Nothing,
+            op => match (op.layer().and_then(|layer| layer.window(&[ty])), reads(op, ty)) {
+                (Some(window), _) if dim < window.kernel.len() => Reads::Window(window),
+                (_, Some(mut axes)) if dim < axes.len() => Reads::Axis(axes.swap_remove(dim)),
+                (_, Some(_)) => same,
+                _ => Reads::Everything,
+            },
+        }
+    }
+}
+
 impl Field {
     /// The smallest field that holds both.
     fn union(self, other: &Field) -> Field {

@@ -72,12 +72,16 @@ impl Cpu {
 
     /// What a plan for this CPU is made with.
     pub fn target(&self) -> Target {
-        Target { exact: true, ..Target::of(self.isa, self.architecture()) }
+        Target::of(self.isa, self.architecture())
     }
 
     /// Whether the code of a plan made for `target` runs on it.
     pub(super) fn runs(&self, target: Target) -> bool {
-        let own = Target { exact: target.exact, ..Target::of(target.isa, self.architecture()) };
+        let own = Target {
+            exact: target.exact,
+            force_winograd: target.force_winograd,
+            ..Target::of(target.isa, self.architecture())
+        };
         target.isa <= self.isa && target == own
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! A run keeps its arguments in a *frame* on its stack and calls the steps' functions one after the other. A step's
 //! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
-//! caller's parallel-for with `work`, which calls the kernel with denormals flushed.
+//! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker and with denormals
+//! flushed.
+//!
+//! The *work memory* is the arena for the batch, then scratch memory for each worker.
 
 use super::Cpu;
 use super::constants::{self, Constants};
-use super::interface::{ERRORS, Interface, Port, code};
+use super::interface::{ERRORS, Interface, Port, THREADS, code};
 use super::machine::{self, Features};
 use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
 use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
@@ -21,14 +24,20 @@ mod frame {
     pub const OUTPUTS: i32 = 32;
     pub const PARALLEL_FOR: i32 = 40;
     pub const USER: i32 = 48;
-    pub const BYTES: u32 = 56;
+    /// Address of the first worker's scratch memory.
+    pub const SCRATCH: i32 = 56;
+    pub const BYTES: u32 = 64;
 }
 
 /// Byte offsets in a task.
 mod task {
     pub const KERNEL: i32 = 0;
     pub const OPERANDS: i32 = 8;
-    pub const BYTES: u32 = 16;
+    /// 64-bit words of the operands, which do not hold the scratch memory.
+    pub const WORDS: i32 = 16;
+    /// Address of the first worker's scratch memory.
+    pub const SCRATCH: i32 = 24;
+    pub const BYTES: u32 = 32;
 }
 
 /// Byte offsets in the caller's context.
@@ -52,12 +61,15 @@ pub(super) fn define(
     constants: Constants,
     cpu: &Cpu,
 ) -> Result<Vec<String>, CodeError> {
-    let work = define_work(module, cpu.architecture())?;
-    let mut steps = Vec::new();
-    for (index, step) in plan.steps.iter().enumerate() {
-        let compiled = CompiledStep { plan, step, kernel: kernels[index], work, constants: &constants.offsets[index] };
-        steps.push(module.define_nest(&format!("step.{index}"), Linkage::Local, 1, |n| compiled.emit(n))?);
-    }
+    let steps = plan.steps.iter().zip(kernels).zip(&constants.offsets);
+    let steps: Vec<_> =
+        steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect();
+    let most_operands = steps.iter().map(CompiledStep::operands).max().unwrap_or(0);
+    let work = define_work(module, cpu.architecture(), most_operands, interface.scratch)?;
+    let define_step = |(index, step): (usize, &CompiledStep)| {
+        module.define_nest(&format!("step.{index}"), Linkage::Local, 1, |n| step.emit(n, work))
+    };
+    let steps = steps.iter().enumerate().map(define_step).collect::<Result<Vec<_>, _>>()?;
     let mut entries = Entries { module, interface, names: Vec::new() };
     entries.define_init(constants.bytes, plan, cpu)?;
     entries.define_runs(&steps)?;
@@ -65,16 +77,36 @@ pub(super) fn define(
     Ok(entries.names)
 }
 
-/// `void work(task, begin, end)`: calls the task's kernel with denormals flushed.
-fn define_work(module: &mut CodeModule, architecture: Architecture) -> Result<FuncId, CodeError> {
+/// `void work(task, worker, begin, end)`: calls the task's kernel with denormals flushed, and with the worker's part of
+/// the scratch memory behind the operands of the task, of which there are at most `most_operands`.
+fn define_work(
+    module: &mut CodeModule,
+    architecture: Architecture,
+    most_operands: usize,
+    scratch: usize,
+) -> Result<FuncId, CodeError> {
     let (begin, end) = machine::flush(architecture);
     let begin = module.define_bytes("flush.begin", 0, &begin)?;
     let end = module.define_bytes("flush.end", 1, &end)?;
-    module.define_nest("work", Linkage::Local, 3, |n| {
+    module.define_nest("work", Linkage::Local, 4, |n| {
+        let [task, worker, first, last] = [n.arg(0), n.arg(1), n.arg(2), n.arg(3)];
+        let operands = n.stack((most_operands + 1) as u32 * OPERAND as u32);
+        let (shared, words, zero) = (n.load(task, task::OPERANDS), n.load(task, task::WORDS), n.iconst(0));
+        n.for_range(zero, words, |n, word| {
+            let at = n.mul_imm(word, 8);
+            let (from, to) = (n.add(shared, at), n.add(operands, at));
+            let word = n.load(from, 0);
+            n.store(word, to, 0);
+        });
+        let (of_first, before) = (n.load(task, task::SCRATCH), n.mul_imm(worker, scratch as i64));
+        let (scratch, at) = (n.add(of_first, before), n.mul_imm(words, 8));
+        let operand = n.add(operands, at);
+        n.store(scratch, operand, 0);
+        n.store(zero, operand, 8);
+
         let mode = n.call_value(begin, &[]);
-        let kernel = n.load(n.arg(0), task::KERNEL);
-        let operands = n.load(n.arg(0), task::OPERANDS);
-        n.call_address(kernel, &[operands, n.arg(1), n.arg(2)]);
+        let kernel = n.load(task, task::KERNEL);
+        n.call_address(kernel, &[operands, first, last]);
         n.call_value(end, &[mode]);
     })
 }
@@ -84,19 +116,26 @@ struct CompiledStep<'a> {
     plan: &'a Plan,
     step: &'a Step,
     kernel: FuncId,
-    work: FuncId,
     /// Offsets of its constants.
     constants: &'a [usize],
 }
 
 impl CompiledStep<'_> {
-    fn emit(&self, n: &mut NestBuilder) {
+    /// How many there are: the step's values and constants.
+    fn operands(&self) -> usize {
+        self.step.views().count() + self.constants.len()
+    }
+
+    fn emit(&self, n: &mut NestBuilder, work: FuncId) {
         let frame = n.arg(0);
         let operands = self.emit_operands(n, frame);
-        let kernel = n.function_address(self.kernel);
+        let (kernel, scratch) = (n.function_address(self.kernel), n.load(frame, frame::SCRATCH));
+        let words = n.iconst((self.operands() * OPERAND as usize / 8) as i64);
         let task = n.stack(task::BYTES);
         n.store(kernel, task, task::KERNEL);
         n.store(operands, task, task::OPERANDS);
+        n.store(words, task, task::WORDS);
+        n.store(scratch, task, task::SCRATCH);
 
         let batch = n.load(frame, frame::BATCH);
         let tasks = n.mul_imm(batch, self.step.kernel.family().tasks() as i64);
@@ -112,18 +151,17 @@ impl CompiledStep<'_> {
             split,
             |n| {
                 let user = n.load(frame, frame::USER);
-                let work = n.function_address(self.work);
+                let work = n.function_address(work);
                 n.call_address(parallel_for, &[user, tasks, work, task]);
             },
-            |n| n.call(self.work, &[task, zero, tasks]),
+            |n| n.call(work, &[task, zero, zero, tasks]),
         );
     }
 
-    /// The operands in the order of `kernels`: output, inputs, constants.
+    /// The operands in the order of `kernels`, without the scratch memory, which `work` adds.
     fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
-        let views: Vec<&View> = self.step.views().collect();
-        let count = views.len() + self.constants.len();
-        let operands = n.stack(count as u32 * OPERAND as u32);
+        let views = self.step.views();
+        let operands = n.stack(self.operands() as u32 * OPERAND as u32);
         let mut at = 0;
         let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {
             let stride = n.iconst(stride as i64);
@@ -219,26 +257,37 @@ impl Entries<'_> {
         })
     }
 
-    /// `int NAME_run(context, arena, batch, inputs, outputs)` and `NAME_run_parallel` with `parallel_for` and `user`.
+    /// `int NAME_run(context, memory, batch, inputs, outputs)`, and `NAME_run_parallel` with `threads`, `parallel_for`
+    /// and `user` behind.
     fn define_runs(&mut self, steps: &[FuncId]) -> Result<(), CodeError> {
         let interface = self.interface;
-        let run = self.module.define_function("run", Linkage::Local, 7, |n| emit_run(n, interface, steps))?;
+        let own = match interface.own_memory {
+            Some(own) => {
+                let bytes = interface.memory_bytes(own.batch, own.threads).max(1);
+                Some(self.module.define_zeros("memory", ALIGNMENT as u64, bytes)?)
+            }
+            None => None,
+        };
+        let run = self.module.define_function("run", Linkage::Local, 8, |n| emit_run(n, interface, own, steps))?;
         self.define("run", 5, |n| {
-            let zero = n.iconst(0);
-            n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), zero, zero])
+            let (zero, one) = (n.iconst(0), n.iconst(1));
+            n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), one, zero, zero])
         })?;
-        self.define("run_parallel", 7, |n| {
-            n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), n.arg(5), n.arg(6)])
-        })
+        self.define("run_parallel", 8, |n| n.call_value(run, &std::array::from_fn::<Word, 8, _>(|index| n.arg(index))))
     }
 
     /// The functions that only tell something.
     fn define_queries(&mut self) -> Result<(), CodeError> {
         let interface = self.interface;
-        self.define("arena_bytes", 1, |n| {
-            let bad = emit_bad_batch(n, interface, n.arg(0));
+        self.define("memory_bytes", 2, |n| {
+            let (batch, threads) = (n.arg(0), n.arg(1));
+            let bad = emit_outside(n, batch, interface.batch);
             n.return_if(bad, -1);
-            n.mul_imm(n.arg(0), interface.arena as i64)
+            let bad = emit_outside(n, threads, THREADS);
+            n.return_if(bad, -1);
+            let arena = n.mul_imm(batch, interface.arena as i64);
+            let scratch = n.mul_imm(threads, interface.scratch as i64);
+            n.add(arena, scratch)
         })?;
         let weights_bytes = interface.weight_file.unwrap_or(0) as i64;
         self.define("weights_bytes", 0, |n| n.iconst(weights_bytes))?;
@@ -321,11 +370,10 @@ fn emit_word_place(n: &mut NestBuilder, table: DataId, count: usize, index: Word
     n.add(base, offset)
 }
 
-/// Whether a batch is not between the smallest and the largest.
-fn emit_bad_batch(n: &mut NestBuilder, interface: &Interface, batch: Word) -> Word {
-    let (smallest, largest) = interface.batch;
+/// Whether a number is not between the smallest and the largest.
+fn emit_outside(n: &mut NestBuilder, number: Word, (smallest, largest): (usize, usize)) -> Word {
     // Unsigned, so what is below the smallest is far above the range.
-    let above_smallest = n.add_imm(batch, -(smallest as i64));
+    let above_smallest = n.add_imm(number, -(smallest as i64));
     let range = n.iconst(largest as i64 - smallest as i64);
     n.less(range, above_smallest)
 }
@@ -357,25 +405,56 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
     n.return_if(misaligned, error);
 }
 
-/// The body of `run(context, arena, batch, inputs, outputs, parallel_for, user)`.
-fn emit_run(n: &mut NestBuilder, interface: &Interface, steps: &[FuncId]) -> Word {
-    let [context, arena, batch] = [n.arg(0), n.arg(1), n.arg(2)];
+/// The body of `run(context, memory, batch, inputs, outputs, threads, parallel_for, user)`. `own` is the memory that
+/// the library has.
+fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, steps: &[FuncId]) -> Word {
+    let [context, batch, threads] = [n.arg(0), n.arg(2), n.arg(5)];
     let (ready, fingerprint) = (n.load(context, context::READY), n.iconst(interface.fingerprint as i64));
     let not_ready = n.differ(ready, fingerprint);
     n.return_if(not_ready, code("CONTEXT"));
-    let bad = emit_bad_batch(n, interface, batch);
+    let bad = emit_outside(n, batch, interface.batch);
     n.return_if(bad, code("BATCH"));
-    emit_check_alignment(n, arena, code("ARENA_ALIGNMENT"));
+    let bad = emit_outside(n, threads, THREADS);
+    n.return_if(bad, code("THREADS"));
+    let memory = emit_memory(n, interface, own);
+    emit_check_alignment(n, memory, code("MEMORY_ALIGNMENT"));
 
     let frame = n.stack(frame::BYTES);
     let weights = n.load(context, context::WEIGHTS);
     n.store(weights, frame, frame::WEIGHTS);
-    let fields = [frame::ARENA, frame::BATCH, frame::INPUTS, frame::OUTPUTS, frame::PARALLEL_FOR, frame::USER];
-    for (index, field) in fields.into_iter().enumerate() {
-        n.store(n.arg(1 + index), frame, field);
+    let arena_bytes = n.mul_imm(batch, interface.arena as i64);
+    let scratch = n.add(memory, arena_bytes);
+    n.store(memory, frame, frame::ARENA);
+    n.store(scratch, frame, frame::SCRATCH);
+    let fields =
+        [(2, frame::BATCH), (3, frame::INPUTS), (4, frame::OUTPUTS), (6, frame::PARALLEL_FOR), (7, frame::USER)];
+    for (arg, field) in fields {
+        n.store(n.arg(arg), frame, field);
     }
     steps.iter().for_each(|&step| n.call(step, &[frame]));
     n.iconst(0)
+}
+
+/// The memory that the caller of `run` gave, or the library's own where it gave none and that is large enough.
+fn emit_memory(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>) -> Word {
+    let [given, batch, threads] = [n.arg(1), n.arg(2), n.arg(5)];
+    if interface.memory_bytes(1, 1) == 0 {
+        return given;
+    }
+    let one = n.iconst(1);
+    let absent = n.less(given, one);
+    let (Some(own), Some(data)) = (interface.own_memory, own) else {
+        n.return_if(absent, code("MEMORY"));
+        return given;
+    };
+    let (most_samples, most_threads) = (n.iconst(own.batch as i64), n.iconst(own.threads as i64));
+    for (most, number) in [(most_samples, batch), (most_threads, threads)] {
+        let beyond = n.less(most, number);
+        let neither = n.and(absent, beyond);
+        n.return_if(neither, code("MEMORY"));
+    }
+    let data = n.data_address(data);
+    n.select(absent, data, given)
 }
 
 fn c_string(text: &str) -> Vec<u8> {

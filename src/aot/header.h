@@ -1,13 +1,13 @@
 /* @VERSION@
  *
- * A compiled network. It calls no other library, allocates nothing, and keeps no state but what the caller gives it.
+ * A compiled network. It calls no other library, allocates nothing, and keeps no state but @STATE@.
  *
 @PORTS@ *
  * Tensors are dense f32 arrays, row-major, samples one after the other: [batch, channels, spatial sizes...]. They need
- * the alignment of float only. Outputs must not overlap inputs, the arena or each other. Batch: @BATCH@.
+ * the alignment of float only. Outputs must not overlap inputs, the work memory or each other. Batch: @BATCH@.
  *
  * Threads: all functions may be called from any thread at any time. Runs may go on at the same time with the same
- * context if each has an arena and outputs of its own. Results have the same bits for any number of threads. Numbers
+ * context if each has work memory and outputs of its own. Results have the same bits for any number of threads. Numbers
  * below the smallest normal float count as zero while kernels run; the mode of the calling thread is restored.
  */
 #ifndef PREFIX_H
@@ -23,7 +23,7 @@ extern "C" {
 #define PREFIX_INPUT_COUNT @INPUT_COUNT@
 #define PREFIX_OUTPUT_COUNT @OUTPUT_COUNT@
 
-/* Alignment of the arena and of weights in memory, in bytes. */
+/* Alignment of the work memory and of weights in memory, in bytes. */
 #define PREFIX_ALIGNMENT 64
 
 /* What NAME_init, NAME_run and NAME_run_parallel return. */
@@ -46,8 +46,10 @@ const char *NAME_output_name(size_t index);
 size_t NAME_output_rank(size_t index);
 const size_t *NAME_output_shape(size_t index);
 
-/* Bytes of the arena for a batch; SIZE_MAX for a batch that cannot be run. */
-size_t NAME_arena_bytes(size_t batch);
+/* Bytes of the work memory for a batch on so many threads (1 for NAME_run): values between the layers, which grow with
+ * the batch, and @SCRATCH@ bytes for each thread. A multiple of the alignment. SIZE_MAX for a batch or a number of
+ * threads (1 to @THREADS@) that cannot be run. */
+size_t NAME_memory_bytes(size_t batch, size_t threads);
 
 /* Bytes of the weight file; 0 where the weights are in the object. */
 size_t NAME_weights_bytes(void);
@@ -62,21 +64,24 @@ typedef struct {
 @WEIGHTS@ */
 int NAME_init(NAME_context *context, const void *weights, size_t weights_bytes);
 
-/* Computes outputs[] from inputs[] on this thread. The arena is scratch memory of NAME_arena_bytes(batch) bytes, aligned
- * to 64; what it holds before does not matter, and nothing in it is needed after. */
-int NAME_run(const NAME_context *context, void *arena, size_t batch, const float *const inputs[],
+/* Computes outputs[] from inputs[] on this thread. The work memory has NAME_memory_bytes(batch, 1) bytes, aligned to 64;
+ * what it holds before does not matter, and nothing in it is needed after.
+@MEMORY@ */
+int NAME_run(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
     float *const outputs[]);
 
-/* Does the tasks begin, begin + 1, ..., end - 1. */
-typedef void (*NAME_work)(void *task, size_t begin, size_t end);
+/* Does the tasks begin, begin + 1, ..., end - 1. `worker` says whose part of the work memory they use. */
+typedef void (*NAME_work)(void *task, size_t worker, size_t begin, size_t end);
 
-/* Calls work(task, begin, end) with ranges that together are 0..tasks, each task once, on any threads and in any order,
- * and returns when all calls have returned. */
+/* Calls work(task, worker, begin, end) with ranges that together are 0..tasks, each task once, on any threads and in any
+ * order, and returns when all calls have returned. Workers are numbered from 0 and below the `threads` of the run; calls
+ * that go on at the same time have different ones. Which worker does which tasks does not change the results. */
 typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void *task);
 
-/* The same on several threads: steps that are worth it are given to parallel_for, one after the other. */
-int NAME_run_parallel(const NAME_context *context, void *arena, size_t batch, const float *const inputs[],
-    float *const outputs[], NAME_parallel_for parallel_for, void *user);
+/* The same on several threads: steps that are worth it are given to parallel_for, one after the other. The work memory
+ * has NAME_memory_bytes(batch, threads) bytes. */
+int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
+    float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
 
 #ifdef __cplusplus
 }

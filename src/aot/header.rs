@@ -1,7 +1,8 @@
 //! The C header: declarations and the documentation of a compiled model.
 
+use super::OwnMemory;
 use super::constants;
-use super::interface::{ERRORS, Interface, Port};
+use super::interface::{ERRORS, Interface, Port, THREADS};
 
 /// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.
 const DECLARATIONS: &str = include_str!("header.h");
@@ -16,7 +17,17 @@ pub(super) fn header(interface: &Interface) -> String {
         true => format!("must be {smallest}"),
         false => format!("{smallest} to {largest}"),
     };
-    let text = DECLARATIONS.replace("@WEIGHTS@", &weights(interface)).replace("@ERRORS@", &errors.collect::<String>());
+    let state = match interface.own_memory {
+        None => "what the caller gives it",
+        Some(_) => "the work memory of one run",
+    };
+    let text = DECLARATIONS
+        .replace("@WEIGHTS@", &weights(interface))
+        .replace("@ERRORS@", &errors.collect::<String>())
+        .replace("@STATE@", state)
+        .replace("@SCRATCH@", &interface.scratch.to_string())
+        .replace("@THREADS@", &THREADS.1.to_string())
+        .replace("@MEMORY@", &memory(interface));
     // What comes from the user goes in last, and is not searched again.
     with_name(&text, &interface.name)
         .replace("@INPUT_COUNT@", &interface.inputs.len().to_string())
@@ -59,6 +70,17 @@ fn weights(interface: &Interface) -> String {
             constants::VERSION,
             interface.fingerprint,
             constants::HEADER_BYTES - 1,
+        ),
+    }
+}
+
+/// What a run without work memory does.
+fn memory(interface: &Interface) -> String {
+    match interface.own_memory {
+        None => String::new(),
+        Some(OwnMemory { batch, threads }) => format!(
+            " * NULL stands for the library's own work memory, which suffices for `batch` up to {batch} and\n \
+             * `threads` up to {threads}; one run at a time may use it.\n"
         ),
     }
 }

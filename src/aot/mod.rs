@@ -1,7 +1,8 @@
 //! Ahead-of-time compilation: a plan becomes an object file and what a C program needs to use it.
 //!
 //! The object holds the same kernels as a session in memory, the packed weights (or they lie in a file beside it), and
-//! the functions that the header declares. It has no undefined symbols, its code is position-independent, and all
+//! the functions that the header declares. Its work memory, values and scratch memory for each thread, is the caller's
+//! or, if so asked, its own. It has no undefined symbols, its code is position-independent, and all
 //! global symbols begin with the model's name. The same plan and weights give the same bytes.
 
 mod archive;
@@ -84,6 +85,17 @@ pub struct Options {
     pub cpu: Cpu,
     pub emit: Vec<Emit>,
     pub weights: Weights,
+    /// Memory that the library has for runs to which the caller gives none.
+    pub own_memory: Option<OwnMemory>,
+}
+
+/// What the work memory of a library suffices for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnMemory {
+    /// Samples of a run at most.
+    pub batch: usize,
+    /// Threads at most.
+    pub threads: usize,
 }
 
 /// Finished files, by name.
@@ -101,10 +113,12 @@ pub enum AotError {
     Target { plan: String, cpu: &'static str },
     #[error("{bytes} bytes of weights are too many for an object file (at most {MAX_EMBEDDED}): put them into a file")]
     Weights { bytes: usize },
+    #[error("the model cannot run {batch} samples on {threads} threads: batches are {smallest} to {largest}, threads 1 to {most}", smallest = .batches.0, largest = .batches.1, most = interface::THREADS.1)]
+    OwnMemory { batch: usize, threads: usize, batches: (usize, usize) },
     #[error(
-        "the plan needs scratch memory for each thread, which the C interface does not give: plan for an exact target"
+        "work memory of {bytes} bytes is too much for an object file (at most {MAX_EMBEDDED}): leave it to the caller"
     )]
-    Scratch,
+    OwnMemoryBytes { bytes: usize },
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },
     #[error(transparent)]
@@ -127,14 +141,12 @@ pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Re
     if !cpu.runs(plan.target) {
         return Err(AotError::Target { plan: plan.target.isa.to_string(), cpu: cpu.name });
     }
-    if plan.scratch() > 0 {
-        return Err(AotError::Scratch);
-    }
     let constants = Constants::pack(plan, weights);
     if options.weights == Weights::Embed && constants.bytes.len() > MAX_EMBEDDED {
         return Err(AotError::Weights { bytes: constants.bytes.len() });
     }
-    let interface = Interface::new(name, cpu.name, plan, &constants, options.weights);
+    let interface = Interface::new(plan, &constants, options);
+    check_own_memory(&interface)?;
     let mut files = Vec::new();
     if options.weights == Weights::File {
         files.push((format!("{name}.weights"), constants::weight_file(&constants, interface.fingerprint)));
@@ -144,6 +156,18 @@ pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Re
         files.push(code.file(kind, &interface, cpu)?);
     }
     Ok(Artifacts { files })
+}
+
+fn check_own_memory(interface: &Interface) -> Result<(), AotError> {
+    let Some(OwnMemory { batch, threads }) = interface.own_memory else { return Ok(()) };
+    let within = |number: usize, (smallest, largest): (usize, usize)| (smallest..=largest).contains(&number);
+    if !within(batch, interface.batch) || !within(threads, interface::THREADS) {
+        return Err(AotError::OwnMemory { batch, threads, batches: interface.batch });
+    }
+    match interface.memory_bytes(batch, threads) {
+        bytes if bytes > MAX_EMBEDDED => Err(AotError::OwnMemoryBytes { bytes }),
+        _ => Ok(()),
+    }
 }
 
 fn is_c_identifier(name: &str) -> bool {

@@ -1,16 +1,46 @@
 //! A report as one page that needs nothing else: no network, no other file.
 
 use super::report::Report;
+use crate::analysis::draw::{Drawing, Format};
+use crate::ir::NodeId;
+use crate::schedule::Plan;
+use serde::Serialize;
+
+/// The fused graph of a result, as the page shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct GraphDrawing {
+    svg: String,
+    /// For each box, the step that completes its value, if there is one.
+    steps: Vec<Option<usize>>,
+}
+
+impl GraphDrawing {
+    pub fn new(plan: &Plan) -> GraphDrawing {
+        // The last step of a node completes it; those before it only prepare.
+        let step_of = |id: NodeId| plan.steps.iter().rposition(|step| step.node == id);
+        GraphDrawing {
+            svg: Drawing::of_graph(&plan.graph).render(Format::Svg),
+            steps: plan.graph.ids().map(step_of).collect(),
+        }
+    }
+}
 
 /// Style, script and the place for the report.
 const PAGE: &str = include_str!("page.html");
-const PLACE: &str = "REPORT_JSON";
+const REPORT: &str = "REPORT_JSON";
+const GRAPHS: &str = "GRAPHS_JSON";
 
-/// The page. It shows `results[R]` with step S selected when it is opened with `#R.S` behind its address.
-pub fn page(report: &Report) -> String {
-    let json = serde_json::to_string(report).expect("strings and finite numbers are JSON");
-    // No text of the report can end the script element that holds it.
-    PAGE.replacen(PLACE, &json.replace('<', "\\u003c"), 1)
+/// The page. It shows `results[R]` with step S selected when it is opened with `#R.S` behind its address. `graphs` has
+/// an entry for each result.
+pub fn page(report: &Report, graphs: &[Option<GraphDrawing>]) -> String {
+    let (before, rest) = PAGE.split_once(REPORT).expect("the page has a place for the report");
+    let (between, after) = rest.split_once(GRAPHS).expect("the page has a place for the graphs");
+    [before, &json(report), between, &json(&graphs), after].concat()
+}
+
+/// JSON in which no text can end the script element that holds it.
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings and finite numbers are JSON").replace('<', "\\u003c")
 }
 
 #[cfg(test)]
@@ -21,7 +51,7 @@ mod tests {
     #[test]
     fn the_page_holds_the_report_and_names_no_other_source() {
         let report = report();
-        let page = page(&report);
+        let page = page(&report, &[None, None]);
         let start = page.find("type=\"application/json\">").unwrap() + "type=\"application/json\">".len();
         let json = &page[start..][..page[start..].find("</script>").unwrap()];
         assert_eq!(Report::from_json(json).unwrap(), report);

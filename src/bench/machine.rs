@@ -24,8 +24,10 @@ pub struct Machine {
     pub isas: Vec<String>,
     /// By level; empty where unknown.
     pub caches: Vec<Cache>,
-    /// Cores that this process may use.
+    /// Cores that this process may use: affinity and control group are considered.
     pub cores: usize,
+    /// Numbers of the cores that its affinity allows, as `0-3,8`; `None` where unknown.
+    pub affinity: Option<String>,
     /// CPU time that its control group allows, in cores; `None` where unlimited or unknown.
     pub cgroup_cpus: Option<f64>,
     /// Frequency governor of the first core.
@@ -41,6 +43,7 @@ impl Machine {
             isas: Isa::available().iter().map(Isa::to_string).collect(),
             caches: caches(&system.join("cache")),
             cores: cores(),
+            affinity: status_field("Cpus_allowed_list:"),
             cgroup_cpus: cgroup_cpus(),
             governor: word(&system.join("cpufreq/scaling_governor")),
         }
@@ -62,9 +65,8 @@ pub fn cpu_id() -> String {
 
 /// The most memory this process has occupied, in bytes; 0 where unknown.
 pub fn peak_rss() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-    kibibytes.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+    let kibibytes = status_field("VmHWM:").and_then(|text| text.strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
 }
 
 /// Now in UTC, as ISO 8601 writes it.
@@ -86,6 +88,12 @@ fn iso_8601(seconds: u64) -> String {
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// What stands behind `name` in /proc/self/status.
+fn status_field(name: &str) -> Option<String> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_string())
 }
 
 /// A field of the first processor in /proc/cpuinfo.

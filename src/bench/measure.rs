@@ -24,10 +24,18 @@ const PATIENCE: usize = 10;
 /// One that is measured: runs once and gives the seconds it took.
 pub type Subject<'a> = dyn FnMut() -> f64 + 'a;
 
+/// How far a measurement is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Done {
+    /// Counted runs of each subject.
+    pub runs: usize,
+    /// Of the least that is to be done, 0 to 1.
+    pub part: f64,
+}
+
 impl Budget {
-    /// Runs the subjects in turn, A B A B ..., and gives the seconds of each one's counted runs. `progress` is told
-    /// the number of rounds done.
-    pub fn interleave(&self, subjects: &mut [&mut Subject], progress: &mut dyn FnMut(usize)) -> Vec<Vec<f64>> {
+    /// Runs the subjects in turn, A B A B ..., and gives the seconds of each one's counted runs.
+    pub fn interleave(&self, subjects: &mut [&mut Subject], progress: &mut dyn FnMut(Done)) -> Vec<Vec<f64>> {
         for _ in 0..self.warmup {
             subjects.iter_mut().for_each(|run| {
                 run();
@@ -38,12 +46,22 @@ impl Budget {
             for (run, seconds) in subjects.iter_mut().zip(&mut seconds) {
                 seconds.push(run());
             }
-            progress(round);
+            let least = seconds.iter().map(|s| self.part(s)).fold(1.0, f64::min);
+            progress(Done { runs: round, part: least });
             if seconds.iter().all(|s| self.is_met(s)) {
                 break;
             }
         }
         seconds
+    }
+
+    /// How much of the least runs and the least time is done, at most 1.
+    fn part(&self, seconds: &[f64]) -> f64 {
+        let runs = seconds.len() as f64 / self.runs.max(1) as f64;
+        match self.min_time.as_secs_f64() {
+            0.0 => runs.min(1.0),
+            time => runs.min(seconds.iter().sum::<f64>() / time).min(1.0),
+        }
     }
 
     fn is_met(&self, seconds: &[f64]) -> bool {
@@ -88,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn the_part_done_is_that_of_runs_or_time_whichever_is_less() {
+        assert_eq!(budget(4, 10.0, None).part(&[1.0, 1.0]), 0.2);
+        assert_eq!(budget(4, 1.0, None).part(&[1.0, 1.0]), 0.5);
+        assert_eq!(budget(1, 1.0, None).part(&[1.0, 1.0]), 1.0);
+    }
+
+    #[test]
     fn goes_on_until_the_variation_is_small_or_patience_ends() {
         let calm = measure(budget(2, 0.0, Some(0.5)), &[1.0, 1.0, 9.0, 1.0, 3.0, 3.0, 3.0]);
         assert!(calm.len() > 2 && calm.len() < 20 && variation(&calm) <= 0.5, "{calm:?}");
@@ -106,9 +131,10 @@ mod tests {
             }
         };
         let (mut a, mut b) = (subject('a'), subject('b'));
-        let mut rounds = 0;
-        let seconds = budget(3, 0.0, None).interleave(&mut [&mut a, &mut b], &mut |done| rounds = done);
-        assert_eq!((seconds.len(), seconds[1].len(), rounds), (2, 3, 3));
-        assert_eq!(*order.borrow(), "ababababab");
+        let mut parts = Vec::new();
+        let seconds = budget(4, 0.0, None).interleave(&mut [&mut a, &mut b], &mut |done| parts.push(done.part));
+        assert_eq!((seconds.len(), seconds[1].len()), (2, 4));
+        assert_eq!(parts, [0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(*order.borrow(), "abababababab");
     }
 }

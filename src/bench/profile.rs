@@ -1,6 +1,6 @@
 //! Step by step: where a network's time goes, and how far from the roofline each step is.
 
-use super::measure::Budget;
+use super::measure::{Budget, Done};
 use super::peak::Peak;
 use super::rate;
 use super::stats::Summary;
@@ -84,7 +84,7 @@ pub fn profile(
     budget: &Budget,
     peak: &Peak,
     cores: usize,
-    progress: &mut dyn FnMut(usize),
+    progress: &mut dyn FnMut(Done),
 ) -> Result<Profile, RunError> {
     let batch = inputs[0].batch();
     session.run(inputs)?;

@@ -16,6 +16,9 @@ pub struct Report {
     pub schema_version: u32,
     /// Version of svertka.
     pub svertka: String,
+    /// Commit of its source, with `+` behind where that had changes; `None` in a debug build, or outside of a
+    /// repository.
+    pub commit: Option<String>,
     /// In UTC, ISO 8601.
     pub date: String,
     /// Of random inputs, and of random weights where no file was given.
@@ -55,16 +58,17 @@ pub struct Measurement {
 pub struct Setting {
     /// Name of the model file without its folder, and the variant behind a colon.
     pub model: String,
-    /// `jit avx2`, for example.
+    /// `jit avx2`, for example; `aot avx2` for a shared library that was loaded.
     pub engine: String,
     pub batch: usize,
     pub threads: usize,
 }
 
 /// What happens before a network is in its steady state.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Phases {
+    // For a shared library, packing and linking are part of the code generation.
     /// From the text to the checked graph.
     pub parse_and_check_s: f64,
     /// Passes, choice of kernels, memory.
@@ -195,6 +199,7 @@ pub(super) mod tests {
         Report {
             schema_version: SCHEMA_VERSION,
             svertka: "0".into(),
+            commit: Some("abc".into()),
             date: "2024-01-01T00:00:00Z".into(),
             seed: 1,
             machine: Machine::here(),
@@ -237,10 +242,10 @@ pub(super) mod tests {
 
     #[test]
     fn other_schemas_and_other_files_are_told_apart() {
-        let newer = report().to_json().replacen("\"schema_version\": 1", "\"schema_version\": 7", 1);
+        let newer = report().to_json().replacen("\"schema_version\": 2", "\"schema_version\": 7", 1);
         let error = Report::from_json(&newer).unwrap_err().to_string();
-        assert!(error.starts_with("schema version 7; this svertka reads 1"), "{error}");
-        for text in ["", "{}", "[1]", "{\"schema_version\": 1}"] {
+        assert!(error.starts_with("schema version 7; this svertka reads 2"), "{error}");
+        for text in ["", "{}", "[1]", "{\"schema_version\": 2}"] {
             let error = Report::from_json(text).unwrap_err().to_string();
             assert!(error.starts_with("not a result"), "{text}: {error}");
         }

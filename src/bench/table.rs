@@ -20,12 +20,14 @@ impl Report {
         let limit =
             machine.cgroup_cpus.map_or(String::new(), |cpus| format!(", limited to {cpus:.2} by control group"));
         let governor = machine.governor.as_ref().map_or(String::new(), |g| format!(", governor {g}"));
-        let mut text =
-            format!("{} ({}), {} cores{limit}{governor}\n", machine.cpu, machine.isas.join(" "), machine.cores);
+        let affinity = machine.affinity.as_ref().map_or(String::new(), |cores| format!(" (affinity {cores})"));
+        let isas = machine.isas.join(" ");
+        let mut text = format!("{} ({isas}), {} cores{affinity}{limit}{governor}\n", machine.cpu, machine.cores);
         if !caches.is_empty() {
             let _ = writeln!(text, "{}", caches.join(", "));
         }
-        let _ = writeln!(text, "svertka {}, {}, seed {}", self.svertka, self.date, self.seed);
+        let commit = self.commit.as_ref().map_or(String::new(), |commit| format!(" ({commit})"));
+        let _ = writeln!(text, "svertka {}{commit}, {}, seed {}", self.svertka, self.date, self.seed);
         text
     }
 

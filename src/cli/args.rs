@@ -1,6 +1,7 @@
 //! Arguments that several verbs share.
 
 use super::Failure;
+use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options};
@@ -17,6 +18,14 @@ pub struct ModelArgs {
     /// Build the auxiliary outputs too
     #[arg(long)]
     pub aux: bool,
+}
+
+/// Which rules of thumb are passed over.
+#[derive(Args)]
+pub struct LintArgs {
+    /// Do not give this warning, for example `even_kernel`
+    #[arg(long, value_name = "LINT", value_parser = parse_lint)]
+    pub allow: Vec<String>,
 }
 
 /// How to run it.
@@ -63,6 +72,10 @@ pub enum EngineArg {
     Portable,
     /// The reference interpreter
     Interp,
+}
+
+fn parse_lint(name: &str) -> Result<String, String> {
+    if lint::exists(name) { Ok(name.into()) } else { Err(format!("there is no such warning; {}", lint::help(name))) }
 }
 
 pub fn parse_define(text: &str) -> Result<(String, String), String> {

@@ -3,10 +3,11 @@
 use super::args::{EngineArgs, IsaArg, ModelArgs, parse_define};
 use super::{Failure, Outcome, input, model, peak, print, weights};
 use crate::analysis::figures;
+use crate::aot::{self, Cpu, Emit};
 use crate::bench::baseline::{self, Change};
+use crate::bench::html::GraphDrawing;
 use crate::bench::machine::{self, Machine};
-use crate::bench::measure::{Budget, Subject};
-use crate::bench::peak::Peak;
+use crate::bench::measure::{Budget, Done, Subject};
 use crate::bench::profile::{Profile, profile};
 use crate::bench::report::{Comparison, Measurement, Phases, Report, Setting};
 use crate::bench::stats::{Ratio, Summary};
@@ -14,8 +15,11 @@ use crate::bench::suite::{self, Entry};
 use crate::bench::{self, SCHEMA_VERSION, html, table};
 use crate::io::text;
 use crate::io::write::write_atomically;
-use crate::ir;
-use crate::runtime::{Engine, Session};
+use crate::ir::weights::WeightSource;
+use crate::ir::{self, Graph};
+use crate::runtime::library::Library;
+use crate::runtime::{Engine, Options, Session};
+use crate::schedule::{self, Plan};
 use crate::tensor::Tensor;
 use clap::ValueEnum;
 use std::io::IsTerminal;
@@ -71,6 +75,9 @@ pub struct Args {
     /// Measure each model in turn with this one, and compare
     #[arg(long, value_name = "FILE", conflicts_with = "suite")]
     compare: Option<String>,
+    /// Measure each model in turn with a shared library that is compiled from it for this machine, and compare
+    #[arg(long, conflicts_with_all = ["compare", "compare_isa"])]
+    compare_aot: bool,
     /// Compare with the results that an earlier `--json` wrote
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -109,6 +116,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         svertka: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("SVERTKA_COMMIT").map(String::from),
         date: machine::date(),
         seed: args.engine.seed,
         machine: Machine::here(),
@@ -116,14 +124,15 @@ pub fn run(args: &Args) -> Outcome {
         results: Vec::new(),
         comparisons: Vec::new(),
     };
+    let mut graphs = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
-        measure(args, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report)?;
+        measure(args, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report, &mut graphs)?;
     }
     print(&report.to_text());
     if args.per_layer {
         print(&table::profiles(&report));
     }
-    write(args, &report)?;
+    write(args, &report, &graphs)?;
     baseline.map_or(Ok(()), |then| compare(args, &then, &report))
 }
 
@@ -168,12 +177,17 @@ struct Contender {
     model_hash: String,
     macs: u64,
     phases: Phases,
-    session: Session,
+    code: Code,
     inputs: Vec<Tensor>,
 }
 
+enum Code {
+    Session(Box<Session>),
+    Library(Box<Library>),
+}
+
 impl Contender {
-    fn new(args: &Args, job: &Job, name: &str, isa: IsaArg) -> Result<Contender, Failure> {
+    fn new(args: &Args, job: &Job, name: &str, isa: IsaArg, ahead_of_time: bool) -> Result<Contender, Failure> {
         let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
         let model = model::load(&model_args)?;
         let engine = EngineArgs { isa, threads: Some(job.threads), ..args.engine };
@@ -181,39 +195,39 @@ impl Contender {
             return Err(Failure::usage("the interpreter says what is right, not how fast; choose another engine"));
         };
         let batch = job.batch.into();
-        let setting = Setting {
-            model: setting_name(name),
-            engine: match options.engine {
-                Engine::Jit(isa) => format!("jit {isa}"),
-                Engine::Emulated(isa) => format!("emulated {isa}"),
-                Engine::Portable => "portable".into(),
-            },
-            batch,
-            threads: options.threads,
-        };
         let model_hash = format!("{:016x}", bench::fnv1a(ir::print(&model.graph).as_bytes()));
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
         let weights = weights::choose(args.weights.as_deref(), &model, engine.seed)?;
-        let load = start.elapsed();
-        let mut session = Session::new(model.graph, weights.as_ref(), &options).map_err(Failure::input)?;
-        let start = Instant::now();
-        session.run(&inputs).map_err(Failure::input)?;
-        let (first_run, built) = (start.elapsed(), session.times());
+        let load_s = start.elapsed().as_secs_f64();
+        let (code, built, engine) = match ahead_of_time {
+            false => build_session(model.graph, weights.as_ref(), &options)?,
+            true => build_library(model.graph, weights.as_ref(), &options)?,
+        };
         let phases = Phases {
             parse_and_check_s: model.time.as_secs_f64(),
-            plan_s: built.plan.as_secs_f64(),
-            code_generation_s: built.code.as_secs_f64(),
-            load_and_pack_s: (load + built.pack).as_secs_f64(),
-            first_run_s: first_run.as_secs_f64(),
+            load_and_pack_s: load_s + built.load_and_pack_s,
+            ..built
         };
-        Ok(Contender { setting, model_hash, macs, phases, session, inputs })
+        let setting = Setting { model: setting_name(name), engine, batch, threads: options.threads };
+        let mut contender = Contender { setting, model_hash, macs, phases, code, inputs };
+        let start = Instant::now();
+        contender.outputs()?;
+        contender.phases.first_run_s = start.elapsed().as_secs_f64();
+        Ok(contender)
+    }
+
+    fn outputs(&mut self) -> Result<Vec<Tensor>, Failure> {
+        match &mut self.code {
+            Code::Session(session) => session.run(&self.inputs).map_err(Failure::input),
+            Code::Library(library) => library.run(&self.inputs).map_err(Failure::input),
+        }
     }
 
     fn run(&mut self) -> f64 {
         let start = Instant::now();
-        let outputs = self.session.run(&self.inputs).expect("the first run was accepted");
+        let outputs = self.outputs().expect("the first run was accepted");
         let seconds = start.elapsed().as_secs_f64();
         std::hint::black_box(outputs);
         seconds
@@ -229,6 +243,70 @@ impl Contender {
     }
 }
 
+/// Compiles in memory. Gives the code, how long its phases took, and the name of the engine.
+fn build_session(
+    graph: Graph,
+    weights: &dyn WeightSource,
+    options: &Options,
+) -> Result<(Code, Phases, String), Failure> {
+    let session = Session::new(graph, weights, options).map_err(Failure::input)?;
+    let times = session.times();
+    let phases = Phases {
+        plan_s: times.plan.as_secs_f64(),
+        code_generation_s: times.code.as_secs_f64(),
+        load_and_pack_s: times.pack.as_secs_f64(),
+        ..Phases::default()
+    };
+    let engine = match options.engine {
+        Engine::Jit(isa) => format!("jit {isa}"),
+        Engine::Emulated(isa) => format!("emulated {isa}"),
+        Engine::Portable => "portable".into(),
+    };
+    Ok((Code::Session(Box::new(session)), phases, engine))
+}
+
+/// As [`build_session`], but compiles to a shared library and loads it.
+fn build_library(
+    graph: Graph,
+    weights: &dyn WeightSource,
+    options: &Options,
+) -> Result<(Code, Phases, String), Failure> {
+    let Engine::Jit(isa) = options.engine else {
+        return Err(Failure::usage("--compare-aot compares generated code; choose --engine jit"));
+    };
+    let start = Instant::now();
+    let plan = schedule::plan(graph, options.target());
+    let planned = Instant::now();
+    let library = link_library(&plan, weights)?;
+    let linked = Instant::now();
+    // The system keeps the content of a loaded library; its file may go with its folder.
+    let folder = tempfile::tempdir().map_err(|error| Failure::input(format!("no temporary folder: {error}")))?;
+    let path = folder.path().join("libmodel.so");
+    write_atomically(&path, |out| out.write_all(&library))?;
+    // SAFETY: it was compiled just now.
+    let library = unsafe { Library::open(&path, "model", options.threads) }.map_err(Failure::input)?;
+    let phases = Phases {
+        plan_s: (planned - start).as_secs_f64(),
+        code_generation_s: (linked - planned).as_secs_f64(),
+        load_and_pack_s: linked.elapsed().as_secs_f64(),
+        ..Phases::default()
+    };
+    Ok((Code::Library(Box::new(library)), phases, format!("aot {isa}")))
+}
+
+fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Failure> {
+    let cpu = Cpu::named("native").map_err(Failure::input)?;
+    let options = aot::Options {
+        name: "model".into(),
+        cpu,
+        emit: vec![Emit::Shared],
+        weights: aot::Weights::Embed,
+        own_memory: None,
+    };
+    let mut artifacts = aot::compile(plan, weights, &options).map_err(Failure::input)?;
+    Ok(artifacts.files.pop().expect("one file was asked for").1)
+}
+
 /// The file's name without folders, which may differ between two reports, and the variant.
 fn setting_name(model: &str) -> String {
     let (path, variant) = model::split_variant(model);
@@ -236,14 +314,26 @@ fn setting_name(model: &str) -> String {
     variant.map_or(file.clone(), |variant| format!("{file}:{variant}"))
 }
 
-/// Measures a job, alone or in turn with what it is compared with.
-fn measure(args: &Args, job: &Job, counter: &str, report: &mut Report) -> Outcome {
+/// The network of a job, and what it is compared with.
+fn contenders(args: &Args, job: &Job) -> Result<Vec<Contender>, Failure> {
     let isas = args.compare_isa.unwrap_or([args.engine.isa; 2]);
-    let mut contenders = vec![Contender::new(args, job, &job.model, isas[0])?];
-    if args.compare.is_some() || args.compare_isa.is_some() {
+    let mut contenders = vec![Contender::new(args, job, &job.model, isas[0], false)?];
+    if args.compare.is_some() || args.compare_isa.is_some() || args.compare_aot {
         let other = args.compare.as_ref().unwrap_or(&job.model);
-        contenders.push(Contender::new(args, job, other, isas[1])?);
+        contenders.push(Contender::new(args, job, other, isas[1], args.compare_aot)?);
     }
+    Ok(contenders)
+}
+
+/// Measures a job, alone or in turn with what it is compared with. Adds to `graphs` as many as to the results.
+fn measure(
+    args: &Args,
+    job: &Job,
+    counter: &str,
+    report: &mut Report,
+    graphs: &mut Vec<Option<GraphDrawing>>,
+) -> Outcome {
+    let mut contenders = contenders(args, job)?;
     let budget = Budget {
         warmup: args.warmup as usize,
         runs: job.runs as usize,
@@ -252,20 +342,28 @@ fn measure(args: &Args, job: &Job, counter: &str, report: &mut Report) -> Outcom
     };
     let mut progress = Progress::new();
     let threads = job.threads;
-    let mut show =
-        |what: &str, runs| progress.show(&format!("{counter} {}, {threads} threads: {what} {runs}", job.model));
+    let mut show = |what: &str, done: Done| {
+        progress.show_bar(done.part, &format!("{counter} {}, {threads} threads: {what} {}", job.model, done.runs));
+    };
     let seconds = {
         let mut runs: Vec<_> = contenders.iter_mut().map(|contender| || contender.run()).collect();
         let mut subjects: Vec<&mut Subject> = runs.iter_mut().map(|run| run as &mut Subject).collect();
-        budget.interleave(&mut subjects, &mut |runs| show("run", runs))
+        budget.interleave(&mut subjects, &mut |done| show("run", done))
     };
     let first = report.results.len();
     for (mut contender, seconds) in contenders.into_iter().zip(&seconds) {
-        let steps = match &report.peak {
-            Some(peak) => Some(profile_of(&mut contender, &budget, peak, &mut |runs| show("steps, run", runs))?),
-            None => None,
+        let (profile, graph) = match (&report.peak, &mut contender.code) {
+            (Some(peak), Code::Session(session)) => {
+                let cores = contender.setting.threads.min(machine::cores());
+                let mut show = |done: Done| show("steps, run", done);
+                let found = profile(session, &contender.inputs, &budget, peak, cores, &mut show);
+                (Some(found.map_err(Failure::input)?), Some(GraphDrawing::new(session.plan())))
+            }
+            // A library does not say when a step ends.
+            _ => (None, None),
         };
-        report.results.push(contender.into_measurement(seconds, steps));
+        report.results.push(contender.into_measurement(seconds, profile));
+        graphs.push(graph);
     }
     if let [a, b] = seconds.as_slice() {
         report.comparisons.push(Comparison { a: first, b: first + 1, ratio: Ratio::paired(a, b) });
@@ -273,17 +371,7 @@ fn measure(args: &Args, job: &Job, counter: &str, report: &mut Report) -> Outcom
     Ok(())
 }
 
-fn profile_of(
-    contender: &mut Contender,
-    budget: &Budget,
-    peak: &Peak,
-    progress: &mut dyn FnMut(usize),
-) -> Result<Profile, Failure> {
-    let cores = contender.setting.threads.min(machine::cores());
-    profile(&mut contender.session, &contender.inputs, budget, peak, cores, progress).map_err(Failure::input)
-}
-
-fn write(args: &Args, report: &Report) -> Outcome {
+fn write(args: &Args, report: &Report, graphs: &[Option<GraphDrawing>]) -> Outcome {
     let write_text = |path: &Path, text: String| write_atomically(path, |out| out.write_all(text.as_bytes()));
     if let Some(path) = &args.json {
         write_text(path, report.to_json())?;
@@ -292,7 +380,7 @@ fn write(args: &Args, report: &Report) -> Outcome {
         write_text(path, report.to_csv())?;
     }
     if let Some(path) = &args.html {
-        write_text(path, html::page(report))?;
+        write_text(path, html::page(report, graphs))?;
     }
     Ok(())
 }
@@ -335,6 +423,16 @@ impl Progress {
 
     pub fn new() -> Progress {
         Progress { terminal: std::io::stderr().is_terminal(), shown: None }
+    }
+
+    /// Columns of the bar.
+    const WIDTH: usize = 24;
+
+    /// A bar of which `part`, 0 to 1, is full, and a text.
+    pub fn show_bar(&mut self, part: f64, text: &str) {
+        let full = (part * Self::WIDTH as f64) as usize;
+        let bar: String = (0..Self::WIDTH).map(|column| if column < full { '#' } else { '.' }).collect();
+        self.show(&format!("[{bar}] {:3.0} % {text}", 100.0 * part));
     }
 
     pub fn show(&mut self, text: &str) {

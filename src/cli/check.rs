@@ -1,7 +1,10 @@
-//! `svertka check`: every error of every variant of every file.
+//! `svertka check`: every error of every variant of every file, and what breaks a rule of thumb.
 
+use super::args::LintArgs;
 use super::model::{self, FolderLoader};
 use super::{Failure, Outcome, print};
+use crate::analysis;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::ir::build::{self, Options};
 use std::path::{Path, PathBuf};
 
@@ -10,21 +13,39 @@ pub struct Args {
     /// Model files
     #[arg(required = true)]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    lints: LintArgs,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
 }
 
 pub fn run(args: &Args) -> Outcome {
     let mut wrong = Vec::new();
     for file in &args.files {
-        match check(file) {
-            Ok(()) => print(&format!("{}: ok", file.display())),
-            Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
+        match check(file, args) {
+            Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display())),
+            Ok(Checked { warnings, text }) if !args.strict => {
+                eprintln!("{text}\n");
+                print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }));
+            }
+            Ok(Checked { text, .. }) | Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong.join("\n\n"))) }
 }
 
-fn check(file: &Path) -> Outcome {
+/// A file without errors.
+struct Checked {
+    warnings: usize,
+    text: String,
+}
+
+fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
     let (mut sources, root) = model::read(file)?;
-    let errors = build::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(file));
-    if errors.is_empty() { Ok(()) } else { Err(model::diagnostics(&errors, &sources)) }
+    let lint = |graph: &_| analysis::lint(graph, &args.lints.allow);
+    let found = build::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(file), &lint);
+    let text = model::diagnostics(&found, &sources);
+    let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
+    if found.iter().any(is_error) { Err(Failure::Input(text)) } else { Ok(Checked { warnings: found.len(), text }) }
 }

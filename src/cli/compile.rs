@@ -2,7 +2,7 @@
 
 use super::args::ModelArgs;
 use super::{Failure, Outcome, model, print, weights};
-use crate::aot::{self, Artifacts, Cpu, Emit};
+use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
 use crate::io::write::write_atomically;
 use crate::kernels::Target;
@@ -35,6 +35,18 @@ pub struct Args {
     /// A narrower instruction set than the CPU's widest
     #[arg(long)]
     isa: Option<Isa>,
+    /// Whose memory a run works in: the caller's, or, where it gives none, the library's for --batch and --threads
+    #[arg(long, value_enum, default_value = "caller")]
+    memory: Memory,
+    /// Samples that the library's memory suffices for
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// Threads that the library's memory suffices for
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
+    /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
+    #[arg(long)]
+    exact: bool,
     /// Seed of the random weights that are used where no file is given
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -46,19 +58,28 @@ enum Place {
     File,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Memory {
+    Caller,
+    Library,
+}
+
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
     let model = model::load(&args.model)?;
     let weights = weights::choose(args.weights.as_deref(), &model, args.seed)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
-    // The C interface has no scratch memory for each thread, so the kernels that need some are left out.
-    let target = Target { exact: true, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
+    let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     let plan = schedule::plan(model.graph, target);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
     };
-    let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place };
+    let own_memory = match args.memory {
+        Memory::Caller => None,
+        Memory::Library => Some(OwnMemory { batch: args.batch.into(), threads: args.threads.into() }),
+    };
+    let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
     let artifacts = aot::compile(&plan, weights.as_ref(), &options).map_err(Failure::input)?;
     write(&args.output, &artifacts)
 }

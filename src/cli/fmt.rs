@@ -32,6 +32,6 @@ pub fn run(args: &Args) -> Outcome {
 /// The standard layout of a file, if it differs.
 fn formatted(file: &Path) -> Result<Option<String>, Failure> {
     let (sources, root) = model::read(file)?;
-    let text = format(&sources, root).map_err(|errors| model::diagnostics(&errors, &sources))?;
+    let text = format(&sources, root).map_err(|errors| Failure::Input(model::diagnostics(&errors, &sources)))?;
     Ok((text != sources.file(root).text).then_some(text))
 }

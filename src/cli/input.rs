@@ -2,7 +2,6 @@
 
 use super::Failure;
 use super::model::Model;
-use crate::io::card::Preprocessing;
 use crate::io::preprocess::{Input, Layout, prepare};
 use crate::ir::Graph;
 use crate::tensor::Tensor;
@@ -10,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct InputArgs {
-    /// Pictures (PNG, JPEG) or arrays (.npy, .npz); several files make a batch. For a model of several inputs:
-    /// `--input name=FILE` for each
+    /// Pictures (PNG, JPEG) or arrays (.npy, .npz, safetensors; of several arrays in a file, the one with the input's
+    /// name); several files make a batch. For a model of several inputs: `--input name=FILE` for each
     #[arg(long, num_args = 1.., value_name = "FILE")]
     pub input: Vec<String>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
@@ -44,7 +43,10 @@ pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
     let mut names = Vec::new();
     let mut tensors = Vec::new();
     for (index, (&id, files)) in model.graph.inputs.iter().zip(&of_input).enumerate() {
-        let parts = files.iter().map(|file| read_file(file, &model.graph[id].ty.dims, &preprocessing, args.layout));
+        let (node, how) = (&model.graph[id], &preprocessing);
+        let read =
+            |file| Ok(prepare(file, Input::read(file, Some(&node.origin.path))?, how, &node.ty.dims, args.layout)?);
+        let parts = files.iter().map(|file| read(file));
         let parts = parts.collect::<Result<Vec<Tensor>, Failure>>()?;
         if index == 0 {
             names = files.iter().zip(&parts).flat_map(|(file, part)| sample_names(file, part.batch())).collect();
@@ -83,10 +85,6 @@ fn files_of_inputs(given: &[String], graph: &Graph) -> Result<Vec<Vec<PathBuf>>,
         }
         None => Ok(files),
     }
-}
-
-fn read_file(file: &Path, dims: &[usize], how: &Preprocessing, layout: Option<Layout>) -> Result<Tensor, Failure> {
-    Ok(prepare(file, Input::read(file, None)?, how, dims, layout)?)
 }
 
 /// Stacks samples along the batch.

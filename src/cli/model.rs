@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 /// A model that was built.
 pub struct Model {
     pub graph: Graph,
+    pub sources: SourceMap,
     pub card: Option<Card>,
     /// From reading the text to the checked graph.
     pub time: Duration,
@@ -29,8 +30,8 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let graph = parse(&mut sources, root, &path, &options.limits)
         .and_then(|program| build::build(&mut sources, &program, &options))
-        .map_err(|errors| diagnostics(&errors, &sources))?;
-    Ok(Model { graph, card, time: start.elapsed() })
+        .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    Ok(Model { graph, sources, card, time: start.elapsed() })
 }
 
 /// The text of a model file.
@@ -45,10 +46,10 @@ fn parse(sources: &mut SourceMap, root: FileId, path: &Path, limits: &Limits) ->
     build::load(sources, root, limits, &mut FolderLoader::new(path))
 }
 
-/// Errors as text, in colour on a terminal.
-pub fn diagnostics(errors: &[Diagnostic], sources: &SourceMap) -> Failure {
+/// Errors and warnings as text, in colour on a terminal.
+pub fn diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    Failure::Input(render(errors, sources, colour))
+    render(diagnostics, sources, colour)
 }
 
 /// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone.

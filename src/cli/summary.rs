@@ -1,6 +1,6 @@
-//! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields.
+//! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields; warnings on standard error.
 
-use super::args::ModelArgs;
+use super::args::{LintArgs, ModelArgs};
 use super::{Outcome, model, print};
 use crate::analysis::{self, summary};
 use crate::codegen::Isa;
@@ -14,6 +14,8 @@ pub struct Args {
     model: ModelArgs,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    lints: LintArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,6 +31,10 @@ pub fn run(args: &Args) -> Outcome {
     let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
     let summary = analysis::summary(&model.graph, Some(arena as u64));
     print(&summary.render(args.format.into()));
+    let warnings = analysis::lint(&model.graph, &args.lints.allow);
+    if !warnings.is_empty() {
+        eprintln!("\n{}", model::diagnostics(&warnings, &model.sources));
+    }
     Ok(())
 }
 

@@ -1,14 +1,15 @@
-//! `svertka verify`: the compiled model against the interpreter, layer by layer.
+//! `svertka verify`: the compiled model against the interpreter, layer by layer, and against stored outputs.
 
 use super::args::{EngineArgs, ModelArgs};
 use super::{Failure, Outcome, input, model, print, weights};
 use crate::interp;
-use crate::ir::NodeId;
+use crate::io::npy::{Array, ArrayData};
+use crate::io::preprocess::Input;
+use crate::ir::{Graph, NodeId, Output};
 use crate::layers::Accumulate;
 use crate::runtime::{Options, Session};
-use crate::schedule::Plan;
 use crate::tensor::Tensor;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,6 +22,10 @@ pub struct Args {
     weights: Option<PathBuf>,
     #[command(flatten)]
     input: input::InputArgs,
+    /// Outputs that the inputs are known to give (.npy, .npz, safetensors; of several arrays in a file, the one with the
+    /// output's name). For a model of several outputs: one file with all, or `--expected name=FILE` for each
+    #[arg(long, num_args = 1.., value_name = "FILE", requires = "input")]
+    expected: Vec<String>,
     /// Samples of random input, where no input is given
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
@@ -39,6 +44,7 @@ pub fn run(args: &Args) -> Outcome {
         Some(files) => files.tensors,
         None => input::random(&model.graph, args.batch.into(), args.engine.seed),
     };
+    let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
     let mut session = Session::new(model.graph, weights.as_ref(), &options).map_err(Failure::input)?;
     // The interpreter runs the fused graph too, so that each of its values can be compared.
@@ -51,9 +57,52 @@ pub fn run(args: &Args) -> Outcome {
             }
         })
         .map_err(Failure::input)?;
-    let outputs = outputs.iter().zip(&expected).map(|(o, e)| Difference::new(o, e)).collect::<Vec<_>>();
-    let tolerance = args.tolerance.unwrap_or(tolerance(&options));
-    report(session.plan(), &found, &outputs, tolerance)
+    let graph = &session.plan().graph;
+    let mut rows: Vec<Row> = found.into_iter().map(|(node, d)| Row::new(layer_name(graph, node), d)).collect();
+    for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {
+        let name = format!("output {}", output.name);
+        if let Some(stored) = stored.get(index) {
+            rows.push(Row::new(format!("{name}, stored"), Difference::new(found, stored)));
+        }
+        rows.push(Row::new(name, Difference::new(found, &expected[index])));
+    }
+    report(&rows, args.tolerance.unwrap_or(tolerance(&options)))
+}
+
+/// The stored outputs, in the order of the model's; none where no file is given.
+fn read_expected(given: &[String], graph: &Graph, batch: usize) -> Result<Vec<Tensor>, Failure> {
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = |text: &String| {
+        let (name, file) = text.split_once('=')?;
+        graph.outputs.iter().position(|output| output.name == name).map(|index| (index, PathBuf::from(file)))
+    };
+    let common: Vec<&String> = given.iter().filter(|text| named(text).is_none()).collect();
+    if common.len() > 1 {
+        return Err(Failure::usage("more than one file of expected outputs: write `--expected NAME=FILE` for each"));
+    }
+    let read = |(index, output): (usize, &Output)| {
+        let of_output = given.iter().filter_map(named).find(|(named, _)| *named == index).map(|(_, file)| file);
+        let file = of_output.or_else(|| common.first().map(PathBuf::from)).ok_or_else(|| {
+            Failure::usage(format!("no file for the output `{0}`; write `--expected {0}=FILE`", output.name))
+        })?;
+        read_output(&file, &output.name, graph[output.node].ty.shape(batch))
+    };
+    graph.outputs.iter().enumerate().map(read).collect()
+}
+
+fn read_output(file: &Path, name: &str, shape: Vec<usize>) -> Result<Tensor, Failure> {
+    let wrong = |what: String| Failure::input(format!("{}: {what}", file.display()));
+    match Input::read(file, Some(name))? {
+        Input::Array(Array { shape: found, data: ArrayData::F32(values) }) if found == shape => {
+            Ok(Tensor::new(shape, values))
+        }
+        Input::Array(array) if array.shape != shape => {
+            Err(wrong(format!("has shape {:?}, the output `{name}` has {shape:?}", array.shape)))
+        }
+        _ => Err(wrong("no array of floating-point numbers".into())),
+    }
 }
 
 /// The promise of the README.
@@ -66,6 +115,9 @@ struct Difference {
     absolute: f32,
     /// Relative to the largest magnitude of the expected value; infinite where NaN or infinities differ.
     relative: f32,
+    /// The most floats that lie between two elements, one end counted; elements near zero, where sums have cancelled,
+    /// are far apart by this measure. `None` where NaN or infinities differ.
+    ulps: Option<u32>,
 }
 
 impl Difference {
@@ -74,7 +126,23 @@ impl Difference {
         let pairs = found.data().iter().zip(expected.data());
         let absolute = pairs.map(|(&a, &b)| distance(a, b)).fold(0.0, f32::max);
         let relative = if absolute == 0.0 { 0.0 } else { absolute / scale.max(f32::MIN_POSITIVE) };
-        Difference { absolute, relative }
+        let pairs = found.data().iter().zip(expected.data());
+        let ulps = pairs.map(|(&a, &b)| ulps(a, b)).try_fold(0, |most, ulps| Some(most.max(ulps?)));
+        Difference { absolute, relative, ulps }
+    }
+}
+
+/// Steps from one float to the other along all floats.
+fn ulps(a: f32, b: f32) -> Option<u32> {
+    // The order of the floats as integers, with both zeros at 0.
+    let place = |x: f32| {
+        let magnitude = i64::from(x.to_bits() & 0x7fff_ffff);
+        if x.is_sign_negative() { -magnitude } else { magnitude }
+    };
+    match distance(a, b) {
+        0.0 => Some(0),
+        f32::INFINITY => None,
+        _ => u32::try_from((place(a) - place(b)).unsigned_abs()).ok(),
     }
 }
 
@@ -88,33 +156,69 @@ fn distance(a: f32, b: f32) -> f32 {
     }
 }
 
-fn report(plan: &Plan, layers: &[(NodeId, Difference)], outputs: &[Difference], tolerance: f32) -> Outcome {
-    let mut text = format!("{:<48} {:>12} {:>12}\n", "layer", "largest", "relative");
-    let name = |node: NodeId| match plan.graph[node].origin.path.as_str() {
+/// A layer or an output, and how far it is off.
+struct Row {
+    name: String,
+    difference: Difference,
+}
+
+impl Row {
+    fn new(name: String, difference: Difference) -> Row {
+        Row { name, difference }
+    }
+}
+
+fn layer_name(graph: &Graph, node: NodeId) -> String {
+    match graph[node].origin.path.as_str() {
         "" => format!("%{}", node.0),
         path => path.to_string(),
-    };
-    for (node, difference) in layers {
-        let mark = if difference.relative > tolerance { "  <-- above the tolerance" } else { "" };
-        text += &format!("{:<48} {:>12.3e} {:>12.3e}{mark}\n", name(*node), difference.absolute, difference.relative);
     }
-    for (output, difference) in plan.graph.outputs.iter().zip(outputs) {
-        let label = format!("output {}", output.name);
-        text += &format!("{label:<48} {:>12.3e} {:>12.3e}\n", difference.absolute, difference.relative);
+}
+
+/// Prints all rows, and fails with the first that is above the tolerance.
+fn report(rows: &[Row], tolerance: f32) -> Outcome {
+    let mut text = format!("{:<48} {:>12} {:>12} {:>12}\n", "layer", "largest", "relative", "ULP");
+    let outside = |row: &Row| row.difference.relative > tolerance;
+    for row in rows {
+        let Difference { absolute, relative, ulps } = row.difference;
+        let ulps = ulps.map_or("-".to_string(), |ulps| ulps.to_string());
+        let mark = if outside(row) { "  <-- above the tolerance" } else { "" };
+        text += &format!("{:<48} {absolute:>12.3e} {relative:>12.3e} {ulps:>12}{mark}\n", row.name);
     }
     print(&text);
-    let first = layers.iter().find(|(_, d)| d.relative > tolerance);
-    let outside = first.is_some() || outputs.iter().any(|d| d.relative > tolerance);
-    match (outside, first) {
-        (false, _) => {
-            print(&format!("all within {tolerance:e} of the interpreter"));
+    match rows.iter().find(|row| outside(row)) {
+        None => {
+            print(&format!("all within {tolerance:e} of what is expected"));
             Ok(())
         }
-        (true, Some((node, difference))) => Err(Failure::input(format!(
+        Some(row) => Err(Failure::input(format!(
             "{} is the first layer above the tolerance of {tolerance:e}: {:.3e}",
-            name(*node),
-            difference.relative
+            row.name, row.difference.relative
         ))),
-        (true, None) => Err(Failure::input(format!("an output is above the tolerance of {tolerance:e}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_floats_are_one_ulp_apart() {
+        assert_eq!(ulps(1.0, 1.0 + f32::EPSILON), Some(1));
+        assert_eq!(ulps(-1.0, -1.0 + f32::EPSILON / 2.0), Some(1));
+        assert_eq!((ulps(0.0, -0.0), ulps(f32::NAN, f32::NAN)), (Some(0), Some(0)));
+        // From the smallest denormal below zero to the smallest above: over zero.
+        assert_eq!(ulps(-f32::from_bits(1), f32::from_bits(1)), Some(2));
+        assert_eq!(ulps(-f32::MAX, f32::MAX), Some(2 * (f32::MAX.to_bits())));
+        assert_eq!((ulps(1.0, f32::NAN), ulps(f32::INFINITY, f32::MAX)), (None, None));
+    }
+
+    #[test]
+    fn differences_are_relative_to_the_largest_magnitude() {
+        let tensor = |values: [f32; 3]| Tensor::new([1, 3], values.to_vec());
+        let d = Difference::new(&tensor([1.0, -4.0, 0.5]), &tensor([1.0, -4.0, 0.25]));
+        assert_eq!((d.absolute, d.relative, d.ulps), (0.25, 0.0625, Some(1 << 23)));
+        let d = Difference::new(&tensor([f32::NAN, 0.0, 0.0]), &tensor([1.0, 0.0, 0.0]));
+        assert_eq!((d.relative, d.ulps), (f32::INFINITY, None));
     }
 }

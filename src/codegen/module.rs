@@ -183,10 +183,26 @@ impl CodeModule {
 
     /// Defines read-only data at a multiple of `align` bytes, private to the module.
     pub fn define_data(&mut self, name: &str, align: u64, bytes: Vec<u8>) -> Result<DataId, CodeError> {
+        self.define_static(name, align, false, |data| data.define(bytes.into_boxed_slice()))
+    }
+
+    /// Defines `bytes` > 0 writable bytes that are zero at first and take no place in an object file, private to the
+    /// module.
+    pub fn define_zeros(&mut self, name: &str, align: u64, bytes: usize) -> Result<DataId, CodeError> {
+        self.define_static(name, align, true, |data| data.define_zeroinit(bytes))
+    }
+
+    fn define_static(
+        &mut self,
+        name: &str,
+        align: u64,
+        writable: bool,
+        define: impl FnOnce(&mut DataDescription),
+    ) -> Result<DataId, CodeError> {
         let module = module_mut(&mut self.output);
-        let id = module.declare_data(name, Linkage::Local, false, false)?;
+        let id = module.declare_data(name, Linkage::Local, writable, false)?;
         let mut data = DataDescription::new();
-        data.define(bytes.into_boxed_slice());
+        define(&mut data);
         data.set_align(align);
         module.define_data(id, &data)?;
         Ok(id)

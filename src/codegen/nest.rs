@@ -165,6 +165,11 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.ins().icmp(IntCC::NotEqual, a, b)
     }
 
+    /// `then` where `condition` is not zero, else `otherwise`.
+    pub fn select(&mut self, condition: Value, then: Value, otherwise: Value) -> Value {
+        self.builder.ins().select(condition, then, otherwise)
+    }
+
     /// a & b, of words or of conditions.
     pub fn and(&mut self, a: Value, b: Value) -> Value {
         self.builder.ins().band(a, b)

@@ -889,10 +889,10 @@ fn loops_begin_at_aligned_addresses() {
 }
 
 #[test]
-#[should_panic(expected = "more than 15 registers")]
+#[should_panic(expected = "more than 16 registers")]
 fn too_many_registers_are_a_defect() {
     x64::assemble(Isa::Avx2, 0, &mut |asm| {
-        first_registers(asm, 16);
+        first_registers(asm, 17);
     });
 }
 

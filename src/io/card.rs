@@ -40,8 +40,8 @@ pub struct Variant {
     pub accuracy: Option<Accuracy>,
 }
 
-/// How a picture becomes the input of a network: resized and cropped in the order of the fields here, then each 8-bit
-/// value x turned into `(x * scale - mean) / std` of its channel.
+/// How a picture becomes the input of a network: resized and cropped in the order of the fields here (one that has the
+/// network's size is left as it is), then each 8-bit value x turned into `(x * scale - mean) / std` of its channel.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Preprocessing {

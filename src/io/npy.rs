@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> Result<Array, IoError> {
     read_array(path, NPY, &mut file, MAX_ARRAY_BYTES, size_of_values)
 }
 
-/// Reads one array of a `.npz` archive: the one of this name, or the only one. Entries may be stored or deflated.
+/// Reads one array of a `.npz` archive: the one of this name, or the only one, whatever its name. Entries may be stored or deflated.
 pub fn read_npz(path: &Path, name: Option<&str>) -> Result<Array, IoError> {
     read_npz_at_most(path, name, MAX_ARRAY_BYTES)
 }
@@ -77,10 +77,9 @@ fn read_npz_at_most(path: &Path, name: Option<&str>, limit: u64) -> Result<Array
 fn choose<'a>(path: &Path, archive: &'a Archive<'_>, name: Option<&str>) -> Result<&'a str, IoError> {
     let arrays: Vec<(&str, &str)> =
         archive.names().filter_map(|entry| Some((array_name_from_file_name(entry)?, entry))).collect();
-    let found = match (name, &arrays[..]) {
-        (Some(name), _) => arrays.iter().find(|(array, _)| *array == name),
-        (None, [only]) => Some(only),
-        (None, _) => None,
+    let found = match &arrays[..] {
+        [only] => Some(only),
+        _ => arrays.iter().find(|(array, _)| Some(*array) == name),
     };
     found.map(|(_, entry)| *entry).ok_or_else(|| {
         let names: Vec<String> = arrays.iter().map(|(array, _)| format!("{array:?}")).collect();

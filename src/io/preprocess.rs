@@ -6,7 +6,8 @@
 use super::card::{Colour, Filter, Preprocessing};
 use super::images::{self, Picture};
 use super::npy::{self, Array, ArrayData};
-use super::{IoError, first_bytes};
+use super::weights::WeightFile;
+use super::{IoError, first_bytes, safetensors};
 use crate::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -31,23 +32,41 @@ pub enum Input {
 }
 
 impl Input {
-    /// Reads a PNG, JPEG, `.npy` or `.npz` file, told apart by their first bytes. `array` names one of the arrays of
-    /// an `.npz` archive; where it holds only one, no name is needed.
+    /// Reads a PNG, JPEG, `.npy`, `.npz` or safetensors file, told apart by their first bytes. `array` names one of the
+    /// arrays of an archive; where it holds only one, that is read whatever its name.
     pub fn read(path: &Path, array: Option<&str>) -> Result<Input, IoError> {
         let mut start = Vec::new();
         let (file, _) = super::open(path)?;
-        file.take(8).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
+        file.take(9).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
         if images::sniff(&start).is_some() {
             images::read(path).map(Input::Picture)
         } else if start.starts_with(npy::MAGIC) {
             npy::read(path).map(Input::Array)
         } else if start.starts_with(b"PK\x03\x04") {
             npy::read_npz(path, array).map(Input::Array)
+        } else if safetensors::begins(&start) {
+            read_tensor(path, array).map(Input::Array)
         } else {
-            let reason = format!("neither PNG, JPEG, .npy nor .npz: it begins with {}", first_bytes(&start));
+            let reason =
+                format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
             Err(IoError::unsupported(path, reason))
         }
     }
+}
+
+/// A tensor of a safetensors file: the one of this name, or the only one.
+fn read_tensor(path: &Path, name: Option<&str>) -> Result<Array, IoError> {
+    let file = WeightFile::open(path)?;
+    let names = file.names();
+    let name = match &names[..] {
+        [only] => only,
+        _ => names.iter().find(|tensor| Some(tensor.as_str()) == name).ok_or_else(|| {
+            let wanted = name.map_or("say which tensor to read".to_owned(), |name| format!("no tensor {name:?}"));
+            IoError::unsupported(path, format!("{wanted}; the file holds: {}", names.join(", ")))
+        })?,
+    };
+    let shape = file.shape(name).expect("the name is of the file").to_vec();
+    Ok(Array { shape, data: ArrayData::F32(file.read(name)?.into_owned()) })
 }
 
 /// The meaning of the dimensions of a u8 array: N pictures, C channels, height, width.
@@ -136,7 +155,7 @@ struct Target {
 
 /// Makes the input of a network that takes samples of the shape `dims` (`[C, H, W]` for pictures).
 ///
-/// Pictures and u8 arrays are resized, cropped and normalised as `how` says. Grey pictures are repeated for networks
+/// Pictures and u8 arrays are resized and cropped as `how` says, unless they have the network's size, and normalised. Grey pictures are repeated for networks
 /// of three channels, and colour is reduced to luma for networks of one. f32 arrays are fed as they are: `[N, ..dims]`,
 /// or `dims` for a batch of one. `layout` says how a u8 array is to be read where its shape does not tell.
 ///
@@ -274,11 +293,14 @@ fn tables(path: &Path, how: &Preprocessing, channels: usize) -> Result<Vec<[f32;
     Ok(mean.iter().zip(&std).map(table).collect())
 }
 
-/// Brings a picture to the height and width of the model.
+/// Brings a picture to the height and width of the model. One that has them already has been prepared before.
 fn fitted(path: &Path, picture: Picture, how: &Preprocessing, target: Target) -> Result<Picture, IoError> {
     let mut picture = picture;
     if target.channels == 1 || how.colour == Colour::Grey {
         picture = grey(picture);
+    }
+    if (picture.height(), picture.width()) == (target.height, target.width) {
+        return Ok(picture);
     }
     if let Some(side) = how.resize {
         let (height, width) = shorter_side(&picture, side.get().into());

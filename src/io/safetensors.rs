@@ -18,6 +18,11 @@ const MAX_HEADER_BYTES: u64 = 16 << 20;
 /// Bytes of the little-endian header length at the start of the file.
 const PREFIX: usize = 8;
 
+/// Whether a file that starts with these bytes can be one: the length of the header, then its brace.
+pub(super) fn begins(start: &[u8]) -> bool {
+    start.get(8) == Some(&b'{')
+}
+
 pub(super) struct File {
     map: Mmap,
     /// Its offsets lie inside the map: checked by [`SafeTensors::read_metadata`].

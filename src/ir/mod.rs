@@ -121,6 +121,13 @@ pub struct Rename {
     pub to: String,
 }
 
+/// A warning that is not to be given; whether it exists, those know who give it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allow {
+    pub lint: String,
+    pub span: Span,
+}
+
 /// A network.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -132,6 +139,7 @@ pub struct Graph {
     /// The main output first.
     pub outputs: Vec<Output>,
     pub renames: Vec<Rename>,
+    pub allows: Vec<Allow>,
     /// Weights of `aux` branches that were not built; a weight file may hold them.
     pub left_out: Vec<String>,
 }

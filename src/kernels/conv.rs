@@ -329,22 +329,6 @@ impl Tile {
 }
 
 impl Conf {
-    /// The product of blocked matrices `[pixels, channels_in]` and `[channels_in, channels_out]`, for other kernels:
-    /// a 1x1 convolution of one row.
-    pub(super) fn matrix_product(target: &Target, pixels: usize, channels_in: usize, channels_out: usize) -> Conf {
-        let ones = vec![1, 1];
-        let window = ResolvedWindow {
-            kernel: ones.clone(),
-            stride: ones.clone(),
-            dilation: ones,
-            pads: vec![(0, 0); 2],
-            out: vec![1, pixels],
-        };
-        let (layout, input) = (Layout::Blocked, vec![1, pixels]);
-        let problem = Problem { layout, window, input, channels_in, channels_out, groups: 1, bias: true };
-        problem.conf(&Epilogue::default(), target)
-    }
-
     /// Bytes of all packed weights.
     pub(super) fn weight_bytes(&self) -> usize {
         self.groups * self.vector_groups() * self.weight_group() as usize
@@ -535,7 +519,7 @@ impl Family for Conf {
     /// The residual operand: a light epilogue reads it where it is about to store. Not where sums wait in the output
     /// before.
     fn may_overwrite(&self, index: usize) -> bool {
-        index == 1 + usize::from(self.gated) && self.epilogue.is_light() && self.chunks() == 1
+        index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
     }
 
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {

@@ -1,61 +1,48 @@
-//! Winograd convolution F(m x m, 3x3) for 3x3 kernels of stride 1: a tile of m x m outputs costs (m + 2)^2
-//! multiplications for each pair of channels, not 9 m^2 (see `transform` for the formula and its source).
+//! Winograd convolution F(m x n, r x s) for kernels of stride 1: a tile of m x n outputs costs (m + r - 1)(n + s - 1)
+//! multiplications for each pair of channels, not m n r s (see `transform` for the formula and its source). A
+//! dimension in which the kernel has one tap is not transformed.
 //!
 //! A task takes a group of tiles through all three stages: transform of the input to V, one matrix product M = V U
 //! for each frequency, transform of M to the output. V and M lie in the thread's scratch memory as
 //! `[frequency][channel block][tile][lane]`. The weights are transformed when they are packed.
 //!
-//! Rounding errors are larger than those of the direct sum, the more so the larger m is; a NaN or an infinity in
+//! Where tiles do not cover the output exactly, the last in a dimension is smaller (see `dim`): its frequencies are
+//! the first ones of the others, on the same weights.
+//!
+//! Rounding errors are larger than those of the direct sum, the more so the larger tiles are; a NaN or an infinity in
 //! the input reaches all outputs of its tile.
 
+mod dim;
+mod nest;
+mod product;
+mod stages;
 mod transform;
-mod weights;
 
 use super::epilogue::Epilogue;
-use super::nest::{self, KernelNest, call_one_of};
-use super::packing::{self, Packing};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
-use crate::codegen::vector::{R, V, VectorAsm};
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use transform::{Emitter, KERNEL, Matrices};
-use weights::WeightTransform;
+use dim::Dim;
+use nest::{Functions, NestEmitter};
+use stages::{FRAME_BYTES, Stages};
+use transform::{Coefficients, MAX_FREQUENCIES};
 
-/// Output tiles that are considered. F(6x6) measured within 10 % of F(4x4) on ResNet's and VGG's layers, at a larger
-/// error, so it is left to the tests.
-const SIZES: [usize; 2] = [2, 4];
-
-/// Tiles of a group at most: V and M of a group stay in a second-level cache of 512 KiB.
-const GROUP: usize = 48;
-
-/// Every decision about one convolution.
+/// Every decision about one convolution. Pairs are of rows and columns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conf {
     pub lanes: usize,
-    /// Rows and columns of an output tile.
-    pub m: usize,
     pub channels_in: usize,
-    /// Rows and columns of the input, the padding before them, and those of the output.
-    pub input: [usize; 2],
-    pub pad: [usize; 2],
-    pub output: [usize; 2],
+    pub channels_out: usize,
+    pub dims: [Dim; 2],
+    /// Tiles of a group; the last groups may have fewer.
+    pub group: [usize; 2],
     /// The product of one frequency for one group of tiles.
-    pub product: conv::Conf,
-    /// Vector groups of the product that one task computes.
-    pub task_groups: usize,
+    pub product: product::Conf,
+    /// Panels of the product that one task multiplies.
+    pub task_panels: usize,
     pub epilogue: Epilogue,
     pub bias: bool,
-}
-
-/// What a tile sees and makes in one dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    /// First of its inputs that is not padding, and one past the last.
-    first: usize,
-    last: usize,
-    /// Outputs that exist.
-    out: usize,
 }
 
 /// Makes the conf of a convolution.
@@ -68,9 +55,12 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         return Err("its rounding errors are larger (--exact)".into());
     }
     let conf = match target.force_winograd {
-        Some(m) => problem.conf(m, target),
+        Some(m) => problem.forced(m, target),
         None => problem.fastest(target)?,
     };
+    if !conf.has_short_offsets() {
+        return Err("too many channels or columns".into());
+    }
     let kernel = Kernel::Winograd(conf);
     Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None })
 }
@@ -78,6 +68,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 struct Problem<'a> {
     node: &'a NodeView<'a>,
     window: ResolvedWindow,
+    input: [usize; 2],
     channels_out: usize,
     bias: bool,
 }
@@ -85,30 +76,46 @@ struct Problem<'a> {
 impl<'a> Problem<'a> {
     fn new(node: &'a NodeView) -> Result<Problem<'a>, String> {
         let Op::Conv(conv) = node.op else { return Err("not a convolution".into()) };
-        let window = conv.window.resolve(node.inputs[0].ty.spatial()).expect("verified");
-        let all_are = |values: &[usize], n: usize| values.iter().all(|&v| v == n);
-        if conv.groups > 1
-            || window.kernel != [KERNEL; 2]
-            || !all_are(&window.stride, 1)
-            || !all_are(&window.dilation, 1)
-        {
-            return Err("not 3x3 with stride 1, dilation 1 and one group".into());
+        let spatial = node.inputs[0].ty.spatial();
+        let window = conv.window.resolve(spatial).expect("verified");
+        let ones = |values: &[usize]| values.iter().all(|&v| v == 1);
+        if conv.groups > 1 || !ones(&window.stride) || !ones(&window.dilation) {
+            return Err("not of stride 1, dilation 1 and one group".into());
         }
-        Ok(Problem { node, window, channels_out: conv.channels, bias: conv.bias })
+        if node.gated || node.mean {
+            return Err("it takes no gate and makes no mean".into());
+        }
+        if spatial.len() != 2 {
+            return Err("not of two dimensions".into());
+        }
+        if ones(&window.kernel) {
+            return Err("a kernel of one tap".into());
+        }
+        for (kernel, pads) in window.kernel.iter().zip(&window.pads) {
+            if *kernel == 1 && *pads != (0, 0) {
+                return Err("padding where the kernel has one tap".into());
+            }
+        }
+        if let Some(taps) = window.kernel.iter().find(|&&taps| taps > most_frequencies(&window)) {
+            return Err(format!("{taps} taps are too many"));
+        }
+        let input = [spatial[0], spatial[1]];
+        Ok(Problem { node, window, input, channels_out: conv.channels, bias: conv.bias })
     }
 
-    fn pair(values: &[usize]) -> [usize; 2] {
-        [values[0], values[1]]
-    }
-
-    /// The tile with the least estimated time, if that is below the estimate of the direct kernel.
+    /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
     fn fastest(&self, target: &Target) -> Result<Conf, String> {
         let direct = match conv::lower(self.node, target)?.kernel {
-            Kernel::Conv(conf) => conf.cycles() + stream_cycles(conf.weight_bytes()),
+            // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
+            Kernel::Conv(conf) => {
+                conf.cycles() * 20 / 19 + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles())
+            }
             other => unreachable!("{other:?}"),
         };
-        let confs = SIZES.into_iter().map(|m| self.conf(m, target));
-        let best = confs.min_by_key(Conf::cycles).expect("there are sizes");
+        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
+        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
+        let confs = tiles.map(|m| self.best_group(m, target));
+        let Some(best) = confs.min_by_key(Conf::cycles) else { return Err("the output is too small".into()) };
         if best.cycles() < direct {
             return Ok(best);
         }
@@ -120,20 +127,55 @@ impl<'a> Problem<'a> {
         ))
     }
 
-    fn conf(&self, m: usize, target: &Target) -> Conf {
-        let tiles: usize = self.window.out.iter().map(|out| out.div_ceil(m)).product();
-        let groups = tiles.div_ceil(GROUP);
-        let output = Self::pair(&self.window.out);
+    /// The largest tile of a dimension that errors, registers and the output allow.
+    fn largest(&self, d: usize, target: &Target) -> usize {
+        let taps = self.window.kernel[d];
+        if taps == 1 {
+            return 1;
+        }
+        let fits = |m: usize| m + taps - 1 <= most_frequencies(&self.window) && 2 * m + taps <= target.registers;
+        (1..=MAX_OUTPUTS.min(self.window.out[d])).rev().find(|&m| fits(m)).unwrap_or(1)
+    }
+
+    /// Tiles of `m` outputs in each dimension, or of the nearest size that is possible.
+    fn forced(&self, m: usize, target: &Target) -> Conf {
+        self.best_group([0, 1].map(|d| m.min(self.largest(d, target))), target)
+    }
+
+    /// Tiles of `m` outputs in the groups with the least estimated time.
+    fn best_group(&self, m: [usize; 2], target: &Target) -> Conf {
+        let dims = self.dims(m);
+        let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
+        groups.dedup();
+        let confs = groups.into_iter().map(|group| self.conf(m, group, target));
+        confs.min_by_key(Conf::cycles).expect("there are groups")
+    }
+
+    fn dims(&self, m: [usize; 2]) -> [Dim; 2] {
+        [0, 1].map(|d| Dim {
+            taps: self.window.kernel[d],
+            m: m[d],
+            input: self.input[d],
+            pad: self.window.pads[d].0,
+            output: self.window.out[d],
+        })
+    }
+
+    /// Tiles of `m` outputs, in groups of `group` tiles.
+    fn conf(&self, m: [usize; 2], group: [usize; 2], target: &Target) -> Conf {
         let channels_in = self.node.inputs[0].channels();
-        let product = conv::Conf::matrix_product(target, tiles.div_ceil(groups), channels_in, self.channels_out);
+        let dims = self.dims(m);
+        let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
+        let tiles = group[0] * group[1];
+        let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
+        let chunks = TASKS.div_ceil(groups);
         Conf {
             lanes: target.lanes,
-            m,
             channels_in,
-            input: Self::pair(self.node.inputs[0].ty.spatial()),
-            pad: [self.window.pads[0].0, self.window.pads[1].0],
-            output,
-            task_groups: product.vector_groups().div_ceil(TASKS.div_ceil(groups)),
+            channels_out: self.channels_out,
+            dims,
+            group,
+            task_panels: product.panels().div_ceil(chunks),
             product,
             epilogue: self.node.epilogue.clone(),
             bias: self.bias,
@@ -141,59 +183,92 @@ impl<'a> Problem<'a> {
     }
 }
 
+/// Frequencies of each dimension at most.
+fn most_frequencies(window: &ResolvedWindow) -> usize {
+    if window.kernel.iter().all(|&taps| taps > 1) { MAX_FREQUENCIES_OF_BOTH } else { MAX_FREQUENCIES }
+}
+
+/// Rows and columns of a group of at most `most` tiles, shared out evenly.
+fn share_out(dims: &[Dim; 2], most: usize) -> [usize; 2] {
+    let [rows, columns] = [0, 1].map(|d| dims[d].tiles());
+    let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
+    if columns > most { [1, even(columns, most)] } else { [even(rows, most / columns), columns] }
+}
+
+/// Tiles of a group that are considered: few, whose V and M stay in the second-level cache, up to as many as the
+/// weights, which each group reads anew, are worth.
+const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
+
+/// Frequencies of each dimension at most where both are transformed: their errors multiply. F(4x4, 7x3), with 10 of
+/// them, measured 6e-5 of the largest output, the forms of 8 below 1e-5.
+const MAX_FREQUENCIES_OF_BOTH: usize = 8;
+
+/// Outputs of a tile in one dimension at most.
+const MAX_OUTPUTS: usize = 6;
+
 /// Where there are fewer groups of tiles than this, tasks share them and do different output channels.
 const TASKS: usize = 8;
 
-/// Words of a row of tiles in the table: byte offset of its first input row that is not padding; input rows of
-/// padding before, rows of input, rows of padding behind; output rows.
-const ROW_WORDS: usize = 5;
-const ROW_BYTES: i64 = ROW_WORDS as i64 * 8;
+/// Words of a row of tiles in the table: kind of its span; byte offset of its first input row that is not padding;
+/// rows of frequencies; byte offsets of its full tiles and of its edge in V and M; index of its height in outputs.
+const ROW_WORDS: usize = 6;
+
+/// Words of a group of columns in the table: byte offsets of its first input column that is not padding, in the input
+/// and in the strip; such columns; full tiles; edges; byte offset of its first output column.
+const GROUP_WORDS: usize = 6;
 
 impl Conf {
     /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
     fn cycles(&self) -> usize {
-        let products = self.groups() * self.frequencies() * self.product.cycles();
-        let blocks = self.in_blocks() + self.product.out_blocks;
-        let transforms = self.tiles() * blocks * self.frequencies() * TRANSFORM_CYCLES;
-        let weights = self.frequencies() * self.product.weight_bytes();
-        products + transforms + self.groups() * stream_cycles(weights)
-    }
-
-    /// Inputs of a tile in one dimension, and frequencies.
-    fn size(&self) -> usize {
-        self.m + KERNEL - 1
+        let [rows, columns] = &self.dims;
+        let groups = self.groups(0) * self.groups(1);
+        let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
+        let mut products = 0;
+        for a in &row_parts {
+            for b in &column_parts {
+                products += a.len() * b.len() * self.product.cycles(self.run([a.start, b.start]).1);
+            }
+        }
+        let products = groups * products;
+        let (in_blocks, out_blocks) = (self.in_blocks(), self.product.out_blocks);
+        // Two steps, each as many vectors as it writes.
+        let vectors = self.frequencies() + columns.m.min(rows.m) * rows.size().max(columns.size());
+        let transforms = rows.tiles() * columns.tiles() * (in_blocks + out_blocks) * vectors * TRANSFORM_CYCLES;
+        let weights = self.frequencies() * out_blocks * self.product.column_bytes() as usize;
+        // V and M of a group that is too large leave the second-level cache and come back.
+        let values = self.frequencies() * (in_blocks + out_blocks) * self.block_stride() as usize;
+        let moved = if values > VALUES { 2 * groups * values / CACHE_RATE } else { 0 };
+        products + transforms + moved + exposed(stream_cycles(weights, groups), products)
     }
 
     fn frequencies(&self) -> usize {
-        self.size() * self.size()
+        self.dims[0].size() * self.dims[1].size()
     }
 
-    /// Rows and columns of tiles.
-    fn grid(&self) -> [usize; 2] {
-        self.output.map(|out| out.div_ceil(self.m))
+    /// Whether all offsets in the code's memory operands are of 32 bits: frequencies of V and M, rows of a tile.
+    fn has_short_offsets(&self) -> bool {
+        let rows = self.dims[0].size() as i64 * self.input_row().max(self.output_row());
+        (self.scratch() as i64).max(rows) <= i64::from(i32::MAX)
     }
 
-    fn tiles(&self) -> usize {
-        self.grid().iter().product()
+    /// Groups of tiles in one dimension.
+    fn groups(&self, d: usize) -> usize {
+        self.dims[d].tiles().div_ceil(self.group[d])
     }
 
-    /// Tiles of a group; the last may have fewer.
-    fn group(&self) -> usize {
-        self.product.columns
-    }
-
-    fn groups(&self) -> usize {
-        self.tiles().div_ceil(self.group())
+    /// Whether one group has all tiles.
+    fn is_whole(&self) -> bool {
+        self.groups(0) * self.groups(1) == 1
     }
 
     /// Tasks of a group of tiles.
     fn chunks(&self) -> usize {
-        self.product.vector_groups().div_ceil(self.task_groups)
+        self.product.panels().div_ceil(self.task_panels)
     }
 
-    /// Output blocks of a task; the last may have fewer.
-    fn task_blocks(&self) -> usize {
-        self.task_groups * self.product.tile.vectors
+    /// Tasks of a sample.
+    fn task_count(&self) -> usize {
+        self.groups(0) * self.groups(1) * self.chunks()
     }
 
     fn in_blocks(&self) -> usize {
@@ -204,96 +279,187 @@ impl Conf {
         (self.lanes * 4) as i64
     }
 
+    /// Bytes of a row of one block of the input, and of the output.
+    fn input_row(&self) -> i64 {
+        self.dims[1].input as i64 * self.vector()
+    }
+
+    fn output_row(&self) -> i64 {
+        self.dims[1].output as i64 * self.vector()
+    }
+
     /// Bytes of one block of channels of a group of tiles.
     fn block_stride(&self) -> i64 {
-        self.group() as i64 * self.vector()
+        self.product.block_stride
     }
 
     /// Bytes from one frequency of V to the next.
     fn v_stride(&self) -> i64 {
-        odd_lines(self.in_blocks() as i64 * self.block_stride())
+        self.product.v_stride
     }
 
     /// Bytes from one frequency of M to the next.
     fn m_stride(&self) -> i64 {
-        odd_lines(self.task_blocks() as i64 * self.block_stride())
+        odd_lines((self.task_panels * self.product.vectors) as i64 * self.block_stride())
     }
 
-    /// Bytes of a tile between the two halves of a transform; then begins V.
+    /// Bytes from one row of the strip to the next: an input column of a group of tiles, padding or not, is one vector.
+    /// Where rows are not transformed, V is the strip.
+    fn strip_stride(&self) -> i64 {
+        let columns = &self.dims[1];
+        match columns.is_plain() {
+            true => self.v_stride(),
+            false => odd_lines((self.group[1] * columns.m + columns.taps - 1) as i64 * self.vector()),
+        }
+    }
+
+    fn strip_bytes(&self) -> i64 {
+        if self.dims[1].is_plain() { 0 } else { self.dims[0].size() as i64 * self.strip_stride() }
+    }
+
+    /// Bytes of the values between the two steps of the output's transform, and what is before them.
     fn patch_bytes(&self) -> i64 {
-        self.frequencies() as i64 * self.vector()
+        odd_lines(FRAME_BYTES + (self.dims[0].m * self.dims[1].size()) as i64 * self.vector())
     }
 
-    fn spans(&self, dim: usize) -> Vec<Span> {
-        let (m, input, pad, output) = (self.m, self.input[dim], self.pad[dim], self.output[dim]);
-        let clip = |position: usize, start: usize| (position.max(start) - start).min(self.size());
-        let span = |tile: usize| {
-            let start = tile * m;
-            let (first, last) = (clip(pad, start), clip(input + pad, start));
-            Span { first: first.min(last), last, out: m.min(output - start) }
+    /// Edges in the last column that stand before all other tiles of a group: those of its rows of full tiles.
+    fn first_edges(&self) -> usize {
+        match self.groups(1) == 1 && self.dims[1].edge() > 0 {
+            true if self.is_whole() => self.dims[0].full(),
+            true => self.group[0],
+            false => 0,
+        }
+    }
+
+    /// Where a tile is in its group, so that the tiles that have a frequency lie side by side: first the edges of the
+    /// last column, then all others row by row; the corner of both edges is the very last.
+    fn place(&self, row: usize, column: usize) -> usize {
+        let (row, edges, full) = (row % self.group[0], self.first_edges(), self.dims[1].full());
+        match edges {
+            0 => row * self.group[1] + column % self.group[1],
+            _ if column < full => edges + row * full + column,
+            _ if row < edges => row,
+            _ => edges + row * full + column,
+        }
+    }
+
+    /// The tiles of a group that have a frequency: first place, and number.
+    fn run(&self, frequency: [usize; 2]) -> (usize, usize) {
+        let total = self.group[0] * self.group[1];
+        let [rows, columns] = &self.dims;
+        let column_edge = columns.edge_has(frequency[1]) || self.first_edges() == 0;
+        let start = if column_edge { 0 } else { self.first_edges() };
+        let end = match (rows.edge_has(frequency[0]) || !self.is_whole(), column_edge) {
+            (false, _) => self.place(rows.full() - 1, columns.full() - 1) + 1,
+            (true, false) if self.is_whole() && rows.edge() > 0 => total - 1,
+            _ => total,
         };
-        (0..self.grid()[dim]).map(span).collect()
+        (start, end - start)
     }
 
-    /// Kinds of columns of tiles, the most frequent first; the code of each is its own.
-    fn column_kinds(&self) -> Vec<Span> {
-        let spans = self.spans(1);
-        let mut kinds: Vec<Span> = Vec::new();
-        for &span in &spans {
-            if !kinds.contains(&span) {
-                kinds.push(span);
-            }
-        }
-        kinds.sort_by_key(|kind| usize::MAX - spans.iter().filter(|span| *span == kind).count());
-        kinds
+    /// Different numbers of tiles that have a frequency.
+    fn run_lengths(&self) -> Vec<usize> {
+        let lasts = [0, 1].map(|d| [0, self.dims[d].size() - 1]);
+        // The first frequency is every tile's, the last the full ones'.
+        let mut lengths: Vec<usize> = lasts[0].iter().flat_map(|&a| lasts[1].map(|b| self.run([a, b]).1)).collect();
+        lengths.sort_unstable();
+        lengths.dedup();
+        lengths
     }
 
-    /// Entries of [`ROW_WORDS`] for each row of tiles; the kind of each column of tiles; the table of the product.
+    /// Entries of [`ROW_WORDS`] for each row of tiles, then entries of [`GROUP_WORDS`] for each group of columns.
     fn table(&self) -> Vec<i64> {
-        let mut table = Vec::new();
-        for (tile, span) in self.spans(0).iter().enumerate() {
-            let row = (tile * self.m + span.first) as i64 - self.pad[0] as i64;
-            let rows = [span.first, span.last - span.first, self.size() - span.last, span.out];
-            table.push(row * self.input[1] as i64 * self.vector());
-            table.extend(rows.map(|n| n as i64));
+        let [rows, columns] = &self.dims;
+        let (mut table, kinds) = (Vec::new(), rows.kinds());
+        for row in 0..rows.tiles() {
+            let span = rows.span(row);
+            let kind = kinds.iter().position(|kind| *kind == span).expect("a kind");
+            let input = (row * rows.m + span.first) as i64 - rows.pad as i64;
+            let place = |column: usize| self.place(row, column) as i64 * self.vector();
+            let height = i64::from(span.outputs != rows.m);
+            let size = rows.size_of(span.outputs) as i64;
+            let edge = place(columns.full());
+            table.extend([kind as i64, input * self.input_row(), size, place(0), edge, height]);
         }
-        let kinds = self.column_kinds();
-        table.extend(self.spans(1).iter().map(|s| kinds.iter().position(|k| k == s).expect("a kind") as i64));
-        table.extend(self.product.rows.table(0, 0));
+        for first in (0..columns.tiles()).step_by(self.group[1]) {
+            let last = (first + self.group[1]).min(columns.tiles());
+            let full = last.min(columns.full()) - first.min(columns.full());
+            let start = first * columns.m;
+            let end = (last - 1) * columns.m + columns.size_of(columns.outputs(last - 1));
+            let real = start.max(columns.pad)..end.min(columns.pad + columns.input);
+            let input = real.start as i64 - columns.pad as i64;
+            let [input, strip, output] = [input, (real.start - start) as i64, start as i64].map(|n| n * self.vector());
+            table.extend([input, strip, real.len() as i64, full as i64, (last - first - full) as i64, output]);
+        }
         table
     }
 
-    /// `[frequency]` of what the product packs.
-    fn pack_weights<'a>(&'a self, weight: &'a Values<'a>) -> Packing<'a> {
-        let rows = packing::Rows::new(weight, self.channels_in * KERNEL * KERNEL);
-        let transform = WeightTransform::new(self.m);
-        let (places, stride) = (self.product.weight_places(), self.product.tile.vectors * self.lanes);
-        let sizes = [self.frequencies(), self.product.vector_groups(), self.product.weight_group() as usize / 4];
-        Packing::new(sizes, move |part, to| {
-            transform.pack(&rows, self.product.rows_of_part(part, rows.count()), &places, stride, to);
-        })
+    /// `[task][frequency]` of what the product reads.
+    fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
+        let taps = [0, 1].map(|d| self.dims[d].taps);
+        let g = [0, 1].map(|d| self.dims[d].matrices(self.dims[d].m).weight);
+        let (product, frequencies) = (&self.product, self.frequencies());
+        let column = product.column_bytes() as usize / 4;
+        let mut packed = vec![0.0; product.out_blocks * column * frequencies];
+        let task_channels = self.task_panels * product.vectors * self.lanes;
+        let mut rows = vec![0.0; g[0].len() * taps[1]];
+        for (index, kernel) in weight.chunks_exact(taps[0] * taps[1]).enumerate() {
+            let (out, channel) = (index / self.channels_in, index % self.channels_in);
+            let first = out / task_channels * self.task_panels * product.vectors;
+            let blocks = (self.task_panels * product.vectors).min(product.out_blocks - first);
+            let start = first * column * frequencies + product.position(out, channel) - first * column;
+            for (a, row) in g[0].iter().zip(rows.chunks_exact_mut(taps[1])) {
+                for (j, value) in row.iter_mut().enumerate() {
+                    *value = a.iter().enumerate().map(|(i, a)| a * f64::from(kernel[i * taps[1] + j])).sum::<f64>();
+                }
+            }
+            for (a, row) in rows.chunks_exact(taps[1]).enumerate() {
+                for (b, of_column) in g[1].iter().enumerate() {
+                    let value = row.iter().zip(of_column).map(|(x, b)| x * b).sum::<f64>();
+                    packed[start + (a * g[1].len() + b) * blocks * column] = value as f32;
+                }
+            }
+        }
+        packed
     }
 
-    /// `[frequency]` of what the product packs: the bias where the inverse transform adds it to each output, 0
-    /// elsewhere.
+    /// One value for each output channel; 0 behind the real ones.
     fn pack_bias(&self, bias: Option<&[f32]>) -> Vec<f32> {
-        let everywhere = transform::ONE * self.size() + transform::ONE;
-        let of_frequency = |f: usize| self.product.pack_bias(bias.filter(|_| f == everywhere));
-        (0..self.frequencies()).flat_map(of_frequency).collect()
+        let mut packed = bias.unwrap_or_default().to_vec();
+        packed.resize(self.product.out_blocks * self.lanes, 0.0);
+        packed
+    }
+
+    /// The numbers of all transforms.
+    fn coefficients(&self) -> Coefficients {
+        let matrices = |dim: &Dim| dim.sizes().into_iter().map(|m| dim.matrices(m)).collect::<Vec<_>>();
+        Coefficients::of(&self.dims.each_ref().map(matrices).concat())
     }
 }
 
-/// Cycles of a transform for each vector of a tile, measured.
-const TRANSFORM_CYCLES: usize = 5;
+/// Cycles of a transform for each vector that one of its steps writes, measured.
+const TRANSFORM_CYCLES: usize = 3;
 
-/// Estimated cycles to read weights of this size once, beyond what arithmetic hides: nothing from the second-level
-/// cache, 27 bytes a cycle from the third, 8 from memory (measured on Zen 3 and Zen 4 servers).
-fn stream_cycles(bytes: usize) -> usize {
-    match bytes {
-        0..0x8_0000 => 0,
-        0x8_0000..0x100_0000 => bytes / 27,
-        _ => bytes / 8,
-    }
+/// Bytes that a core reads in a cycle from the third-level cache, and from memory when others read it too (measured on
+/// Zen 3 servers).
+const CACHE_RATE: usize = 27;
+const MEMORY_RATE: usize = 4;
+
+/// Weights that stay in the third-level cache from one group of tiles to the next, and V and M that stay in the second.
+const WEIGHTS: usize = 16 << 20;
+const VALUES: usize = 400 << 10;
+
+/// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
+/// the caches, and `times - 1` times from where they are then.
+fn stream_cycles(bytes: usize, times: usize) -> usize {
+    let again = if bytes < WEIGHTS { CACHE_RATE } else { MEMORY_RATE };
+    bytes / MEMORY_RATE + (times - 1) * bytes / again
+}
+
+/// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes
+/// longer than the arithmetic.
+fn exposed(stream: usize, arithmetic: usize) -> usize {
+    (stream * 2 / 5).max(stream.saturating_sub(arithmetic))
 }
 
 /// At least `bytes`, as an odd number of cache lines: frequencies then fall into different sets of the cache.
@@ -303,16 +469,19 @@ fn odd_lines(bytes: i64) -> i64 {
 
 impl Family for Conf {
     fn name(&self) -> String {
-        let (m, tile) = (self.m, &self.product.tile);
-        format!("conv_winograd_f32_{}c{}x{}_f{m}x{m}", self.lanes, tile.pixels, tile.vectors)
+        let [rows, columns] = &self.dims;
+        let tile = self.product.describe();
+        let (m, n, r, s) = (rows.m, columns.m, rows.taps, columns.taps);
+        format!("conv_winograd_f32_{}c{tile}_f{m}x{n}_{r}x{s}", self.lanes)
     }
 
     fn tasks(&self) -> usize {
-        self.groups() * self.chunks()
+        self.task_count()
     }
 
     fn scratch(&self) -> usize {
-        (odd_lines(self.patch_bytes()) + self.frequencies() as i64 * (self.v_stride() + self.m_stride())) as usize
+        let frequencies = self.frequencies() as i64 * (self.v_stride() + self.m_stride());
+        (self.patch_bytes() + self.strip_bytes() + frequencies) as usize
     }
 
     /// The residual operand: a light epilogue reads it where it is about to store.
@@ -322,286 +491,122 @@ impl Family for Conf {
 
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
-            Constant::Packed(self.pack_weights(&params[0])),
+            Constant::F32(self.pack_weights(&params[0])),
             Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
-            Constant::F32(Matrices::new(self.m).table(self.lanes)),
+            Constant::F32(self.coefficients().table(self.lanes)),
             Constant::I64(self.table()),
         ]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let matrices = Matrices::new(self.m);
-        let product = self.product.generate_tiles(name, isa, module)?;
-        let (mut input, mut output) = (Vec::new(), Vec::new());
-        for (index, kind) in self.column_kinds().into_iter().enumerate() {
-            let emitter = TileEmitter { conf: self, matrices: &matrices, kind };
-            input.push(module.define_tile(&format!("{name}_in{index}"), isa, 5, &mut |asm| emitter.input(asm))?);
-            output.push(module.define_tile(&format!("{name}_out{index}"), isa, 6, &mut |asm| emitter.output(asm))?);
-        }
-        let nest_emitter = NestEmitter { conf: self, input, product, output };
-        nest::define(name, module, |nest| nest_emitter.emit(nest))
+        let stages = Stages { conf: self, coefficients: &self.coefficients() };
+        let functions = Functions::define(&stages, name, isa, module)?;
+        let emitter = NestEmitter { conf: self, functions };
+        super::nest::define(name, module, |nest| emitter.emit(nest))
     }
 }
 
-/// Emits the loops. The transforms have a tile for each kind of column.
-struct NestEmitter<'a> {
-    conf: &'a Conf,
-    input: Vec<FuncId>,
-    product: conv::Tiles,
-    output: Vec<FuncId>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Graph;
+    use crate::kernels::Value;
+    use crate::layers::{Conv, Padding, Window};
+    use crate::tensor::{Batch, DType, TensorType};
 
-/// What the stages of a task read and write.
-struct Task {
-    /// First tile and one past the last.
-    tiles: [Word; 2],
-    /// First vector group and one past the last.
-    groups: [Word; 2],
-    /// Parts of the scratch memory.
-    patch: Word,
-    v: Word,
-    m: Word,
-    /// Constants: coefficients of the transforms, and table.
-    coefficients: Word,
-    table: Word,
-}
-
-impl NestEmitter<'_> {
-    fn emit(&self, nest: &mut NestBuilder) {
-        let conf = self.conf;
-        let (tasks, chunks) = (conf.tasks(), conf.chunks() as i64);
-        let constants = 2 + conf.epilogue.operands();
-        nest.for_tasks(tasks, |nest, sample, index| {
-            let (group, chunk) = (nest.div_imm(index, chunks), nest.rem_imm(index, chunks));
-            let patch = nest.constant_pointer(constants + 4);
-            let v = nest.add_imm(patch, odd_lines(conf.patch_bytes()));
-            let task = Task {
-                tiles: part(nest, group, conf.group(), conf.tiles()),
-                groups: part(nest, chunk, conf.task_groups, conf.product.vector_groups()),
-                patch,
-                v,
-                m: nest.add_imm(v, conf.frequencies() as i64 * conf.v_stride()),
-                coefficients: nest.constant_pointer(constants + 2),
-                table: nest.constant_pointer(constants + 3),
-            };
-            // V is there already if the task before in this call had the same tiles.
-            let begin = nest.arg(1);
-            let position = nest.mul_imm(sample, tasks as i64);
-            let position = nest.add(position, index);
-            let done = nest.sub(position, begin);
-            let known = nest.mul(done, chunk);
-            nest.if_else(known, |_| {}, |nest| self.transform_input(nest, sample, &task));
-            self.multiply(nest, &task);
-            self.transform_output(nest, sample, &task);
-        });
-    }
-
-    fn transform_input(&self, nest: &mut NestBuilder, sample: Word, task: &Task) {
-        let conf = self.conf;
-        let input = nest.sample_pointer(1, sample);
-        let input = nest.add_imm(input, -(conf.pad[1] as i64) * conf.vector());
-        let plane = conf.input.iter().product::<usize>() as i64 * conf.vector();
-        nest.repeat(conf.in_blocks(), |nest, block| {
-            let input = nest.offset_by(input, block, plane);
-            let v = nest.offset_by(task.v, block, conf.block_stride());
-            self.for_tiles(nest, task, |nest, tile, row, column| {
-                let entry = nest.offset_by(task.table, row, ROW_BYTES);
-                let base = nest.load(entry, 0);
-                let input = nest.add(input, base);
-                let input = nest.offset_by(input, column, conf.m as i64 * conf.vector());
-                let v = nest.offset_by(v, tile, conf.vector());
-                let args = [input, v, task.patch, task.coefficients, entry];
-                self.call_of_column(nest, task, column, &self.input, &args);
-            });
-        });
-    }
-
-    fn multiply(&self, nest: &mut NestBuilder, task: &Task) {
-        let (conf, product) = (self.conf, &self.conf.product);
-        let constants = 2 + conf.epilogue.operands();
-        let (weights, bias) = (nest.constant_pointer(constants), nest.constant_pointer(constants + 1));
-        let rows = [nest.iconst(0), nest.iconst(1)];
-        let [tile_rows, tile_columns] = conf.grid();
-        let table = nest.add_imm(task.table, tile_rows as i64 * ROW_BYTES + tile_columns as i64 * 8);
-        let per_frequency = |bytes: i64| product.vector_groups() as i64 * bytes;
-        nest.repeat(conf.frequencies(), |nest, frequency| {
-            let v = nest.offset_by(task.v, frequency, conf.v_stride());
-            let m = nest.offset_by(task.m, frequency, conf.m_stride());
-            let weights = nest.offset_by(weights, frequency, per_frequency(product.weight_group()));
-            let bias = nest.offset_by(bias, frequency, per_frequency(product.weight_stride()));
-            let [begin, end] = task.groups;
-            nest.for_range(begin, end, |nest, group| {
-                let weights = nest.offset_by(weights, group, product.weight_group());
-                let bias = nest.offset_by(bias, group, product.weight_stride());
-                let index = nest.sub(group, begin);
-                let m = nest.offset_by(m, index, product.tile.vectors as i64 * conf.block_stride());
-                product.generate_group(nest, group, rows, [v, weights, bias, m, m, table], &self.product);
-            });
-        });
-    }
-
-    fn transform_output(&self, nest: &mut NestBuilder, sample: Word, task: &Task) {
-        let conf = self.conf;
-        let vectors = conf.product.tile.vectors as i64;
-        let [begin, end] = task.groups.map(|group| nest.mul_imm(group, vectors));
-        let blocks = nest.iconst(conf.product.out_blocks as i64);
-        let end = nest.smin(end, blocks);
-        let out = nest.sample_pointer(0, sample);
-        let residual = match conf.epilogue.operands() {
-            0 => out,
-            _ => nest.sample_pointer(2, sample),
+    /// Calls `f` with a convolution for AVX2.
+    fn with_problem<T>(
+        [channels_in, height, width]: [usize; 3],
+        channels: usize,
+        kernel: [usize; 2],
+        f: impl FnOnce(&Problem, &Target) -> T,
+    ) -> T {
+        let ones = vec![1; 2];
+        let (stride, dilation) = (ones.clone(), ones);
+        let window = Window { kernel: kernel.to_vec(), stride, dilation, padding: Padding::Half, ceil: false };
+        let op = Op::from(Conv { channels, window, groups: 1, bias: true, weights: None });
+        let dims = vec![channels_in, height, width];
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims };
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", ty.clone());
+        let y = graph.add_layer(op.clone(), &[x], "y").unwrap();
+        let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
+        let node = NodeView {
+            op: &op,
+            inputs,
+            output: &graph[y].ty,
+            epilogue: Epilogue::default(),
+            gated: false,
+            mean: false,
         };
-        let row_bytes = conf.output[1] as i64 * conf.vector();
-        let plane = conf.output[0] as i64 * row_bytes;
-        nest.for_range(begin, end, |nest, block| {
-            let index = nest.sub(block, begin);
-            let m = nest.offset_by(task.m, index, conf.block_stride());
-            let plane_offset = nest.mul_imm(block, plane);
-            self.for_tiles(nest, task, |nest, tile, row, column| {
-                let m = nest.offset_by(m, tile, conf.vector());
-                let offset = nest.offset_by(plane_offset, row, conf.m as i64 * row_bytes);
-                let offset = nest.offset_by(offset, column, conf.m as i64 * conf.vector());
-                let (out, residual) = (nest.add(out, offset), nest.add(residual, offset));
-                let entry = nest.offset_by(task.table, row, ROW_BYTES);
-                let args = [m, out, residual, task.patch, task.coefficients, entry];
-                self.call_of_column(nest, task, column, &self.output, &args);
+        let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
+        f(&Problem::new(&node).unwrap(), &target)
+    }
+
+    #[test]
+    fn tiles_that_have_a_frequency_lie_side_by_side() {
+        for (size, m, most) in [
+            ([14, 14], [4, 4], 64),
+            ([7, 7], [4, 4], 64),
+            ([14, 12], [4, 4], 64),
+            ([12, 14], [4, 4], 64),
+            ([12, 12], [4, 4], 64),
+            ([30, 27], [4, 5], 21),
+            ([9, 40], [4, 3], 6),
+        ] {
+            with_problem([8, size[0], size[1]], 16, [3, 3], |problem, target| {
+                let conf = problem.conf(m, share_out(&problem.dims(m), most), target);
+                let [rows, columns] = &conf.dims;
+                let group: Vec<(usize, usize)> = (0..conf.group[0].min(rows.tiles()))
+                    .flat_map(|row| (0..conf.group[1].min(columns.tiles())).map(move |column| (row, column)))
+                    .collect();
+                for frequency in (0..rows.size()).flat_map(|a| (0..columns.size()).map(move |b| [a, b])) {
+                    let (start, length) = conf.run(frequency);
+                    assert!(conf.run_lengths().contains(&length), "{conf:?}");
+                    for &(row, column) in &group {
+                        let has = frequency[0] < rows.size_of(rows.outputs(row))
+                            && frequency[1] < columns.size_of(columns.outputs(column));
+                        let place = conf.place(row, column);
+                        assert!(place < conf.group[0] * conf.group[1], "{conf:?}");
+                        assert!(
+                            !has || (start..start + length).contains(&place),
+                            "{frequency:?} {row} {column} {conf:?}"
+                        );
+                    }
+                    let tiles = group.iter().filter(|&&(row, column)| {
+                        frequency[0] < rows.size_of(rows.outputs(row))
+                            && frequency[1] < columns.size_of(columns.outputs(column))
+                    });
+                    assert!(!conf.is_whole() || tiles.count() == length, "no more than these: {frequency:?} {conf:?}");
+                }
+                let mut places: Vec<usize> = group.iter().map(|&(row, column)| conf.place(row, column)).collect();
+                places.sort_unstable();
+                places.dedup();
+                assert_eq!(places.len(), group.len(), "{conf:?}");
             });
-        });
+        }
     }
 
-    /// Runs `body(tile in its group, row of tiles, column of tiles)` for the tiles of a task.
-    fn for_tiles(&self, nest: &mut NestBuilder, task: &Task, body: impl FnOnce(&mut NestBuilder, Word, Word, Word)) {
-        let columns = self.conf.grid()[1] as i64;
-        let [begin, end] = task.tiles;
-        nest.for_range(begin, end, |nest, tile| {
-            let (row, column) = (nest.div_imm(tile, columns), nest.rem_imm(tile, columns));
-            let index = nest.sub(tile, begin);
-            body(nest, index, row, column);
-        });
-    }
-
-    /// Calls the function for the kind of a column of tiles.
-    fn call_of_column(&self, nest: &mut NestBuilder, task: &Task, column: Word, functions: &[FuncId], args: &[Word]) {
-        let entry = nest.offset_by(task.table, column, 8);
-        let kind = nest.load(entry, (self.conf.grid()[0] * ROW_WORDS * 8) as i32);
-        call_one_of(nest, kind, functions, args);
-    }
-}
-
-/// The `index`-th part of `total` things in parts of `size`: first, and one past the last.
-fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word; 2] {
-    let begin = nest.mul_imm(index, size as i64);
-    let end = nest.add_imm(begin, size as i64);
-    let total = nest.iconst(total as i64);
-    [begin, nest.smin(end, total)]
-}
-
-/// Emits the tiles of the transforms, of one tile of outputs and one block of channels each. Both transform rows
-/// first, then columns (or frequencies in the same way), with the patch between.
-struct TileEmitter<'a> {
-    conf: &'a Conf,
-    matrices: &'a Matrices,
-    kind: Span,
-}
-
-impl TileEmitter<'_> {
-    /// `(input, V, patch, coefficients, row entry)`. The input pointer is that of the tile's first column, padding
-    /// or not, in its first row that is not padding.
-    fn input(&self, asm: &mut dyn VectorAsm) {
-        let (conf, size) = (self.conf, self.conf.size());
-        let vector = conf.vector() as i32;
-        let (input, v, entry) = (asm.arg(0), asm.arg(1), asm.arg(4));
-        let emitter = Emitter { matrices: self.matrices, table: asm.arg(3) };
-        let (patch, rows) = (asm.int(), asm.int());
-        asm.copy_int(patch, asm.arg(2));
-        self.zero_rows(asm, patch, entry, 8);
-        asm.load_int(rows, entry.at(16));
-        let any = asm.if_nonzero(rows);
-        let looped = asm.loop_begin(rows);
-        let x: Vec<Option<V>> = (0..size)
-            .map(|column| {
-                (self.kind.first..self.kind.last).contains(&column).then(|| {
-                    let x = asm.vec();
-                    asm.load(x, input.at(column as i32 * vector));
-                    x
-                })
+    #[test]
+    fn many_weights_ask_for_small_tiles() {
+        let tiles = |channels: usize, size: usize| {
+            with_problem([channels, size, size], channels, [3, 3], |problem, target| {
+                problem.fastest(target).unwrap().dims.map(|dim| dim.m)
             })
-            .collect();
-        emitter.input(asm, &x, &mut |asm, f, value| asm.store(patch.at(f as i32 * vector), value));
-        x.into_iter().flatten().for_each(|v| asm.free(v));
-        asm.add_imm(input, conf.input[1] as i64 * conf.vector());
-        asm.add_imm(patch, size as i64 * conf.vector());
-        asm.loop_end(looped);
-        asm.end_if(any);
-        self.zero_rows(asm, patch, entry, 24);
-
-        asm.copy_int(patch, asm.arg(2));
-        asm.set_int(rows, size as i64);
-        let looped = asm.loop_begin(rows);
-        let x: Vec<Option<V>> = self.load_all(asm, patch, size as i64 * conf.vector()).into_iter().map(Some).collect();
-        let stride = size as i64 * conf.v_stride();
-        emitter.input(asm, &x, &mut |asm, f, value| asm.store(v.at((f as i64 * stride) as i32), value));
-        x.into_iter().flatten().for_each(|v| asm.free(v));
-        asm.add_imm(patch, conf.vector());
-        asm.add_imm(v, conf.v_stride());
-        asm.loop_end(looped);
-    }
-
-    /// Fills as many rows of the patch with zeros as the entry says at `offset`.
-    fn zero_rows(&self, asm: &mut dyn VectorAsm, patch: R, entry: R, offset: i32) {
-        let (rows, zero) = (asm.int(), asm.vec());
-        asm.load_int(rows, entry.at(offset));
-        asm.splat(zero, 0.0);
-        let any = asm.if_nonzero(rows);
-        let looped = asm.loop_begin(rows);
-        for column in 0..self.conf.size() {
-            asm.store(patch.at(column as i32 * self.conf.vector() as i32), zero);
-        }
-        asm.add_imm(patch, self.conf.size() as i64 * self.conf.vector());
-        asm.loop_end(looped);
-        asm.end_if(any);
-        asm.free_int(rows);
-        asm.free(zero);
-    }
-
-    /// One vector for each frequency of one dimension.
-    fn load_all(&self, asm: &mut dyn VectorAsm, base: R, stride: i64) -> Vec<V> {
-        let load = |f: usize| {
-            let x = asm.vec();
-            asm.load(x, base.at((f as i64 * stride) as i32));
-            x
         };
-        (0..self.conf.size()).map(load).collect()
+        assert!(tiles(512, 7).iter().all(|&m| m <= 3), "{:?}", tiles(512, 7));
+        assert!(tiles(64, 56).iter().all(|&m| m >= 4), "{:?}", tiles(64, 56));
     }
 
-    /// `(M, output, residual, patch, coefficients, row entry)`
-    fn output(&self, asm: &mut dyn VectorAsm) {
-        let (conf, size) = (self.conf, self.conf.size());
-        let vector = conf.vector();
-        let (m, out, residual, entry) = (asm.arg(0), asm.arg(1), asm.arg(2), asm.arg(5));
-        let emitter = Emitter { matrices: self.matrices, table: asm.arg(4) };
-        let (patch, count) = (asm.int(), asm.int());
-        asm.copy_int(patch, asm.arg(3));
-        asm.set_int(count, size as i64);
-        let looped = asm.loop_begin(count);
-        let x = self.load_all(asm, m, size as i64 * conf.m_stride());
-        for (row, value) in emitter.output(asm, x, conf.m).into_iter().enumerate() {
-            asm.store(patch.at((row * size) as i32 * vector as i32), value);
-            asm.free(value);
-        }
-        asm.add_imm(m, conf.m_stride());
-        asm.add_imm(patch, vector);
-        asm.loop_end(looped);
+    #[test]
+    fn offsets_are_checked() {
+        with_problem([800_000, 20, 20], 8, [3, 3], |problem, target| {
+            assert!(!problem.conf([4, 4], [5, 5], target).has_short_offsets());
+        });
+    }
 
-        asm.copy_int(patch, asm.arg(3));
-        asm.load_int(count, entry.at(32));
-        let looped = asm.loop_begin(count);
-        let x = self.load_all(asm, patch, vector);
-        let row = emitter.output(asm, x, self.kind.out);
-        conf.epilogue.finish(asm, &row, out, residual, conf.lanes);
-        asm.add_imm(patch, size as i64 * vector);
-        asm.add_imm(out, conf.output[1] as i64 * vector);
-        asm.add_imm(residual, conf.output[1] as i64 * vector);
-        asm.loop_end(looped);
+    #[test]
+    fn few_channels_are_left_to_the_direct_kernel() {
+        with_problem([8, 7, 7], 8, [3, 1], |problem, target| assert!(problem.fastest(target).is_err()));
     }
 }

@@ -290,7 +290,7 @@ mod tests {
     use std::collections::HashSet;
 
     const RESERVED: &str = "x then from as if else for in seq residual project concat grow gate aux output const net \
-                            block model input defaults variant use rename and or not true false";
+                            block model input defaults variant use rename allow and or not true false";
 
     #[test]
     fn keywords_are_unique_and_not_reserved() {

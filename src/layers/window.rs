@@ -210,9 +210,19 @@ impl ResolvedWindow {
         let at = unravel(position, &self.out);
         let dims = 0..input.len();
         let taps: Vec<Vec<usize>> = dims.clone().map(|d| self.inside(d, at[d], input[d]).collect()).collect();
-        let place = |d: usize, tap: usize| at[d] * self.stride[d] + tap * self.dilation[d] - self.pads[d].0;
-        let places: Vec<Vec<usize>> = dims.map(|d| taps[d].iter().map(|&tap| place(d, tap)).collect()).collect();
+        let places: Vec<Vec<usize>> =
+            dims.map(|d| taps[d].iter().map(|&tap| self.place(d, at[d], tap)).collect()).collect();
         grid(&self.kernel, &taps).into_iter().zip(grid(input, &places)).collect()
+    }
+
+    /// The positions of an input of size `input` that output position `at` reads in dimension `dim`.
+    pub fn positions(&self, dim: usize, at: usize, input: usize) -> impl Iterator<Item = usize> {
+        self.inside(dim, at, input).map(move |tap| self.place(dim, at, tap))
+    }
+
+    /// The input position of a tap that falls inside the input.
+    fn place(&self, dim: usize, at: usize, tap: usize) -> usize {
+        at * self.stride[dim] + tap * self.dilation[dim] - self.pads[dim].0
     }
 
     /// Taps in dimension `dim` at output position `at` that fall inside an input of size `input`.

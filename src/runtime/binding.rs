@@ -140,14 +140,9 @@ impl Memory {
         let inputs = step.inputs.iter().map(|view| buffer(view, false));
         let constants = constants.map(|(start, bytes)| region(start, bytes, false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
-        let beside = step.beside.iter().map(|(_, view)| buffer(view, true));
-        // What may be written comes first: the output may be written over an input.
-        std::iter::once(buffer(&step.output, true))
-            .chain(beside)
-            .chain(inputs)
-            .chain(constants)
-            .chain(scratch)
-            .collect()
+        let outputs = std::iter::once(&step.output).chain(step.beside.iter().map(|(_, view)| view));
+        let outputs = outputs.map(|view| buffer(view, true));
+        outputs.chain(inputs).chain(constants).chain(scratch).collect()
     }
 
     /// A value as a row-major tensor.

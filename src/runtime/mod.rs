@@ -4,6 +4,7 @@ mod binding;
 mod buffer;
 mod constants;
 mod denormals;
+pub mod library;
 mod session;
 mod threads;
 

@@ -43,6 +43,8 @@ pub enum ItemKind {
     /// `rename norm1 -> norm.1`: a weight whose name holds the components on the left may stand in the weight
     /// file under the components on the right. Both are dotted paths.
     Rename { from: Ident, to: Ident },
+    /// `allow even_kernel, small_field`: names of warnings that are not to be given.
+    Allow(Vec<Ident>),
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -86,7 +86,7 @@ fn in_words(rule: Rule) -> &'static str {
     match rule {
         EOI => END,
         item | use_item | const_item | model_item | input_item | defaults_item | block_item | net_item
-        | variant_item | rename_item => "an item",
+        | variant_item | rename_item | allow_item => "an item",
         name | ident => "a name",
         path => "a weight's name, such as `norm.1`",
         param => "a parameter",

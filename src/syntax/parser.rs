@@ -139,7 +139,7 @@ fn is_fixed(rule: Rule) -> bool {
     matches!(
         rule,
         kw_use | kw_const | kw_model | kw_input | kw_defaults | kw_block | kw_net | kw_variant | kw_rename
-        | kw_seq | kw_residual | kw_project | kw_concat | kw_grow | kw_gate | kw_for | kw_in | kw_if | kw_else
+        | kw_allow | kw_seq | kw_residual | kw_project | kw_concat | kw_grow | kw_gate | kw_for | kw_in | kw_if | kw_else
         | kw_from | kw_output | kw_as | kw_x | kw_then
         | lparen | rparen | lbracket | rbracket | lbrace | rbrace
         | comma | colon | equals | pipe | arrow | dots | EOI
@@ -182,6 +182,7 @@ impl Builder {
             Rule::rename_item => {
                 ItemKind::Rename { from: self.ident(next(&mut parts)), to: self.ident(next(&mut parts)) }
             }
+            Rule::allow_item => ItemKind::Allow(parts.map(|name| self.ident(name)).collect()),
             rule => unreachable!("{rule:?} is no item"),
         };
         (self.errors.len() == errors).then_some(Item { kind, span })

@@ -12,8 +12,8 @@ pub const MAX_NESTING: usize = 64;
 pub const MAX_ERRORS: usize = 30;
 
 /// The words that begin an item.
-pub const ITEM_KEYWORDS: [&str; 9] =
-    ["use", "const", "model", "input", "defaults", "block", "net", "variant", "rename"];
+pub const ITEM_KEYWORDS: [&str; 10] =
+    ["use", "const", "model", "input", "defaults", "block", "net", "variant", "rename", "allow"];
 
 /// A scanned text. All ranges are in bytes of the original text.
 pub struct Scan {

@@ -1,4 +1,4 @@
-/* Runs the model `net` for the tests: driver serial|parallel BATCH INPUTS [WEIGHTS].
+/* Runs the model `net` for the tests: driver serial|parallel|own BATCH INPUTS [WEIGHTS]; `own` in the library's memory.
  * INPUTS holds the raw values of all inputs one after the other; the outputs go to standard output in the same way. */
 #include "net.h"
 
@@ -44,30 +44,30 @@ static void *read_file(const char *path, size_t *bytes) {
 struct range {
     net_work work;
     void *task;
-    size_t begin, end;
+    size_t worker, begin, end;
 };
 
 static void *do_range(void *argument) {
     struct range *range = argument;
-    range->work(range->task, range->begin, range->end);
+    range->work(range->task, range->worker, range->begin, range->end);
     return NULL;
 }
 
-/* Gives the last third of the tasks to another thread; counts its calls in *user. */
+/* Gives the last third of the tasks to another thread, as the third of three workers; counts its calls in *user. */
 static void two_threads(void *user, size_t tasks, net_work work, void *task) {
     ++*(int *)user;
     size_t middle = tasks - tasks / 3;
-    struct range range = {work, task, middle, tasks};
+    struct range range = {work, task, 2, middle, tasks};
     pthread_t thread;
     if (pthread_create(&thread, NULL, do_range, &range))
         fail("cannot start a thread");
-    work(task, 0, middle);
+    work(task, 0, 0, middle);
     pthread_join(thread, NULL);
 }
 
 int main(int argc, char **argv) {
     if (argc < 4)
-        fail("usage: driver serial|parallel BATCH INPUTS [WEIGHTS]");
+        fail("usage: driver serial|parallel|own BATCH INPUTS [WEIGHTS]");
     size_t batch = (size_t)atol(argv[2]), bytes, weights_bytes = 0;
     const float *values = read_file(argv[3], &bytes);
     void *weights = argc > 4 ? read_file(argv[4], &weights_bytes) : NULL;
@@ -86,14 +86,15 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < net_output_count(); i++)
         outputs[i] = aligned(4 * elements(net_output_rank(i), net_output_shape(i), batch));
 
-    if (net_arena_bytes(batch) == SIZE_MAX)
+    int parallel = strcmp(argv[1], "parallel") == 0, own = strcmp(argv[1], "own") == 0, splits = 0;
+    size_t threads = parallel ? 3 : 1, memory_bytes = net_memory_bytes(batch, threads);
+    if (memory_bytes == SIZE_MAX)
         fail("the model does not run this batch");
-    void *arena = aligned(net_arena_bytes(batch));
-    int splits = 0;
-    if (strcmp(argv[1], "parallel") == 0)
-        error = net_run_parallel(&context, arena, batch, inputs, outputs, two_threads, &splits);
+    void *memory = own ? NULL : aligned(memory_bytes);
+    if (parallel)
+        error = net_run_parallel(&context, memory, batch, inputs, outputs, threads, two_threads, &splits);
     else
-        error = net_run(&context, arena, batch, inputs, outputs);
+        error = net_run(&context, memory, batch, inputs, outputs);
     if (error)
         fail(net_error_text(error));
     fprintf(stderr, "%d steps split\n", splits);

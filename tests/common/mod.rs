@@ -94,10 +94,18 @@ pub fn images() -> BoxedStrategy<Vec<usize>> {
     .boxed()
 }
 
-/// 3x3 convolutions of stride 1 with what can be fused behind them.
+/// Convolutions of stride 1 that Winograd kernels can do, with what can be fused behind them.
 pub fn winograd_part() -> BoxedStrategy<Part> {
-    let conv = (padding(2), 1usize..40, any::<bool>()).prop_map(|(padding, channels, bias)| {
-        let window = Window { kernel: vec![3; 2], stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
+    let kernel = prop_oneof![
+        4 => Just([3, 3]),
+        1 => Just([5, 5]),
+        1 => Just([3, 1]),
+        1 => Just([1, 7]),
+        1 => Just([7, 1]),
+        1 => [1usize..6, 1usize..6],
+    ];
+    let conv = (kernel, padding(2), 1usize..40, any::<bool>()).prop_map(|(kernel, padding, channels, bias)| {
+        let window = Window { kernel: kernel.to_vec(), stride: vec![1; 2], dilation: vec![1; 2], padding, ceil: false };
         Part::Layer(Conv { channels, window, groups: 1, bias, weights: None }.into())
     });
     prop_oneof![

@@ -1,14 +1,18 @@
-//! The model files of `models/`: form, figures, weight names and, on real data, numbers.
+//! The model files of `models/`: form, figures, weight names, their table and, on real
+//! data, numbers.
 
 mod cards;
 mod data;
 mod figures;
+mod libraries;
 mod names;
 mod numerics;
+mod readme;
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use svertka::analysis;
 use svertka::diagnostic::render;
 use svertka::ir::Graph;
 use svertka::ir::build::{self, Loader, Options, Program};
@@ -105,11 +109,12 @@ fn files_are_formatted() {
 }
 
 #[test]
-fn all_variants_are_free_of_mistakes() {
+fn all_variants_are_free_of_mistakes_and_warnings() {
     for file in files() {
         for aux in [false, true] {
+            let lint = |graph: &Graph| analysis::lint(graph, &[]);
             let Model { mut sources, root, .. } = Model::read(&file);
-            let errors = build::check(&mut sources, root, &Options { aux, ..Options::default() }, &mut Folder);
+            let errors = build::check(&mut sources, root, &Options { aux, ..Options::default() }, &mut Folder, &lint);
             assert!(errors.is_empty(), "{}", render(&errors, &sources, false));
         }
     }

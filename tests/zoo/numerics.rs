@@ -6,7 +6,6 @@ use std::path::Path;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::io::bind::BoundWeights;
-use svertka::io::card::Preprocessing;
 use svertka::io::preprocess::Layout;
 use svertka::io::weights::WeightFile;
 use svertka::ir::Graph;
@@ -18,7 +17,7 @@ use svertka::tensor::Tensor;
 
 fn engines() -> Vec<Engine> {
     let jit = Isa::available().into_iter().map(Engine::Jit);
-    jit.collect()
+    jit.chain([Engine::Portable]).collect()
 }
 
 fn weights(graph: &Graph, path: &Path) -> BoundWeights {
@@ -139,6 +138,26 @@ fn cifar() {
     check(&name, &weights, &input, &reference, 1e-5, 10);
 }
 
+/// Undamaged pictures; the class is the last number of the name.
+#[test]
+fn cifar_pictures_are_read() {
+    let Some(folder) = shared("cifar10/lossless20") else { return };
+    let mut pictures: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pictures.sort();
+    let name = name("resnet_cifar:resnet20");
+    let (card, graph) = (card(&name), graph(&name));
+    let samples: Vec<Tensor> = pictures.iter().map(|path| input(path, &card.preprocessing, &graph, None)).collect();
+    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors").unwrap());
+    let stems = pictures.iter().map(|path| path.file_stem().unwrap().to_str().unwrap());
+    let expected: Vec<usize> = stems.map(|stem| stem.rsplit('_').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(expected.len(), 20);
+    for engine in engines() {
+        let options = Options { engine, ..Options::default() };
+        let mut session = Session::new(graph.clone(), &weights, &options).unwrap();
+        assert_eq!(classes(&session.run(&[batch(&samples)]).unwrap()[0]), expected, "{engine:?}");
+    }
+}
+
 #[test]
 fn photographs() {
     let Some(top5) = shared("imagenet/top5.json") else { return };
@@ -151,8 +170,7 @@ fn photographs() {
     ] {
         let name = name(model);
         let graph = graph(&name);
-        // They have the right size already.
-        let how = Preprocessing { resize: None, crop: None, ..card(&name).preprocessing };
+        let how = card(&name).preprocessing;
         let read =
             |photograph: &&str| input(&shared(&format!("imagenet/{photograph}_224.png")).unwrap(), &how, &graph, None);
         let input = batch(&photographs.iter().map(read).collect::<Vec<_>>());

@@ -1,5 +1,6 @@
 //! Drawings of graphs: boxes and arrows as data, written as DOT, Mermaid or SVG.
 
+mod layout;
 mod svg;
 
 use crate::ir::{Epilogue, Graph, Node, NodeId};
@@ -50,7 +51,10 @@ impl Drawing {
         let mut drawing = Drawing { title: graph.name.clone(), ..Drawing::default() };
         for id in graph.ids() {
             let node = &graph[id];
-            let outputs = graph.outputs.iter().filter(|o| o.node == id).map(|o| format!("output {}", o.name));
+            let outputs = graph.outputs.iter().filter(|o| o.node == id).map(|o| match o.name.as_str() {
+                "output" => "output".to_string(),
+                name => format!("output {name}"),
+            });
             let lines = [label(node), node.ty.to_string(), node.origin.path.clone()].into_iter().chain(outputs);
             let lines = lines.filter(|line| !line.is_empty()).collect();
             drawing.shapes.push(Shape { kind: kind(&node.op), lines });

@@ -18,6 +18,7 @@ pub struct Program {
     pub defaults: Vec<Defaults>,
     pub variants: Vec<Variant>,
     pub renames: Vec<(Ident, Ident)>,
+    pub allows: Vec<Ident>,
     /// Where an item that is missing is missed.
     pub end: Option<Span>,
 }
@@ -186,6 +187,7 @@ impl Reader<'_> {
             }
             ItemKind::Defaults { layer, args } => self.program.defaults.push(Defaults { layer, args, span }),
             ItemKind::Rename { from, to } => self.program.renames.push((from, to)),
+            ItemKind::Allow(lints) => self.program.allows.extend(lints),
         }
     }
 

@@ -89,7 +89,7 @@ mod value;
 
 pub use files::Program;
 
-use super::{Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename};
+use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename};
 use crate::diagnostic::Diagnostic;
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
@@ -194,8 +194,15 @@ fn build_counted(
     (result, builder.steps)
 }
 
-/// The mistakes of all variants, each mistake once. `options.variant` is not looked at.
-pub fn check(sources: &mut SourceMap, root: FileId, options: &Options, loader: &mut dyn Loader) -> Vec<Diagnostic> {
+/// The mistakes of all variants, and what `lint` says of those without any, each once. `options.variant` is not
+/// looked at.
+pub fn check(
+    sources: &mut SourceMap,
+    root: FileId,
+    options: &Options,
+    loader: &mut dyn Loader,
+    lint: &dyn Fn(&Graph) -> Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
     let program = match load(sources, root, &options.limits, loader) {
         Ok(program) => program,
         Err(errors) => return errors,
@@ -208,15 +215,15 @@ pub fn check(sources: &mut SourceMap, root: FileId, options: &Options, loader: &
         options.variant = variant.clone();
         let (result, steps) = build_counted(sources, &program, &options);
         options.limits.steps = options.limits.steps.saturating_sub(steps);
-        for mut error in result.err().unwrap_or_default() {
+        for mut found in result.map_or_else(|errors| errors, |graph| lint(&graph)) {
             let place = |d: &Diagnostic| (d.code, d.labels.first().map(|l| l.span));
-            if all.iter().any(|known| place(known) == place(&error)) {
+            if all.iter().any(|known| place(known) == place(&found)) {
                 continue;
             }
             if let Some(name) = &variant {
-                error.notes.push(format!("in variant `{name}`"));
+                found.notes.push(format!("in variant `{name}`"));
             }
-            all.push(error);
+            all.push(found);
         }
     }
     all
@@ -307,6 +314,8 @@ impl<'a> Builder<'a> {
         let renames = self.program.renames.iter();
         self.graph.renames =
             renames.map(|(from, to)| Rename { from: from.text.clone(), to: to.text.clone() }).collect();
+        let allows = self.program.allows.iter();
+        self.graph.allows = allows.map(|name| Allow { lint: name.text.clone(), span: name.span }).collect();
         match &self.program.net {
             Some(net) if net.body.lines.is_empty() => {
                 self.error(Diagnostic::error("E0320", "the net is empty").at(net.span, "there is no layer in it"));

@@ -1,70 +1,90 @@
-//! The transforms of Winograd convolution F(m x m, 3x3): their matrices, and the code that applies them.
+//! The transforms of Winograd convolution in one dimension, F(m, r): their matrices, and the code that applies them.
 //!
-//! y = A^T [(G g G^T) * (B^T d B)] A, element by element inside the brackets (Lavin and Gray 2015, "Fast algorithms
-//! for convolutional neural networks", section 4). The matrices are those of the Toom-Cook algorithm, which
-//! multiplies polynomials by their values at some points and infinity, transposed.
+//! y = A^T [(G g) * (B^T d)], element by element inside the brackets; in two dimensions each matrix is applied to
+//! columns and then to rows (Lavin and Gray 2015, "Fast algorithms for convolutional neural networks", section 4). The
+//! matrices are those of the Toom-Cook algorithm, which multiplies polynomials by their values at some points and at
+//! infinity, transposed. The value at one of them is a *frequency*: F(m, r) has m + r - 1.
 
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm};
 
-/// Taps of the kernel in one dimension.
-pub const KERNEL: usize = 3;
-
-/// The points beside infinity; behind 0 they come in pairs of p and -p. Small powers of two keep the matrices'
+/// The points beside infinity. Behind 0 they come in pairs of p and -p. Small powers of two keep the matrices'
 /// elements exact and alike in size.
-const POINTS: [f64; 7] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5];
+const POINTS: [f64; 9] = [0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 4.0, -4.0];
 
-/// The frequency whose value is added to every output: that of the point 1.
-pub const ONE: usize = 1;
+/// Frequencies at most.
+pub const MAX_FREQUENCIES: usize = POINTS.len() + 1;
 
-/// Matrices of one dimension.
+/// The first frequency of a pair of points: before come infinity and 0.
+const FIRST_PAIR: usize = 2;
+
+/// Matrices of one dimension. Frequencies are in the order infinity, [`POINTS`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrices {
-    /// B^T: `[frequency][input]`; rows 2k - 1 and 2k belong to a pair of points.
+    /// B^T: `[frequency][input]`
     input: Vec<Vec<f32>>,
     /// G: `[frequency][tap]`
-    pub weight: Vec<[f64; KERNEL]>,
+    pub weight: Vec<Vec<f64>>,
     /// A^T: `[output][frequency]`
     output: Vec<Vec<f32>>,
 }
 
 impl Matrices {
-    /// For `m` outputs: 2, 4 or 6.
-    pub fn new(m: usize) -> Matrices {
-        let points = &POINTS[..m + KERNEL - 2];
+    /// F(m, taps) on the transformed weights of F(whole, taps), of which it takes the first frequencies. `m` is at
+    /// most `whole`.
+    ///
+    /// # Panics
+    /// If there are not enough points.
+    pub fn new(m: usize, whole: usize, taps: usize) -> Matrices {
+        let (points, more) = POINTS[..whole + taps - 2].split_at(m + taps - 2);
+        let size = m + taps - 1;
         let others = |j: usize| points.iter().enumerate().filter(move |&(l, _)| l != j).map(|(_, &p)| p);
-        let mut input: Vec<Vec<f32>> = (0..points.len()).map(|j| polynomial(others(j), points.len() + 1)).collect();
-        input.push(polynomial(points.iter().copied(), points.len() + 1));
-        let mut weight: Vec<[f64; KERNEL]> = Vec::new();
-        for (j, p) in points.iter().enumerate() {
-            let scale: f64 = others(j).map(|q| p - q).product();
-            weight.push([1.0, *p, p * p].map(|power| power / scale));
+        let distance = |p: f64, roots: &mut dyn Iterator<Item = f64>| roots.map(|q| p - q).product::<f64>();
+        let mut input = vec![polynomial(points.iter().copied(), 1.0, size)];
+        let mut weight = vec![(0..taps).map(|k| f64::from(u8::from(k + 1 == taps))).collect()];
+        for (j, &p) in points.iter().enumerate() {
+            // What the weights are divided by on account of the whole's further points.
+            let extra = distance(p, &mut more.iter().copied());
+            let scale = extra * distance(p, &mut others(j));
+            input.push(polynomial(others(j), extra, size));
+            weight.push((0..taps).map(|k| p.powi(k as i32) / scale).collect());
         }
-        weight.push([0.0, 0.0, 1.0]);
         let row = |i: usize| {
             let powers = points.iter().map(|p| p.powi(i as i32) as f32);
-            powers.chain([f32::from(i + 1 == m)]).collect()
+            std::iter::once(f32::from(i + 1 == m)).chain(powers).collect()
         };
         Matrices { input, weight, output: (0..m).map(row).collect() }
     }
 
-    /// The elements that multiply, as the code reads them: each once, in all `lanes`.
-    pub fn table(&self, lanes: usize) -> Vec<f32> {
-        self.coefficients().into_iter().flat_map(|c| std::iter::repeat_n(c, lanes)).collect()
+    /// Frequencies, and inputs of a tile.
+    pub fn size(&self) -> usize {
+        self.input.len()
     }
 
-    fn coefficients(&self) -> Vec<f32> {
-        let mut all: Vec<f32> = self.input.iter().chain(&self.output).flatten().copied().collect();
-        all.retain(|c| ![0.0, 1.0].contains(c));
-        all.sort_by(f32::total_cmp);
-        all.dedup();
-        all
+    pub fn outputs(&self) -> usize {
+        self.output.len()
+    }
+
+    /// The frequency whose value is added once to every output: that of the point 1; where there is but one output,
+    /// infinity.
+    pub fn constant(&self) -> usize {
+        if self.outputs() == 1 { 0 } else { FIRST_PAIR }
+    }
+
+    /// Whether frequencies `f` and `f + 1` belong to points p and -p.
+    fn is_pair(&self, f: usize) -> bool {
+        f >= FIRST_PAIR && f.is_multiple_of(2) && f + 1 < self.size()
+    }
+
+    /// Elements that multiply.
+    fn coefficients(&self) -> impl Iterator<Item = f32> {
+        self.input.iter().chain(&self.output).flatten().copied().filter(|c| ![0.0, 1.0].contains(c))
     }
 }
 
-/// Coefficients of the product of (x - root), from x^0 on, filled up to `len`.
-fn polynomial(roots: impl Iterator<Item = f64>, len: usize) -> Vec<f32> {
+/// `scale` times the coefficients of the product of (x - root), from x^0 on, filled up to `len`.
+fn polynomial(roots: impl Iterator<Item = f64>, scale: f64, len: usize) -> Vec<f32> {
     let mut coefficients = vec![0.0; len];
-    coefficients[0] = 1.0;
+    coefficients[0] = scale;
     for root in roots {
         for i in (0..len).rev() {
             let lower = if i == 0 { 0.0 } else { coefficients[i - 1] };
@@ -74,10 +94,29 @@ fn polynomial(roots: impl Iterator<Item = f64>, len: usize) -> Vec<f32> {
     coefficients.into_iter().map(|c| c as f32).collect()
 }
 
-/// Emits products of the matrices and vectors of registers.
+/// The numbers that the code of some matrices multiplies by, each once.
+#[derive(Clone, Debug)]
+pub struct Coefficients(Vec<f32>);
+
+impl Coefficients {
+    pub fn of<'a>(matrices: impl IntoIterator<Item = &'a Matrices>) -> Coefficients {
+        let mut all: Vec<f32> = matrices.into_iter().flat_map(Matrices::coefficients).collect();
+        all.sort_by(f32::total_cmp);
+        all.dedup();
+        Coefficients(all)
+    }
+
+    /// As the code reads them: each in all `lanes`.
+    pub fn table(&self, lanes: usize) -> Vec<f32> {
+        self.0.iter().flat_map(|&c| std::iter::repeat_n(c, lanes)).collect()
+    }
+}
+
+/// Emits products of one dimension's matrices and vectors of registers.
 pub struct Emitter<'a> {
     pub matrices: &'a Matrices,
-    /// Address of [`Matrices::table`].
+    pub coefficients: &'a Coefficients,
+    /// Address of [`Coefficients::table`].
     pub table: R,
 }
 
@@ -87,14 +126,15 @@ impl Emitter<'_> {
     pub fn input(&self, asm: &mut dyn VectorAsm, x: &[Option<V>], store: &mut dyn FnMut(&mut dyn VectorAsm, usize, V)) {
         let rows = &self.matrices.input;
         let terms = |row: &[f32]| row.iter().zip(x).filter_map(|(&c, &v)| Some((c, v?))).collect::<Vec<_>>();
-        let last = rows.len() - 1;
-        let single = |asm: &mut dyn VectorAsm, f: usize, store: &mut dyn FnMut(&mut dyn VectorAsm, usize, V)| {
-            let value = self.sum(asm, terms(&rows[f]));
-            store(asm, f, value);
-            asm.free(value);
-        };
-        single(asm, 0, store);
-        for f in (1..last).step_by(2) {
+        let mut f = 0;
+        while f < rows.len() {
+            if !self.matrices.is_pair(f) || !alike(&rows[f], &rows[f + 1]) {
+                let value = self.sum(asm, terms(&rows[f]));
+                store(asm, f, value);
+                asm.free(value);
+                f += 1;
+                continue;
+            }
             // The values at p and -p are the even part plus and minus the odd part.
             let part = |sign: f32| -> Vec<f32> {
                 rows[f].iter().zip(&rows[f + 1]).map(|(&a, &b)| if a == sign * b { a } else { 0.0 }).collect()
@@ -106,27 +146,32 @@ impl Emitter<'_> {
             asm.sub(value, even, odd);
             store(asm, f + 1, value);
             [even, odd, value].into_iter().for_each(|v| asm.free(v));
+            f += 2;
         }
-        single(asm, last, store);
     }
 
-    /// The first `count` elements of A^T x; gives the registers of `x` back. Takes `count` registers, at least one.
-    pub fn output(&self, asm: &mut dyn VectorAsm, mut x: Vec<V>, count: usize) -> Vec<V> {
+    /// The elements of A^T x; gives the registers of `x` back. Takes as many registers as there are outputs.
+    pub fn output(&self, asm: &mut dyn VectorAsm, mut x: Vec<V>) -> Vec<V> {
+        if self.matrices.size() == 1 {
+            return x;
+        }
+        let firsts: Vec<usize> = (0..x.len()).filter(|&f| self.matrices.is_pair(f)).collect();
         // Columns of p and -p are equal or opposite: sum and difference of their values are enough.
-        for f in (1..x.len() - 1).step_by(2) {
+        for &f in &firsts {
             let difference = asm.vec();
             asm.sub(difference, x[f], x[f + 1]);
             asm.add(x[f], x[f], x[f + 1]);
             asm.free(x[f + 1]);
             x[f + 1] = difference;
         }
-        let last = x.len() - 1;
-        let used = |i: usize, f: usize| f == 0 || f == last || f % 2 == 1 - i % 2;
-        let rows = self.matrices.output[..count].iter().enumerate();
-        let sums = rows.map(|(i, row)| {
-            // A row's element for -p is that for p, or its opposite where the difference counts.
-            let of = |f: usize| if f > 0 && f < last { row[f - (f + 1) % 2] } else { row[f] };
-            self.sum(asm, (0..=last).filter(|&f| used(i, f)).map(|f| (of(f), x[f])).collect())
+        let sums = self.matrices.output.iter().enumerate().map(|(i, row)| {
+            let terms = (0..x.len()).map(|f| match f {
+                // Even powers of p and -p are equal, odd ones opposite.
+                _ if firsts.contains(&f) => (if i % 2 == 0 { row[f] } else { 0.0 }, x[f]),
+                _ if f > 0 && firsts.contains(&(f - 1)) => (if i % 2 == 0 { 0.0 } else { row[f - 1] }, x[f]),
+                _ => (row[f], x[f]),
+            });
+            self.sum(asm, terms.collect())
         });
         let sums = sums.collect();
         x.into_iter().for_each(|v| asm.free(v));
@@ -137,18 +182,31 @@ impl Emitter<'_> {
     fn sum(&self, asm: &mut dyn VectorAsm, mut terms: Vec<(f32, V)>) -> V {
         terms.retain(|&(c, _)| c != 0.0);
         // What is added without a multiplication comes first.
-        terms.sort_by_key(|&(c, _)| c != 1.0);
+        terms.sort_by_key(|&(c, _)| if c == 1.0 { 0 } else { 2 - usize::from(c == -1.0) });
         let sum = asm.vec();
-        let Some((&(first, x), rest)) = terms.split_first() else {
-            asm.splat(sum, 0.0);
-            return sum;
+        let rest = match terms[..] {
+            [] => {
+                asm.splat(sum, 0.0);
+                &[][..]
+            }
+            [(1.0, x), (1.0, y), ..] => {
+                asm.add(sum, x, y);
+                &terms[2..]
+            }
+            [(1.0, x), (-1.0, y), ..] => {
+                asm.sub(sum, x, y);
+                &terms[2..]
+            }
+            [(1.0, x), ..] => {
+                asm.copy(sum, x);
+                &terms[1..]
+            }
+            [(c, x), ..] => {
+                asm.load(sum, self.coefficient(asm, c));
+                asm.mul(sum, sum, x);
+                &terms[1..]
+            }
         };
-        if first == 1.0 {
-            asm.copy(sum, x);
-        } else {
-            asm.load(sum, self.coefficient(asm, first));
-            asm.mul(sum, sum, x);
-        }
         for &(c, x) in rest {
             match c {
                 1.0 => asm.add(sum, sum, x),
@@ -159,10 +217,15 @@ impl Emitter<'_> {
         sum
     }
 
-    fn coefficient(&self, asm: &dyn VectorAsm, value: f32) -> crate::codegen::vector::Mem {
-        let index = self.matrices.coefficients().iter().position(|&c| c == value).expect("in the table");
+    fn coefficient(&self, asm: &dyn VectorAsm, value: f32) -> Mem {
+        let index = self.coefficients.0.iter().position(|&c| c == value).expect("in the table");
         self.table.at((index * asm.lanes() * 4) as i32)
     }
+}
+
+/// Whether all elements are equal or opposite.
+fn alike(a: &[f32], b: &[f32]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a.abs() == b.abs())
 }
 
 #[cfg(test)]
@@ -171,29 +234,36 @@ mod tests {
 
     #[test]
     fn matrices_give_the_convolution() {
-        let g = [0.3, -1.7, 0.9];
-        for m in [2, 4, 6] {
-            let matrices = Matrices::new(m);
-            let d: Vec<f64> = (0..m + 2).map(|i| ((i * i) as f64 * 0.7).sin()).collect();
-            let value = |f: usize| -> f64 {
-                let u: f64 = matrices.weight[f].iter().zip(g).map(|(a, b)| a * b).sum();
-                let v: f64 = matrices.input[f].iter().zip(&d).map(|(&a, b)| f64::from(a) * b).sum();
-                u * v
-            };
-            for (i, row) in matrices.output.iter().enumerate() {
-                let found: f64 = row.iter().enumerate().map(|(f, &a)| f64::from(a) * value(f)).sum();
-                let expected: f64 = (0..3).map(|k| g[k] * d[i + k]).sum();
-                assert!((found - expected).abs() < 1e-12, "F({m}, 3), output {i}: {found}, not {expected}");
+        for (taps, whole) in [(1, 1), (2, 3), (3, 2), (3, 3), (3, 4), (3, 6), (5, 4), (7, 4)] {
+            let g: Vec<f64> = (0..taps).map(|k| ((k * 5 + 1) as f64).cos()).collect();
+            let weight = Matrices::new(whole, whole, taps).weight;
+            for m in 1..=whole {
+                let matrices = Matrices::new(m, whole, taps);
+                let d: Vec<f64> = (0..matrices.size()).map(|i| ((i * i) as f64 * 0.7).sin()).collect();
+                let value = |f: usize| -> f64 {
+                    let u: f64 = weight[f].iter().zip(&g).map(|(a, b)| a * b).sum();
+                    let v: f64 = matrices.input[f].iter().zip(&d).map(|(&a, b)| f64::from(a) * b).sum();
+                    u * v
+                };
+                for (i, row) in matrices.output.iter().enumerate() {
+                    let found: f64 = row.iter().enumerate().map(|(f, &a)| f64::from(a) * value(f)).sum();
+                    let expected: f64 = (0..taps).map(|k| g[k] * d[i + k]).sum();
+                    assert!(
+                        (found - expected).abs() < 1e-10,
+                        "F({m} of {whole}, {taps}), output {i}: {found}, not {expected}"
+                    );
+                }
+                assert!(matrices.output.iter().all(|row| row[matrices.constant()] == 1.0), "F({m}, {taps})");
             }
         }
     }
 
     #[test]
     fn matrices_of_four_are_those_of_the_paper() {
-        let matrices = Matrices::new(4);
-        assert_eq!(matrices.input[0], [4.0, 0.0, -5.0, 0.0, 1.0, 0.0]);
-        assert_eq!(matrices.input[4], [0.0, 2.0, -1.0, -2.0, 1.0, 0.0]);
-        assert_eq!(matrices.output[3], [0.0, 1.0, -1.0, 8.0, -8.0, 1.0]);
-        assert_eq!(matrices.weight[3], [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0]);
+        let matrices = Matrices::new(4, 4, 3);
+        assert_eq!(matrices.input[1], [4.0, 0.0, -5.0, 0.0, 1.0, 0.0]);
+        assert_eq!(matrices.input[5], [0.0, 2.0, -1.0, -2.0, 1.0, 0.0]);
+        assert_eq!(matrices.output[3], [1.0, 0.0, 1.0, -1.0, 8.0, -8.0]);
+        assert_eq!(matrices.weight[4], [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0]);
     }
 }

@@ -34,14 +34,14 @@ class Model:
             expected = 4 * batch * _elements(shape)
             if memoryview(data).nbytes != expected:
                 raise ValueError(f"input {name}: {memoryview(data).nbytes} bytes instead of {expected}")
-        arena_bytes = self._function("arena_bytes", ctypes.c_size_t)(ctypes.c_size_t(batch))
-        if arena_bytes == ctypes.c_size_t(-1).value:
+        memory_bytes = self._function("memory_bytes", ctypes.c_size_t)(ctypes.c_size_t(batch), ctypes.c_size_t(1))
+        if memory_bytes == ctypes.c_size_t(-1).value:
             raise ValueError(f"the model cannot run a batch of {batch}")
-        arena = bytearray(arena_bytes + ALIGNMENT)
+        memory = bytearray(memory_bytes + ALIGNMENT)
         outputs = [array.array("f", bytes(4 * batch * _elements(shape))) for _, shape in self.outputs]
         error = self._function("run", ctypes.c_int)(
             self._context,
-            ctypes.c_void_p(-(-_address(arena) // ALIGNMENT) * ALIGNMENT),
+            ctypes.c_void_p(-(-_address(memory) // ALIGNMENT) * ALIGNMENT),
             ctypes.c_size_t(batch),
             (ctypes.c_void_p * len(inputs))(*map(_address, inputs)),
             (ctypes.c_void_p * len(outputs))(*map(_address, outputs)),

@@ -1,0 +1,93 @@
+//! Rules about the kernels of convolutions.
+
+use super::{Finding, Subject};
+use crate::ir::NodeId;
+use crate::layers::{Conv, Op};
+
+/// Pictures of this side and more may have large kernels behind their first layer.
+const LARGE_PICTURE: usize = 128;
+
+impl Subject<'_> {
+    fn convolutions(&self) -> impl Iterator<Item = (NodeId, &Conv)> {
+        self.graph.ids().filter_map(|id| match &self.graph[id].op {
+            Op::Conv(conv) => Some((id, conv)),
+            _ => None,
+        })
+    }
+
+    /// For each node, whether a convolution comes before it.
+    fn behind_convolutions(&self) -> Vec<bool> {
+        let mut behind = vec![false; self.graph.nodes.len()];
+        for id in self.graph.ids() {
+            let is_behind = |input: &NodeId| behind[input.0 as usize] || matches!(self.graph[*input].op, Op::Conv(_));
+            behind[id.0 as usize] = self.graph[id].inputs.iter().any(is_behind);
+        }
+        behind
+    }
+}
+
+/// Without a middle, the output lies half a position beside the input, and `half` pads make it one larger.
+pub fn even(subject: &Subject) -> Vec<Finding> {
+    let even = subject.convolutions().filter(|(_, conv)| conv.window.kernel.iter().any(|k| k.is_multiple_of(2)));
+    let finding = |(node, conv): (NodeId, &Conv)| Finding {
+        node,
+        message: "a kernel of even size".into(),
+        label: format!("{} has no middle: the output is moved by half a position", size(&conv.window.kernel)),
+        help: format!("take {}", size(&conv.window.kernel.iter().map(|k| k | 1).collect::<Vec<_>>())),
+    };
+    even.map(finding).collect()
+}
+
+/// Small pictures have their information in small neighbourhoods, and depth reaches the large ones more cheaply.
+pub fn large(subject: &Subject) -> Vec<Finding> {
+    let input = subject.graph.inputs.first().map_or(&[][..], |&id| subject.graph[id].ty.spatial());
+    if input.iter().any(|&size| size >= LARGE_PICTURE) {
+        return Vec::new();
+    }
+    let behind = subject.behind_convolutions();
+    let large = subject.convolutions().filter(|(id, conv)| is_large(conv) && behind[id.0 as usize]);
+    let finding = |(node, conv): (NodeId, &Conv)| Finding {
+        node,
+        message: "a large kernel behind the first layer of a network for small pictures".into(),
+        label: format!("{}, where the pictures are {}", size(&conv.window.kernel), size(input)),
+        help: format!("take 3x3 (5x5 and more pay in the first layer, or on pictures of {LARGE_PICTURE} and more)"),
+    };
+    large.map(finding).collect()
+}
+
+/// Large in two dimensions; 1x7 is a factor of such a kernel.
+fn is_large(conv: &Conv) -> bool {
+    conv.window.kernel.iter().filter(|&&k| k >= 5).count() >= 2
+}
+
+/// n convolutions of 3x3 see as much as one of 2 n + 1 (Simonyan and Zisserman 2015, section 2.3). Those that take
+/// the place of one have its output channels in between. Depthwise ones are left alone: their weights are few beside
+/// those of the 1x1 convolutions around them.
+pub fn replaceable(subject: &Subject) -> Vec<Finding> {
+    subject.convolutions().filter_map(|(id, conv)| replacement(subject, id, conv)).collect()
+}
+
+fn replacement(subject: &Subject, node: NodeId, conv: &Conv) -> Option<Finding> {
+    let input = subject.graph.operand_types(&subject.graph[node])[0];
+    let (from, to) = (conv.group_in(input) as u128, (conv.channels / conv.groups) as u128);
+    let kernel = &conv.window.kernel;
+    let fits = is_large(conv) && kernel.len() == 2 && kernel[0] == kernel[1] && !kernel[0].is_multiple_of(2);
+    if !fits || from == 1 || conv.weights.is_some() || conv.window.dilation != [1, 1] {
+        return None;
+    }
+    let layers = kernel[0] / 2;
+    let channels = conv.channels as u128;
+    let now = channels * from * (kernel[0] as u128).pow(2);
+    let then = channels * 9 * (from + (layers as u128 - 1) * to);
+    (then < now).then(|| Finding {
+        node,
+        message: "a large kernel that several 3x3 would replace with fewer weights".into(),
+        label: format!("{} has {now} weights, {layers} times 3x3 have {then}", size(kernel)),
+        help: format!("take {layers} convolutions of 3x3: they see as much, with more non-linearities in between"),
+    })
+}
+
+/// `5x5`
+fn size(dims: &[usize]) -> String {
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}

@@ -1,0 +1,231 @@
+//! Rules of thumb: what a network may do, but seldom does for a good reason.
+//!
+//! | code | name | what it is about |
+//! | --- | --- | --- |
+//! | W0700 | `unknown_lint` | `allow` names a warning that does not exist |
+//! | W0701 | `even_kernel` | a convolution whose window has no middle |
+//! | W0702 | `large_kernel` | 5x5 or more behind the first layer of a network for small pictures |
+//! | W0703 | `replaceable_kernel` | a large kernel that several 3x3 replace with fewer weights |
+//! | W0704 | `small_field` | a classifier whose features each see a part of the input only |
+//! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
+//! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
+//!
+//! `allow NAME` in the model file, or `--allow NAME`, silences one.
+
+mod bias;
+mod field;
+mod kernels;
+
+use super::receptive_field::{ReceptiveFields, receptive_field};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::ir::{Graph, NodeId};
+use std::collections::HashMap;
+
+/// A rule of thumb.
+pub struct Lint {
+    /// `W07xx`
+    pub code: &'static str,
+    pub name: &'static str,
+    find: fn(&Subject) -> Vec<Finding>,
+}
+
+/// In the order of the table above.
+pub const LINTS: &[Lint] = &[
+    Lint { code: "W0701", name: "even_kernel", find: kernels::even },
+    Lint { code: "W0702", name: "large_kernel", find: kernels::large },
+    Lint { code: "W0703", name: "replaceable_kernel", find: kernels::replaceable },
+    Lint { code: "W0704", name: "small_field", find: field::small },
+    Lint { code: "W0705", name: "bias_before_norm", find: bias::before_norm },
+    Lint { code: "W0706", name: "checkerboard", find: field::checkerboard },
+];
+
+/// A network before optimisation, with what several rules ask for.
+struct Subject<'a> {
+    graph: &'a Graph,
+    fields: ReceptiveFields,
+    users: Vec<Vec<NodeId>>,
+}
+
+/// A place where a rule is broken.
+struct Finding {
+    node: NodeId,
+    message: String,
+    /// Beside the layer.
+    label: String,
+    help: String,
+}
+
+/// The warnings about a graph that the builder has made, in the order of [`LINTS`], except those that the model or
+/// `allowed` silences. A layer of the text gives one for all of its copies.
+pub fn lint(graph: &Graph, allowed: &[String]) -> Vec<Diagnostic> {
+    let subject = Subject { graph, fields: receptive_field(graph), users: graph.users() };
+    let is_allowed =
+        |lint: &Lint| graph.allows.iter().map(|allow| &allow.lint).chain(allowed).any(|name| name == lint.name);
+    let found = LINTS.iter().filter(|lint| !is_allowed(lint)).flat_map(|lint| warnings(lint, &subject));
+    unknown(graph).chain(found).collect()
+}
+
+/// Whether there is a rule of this name.
+pub fn exists(name: &str) -> bool {
+    LINTS.iter().any(|lint| lint.name == name)
+}
+
+/// What may have been meant by a name that does not exist.
+pub fn help(name: &str) -> String {
+    let names = || LINTS.iter().map(|lint| lint.name);
+    match nearest(name, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn unknown(graph: &Graph) -> impl Iterator<Item = Diagnostic> {
+    graph.allows.iter().filter(|allow| !exists(&allow.lint)).map(|allow| {
+        Diagnostic::warning("W0700", format!("there is no warning `{}`", allow.lint))
+            .at(allow.span, "this silences nothing")
+            .help(help(&allow.lint))
+    })
+}
+
+fn warnings(lint: &Lint, subject: &Subject) -> Vec<Diagnostic> {
+    let mut first: HashMap<_, usize> = HashMap::new();
+    let mut kept: Vec<(Finding, usize)> = Vec::new();
+    for finding in (lint.find)(subject) {
+        let key = subject.graph[finding.node].origin.span.ok_or(finding.node);
+        match first.get(&key) {
+            Some(&at) => kept[at].1 += 1,
+            None => {
+                first.insert(key, kept.len());
+                kept.push((finding, 0));
+            }
+        }
+    }
+    kept.into_iter().map(|(finding, copies)| finding.into_warning(lint, subject.graph, copies)).collect()
+}
+
+impl Finding {
+    /// `copies` is the number of further nodes of the same layer.
+    fn into_warning(self, lint: &Lint, graph: &Graph, copies: usize) -> Diagnostic {
+        let node = &graph[self.node];
+        let types = graph.operand_types(node);
+        let inputs: Vec<String> = types.iter().map(|ty| format!("{:?}", ty.dims)).collect();
+        let others = match copies {
+            0 => String::new(),
+            1 => ", and once more".into(),
+            _ => format!(", and {copies} times more"),
+        };
+        let path = if node.origin.path.is_empty() { "here" } else { &node.origin.path };
+        let warning = Diagnostic::warning(lint.code, self.message);
+        let warning = match node.origin.span {
+            Some(span) => warning.at(span, self.label),
+            None => warning.note(self.label),
+        };
+        warning
+            .note(format!("{path}: {} -> {:?}{others}", inputs.join(", "), node.ty.dims))
+            .help(self.help)
+            .help(format!("if it is meant: `allow {}`", lint.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::net;
+    use super::*;
+
+    /// Names of the warnings about a model.
+    fn names(dims: &str, body: &str) -> Vec<&'static str> {
+        let codes = lint(&net(dims, body), &[]).into_iter().map(|warning| warning.code);
+        codes.map(|code| LINTS.iter().find(|lint| lint.code == code).unwrap().name).collect()
+    }
+
+    #[test]
+    fn kernels() {
+        assert_eq!(names("8, 32", "conv 4, 8 | conv 3, 8"), ["even_kernel"]);
+        assert_eq!(names("8, 32, 32", "conv 3x2, 8"), ["even_kernel"]);
+        assert!(names("8, 32, 32", "maxpool 2x2 | conv 1x1, 8 | conv 3x3, 8").is_empty());
+        // In the first layer it is fine, and where no 3x3 has fewer weights.
+        assert!(names("3, 32, 32", "conv 5x5, 8").is_empty());
+        assert_eq!(names("3, 32, 32", "conv 3x3, 8 | conv 5x5, 32"), ["large_kernel"]);
+        assert!(names("3, 128, 32", "conv 3x3, 8 | conv 5x5, 32").is_empty());
+        assert!(names("3, 32, 32", "conv 3x3, 8 | conv 7x1, 8 | conv 1x7, 8").is_empty());
+        assert_eq!(names("3, 128, 128", "conv 3x3, 8 | conv 5x5, 8"), ["replaceable_kernel"]);
+        assert_eq!(names("3, 128, 128", "conv 3x3, 8 | conv 7x7, 8, stride 2"), ["replaceable_kernel"]);
+        assert!(names("3, 128, 128", "conv 3x3, 8 | conv 5x5, 8, groups 8").is_empty());
+    }
+
+    /// 25 c_in c_out weights against 9 c_in c_out + 9 c_out^2: equal at 16 c_in = 9 c_out.
+    #[test]
+    fn the_bound_of_what_is_replaceable() {
+        assert!(names("9, 128, 128", "conv 5x5, 16").is_empty());
+        assert_eq!(names("10, 128, 128", "conv 5x5, 16"), ["replaceable_kernel"]);
+    }
+
+    #[test]
+    fn fields() {
+        assert_eq!(names("8, 9", "conv 3, 8 | flatten | dense 4"), ["small_field"]);
+        assert_eq!(names("8, 9, 3", "conv 3x3, 8 | conv 3x1, 8 | global_avgpool"), ["small_field"]);
+        assert!(names("8, 3", "conv 3, 8 | flatten | dense 4").is_empty());
+        assert!(names("8, 9", "conv 3, 8").is_empty(), "no classifier");
+        assert!(names("8, 9", "flatten | dense 4").is_empty(), "no features");
+    }
+
+    #[test]
+    fn biases() {
+        assert_eq!(names("8, 9", "conv 3, 8, bias | bn"), ["bias_before_norm"]);
+        assert_eq!(names("8", "dense 8 | bn"), ["bias_before_norm"]);
+        assert!(names("8, 9", "conv 3, 8, bias | relu | bn").is_empty());
+        assert!(names("8, 9", "conv 3, 8, bias output y | bn").is_empty());
+        assert!(names("8, 9", "residual { conv 3, 8, half, bias as a | bn\nfrom a | relu }").is_empty());
+    }
+
+    #[test]
+    fn checkerboards() {
+        let dilated = |dilations: &[usize]| {
+            let layers: Vec<String> = dilations.iter().map(|d| format!("conv 3, 8, half, dilation {d}")).collect();
+            names("8, 200", &layers.join(" | "))
+        };
+        assert_eq!(dilated(&[2, 2, 2]), ["checkerboard"]);
+        assert_eq!(dilated(&[1, 2, 9]), ["checkerboard"]);
+        assert!(dilated(&[1, 2, 5]).is_empty());
+        assert!(dilated(&[1, 1, 2, 4, 8, 16, 1]).is_empty());
+        // The stride in the 1x1 convolution, as in the first residual networks, whose shortcut strides too.
+        assert_eq!(names("8, 64", "conv 3, 8, half | conv 1, 8, stride 2 | conv 3, 8, half"), ["checkerboard"]);
+        assert!(names("8, 64", "residual { conv 3, 8, stride 2, half } project { conv 1, 8, stride 2 }").is_empty());
+        assert!(names("8, 64", "maxpool 2 | maxpool 3, stride 2 | maxpool 2").is_empty());
+        assert!(names("8, 64", "upsample 2 | conv 3, 8, half | maxpool 2 | upsample 3, bilinear").is_empty());
+    }
+
+    #[test]
+    fn a_layer_warns_once() {
+        let graph = net("8, 64", "for i in 1..4 { conv{i}: conv 2, 8 }");
+        let warnings = lint(&graph, &[]);
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings[0].notes, ["conv1: [8, 64] -> [8, 63], and 3 times more"]);
+    }
+
+    #[test]
+    fn warnings_can_be_silenced() {
+        let mut graph = net("8, 64", "conv 2, 8 | bn");
+        assert_eq!(lint(&graph, &[]).len(), 1);
+        assert!(lint(&graph, &["even_kernel".into()]).is_empty());
+        let span = graph.nodes[1].origin.span.unwrap();
+        graph.allows = ["even_kernel", "evn_kernel"].map(|lint| crate::ir::Allow { lint: lint.into(), span }).into();
+        let warnings = lint(&graph, &[]);
+        assert_eq!((warnings.len(), warnings[0].code), (1, "W0700"));
+        assert_eq!(warnings[0].help, ["did you mean `even_kernel`?"]);
+    }
+
+    #[test]
+    fn huge_sizes_are_passed_over() {
+        assert!(lint(&net("1, 100000000", "conv 3, 1, dilation 2"), &[]).len() <= 1);
+    }
+
+    /// The table of this module's documentation.
+    #[test]
+    fn every_lint_is_documented() {
+        let table = include_str!("mod.rs");
+        for Lint { code, name, .. } in LINTS {
+            assert!(table.contains(&format!("//! | {code} | `{name}` | ")), "{name}");
+        }
+    }
+}

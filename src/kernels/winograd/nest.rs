@@ -1,0 +1,297 @@
+//! The loops of a Winograd convolution around its tiles.
+
+use super::stages::Stages;
+use super::{Conf, GROUP_WORDS, ROW_WORDS};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::kernels::nest::KernelNest;
+
+/// The functions that the loops call.
+pub struct Functions {
+    clear: FuncId,
+    /// For each kind of row of tiles.
+    input_columns: Vec<FuncId>,
+    /// For each size of tile, in columns of outputs.
+    input_rows: Vec<FuncId>,
+    /// For each length of run: full panels, and the last.
+    products: Vec<(usize, [FuncId; 2])>,
+    /// `[rows of outputs][columns of outputs]`
+    output: Vec<Vec<FuncId>>,
+}
+
+impl Functions {
+    pub fn define(stages: &Stages, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Functions, CodeError> {
+        let conf = stages.conf;
+        let [rows, columns] = &conf.dims;
+        let clear = module.define_tile(&format!("{name}_clear"), isa, 1, &mut |asm| stages.clear_strip(asm))?;
+        let (mut input_columns, mut input_rows, mut products, mut output) = (vec![], vec![], vec![], vec![]);
+        for (index, span) in rows.kinds().into_iter().enumerate() {
+            let name = format!("{name}_in{index}");
+            input_columns.push(module.define_tile(&name, isa, 4, &mut |asm| stages.input_columns(asm, span))?);
+        }
+        for outputs in columns.sizes() {
+            let name = format!("{name}_in_x{outputs}");
+            input_rows.push(module.define_tile(&name, isa, 5, &mut |asm| stages.input_rows(asm, outputs))?);
+        }
+        for run in conf.run_lengths() {
+            products.push((run, conf.product.generate(name, isa, run, module)?));
+        }
+        for height in rows.sizes() {
+            let define = |width: usize| {
+                let name = format!("{name}_out{height}x{width}");
+                module.define_tile(&name, isa, 6, &mut |asm| stages.output(asm, [height, width]))
+            };
+            output.push(columns.sizes().into_iter().map(define).collect::<Result<_, _>>()?);
+        }
+        Ok(Functions { clear, input_columns, input_rows, products, output })
+    }
+}
+
+/// Emits the loops.
+pub struct NestEmitter<'a> {
+    pub conf: &'a Conf,
+    pub functions: Functions,
+}
+
+/// What the stages of a task read and write.
+struct Task {
+    sample: Word,
+    /// First row of tiles and one past the last.
+    rows: [Word; 2],
+    /// Entry of the group of columns.
+    columns: Word,
+    /// First panel and one past the last, and first output block and one past the last.
+    panels: [Word; 2],
+    blocks: [Word; 2],
+    /// Parts of the scratch memory.
+    frame: Word,
+    strip: Word,
+    v: Word,
+    m: Word,
+    /// Constants: transformed weights of the task, bias, coefficients of the transforms, table.
+    weights: Word,
+    bias: Word,
+    coefficients: Word,
+    table: Word,
+}
+
+impl NestEmitter<'_> {
+    pub fn emit(&self, nest: &mut NestBuilder) {
+        let (conf, tasks) = (self.conf, self.conf.task_count());
+        nest.for_tasks(tasks, |nest, sample, index| {
+            let chunks = conf.chunks() as i64;
+            let (group, chunk) = (nest.div_imm(index, chunks), nest.rem_imm(index, chunks));
+            let task = self.task(nest, sample, group, chunk);
+            // V is there already if the task before in this call had the same tiles.
+            let begin = nest.arg(1);
+            let position = nest.mul_imm(sample, tasks as i64);
+            let position = nest.add(position, index);
+            let done = nest.sub(position, begin);
+            let known = nest.mul(done, chunk);
+            nest.if_else(known, |_| {}, |nest| self.transform_input(nest, &task));
+            self.multiply(nest, &task);
+            self.transform_output(nest, &task);
+        });
+    }
+
+    fn task(&self, nest: &mut NestBuilder, sample: Word, group: Word, chunk: Word) -> Task {
+        let conf = self.conf;
+        let constants = 2 + conf.epilogue.operands();
+        let [weights, coefficients, table, frame] = [0, 2, 3, 4].map(|i| nest.constant_pointer(constants + i));
+        let bias = nest.constant_pointer(constants + 1);
+        let column_groups = conf.groups(1) as i64;
+        let (row, column) = (nest.div_imm(group, column_groups), nest.rem_imm(group, column_groups));
+        let columns = nest.offset_by(table, column, GROUP_WORDS as i64 * 8);
+        let columns = nest.add_imm(columns, (conf.dims[0].tiles() * ROW_WORDS * 8) as i64);
+        let panels = part(nest, chunk, conf.task_panels, conf.product.panels());
+        let out_blocks = nest.iconst(conf.product.out_blocks as i64);
+        let blocks = panels.map(|panel| {
+            let block = nest.mul_imm(panel, conf.product.vectors as i64);
+            nest.smin(block, out_blocks)
+        });
+        let strip = nest.add_imm(frame, conf.patch_bytes());
+        let v = nest.add_imm(strip, conf.strip_bytes());
+        Task {
+            sample,
+            rows: part(nest, row, conf.group[0], conf.dims[0].tiles()),
+            columns,
+            panels,
+            weights: nest.offset_by(weights, blocks[0], conf.frequencies() as i64 * conf.product.column_bytes()),
+            blocks,
+            frame,
+            strip,
+            v,
+            m: nest.add_imm(v, conf.frequencies() as i64 * conf.v_stride()),
+            bias,
+            coefficients,
+            table,
+        }
+    }
+
+    fn transform_input(&self, nest: &mut NestBuilder, task: &Task) {
+        let (conf, functions) = (self.conf, &self.functions);
+        let input = nest.sample_pointer(1, task.sample);
+        let [input_column, strip_column, columns] = [0, 8, 16].map(|word| nest.load(task.columns, word));
+        let [tiles, edge] = [24, 32].map(|word| nest.load(task.columns, word));
+        let input = nest.add(input, input_column);
+        let first_strip = nest.add(task.strip, strip_column);
+        // Where the rows' transform does nothing, the columns' goes straight to V.
+        let direct = conf.dims[1].is_plain();
+        if !direct {
+            nest.call(functions.clear, &[task.strip]);
+        }
+        let plane = conf.input_row() * conf.dims[0].input as i64;
+        nest.repeat(conf.in_blocks(), |nest, block| {
+            let input = nest.offset_by(input, block, plane);
+            let v = nest.offset_by(task.v, block, conf.block_stride());
+            let [begin, end] = task.rows;
+            nest.for_range(begin, end, |nest, row| {
+                let entry = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
+                let [kind, offset, size] = [0, 8, 16].map(|word| nest.load(entry, word));
+                let [v_full, v_edge] = [24, 32].map(|word| {
+                    let offset = nest.load(entry, word);
+                    nest.add(v, offset)
+                });
+                let input = nest.add(input, offset);
+                let strip = if direct { v_full } else { first_strip };
+                nest.if_nonzero(columns, |nest| {
+                    let args = [input, strip, columns, task.coefficients];
+                    call_one_of(nest, kind, &functions.input_columns, &args);
+                });
+                if direct {
+                    return;
+                }
+                nest.if_nonzero(tiles, |nest| {
+                    let args = [task.strip, v_full, size, tiles, task.coefficients];
+                    nest.call(functions.input_rows[0], &args);
+                });
+                if let Some(&function) = functions.input_rows.get(1) {
+                    nest.if_nonzero(edge, |nest| {
+                        let strip = nest.offset_by(task.strip, tiles, conf.dims[1].m as i64 * conf.vector());
+                        nest.call(function, &[strip, v_edge, size, edge, task.coefficients]);
+                    });
+                }
+            });
+        });
+    }
+
+    fn multiply(&self, nest: &mut NestBuilder, task: &Task) {
+        let conf = self.conf;
+        let [rows, columns] = &conf.dims;
+        if conf.run_lengths().len() == 1 {
+            let count = nest.iconst(conf.frequencies() as i64);
+            let begin = nest.iconst(0);
+            return self.multiply_range(nest, task, [begin, count], [0, 0]);
+        }
+        // Frequencies that fewer tiles have come last, in each row of them and in the rows.
+        for rows in rows.parts() {
+            let range = [rows.start, rows.end].map(|row| nest.iconst(row as i64));
+            nest.for_range(range[0], range[1], |nest, row| {
+                for part in columns.parts() {
+                    let start = nest.mul_imm(row, columns.size() as i64);
+                    let range = [part.start, part.end].map(|column| nest.add_imm(start, column as i64));
+                    self.multiply_range(nest, task, range, [rows.start, part.start]);
+                }
+            });
+        }
+    }
+
+    /// The products of some frequencies, which the same tiles have as `like`.
+    fn multiply_range(&self, nest: &mut NestBuilder, task: &Task, [begin, end]: [Word; 2], like: [usize; 2]) {
+        let (conf, product) = (self.conf, &self.conf.product);
+        let (start, length) = conf.run(like);
+        let (_, functions) = self.functions.products.iter().find(|(run, _)| *run == length).expect("a run of the conf");
+        let blocks = nest.sub(task.blocks[1], task.blocks[0]);
+        let frequency_bytes = nest.mul_imm(blocks, product.column_bytes());
+        let panel_bytes = product.vectors as i64 * product.column_bytes();
+        nest.for_range(begin, end, |nest, frequency| {
+            let v = nest.offset_by(task.v, frequency, conf.v_stride());
+            let v = nest.add_imm(v, start as i64 * conf.vector());
+            let m = nest.offset_by(task.m, frequency, conf.m_stride());
+            let m = nest.add_imm(m, start as i64 * conf.vector());
+            let offset = nest.mul(frequency, frequency_bytes);
+            let weights = nest.add(task.weights, offset);
+            let [begin, end] = task.panels;
+            nest.for_range(begin, end, |nest, panel| {
+                let index = nest.sub(panel, begin);
+                let weights = nest.offset_by(weights, index, panel_bytes);
+                let m = nest.offset_by(m, index, product.vectors as i64 * conf.block_stride());
+                let next = nest.add_imm(weights, panel_bytes);
+                let args = [v, weights, m, next];
+                let from_last = nest.add_imm(panel, 1 - product.panels() as i64);
+                match functions {
+                    [full, last] if full == last => nest.call(*full, &args),
+                    [full, last] => {
+                        nest.if_else(from_last, |nest| nest.call(*full, &args), |nest| nest.call(*last, &args));
+                    }
+                }
+            });
+        });
+    }
+
+    fn transform_output(&self, nest: &mut NestBuilder, task: &Task) {
+        let (conf, functions) = (self.conf, &self.functions);
+        let [begin, end] = task.blocks;
+        let out = nest.sample_pointer(0, task.sample);
+        let residual = match conf.epilogue.operands() {
+            0 => out,
+            _ => nest.sample_pointer(2, task.sample),
+        };
+        let [tiles, edge, column] = [24, 32, 40].map(|word| nest.load(task.columns, word));
+        let plane = conf.dims[0].output as i64 * conf.output_row();
+        nest.for_range(begin, end, |nest, block| {
+            let index = nest.sub(block, begin);
+            let m = nest.offset_by(task.m, index, conf.block_stride());
+            let bias = nest.offset_by(task.bias, block, conf.vector());
+            nest.store(bias, task.frame, 0);
+            let plane_offset = nest.offset_by(column, block, plane);
+            let [first_row, last_row] = task.rows;
+            nest.for_range(first_row, last_row, |nest, row| {
+                let entry = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
+                let offset = nest.offset_by(plane_offset, row, conf.dims[0].m as i64 * conf.output_row());
+                let height = nest.load(entry, 40);
+                for (width, count) in [tiles, edge].into_iter().enumerate() {
+                    let functions: Vec<FuncId> =
+                        functions.output.iter().filter_map(|widths| widths.get(width).copied()).collect();
+                    if functions.is_empty() {
+                        continue;
+                    }
+                    nest.if_nonzero(count, |nest| {
+                        let m_offset = nest.load(entry, 24 + width as i32 * 8);
+                        let m = nest.add(m, m_offset);
+                        let offset = match width {
+                            0 => offset,
+                            _ => nest.offset_by(offset, tiles, conf.dims[1].m as i64 * conf.vector()),
+                        };
+                        let (out, residual) = (nest.add(out, offset), nest.add(residual, offset));
+                        let args = [m, out, residual, task.frame, count, task.coefficients];
+                        call_one_of(nest, height, &functions, &args);
+                    });
+                }
+            });
+        });
+    }
+}
+
+/// The `index`-th part of `total` things in parts of `size`: first, and one past the last.
+fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word; 2] {
+    let begin = nest.mul_imm(index, size as i64);
+    let end = nest.add_imm(begin, size as i64);
+    let total = nest.iconst(total as i64);
+    [begin, nest.smin(end, total)]
+}
+
+/// Calls the function with this index.
+fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: &[Word]) {
+    match functions {
+        [] => {}
+        [only] => nest.call(*only, args),
+        [first, others @ ..] => nest.if_else(
+            index,
+            |nest| {
+                let index = nest.add_imm(index, -1);
+                call_one_of(nest, index, others, args);
+            },
+            |nest| nest.call(*first, args),
+        ),
+    }
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""Compares svertka with PyTorch on every architecture that torchvision and models/ share.
+
+    python tests/pytorch/compare.py [--svertka target/debug/svertka] [--engine jit|portable|interp] [MODEL ...]
+
+Run by hand: it needs torch, torchvision, safetensors and numpy. Each network gets seeded random weights and batch
+norms with scales, shifts and statistics that are far from 1 and 0 but keep activations at a sane size; it is saved as
+safetensors (with --pth by torch.save, with --half as f16), run by `svertka run` on a random input, and compared with
+PyTorch in f64. The largest difference, relative to the largest output, must be below 1e-4; that of PyTorch in f32 is
+printed beside it. Ends with 1 where it is not. Unknown options are passed to `svertka run`.
+"""
+
+import argparse
+import copy
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torchvision.models as tv
+from safetensors.torch import save_file
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIMIT = 1e-4
+
+FAMILIES = {
+    "alexnet": ["alexnet"],
+    "vgg": [f"vgg{n}{norm}" for n in (11, 13, 16, 19) for norm in ("", "_bn")],
+    "googlenet": ["googlenet"],
+    "inception_v3": ["inception_v3"],
+    "resnet": [f"resnet{n}" for n in (18, 34, 50, 101, 152)] + ["wide_resnet50_2", "resnext50_32x4d"],
+    "densenet": [f"densenet{n}" for n in (121, 161, 169, 201)],
+    "efficientnet": [f"efficientnet_b{n}" for n in range(8)],
+    "mobilenet_v2": ["mobilenet_v2"],
+    "mobilenet_v3": ["mobilenet_v3_large", "mobilenet_v3_small"],
+    "squeezenet": ["squeezenet1_0", "squeezenet1_1"],
+}
+SIZES = {"inception_v3": 299}
+SIZES |= {f"efficientnet_b{n}": size for n, size in enumerate((224, 240, 288, 300, 380, 456, 528, 600))}
+
+
+def build(name):
+    """The network in f32 with weights that depend on nothing but its name."""
+    torch.manual_seed(0)
+    # The own initialisation of these two takes long, and theirs would not be kept anyway.
+    how = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    model = getattr(tv, name)(weights=None, **how)
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)) and module.bias is not None:
+            torch.nn.init.normal_(module.bias, std=0.1)
+    return normalised(model, name)
+
+
+def normalised(model, name):
+    """Statistics from a batch of noise, so that nothing grows or dies out; then scales and shifts of any size."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    # What a residual branch adds is small beside what it is added to, as in trained networks. Otherwise rounding
+    # errors grow from block to block in any engine: PyTorch's own are 3e-4 of the output of such a ResNet-152.
+    last = [getattr(module, {"Bottleneck": "bn3", "BasicBlock": "bn2"}.get(type(module).__name__, ""), None)
+            for module in model.modules()]
+    for norm in norms:
+        low, high = (0.1, 0.4) if any(norm is other for other in last) else (0.5, 1.5)
+        torch.nn.init.uniform_(norm.weight, low, high)
+        torch.nn.init.normal_(norm.bias, std=0.2)
+        norm.momentum = None  # the plain average
+    if norms:
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout) or type(module).__name__ == "StochasticDepth":
+                module.eval()
+        size = min(SIZES.get(name, 224), 299)
+        with torch.no_grad():
+            model(torch.randn(4, 3, size, size))
+        for norm in norms:
+            norm.running_mean += 0.1 * torch.randn_like(norm.running_mean) * norm.running_var.sqrt()
+            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.8, 1.25)
+    return model.eval()
+
+
+def save(model, folder, options):
+    weights = {key: value.contiguous() for key, value in model.state_dict().items()}
+    if options.half:
+        weights = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+        model.load_state_dict(weights)
+    path = folder / ("weights.pth" if options.pth else "weights.safetensors")
+    torch.save(weights, path) if options.pth else save_file(weights, path)
+    return path
+
+
+def compare(family, name, options, folder):
+    """The largest difference of svertka, that of PyTorch in f32, and the largest output."""
+    model = build(name)
+    weights = save(model, folder, options)
+    size = SIZES.get(name, 224)
+    x = torch.randn(options.batch, 3, size, size)
+    np.save(folder / "x.npy", x.numpy())
+    with torch.no_grad():
+        y, y32 = copy.deepcopy(model).double()(x.double()).numpy(), model(x).numpy()
+    file = ROOT / "models" / f"{family}.cnn"
+    command = [options.svertka, "run", str(file) if family == name else f"{file}:{name}", "--weights", str(weights)]
+    command += ["--input", str(folder / "x.npy"), "--output", str(folder / "y.npy"), "--engine", options.engine]
+    subprocess.run(command + options.rest, check=True, stdout=subprocess.DEVNULL)
+    found = np.load(folder / "y.npy")
+    assert found.shape == y.shape, f"{found.shape}, not {y.shape}"
+    return [float(np.abs(values).max()) for values in (found - y, y32 - y, y)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", help="all if none is named")
+    parser.add_argument("--svertka", default=str(ROOT / "target/debug/svertka"))
+    parser.add_argument("--engine", default="jit")
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--pth", action="store_true")
+    parser.add_argument("--half", action="store_true")
+    options, options.rest = parser.parse_known_args()
+    known = {name: family for family, names in FAMILIES.items() for name in names}
+    failed = []
+    for name in options.models or known:
+        with tempfile.TemporaryDirectory() as folder:
+            difference, of_torch, largest = compare(known[name], name, options, pathlib.Path(folder))
+        ok = difference <= LIMIT * largest
+        failed += [] if ok else [name]
+        print(f"{name:20} {difference / largest:8.1e}  PyTorch {of_torch / largest:8.1e}{'' if ok else '  FAILED'}", flush=True)
+    sys.exit(f"above {LIMIT}: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

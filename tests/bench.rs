@@ -82,6 +82,38 @@ fn layers_are_profiled_on_every_engine() {
         assert_eq!(flops, 2 * report.results[0].macs);
         assert!(profile.steps.iter().all(|step| step.bound_s > 0.0 && step.time.runs == 3));
     }
+    let schema = std::fs::read_to_string("docs/bench.md").unwrap();
+    for field in fields(&serde_json::from_str(&lab.read("r.json")).unwrap()) {
+        assert!(schema.contains(&format!("`{field}`")), "`{field}` is not documented");
+    }
+}
+
+/// The names of all fields in a JSON value.
+fn fields(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::Object(entries) => {
+            entries.iter().flat_map(|(name, value)| [vec![name.clone()], fields(value)].concat()).collect()
+        }
+        serde_json::Value::Array(values) => values.iter().flat_map(fields).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A library that is linked and loaded on the way.
+#[test]
+fn ahead_of_time_code_takes_turns_with_code_in_memory() {
+    if std::process::Command::new("cc").arg("--version").output().is_err() {
+        return eprintln!("skipped: `cc` is not installed");
+    }
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let args = ["models/lenet5.cnn", "--compare-aot", "--threads", "2", "--batch", "3", "--per-layer", "--json", &json];
+    let (out, _) = lab.bench(&args, 0);
+    assert!(out.contains("B lenet5.cnn, aot ") && out.contains("A lenet5.cnn, jit "), "{out}");
+    let report = lab.report("r.json");
+    let profiled: Vec<bool> = report.results.iter().map(|result| result.profile.is_some()).collect();
+    assert_eq!((profiled, report.comparisons.len()), (vec![true, false], 1));
+    assert!(report.results[1].phases.first_run_s > 0.0);
 }
 
 #[test]
@@ -168,6 +200,7 @@ fn mistakes_are_told_in_words() {
         (&[model, "--target-cv=-1"], 2, "percentage"),
         (&[model, "--fail-if-slower", "5"], 2, "--baseline"),
         (&[model, "--compare-isa", "clif"], 2, "two instruction sets"),
+        (&[model, "--compare-aot", "--engine", "portable"], 2, "choose --engine jit"),
         (&[model, "--compare-isa", "clif,sse9"], 2, "sse9"),
         (&[model, "--suite", &bad_suite], 2, "cannot be used with"),
     ];

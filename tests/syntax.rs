@@ -78,10 +78,10 @@ fn name() -> impl Strategy<Value = Ident> {
         .prop_map(|text| Ident { text, span: no_span() })
 }
 
-const RESERVED: [&str; 30] = [
+const RESERVED: [&str; 31] = [
     "x", "then", "as", "if", "else", "in", "and", "or", "not", "true", "false", "use", "const", "model", "input",
-    "defaults", "block", "net", "variant", "rename", "seq", "residual", "project", "concat", "grow", "gate", "for",
-    "from", "aux", "output",
+    "defaults", "block", "net", "variant", "rename", "allow", "seq", "residual", "project", "concat", "grow", "gate",
+    "for", "from", "aux", "output",
 ];
 
 /// A parameter's name: also most reserved words.
@@ -224,6 +224,7 @@ fn item() -> impl Strategy<Value = Item> {
         body(step()).prop_map(ItemKind::Net),
         (name(), name(), args(0..3)).prop_map(|(name, model, args)| ItemKind::Variant { name, model, args }),
         (path(), path()).prop_map(|(from, to)| ItemKind::Rename { from, to }),
+        prop::collection::vec(name(), 1..4).prop_map(ItemKind::Allow),
     ];
     kind.prop_map(|kind| Item { kind, span: no_span() })
 }
@@ -382,6 +383,15 @@ impl Printer {
                 }
             }
             ItemKind::Rename { from, to } => write!(self.out, "rename {} -> {}", from.text, to.text).unwrap(),
+            ItemKind::Allow(lints) => {
+                self.put("allow ");
+                for (i, lint) in lints.iter().enumerate() {
+                    if i > 0 {
+                        self.token(",");
+                    }
+                    self.put(&lint.text);
+                }
+            }
         }
     }
 

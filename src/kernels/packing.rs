@@ -80,9 +80,6 @@ impl<'a> Packing<'a> {
 pub struct Rows<'a> {
     values: &'a [f32],
     factors: Option<&'a [f64]>,
-    /// Elements from one row to the next.
-    pitch: usize,
-    first: usize,
     columns: usize,
 }
 
@@ -91,28 +88,18 @@ impl<'a> Rows<'a> {
     /// Where `values` are not whole rows of `columns`.
     pub fn new(values: &'a Values, columns: usize) -> Rows<'a> {
         assert!(values.base().len().is_multiple_of(columns), "whole rows");
-        Rows { values: values.base(), factors: values.factors(), pitch: columns, first: 0, columns }
-    }
-
-    /// Some of the columns.
-    pub fn part(&self, columns: Range<usize>) -> Rows<'a> {
-        assert!(columns.end <= self.columns, "inside of the row");
-        Rows { first: self.first + columns.start, columns: columns.len(), ..*self }
+        Rows { values: values.base(), factors: values.factors(), columns }
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.values.len() / self.pitch
-    }
-
-    pub fn columns(&self) -> usize {
-        self.columns
+        self.values.len() / self.columns
     }
 
     /// `N` scaled elements of a row, from `column` on.
     #[inline(always)]
     fn load<const N: usize>(&self, row: usize, column: usize) -> [f32; N] {
-        let start = row * self.pitch + self.first + column;
+        let start = row * self.columns + column;
         let mut values = *self.values[start..].first_chunk::<N>().expect("inside of the row");
         if let Some(factors) = self.factors {
             let factor = factors[row];

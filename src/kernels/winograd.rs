@@ -17,8 +17,10 @@ mod nest;
 mod product;
 mod stages;
 mod transform;
+mod weights;
 
 use super::epilogue::Epilogue;
+use super::packing::Packing;
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -26,7 +28,9 @@ use crate::layers::{Op, ResolvedWindow};
 use dim::Dim;
 use nest::{Functions, NestEmitter};
 use stages::{FRAME_BYTES, Stages};
+use std::ops::Range;
 use transform::{Coefficients, MAX_FREQUENCIES};
+use weights::WeightTransform;
 
 /// Every decision about one convolution. Pairs are of rows and columns.
 #[derive(Clone, Debug, PartialEq)]
@@ -394,33 +398,22 @@ impl Conf {
         table
     }
 
-    /// `[task][frequency]` of what the product reads.
-    fn pack_weights(&self, weight: &[f32]) -> Vec<f32> {
-        let taps = [0, 1].map(|d| self.dims[d].taps);
-        let g = [0, 1].map(|d| self.dims[d].matrices(self.dims[d].m).weight);
-        let (product, frequencies) = (&self.product, self.frequencies());
-        let column = product.column_bytes() as usize / 4;
-        let mut packed = vec![0.0; product.out_blocks * column * frequencies];
-        let task_channels = self.task_panels * product.vectors * self.lanes;
-        let mut rows = vec![0.0; g[0].len() * taps[1]];
-        for (index, kernel) in weight.chunks_exact(taps[0] * taps[1]).enumerate() {
-            let (out, channel) = (index / self.channels_in, index % self.channels_in);
-            let first = out / task_channels * self.task_panels * product.vectors;
-            let blocks = (self.task_panels * product.vectors).min(product.out_blocks - first);
-            let start = first * column * frequencies + product.position(out, channel) - first * column;
-            for (a, row) in g[0].iter().zip(rows.chunks_exact_mut(taps[1])) {
-                for (j, value) in row.iter_mut().enumerate() {
-                    *value = a.iter().enumerate().map(|(i, a)| a * f64::from(kernel[i * taps[1] + j])).sum::<f64>();
-                }
-            }
-            for (a, row) in rows.chunks_exact(taps[1]).enumerate() {
-                for (b, of_column) in g[1].iter().enumerate() {
-                    let value = row.iter().zip(of_column).map(|(x, b)| x * b).sum::<f64>();
-                    packed[start + (a * g[1].len() + b) * blocks * column] = value as f32;
-                }
-            }
-        }
-        packed
+    /// Elements of the weights of one vector of output channels and one frequency.
+    fn column(&self) -> usize {
+        self.product.column_bytes() as usize / 4
+    }
+
+    /// Output blocks of the tasks with this index among those of a group.
+    fn blocks_of(&self, chunk: usize) -> Range<usize> {
+        let blocks = self.task_panels * self.product.vectors;
+        chunk * blocks..((chunk + 1) * blocks).min(self.product.out_blocks)
+    }
+
+    /// `[task][frequency]` of what the product reads; the last task may leave some at its end.
+    fn pack_weights<'a>(&'a self, weight: &'a [f32]) -> Packing<'a> {
+        let transform = WeightTransform::new(self);
+        let elements = self.frequencies() * self.blocks_of(0).len() * self.column();
+        Packing::new([1, self.chunks(), elements], move |task, to| transform.pack(self, weight, task, to[0]))
     }
 
     /// One value for each output channel; 0 behind the real ones.
@@ -491,7 +484,7 @@ impl Family for Conf {
 
     fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
-            Constant::F32(self.pack_weights(&params[0])),
+            Constant::Packed(self.pack_weights(&params[0])),
             Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),
             Constant::F32(self.coefficients().table(self.lanes)),
             Constant::I64(self.table()),

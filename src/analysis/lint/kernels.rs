@@ -15,6 +15,11 @@ impl Subject<'_> {
         })
     }
 
+    fn is_depthwise(&self, id: NodeId, conv: &Conv) -> bool {
+        let input = self.graph.operand_types(&self.graph[id])[0];
+        conv.groups > 1 && conv.group_in(input) == 1
+    }
+
     /// For each node, whether a convolution comes before it.
     fn behind_convolutions(&self) -> Vec<bool> {
         let mut behind = vec![false; self.graph.nodes.len()];
@@ -39,13 +44,16 @@ pub fn even(subject: &Subject) -> Vec<Finding> {
 }
 
 /// Small pictures have their information in small neighbourhoods, and depth reaches the large ones more cheaply.
+/// Depthwise convolutions are left alone: their cost is small beside that of the 1x1 convolutions around them.
 pub fn large(subject: &Subject) -> Vec<Finding> {
     let input = subject.graph.inputs.first().map_or(&[][..], |&id| subject.graph[id].ty.spatial());
     if input.iter().any(|&size| size >= LARGE_PICTURE) {
         return Vec::new();
     }
     let behind = subject.behind_convolutions();
-    let large = subject.convolutions().filter(|(id, conv)| is_large(conv) && behind[id.0 as usize]);
+    let odd =
+        |(id, conv): &(NodeId, &Conv)| is_large(conv) && behind[id.0 as usize] && !subject.is_depthwise(*id, conv);
+    let large = subject.convolutions().filter(odd);
     let finding = |(node, conv): (NodeId, &Conv)| Finding {
         node,
         message: "a large kernel behind the first layer of a network for small pictures".into(),
@@ -61,8 +69,7 @@ fn is_large(conv: &Conv) -> bool {
 }
 
 /// n convolutions of 3x3 see as much as one of 2 n + 1 (Simonyan and Zisserman 2015, section 2.3). Those that take
-/// the place of one have its output channels in between. Depthwise ones are left alone: their weights are few beside
-/// those of the 1x1 convolutions around them.
+/// the place of one have its output channels in between. Depthwise ones are left alone here too.
 pub fn replaceable(subject: &Subject) -> Vec<Finding> {
     subject.convolutions().filter_map(|(id, conv)| replacement(subject, id, conv)).collect()
 }
@@ -72,7 +79,7 @@ fn replacement(subject: &Subject, node: NodeId, conv: &Conv) -> Option<Finding> 
     let (from, to) = (conv.group_in(input) as u128, (conv.channels / conv.groups) as u128);
     let kernel = &conv.window.kernel;
     let fits = is_large(conv) && kernel.len() == 2 && kernel[0] == kernel[1] && !kernel[0].is_multiple_of(2);
-    if !fits || from == 1 || conv.weights.is_some() || conv.window.dilation != [1, 1] {
+    if !fits || subject.is_depthwise(node, conv) || conv.weights.is_some() || conv.window.dilation != [1, 1] {
         return None;
     }
     let layers = kernel[0] / 2;

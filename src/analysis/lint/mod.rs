@@ -147,6 +147,7 @@ mod tests {
         assert!(names("3, 32, 32", "conv 5x5, 8").is_empty());
         assert_eq!(names("3, 32, 32", "conv 3x3, 8 | conv 5x5, 32"), ["large_kernel"]);
         assert!(names("3, 128, 32", "conv 3x3, 8 | conv 5x5, 32").is_empty());
+        assert!(names("3, 32, 32", "conv 3x3, 8 | conv 5x5, 8, groups 8").is_empty());
         assert!(names("3, 32, 32", "conv 3x3, 8 | conv 7x1, 8 | conv 1x7, 8").is_empty());
         assert_eq!(names("3, 128, 128", "conv 3x3, 8 | conv 5x5, 8"), ["replaceable_kernel"]);
         assert_eq!(names("3, 128, 128", "conv 3x3, 8 | conv 7x7, 8, stride 2"), ["replaceable_kernel"]);

@@ -102,15 +102,11 @@ pub enum ReportError {
 
 impl Report {
     pub fn from_json(text: &str) -> Result<Report, ReportError> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema_version: u64,
+        let value: serde_json::Value = serde_json::from_str(text).map_err(ReportError::Malformed)?;
+        match value.get("schema_version").and_then(serde_json::Value::as_u64) {
+            Some(version) if version != u64::from(SCHEMA_VERSION) => Err(ReportError::Schema(version)),
+            _ => serde_json::from_value(value).map_err(ReportError::Malformed),
         }
-        let Version { schema_version } = serde_json::from_str(text).map_err(ReportError::Malformed)?;
-        if schema_version != u64::from(SCHEMA_VERSION) {
-            return Err(ReportError::Schema(schema_version));
-        }
-        serde_json::from_str(text).map_err(ReportError::Malformed)
     }
 
     pub fn to_json(&self) -> String {

@@ -141,8 +141,8 @@ fn ulps(a: f32, b: f32) -> Option<u32> {
     };
     match distance(a, b) {
         0.0 => Some(0),
-        f32::INFINITY => None,
-        _ => u32::try_from((place(a) - place(b)).unsigned_abs()).ok(),
+        _ if a.is_finite() && b.is_finite() => u32::try_from((place(a) - place(b)).unsigned_abs()).ok(),
+        _ => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The reference interpreter: walks a graph with [`Layer::eval`](crate::layers::Layer::eval).
+//! The reference interpreter: walks a graph with [`Layer::eval`].
 //!
 //! It says what is right. It runs graphs as built and graphs after any pass alike; where values lie in memory
 //! (`slice_of`) does not concern it.

@@ -50,10 +50,8 @@ impl Dim {
 
     /// All frequencies, cut where those of the edge end if there is one.
     pub fn parts(&self) -> Vec<Range<usize>> {
-        match self.edge() {
-            0 => vec![0..self.size()],
-            edge => vec![0..self.size_of(edge), self.size_of(edge)..self.size()],
-        }
+        let cut = if self.edge() == 0 { self.size() } else { self.size_of(self.edge()) };
+        [0..cut, cut..self.size()].into_iter().filter(|part| !part.is_empty()).collect()
     }
 
     /// Whether the edge, if there is one, has this frequency.

@@ -10,7 +10,9 @@ use svertka::layers::{Accumulate, Conv, Padding, Window};
 use svertka::runtime::{Options, Session};
 
 /// Kernel; for each size of tile, the error relative to the largest output that must not be passed.
-const FORMS: &[([usize; 2], &[(usize, f32)])] = &[
+type Form = ([usize; 2], &'static [(usize, f32)]);
+
+const FORMS: &[Form] = &[
     ([2, 2], &[(2, 2e-6), (4, 1e-5), (6, 2e-5)]),
     ([3, 3], &[(2, 2e-6), (3, 4e-6), (4, 1e-5), (5, 2e-5), (6, 2e-5)]),
     ([5, 5], &[(2, 1e-5), (3, 2e-5), (4, 2e-5)]),

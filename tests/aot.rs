@@ -21,6 +21,8 @@ use svertka::tensor::{Batch, Tensor, TensorType};
 const SEED: u64 = 7;
 /// Rows and columns of Winograd's output tiles.
 const WINOGRAD: usize = 4;
+/// Rows of the bands of pairs of layers.
+const BAND: usize = 2;
 
 /// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
 fn small_network() -> Graph {
@@ -34,10 +36,21 @@ fn small_network() -> Graph {
     let conv = |channels, kernel, groups| {
         Op::from(Conv { channels, window: window(kernel, 1), groups, bias: true, weights: None })
     };
+    let mobile = Mobile {
+        expanded: 24,
+        kernel: 3,
+        stride: 1,
+        activation: Activation::Silu,
+        squeeze: Some((6, Activation::Relu)),
+        channels: 20,
+        norm: true,
+        shown: false,
+    };
     let parts = [
         Part::Layer(conv(20, 3, 1)),
         Part::Layer(Activation::Relu.into()),
         Part::Residual(vec![conv(20, 3, 20), Activation::Silu.into()]),
+        Part::Mobile(mobile),
         Part::Layer(MaxPool { window: window(3, 2) }.into()),
         Part::Concat(vec![vec![conv(12, 1, 1)], vec![conv(8, 5, 1)]]),
         Part::Output,
@@ -61,9 +74,10 @@ fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
 
-/// As sessions have it, but with the Winograd convolutions that small networks are not chosen for.
+/// As sessions have it, but with the Winograd convolutions and the pairs of layers that small networks are not chosen
+/// for.
 fn target(isa: Isa, options: &aot::Options) -> Target {
-    Target { force_winograd: Some(WINOGRAD), ..Target::of(isa, options.cpu.architecture()) }
+    Target { force_winograd: Some(WINOGRAD), force_chain: Some(BAND), ..Target::of(isa, options.cpu.architecture()) }
 }
 
 /// A directory with the artifacts and a program that uses them.
@@ -142,8 +156,12 @@ fn present(program: &str) -> bool {
 }
 
 fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
-    let options =
-        svertka::runtime::Options { engine: Engine::Jit(isa), force_winograd: Some(WINOGRAD), ..Default::default() };
+    let options = svertka::runtime::Options {
+        engine: Engine::Jit(isa),
+        force_winograd: Some(WINOGRAD),
+        force_chain: Some(BAND),
+        ..Default::default()
+    };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();
     outputs.into_iter().flat_map(Tensor::into_data).collect()
 }

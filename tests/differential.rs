@@ -18,14 +18,14 @@ fn engines() -> Vec<Engine> {
     jit.chain([Engine::Portable]).collect()
 }
 
-/// Runs a graph on some engines, with one and with two threads, against the interpreter: once exactly, once with the
-/// Winograd kernels that the seed picks.
+/// Runs a graph on some engines, with one and with more threads, against the interpreter: once exactly, once with the
+/// Winograd kernels that the seed picks; in both cases with the pairs of layers that it picks.
 fn check(graph: &Graph, batch: usize, seed: u64, engines: &[Engine]) {
     svertka::ir::verify(graph).unwrap();
     let (inputs, weights) = (inputs(graph, batch, seed), weights(seed));
     let expected = interp::run(graph, &weights, &inputs, Accumulate::F64);
     for &engine in engines {
-        let options = Options { engine, force_winograd: winograd_of(seed), ..Options::default() };
+        let options = Options { engine, ..forced(seed) };
         for (options, tolerance) in [(Options { exact: true, ..options }, 1e-5), (options, 1e-4)] {
             let one = run(graph, &options, &inputs, seed);
             for ((found, expected), output) in one.iter().zip(&expected).zip(&graph.outputs) {
@@ -36,15 +36,18 @@ fn check(graph: &Graph, batch: usize, seed: u64, engines: &[Engine]) {
                     svertka::ir::print(graph)
                 );
             }
-            let two = run(graph, &Options { threads: 2, ..options }, &inputs, seed);
-            assert_eq!(two, one, "{options:?}: two threads give other bits");
+            let threads = 2 + (seed % 2) as usize;
+            let several = run(graph, &Options { threads, ..options }, &inputs, seed);
+            assert_eq!(several, one, "{options:?}: {threads} threads give other bits");
         }
     }
 }
 
-/// The Winograd tile that is forced for a seed, if any.
-fn winograd_of(seed: u64) -> Option<usize> {
-    [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize]
+/// Options with the Winograd tile and the bands of pairs of layers that are forced for a seed, if any.
+fn forced(seed: u64) -> Options {
+    let force_winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
+    let force_chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
+    Options { force_winograd, force_chain, ..Options::default() }
 }
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that
@@ -55,7 +58,7 @@ fn check_wide(graph: &Graph, batch: usize, seed: u64) {
     let inputs = inputs(graph, batch, seed);
     for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
         let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa)].map(|engine| {
-            let options = Options { engine, force_winograd: winograd_of(seed), ..Options::default() };
+            let options = Options { engine, ..forced(seed) };
             let outputs = run(graph, &options, &inputs, seed);
             outputs.iter().flat_map(|tensor| tensor.data()).map(|x| x.to_bits()).collect::<Vec<_>>()
         });
@@ -139,6 +142,28 @@ proptest! {
         let parts: Vec<Part> = parts.into_iter().map(Part::Mobile).collect();
         check(&network(&dims, &parts), batch, seed, &engines());
     }
+}
+
+/// A convolution and a window layer behind it.
+fn any_pair() -> impl Strategy<Value = Graph> {
+    let dims = (1usize..40, 1usize..24, 1usize..24).prop_map(|(c, h, w)| vec![c, h, w]);
+    (dims, chained()).prop_map(|(dims, parts)| network(&dims, &parts))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_pairs(graph in any_pair(), batch in 1usize..4, band in 1u64..5, seed in 0u64..1000) {
+        check(&graph, batch, 30 * seed + 6 * band, &engines());
+    }
+}
+
+#[test]
+fn random_pairs_in_wide_vectors() {
+    run_wide((any_pair(), 1usize..3, 1u64..5, 0u64..1000), |(graph, batch, band, seed)| {
+        check_wide(&graph, batch, 30 * seed + 6 * band);
+    });
 }
 
 /// `proptest!` would let `PROPTEST_CASES` set the number, which is for tests that emulate nothing.

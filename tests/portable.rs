@@ -34,8 +34,10 @@ fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
     }
 }
 
+/// Pairs of layers are done by one kernel, in bands of two rows.
 fn session(graph: &Graph, engine: Engine) -> Session {
-    Session::new(graph.clone(), &weights(3), &Options { engine, exact: true, ..Options::default() }).unwrap()
+    let options = Options { engine, exact: true, force_chain: Some(2), ..Options::default() };
+    Session::new(graph.clone(), &weights(3), &options).unwrap()
 }
 
 fn layer(op: impl Into<Op>, dims: &[usize]) -> Graph {
@@ -106,6 +108,30 @@ fn pool() {
         &sum_of(MaxPool { window: max }, AvgPool { window: mean, count_pad: true }, Activation::Relu6, &[9, 9, 9]),
         family,
     );
+}
+
+#[test]
+fn chain() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Chain(_));
+    let pair = |first: Conv, second: Op, dims: &[usize]| {
+        let (mut graph, x) = graph_of(dims);
+        let first = graph.add_layer(first, &[x], "first").unwrap();
+        let second = graph.add_layer(second, &[first], "second").unwrap();
+        output(&mut graph, second);
+        graph
+    };
+    let half = |kernel, stride| window(kernel, stride, 1, Padding::Half);
+    for channels in [4, 8, 20, 44] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            let depthwise = convolution(channels, channels, half(kernel, stride));
+            agree(&pair(convolution(channels, 1, half(1, 1)), depthwise.clone().into(), &[11, 12, 9]), family);
+            agree(&pair(convolution(channels, 1, half(3, 2)), depthwise.into(), &[3, 25, 18]), family);
+        }
+        let pooling = MaxPool { window: half(3, 2) };
+        agree(&pair(convolution(channels, 1, half(3, 1)), pooling.into(), &[3, 13, 9]), family);
+        let pooling = AvgPool { window: half(3, 2), count_pad: false };
+        agree(&pair(convolution(channels, 1, half(3, 1)), pooling.into(), &[3, 13, 9]), family);
+    }
 }
 
 #[test]

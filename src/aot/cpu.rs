@@ -80,6 +80,7 @@ impl Cpu {
         let own = Target {
             exact: target.exact,
             force_winograd: target.force_winograd,
+            force_chain: target.force_chain,
             ..Target::of(target.isa, self.architecture())
         };
         target.isa <= self.isa && target == own

@@ -4,7 +4,7 @@ use super::measure::{Budget, Done};
 use super::peak::Peak;
 use super::rate;
 use super::stats::Summary;
-use crate::ir::{Graph, ParamId, ParamSource};
+use crate::ir::{Graph, NodeId, ParamId, ParamSource};
 use crate::runtime::{RunError, Session};
 use crate::schedule::{Place, Plan, Step, View};
 use crate::tensor::Tensor;
@@ -120,8 +120,10 @@ fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Pe
     let bound = peak.bound(flops as f64, bytes, cores);
     let gflops = rate(flops as f64, time.median_s) / 1e9;
     let path = &node.origin.path;
-    let layer = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
-    let passes = plan.notes.iter().filter(|note| note.path == *path);
+    let layers = step.nodes().map(|id| plan.graph[id].op.layer().map_or("input".to_string(), |l| l.to_string()));
+    let layer = layers.collect::<Vec<_>>().join(", then ");
+    let paths: Vec<&String> = step.nodes().map(|id| &plan.graph[id].origin.path).collect();
+    let passes = plan.notes.iter().filter(|note| paths.contains(&&note.path));
     let passes = passes.map(|n| format!("{}: {}{}", n.pass, if n.done { "" } else { "not done: " }, n.text));
     StepProfile {
         layer: if path.is_empty() { layer.clone() } else { path.clone() },
@@ -151,11 +153,14 @@ fn describe(view: &View) -> String {
 
 /// Multiply-accumulates of one sample; a step that only moves a value has none.
 fn macs(plan: &Plan, step: &Step) -> u64 {
-    let node = &plan.graph[step.node];
-    let layer = node.op.layer().filter(|_| step.purpose.is_none());
-    let macs = layer.map_or(0, |layer| layer.macs(&plan.graph.operand_types(node)));
+    step.nodes().filter(|_| step.purpose.is_none()).map(|id| macs_of(&plan.graph, id)).sum()
+}
+
+fn macs_of(graph: &Graph, id: NodeId) -> u64 {
+    let node = &graph[id];
+    let macs = node.op.layer().map_or(0, |layer| layer.macs(&graph.operand_types(node)));
     // Zeros between merged groups are none of the layer's.
-    let merged = step.params.iter().filter_map(|&id| merged_groups(&plan.graph, id)).next().unwrap_or(1);
+    let merged = node.params.iter().find_map(|&id| merged_groups(graph, id)).unwrap_or(1);
     macs / merged as u64
 }
 

@@ -35,6 +35,8 @@ pub struct Conf {
     pub segments: Vec<Segment>,
     /// Rows whose kernel rows are all inside the input, where they are unrolled.
     pub interior: Option<Interior>,
+    /// All rows that see all kernel rows have them unrolled, wherever the input rows lie: those of a ring.
+    pub whole: bool,
     pub epilogue: Epilogue,
     pub bias: bool,
     /// Writes the mean of each channel too.
@@ -140,6 +142,7 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         rows,
         kernel_rows,
         interior,
+        whole: false,
         kernel: window.kernel[dim],
         stride: window.stride[dim],
         dilation: window.dilation[dim],
@@ -155,7 +158,13 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
 }
 
 impl Conf {
-    fn vector(&self) -> i64 {
+    /// The same for an input of which `ring` rows are in memory: row `r` lies at `r` modulo `ring`.
+    pub(super) fn in_ring(&self, ring: usize) -> Conf {
+        let (rows, input_positions) = (self.rows.in_ring(ring), ring * self.input_columns);
+        Conf { rows, interior: None, whole: self.interior.is_some(), input_positions, ..self.clone() }
+    }
+
+    pub(super) fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
 
@@ -236,6 +245,29 @@ impl Family for Conf {
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let tiles = self.generate_tiles(name, isa, module)?;
+        nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
+    }
+}
+
+/// The functions of the tiles, one for each segment.
+pub(super) struct Tiles {
+    rows: Vec<FuncId>,
+    /// Those that do several rows of the interior.
+    interior: Vec<FuncId>,
+    /// Those that do a row with all kernel rows, wherever its input rows lie.
+    whole: Vec<FuncId>,
+    mean: Option<MeanTiles>,
+}
+
+/// What is done to the sums of a block before its first row, and behind its last.
+struct MeanTiles {
+    zero: FuncId,
+    divide: FuncId,
+}
+
+impl Conf {
+    pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
         let tiles: Vec<FuncId> = self
             .segments
             .iter()
@@ -253,27 +285,23 @@ impl Family for Conf {
                 module.define_tile(&name, isa, 6, &mut |asm| self.emit_interior(asm, segment, interior))
             })
             .collect::<Result<_, _>>()?;
-        let tiles = Tiles { rows: tiles, interior };
+        let whole = self.segments.iter().filter(|_| self.whole).enumerate();
+        let whole: Vec<FuncId> = whole
+            .map(|(index, segment)| {
+                module.define_tile(&format!("{name}_whole{index}"), isa, 6, &mut |asm| self.emit_whole(asm, segment))
+            })
+            .collect::<Result<_, _>>()?;
         let mean = match self.mean {
             false => None,
-            true => Some([
-                module.define_tile(&format!("{name}_mean0"), isa, 1, &mut |asm| self.emit_zero(asm))?,
-                module.define_tile(&format!("{name}_mean1"), isa, 1, &mut |asm| self.emit_mean(asm))?,
-            ]),
+            true => Some(MeanTiles {
+                zero: module.define_tile(&format!("{name}_mean0"), isa, 1, &mut |asm| self.emit_zero(asm))?,
+                divide: module.define_tile(&format!("{name}_mean1"), isa, 1, &mut |asm| self.emit_mean(asm))?,
+            }),
         };
-        nest::define(name, module, |nest| self.generate_nest(nest, &tiles, mean))
+        Ok(Tiles { rows: tiles, interior, whole, mean })
     }
-}
 
-/// The functions of the tiles, one for each segment.
-struct Tiles {
-    rows: Vec<FuncId>,
-    /// Those that do several rows of the interior.
-    interior: Vec<FuncId>,
-}
-
-impl Conf {
-    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles, mean: Option<[FuncId; 2]>) {
+    fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
         let residual = self.epilogue.operands();
         let block_bytes = self.positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
@@ -293,14 +321,53 @@ impl Conf {
             let weights = nest.constant_pointer(constants);
             let weights = nest.offset_by(weights, block, self.weight_block());
             let table = nest.constant_pointer(constants + 1);
-            let Some([zero, divide]) = mean else {
-                return self.generate_block(nest, [input, weights, out, residual, table, out], tiles);
+            let total = match self.mean {
+                false => out,
+                true => {
+                    let totals = nest.sample_pointer(constants - 1, sample);
+                    nest.offset_by(totals, block, self.vector())
+                }
             };
-            let total = nest.sample_pointer(constants - 1, sample);
-            let total = nest.offset_by(total, block, self.vector());
-            nest.call(zero, &[total]);
+            self.generate_zero(nest, total, tiles);
             self.generate_block(nest, [input, weights, out, residual, table, total], tiles);
-            nest.call(divide, &[total]);
+            self.generate_divide(nest, total, tiles);
+        });
+    }
+
+    /// Before the first row of a block: where its sums for the mean will be, if that is wanted.
+    pub(super) fn generate_zero(&self, nest: &mut NestBuilder, total: Word, tiles: &Tiles) {
+        tiles.mean.iter().for_each(|mean| nest.call(mean.zero, &[total]));
+    }
+
+    /// Behind the last row of a block: the mean from the sums.
+    pub(super) fn generate_divide(&self, nest: &mut NestBuilder, total: Word, tiles: &Tiles) {
+        tiles.mean.iter().for_each(|mean| nest.call(mean.divide, &[total]));
+    }
+
+    /// The given rows of one block, one by one: input, weights, output, residual, table of rows, sums for the mean.
+    pub(super) fn generate_band(
+        &self,
+        nest: &mut NestBuilder,
+        [begin, end]: [Word; 2],
+        pointers: [Word; 6],
+        tiles: &Tiles,
+    ) {
+        let [input, weights, out, residual, table, total] = pointers;
+        nest.for_range(begin, end, |nest, row| {
+            let entry = nest.offset_by(table, row, 16);
+            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
+            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let arguments = [input, weights, out, residual, taps, total];
+            if !self.whole {
+                return self.generate_row(nest, row, arguments, &tiles.rows);
+            }
+            let count = nest.load(taps, 0);
+            let missing = nest.add_imm(count, -(self.kernel_rows as i64));
+            nest.if_else(
+                missing,
+                |nest| self.generate_row(nest, row, arguments, &tiles.rows),
+                |nest| self.generate_row(nest, row, arguments, &tiles.whole),
+            );
         });
     }
 
@@ -383,6 +450,21 @@ impl Conf {
         asm.add_imm(out, row);
         asm.add_imm(residual, row);
         asm.loop_end(looped);
+    }
+
+    /// Emits one tile of a row with all kernel rows: `(input, weights, out, residual, taps, total)`.
+    fn emit_whole(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        let [input, weights, taps] = [0, 1, 4].map(|index| asm.arg(index));
+        let sums = self.emit_bias(asm, segment);
+        let row = asm.int();
+        for tap in 0..self.kernel_rows {
+            asm.load_int(row, taps.at(8 + 16 * tap as i32));
+            asm.add_int(row, input);
+            let weights = weights.at((tap * self.kernel) as i32 * self.vector() as i32);
+            self.emit_row(asm, segment, &sums, row.at(0), weights);
+        }
+        asm.free_int(row);
+        self.emit_end(asm, &sums);
     }
 
     /// The sums of a tile, which begin as the bias.

@@ -23,6 +23,9 @@ pub struct Conf {
     pub window: ColumnWindow,
     /// Output columns in one row.
     pub columns: usize,
+    /// Rows that the output's memory has room for: row `r` lies at `r` modulo this. All, except where another kernel
+    /// takes them away at once: see [`super::chain`].
+    pub out_rows: usize,
     pub groups: usize,
     /// Output channels of all groups.
     pub channels_out: usize,
@@ -99,9 +102,20 @@ const MAX_UNROLLED: usize = 1400;
 /// # Errors
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let problem = Problem::new(node, target)?;
+    let (conf, layout) = conf(node, target, flatten_pointwise)?;
+    Ok(Lowered { inputs: vec![layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
+}
+
+/// As [`lower`], with one or more whole rows of the image in each row.
+pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
+    conf(node, target, join_pointwise)
+}
+
+/// The conf, and the layout of its input.
+fn conf(node: &NodeView, target: &Target, cut: CutRows) -> Result<(Conf, Layout), String> {
+    let problem = Problem::new(node, target, cut)?;
     let conf = Conf { gated: node.gated, ..problem.conf(&node.epilogue, target) };
-    Ok(Lowered { inputs: vec![problem.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
+    Ok((conf, problem.layout))
 }
 
 /// A layer brought to the form that the kernel computes.
@@ -118,7 +132,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(node: &NodeView, target: &Target) -> Result<Problem, String> {
+    fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, String> {
         let input = &node.inputs[0];
         let spatial = input.ty.spatial();
         match node.op {
@@ -132,7 +146,7 @@ impl Problem {
                     ));
                 }
                 let window = conv.window.resolve(spatial).expect("verified");
-                let (window, spatial) = flatten_pointwise(window, spatial);
+                let (window, spatial) = cut(window, spatial);
                 let (window, spatial) = limit_columns(window, &spatial);
                 let (groups, bias) = (conv.groups, conv.bias);
                 Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
@@ -201,6 +215,7 @@ impl Problem {
             split,
             block_rows,
             chunk_blocks: chunk_blocks(input.blocks, panel, taps, tiles),
+            out_rows: rows.len(),
             rows,
             columns,
             groups: self.groups,
@@ -230,14 +245,39 @@ fn whole(spatial: &[usize]) -> ResolvedWindow {
     }
 }
 
+/// Cuts the positions of a window over an input of the given size into other rows, if they are free to be.
+type CutRows = fn(ResolvedWindow, &[usize]) -> (ResolvedWindow, Vec<usize>);
+
 /// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and caches.
 fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
-    let plain = window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0));
-    if !plain {
+    if !is_pointwise(&window) {
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
-    let columns = (16..=128.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
+    let columns = (16..=MAX_FLAT.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
+    pointwise_rows(positions, columns)
+}
+
+/// As [`flatten_pointwise`], but joins whole rows of the image only.
+fn join_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
+    let &[rows, columns] = spatial else { return (window, spatial.to_vec()) };
+    if !is_pointwise(&window) {
+        return (window, spatial.to_vec());
+    }
+    let joined = (1..=rows).rev().find(|n| rows.is_multiple_of(*n) && n * columns <= MAX_FLAT).unwrap_or(1);
+    pointwise_rows(rows * columns, joined * columns)
+}
+
+/// Columns of a row that was cut out of positions, at most.
+const MAX_FLAT: usize = 128;
+
+/// Whether each output position sees the same input position alone.
+fn is_pointwise(window: &ResolvedWindow) -> bool {
+    window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0))
+}
+
+/// The window of one tap over rows of `columns` columns.
+fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usize>) {
     let dims = vec![positions / columns, columns];
     let ones = vec![1, 1];
     let pads = vec![(0, 0); 2];
@@ -440,7 +480,12 @@ impl Conf {
 
     /// Bytes from one output block to the next.
     pub(crate) fn out_block_stride(&self) -> i64 {
-        (self.rows.len() * self.columns * self.lanes * 4) as i64
+        (self.out_rows * self.columns * self.lanes * 4) as i64
+    }
+
+    /// Bytes of an output row of one block.
+    fn out_row(&self) -> i64 {
+        (self.columns * self.lanes * 4) as i64
     }
 
     /// Channels of the input block `block`, and how many of them are unrolled.
@@ -711,8 +756,9 @@ impl Conf {
             let entry = nest.offset_by(table, row, 16);
             let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
             let (input, taps) = (nest.add(input, base), nest.add(table, list));
-            let out = nest.offset_by(out, row, self.columns as i64 * pixel);
-            let residual = nest.offset_by(residual, row, self.columns as i64 * pixel);
+            let place = if self.out_rows < self.rows.len() { nest.rem_imm(row, self.out_rows as i64) } else { row };
+            let out = nest.offset_by(out, place, self.out_row());
+            let residual = nest.offset_by(residual, place, self.out_row());
             for (segment, &tile) in self.segments.iter().zip(tiles) {
                 nest.repeat(segment.repeat, |nest, index| {
                     let step = segment.pixels as i64;

@@ -18,6 +18,7 @@
 pub mod epilogue;
 pub mod math;
 
+pub mod chain;
 pub mod channelwise;
 pub mod conv;
 pub mod lrn;
@@ -91,6 +92,9 @@ pub struct Target {
     pub exact: bool,
     /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
     pub force_winograd: Option<usize>,
+    /// Makes one kernel of a convolution and the window layer behind it where it is possible, fast or not, with bands of
+    /// so many rows (see [`chain`]); for tests.
+    pub force_chain: Option<usize>,
 }
 
 impl Target {
@@ -102,7 +106,15 @@ impl Target {
     /// What tiles for an instruction set have on machines of an architecture.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
-        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact: false, force_winograd: None }
+        Target {
+            isa,
+            lanes: isa.lanes(),
+            registers,
+            plain_registers,
+            exact: false,
+            force_winograd: None,
+            force_chain: None,
+        }
     }
 }
 
@@ -231,6 +243,7 @@ kernels! {
     Softmax(softmax),
     Permute(permute),
     Scale(scale),
+    Chain(chain),
 }
 
 impl Kernel {
@@ -244,6 +257,7 @@ impl Kernel {
             | Kernel::Pool(_)
             | Kernel::Resample(_)
             | Kernel::Scale(_)
+            | Kernel::Chain(_)
             | Kernel::Pointwise(_) => false,
         }
     }

@@ -99,6 +99,11 @@ impl Conf {
         }
     }
 
+    /// The same for an input of which `ring` rows are in memory: row `r` lies at `r` modulo `ring`.
+    pub(super) fn in_ring(&self, ring: usize) -> Conf {
+        Conf { rows: self.rows.in_ring(ring), input_positions: ring * self.input_columns, ..self.clone() }
+    }
+
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
@@ -132,15 +137,25 @@ impl Family for Conf {
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
-            module.define_tile(&format!("{name}_tile{index}"), isa, 5, &mut |asm| self.emit(asm, segment))
-        });
-        let tiles = tiles.collect::<Result<Vec<FuncId>, CodeError>>()?;
+        let tiles = self.generate_tiles(name, isa, module)?;
         nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
     }
 }
 
 impl Conf {
+    /// The functions of the tiles, one for each segment.
+    pub(super) fn generate_tiles(
+        &self,
+        name: &str,
+        isa: Isa,
+        module: &mut CodeModule,
+    ) -> Result<Vec<FuncId>, CodeError> {
+        let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
+            module.define_tile(&format!("{name}_tile{index}"), isa, 5, &mut |asm| self.emit(asm, segment))
+        });
+        tiles.collect()
+    }
+
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
         let block_bytes = (self.rows.len() * self.columns) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, block| {
@@ -157,14 +172,22 @@ impl Conf {
             };
             let constants = 2 + self.epilogue.operands();
             let (table, divisors) = (nest.constant_pointer(constants), nest.constant_pointer(constants + 1));
-            self.generate_rows(nest, [input, out, residual, table, divisors], tiles);
+            let rows = [0, self.rows.len() as i64].map(|row| nest.iconst(row));
+            self.generate_rows(nest, rows, [input, out, residual, table, divisors], tiles);
         });
     }
 
-    fn generate_rows(&self, nest: &mut NestBuilder, pointers: [Word; 5], tiles: &[FuncId]) {
+    /// The given rows of one block: input, output, residual, table of rows, divisors.
+    pub(super) fn generate_rows(
+        &self,
+        nest: &mut NestBuilder,
+        [begin, end]: [Word; 2],
+        pointers: [Word; 5],
+        tiles: &[FuncId],
+    ) {
         let [input, out, residual, table, divisors] = pointers;
         let columns = self.columns as i64;
-        nest.repeat(self.rows.len(), |nest, row| {
+        nest.for_range(begin, end, |nest, row| {
             let entry = nest.offset_by(table, row, 16);
             let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
             let (input, taps) = (nest.add(input, base), nest.add(table, list));

@@ -5,6 +5,7 @@
 use crate::layers::ResolvedWindow;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 /// Wider kernels are not unrolled: see [`limit_columns`].
 const MAX_COLUMNS: usize = 64;
@@ -34,9 +35,14 @@ impl Rows {
         for (d, &size) in input[..outer].iter().enumerate() {
             rows = rows.iter().flat_map(|row| extend_rows(row, window, d, size)).collect();
         }
+        Rows::with_lists(rows.into_iter())
+    }
+
+    /// From the input row under the kernel's first row and the taps of each row.
+    fn with_lists(rows: impl Iterator<Item = (i64, Vec<(usize, usize)>)>) -> Rows {
         let mut index = HashMap::new();
         let mut lists = Vec::new();
-        let rows = rows.into_iter().map(|(base, taps)| {
+        let rows = rows.map(|(base, taps)| {
             let next = lists.len();
             let list = *index.entry(taps.clone()).or_insert(next);
             if list == next {
@@ -61,6 +67,28 @@ impl Rows {
     pub fn row(&self, row: usize) -> (i64, &[(usize, usize)]) {
         let (base, list) = self.rows[row];
         (base, &self.lists[list])
+    }
+
+    /// The same rows of an input of which `ring` rows are in memory, row `r` at `r` modulo `ring`. Rows whose taps do not
+    /// go past the end keep their list.
+    pub fn in_ring(&self, ring: usize) -> Rows {
+        let rows = self.rows.iter().map(|&(base, list)| {
+            let place = |row: usize| (base + row as i64).rem_euclid(ring as i64);
+            let taps = &self.lists[list];
+            let start = taps.first().map_or(0, |&(_, row)| place(row) - row as i64);
+            match taps.iter().all(|&(_, row)| place(row) == start + row as i64) {
+                true => (start, taps.clone()),
+                false => (0, taps.iter().map(|&(tap, row)| (tap, place(row) as usize)).collect()),
+            }
+        });
+        Rows::with_lists(rows)
+    }
+
+    /// The input rows that an output row needs, and those between them; `None` if it sees none.
+    pub fn needed(&self, row: usize) -> Option<Range<usize>> {
+        let (base, taps) = self.row(row);
+        let place = |&(_, row): &(usize, usize)| (base + row as i64) as usize;
+        Some(place(taps.first()?)..place(taps.last()?) + 1)
     }
 
     /// As words for a kernel: for each row the byte offset of its first input row and the byte offset of its list
@@ -187,6 +215,18 @@ mod tests {
         assert_eq!(rows.row(1), (0, &[(0, 0), (1, 1), (2, 2)][..]));
         assert_eq!(rows.row(3), (2, &[(0, 0), (1, 1)][..]));
         assert_eq!(rows.lists.len(), 3, "rows inside share a list");
+    }
+
+    #[test]
+    fn rows_of_a_ring_lie_at_the_remainder() {
+        // Of 4 rows of the image, 3 are in memory: the last two output rows see row 3 at place 0.
+        let rows = Rows::new(&window(), &[4, 14]).in_ring(3);
+        assert_eq!(rows.row(0), (-1, &[(1, 1), (2, 2)][..]), "as without a ring");
+        assert_eq!(rows.row(1), (0, &[(0, 0), (1, 1), (2, 2)][..]));
+        assert_eq!(rows.row(2), (0, &[(0, 1), (1, 2), (2, 0)][..]));
+        assert_eq!(rows.row(3), (0, &[(0, 2), (1, 0)][..]));
+        let needed: Vec<_> = (0..4).map(|row| Rows::new(&window(), &[4, 14]).needed(row).unwrap()).collect();
+        assert_eq!(needed, [0..2, 0..3, 1..4, 2..4]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::window::{Row, Tile, tiles, with_pixels};
 use super::{VECTOR, epilogue, tasks};
 use crate::kernels::channelwise::Conf;
 use crate::kernels::{Family, Operand};
+use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
@@ -19,40 +20,62 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
             conf,
             input: Pointer::sample(operands, 1, sample).vector(block * conf.multiplicity * conf.input_positions),
             weights: weights.at(block as i64 * conf.weight_block()),
+            table,
             out: Pointer::sample(operands, 0, sample).vector(block * positions),
             residual: epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * positions),
         };
-        for row in 0..conf.rows.len() {
-            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
-            // pointers those of one task of it.
-            unsafe {
-                let row = Row::read(table, row);
-                for tile in &row_tiles {
-                    with_pixels!(tile.pixels, P => call.tile::<P>(row, tile));
-                }
-            }
-        }
-        if conf.mean {
-            let mean = Pointer::sample(operands, constants - 1, sample).vector(block);
-            // SAFETY: the task has written all positions of its block, and the means have a vector for it.
-            unsafe {
-                let values = (0..positions).map(|position| call.out.vector(position).load());
-                mean.store(values.fold(f32x8::ZERO, |sum, value| sum + value) / f32x8::splat(positions as f32));
+        // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
+        // those of one task of it, whose means have a vector for the block.
+        unsafe {
+            call.rows(0..conf.rows.len(), &row_tiles);
+            if conf.mean {
+                call.mean(Pointer::sample(operands, constants - 1, sample).vector(block));
             }
         }
     }
 }
 
 /// The arguments that all tiles of a task share.
-struct Call<'a> {
-    conf: &'a Conf,
-    input: Pointer,
-    weights: Pointer,
-    out: Pointer,
-    residual: Pointer,
+pub(super) struct Call<'a> {
+    pub conf: &'a Conf,
+    pub input: Pointer,
+    /// Of the block.
+    pub weights: Pointer,
+    pub table: Pointer,
+    pub out: Pointer,
+    pub residual: Pointer,
 }
 
 impl Call<'_> {
+    /// The given rows of a block.
+    ///
+    /// # Safety
+    /// The pointers must be those of the block, the tiles those of the conf's segments, and the rows the conf's.
+    pub unsafe fn rows(&self, rows: Range<usize>, row_tiles: &[Tile]) {
+        for row in rows {
+            // SAFETY: the caller's.
+            unsafe {
+                let row = Row::read(self.table, row);
+                for tile in row_tiles {
+                    with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
+                }
+            }
+        }
+    }
+
+    /// Writes the mean of each channel of a block.
+    ///
+    /// # Safety
+    /// All rows of the block must be done, and a vector must be writable at `mean`.
+    pub unsafe fn mean(&self, mean: Pointer) {
+        let positions = self.conf.positions();
+        // SAFETY: the caller's.
+        unsafe {
+            let values = (0..positions).map(|position| self.out.vector(position).load());
+            mean.store(values.fold(f32x8::ZERO, |sum, value| sum + value) / f32x8::splat(positions as f32));
+        }
+    }
+
     /// # Safety
     /// Row and tile, of `P` pixels, must be some of the conf's.
     unsafe fn tile<const P: usize>(&self, row: Row, tile: &Tile) {

@@ -5,6 +5,7 @@ use super::window::{Row, Tile, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::conv::Conf;
 use crate::kernels::{Family, Operand};
+use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
@@ -16,7 +17,6 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
         let (channel_group, rows, vector_groups) = conf.task(task);
         for vector_group in vector_groups {
             let group = channel_group * conf.vector_groups() + vector_group;
-            let last = vector_group + 1 == conf.vector_groups();
             let block = channel_group * conf.out_blocks + vector_group * conf.tile.vectors;
             let out = block as i64 * conf.out_block_stride();
             let call = Call {
@@ -25,33 +25,26 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
                 weights: Pointer::sample(operands, conf.weights_operand(), sample)
                     .at(group as i64 * conf.weight_group()),
                 bias: bias.at(group as i64 * conf.weight_stride()),
+                table,
                 out: Pointer::sample(operands, 0, sample).at(out),
                 residual: epilogue::residual(&conf.epilogue, operands, conf.residual_operand(), sample).at(out),
-                exact: conf.exact.filter(|_| last).unwrap_or(LANES),
             };
-            let vectors = if last { conf.last_vectors() } else { conf.tile.vectors };
-            for row in rows.clone() {
-                // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
-                // pointers those of one task of it.
-                unsafe {
-                    let row = Row::read(table, row);
-                    row_tiles.iter().for_each(|tile| call.tile(row, tile, vectors));
-                }
-            }
+            // SAFETY: the operand is the conf's table of rows; the pointers are those of one task.
+            unsafe { call.rows(vector_group, rows.clone(), &row_tiles) };
         }
     }
 }
 
 /// The arguments that all tiles of a task share.
-struct Call<'a> {
-    conf: &'a Conf,
-    input: Pointer,
-    weights: Pointer,
-    bias: Pointer,
-    out: Pointer,
-    residual: Pointer,
-    /// Lanes of the last vector that are stored.
-    exact: usize,
+pub(super) struct Call<'a> {
+    pub conf: &'a Conf,
+    pub input: Pointer,
+    /// Of the vector group, as the biases.
+    pub weights: Pointer,
+    pub bias: Pointer,
+    pub table: Pointer,
+    pub out: Pointer,
+    pub residual: Pointer,
 }
 
 /// Input channels that lie side by side, and their weights.
@@ -64,21 +57,37 @@ struct Block {
 }
 
 impl Call<'_> {
+    /// The given rows of a vector group.
+    ///
+    /// # Safety
+    /// The pointers must be those of the vector group, the tiles those of the conf's segments, and the rows the conf's.
+    pub unsafe fn rows(&self, vector_group: usize, rows: Range<usize>, row_tiles: &[Tile]) {
+        let last = vector_group + 1 == self.conf.vector_groups();
+        let vectors = if last { self.conf.last_vectors() } else { self.conf.tile.vectors };
+        for row in rows {
+            // SAFETY: the caller's.
+            unsafe {
+                let row = Row::read(self.table, row);
+                row_tiles.iter().for_each(|tile| self.tile(row, tile, vectors, last));
+            }
+        }
+    }
+
     /// One tile of `vectors` vectors: the sizes are those that `kernels::conv::Tile::choose` finds for up to 15
     /// registers, and smaller ones.
     ///
     /// # Safety
-    /// Row, tile and number of vectors must be some of the conf's for this task.
-    unsafe fn tile(&self, row: Row, tile: &Tile, vectors: usize) {
+    /// Row, tile and number of vectors must be some of the conf's for this task, whose vector group is the `last` or not.
+    unsafe fn tile(&self, row: Row, tile: &Tile, vectors: usize, last: bool) {
         // SAFETY: the caller's.
         unsafe {
             match vectors {
-                1 => with_pixels!(tile.pixels, P => self.sized_tile::<1, P>(row, tile)),
-                2 => with_pixels!(tile.pixels, [1 2 3 4 5 6], P => self.sized_tile::<2, P>(row, tile)),
-                3 => with_pixels!(tile.pixels, [1 2 3], P => self.sized_tile::<3, P>(row, tile)),
-                4 => with_pixels!(tile.pixels, [1 2], P => self.sized_tile::<4, P>(row, tile)),
-                5 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<5, P>(row, tile)),
-                6 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<6, P>(row, tile)),
+                1 => with_pixels!(tile.pixels, P => self.sized_tile::<1, P>(row, tile, last)),
+                2 => with_pixels!(tile.pixels, [1 2 3 4 5 6], P => self.sized_tile::<2, P>(row, tile, last)),
+                3 => with_pixels!(tile.pixels, [1 2 3], P => self.sized_tile::<3, P>(row, tile, last)),
+                4 => with_pixels!(tile.pixels, [1 2], P => self.sized_tile::<4, P>(row, tile, last)),
+                5 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<5, P>(row, tile, last)),
+                6 => with_pixels!(tile.pixels, [1], P => self.sized_tile::<6, P>(row, tile, last)),
                 _ => unreachable!("a tile of {vectors} vectors"),
             }
         }
@@ -86,7 +95,7 @@ impl Call<'_> {
 
     /// # Safety
     /// As [`Call::tile`], for a tile of `V` vectors and `P` pixels.
-    unsafe fn sized_tile<const V: usize, const P: usize>(&self, row: Row, tile: &Tile) {
+    unsafe fn sized_tile<const V: usize, const P: usize>(&self, row: Row, tile: &Tile, last: bool) {
         let input = &self.conf.input;
         let column = tile.input_column(self.conf.window.stride, self.conf.window.pad);
         let mut block = Block {
@@ -107,7 +116,8 @@ impl Call<'_> {
                 (block.channels, block.unroll) = (input.tail, input.tail);
                 sums = self.add_rows(sums, &block, row, tile);
             }
-            self.store(sums, row.index * self.conf.columns + tile.start);
+            let place = row.index % self.conf.out_rows;
+            self.store(sums, place * self.conf.columns + tile.start, last);
         }
     }
 
@@ -144,11 +154,12 @@ impl Call<'_> {
     /// Epilogue and stores of the pixels from `position` on, one output block after the other.
     ///
     /// # Safety
-    /// The pixels must be of this task.
+    /// The pixels must be of this task, whose vector group is the `last` or not.
     #[inline(always)]
-    unsafe fn store<const V: usize, const P: usize>(&self, sums: [[f32x8; V]; P], position: usize) {
+    unsafe fn store<const V: usize, const P: usize>(&self, sums: [[f32x8; V]; P], position: usize, last: bool) {
+        let exact = self.conf.exact.filter(|_| last).unwrap_or(LANES);
         for v in 0..V {
-            let count = if v + 1 == V { self.exact } else { LANES };
+            let count = if v + 1 == V { exact } else { LANES };
             let block = v as i64 * self.conf.out_block_stride();
             for (p, sum) in sums.iter().enumerate() {
                 let at = block + (position + p) as i64 * VECTOR;

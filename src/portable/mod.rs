@@ -9,6 +9,7 @@ mod epilogue;
 mod memory;
 mod window;
 
+mod chain;
 mod channelwise;
 mod conv;
 mod lrn;
@@ -40,6 +41,7 @@ pub const TARGET: Target = Target {
     plain_registers: REGISTERS,
     exact: true,
     force_winograd: None,
+    force_chain: None,
 };
 
 /// Does the tasks `begin..end` of a kernel whose conf was made for [`TARGET`].
@@ -59,6 +61,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Pointwise(conf) => pointwise::run(conf, operands, begin, end),
             Kernel::Lrn(conf) => lrn::run(conf, operands, begin, end),
             Kernel::Scale(conf) => scale::run(conf, operands, begin, end),
+            Kernel::Chain(conf) => chain::run(conf, operands, begin, end),
             Kernel::Softmax(conf) => softmax::run(conf, operands, begin, end),
             Kernel::Permute(conf) => permute::run(conf, operands, begin, end),
         }

@@ -6,6 +6,7 @@ use super::window::{Row, Tile, tiles, with_pixels};
 use super::{VECTOR, tasks};
 use crate::kernels::pool::{Conf, Mode};
 use crate::kernels::{Family, Operand};
+use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
@@ -20,32 +21,43 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
             conf,
             input: Pointer::sample(operands, 1, sample).vector(block * conf.input_positions),
             divisors,
+            table,
             out: Pointer::sample(operands, 0, sample).vector(block * positions),
             residual: epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * positions),
         };
-        for row in 0..conf.rows.len() {
-            // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the
-            // pointers those of one task of it.
-            unsafe {
-                let row = Row::read(table, row);
-                for tile in &row_tiles {
-                    with_pixels!(tile.pixels, P => call.tile::<P>(row, tile));
-                }
-            }
-        }
+        // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
+        // those of one task of it.
+        unsafe { call.rows(0..conf.rows.len(), &row_tiles) };
     }
 }
 
 /// The arguments that all tiles of a task share.
-struct Call<'a> {
-    conf: &'a Conf,
-    input: Pointer,
-    divisors: Pointer,
-    out: Pointer,
-    residual: Pointer,
+pub(super) struct Call<'a> {
+    pub conf: &'a Conf,
+    pub input: Pointer,
+    pub divisors: Pointer,
+    pub table: Pointer,
+    pub out: Pointer,
+    pub residual: Pointer,
 }
 
 impl Call<'_> {
+    /// The given rows of a block.
+    ///
+    /// # Safety
+    /// The pointers must be those of the block, the tiles those of the conf's segments, and the rows the conf's.
+    pub unsafe fn rows(&self, rows: Range<usize>, row_tiles: &[Tile]) {
+        for row in rows {
+            // SAFETY: the caller's.
+            unsafe {
+                let row = Row::read(self.table, row);
+                for tile in row_tiles {
+                    with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
+                }
+            }
+        }
+    }
+
     /// # Safety
     /// Row and tile, of `P` pixels, must be some of the conf's.
     unsafe fn tile<const P: usize>(&self, row: Row, tile: &Tile) {

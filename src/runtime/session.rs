@@ -47,6 +47,8 @@ pub struct Options {
     pub exact: bool,
     /// See [`Target::force_winograd`].
     pub force_winograd: Option<usize>,
+    /// See [`Target::force_chain`].
+    pub force_chain: Option<usize>,
     /// Bytes of weights and arena that must not be exceeded.
     pub memory_limit: usize,
 }
@@ -55,14 +57,15 @@ impl Default for Options {
     /// The widest instruction set of this machine, one thread, 8 GiB.
     fn default() -> Options {
         let engine = Engine::Jit(Isa::detect());
-        Options { engine, threads: 1, exact: false, force_winograd: None, memory_limit: 8 << 30 }
+        Options { engine, threads: 1, exact: false, force_winograd: None, force_chain: None, memory_limit: 8 << 30 }
     }
 }
 
 impl Options {
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        Target { exact: target.exact || self.exact, force_winograd: self.force_winograd, ..target }
+        let Options { force_winograd, force_chain, .. } = *self;
+        Target { exact: target.exact || self.exact, force_winograd, force_chain, ..target }
     }
 }
 

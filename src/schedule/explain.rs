@@ -23,7 +23,7 @@ pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
     }
     text.push_str("\nsteps\n");
     for (index, step) in plan.steps.iter().enumerate() {
-        if wanted(&plan.graph[step.node].origin.path) {
+        if step.nodes().any(|node| wanted(&plan.graph[node].origin.path)) {
             explain_step(plan, index, step, &mut text);
         }
     }
@@ -31,9 +31,12 @@ pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
 }
 
 fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
-    let node = &plan.graph[step.node];
-    let layer = node.op.layer().map_or("input".to_string(), |l| l.to_string());
-    let _ = writeln!(text, "{index:4}  {}: {layer}{}", name(&node.origin.path), purpose(step));
+    let layers = step.nodes().map(|id| {
+        let node = &plan.graph[id];
+        let layer = node.op.layer().map_or("input".to_string(), |l| l.to_string());
+        format!("{}: {layer}", name(&node.origin.path))
+    });
+    let _ = writeln!(text, "{index:4}  {}{}", layers.collect::<Vec<_>>().join(", then "), purpose(step));
     let _ = writeln!(
         text,
         "      kernel  {}, {} tasks per sample",

@@ -62,9 +62,11 @@ pub struct Step {
     pub inputs: Vec<View>,
     /// A second value that the kernel writes, and its node; its operand comes behind the inputs.
     pub beside: Option<(NodeId, View)>,
+    /// The node before, whose value the kernel makes too and nobody else sees; the inputs are that node's.
+    pub chained: Option<NodeId>,
     /// Parameters that the kernel packs.
     pub params: Vec<ParamId>,
-    /// Multiply-accumulates of one sample, or elements moved where there are none.
+    /// Multiply-accumulates of one sample, or elements moved where there are none; of all nodes that the kernel does.
     pub work: u64,
     /// What the step is for, where it is not the node itself.
     pub purpose: Option<&'static str>,
@@ -77,6 +79,11 @@ impl Step {
     pub fn views(&self) -> impl Iterator<Item = &View> {
         let beside = self.beside.iter().map(|(_, view)| view);
         [&self.output].into_iter().chain(&self.inputs).chain(beside)
+    }
+
+    /// The nodes that the kernel does, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        self.chained.into_iter().chain([self.node])
     }
 
     /// Whether the node's value is complete after this step.

@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
-use crate::ir::{Epilogue, Graph, NodeId, ParamId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
 use crate::tensor::TensorType;
@@ -10,9 +10,16 @@ use std::collections::HashMap;
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
 pub fn place(graph: Graph, target: Target) -> Plan {
     let values = vec![None; graph.nodes.len()];
-    let readers = graph.users().iter().map(Vec::len).collect();
-    let mut placer =
-        Placer { graph: &graph, target, readers, steps: vec![], buffers: vec![], values, reordered: HashMap::new() };
+    let mut placer = Placer {
+        graph: &graph,
+        target,
+        readers: graph.users(),
+        steps: vec![],
+        buffers: vec![],
+        values,
+        reordered: HashMap::new(),
+        pairs: HashMap::new(),
+    };
     for (index, &input) in graph.inputs.iter().enumerate() {
         let elements = graph[input].ty.elements();
         let buffer = placer.add_buffer(Place::Input(index), elements);
@@ -32,12 +39,15 @@ struct Placer<'a> {
     graph: &'a Graph,
     target: Target,
     /// Nodes that read each value.
-    readers: Vec<usize>,
+    readers: Vec<Vec<NodeId>>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     values: Vec<Option<View>>,
     /// Values that were copied into a second layout.
     reordered: HashMap<(NodeId, Layout), View>,
+    /// For layers whose operand is made by a convolution that they alone read: that node, and the kernel that does both,
+    /// or why there is none.
+    pairs: HashMap<NodeId, (NodeId, Result<Lowered, String>)>,
 }
 
 impl Placer<'_> {
@@ -77,15 +87,20 @@ impl Placer<'_> {
             // Placed with its operand.
             return;
         }
-        let current: Vec<View> = node.operands().iter().map(|&i| self.value(i)).collect();
-        let (lowered, refusals) = self.choose(id, &current);
+        if self.is_chained(id) {
+            // Placed with its reader.
+            return;
+        }
+        let (chained, lowered, refusals) = self.choose(id);
         let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
+        let operands = self.graph[chained.unwrap_or(id)].operands();
         let mut inputs: Vec<View> =
-            node.operands().iter().zip(layouts).map(|(&i, layout)| self.in_layout(i, layout)).collect();
+            operands.iter().zip(layouts).map(|(&i, layout)| self.in_layout(i, layout)).collect();
         if let Some(channels) = spread {
             inputs[0] = self.spread(id, &inputs[0], channels);
         }
-        let mut params = node.params.clone();
+        let nodes = chained.into_iter().chain([id]).map(|id| &self.graph[id]);
+        let mut params: Vec<ParamId> = nodes.clone().flat_map(|node| node.params.clone()).collect();
         if let Some(gate) = node.gate() {
             let Kernel::Conv(conf) = &kernel else { unreachable!("no other kernel takes weights as an operand") };
             inputs.push(self.scale_weights(id, conf, gate, params.remove(0)));
@@ -95,8 +110,8 @@ impl Placer<'_> {
                 inputs.push(self.in_layout(node.inputs[*input], layout));
             }
         }
-        let macs = node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
-        let work = macs.max(node.ty.elements() as u64);
+        let macs = |node: &Node| node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
+        let work = nodes.map(|node| macs(node).max(node.ty.elements() as u64)).sum();
         let output = self.output_view(id, &kernel, layout);
         let beside = self.place_beside(id);
         self.steps.push(Step {
@@ -105,6 +120,7 @@ impl Placer<'_> {
             output: output.clone(),
             inputs,
             beside,
+            chained,
             params,
             work,
             purpose: None,
@@ -125,17 +141,46 @@ impl Placer<'_> {
         self.graph.ids().find(|&other| self.graph[other].beside && self.graph[other].inputs[0] == id)
     }
 
-    fn choose(&self, id: NodeId, current: &[View]) -> (Lowered, Vec<String>) {
-        let node = &self.graph[id];
-        let view = NodeView {
-            op: &node.op,
-            inputs: current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
-            output: &node.ty,
-            gated: node.gated,
-            mean: self.beside(id).is_some(),
-            epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
+    /// The kernel of a node, the node before it that the kernel does too, and why others were not taken.
+    fn choose(&mut self, id: NodeId) -> (Option<NodeId>, Lowered, Vec<String>) {
+        let refusal = match self.pairs.remove(&id) {
+            Some((first, Ok(lowered))) => return (Some(first), lowered, Vec::new()),
+            Some((_, Err(why))) => Some(format!("chain: {why}")),
+            None => None,
         };
-        kernels::choose(&view, &self.target)
+        let current = self.graph[id].operands().iter().map(|&i| self.value(i)).collect::<Vec<View>>();
+        let inputs = current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect();
+        let (lowered, refusals) = kernels::choose(&self.view(id, inputs), &self.target);
+        (None, lowered, refusal.into_iter().chain(refusals).collect())
+    }
+
+    /// A node as kernel families look at it.
+    fn view<'a>(&'a self, id: NodeId, inputs: Vec<Value<'a>>) -> NodeView<'a> {
+        let node = &self.graph[id];
+        let (mean, epilogue) = (self.beside(id).is_some(), kernels::epilogue::Epilogue::new(&node.epilogue));
+        NodeView { op: &node.op, inputs, output: &node.ty, gated: node.gated, mean, epilogue }
+    }
+
+    /// Whether a node's value is made by the kernel of the only node that reads it.
+    fn is_chained(&mut self, id: NodeId) -> bool {
+        let node = &self.graph[id];
+        let &[reader] = &*self.readers[id.0 as usize] else { return false };
+        let window = match &self.graph[reader].op {
+            Op::Conv(conv) => conv.groups > 1,
+            op => matches!(op, Op::MaxPool(_) | Op::AvgPool(_)),
+        };
+        let hidden = node.slice_of.is_none() && !self.graph.is_output(id);
+        if !matches!(node.op, Op::Conv(_)) || !window || !hidden || self.graph[reader].operands() != [id] {
+            return false;
+        }
+        let input = self.value(node.operands()[0]);
+        let input = Value { ty: &input.ty, layout: input.layout };
+        let between = Value { ty: &node.ty, layout: Layout::Blocked };
+        let (first, second) = (self.view(id, vec![input]), self.view(reader, vec![between]));
+        let lowered = kernels::chain::lower_pair(&first, &second, &self.target);
+        let chained = lowered.is_ok();
+        self.pairs.insert(reader, (id, lowered));
+        chained
     }
 
     /// Where a kernel writes a node's value: into a slice, into an output of the model, or into a buffer of its own.
@@ -147,7 +192,7 @@ impl Placer<'_> {
         let output = self.graph.outputs.iter().position(|o| o.node == id);
         let row_major = layout == Layout::Nchw || positions(&node.ty) == 1;
         match output {
-            Some(index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize] == 0 => {
+            Some(index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize].is_empty() => {
                 let buffer = self.add_buffer(Place::Output(index), node.ty.elements());
                 View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone() }
             }
@@ -227,6 +272,7 @@ impl Placer<'_> {
             output: whole,
             inputs,
             beside: None,
+            chained: None,
             params: vec![],
             work,
             purpose,
@@ -261,8 +307,19 @@ impl Placer<'_> {
         let kernel = Kernel::Permute(permute::Conf::reorder(&value, to.layout, self.target.lanes));
         let work = from.ty.elements() as u64;
         let (inputs, purpose) = (vec![from.clone()], Some(purpose));
-        let (beside, params, refusals) = (None, vec![], vec![]);
-        self.steps.push(Step { node: id, kernel, output: to, inputs, beside, params, work, purpose, refusals });
+        let (beside, chained, params, refusals) = (None, None, vec![], vec![]);
+        self.steps.push(Step {
+            node: id,
+            kernel,
+            output: to,
+            inputs,
+            beside,
+            chained,
+            params,
+            work,
+            purpose,
+            refusals,
+        });
     }
 
     /// Rearranges the channels of a grouped convolution's input.
@@ -279,9 +336,19 @@ impl Placer<'_> {
         });
         let work = ty.elements() as u64;
         let (inputs, purpose) = (vec![input.clone()], Some("gives each lane the input channels of its group"));
-        let (beside, params, refusals) = (None, vec![], vec![]);
-        let step = Step { node: id, kernel, output: output.clone(), inputs, beside, params, work, purpose, refusals };
-        self.steps.push(step);
+        let (beside, chained, params, refusals) = (None, None, vec![], vec![]);
+        self.steps.push(Step {
+            node: id,
+            kernel,
+            output: output.clone(),
+            inputs,
+            beside,
+            chained,
+            params,
+            work,
+            purpose,
+            refusals,
+        });
         output
     }
 
@@ -298,6 +365,7 @@ impl Placer<'_> {
             output: output.clone(),
             inputs: vec![gate],
             beside: None,
+            chained: None,
             params: vec![weights],
             purpose: Some("multiplies the weights by the gate"),
             refusals: vec![],

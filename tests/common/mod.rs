@@ -116,6 +116,39 @@ pub fn winograd_part() -> BoxedStrategy<Part> {
     .boxed()
 }
 
+/// A convolution, perhaps with an activation, and a layer that one kernel can do with it: a pooling or a depthwise
+/// convolution; perhaps with an activation or an addition behind it.
+pub fn chained() -> BoxedStrategy<Vec<Part>> {
+    let window = |kernels: Vec<usize>| {
+        let sizes = prop::collection::vec((prop::sample::select(kernels), 1usize..4, 1usize..3), 2);
+        (sizes, padding(2)).prop_map(|(sizes, padding)| Window {
+            kernel: sizes.iter().map(|&(kernel, ..)| kernel).collect(),
+            stride: sizes.iter().map(|&(_, stride, _)| stride).collect(),
+            dilation: sizes.iter().map(|&(.., dilation)| dilation).collect(),
+            padding,
+            ceil: false,
+        })
+    };
+    let ones = vec![1; 2];
+    let pointwise =
+        Window { kernel: ones.clone(), stride: ones.clone(), dilation: ones, padding: Padding::Valid, ceil: false };
+    let first = (1usize..40, prop_oneof![3 => Just(pointwise), 2 => window(vec![1, 3, 7])], any::<bool>());
+    let second = prop_oneof![2 => window(vec![1, 2, 3, 5]).prop_map(Ok), 1 => pool(2).prop_map(Err)];
+    let activations = prop::collection::vec(prop::option::of(activation()), 2);
+    (first, second, activations, any::<bool>())
+        .prop_map(|((channels, window, bias), second, activations, residual)| {
+            let conv = |window, groups| Op::from(Conv { channels, window, groups, bias, weights: None });
+            let second = second.map_or_else(|pool| pool, |window| conv(window, channels));
+            let [before, behind] = [0, 1].map(|index: usize| activations[index].map(Op::from));
+            let ops: Vec<Op> = [Some(conv(window, 1)), before, Some(second), behind].into_iter().flatten().collect();
+            match residual {
+                true => vec![Part::Residual(ops)],
+                false => ops.into_iter().map(Part::Layer).collect(),
+            }
+        })
+        .boxed()
+}
+
 pub fn pool(rank: usize) -> BoxedStrategy<Op> {
     let per_dim = |range| prop::collection::vec(range, rank);
     let padding = prop_oneof![Just(Padding::Valid), Just(Padding::All(1)), Just(Padding::Same), Just(Padding::Half)];

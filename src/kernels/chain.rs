@@ -1,0 +1,576 @@
+//! A direct convolution and the channel-wise window layer behind it, depthwise convolution or pooling, as one kernel:
+//! what lies between the two never leaves the second-level cache. (Fused layers: Alwani et al. 2016, "Fused-layer CNN
+//! accelerators", section III; here the rows that neighbouring windows share are kept, and nothing is computed twice.)
+//!
+//! A task has some vector groups of the first layer, which are channel blocks of the second. It goes down the image in
+//! *bands* of the second's output rows. For each band the first makes the rows that the band needs and that are not made
+//! yet, in the thread's scratch memory, a *ring* of rows: row `r` lies at `r` modulo the ring's size. Then the second
+//! makes the band from it. Where rows lie in the ring is known beforehand: it is in the second's table of rows.
+//!
+//! Where there are few vector groups, tasks share the rows too, in *parts*: the rows that two of them need are made twice.
+
+use super::nest::{self, KernelNest};
+use super::taps::{Rows, Segment};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, channelwise, conv, pool};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::weights::Values;
+use crate::layers::Op;
+use std::fmt;
+use std::ops::Range;
+
+/// Every decision about one pair of layers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conf {
+    /// Its output is the ring; each of its rows is one or more rows of the image.
+    pub first: conv::Conf,
+    /// Its input is the ring.
+    pub second: Second,
+    pub bands: Bands,
+    /// Vector groups of the first that pass over a band before the next band: they share its input, and the ring's memory.
+    pub groups: usize,
+}
+
+/// The layer that takes the first one's output away.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Second {
+    Channelwise(channelwise::Conf),
+    Pool(pool::Conf),
+}
+
+/// The second's output rows, some at a time, and what must be there of the first's for each.
+#[derive(Clone, PartialEq)]
+pub struct Bands {
+    /// Output rows of a band; the last may have fewer.
+    pub rows: usize,
+    /// Bands that one task does.
+    pub of_part: usize,
+    /// For each band, the rows of the first that are made before the second does it.
+    pub new_rows: Vec<Range<usize>>,
+    /// Rows of the first that are needed at the same time, at most.
+    pub ring: usize,
+}
+
+/// Generated code depends on the numbers and sizes only.
+impl fmt::Debug for Bands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Bands { rows, of_part, new_rows, ring } = self;
+        write!(f, "{} of {rows} rows, {of_part} a task, in a ring of {ring}", new_rows.len())
+    }
+}
+
+/// The pair is made by [`lower_pair`]: this kernel does no layer alone.
+pub fn lower(_node: &NodeView, _target: &Target) -> Result<Lowered, String> {
+    Err("does pairs of layers only".into())
+}
+
+/// Makes the conf of a convolution and its only reader, whose input must be given as `Blocked`.
+///
+/// # Errors
+/// Why this kernel cannot do the two, or is not expected to be faster than two kernels.
+pub fn lower_pair(first: &NodeView, second: &NodeView, target: &Target) -> Result<Lowered, String> {
+    check_first(first, target)?;
+    if target.force_chain.is_none() {
+        check_gain(first, second, target)?;
+    }
+    let second = Second::new(second, target)?;
+    let (first, layout) = conv::conf_of_image_rows(first, target)?;
+    let conf = Conf::new(first, second, target)?;
+    Ok(Lowered { kernel: Kernel::Chain(conf), inputs: vec![layout], output: Layout::Blocked, spread: None })
+}
+
+/// A value of at most that size is still in a second-level cache of 512 KiB when it is read.
+const NEAR_BYTES: usize = 512 << 10;
+
+/// Bytes of the ring at most: the rest of a second-level cache of 512 KiB is for inputs, weights and outputs.
+const RING_BYTES: usize = 160 << 10;
+
+/// Output rows of a band that the ring has room for at least, where it can: with fewer, tiles of the first are called for
+/// few rows at a time, and the input that they share is none that had to be fetched often.
+const BAND: usize = 4;
+
+/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
+const TASKS: usize = 8;
+
+/// Of layers that write as much as they read, both kernels are bound by arithmetic: pairs of them took as long as one
+/// after the other (7 MB between them, from 0.98 to 1.02 times as long), while those before a stride of 2 took 0.78 to
+/// 0.97 times as long.
+fn check_gain(first: &NodeView, second: &NodeView, target: &Target) -> Result<(), String> {
+    let [between, out] = [first, second].map(|node| Layout::Blocked.elements(node.output, target.lanes) * 4);
+    if between <= NEAR_BYTES {
+        return Err(format!("the {} KiB between the layers stay in the second-level cache", between >> 10));
+    }
+    if 2 * out > between {
+        return Err("the second layer writes about as much as it reads".into());
+    }
+    Ok(())
+}
+
+fn check_first(first: &NodeView, target: &Target) -> Result<(), String> {
+    let Op::Conv(conv) = first.op else { return Err("not behind a convolution".into()) };
+    if conv.groups > 1 || first.gated || first.mean || first.epilogue.operands() > 0 {
+        return Err("the convolution before has groups, a gate, a mean or an addition".into());
+    }
+    match super::choose(first, target).0.kernel {
+        Kernel::Conv(_) => Ok(()),
+        other => Err(format!("the convolution before is done by {}", other.family().name())),
+    }
+}
+
+impl Second {
+    /// Of a layer whose input is the whole image.
+    fn new(node: &NodeView, target: &Target) -> Result<Second, String> {
+        let &[_, columns] = node.inputs[0].ty.spatial() else { return Err("not of two dimensions".into()) };
+        let lowered = channelwise::lower(node, target).or_else(|_| pool::lower(node, target))?;
+        let second = match lowered.kernel {
+            _ if lowered.spread.is_some() => return Err("groups of several channels".into()),
+            Kernel::Channelwise(conf) => Second::Channelwise(conf),
+            Kernel::Pool(conf) => Second::Pool(conf),
+            other => unreachable!("{other:?}"),
+        };
+        match second.input_columns() == columns {
+            true => Ok(second),
+            false => Err("too many kernel columns".into()),
+        }
+    }
+
+    fn family(&self) -> &dyn Family {
+        match self {
+            Second::Channelwise(conf) => conf,
+            Second::Pool(conf) => conf,
+        }
+    }
+
+    fn input_columns(&self) -> usize {
+        match self {
+            Second::Channelwise(conf) => conf.input_columns,
+            Second::Pool(conf) => conf.input_columns,
+        }
+    }
+
+    fn in_ring(&self, ring: usize) -> Second {
+        match self {
+            Second::Channelwise(conf) => Second::Channelwise(conf.in_ring(ring)),
+            Second::Pool(conf) => Second::Pool(conf.in_ring(ring)),
+        }
+    }
+
+    pub(crate) fn segments(&self) -> &[Segment] {
+        match self {
+            Second::Channelwise(conf) => &conf.segments,
+            Second::Pool(conf) => &conf.segments,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> &Rows {
+        match self {
+            Second::Channelwise(conf) => &conf.rows,
+            Second::Pool(conf) => &conf.rows,
+        }
+    }
+
+    /// Bytes of an output block.
+    pub(crate) fn out_block_stride(&self) -> i64 {
+        let (columns, lanes) = match self {
+            Second::Channelwise(conf) => (conf.columns, conf.lanes),
+            Second::Pool(conf) => (conf.columns, conf.lanes),
+        };
+        (self.rows().len() * columns * lanes * 4) as i64
+    }
+
+    /// Operands that its epilogue reads: 0 or 1.
+    fn residuals(&self) -> usize {
+        match self {
+            Second::Channelwise(conf) => conf.epilogue.operands(),
+            Second::Pool(conf) => conf.epilogue.operands(),
+        }
+    }
+
+    /// Whether it makes the mean of each channel too.
+    fn mean(&self) -> bool {
+        matches!(self, Second::Channelwise(conf) if conf.mean)
+    }
+}
+
+impl Bands {
+    /// Also the vector groups that share the ring, the more the less often the first's input is read.
+    fn choose(first: &conv::Conf, second: &Second, joined: usize, target: &Target) -> Result<(Bands, usize), String> {
+        let (all, rows) = (first.vector_groups(), second.rows());
+        // A mean is the sum of one task.
+        let most_parts = |parts: usize| if second.mean() { 1 } else { parts };
+        if let Some(band) = target.force_chain {
+            let of_part = rows.len().div_ceil(band).div_ceil(most_parts(1 + band % 3));
+            return Ok((Bands::new(rows, band, of_part, joined), all.min(1 + band % 2)));
+        }
+        let row_bytes = first.tile.vectors * first.columns * first.lanes * 4;
+        let most = |band: usize| all.min(RING_BYTES / (Bands::new(rows, band, rows.len(), joined).ring * row_bytes));
+        let least = (1..=BAND.min(rows.len())).rev().find(|&band| most(band) > 0);
+        let Some(least) = least else { return Err("rows are too long for the second-level cache".into()) };
+        let groups = all.div_ceil(all.div_ceil(most(least)));
+        let largest = (least..=rows.len()).take_while(|&band| most(band) >= groups).last().unwrap_or(least);
+        let parts = most_parts(TASKS.div_ceil(all));
+        let of_part = |band: usize| rows.len().div_ceil(band).div_ceil(parts);
+        // Of the sizes near the largest, one that gives equal parts.
+        let band = (largest.div_ceil(2)..=largest).rev().min_by_key(|&band| of_part(band) * band).unwrap_or(largest);
+        Ok((Bands::new(rows, band, of_part(band), joined), groups))
+    }
+
+    /// `joined` rows of the image are one row of the first.
+    fn new(rows: &Rows, band: usize, of_part: usize, joined: usize) -> Bands {
+        let (mut new_rows, mut ring, mut made) = (Vec::new(), 1, 0);
+        for (index, start) in (0..rows.len()).step_by(band).enumerate() {
+            if index % of_part == 0 {
+                made = 0;
+            }
+            let needed = (start..rows.len().min(start + band)).filter_map(|row| rows.needed(row));
+            let needed = needed.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+            let needed = needed.map_or(made..made, |n| n.start / joined..n.end.div_ceil(joined));
+            let begin = made.max(needed.start);
+            made = begin.max(needed.end);
+            ring = ring.max(made - needed.start);
+            new_rows.push(begin..made);
+        }
+        Bands { rows: band, of_part, new_rows, ring }
+    }
+
+    fn parts(&self) -> usize {
+        self.new_rows.len().div_ceil(self.of_part)
+    }
+
+    /// For each band of a part the rows of the first that are made before it, and its output rows, of `rows` of all.
+    pub(crate) fn of(&self, part: usize, rows: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
+        let first = part * self.of_part;
+        let bands = first..self.new_rows.len().min(first + self.of_part);
+        bands.map(move |band| (self.new_rows[band].clone(), band * self.rows..rows.min((band + 1) * self.rows)))
+    }
+
+    /// As words for a kernel: for each band the first row that is made before it, and the one behind the last.
+    fn table(&self) -> Vec<i64> {
+        self.new_rows.iter().flat_map(|rows| [rows.start as i64, rows.end as i64]).collect()
+    }
+}
+
+impl Conf {
+    /// Of a second layer whose input is the whole image, and a first whose rows are whole rows of it.
+    fn new(first: conv::Conf, second: Second, target: &Target) -> Result<Conf, String> {
+        if first.exact.is_some() || !first.columns.is_multiple_of(second.input_columns()) {
+            return Err("rows of the convolution before are not those of the image".into());
+        }
+        let joined = first.columns / second.input_columns();
+        let (bands, groups) = Bands::choose(&first, &second, joined, target)?;
+        let second = second.in_ring(bands.ring * joined);
+        let first = conv::Conf { out_rows: bands.ring, ..first };
+        Ok(Conf { first, second, bands, groups })
+    }
+
+    /// Part of the rows and vector group of a task of a sample.
+    pub(crate) fn task(&self, task: usize) -> (usize, usize) {
+        (task / self.first.vector_groups(), task % self.first.vector_groups())
+    }
+
+    /// Index of the operand that holds the means.
+    pub(crate) fn mean_operand(&self) -> usize {
+        2 + self.second.residuals()
+    }
+
+    /// Index of the first of the constants: weights, biases and rows of the first, the bands, what the second has.
+    pub(crate) fn constants_operand(&self) -> usize {
+        self.mean_operand() + usize::from(self.second.mean())
+    }
+
+    /// Index of the operand that holds the ring. The second has two constants.
+    pub(crate) fn scratch_operand(&self) -> usize {
+        self.constants_operand() + 6
+    }
+
+    /// Bytes of the ring of one vector group.
+    fn group_ring(&self) -> i64 {
+        self.first.tile.vectors as i64 * self.first.out_block_stride()
+    }
+}
+
+impl Family for Conf {
+    fn name(&self) -> String {
+        format!("{}_{}", self.first.name(), self.second.family().name())
+    }
+
+    fn tasks(&self) -> usize {
+        self.bands.parts() * self.first.vector_groups()
+    }
+
+    fn scratch(&self) -> usize {
+        self.groups * self.group_ring() as usize
+    }
+
+    /// The residual operand of the second.
+    fn may_overwrite(&self, index: usize) -> bool {
+        self.second.family().may_overwrite(index)
+    }
+
+    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        let (of_first, of_second) = params.split_at(1 + usize::from(self.first.bias));
+        let mut constants = self.first.constants(of_first);
+        constants.push(Constant::I64(self.bands.table()));
+        constants.extend(self.second.family().constants(of_second));
+        constants
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let first = self.first.generate_tiles(&format!("{name}_first"), isa, module)?;
+        let second = SecondTiles::generate(&self.second, &format!("{name}_second"), isa, module)?;
+        nest::define(name, module, |nest| NestEmitter { conf: self, first, second }.emit(nest))
+    }
+}
+
+/// What the nest is made of.
+struct NestEmitter<'a> {
+    conf: &'a Conf,
+    first: conv::Tiles,
+    second: SecondTiles<'a>,
+}
+
+/// Pointers of one sample.
+struct Sample {
+    input: Word,
+    out: Word,
+    residual: Word,
+    /// The means of the channels, where they are wanted.
+    totals: Word,
+}
+
+impl NestEmitter<'_> {
+    fn emit(&self, nest: &mut NestBuilder) {
+        let conf = self.conf;
+        let parts = conf.bands.parts() as i64;
+        nest.for_lines(conf.first.vector_groups(), |nest, line, [first, last]| {
+            let (sample, part) = (nest.div_imm(line, parts), nest.rem_imm(line, parts));
+            let out = nest.sample_pointer(0, sample);
+            let sample = Sample {
+                input: nest.sample_pointer(1, sample),
+                out,
+                residual: if conf.second.residuals() > 0 { nest.sample_pointer(2, sample) } else { out },
+                totals: if conf.second.mean() { nest.sample_pointer(conf.mean_operand(), sample) } else { out },
+            };
+            nest.for_range_step(first, last, conf.groups as i64, |nest, begin| {
+                let end = nest.add_imm(begin, conf.groups as i64);
+                let end = nest.smin(end, last);
+                self.emit_groups(nest, part, [begin, end], &sample);
+            });
+        });
+    }
+
+    /// The bands of a part of some vector groups.
+    fn emit_groups(&self, nest: &mut NestBuilder, part: Word, [begin, end]: [Word; 2], sample: &Sample) {
+        let conf = self.conf;
+        let table = nest.constant_pointer(conf.constants_operand() + 3);
+        let rings = nest.constant_pointer(conf.scratch_operand());
+        self.for_blocks(nest, [begin, end], |nest, block| {
+            self.second.emit_zero(nest, block, sample.totals);
+        });
+        let all = nest.iconst(conf.bands.new_rows.len() as i64);
+        let first_band = nest.mul_imm(part, conf.bands.of_part as i64);
+        let behind = nest.add_imm(first_band, conf.bands.of_part as i64);
+        let behind = nest.smin(behind, all);
+        nest.for_range(first_band, behind, |nest, band| {
+            let entry = nest.offset_by(table, band, 16);
+            let new_rows = [nest.load(entry, 0), nest.load(entry, 8)];
+            nest.for_range(begin, end, |nest, group| {
+                let place = nest.sub(group, begin);
+                let ring = nest.offset_by(rings, place, conf.group_ring());
+                self.emit_first(nest, group, new_rows, ring, sample);
+                self.emit_second(nest, group, band, ring, sample);
+            });
+        });
+        self.for_blocks(nest, [begin, end], |nest, block| {
+            self.second.emit_divide(nest, block, sample.totals);
+        });
+    }
+
+    /// Calls `body` for the channel blocks of some vector groups.
+    fn for_blocks(&self, nest: &mut NestBuilder, groups: [Word; 2], body: impl FnOnce(&mut NestBuilder, Word)) {
+        let [begin, end] = groups.map(|group| nest.mul_imm(group, self.conf.first.tile.vectors as i64));
+        let all = nest.iconst(self.conf.first.out_blocks as i64);
+        let end = nest.smin(end, all);
+        nest.for_range(begin, end, |nest, block| body(nest, block));
+    }
+
+    /// The given rows of a vector group of the first, into its ring.
+    fn emit_first(&self, nest: &mut NestBuilder, group: Word, rows: [Word; 2], ring: Word, sample: &Sample) {
+        let constants = self.conf.constants_operand();
+        let [weights, bias, table] = [0, 1, 2].map(|index| nest.constant_pointer(constants + index));
+        let weights = nest.offset_by(weights, group, self.conf.first.weight_group());
+        let bias = nest.offset_by(bias, group, self.conf.first.weight_stride());
+        let pointers = [sample.input, weights, bias, ring, ring, table];
+        self.conf.first.generate_group(nest, group, rows, pointers, &self.first);
+    }
+
+    /// A band of the channel blocks of a vector group, from its ring.
+    fn emit_second(&self, nest: &mut NestBuilder, group: Word, band: Word, ring: Word, sample: &Sample) {
+        let (conf, second) = (self.conf, &self.conf.second);
+        let all = nest.iconst(second.rows().len() as i64);
+        let begin = nest.mul_imm(band, conf.bands.rows as i64);
+        let end = nest.add_imm(begin, conf.bands.rows as i64);
+        let rows = [begin, nest.smin(end, all)];
+        let first_block = nest.mul_imm(group, conf.first.tile.vectors as i64);
+        let next = nest.add_imm(group, 1);
+        self.for_blocks(nest, [group, next], |nest, block| {
+            let place = nest.sub(block, first_block);
+            let pointers = BlockPointers {
+                block,
+                input: nest.offset_by(ring, place, conf.first.out_block_stride()),
+                out: nest.offset_by(sample.out, block, second.out_block_stride()),
+                residual: nest.offset_by(sample.residual, block, second.out_block_stride()),
+                totals: sample.totals,
+                constants: [3, 4].map(|index| nest.constant_pointer(conf.constants_operand() + 1 + index)),
+            };
+            self.second.emit_rows(nest, rows, &pointers);
+        });
+    }
+}
+
+/// The second layer and the functions of its tiles.
+enum SecondTiles<'a> {
+    Channelwise(&'a channelwise::Conf, channelwise::Tiles),
+    Pool(&'a pool::Conf, Vec<FuncId>),
+}
+
+/// Pointers of one channel block of the second.
+struct BlockPointers {
+    block: Word,
+    input: Word,
+    out: Word,
+    residual: Word,
+    totals: Word,
+    /// Those of the second, for all blocks.
+    constants: [Word; 2],
+}
+
+impl SecondTiles<'_> {
+    fn generate<'a>(
+        second: &'a Second,
+        name: &str,
+        isa: Isa,
+        module: &mut CodeModule,
+    ) -> Result<SecondTiles<'a>, CodeError> {
+        Ok(match second {
+            Second::Channelwise(conf) => SecondTiles::Channelwise(conf, conf.generate_tiles(name, isa, module)?),
+            Second::Pool(conf) => SecondTiles::Pool(conf, conf.generate_tiles(name, isa, module)?),
+        })
+    }
+
+    fn emit_rows(&self, nest: &mut NestBuilder, rows: [Word; 2], pointers: &BlockPointers) {
+        let &BlockPointers { block, input, out, residual, totals, constants } = pointers;
+        match self {
+            SecondTiles::Channelwise(conf, tiles) => {
+                let [weights, table] = constants;
+                let weights = nest.offset_by(weights, block, conf.weight_block());
+                let total = if conf.mean { nest.offset_by(totals, block, conf.vector()) } else { out };
+                conf.generate_band(nest, rows, [input, weights, out, residual, table, total], tiles);
+            }
+            SecondTiles::Pool(conf, tiles) => {
+                let [table, divisors] = constants;
+                conf.generate_rows(nest, rows, [input, out, residual, table, divisors], tiles);
+            }
+        }
+    }
+
+    /// Before the first band of a block.
+    fn emit_zero(&self, nest: &mut NestBuilder, block: Word, totals: Word) {
+        if let SecondTiles::Channelwise(conf, tiles) = self {
+            let total = nest.offset_by(totals, block, conf.vector());
+            conf.generate_zero(nest, total, tiles);
+        }
+    }
+
+    /// Behind the last band of a block.
+    fn emit_divide(&self, nest: &mut NestBuilder, block: Word, totals: Word) {
+        if let SecondTiles::Channelwise(conf, tiles) = self {
+            let total = nest.offset_by(totals, block, conf.vector());
+            conf.generate_divide(nest, total, tiles);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Graph, Output};
+    use crate::layers::{Activation, Padding, Window};
+    use crate::schedule::{Plan, plan};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    fn window(kernel: usize, stride: usize) -> Window {
+        let dilation = vec![1; 2];
+        Window { kernel: vec![kernel; 2], stride: vec![stride; 2], dilation, padding: Padding::Half, ceil: false }
+    }
+
+    /// Of a square window over an image of that many rows.
+    fn rows(kernel: usize, stride: usize, image: usize) -> Rows {
+        let input = [image, 5];
+        Rows::new(&window(kernel, stride).resolve(&input).unwrap(), &input)
+    }
+
+    #[test]
+    fn bands_make_each_row_once() {
+        let bands = Bands::new(&rows(3, 1, 10), 4, 3, 1);
+        assert_eq!(bands.new_rows, [0..5, 5..9, 9..10]);
+        assert_eq!(bands.ring, 6, "rows 3 to 8, for output rows 4 to 7");
+        let bands = Bands::new(&rows(5, 2, 10), 1, 5, 1);
+        assert_eq!(bands.new_rows, [0..3, 3..5, 5..7, 7..9, 9..10]);
+        assert_eq!(bands.ring, 5);
+        // Two rows of the image in each of the first's.
+        let bands = Bands::new(&rows(3, 1, 10), 4, 3, 2);
+        assert_eq!(bands.new_rows, [0..3, 3..5, 5..5]);
+        assert_eq!(bands.ring, 4);
+        // What lies between windows is not made.
+        assert_eq!(Bands::new(&rows(1, 3, 8), 1, 3, 1).new_rows, [0..1, 3..4, 6..7]);
+    }
+
+    #[test]
+    fn parts_make_what_they_need_themselves() {
+        let bands = Bands::new(&rows(3, 1, 10), 2, 3, 1);
+        assert_eq!(bands.new_rows, [0..3, 3..5, 5..7, 5..9, 9..10]);
+        assert_eq!((bands.parts(), bands.ring), (2, 4));
+        assert_eq!(bands.of(1, 10).collect::<Vec<_>>(), [(5..9, 6..8), (9..10, 8..10)]);
+    }
+
+    /// A convolution of 3x3 to 64 channels with an activation, and a pooling of 3x3, with these strides.
+    fn pair(image: usize, strides: [usize; 2], shown: bool) -> Plan {
+        let mut graph = Graph::default();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![3, image, image] };
+        let x = graph.add_input("x", ty);
+        let conv =
+            crate::layers::Conv { channels: 64, window: window(3, strides[0]), groups: 1, bias: true, weights: None };
+        let conv = graph.add_layer(conv, &[x], "conv").unwrap();
+        let relu = graph.add_layer(Activation::Relu, &[conv], "relu").unwrap();
+        let pool = crate::layers::MaxPool { window: window(3, strides[1]) };
+        let pool = graph.add_layer(pool, &[relu], "pool").unwrap();
+        let outputs = [pool].into_iter().chain(shown.then_some(relu));
+        graph.outputs.extend(outputs.map(|node| Output { name: "y".into(), node }));
+        plan(graph, Target::new(Isa::Clif))
+    }
+
+    fn chains(plan: &Plan) -> Vec<&Conf> {
+        let confs = plan.steps.iter().filter_map(|step| match &step.kernel {
+            Kernel::Chain(conf) => Some(conf),
+            _ => None,
+        });
+        confs.collect()
+    }
+
+    #[test]
+    fn pairs_are_taken_where_much_lies_between_them_and_little_behind() {
+        let stem = pair(224, [2, 2], false);
+        let [conf] = chains(&stem)[..] else { panic!("{:?}", stem.steps) };
+        assert!(conf.scratch() <= RING_BYTES, "{conf:?}");
+        assert!(conf.bands.ring < 112, "{conf:?}");
+        assert!(conf.tasks() >= TASKS, "{conf:?}");
+        let step = stem.steps.iter().find(|step| step.chained.is_some()).unwrap();
+        assert!(stem.values[step.chained.unwrap().0 as usize].is_none(), "nobody can see what lies between");
+        for (plan, why) in [(pair(56, [2, 2], false), "stay"), (pair(224, [2, 1], false), "as much as it reads")] {
+            assert!(chains(&plan).is_empty());
+            let refusals: Vec<&String> = plan.steps.iter().flat_map(|step| &step.refusals).collect();
+            assert!(refusals.iter().any(|text| text.starts_with("chain: ") && text.contains(why)), "{refusals:?}");
+        }
+        assert!(chains(&pair(224, [2, 2], true)).is_empty(), "an output of the model is seen");
+    }
+}

@@ -200,7 +200,7 @@ mod tests {
     use crate::bench::peak::tests::round_figures;
     use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
-    use crate::layers::{Dense, Softmax};
+    use crate::layers::{Conv, Dense, Padding, Softmax, Window};
     use crate::runtime::Options;
     use crate::tensor::{Batch, DType, TensorType};
     use std::time::Duration;
@@ -231,5 +231,26 @@ mod tests {
             assert!(buffer.offset + buffer.bytes <= found.arena_bytes, "{buffer:?}");
             assert!(buffer.last_step < found.steps.len(), "{buffer:?}");
         }
+    }
+
+    #[test]
+    fn a_step_of_two_layers_has_the_arithmetic_of_both_and_does_not_move_what_is_between() {
+        let mut graph = Graph::default();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![8, 6, 6] };
+        let x = graph.add_input("x", ty);
+        let conv = |channels, kernel, groups| {
+            let (stride, dilation) = (vec![1; 2], vec![1; 2]);
+            let window = Window { kernel: vec![kernel; 2], stride, dilation, padding: Padding::Valid, ceil: false };
+            Conv { channels, window, groups, bias: true, weights: None }
+        };
+        let wide = graph.add_layer(conv(32, 1, 1), &[x], "wide").unwrap();
+        let deep = graph.add_layer(conv(32, 3, 32), &[wide], "deep").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node: deep });
+        let options = Options { force_chain: Some(1), ..Options::default() };
+        let session = Session::new(graph, &RandomWeights { seed: 1 }, &options).unwrap();
+        let plan = session.plan();
+        let step = plan.steps.iter().find(|step| step.chained.is_some()).unwrap();
+        assert_eq!(macs(plan, step), 36 * 8 * 32 + 16 * 9 * 32);
+        assert_eq!(bytes(plan, step, 1), 4 * (8 * 36 + 32 * 8 + 32 + 32 * 9 + 32 + 32 * 16));
     }
 }

@@ -254,7 +254,7 @@ fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWind
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
-    let columns = (16..=MAX_FLAT.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
+    let columns = (8..=MAX_FLAT.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
     pointwise_rows(positions, columns)
 }
 

@@ -460,7 +460,7 @@ impl Conf {
         let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
         let parts = self.groups * self.vector_groups();
         Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
-            packing::transpose(&rows, self.rows_of_part(part, rows.count()), &places, stride, to[0]);
+            packing::transpose(&rows, self.rows_of_part(part, rows.count()), 0..columns, &places, stride, to[0]);
         })
     }
 

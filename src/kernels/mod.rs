@@ -89,6 +89,8 @@ pub struct Target {
     pub plain_registers: usize,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
+    /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
+    pub deep: bool,
     /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
     pub force_winograd: Option<usize>,
 }
@@ -102,7 +104,8 @@ impl Target {
     /// What tiles for an instruction set have on machines of an architecture.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
-        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact: false, force_winograd: None }
+        let (exact, deep, force_winograd) = (false, false, None);
+        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact, deep, force_winograd }
     }
 }
 

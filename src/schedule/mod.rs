@@ -13,6 +13,7 @@ pub use explain::explain;
 
 use crate::ir::{Graph, NodeId, ParamId};
 use crate::kernels::{Kernel, Layout, Target};
+use crate::layers::Op;
 use crate::passes::Note;
 use crate::tensor::TensorType;
 
@@ -124,11 +125,27 @@ pub const ALIGNMENT: usize = 64;
 pub fn plan(mut graph: Graph, target: Target) -> Plan {
     let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
     let report = crate::passes::run(&mut graph, &config);
+    let target = Target { deep: depth(&graph) > SHALLOW, ..target };
     let mut plan = place::place(graph, target);
     plan.notes = report.notes;
     in_place::run(&mut plan);
     plan.arena = arena::assign(&mut plan.buffers);
     plan
+}
+
+/// Convolutions and dense layers of a network, one behind the other, whose rounding errors may be large. VGG-19, the
+/// deepest of the plain networks, has 19.
+const SHALLOW: usize = 20;
+
+/// Convolutions and dense layers on the longest way through a network.
+fn depth(graph: &Graph) -> usize {
+    let mut depths = vec![0; graph.nodes.len()];
+    for id in graph.ids() {
+        let node = &graph[id];
+        let before = node.inputs.iter().map(|input| depths[input.0 as usize]).max().unwrap_or(0);
+        depths[id.0 as usize] = before + usize::from(matches!(node.op, Op::Conv(_) | Op::Dense(_)));
+    }
+    depths.into_iter().max().unwrap_or(0)
 }
 
 impl Plan {

@@ -39,6 +39,7 @@
 pub mod source;
 
 pub mod diagnostic;
+pub mod hash;
 pub mod tensor;
 
 pub mod syntax;

@@ -73,8 +73,11 @@ pub struct Times {
 const WORTHWHILE: f64 = 0.97;
 /// The least number of turns of a race.
 const TURNS: usize = 5;
-/// Runs of one session in a turn. The first one finds the caches as the other session left them and does not count.
-const BURST: usize = 3;
+/// Runs of one session in a turn at most. The first one finds the caches as the other session left them and does not
+/// count.
+const BURST: usize = 4;
+/// No further run follows in a turn that has taken so long: slow networks vary less.
+const LONG_TURN: Duration = Duration::from_millis(80);
 
 impl Tuner<'_> {
     /// Measures all candidates. `progress` is told how far it is, 0 to 1.
@@ -126,7 +129,11 @@ impl Tuner<'_> {
     /// The least time of each step, in seconds.
     fn burst(&self, session: &mut Session) -> Result<Vec<f64>, RunError> {
         let mut least = vec![f64::INFINITY; session.plan().steps.len()];
+        let start = Instant::now();
         for run in 0..BURST {
+            if run > 1 && start.elapsed() > LONG_TURN {
+                break;
+            }
             let mut last = Instant::now();
             session.run_observed(self.inputs, &mut |done| {
                 let now = Instant::now();

@@ -1,6 +1,7 @@
 //! Choices by measurement: every candidate computes what the estimated choice does, and `svertka tune` keeps its file.
 //! What is measured is never looked at.
 
+#[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
 
 use assert_cmd::Command;
@@ -74,7 +75,11 @@ fn small() -> svertka::ir::Graph {
     let conv = || Conv { channels: 16, window: window(), groups: 1, bias: true, weights: None };
     let a = graph.add_layer(conv(), &[x], "a").unwrap();
     let b = graph.add_layer(conv(), &[a], "b").unwrap();
-    output(&mut graph, b);
+    // Direct, exact or not.
+    let window =
+        Window { kernel: vec![3; 2], stride: vec![2; 2], dilation: vec![1; 2], padding: Padding::Half, ceil: false };
+    let c = graph.add_layer(Conv { channels: 16, window, groups: 1, bias: true, weights: None }, &[b], "c").unwrap();
+    output(&mut graph, c);
     graph
 }
 
@@ -86,7 +91,7 @@ fn only_offered_candidates_are_taken() {
     let choices: Choices = offers.iter().map(|offer| (offer.key.clone(), "winograd 99x99".to_string())).collect();
     let plan = plan_tuned(small(), target, &choices);
     assert!(
-        plan.verdicts.len() == 2 && plan.verdicts.iter().all(|(_, verdict)| !verdict.offered),
+        plan.verdicts.len() == 3 && plan.verdicts.iter().all(|(_, verdict)| !verdict.offered),
         "{:?}",
         plan.verdicts
     );

@@ -28,6 +28,7 @@ pub mod resample;
 pub mod scale;
 pub mod softmax;
 pub mod taps;
+pub mod tuning;
 pub mod winograd;
 
 mod nest;

@@ -69,6 +69,30 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None })
 }
 
+/// The kernels with the least estimated times, whether or not the direct one is expected to be faster; none where
+/// `lower` would refuse, or is told what to take.
+pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
+    let Ok(problem) = Problem::new(node, target) else { return Vec::new() };
+    if target.exact || target.force_winograd.is_some() {
+        return Vec::new();
+    }
+    let mut confs = problem.forms(target);
+    confs.truncate(FORMS);
+    if let Some(best) = confs.first() {
+        let m = best.dims.each_ref().map(|dim| dim.m);
+        confs.extend(problem.groups(m, target));
+    }
+    confs.retain(Conf::has_short_offsets);
+    let lowered = |conf| {
+        let kernel = Kernel::Winograd(conf);
+        Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None }
+    };
+    confs.into_iter().map(lowered).collect()
+}
+
+/// Sizes of tiles that are candidates.
+const FORMS: usize = 5;
+
 struct Problem<'a> {
     node: &'a NodeView<'a>,
     window: ResolvedWindow,
@@ -116,10 +140,7 @@ impl<'a> Problem<'a> {
             }
             other => unreachable!("{other:?}"),
         };
-        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
-        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
-        let confs = tiles.map(|m| self.best_group(m, target));
-        let Some(best) = confs.min_by_key(Conf::cycles) else { return Err("the output is too small".into()) };
+        let Some(best) = self.forms(target).into_iter().next() else { return Err("the output is too small".into()) };
         if best.cycles() < direct {
             return Ok(best);
         }
@@ -129,6 +150,15 @@ impl<'a> Problem<'a> {
             thousands(best.cycles()),
             thousands(direct)
         ))
+    }
+
+    /// All sizes of tiles, each in its best groups, those with the least estimated time first.
+    fn forms(&self, target: &Target) -> Vec<Conf> {
+        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
+        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
+        let mut confs: Vec<Conf> = tiles.map(|m| self.best_group(m, target)).collect();
+        confs.sort_by_cached_key(Conf::cycles);
+        confs
     }
 
     /// The largest tile of a dimension that errors, registers and the output allow.
@@ -149,11 +179,15 @@ impl<'a> Problem<'a> {
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
     fn best_group(&self, m: [usize; 2], target: &Target) -> Conf {
+        self.groups(m, target).into_iter().min_by_key(Conf::cycles).expect("there are groups")
+    }
+
+    /// Tiles of `m` outputs in all groups that are considered.
+    fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Conf> {
         let dims = self.dims(m);
         let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
         groups.dedup();
-        let confs = groups.into_iter().map(|group| self.conf(m, group, target));
-        confs.min_by_key(Conf::cycles).expect("there are groups")
+        groups.into_iter().map(|group| self.conf(m, group, target)).collect()
     }
 
     fn dims(&self, m: [usize; 2]) -> [Dim; 2] {
@@ -231,6 +265,12 @@ const ROW_WORDS: usize = 6;
 const GROUP_WORDS: usize = 6;
 
 impl Conf {
+    /// Describes all that was decided.
+    pub(super) fn decision(&self) -> String {
+        let ([rows, columns], [height, width]) = (&self.dims, self.group);
+        format!("winograd {}x{}, groups of {height}x{width} tiles", rows.m, columns.m)
+    }
+
     /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
     fn cycles(&self) -> usize {
         let [rows, columns] = &self.dims;

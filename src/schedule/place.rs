@@ -2,17 +2,27 @@
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
 use crate::ir::{Epilogue, Graph, NodeId, ParamId};
+use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
 use crate::tensor::TensorType;
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
-pub fn place(graph: Graph, target: Target) -> Plan {
+pub fn place(graph: Graph, target: Target, choices: &Choices) -> Plan {
     let values = vec![None; graph.nodes.len()];
     let readers = graph.users().iter().map(Vec::len).collect();
-    let mut placer =
-        Placer { graph: &graph, target, readers, steps: vec![], buffers: vec![], values, reordered: HashMap::new() };
+    let mut placer = Placer {
+        graph: &graph,
+        target,
+        choices,
+        readers,
+        steps: vec![],
+        buffers: vec![],
+        values,
+        reordered: HashMap::new(),
+        verdicts: vec![],
+    };
     for (index, &input) in graph.inputs.iter().enumerate() {
         let elements = graph[input].ty.elements();
         let buffer = placer.add_buffer(Place::Input(index), elements);
@@ -23,14 +33,15 @@ pub fn place(graph: Graph, target: Target) -> Plan {
         placer.place_node(id);
     }
     let outputs = (0..graph.outputs.len()).map(|index| placer.place_output(index)).collect();
-    let Placer { steps, mut buffers, values, .. } = placer;
+    let Placer { steps, mut buffers, values, verdicts, .. } = placer;
     set_lifetimes(&mut buffers, &steps);
-    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, graph }
+    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, verdicts, graph }
 }
 
 struct Placer<'a> {
     graph: &'a Graph,
     target: Target,
+    choices: &'a Choices,
     /// Nodes that read each value.
     readers: Vec<usize>,
     steps: Vec<Step>,
@@ -38,6 +49,7 @@ struct Placer<'a> {
     values: Vec<Option<View>>,
     /// Values that were copied into a second layout.
     reordered: HashMap<(NodeId, Layout), View>,
+    verdicts: Vec<(NodeId, Verdict)>,
 }
 
 impl Placer<'_> {
@@ -122,20 +134,16 @@ impl Placer<'_> {
     }
 
     fn beside(&self, id: NodeId) -> Option<NodeId> {
-        self.graph.ids().find(|&other| self.graph[other].beside && self.graph[other].inputs[0] == id)
+        beside(self.graph, id)
     }
 
-    fn choose(&self, id: NodeId, current: &[View]) -> (Lowered, Vec<String>) {
-        let node = &self.graph[id];
-        let view = NodeView {
-            op: &node.op,
-            inputs: current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
-            output: &node.ty,
-            gated: node.gated,
-            mean: self.beside(id).is_some(),
-            epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
-        };
-        kernels::choose(&view, &self.target)
+    fn choose(&mut self, id: NodeId, current: &[View]) -> (Lowered, Vec<String>) {
+        let view = node_view(self.graph, id, current);
+        let (chosen, refusals) = kernels::choose(&view, &self.target);
+        let (lowered, verdict) = tuning::follow(self.choices, &view, &self.target, chosen);
+        let changed = verdict.as_ref().is_some_and(Verdict::changes);
+        self.verdicts.extend(verdict.map(|verdict| (id, verdict)));
+        (lowered, if changed { Vec::new() } else { refusals })
     }
 
     /// Where a kernel writes a node's value: into a slice, into an output of the model, or into a buffer of its own.
@@ -316,6 +324,24 @@ impl Placer<'_> {
         let output = View { buffer, offset: 0, layout: Layout::Nchw, ty: value.ty.clone() };
         self.reorder(id, &value, output.clone(), "writes an output of the model");
         output
+    }
+}
+
+/// The value that is made beside that of a node.
+fn beside(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    graph.ids().find(|&other| graph[other].beside && graph[other].inputs[0] == id)
+}
+
+/// A node with its operands where they are.
+pub fn node_view<'a>(graph: &'a Graph, id: NodeId, operands: &'a [View]) -> NodeView<'a> {
+    let node = &graph[id];
+    NodeView {
+        op: &node.op,
+        inputs: operands.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect(),
+        output: &node.ty,
+        gated: node.gated,
+        mean: beside(graph, id).is_some(),
+        epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
     }
 }
 

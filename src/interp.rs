@@ -121,8 +121,7 @@ mod tests {
 
     fn add_node(graph: &mut Graph, op: Op, inputs: &[NodeId], path: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: path.into(), span: None };
-        let (inputs, params, epilogue) = (inputs.to_vec(), Vec::new(), Vec::new());
-        graph.add_node(Node { op, inputs, params, epilogue, ty, origin, slice_of: None, gated: false, beside: false })
+        graph.add_node(Node::new(op, inputs.to_vec(), Vec::new(), ty, origin))
     }
 
     fn add_layer(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> NodeId {

@@ -12,6 +12,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`source`], [`diagnostic`] | texts, spans, messages |
+//! | [`hash`] | names of what is kept in files |
 //! | [`syntax`] | tree, parser, formatter |
 //! | [`layers`] | one file a layer: parameters, shape rule, reference evaluation, lowering |
 //! | [`ir`] | the graph, its builder and its invariants |
@@ -39,6 +40,7 @@
 pub mod source;
 
 pub mod diagnostic;
+pub mod hash;
 pub mod tensor;
 
 pub mod syntax;

@@ -6,7 +6,9 @@ use svertka::io::{npy, testdata};
 
 fn svertka(args: &[&str]) -> Command {
     let mut command = Command::cargo_bin("svertka").unwrap();
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(args);
+    // Without what the user's own machine was tuned to.
+    let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("XDG_CACHE_HOME", cache).args(args);
     command
 }
 

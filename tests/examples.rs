@@ -26,7 +26,10 @@ impl Lab {
     /// `svertka compile` into the folder.
     fn compile(&self, model: &str, args: &[&str]) {
         let mut svertka = Command::new(env!("CARGO_BIN_EXE_svertka"));
-        svertka.current_dir(env!("CARGO_MANIFEST_DIR")).args(["compile", model, "-o"]).arg(self.folder.path());
+        svertka
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["compile", model, "--tuned", "none", "-o"])
+            .arg(self.folder.path());
         output(svertka.args(args));
     }
 

@@ -1,6 +1,7 @@
 //! The packed weights and tables of all steps in one piece of memory, and the file that can hold it.
 
 use crate::backend;
+use crate::hash::fnv1a;
 use crate::ir::weights::WeightSource;
 use crate::schedule::{ALIGNMENT, Plan};
 
@@ -60,18 +61,4 @@ pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
     }
     text.push_str(&format!("{:?} {:?}", plan.buffers, plan.outputs));
     fnv1a(text.as_bytes())
-}
-
-/// The 64-bit FNV-1a hash (Fowler, Noll, Vo; RFC 9923).
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn fnv1a_is_as_published() {
-        assert_eq!(super::fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(super::fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 }

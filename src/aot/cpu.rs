@@ -47,7 +47,8 @@ const CPUS: [(&str, &str, Isa, Option<&str>); 18] = [
     ("aarch64-generic", AARCH64, Isa::Clif, None),
 ];
 
-const NATIVE: &str = "native";
+/// The CPU that it runs on.
+pub const NATIVE: &str = "native";
 
 /// All names, for help texts.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -14,7 +14,7 @@ mod interface;
 mod link;
 mod machine;
 
-pub use cpu::{Cpu, UnknownCpu};
+pub use cpu::{Cpu, NATIVE, UnknownCpu};
 
 use crate::backend;
 use crate::codegen::{CodeError, CodeModule, FunctionText};

@@ -145,7 +145,7 @@ pub fn title(result: &Measurement) -> String {
 }
 
 /// Milliseconds with four significant digits or more.
-fn ms(seconds: f64) -> String {
+pub fn ms(seconds: f64) -> String {
     match seconds * 1e3 {
         ms if ms >= 100.0 => format!("{ms:.1}"),
         ms if ms >= 1.0 => format!("{ms:.3}"),
@@ -154,7 +154,7 @@ fn ms(seconds: f64) -> String {
 }
 
 /// Names stand on the left in the first `names` columns, numbers on the right in the others.
-fn table(names: usize, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
+pub fn table(names: usize, columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Table {
     let mut table = Table::new();
     let rule = LineStyle::none().fill('─').junction('─');
     table.load_style(TableStyle::new().header_separator(rule));

@@ -1,6 +1,7 @@
 //! Arguments that several verbs share.
 
 use super::Failure;
+use super::tuned::{Source, Tuned};
 use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::Isa;
@@ -29,7 +30,7 @@ pub struct LintArgs {
 }
 
 /// How to run it.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct EngineArgs {
     /// Vector instructions of the generated code
     #[arg(long, value_enum, default_value = "auto")]
@@ -50,6 +51,10 @@ pub struct EngineArgs {
     /// Seed of the random weights that are used where no file is given
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// File with the choices of `svertka tune`, which writes it and which the other commands read; `none` for neither.
+    /// The one of this CPU in the user's folder for caches where nothing is given
+    #[arg(long, value_name = "FILE|none")]
+    pub tuned: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -100,6 +105,15 @@ impl EngineArgs {
         let threads = self.threads.map_or_else(machine::cores, usize::from);
         let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
+    }
+
+    /// What was measured before for generated code.
+    pub fn tuned(&self) -> Tuned {
+        let source = match self.engine {
+            EngineArg::Jit => Source::of(self.tuned.as_deref()),
+            EngineArg::Portable | EngineArg::Interp => Source::None,
+        };
+        source.load()
     }
 
     fn isa(&self) -> Result<Isa, Failure> {

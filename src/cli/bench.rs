@@ -1,6 +1,7 @@
 //! `svertka bench`: how long networks and their steps take.
 
 use super::args::{EngineArgs, IsaArg, ModelArgs, parse_define};
+use super::tuned::Tuned;
 use super::{Failure, Outcome, input, model, peak, print, weights};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
@@ -12,7 +13,8 @@ use crate::bench::profile::{Profile, profile};
 use crate::bench::report::{Comparison, Measurement, Phases, Report, Setting};
 use crate::bench::stats::{Ratio, Summary};
 use crate::bench::suite::{self, Entry};
-use crate::bench::{self, SCHEMA_VERSION, html, table};
+use crate::bench::{SCHEMA_VERSION, html, table};
+use crate::hash::fnv1a;
 use crate::io::text;
 use crate::io::write::write_atomically;
 use crate::ir::weights::WeightSource;
@@ -94,7 +96,7 @@ const LONGEST: f64 = 86_400.0;
 /// The largest earlier result that is read, in bytes.
 const MAX_BASELINE_BYTES: u64 = 256 << 20;
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|s| (0.0..=LONGEST).contains(s));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("expected seconds, 0 to {LONGEST}"))
 }
@@ -111,6 +113,7 @@ fn parse_isas(text: &str) -> Result<[IsaArg; 2], String> {
 
 pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
+    let tuned = args.engine.tuned();
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let profiled = args.per_layer || args.html.is_some();
     let mut report = Report {
@@ -126,7 +129,7 @@ pub fn run(args: &Args) -> Outcome {
     };
     let mut graphs = Vec::new();
     for (index, job) in jobs.iter().enumerate() {
-        measure(args, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report, &mut graphs)?;
+        measure(args, &tuned, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report, &mut graphs)?;
     }
     print(&report.to_text());
     if args.per_layer {
@@ -187,23 +190,30 @@ enum Code {
 }
 
 impl Contender {
-    fn new(args: &Args, job: &Job, name: &str, isa: IsaArg, ahead_of_time: bool) -> Result<Contender, Failure> {
+    fn new(
+        args: &Args,
+        tuned: &Tuned,
+        job: &Job,
+        name: &str,
+        isa: IsaArg,
+        ahead_of_time: bool,
+    ) -> Result<Contender, Failure> {
         let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
         let model = model::load(&model_args)?;
-        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.engine };
+        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.engine.clone() };
         let Some(options) = engine.options()? else {
             return Err(Failure::usage("the interpreter says what is right, not how fast; choose another engine"));
         };
         let batch = job.batch.into();
-        let model_hash = format!("{:016x}", bench::fnv1a(ir::print(&model.graph).as_bytes()));
+        let model_hash = format!("{:016x}", fnv1a(ir::print(&model.graph).as_bytes()));
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
         let weights = weights::choose(args.weights.as_deref(), &model, engine.seed)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built, engine) = match ahead_of_time {
-            false => build_session(model.graph, weights.as_ref(), &options)?,
-            true => build_library(model.graph, weights.as_ref(), &options)?,
+            false => build_session(model.graph, weights.as_ref(), &options, tuned)?,
+            true => build_library(model.graph, weights.as_ref(), &options, tuned)?,
         };
         let phases = Phases {
             parse_and_check_s: model.time.as_secs_f64(),
@@ -248,8 +258,10 @@ fn build_session(
     graph: Graph,
     weights: &dyn WeightSource,
     options: &Options,
+    tuned: &Tuned,
 ) -> Result<(Code, Phases, String), Failure> {
-    let session = Session::new(graph, weights, options).map_err(Failure::input)?;
+    let session = Session::tuned(graph, weights, options, &tuned.choices).map_err(Failure::input)?;
+    tuned.check(session.plan());
     let times = session.times();
     let phases = Phases {
         plan_s: times.plan.as_secs_f64(),
@@ -270,12 +282,13 @@ fn build_library(
     graph: Graph,
     weights: &dyn WeightSource,
     options: &Options,
+    tuned: &Tuned,
 ) -> Result<(Code, Phases, String), Failure> {
     let Engine::Jit(isa) = options.engine else {
         return Err(Failure::usage("--compare-aot compares generated code; choose --engine jit"));
     };
     let start = Instant::now();
-    let plan = schedule::plan(graph, options.target());
+    let plan = schedule::plan_tuned(graph, options.target(), &tuned.choices);
     let planned = Instant::now();
     let library = link_library(&plan, weights)?;
     let linked = Instant::now();
@@ -315,12 +328,12 @@ fn setting_name(model: &str) -> String {
 }
 
 /// The network of a job, and what it is compared with.
-fn contenders(args: &Args, job: &Job) -> Result<Vec<Contender>, Failure> {
+fn contenders(args: &Args, tuned: &Tuned, job: &Job) -> Result<Vec<Contender>, Failure> {
     let isas = args.compare_isa.unwrap_or([args.engine.isa; 2]);
-    let mut contenders = vec![Contender::new(args, job, &job.model, isas[0], false)?];
+    let mut contenders = vec![Contender::new(args, tuned, job, &job.model, isas[0], false)?];
     if args.compare.is_some() || args.compare_isa.is_some() || args.compare_aot {
         let other = args.compare.as_ref().unwrap_or(&job.model);
-        contenders.push(Contender::new(args, job, other, isas[1], args.compare_aot)?);
+        contenders.push(Contender::new(args, tuned, job, other, isas[1], args.compare_aot)?);
     }
     Ok(contenders)
 }
@@ -328,12 +341,13 @@ fn contenders(args: &Args, job: &Job) -> Result<Vec<Contender>, Failure> {
 /// Measures a job, alone or in turn with what it is compared with. Adds to `graphs` as many as to the results.
 fn measure(
     args: &Args,
+    tuned: &Tuned,
     job: &Job,
     counter: &str,
     report: &mut Report,
     graphs: &mut Vec<Option<GraphDrawing>>,
 ) -> Outcome {
-    let mut contenders = contenders(args, job)?;
+    let mut contenders = contenders(args, tuned, job)?;
     let budget = Budget {
         warmup: args.warmup as usize,
         runs: job.runs as usize,

@@ -1,6 +1,7 @@
 //! `svertka compile`: object files, libraries and headers.
 
 use super::args::ModelArgs;
+use super::tuned::Source;
 use super::{Failure, Outcome, model, print, weights};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
@@ -21,7 +22,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// CPU to compile for; a wrong name lists those known
-    #[arg(long, default_value = "native")]
+    #[arg(long, default_value = aot::NATIVE)]
     cpu: String,
     /// What to make: obj, header, static, shared, clif, asm
     #[arg(long, value_delimiter = ',', default_value = "obj,header,static", value_name = "KIND,..")]
@@ -50,6 +51,10 @@ pub struct Args {
     /// Seed of the random weights that are used where no file is given
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// File with the choices of `svertka tune`, or `none`; the one of this CPU in the user's folder for caches where
+    /// nothing is given. Only for the CPU `native`
+    #[arg(long, value_name = "FILE|none")]
+    tuned: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,7 +75,11 @@ pub fn run(args: &Args) -> Outcome {
     let weights = weights::choose(args.weights.as_deref(), &model, args.seed)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
-    let plan = schedule::plan(model.graph, target);
+    // Another CPU is not this one, which was measured.
+    let source = if args.cpu == aot::NATIVE { Source::of(args.tuned.as_deref()) } else { Source::None };
+    let tuned = source.load();
+    let plan = schedule::plan_tuned(model.graph, target, &tuned.choices);
+    tuned.check(&plan);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,

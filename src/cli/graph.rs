@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Outcome {
             passes::run(&mut graph, &passes::Config { channel_block: target.lanes, exact: target.exact });
             Drawing::of_graph(&graph)
         }
-        Stage::Plan => schedule::plan(graph, target).drawing(),
+        Stage::Plan => schedule::plan_tuned(graph, target, &args.engine.tuned().choices).drawing(),
     };
     let text = drawing.render(match args.format {
         Format::Dot => draw::Format::Dot,

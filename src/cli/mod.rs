@@ -14,6 +14,8 @@ mod model;
 mod peak;
 mod run;
 mod summary;
+mod tune;
+mod tuned;
 mod verify;
 mod weights;
 
@@ -46,6 +48,8 @@ enum Verb {
     Verify(verify::Args),
     /// Measure how long models and their layers take
     Bench(bench::Args),
+    /// Choose kernels by measuring them on this machine, for all other commands
+    Tune(tune::Args),
     /// Measure what a core of this machine can do at most
     Peak(peak::Args),
     /// Write object files, libraries and headers that other programs link
@@ -104,6 +108,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Tune(args) => tune::run(&args),
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Completions { shell } => {

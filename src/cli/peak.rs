@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// The peaks that were measured before, unless `fresh`, else measured now and kept for the next time.
 pub fn find(fresh: bool) -> Result<Peak, Failure> {
-    let path = cache_path();
+    let path = cache_file("peak");
     if let Some(peak) = path.as_deref().filter(|_| !fresh).and_then(kept) {
         return Ok(peak);
     }
@@ -35,11 +35,11 @@ pub fn find(fresh: bool) -> Result<Peak, Failure> {
     Ok(peak)
 }
 
-/// In the user's folder for caches; `None` where there is no home.
-fn cache_path() -> Option<PathBuf> {
+/// Where to keep what was measured on this kind of CPU, in the user's folder for caches; `None` where there is no home.
+pub fn cache_file(what: &str) -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(folder.join("svertka").join(format!("peak-{}.json", machine::cpu_id())))
+    Some(folder.join("svertka").join(format!("{what}-{}.json", machine::cpu_id())))
 }
 
 /// The content of the cache, if it is of this machine.

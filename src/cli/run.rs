@@ -78,7 +78,10 @@ fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Ten
         times(args, &[("parse and check", model.time), ("interpret", start.elapsed())]);
         return Ok(results);
     };
-    let mut session = Session::new(model.graph.clone(), weights, &options).map_err(Failure::input)?;
+    let tuned = args.engine.tuned();
+    let graph = model.graph.clone();
+    let mut session = Session::tuned(graph, weights, &options, &tuned.choices).map_err(Failure::input)?;
+    tuned.check(session.plan());
     let start = Instant::now();
     let results = session.run(inputs).map_err(Failure::input)?;
     let built = session.times();

@@ -47,9 +47,11 @@ pub fn run(args: &Args) -> Outcome {
     };
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
-    let mut session = Session::new(model.graph, weights.as_ref(), &options).map_err(Failure::input)?;
+    let (graph, weights, tuned) = (model.graph, weights.as_ref(), args.engine.tuned());
+    let mut session = Session::tuned(graph, weights, &options, &tuned.choices).map_err(Failure::input)?;
+    tuned.check(session.plan());
     // The interpreter runs the fused graph too, so that each of its values can be compared.
-    let reference = interp::run_all(&session.plan().graph, weights.as_ref(), &inputs, Accumulate::F64);
+    let reference = interp::run_all(&session.plan().graph, weights, &inputs, Accumulate::F64);
     let mut found: Vec<(NodeId, Difference)> = Vec::new();
     let outputs = session
         .run_observed(&inputs, &mut |done| {

@@ -178,18 +178,7 @@ impl Graph {
     /// Adds an input of the model.
     pub fn add_input(&mut self, name: &str, ty: TensorType) -> NodeId {
         let origin = Origin { path: name.to_string(), span: None };
-        let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
-        let id = self.add_node(Node {
-            op: Op::Input,
-            inputs,
-            params,
-            epilogue,
-            ty,
-            origin,
-            slice_of: None,
-            gated: false,
-            beside: false,
-        });
+        let id = self.add_node(Node::new(Op::Input, Vec::new(), Vec::new(), ty, origin));
         self.inputs.push(id);
         id
     }
@@ -210,18 +199,7 @@ impl Graph {
         });
         let params = params.collect();
         let origin = Origin { path: path.to_string(), span: None };
-        let (inputs, epilogue) = (inputs.to_vec(), Vec::new());
-        Ok(self.add_node(Node {
-            op,
-            inputs,
-            params,
-            epilogue,
-            ty,
-            origin,
-            slice_of: None,
-            gated: false,
-            beside: false,
-        }))
+        Ok(self.add_node(Node::new(op, inputs.to_vec(), params, ty, origin)))
     }
 
     /// All handles in topological order.
@@ -260,6 +238,12 @@ impl Graph {
 }
 
 impl Node {
+    /// A layer that nothing is fused with.
+    pub fn new(op: Op, inputs: Vec<NodeId>, params: Vec<ParamId>, ty: TensorType, origin: Origin) -> Node {
+        let (epilogue, slice_of) = (Vec::new(), None);
+        Node { op, inputs, params, epilogue, ty, origin, slice_of, gated: false, beside: false }
+    }
+
     /// The layer's own operands, without the gate and those of the epilogue.
     pub fn operands(&self) -> &[NodeId] {
         let fused = self.epilogue.iter().filter(|e| matches!(e, Epilogue::Add { .. })).count();

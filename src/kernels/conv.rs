@@ -102,21 +102,30 @@ const MAX_UNROLLED: usize = 1400;
 /// # Errors
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let (conf, layout) = conf(node, target, flatten_pointwise)?;
-    Ok(Lowered { inputs: vec![layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None })
+    let problem = Problem::new(node, target, flatten_pointwise)?;
+    let tile = problem.tiles(target).remove(0);
+    Ok(problem.lowered(problem.conf(node, target, tile)))
 }
 
-/// As [`lower`], with one or more whole rows of the image in each row.
+/// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input.
 pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
-    conf(node, target, join_pointwise)
+    let problem = Problem::new(node, target, join_pointwise)?;
+    let tile = problem.tiles(target).remove(0);
+    Ok((problem.conf(node, target, tile), problem.layout))
 }
 
-/// The conf, and the layout of its input.
-fn conf(node: &NodeView, target: &Target, cut: CutRows) -> Result<(Conf, Layout), String> {
-    let problem = Problem::new(node, target, cut)?;
-    let conf = Conf { gated: node.gated, ..problem.conf(&node.epilogue, target) };
-    Ok((conf, problem.layout))
+/// The kernel that `lower` makes, then others that differ from it in one decision.
+pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
+    let Ok(problem) = Problem::new(node, target, flatten_pointwise) else { return Vec::new() };
+    let mut tiles = problem.tiles(target).into_iter();
+    let first = problem.conf(node, target, tiles.next().expect("there is a tile"));
+    let others = tiles.take(OTHER_TILES).map(|tile| problem.conf(node, target, tile));
+    let confs = [vec![first.clone()], others.collect(), first.variants()].concat();
+    confs.into_iter().map(|conf| problem.lowered(conf)).collect()
 }
+
+/// Tiles that are considered beside the one with the least estimated time.
+const OTHER_TILES: usize = 3;
 
 /// A layer brought to the form that the kernel computes.
 struct Problem {
@@ -166,14 +175,33 @@ impl Problem {
         }
     }
 
-    fn conf(&self, epilogue: &Epilogue, target: &Target) -> Conf {
+    fn lowered(&self, conf: Conf) -> Lowered {
+        Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None }
+    }
+
+    /// Channels that lie side by side in the input.
+    fn block(&self, target: &Target) -> usize {
+        // One position: the channels lie side by side in both layouts.
+        let blocked = self.layout == Layout::Blocked || self.input.iter().product::<usize>() == 1;
+        if blocked { target.lanes } else { 1 }
+    }
+
+    /// See [`Tile::all`].
+    fn tiles(&self, target: &Target) -> Vec<Tile> {
+        let (kernel, columns) = (self.window.kernel.last(), self.window.out.last());
+        let out_blocks = self.channels_out.div_ceil(target.lanes);
+        let dimension = "windows have a dimension";
+        Tile::all(target, *columns.expect(dimension), out_blocks, self.block(target), *kernel.expect(dimension))
+    }
+
+    /// The conf with this tile, and the blocking that is expected to suit it.
+    fn conf(&self, node: &NodeView, target: &Target, tile: Tile) -> Conf {
         let lanes = target.lanes;
         let dim = self.window.out.len() - 1;
         let positions: usize = self.input.iter().product();
         let out_blocks = self.channels_out.div_ceil(lanes);
-        // One position: the channels lie side by side in both layouts.
-        let blocked = self.layout == Layout::Blocked || positions == 1;
-        let (block, pixel) = if blocked { (lanes, lanes * 4) } else { (1, 4) };
+        let block = self.block(target);
+        let pixel = block * 4;
         let input = Input {
             block,
             blocks: self.channels_in / block,
@@ -191,7 +219,6 @@ impl Problem {
             pad: self.window.pads[dim].0,
         };
         let columns = self.window.out[dim];
-        let tile = Tile::choose(target, columns, out_blocks, block, window.kernel);
         let rows = Rows::new(&self.window, &self.input);
         let flat_output = columns * rows.len() == 1;
         let tail = (self.channels_out * self.groups) % lanes;
@@ -223,10 +250,10 @@ impl Problem {
             out_blocks,
             segments: segments(&self.window, self.input[dim], tile.pixels),
             tile,
-            epilogue: epilogue.clone(),
+            epilogue: node.epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
-            gated: false,
+            gated: node.gated,
             input,
             window,
         }
@@ -325,10 +352,10 @@ impl Split {
 }
 
 impl Tile {
-    /// The tile with the least estimated time for a whole row of all output channels. Two FMAs and two loads start
-    /// per cycle, and a sum can be added to every fourth cycle. Of equal ones for a single column, whose weights are the
-    /// most of what there is, the one with the least padding.
-    fn choose(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Tile {
+    /// One tile for each number of vectors, those with the least estimated time for a whole row of all output channels
+    /// first. Two FMAs and two loads start per cycle, and a sum can be added to every fourth cycle. Of equal ones for a
+    /// single column, whose weights are the most of what there is, the one with the least padding.
+    fn all(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
         let embed = target.isa == Isa::Avx512;
         let unroll = |pixels: usize, vectors: usize| {
             (1..=block)
@@ -338,7 +365,7 @@ impl Tile {
         };
         let registers = target.plain_registers;
         let max_vectors = out_blocks.min(registers / 2 - 1);
-        (1..=max_vectors)
+        let mut tiles: Vec<Tile> = (1..=max_vectors)
             .filter_map(|vectors| {
                 let embedded = embed || vectors == 1;
                 let spare = vectors + usize::from(!embedded);
@@ -346,11 +373,13 @@ impl Tile {
                 let pixels = ((registers - spare) / vectors).min(columns);
                 (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
             })
-            .min_by_key(|tile| {
-                let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
-                (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
-            })
-            .expect("a tile of one vector fits every target")
+            .collect();
+        tiles.sort_by_key(|tile| {
+            let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
+            (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
+        });
+        assert!(!tiles.is_empty(), "a tile of one vector fits every target");
+        tiles
     }
 
     /// Four times the cycles that one input channel and tap take for a whole row of all output channels.
@@ -373,6 +402,33 @@ impl Tile {
 }
 
 impl Conf {
+    /// Describes all that was decided.
+    pub(super) fn decision(&self) -> String {
+        let Tile { pixels, vectors, .. } = self.tile;
+        let split = match self.split {
+            Split::Rows => "rows",
+            Split::VectorGroups => "vectors",
+        };
+        let (rows, chunk) = (self.block_rows, self.chunk_blocks);
+        format!("direct {pixels}x{vectors}, by {split}, blocks of {rows} rows, chunks of {chunk}")
+    }
+
+    /// Confs that differ in the split, the rows of a block, or the chunks.
+    fn variants(&self) -> Vec<Conf> {
+        let (rows, blocks) = (self.rows.len(), self.input.blocks);
+        let mut confs = Vec::new();
+        if self.split == Split::Rows && self.vector_groups() > 1 {
+            confs.push(Conf { split: Split::VectorGroups, ..self.clone() });
+        } else if self.split == Split::VectorGroups && rows > 1 {
+            confs.push(Conf { split: Split::Rows, ..self.clone() });
+        }
+        let halves = |n: usize, most: usize| [n.div_ceil(2), (2 * n).min(most)].into_iter().filter(move |&m| m != n);
+        confs.extend(halves(self.block_rows, rows).map(|block_rows| Conf { block_rows, ..self.clone() }));
+        let chunks = halves(self.chunk_blocks, blocks).chain((self.chunk_blocks < blocks).then_some(blocks));
+        confs.extend(chunks.map(|chunk_blocks| Conf { chunk_blocks, ..self.clone() }));
+        confs
+    }
+
     /// Bytes of all packed weights.
     pub(super) fn weight_bytes(&self) -> usize {
         self.groups * self.vector_groups() * self.weight_group() as usize
@@ -505,7 +561,7 @@ impl Conf {
         let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
         let parts = self.groups * self.vector_groups();
         Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
-            packing::transpose(&rows, self.rows_of_part(part, rows.count()), &places, stride, to[0]);
+            packing::transpose(&rows, self.rows_of_part(part, rows.count()), 0..columns, &places, stride, to[0]);
         })
     }
 
@@ -973,7 +1029,7 @@ mod tests {
     #[test]
     fn dense_layers_pad_no_more_than_they_must() {
         let target = Target::of(Isa::Avx2, Architecture::X86_64);
-        let vectors = |out_blocks: usize| Tile::choose(&target, 1, out_blocks, 8, 1).vectors;
+        let vectors = |out_blocks: usize| Tile::all(&target, 1, out_blocks, 8, 1)[0].vectors;
         // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
         assert_eq!((vectors(15), vectors(11)), (5, 6));
     }

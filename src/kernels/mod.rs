@@ -29,6 +29,7 @@ pub mod resample;
 pub mod scale;
 pub mod softmax;
 pub mod taps;
+pub mod tuning;
 pub mod winograd;
 
 mod nest;
@@ -90,6 +91,8 @@ pub struct Target {
     pub plain_registers: usize,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
+    /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
+    pub deep: bool,
     /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
     pub force_winograd: Option<usize>,
     /// Makes one kernel of a convolution and the window layer behind it where it is possible, fast or not, with bands of
@@ -106,15 +109,8 @@ impl Target {
     /// What tiles for an instruction set have on machines of an architecture.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
-        Target {
-            isa,
-            lanes: isa.lanes(),
-            registers,
-            plain_registers,
-            exact: false,
-            force_winograd: None,
-            force_chain: None,
-        }
+        let (exact, deep, force_winograd, force_chain) = (false, false, None, None);
+        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact, deep, force_winograd, force_chain }
     }
 }
 

@@ -113,36 +113,57 @@ impl<'a> Rows<'a> {
 }
 
 /// f32 in a cache line.
-const LINE: usize = 16;
+const LINE: usize = 64;
 /// Rows and columns of the square that is transposed in registers.
 const SIDE: usize = 4;
 
-/// Puts element `column` of each of `rows` at `to[places[column] * stride + row]`, rows counted from the range's
-/// first.
-pub fn transpose(source: &Rows, rows: Range<usize>, places: &[usize], stride: usize, to: &mut [f32]) {
-    assert_eq!(places.len(), source.columns);
+/// Puts element `column` of each of `rows` at `to[places[column] * stride + row]`, rows and columns counted from the
+/// first of their ranges.
+pub fn transpose(
+    source: &Rows,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    places: &[usize],
+    stride: usize,
+    to: &mut [f32],
+) {
+    assert_eq!(places.len(), columns.len());
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the machine has AVX2.
-        return unsafe { transpose_avx2(source, rows, places, stride, to) };
+        return unsafe { transpose_avx2(source, rows, columns, places, stride, to) };
     }
-    transpose_any(source, rows, places, stride, to);
+    transpose_any(source, rows, columns, places, stride, to);
 }
 
 /// [`transpose_any`], which the compiler may vectorise with AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn transpose_avx2(source: &Rows, rows: Range<usize>, places: &[usize], stride: usize, to: &mut [f32]) {
-    transpose_any(source, rows, places, stride, to);
+fn transpose_avx2(
+    source: &Rows,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    places: &[usize],
+    stride: usize,
+    to: &mut [f32],
+) {
+    transpose_any(source, rows, columns, places, stride, to);
 }
 
 #[inline(always)]
-fn transpose_any(source: &Rows, rows: Range<usize>, places: &[usize], stride: usize, to: &mut [f32]) {
+fn transpose_any(
+    source: &Rows,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    places: &[usize],
+    stride: usize,
+    to: &mut [f32],
+) {
     for (line, places) in places.chunks(LINE).enumerate() {
         for first in rows.clone().step_by(SIDE) {
             let (lane, count) = (first - rows.start, SIDE.min(rows.end - first));
             for (square, places) in places.chunks(SIDE).enumerate() {
-                let column = line * LINE + square * SIDE;
+                let column = columns.start + line * LINE + square * SIDE;
                 if count == SIDE && places.len() == SIDE {
                     let mut loaded = [f32x4::splat(0.0); SIDE];
                     for (i, row) in loaded.iter_mut().enumerate() {
@@ -173,18 +194,26 @@ mod tests {
 
     #[test]
     fn every_element_gets_to_its_place_scaled() {
-        for (rows, columns, part) in [(4, 4, 0..4), (8, 37, 0..8), (11, 18, 3..10), (9, 3, 2..9), (1, 1, 0..1)] {
+        let all = |columns: usize| 0..columns;
+        for (rows, columns, part, taken) in [
+            (4, 4, 0..4, all(4)),
+            (8, 37, 0..8, all(37)),
+            (8, 37, 0..8, 3..31),
+            (11, 18, 3..10, all(18)),
+            (9, 3, 2..9, 1..3),
+            (1, 1, 0..1, all(1)),
+        ] {
             let base = values(rows, columns);
             let factors: Vec<f64> = (0..rows).map(|row| 1.0 / (row + 3) as f64).collect();
             for factors in [None, Some(factors)] {
                 let weights = Values::new(Cow::Borrowed(&base), factors.clone());
                 let source = Rows::new(&weights, columns);
-                let places: Vec<usize> = (0..columns).rev().collect();
+                let places: Vec<usize> = (0..taken.len()).rev().collect();
                 let stride = part.len() + 1;
                 for run in [transpose, transpose_any] {
-                    let mut to = vec![-1.0; columns * stride];
-                    run(&source, part.clone(), &places, stride, &mut to);
-                    for (column, place) in places.iter().enumerate() {
+                    let mut to = vec![-1.0; taken.len() * stride];
+                    run(&source, part.clone(), taken.clone(), &places, stride, &mut to);
+                    for (column, place) in taken.clone().zip(&places) {
                         for (lane, row) in part.clone().enumerate() {
                             assert_eq!(to[place * stride + lane], weights[row * columns + column]);
                         }

@@ -20,7 +20,7 @@ mod transform;
 mod weights;
 
 use super::epilogue::Epilogue;
-use super::packing::Packing;
+use super::packing::{self, Packing};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -54,7 +54,7 @@ pub struct Conf {
 /// # Errors
 /// Why this kernel cannot do it, or is not expected to be faster than the direct one.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let problem = Problem::new(node)?;
+    let problem = Problem::new(node, target)?;
     if target.exact {
         return Err("its rounding errors are larger (--exact)".into());
     }
@@ -69,6 +69,30 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None })
 }
 
+/// The kernels with the least estimated times, whether or not the direct one is expected to be faster; none where
+/// `lower` would refuse, or is told what to take.
+pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
+    let Ok(problem) = Problem::new(node, target) else { return Vec::new() };
+    if target.exact || target.force_winograd.is_some() {
+        return Vec::new();
+    }
+    let mut confs = problem.forms(target);
+    confs.truncate(FORMS);
+    if let Some(best) = confs.first() {
+        let m = best.dims.each_ref().map(|dim| dim.m);
+        confs.extend(problem.groups(m, target));
+    }
+    confs.retain(Conf::has_short_offsets);
+    let lowered = |conf| {
+        let kernel = Kernel::Winograd(conf);
+        Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None }
+    };
+    confs.into_iter().map(lowered).collect()
+}
+
+/// Sizes of tiles that are candidates.
+const FORMS: usize = 5;
+
 struct Problem<'a> {
     node: &'a NodeView<'a>,
     window: ResolvedWindow,
@@ -78,7 +102,7 @@ struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn new(node: &'a NodeView) -> Result<Problem<'a>, String> {
+    fn new(node: &'a NodeView, target: &Target) -> Result<Problem<'a>, String> {
         let Op::Conv(conv) = node.op else { return Err("not a convolution".into()) };
         let spatial = node.inputs[0].ty.spatial();
         let window = conv.window.resolve(spatial).expect("verified");
@@ -100,7 +124,7 @@ impl<'a> Problem<'a> {
                 return Err("padding where the kernel has one tap".into());
             }
         }
-        if let Some(taps) = window.kernel.iter().find(|&&taps| taps > most_frequencies(&window)) {
+        if let Some(taps) = window.kernel.iter().find(|&&taps| taps > most_frequencies(&window, target)) {
             return Err(format!("{taps} taps are too many"));
         }
         let input = [spatial[0], spatial[1]];
@@ -116,10 +140,7 @@ impl<'a> Problem<'a> {
             }
             other => unreachable!("{other:?}"),
         };
-        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
-        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
-        let confs = tiles.map(|m| self.best_group(m, target));
-        let Some(best) = confs.min_by_key(Conf::cycles) else { return Err("the output is too small".into()) };
+        let Some(best) = self.forms(target).into_iter().next() else { return Err("the output is too small".into()) };
         if best.cycles() < direct {
             return Ok(best);
         }
@@ -131,13 +152,23 @@ impl<'a> Problem<'a> {
         ))
     }
 
+    /// All sizes of tiles, each in its best groups, those with the least estimated time first.
+    fn forms(&self, target: &Target) -> Vec<Conf> {
+        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
+        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
+        let mut confs: Vec<Conf> = tiles.map(|m| self.best_group(m, target)).collect();
+        confs.sort_by_cached_key(Conf::cycles);
+        confs
+    }
+
     /// The largest tile of a dimension that errors, registers and the output allow.
     fn largest(&self, d: usize, target: &Target) -> usize {
         let taps = self.window.kernel[d];
         if taps == 1 {
             return 1;
         }
-        let fits = |m: usize| m + taps - 1 <= most_frequencies(&self.window) && 2 * m + taps <= target.registers;
+        let fits =
+            |m: usize| m + taps - 1 <= most_frequencies(&self.window, target) && 2 * m + taps <= target.registers;
         (1..=MAX_OUTPUTS.min(self.window.out[d])).rev().find(|&m| fits(m)).unwrap_or(1)
     }
 
@@ -148,11 +179,15 @@ impl<'a> Problem<'a> {
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
     fn best_group(&self, m: [usize; 2], target: &Target) -> Conf {
+        self.groups(m, target).into_iter().min_by_key(Conf::cycles).expect("there are groups")
+    }
+
+    /// Tiles of `m` outputs in all groups that are considered.
+    fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Conf> {
         let dims = self.dims(m);
         let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
         groups.dedup();
-        let confs = groups.into_iter().map(|group| self.conf(m, group, target));
-        confs.min_by_key(Conf::cycles).expect("there are groups")
+        groups.into_iter().map(|group| self.conf(m, group, target)).collect()
     }
 
     fn dims(&self, m: [usize; 2]) -> [Dim; 2] {
@@ -188,8 +223,12 @@ impl<'a> Problem<'a> {
 }
 
 /// Frequencies of each dimension at most.
-fn most_frequencies(window: &ResolvedWindow) -> usize {
-    if window.kernel.iter().all(|&taps| taps > 1) { MAX_FREQUENCIES_OF_BOTH } else { MAX_FREQUENCIES }
+fn most_frequencies(window: &ResolvedWindow, target: &Target) -> usize {
+    match window.kernel.iter().all(|&taps| taps > 1) {
+        true if target.deep => MAX_FREQUENCIES_OF_DEEP,
+        true => MAX_FREQUENCIES_OF_BOTH,
+        false => MAX_FREQUENCIES,
+    }
 }
 
 /// Rows and columns of a group of at most `most` tiles, shared out evenly.
@@ -207,6 +246,10 @@ const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
 /// them, measured 6e-5 of the largest output, the forms of 8 below 1e-5.
 const MAX_FREQUENCIES_OF_BOTH: usize = 8;
 
+/// The same in deep networks. F(4x4, 3x3) has a quarter of the error of F(6x6, 3x3): through the 151 convolutions of
+/// ResNet-152 it adds nothing to the error of direct sums, where the larger forms trebled it.
+const MAX_FREQUENCIES_OF_DEEP: usize = 6;
+
 /// Outputs of a tile in one dimension at most.
 const MAX_OUTPUTS: usize = 6;
 
@@ -222,6 +265,12 @@ const ROW_WORDS: usize = 6;
 const GROUP_WORDS: usize = 6;
 
 impl Conf {
+    /// Describes all that was decided.
+    pub(super) fn decision(&self) -> String {
+        let ([rows, columns], [height, width]) = (&self.dims, self.group);
+        format!("winograd {}x{}, groups of {height}x{width} tiles", rows.m, columns.m)
+    }
+
     /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
     fn cycles(&self) -> usize {
         let [rows, columns] = &self.dims;
@@ -410,10 +459,11 @@ impl Conf {
     }
 
     /// `[task][frequency]` of what the product reads; the last task may leave some at its end.
-    fn pack_weights<'a>(&'a self, weight: &'a [f32]) -> Packing<'a> {
+    fn pack_weights<'a>(&'a self, weight: &'a Values<'a>) -> Packing<'a> {
         let transform = WeightTransform::new(self);
+        let rows = packing::Rows::new(weight, self.channels_in * self.dims[0].taps * self.dims[1].taps);
         let elements = self.frequencies() * self.blocks_of(0).len() * self.column();
-        Packing::new([1, self.chunks(), elements], move |task, to| transform.pack(self, weight, task, to[0]))
+        Packing::new([1, self.chunks(), elements], move |task, to| transform.pack(self, &rows, task, to[0]))
     }
 
     /// One value for each output channel; 0 behind the real ones.
@@ -533,7 +583,7 @@ mod tests {
             mean: false,
         };
         let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
-        f(&Problem::new(&node).unwrap(), &target)
+        f(&Problem::new(&node, &target).unwrap(), &target)
     }
 
     #[test]

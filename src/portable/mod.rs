@@ -40,6 +40,7 @@ pub const TARGET: Target = Target {
     registers: REGISTERS,
     plain_registers: REGISTERS,
     exact: true,
+    deep: false,
     force_winograd: None,
     force_chain: None,
 };

@@ -10,6 +10,7 @@ use crate::codegen::emulated::Emulation;
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
+use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
@@ -137,8 +138,18 @@ pub struct Session {
 impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
     pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
+        Session::tuned(graph, weights, options, &Choices::default())
+    }
+
+    /// As [`Session::new`], with kernels that were found to be fast by measuring.
+    pub fn tuned(
+        graph: Graph,
+        weights: &dyn WeightSource,
+        options: &Options,
+        choices: &Choices,
+    ) -> Result<Session, SessionError> {
         let start = Instant::now();
-        let plan = schedule::plan(graph, options.target());
+        let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
         let code = match options.engine {
             Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,

@@ -1,6 +1,7 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::{Place, Plan, Step, View};
+use crate::kernels::tuning::Verdict;
 use std::fmt::Write;
 
 /// All passes' notes and all steps, or those of the nodes whose path begins with `layer`.
@@ -47,8 +48,21 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
     for (role, view) in roles(step) {
         let _ = writeln!(text, "      {role:7} {}", place(plan, view));
     }
+    if let Some((_, verdict)) = plan.verdicts.iter().find(|(id, _)| *id == step.node && step.purpose.is_none()) {
+        let _ = writeln!(text, "      choice  {}", describe(verdict));
+    }
     for refusal in &step.refusals {
         let _ = writeln!(text, "      not     {refusal}");
+    }
+}
+
+/// Where the choice of a kernel comes from.
+fn describe(verdict: &Verdict) -> String {
+    let Verdict { analytic, decision, offered } = verdict;
+    match offered {
+        true if decision == analytic => format!("{decision}: measured, as estimated"),
+        true => format!("{decision}: measured; estimated was {analytic}"),
+        false => format!("{analytic}: estimated; what was measured is not offered: {decision}"),
     }
 }
 

@@ -7,12 +7,16 @@ mod arena;
 mod drawing;
 mod explain;
 mod in_place;
+mod offers;
 mod place;
 
 pub use explain::explain;
+pub use offers::{Offer, offers};
 
 use crate::ir::{Graph, NodeId, ParamId};
+use crate::kernels::tuning::{Choices, Verdict};
 use crate::kernels::{Kernel, Layout, Target};
+use crate::layers::Op;
 use crate::passes::Note;
 use crate::tensor::TensorType;
 
@@ -122,20 +126,44 @@ pub struct Plan {
     /// For each node, where its value can be read after the step that made it; `None` for values that are not
     /// stored by themselves.
     pub values: Vec<Option<View>>,
+    /// What the decisions of [`Choices`] did, for the nodes that have one.
+    pub verdicts: Vec<(NodeId, Verdict)>,
 }
 
 /// Alignment of buffers and constants in bytes: a cache line, and the widest vector.
 pub const ALIGNMENT: usize = 64;
 
 /// Optimises and schedules a graph for a target.
-pub fn plan(mut graph: Graph, target: Target) -> Plan {
+pub fn plan(graph: Graph, target: Target) -> Plan {
+    plan_tuned(graph, target, &Choices::default())
+}
+
+/// As [`plan`], with kernels that were found to be fast by measuring. The same graph, target and choices give the same
+/// plan.
+pub fn plan_tuned(mut graph: Graph, target: Target, choices: &Choices) -> Plan {
     let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
     let report = crate::passes::run(&mut graph, &config);
-    let mut plan = place::place(graph, target);
+    let target = Target { deep: depth(&graph) > SHALLOW, ..target };
+    let mut plan = place::place(graph, target, choices);
     plan.notes = report.notes;
     in_place::run(&mut plan);
     plan.arena = arena::assign(&mut plan.buffers);
     plan
+}
+
+/// Convolutions and dense layers of a network, one behind the other, whose rounding errors may be large. VGG-19, the
+/// deepest of the plain networks, has 19.
+const SHALLOW: usize = 20;
+
+/// Convolutions and dense layers on the longest way through a network.
+fn depth(graph: &Graph) -> usize {
+    let mut depths = vec![0; graph.nodes.len()];
+    for id in graph.ids() {
+        let node = &graph[id];
+        let before = node.inputs.iter().map(|input| depths[input.0 as usize]).max().unwrap_or(0);
+        depths[id.0 as usize] = before + usize::from(matches!(node.op, Op::Conv(_) | Op::Dense(_)));
+    }
+    depths.into_iter().max().unwrap_or(0)
 }
 
 impl Plan {

@@ -2,23 +2,26 @@
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
 use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId};
+use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
 use crate::tensor::TensorType;
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
-pub fn place(graph: Graph, target: Target) -> Plan {
+pub fn place(graph: Graph, target: Target, choices: &Choices) -> Plan {
     let values = vec![None; graph.nodes.len()];
     let mut placer = Placer {
         graph: &graph,
         target,
+        choices,
         readers: graph.users(),
         steps: vec![],
         buffers: vec![],
         values,
         reordered: HashMap::new(),
         pairs: HashMap::new(),
+        verdicts: vec![],
     };
     for (index, &input) in graph.inputs.iter().enumerate() {
         let elements = graph[input].ty.elements();
@@ -30,14 +33,15 @@ pub fn place(graph: Graph, target: Target) -> Plan {
         placer.place_node(id);
     }
     let outputs = (0..graph.outputs.len()).map(|index| placer.place_output(index)).collect();
-    let Placer { steps, mut buffers, values, .. } = placer;
+    let Placer { steps, mut buffers, values, verdicts, .. } = placer;
     set_lifetimes(&mut buffers, &steps);
-    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, graph }
+    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, verdicts, graph }
 }
 
 struct Placer<'a> {
     graph: &'a Graph,
     target: Target,
+    choices: &'a Choices,
     /// Nodes that read each value.
     readers: Vec<Vec<NodeId>>,
     steps: Vec<Step>,
@@ -48,6 +52,7 @@ struct Placer<'a> {
     /// For layers whose operand is made by a convolution that they alone read: that node, and the kernel that does both,
     /// or why there is none.
     pairs: HashMap<NodeId, (NodeId, Result<Lowered, String>)>,
+    verdicts: Vec<(NodeId, Verdict)>,
 }
 
 impl Placer<'_> {
@@ -138,7 +143,7 @@ impl Placer<'_> {
     }
 
     fn beside(&self, id: NodeId) -> Option<NodeId> {
-        self.graph.ids().find(|&other| self.graph[other].beside && self.graph[other].inputs[0] == id)
+        beside(self.graph, id)
     }
 
     /// The kernel of a node, the node before it that the kernel does too, and why others were not taken.
@@ -149,16 +154,13 @@ impl Placer<'_> {
             None => None,
         };
         let current = self.graph[id].operands().iter().map(|&i| self.value(i)).collect::<Vec<View>>();
-        let inputs = current.iter().map(|v| Value { ty: &v.ty, layout: v.layout }).collect();
-        let (lowered, refusals) = kernels::choose(&self.view(id, inputs), &self.target);
+        let view = node_view(self.graph, id, values(&current));
+        let (chosen, refusals) = kernels::choose(&view, &self.target);
+        let (lowered, verdict) = tuning::follow(self.choices, &view, &self.target, chosen);
+        let changed = verdict.as_ref().is_some_and(Verdict::changes);
+        self.verdicts.extend(verdict.map(|verdict| (id, verdict)));
+        let refusals = if changed { Vec::new() } else { refusals };
         (None, lowered, refusal.into_iter().chain(refusals).collect())
-    }
-
-    /// A node as kernel families look at it.
-    fn view<'a>(&'a self, id: NodeId, inputs: Vec<Value<'a>>) -> NodeView<'a> {
-        let node = &self.graph[id];
-        let (mean, epilogue) = (self.beside(id).is_some(), kernels::epilogue::Epilogue::new(&node.epilogue));
-        NodeView { op: &node.op, inputs, output: &node.ty, gated: node.gated, mean, epilogue }
     }
 
     /// Whether a node's value is made by the kernel of the only node that reads it.
@@ -176,7 +178,8 @@ impl Placer<'_> {
         let input = self.value(node.operands()[0]);
         let input = Value { ty: &input.ty, layout: input.layout };
         let between = Value { ty: &node.ty, layout: Layout::Blocked };
-        let (first, second) = (self.view(id, vec![input]), self.view(reader, vec![between]));
+        let first = node_view(self.graph, id, vec![input]);
+        let second = node_view(self.graph, reader, vec![between]);
         let lowered = kernels::chain::lower_pair(&first, &second, &self.target);
         let chained = lowered.is_ok();
         self.pairs.insert(reader, (id, lowered));
@@ -385,6 +388,29 @@ impl Placer<'_> {
         self.reorder(id, &value, output.clone(), "writes an output of the model");
         output
     }
+}
+
+/// The value that is made beside that of a node.
+fn beside(graph: &Graph, id: NodeId) -> Option<NodeId> {
+    graph.ids().find(|&other| graph[other].beside && graph[other].inputs[0] == id)
+}
+
+/// A node with its operands where they are.
+pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>) -> NodeView<'a> {
+    let node = &graph[id];
+    NodeView {
+        op: &node.op,
+        inputs,
+        output: &node.ty,
+        gated: node.gated,
+        mean: beside(graph, id).is_some(),
+        epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
+    }
+}
+
+/// Values as kernels see them.
+pub fn values(views: &[View]) -> Vec<Value<'_>> {
+    views.iter().map(|view| Value { ty: &view.ty, layout: view.layout }).collect()
 }
 
 fn positions(ty: &TensorType) -> usize {

@@ -455,17 +455,7 @@ impl<'a> Builder<'a> {
         let specs = layer.params(&types);
         let params = specs.into_iter().map(|spec| self.weight(spec, &site)).collect::<Result<Vec<_>, _>>()?;
         let origin = Origin { path: site.path, span: Some(site.span) };
-        Ok(self.graph.add_node(Node {
-            op,
-            inputs,
-            params,
-            epilogue: Vec::new(),
-            ty,
-            origin,
-            slice_of: None,
-            gated: false,
-            beside: false,
-        }))
+        Ok(self.graph.add_node(Node::new(op, inputs, params, ty, origin)))
     }
 
     fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<super::ParamId, Reported> {

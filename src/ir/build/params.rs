@@ -222,18 +222,7 @@ impl<'a> Builder<'a> {
 
     fn add_input(&mut self, input: &Input, ty: TensorType) -> NodeId {
         let origin = Origin { path: input.name.text.clone(), span: Some(input.span) };
-        let (inputs, params, epilogue) = (Vec::new(), Vec::new(), Vec::new());
-        let id = self.graph.add_node(Node {
-            op: Op::Input,
-            inputs,
-            params,
-            epilogue,
-            ty,
-            origin,
-            slice_of: None,
-            gated: false,
-            beside: false,
-        });
+        let id = self.graph.add_node(Node::new(Op::Input, Vec::new(), Vec::new(), ty, origin));
         self.graph.inputs.push(id);
         id
     }

@@ -3,7 +3,7 @@
 use super::stages::Stages;
 use super::{Conf, GROUP_WORDS, ROW_WORDS};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::kernels::nest::KernelNest;
+use crate::kernels::nest::{KernelNest, call_one_of};
 
 /// The functions that the loops call.
 pub struct Functions {
@@ -278,20 +278,4 @@ fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word
     let end = nest.add_imm(begin, size as i64);
     let total = nest.iconst(total as i64);
     [begin, nest.smin(end, total)]
-}
-
-/// Calls the function with this index.
-fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], args: &[Word]) {
-    match functions {
-        [] => {}
-        [only] => nest.call(*only, args),
-        [first, others @ ..] => nest.if_else(
-            index,
-            |nest| {
-                let index = nest.add_imm(index, -1);
-                call_one_of(nest, index, others, args);
-            },
-            |nest| nest.call(*first, args),
-        ),
-    }
 }

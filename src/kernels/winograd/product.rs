@@ -91,7 +91,8 @@ impl Conf {
         self.out_blocks - (self.panels() - 1) * self.vectors
     }
 
-    /// Bytes of the weights of one vector of output channels.
+    /// Bytes of the weights of one vector of output channels. Panels lie one after the other, each
+    /// `[channel in][vector][lane]`.
     pub fn column_bytes(&self) -> i64 {
         (self.channels_in * self.lanes * 4) as i64
     }
@@ -103,14 +104,6 @@ impl Conf {
     /// Pixels of a full register tile and vectors, as in a kernel's name.
     pub fn describe(&self) -> String {
         format!("{}x{}", self.max_pixels(self.vectors), self.vectors)
-    }
-
-    /// Where the weight of an output and an input channel is among those of one frequency, in elements: panels one
-    /// after the other, each `[channel in][vector][lane]`.
-    pub fn position(&self, out: usize, channel: usize) -> usize {
-        let first = out / (self.vectors * self.lanes) * self.vectors;
-        let columns = self.vectors.min(self.out_blocks - first) * self.lanes;
-        first * self.lanes * self.channels_in + channel * columns + (out - first * self.lanes)
     }
 
     /// Functions `(V, panel, M, next panel)` for a run of `tiles` tiles: one for full panels, and one for the last

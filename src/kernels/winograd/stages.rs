@@ -88,9 +88,6 @@ impl Stages<'_> {
         for f in 0..size {
             let stride = conf.dims[1].size() as i64 * conf.m_stride();
             let x = load_at(asm, matrices[0].size(), m, f as i64 * conf.m_stride(), stride);
-            if f == matrices[1].constant() {
-                self.add_bias(asm, x[matrices[0].constant()], patch);
-            }
             for (row, value) in columns.output(asm, x).into_iter().enumerate() {
                 let position = (row * size + f) as i64 * conf.vector();
                 asm.store(patch.at((FRAME_BYTES + position) as i32), value);
@@ -101,6 +98,7 @@ impl Stages<'_> {
             let start = FRAME_BYTES + (row * size) as i64 * conf.vector();
             let x = load_at(asm, size, patch, start, conf.vector());
             let values = rows.output(asm, x);
+            self.add_bias(asm, &values, patch);
             conf.epilogue.finish(asm, &values, out, residual, conf.lanes);
             asm.add_imm(out, conf.output_row());
             asm.add_imm(residual, conf.output_row());
@@ -112,14 +110,14 @@ impl Stages<'_> {
         asm.loop_end(looped);
     }
 
-    fn add_bias(&self, asm: &mut dyn VectorAsm, x: V, frame: R) {
+    fn add_bias(&self, asm: &mut dyn VectorAsm, values: &[V], frame: R) {
         if !self.conf.bias {
             return;
         }
         let (address, bias) = (asm.int(), asm.vec());
         asm.load_int(address, frame.at(0));
         asm.load(bias, address.at(0));
-        asm.add(x, x, bias);
+        values.iter().for_each(|&value| asm.add(value, value, bias));
         asm.free(bias);
         asm.free_int(address);
     }

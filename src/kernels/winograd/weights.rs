@@ -1,12 +1,16 @@
 //! Transformed weights, in the order in which the products read them.
 
 use super::Conf;
+use crate::kernels::packing::{self, Rows};
 
 /// Output channels that are transformed together, side by side.
 const SIDE: usize = 8;
 
 /// One number for each of them.
 type Side = [f64; SIDE];
+
+/// Input channels whose kernels are brought into order at a time: few enough to stay in the first-level cache.
+const CHANNELS: usize = 16;
 
 /// The transform of kernels: both dimensions' G.
 pub struct WeightTransform {
@@ -22,60 +26,72 @@ impl WeightTransform {
         }
     }
 
-    /// Packs the weights of one task of `conf`, `[frequency]` of what its products read.
-    pub fn pack(&self, conf: &Conf, weight: &[f32], task: usize, to: &mut [f32]) {
+    /// Packs the weights of one task of `conf`: `[frequency]` of what its products read. `kernels` has a row for each
+    /// output channel, `to` is filled with zeros.
+    pub fn pack(&self, conf: &Conf, kernels: &Rows, task: usize, to: &mut [f32]) {
+        let blocks = conf.blocks_of(task);
+        let frequency = blocks.len() * conf.column();
+        let width = conf.product.vectors * conf.lanes;
+        for (index, first) in (blocks.start * conf.lanes..blocks.end * conf.lanes).step_by(width).enumerate() {
+            let panel = index * conf.product.vectors * conf.column();
+            self.pack_panel(conf, kernels, first, &mut to[panel..], frequency);
+        }
+    }
+
+    /// One panel: the output channels from `first` on. `frequency` elements lie between two frequencies of `to`.
+    fn pack_panel(&self, conf: &Conf, kernels: &Rows, first: usize, to: &mut [f32], frequency: usize) {
+        let taps = self.taps[0] * self.taps[1];
+        let end = (first + conf.product.vectors * conf.lanes).min(conf.channels_out);
+        // A last panel may be narrower.
+        let width = (end - first).next_multiple_of(conf.lanes);
+        let places: Vec<usize> = (0..CHANNELS * taps).collect();
+        let mut taken = vec![0.0; places.len() * width];
+        for channel in (0..conf.channels_in).step_by(CHANNELS) {
+            let channels = CHANNELS.min(conf.channels_in - channel);
+            let columns = channel * taps..(channel + channels) * taps;
+            packing::transpose(kernels, first..end, columns.clone(), &places[..columns.len()], width, &mut taken);
+            let to = &mut to[channel * width..];
+            self.transform(&taken[..columns.len() * width], width, to, frequency);
+        }
+    }
+
+    /// Transforms `kernels`, `[channel in][tap][channel out]` with `width` output channels, to
+    /// `[frequency][channel in][channel out]`.
+    fn transform(&self, kernels: &[f32], width: usize, to: &mut [f32], frequency: usize) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the machine has AVX2.
-            return unsafe { self.pack_avx2(conf, weight, task, to) };
+            return unsafe { self.transform_avx2(kernels, width, to, frequency) };
         }
-        self.pack_any(conf, weight, task, to);
+        self.transform_any(kernels, width, to, frequency);
     }
 
-    /// [`Self::pack_any`], which the compiler may vectorise with AVX2.
+    /// [`Self::transform_any`], which the compiler may vectorise with AVX2.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn pack_avx2(&self, conf: &Conf, weight: &[f32], task: usize, to: &mut [f32]) {
-        self.pack_any(conf, weight, task, to);
+    fn transform_avx2(&self, kernels: &[f32], width: usize, to: &mut [f32], frequency: usize) {
+        self.transform_any(kernels, width, to, frequency);
     }
 
     #[inline(always)]
-    fn pack_any(&self, conf: &Conf, weight: &[f32], task: usize, to: &mut [f32]) {
-        let taps = self.taps[0] * self.taps[1];
-        let blocks = conf.blocks_of(task);
-        let frequency = blocks.len() * conf.column();
-        let (first, end) = (blocks.start * conf.lanes, (blocks.end * conf.lanes).min(conf.channels_out));
-        let mut kernels = vec![Side::default(); taps];
-        let mut rows = vec![Side::default(); self.g[0].len() * self.taps[1]];
-        // Channels of one vector at most, so that they stay side by side when packed.
-        for out in (first..end).step_by(SIDE.min(conf.lanes)) {
-            let count = SIDE.min(conf.lanes).min(end - out);
-            for channel in 0..conf.channels_in {
-                for lane in 0..count {
-                    let kernel = &weight[((out + lane) * conf.channels_in + channel) * taps..][..taps];
-                    kernel.iter().zip(&mut kernels).for_each(|(&w, side)| side[lane] = f64::from(w));
+    fn transform_any(&self, kernels: &[f32], width: usize, to: &mut [f32], frequency: usize) {
+        let [rows, columns] = self.taps;
+        let mut transformed = vec![Side::default(); self.g[0].len() * columns];
+        for (channel, kernel) in kernels.chunks_exact(rows * columns * width).enumerate() {
+            for lane in (0..width).step_by(SIDE) {
+                let count = SIDE.min(width - lane);
+                let tap = |row: usize, column: usize| side(&kernel[(row * columns + column) * width + lane..][..count]);
+                for column in 0..columns {
+                    for (a, g) in self.g[0].iter().enumerate() {
+                        transformed[a * columns + column] = dot(g, |row| tap(row, column));
+                    }
                 }
-                self.transform_columns(&kernels, &mut rows);
-                let place = conf.product.position(out, channel) - blocks.start * conf.column();
-                let row_values =
-                    rows.chunks_exact(self.taps[1]).flat_map(|row| self.g[1].iter().map(move |b| dot(b, row)));
-                for (f, values) in row_values.enumerate() {
-                    let to = &mut to[place + f * frequency..][..count];
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to = value as f32);
-                }
-            }
-        }
-    }
-
-    /// G times the kernels: `[frequency][column]`.
-    #[inline(always)]
-    fn transform_columns(&self, kernels: &[Side], rows: &mut [Side]) {
-        let width = self.taps[1];
-        for (a, row) in self.g[0].iter().zip(rows.chunks_exact_mut(width)) {
-            for (column, value) in row.iter_mut().enumerate() {
-                *value = Side::default();
-                for (a, kernel) in a.iter().zip(kernels.iter().skip(column).step_by(width)) {
-                    add(value, *a, kernel);
+                let place = channel * width + lane;
+                for (a, row) in transformed.chunks_exact(columns).enumerate() {
+                    for (b, g) in self.g[1].iter().enumerate() {
+                        let to = &mut to[(a * self.g[1].len() + b) * frequency + place..][..count];
+                        store(to, &dot(g, |column| row[column]));
+                    }
                 }
             }
         }
@@ -83,13 +99,30 @@ impl WeightTransform {
 }
 
 #[inline(always)]
-fn dot(a: &[f64], values: &[Side]) -> Side {
+fn side(values: &[f32]) -> Side {
+    let mut side = Side::default();
+    match values.first_chunk::<SIDE>() {
+        // Whole sides are vectors.
+        Some(values) => side.iter_mut().zip(values).for_each(|(side, &value)| *side = f64::from(value)),
+        None => side.iter_mut().zip(values).for_each(|(side, &value)| *side = f64::from(value)),
+    }
+    side
+}
+
+#[inline(always)]
+fn store(to: &mut [f32], values: &Side) {
+    match to.first_chunk_mut::<SIDE>() {
+        Some(to) => to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32),
+        None => to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32),
+    }
+}
+
+/// The sum of `factors[i] * value(i)`.
+#[inline(always)]
+fn dot(factors: &[f64], value: impl Fn(usize) -> Side) -> Side {
     let mut sum = Side::default();
-    a.iter().zip(values).for_each(|(&a, value)| add(&mut sum, a, value));
+    for (i, &factor) in factors.iter().enumerate() {
+        sum.iter_mut().zip(&value(i)).for_each(|(sum, value)| *sum += factor * value);
+    }
     sum
-}
-
-#[inline(always)]
-fn add(sum: &mut Side, a: f64, value: &Side) {
-    sum.iter_mut().zip(value).for_each(|(sum, value)| *sum += a * value);
 }

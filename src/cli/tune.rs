@@ -1,0 +1,113 @@
+//! `svertka tune`: chooses kernels by measuring them.
+
+use super::args::{EngineArgs, ModelArgs, parse_define};
+use super::bench::Progress;
+use super::tuned::{Entry, Source, TunedFile};
+use super::{Failure, Outcome, input, model, print, weights};
+use crate::bench::table::{ms, table};
+use crate::bench::tune::{LayerChoice, Times, Tuned, Tuner};
+use crate::runtime::Engine;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model files, each with a variant behind a colon if need be
+    #[arg(required = true)]
+    models: Vec<String>,
+    /// Value of a parameter of the models
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
+    define: Vec<(String, String)>,
+    /// Build the auxiliary outputs too
+    #[arg(long)]
+    aux: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Weight file; the card's, or random weights, where none is given
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// Samples of one run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    batch: u16,
+    /// The least time to measure each round of candidates, in seconds
+    #[arg(long, default_value = "0.6", value_parser = super::bench::parse_seconds, value_name = "S")]
+    min_time: Duration,
+    /// Print every candidate's time over that of the estimated choice
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let source = Source::of(args.engine.tuned.as_deref());
+    let mut file = source.load_to_extend()?;
+    for (index, name) in args.models.iter().enumerate() {
+        let tuned = tune(args, name, &format!("[{}/{}] {name}", index + 1, args.models.len()))?;
+        print(&text(name, &tuned, args.verbose));
+        tuned.layers.into_iter().for_each(|layer| keep(layer, &mut file));
+        if let Some(path) = source.path() {
+            file.write(path)?;
+        }
+    }
+    if let Some(path) = source.path() {
+        print(&format!("kept in {}", path.display()));
+    }
+    Ok(())
+}
+
+fn tune(args: &Args, name: &str, title: &str) -> Result<Tuned, Failure> {
+    let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
+    let model = model::load(&model_args)?;
+    let engine = EngineArgs { threads: args.engine.threads.or(Some(1)), ..args.engine.clone() };
+    let options = engine.options()?.filter(|options| matches!(options.engine, Engine::Jit(_)));
+    let Some(options) = options else {
+        return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
+    };
+    let weights = weights::choose(args.weights.as_deref(), &model, engine.seed)?;
+    let inputs = input::random(&model.graph, args.batch.into(), engine.seed);
+    let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
+    let mut progress = Progress::new();
+    let tuner = Tuner { graph, weights, options, inputs, span };
+    tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)
+}
+
+fn keep(layer: LayerChoice, file: &mut TunedFile) {
+    let LayerChoice { key, kernel, decision, .. } = layer;
+    file.insert(key, Entry { kernel, decision });
+}
+
+/// The choices that differ, or all candidates, and the sum.
+fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
+    let columns = ["layer", "estimated", "measured", "ms estimated", "ms measured", "ratio"];
+    let rows = tuned.layers.iter().map(|layer| {
+        let others = if layer.count > 1 { format!(" and {} more", layer.count - 1) } else { String::new() };
+        let decision = if layer.decision == layer.analytic { "the same".into() } else { layer.decision.clone() };
+        [&[layer.layer.clone() + &others, layer.analytic.clone(), decision][..], &figures(&layer.times)].concat()
+    });
+    let mut text = format!("{name}\n{}\n", table(3, &columns, rows));
+    if verbose {
+        tuned.layers.iter().for_each(|layer| candidates(layer, &mut text));
+    }
+    let Times { analytic_s, tuned_s, ratio } = &tuned.network;
+    let _ = writeln!(
+        text,
+        "all steps: {} ms estimated, {} ms measured, ratio {:.3}, 95 % confidence {:.3} to {:.3}",
+        ms(*analytic_s),
+        ms(*tuned_s),
+        ratio.median,
+        ratio.low,
+        ratio.high
+    );
+    text
+}
+
+fn figures(times: &Times) -> [String; 3] {
+    [ms(times.analytic_s), ms(times.tuned_s), format!("{:.3}", times.ratio.median)]
+}
+
+fn candidates(layer: &LayerChoice, text: &mut String) {
+    let _ = writeln!(text, "{}: {}", layer.layer, layer.analytic);
+    for (decision, ratio) in &layer.candidates {
+        let _ = writeln!(text, "  {:.3} ({:.3} to {:.3})  {decision}", ratio.median, ratio.low, ratio.high);
+    }
+}

@@ -80,6 +80,7 @@ impl Cpu {
     pub(super) fn runs(&self, target: Target) -> bool {
         let own = Target {
             exact: target.exact,
+            deep: target.deep,
             force_winograd: target.force_winograd,
             force_chain: target.force_chain,
             ..Target::of(target.isa, self.architecture())

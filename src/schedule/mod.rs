@@ -158,10 +158,12 @@ const SHALLOW: usize = 20;
 /// Convolutions and dense layers on the longest way through a network.
 fn depth(graph: &Graph) -> usize {
     let mut depths = vec![0; graph.nodes.len()];
+    let deepest = |depths: &[usize], ids: &[NodeId]| ids.iter().map(|id| depths[id.0 as usize]).max().unwrap_or(0);
     for id in graph.ids() {
         let node = &graph[id];
-        let before = node.inputs.iter().map(|input| depths[input.0 as usize]).max().unwrap_or(0);
-        depths[id.0 as usize] = before + usize::from(matches!(node.op, Op::Conv(_) | Op::Dense(_)));
+        let layer = usize::from(matches!(node.op, Op::Conv(_) | Op::Dense(_)));
+        // What the epilogue adds does not pass through the layer.
+        depths[id.0 as usize] = (deepest(&depths, node.operands()) + layer).max(deepest(&depths, &node.inputs));
     }
     depths.into_iter().max().unwrap_or(0)
 }
@@ -175,5 +177,33 @@ impl Plan {
     /// Bytes of the arena for a batch.
     pub fn arena_bytes(&self, batch: usize) -> usize {
         self.arena * 4 * batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{Add, Conv, Padding, Window};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    #[test]
+    fn depth_counts_layers_one_behind_the_other() {
+        let ones = vec![1; 2];
+        let window =
+            Window { kernel: ones.clone(), stride: ones.clone(), dilation: ones, padding: Padding::Half, ceil: false };
+        let conv = || Conv { channels: 8, window: window.clone(), groups: 1, bias: false, weights: None };
+        let dims = vec![8, 5, 5];
+        let mut graph = Graph::default();
+        let x = graph.add_input("x", TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims });
+        let first = graph.add_layer(conv(), &[x], "first").unwrap();
+        let second = graph.add_layer(conv(), &[first], "second").unwrap();
+        let project = graph.add_layer(conv(), &[x], "project").unwrap();
+        let sum = graph.add_layer(Add, &[second, project], "sum").unwrap();
+        graph.outputs.push(crate::ir::Output { name: "y".into(), node: sum });
+        assert_eq!(depth(&graph), 2);
+        let config = crate::passes::Config { channel_block: 8, exact: false };
+        crate::passes::run(&mut graph, &config);
+        // One of them now adds the other in its epilogue.
+        assert_eq!(depth(&graph), 2);
     }
 }

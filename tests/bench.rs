@@ -1,43 +1,24 @@
 //! `svertka bench` and `svertka peak` through the real binary. What is measured is never looked at, only its form.
 
-use assert_cmd::Command;
+#[path = "common/lab.rs"]
+mod lab;
+
+use lab::Lab;
 use std::path::Path;
 use svertka::bench::report::Report;
 
-struct Lab {
-    folder: tempfile::TempDir,
-}
-
 impl Lab {
-    fn new() -> Lab {
-        Lab { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
     fn write(&self, name: &str, content: &str) -> String {
-        std::fs::write(self.folder.path().join(name), content).unwrap();
+        std::fs::write(self.folder().join(name), content).unwrap();
         self.path(name)
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+        std::fs::read_to_string(self.folder().join(name)).unwrap()
     }
 
     fn report(&self, name: &str) -> Report {
         Report::from_json(&self.read(name)).unwrap()
-    }
-
-    /// Runs it with a cache of its own, checks the exit code, and gives standard output and standard error.
-    fn run(&self, args: &[&str], code: i32) -> (String, String) {
-        let mut command = Command::cargo_bin("svertka").unwrap();
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("XDG_CACHE_HOME", self.folder.path().join("cache"));
-        let output = command.args(args).output().unwrap();
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-        assert_eq!(output.status.code(), Some(code), "svertka {args:?}\n{out}\n{err}");
-        (out, err)
     }
 
     /// `svertka bench` with few runs.
@@ -220,7 +201,7 @@ fn peaks_are_kept_and_broken_caches_ignored() {
     let (first, err) = lab.run(&["peak"], 0);
     assert!(first.contains("FMA, clif") && first.contains("read, DRAM") && err.is_empty(), "{first} {err}");
     assert_eq!(lab.run(&["peak"], 0), (first, String::new()), "the second time it is read");
-    let kept = std::fs::read_dir(lab.folder.path().join("cache/svertka")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_dir(lab.folder().join("cache/svertka")).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&kept).unwrap();
     let foreign = text.replace("\"cpu\": \"", "\"cpu\": \"another ");
     for broken in [&foreign, &text[..text.len() / 2], ""] {

@@ -3,9 +3,11 @@
 
 #[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
+#[path = "common/lab.rs"]
+mod lab;
 
-use assert_cmd::Command;
 use common::*;
+use lab::Lab;
 use proptest::prelude::*;
 use svertka::codegen::Isa;
 use svertka::interp;
@@ -110,33 +112,11 @@ fn exact_plans_stay_exact() {
     assert!(inexact.iter().all(|offer| all.iter().all(|other| offer.key != other.key)));
 }
 
-struct Lab {
-    folder: tempfile::TempDir,
-}
-
 const LENET: &str = "models/lenet5.cnn";
 const TUNE: [&str; 4] = ["tune", LENET, "--min-time", "0"];
 const EXPLAIN: [&str; 2] = ["explain", LENET];
 
 impl Lab {
-    fn new() -> Lab {
-        Lab { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
-    }
-
-    /// Runs it with a cache of its own, checks the exit code, and gives standard output and standard error.
-    fn run(&self, args: &[&str], code: i32) -> (String, String) {
-        let mut command = Command::cargo_bin("svertka").unwrap();
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("XDG_CACHE_HOME", self.folder.path().join("cache"));
-        let output = command.args(args).output().unwrap();
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-        assert_eq!(output.status.code(), Some(code), "svertka {args:?}\n{out}\n{err}");
-        (out, err)
-    }
-
     /// The digit in a picture, and what was said beside it.
     fn digit(&self, args: &[&str]) -> String {
         let run = ["run", LENET, "--input", "models/pictures/digit_3.png"];
@@ -146,7 +126,7 @@ impl Lab {
     }
 
     fn kept(&self) -> std::path::PathBuf {
-        let mut files = std::fs::read_dir(self.folder.path().join("cache/svertka")).unwrap();
+        let mut files = std::fs::read_dir(self.folder().join("cache/svertka")).unwrap();
         files.next().unwrap().unwrap().path()
     }
 }
@@ -181,7 +161,7 @@ fn tuning_adds_to_the_file_that_is_named() {
     lab.run(&[&TUNE[..], &["--tuned", &file]].concat(), 0);
     let before = count();
     lab.run(&[&TUNE[..], &["--tuned", &file, "--exact"]].concat(), 0);
-    assert!(before > 0 && count() > before && !lab.folder.path().join("cache").exists());
+    assert!(before > 0 && count() > before && !lab.folder().join("cache").exists());
     let (out, _) = lab.run(&[&TUNE[..], &["--tuned", "none"]].concat(), 0);
     assert!(!out.contains("kept"), "{out}");
     std::fs::write(&file, "my poem").unwrap();

@@ -9,7 +9,7 @@ use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
 use crate::kernels::tuning::Choices;
 use crate::runtime::{Options, RunError, Session, SessionError};
-use crate::schedule::{self, Offer};
+use crate::schedule::{self, Offer, Plan};
 use crate::tensor::Tensor;
 use std::time::{Duration, Instant};
 
@@ -83,8 +83,9 @@ impl Tuner<'_> {
     /// Measures all candidates. `progress` is told how far it is, 0 to 1.
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned, TuneError> {
         let mut analytic = self.session(&Choices::default())?;
-        let mut layers = LayerChoice::all(&analytic);
         let offers = schedule::offers(analytic.plan());
+        let mut layers: Vec<LayerChoice> =
+            offers.iter().map(|offer| LayerChoice::new(analytic.plan(), offer)).collect();
         let rounds = offers.iter().map(|offer| offer.candidates.len()).max().unwrap_or(0);
         for round in 0..rounds {
             progress(round as f64 / (rounds + 2) as f64);
@@ -178,25 +179,20 @@ impl Race {
 }
 
 impl LayerChoice {
-    /// The offers of a session, with nothing measured yet.
-    fn all(session: &Session) -> Vec<LayerChoice> {
-        let plan = session.plan();
-        let layer = |offer: Offer| {
-            let step = &plan.steps[offer.steps[0]];
-            let (analytic, decision) = (offer.analytic.clone(), offer.analytic);
-            let ratio = Ratio { median: 1.0, low: 1.0, high: 1.0 };
-            LayerChoice {
-                layer: plan.graph[step.node].origin.path.clone(),
-                count: offer.steps.len(),
-                kernel: step.kernel.family().name(),
-                key: offer.key,
-                analytic,
-                decision,
-                times: Times { analytic_s: 0.0, tuned_s: 0.0, ratio },
-                candidates: Vec::new(),
-            }
-        };
-        schedule::offers(plan).into_iter().map(layer).collect()
+    /// With nothing measured yet.
+    fn new(plan: &Plan, offer: &Offer) -> LayerChoice {
+        let step = &plan.steps[offer.steps[0]];
+        let ratio = Ratio { median: 1.0, low: 1.0, high: 1.0 };
+        LayerChoice {
+            layer: plan.graph[step.node].origin.path.clone(),
+            count: offer.steps.len(),
+            kernel: step.kernel.family().name(),
+            key: offer.key.clone(),
+            analytic: offer.analytic.clone(),
+            decision: offer.analytic.clone(),
+            times: Times { analytic_s: 0.0, tuned_s: 0.0, ratio },
+            candidates: Vec::new(),
+        }
     }
 
     /// Takes the fastest candidate, if it is faster than the analytic choice beyond doubt.

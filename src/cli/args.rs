@@ -7,6 +7,7 @@ use crate::bench::machine;
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// Which model, and with which parameters.
 #[derive(Args)]
@@ -19,6 +20,31 @@ pub struct ModelArgs {
     /// Build the auxiliary outputs too
     #[arg(long)]
     pub aux: bool,
+}
+
+/// How models are measured, each given by its name.
+#[derive(Args)]
+pub struct MeasureArgs {
+    /// Value of a parameter of the models
+    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
+    define: Vec<(String, String)>,
+    /// Build the auxiliary outputs too
+    #[arg(long)]
+    aux: bool,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+    /// Weight file; the card's, or random weights, where none is given
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
+    /// Samples of one run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: u16,
+}
+
+impl MeasureArgs {
+    pub fn model(&self, name: &str) -> ModelArgs {
+        ModelArgs { model: name.into(), define: self.define.clone(), aux: self.aux }
+    }
 }
 
 /// Which rules of thumb are passed over.

@@ -1,6 +1,6 @@
 //! `svertka bench`: how long networks and their steps take.
 
-use super::args::{EngineArgs, IsaArg, ModelArgs, parse_define};
+use super::args::{EngineArgs, IsaArg, MeasureArgs};
 use super::tuned::Tuned;
 use super::{Failure, Outcome, input, model, peak, print, weights};
 use crate::analysis::figures;
@@ -33,20 +33,8 @@ pub struct Args {
     /// Model files, each with a variant behind a colon if need be
     #[arg(required_unless_present = "suite")]
     models: Vec<String>,
-    /// Value of a parameter of the models
-    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
-    define: Vec<(String, String)>,
-    /// Build the auxiliary outputs too
-    #[arg(long)]
-    aux: bool,
     #[command(flatten)]
-    engine: EngineArgs,
-    /// Weight file; the card's, or random weights, where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
-    /// Samples of one run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
+    setup: MeasureArgs,
     /// Measure every step of the plan and compare it with the roofline of this machine
     #[arg(long)]
     per_layer: bool,
@@ -113,7 +101,7 @@ fn parse_isas(text: &str) -> Result<[IsaArg; 2], String> {
 
 pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
-    let tuned = args.engine.tuned();
+    let tuned = args.setup.engine.tuned();
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let profiled = args.per_layer || args.html.is_some();
     let mut report = Report {
@@ -121,7 +109,7 @@ pub fn run(args: &Args) -> Outcome {
         svertka: env!("CARGO_PKG_VERSION").into(),
         commit: option_env!("SVERTKA_COMMIT").map(String::from),
         date: machine::date(),
-        seed: args.engine.seed,
+        seed: args.setup.engine.seed,
         machine: Machine::here(),
         peak: if profiled { Some(peak::find(false)?) } else { None },
         results: Vec::new(),
@@ -161,7 +149,8 @@ fn jobs(args: &Args) -> Result<Vec<Job>, Failure> {
 /// Every combination of an entry.
 fn jobs_of(args: &Args, folder: &Path, entry: &Entry) -> Vec<Job> {
     let or = |given: &[u16], default: u16| if given.is_empty() { vec![default] } else { given.to_vec() };
-    let (batches, threads) = (or(&entry.batches, args.batch), or(&entry.threads, args.engine.threads.unwrap_or(1)));
+    let (batches, threads) =
+        (or(&entry.batches, args.setup.batch), or(&entry.threads, args.setup.engine.threads.unwrap_or(1)));
     let mut jobs = Vec::new();
     for model in &entry.models {
         let model = folder.join(model).display().to_string();
@@ -198,9 +187,8 @@ impl Contender {
         isa: IsaArg,
         ahead_of_time: bool,
     ) -> Result<Contender, Failure> {
-        let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
-        let model = model::load(&model_args)?;
-        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.engine.clone() };
+        let model = model::load(&args.setup.model(name))?;
+        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.setup.engine.clone() };
         let Some(options) = engine.options()? else {
             return Err(Failure::usage("the interpreter says what is right, not how fast; choose another engine"));
         };
@@ -209,7 +197,7 @@ impl Contender {
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
-        let weights = weights::choose(args.weights.as_deref(), &model, engine.seed)?;
+        let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built, engine) = match ahead_of_time {
             false => build_session(model.graph, weights.as_ref(), &options, tuned)?,
@@ -260,8 +248,7 @@ fn build_session(
     options: &Options,
     tuned: &Tuned,
 ) -> Result<(Code, Phases, String), Failure> {
-    let session = Session::tuned(graph, weights, options, &tuned.choices).map_err(Failure::input)?;
-    tuned.check(session.plan());
+    let session = tuned.session(graph, weights, options)?;
     let times = session.times();
     let phases = Phases {
         plan_s: times.plan.as_secs_f64(),
@@ -329,7 +316,7 @@ fn setting_name(model: &str) -> String {
 
 /// The network of a job, and what it is compared with.
 fn contenders(args: &Args, tuned: &Tuned, job: &Job) -> Result<Vec<Contender>, Failure> {
-    let isas = args.compare_isa.unwrap_or([args.engine.isa; 2]);
+    let isas = args.compare_isa.unwrap_or([args.setup.engine.isa; 2]);
     let mut contenders = vec![Contender::new(args, tuned, job, &job.model, isas[0], false)?];
     if args.compare.is_some() || args.compare_isa.is_some() || args.compare_aot {
         let other = args.compare.as_ref().unwrap_or(&job.model);

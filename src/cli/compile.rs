@@ -7,7 +7,6 @@ use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
 use crate::io::write::write_atomically;
 use crate::kernels::Target;
-use crate::schedule;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -77,9 +76,7 @@ pub fn run(args: &Args) -> Outcome {
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     // Another CPU is not this one, which was measured.
     let source = if args.cpu == aot::NATIVE { Source::of(args.tuned.as_deref()) } else { Source::None };
-    let tuned = source.load();
-    let plan = schedule::plan_tuned(model.graph, target, &tuned.choices);
-    tuned.check(&plan);
+    let plan = source.load().plan(model.graph, target);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,

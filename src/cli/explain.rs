@@ -20,9 +20,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter has no plan to explain"));
     };
-    let tuned = args.engine.tuned();
-    let plan = schedule::plan_tuned(model.graph, options.target(), &tuned.choices);
-    tuned.check(&plan);
+    let plan = args.engine.tuned().plan(model.graph, options.target());
     if let Some(layer) = &args.layer {
         let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
         if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {

@@ -1,6 +1,6 @@
 //! `svertka tune`: chooses kernels by measuring them.
 
-use super::args::{EngineArgs, ModelArgs, parse_define};
+use super::args::{EngineArgs, MeasureArgs};
 use super::bench::Progress;
 use super::tuned::{Entry, Source, TunedFile};
 use super::{Failure, Outcome, input, model, print, weights};
@@ -8,7 +8,6 @@ use crate::bench::table::{ms, table};
 use crate::bench::tune::{LayerChoice, Times, Tuned, Tuner};
 use crate::runtime::Engine;
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -16,20 +15,8 @@ pub struct Args {
     /// Model files, each with a variant behind a colon if need be
     #[arg(required = true)]
     models: Vec<String>,
-    /// Value of a parameter of the models
-    #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
-    define: Vec<(String, String)>,
-    /// Build the auxiliary outputs too
-    #[arg(long)]
-    aux: bool,
     #[command(flatten)]
-    engine: EngineArgs,
-    /// Weight file; the card's, or random weights, where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
-    /// Samples of one run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
+    setup: MeasureArgs,
     /// The least time to measure each round of candidates, in seconds
     #[arg(long, default_value = "0.6", value_parser = super::bench::parse_seconds, value_name = "S")]
     min_time: Duration,
@@ -39,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let source = Source::of(args.engine.tuned.as_deref());
+    let source = Source::of(args.setup.engine.tuned.as_deref());
     let mut file = source.load_to_extend()?;
     for (index, name) in args.models.iter().enumerate() {
         let tuned = tune(args, name, &format!("[{}/{}] {name}", index + 1, args.models.len()))?;
@@ -56,15 +43,14 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn tune(args: &Args, name: &str, title: &str) -> Result<Tuned, Failure> {
-    let model_args = ModelArgs { model: name.into(), define: args.define.clone(), aux: args.aux };
-    let model = model::load(&model_args)?;
-    let engine = EngineArgs { threads: args.engine.threads.or(Some(1)), ..args.engine.clone() };
+    let model = model::load(&args.setup.model(name))?;
+    let engine = EngineArgs { threads: args.setup.engine.threads.or(Some(1)), ..args.setup.engine.clone() };
     let options = engine.options()?.filter(|options| matches!(options.engine, Engine::Jit(_)));
     let Some(options) = options else {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
-    let weights = weights::choose(args.weights.as_deref(), &model, engine.seed)?;
-    let inputs = input::random(&model.graph, args.batch.into(), engine.seed);
+    let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
+    let inputs = input::random(&model.graph, args.setup.batch.into(), engine.seed);
     let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
     let mut progress = Progress::new();
     let tuner = Tuner { graph, weights, options, inputs, span };

@@ -7,8 +7,12 @@ use super::Failure;
 use crate::bench::machine::{self, Machine};
 use crate::io::text;
 use crate::io::write::write_atomically;
+use crate::ir::Graph;
+use crate::ir::weights::WeightSource;
+use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
-use crate::schedule::Plan;
+use crate::runtime::{Options, Session};
+use crate::schedule::{self, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -173,8 +177,22 @@ pub struct Tuned {
 }
 
 impl Tuned {
+    /// A plan that follows them.
+    pub fn plan(&self, graph: Graph, target: Target) -> Plan {
+        let plan = schedule::plan_tuned(graph, target, &self.choices);
+        self.check(&plan);
+        plan
+    }
+
+    /// A session that follows them.
+    pub fn session(&self, graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, Failure> {
+        let session = Session::tuned(graph, weights, options, &self.choices).map_err(Failure::input)?;
+        self.check(session.plan());
+        Ok(session)
+    }
+
     /// Says of which layers the decisions could not be followed.
-    pub fn check(&self, plan: &Plan) {
+    fn check(&self, plan: &Plan) {
         let mut refused = plan.verdicts.iter().filter(|(_, verdict)| !verdict.offered);
         if let (Some(path), Some((node, verdict))) = (&self.path, refused.next()) {
             let others = match refused.count() {

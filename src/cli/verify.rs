@@ -7,7 +7,7 @@ use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
 use crate::ir::{Graph, NodeId, Output};
 use crate::layers::Accumulate;
-use crate::runtime::{Options, Session};
+use crate::runtime::Options;
 use crate::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
@@ -47,11 +47,9 @@ pub fn run(args: &Args) -> Outcome {
     };
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
-    let (graph, weights, tuned) = (model.graph, weights.as_ref(), args.engine.tuned());
-    let mut session = Session::tuned(graph, weights, &options, &tuned.choices).map_err(Failure::input)?;
-    tuned.check(session.plan());
+    let mut session = args.engine.tuned().session(model.graph, weights.as_ref(), &options)?;
     // The interpreter runs the fused graph too, so that each of its values can be compared.
-    let reference = interp::run_all(&session.plan().graph, weights, &inputs, Accumulate::F64);
+    let reference = interp::run_all(&session.plan().graph, weights.as_ref(), &inputs, Accumulate::F64);
     let mut found: Vec<(NodeId, Difference)> = Vec::new();
     let outputs = session
         .run_observed(&inputs, &mut |done| {

@@ -11,7 +11,7 @@
 
 use super::nest::{self, KernelNest};
 use super::taps::{Rows, Segment};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, channelwise, conv, pool};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, channelwise, conv, pool};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
@@ -94,9 +94,6 @@ const RING_BYTES: usize = 160 << 10;
 /// Output rows of a band that the ring has room for at least, where it can: with fewer, tiles of the first are called for
 /// few rows at a time, and the input that they share is none that had to be fetched often.
 const BAND: usize = 4;
-
-/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
-const TASKS: usize = 8;
 
 /// Multiply-accumulates for each element between the layers at most: where there are more, moving the element takes no
 /// time beside them. Pairs with 16 to 40 took 0.81 to 0.99 of the time of two kernels, those with 112 and more 0.98 to
@@ -438,7 +435,7 @@ impl NestEmitter<'_> {
                 out: nest.offset_by(sample.out, block, second.out_block_stride()),
                 residual: nest.offset_by(sample.residual, block, second.out_block_stride()),
                 totals: sample.totals,
-                constants: [3, 4].map(|index| nest.constant_pointer(conf.constants_operand() + 1 + index)),
+                constants: [4, 5].map(|index| nest.constant_pointer(conf.constants_operand() + index)),
             };
             self.second.emit_rows(nest, rows, &pointers);
         });
@@ -482,7 +479,7 @@ impl SecondTiles<'_> {
                 let [weights, table] = constants;
                 let weights = nest.offset_by(weights, block, conf.weight_block());
                 let total = if conf.mean { nest.offset_by(totals, block, conf.vector()) } else { out };
-                conf.generate_band(nest, rows, [input, weights, out, residual, table, total], tiles);
+                conf.generate_rows(nest, rows, [input, weights, out, residual, table, total], tiles);
             }
             SecondTiles::Pool(conf, tiles) => {
                 let [table, divisors] = constants;

@@ -345,7 +345,7 @@ impl Conf {
     }
 
     /// The given rows of one block, one by one: input, weights, output, residual, table of rows, sums for the mean.
-    pub(super) fn generate_band(
+    pub(super) fn generate_rows(
         &self,
         nest: &mut NestBuilder,
         [begin, end]: [Word; 2],
@@ -373,27 +373,17 @@ impl Conf {
 
     /// All rows of one block.
     fn generate_block(&self, nest: &mut NestBuilder, pointers: [Word; 6], tiles: &Tiles) {
-        let rows = self.rows.len();
-        let Some(interior) = &self.interior else { return self.generate_rows(nest, 0..rows, pointers, &tiles.rows) };
-        let end = interior.start + interior.count;
-        self.generate_rows(nest, 0..interior.start, pointers, &tiles.rows);
+        let rows = |nest: &mut NestBuilder, rows: Range<usize>| {
+            if !rows.is_empty() {
+                let ends = [rows.start, rows.end].map(|row| nest.iconst(row as i64));
+                self.generate_rows(nest, ends, pointers, tiles);
+            }
+        };
+        let all = self.rows.len();
+        let Some(interior) = &self.interior else { return rows(nest, 0..all) };
+        rows(nest, 0..interior.start);
         self.generate_interior(nest, interior, pointers, &tiles.interior);
-        self.generate_rows(nest, end..rows, pointers, &tiles.rows);
-    }
-
-    /// Rows one by one, with the kernel rows that the table says.
-    fn generate_rows(&self, nest: &mut NestBuilder, rows: Range<usize>, pointers: [Word; 6], tiles: &[FuncId]) {
-        let [input, weights, out, residual, table, total] = pointers;
-        if rows.is_empty() {
-            return;
-        }
-        let (begin, end) = (nest.iconst(rows.start as i64), nest.iconst(rows.end as i64));
-        nest.for_range(begin, end, |nest, row| {
-            let entry = nest.offset_by(table, row, 16);
-            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
-            let (input, taps) = (nest.add(input, base), nest.add(table, list));
-            self.generate_row(nest, row, [input, weights, out, residual, taps, total], tiles);
-        });
+        rows(nest, interior.start + interior.count..all);
     }
 
     /// The interior, some rows at a time.

@@ -7,7 +7,7 @@ use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::packing::{self, Packing};
 use super::taps::{Rows, Segment, limit_columns, segments, split};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -103,23 +103,21 @@ const MAX_UNROLLED: usize = 1400;
 /// Why this kernel cannot do it, for `explain`.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let problem = Problem::new(node, target, flatten_pointwise)?;
-    let tile = problem.tiles(target).remove(0);
-    Ok(problem.lowered(problem.conf(node, target, tile)))
+    Ok(problem.lowered(problem.best(node, target)))
 }
 
 /// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input.
 pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
     let problem = Problem::new(node, target, join_pointwise)?;
-    let tile = problem.tiles(target).remove(0);
-    Ok((problem.conf(node, target, tile), problem.layout))
+    Ok((problem.best(node, target), problem.layout))
 }
 
 /// The kernel that `lower` makes, then others that differ from it in one decision.
 pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
     let Ok(problem) = Problem::new(node, target, flatten_pointwise) else { return Vec::new() };
-    let mut tiles = problem.tiles(target).into_iter();
-    let first = problem.conf(node, target, tiles.next().expect("there is a tile"));
-    let others = tiles.take(OTHER_TILES).map(|tile| problem.conf(node, target, tile));
+    let first = problem.best(node, target);
+    let tiles = problem.tiles(target).into_iter().skip(1).take(OTHER_TILES);
+    let others = tiles.map(|tile| problem.conf(node, target, tile));
     let confs = [vec![first.clone()], others.collect(), first.variants()].concat();
     confs.into_iter().map(|conf| problem.lowered(conf)).collect()
 }
@@ -192,6 +190,11 @@ impl Problem {
         let out_blocks = self.channels_out.div_ceil(target.lanes);
         let dimension = "windows have a dimension";
         Tile::all(target, *columns.expect(dimension), out_blocks, self.block(target), *kernel.expect(dimension))
+    }
+
+    /// The conf with the least estimated time.
+    fn best(&self, node: &NodeView, target: &Target) -> Conf {
+        self.conf(node, target, self.tiles(target).remove(0))
     }
 
     /// The conf with this tile, and the blocking that is expected to suit it.
@@ -336,9 +339,6 @@ fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize
     }
     blocks.div_ceil(blocks.div_ceil(most))
 }
-
-/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
-const TASKS: usize = 8;
 
 impl Split {
     /// Sizes of input and weights are in elements.
@@ -561,7 +561,8 @@ impl Conf {
         let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
         let parts = self.groups * self.vector_groups();
         Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
-            packing::transpose(&rows, self.rows_of_part(part, rows.count()), 0..columns, &places, stride, to[0]);
+            let rows_of_part = self.rows_of_part(part, rows.count());
+            packing::Part { matrix: &rows, rows: rows_of_part, columns: 0..columns }.transpose(&places, stride, to[0]);
         })
     }
 

@@ -44,6 +44,9 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use target_lexicon::Architecture;
 
+/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
+const TASKS: usize = 8;
+
 /// Order of the elements of one sample in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {

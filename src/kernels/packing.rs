@@ -118,65 +118,53 @@ const RUN: usize = 64;
 /// Rows and columns of the square that is transposed in registers.
 const SIDE: usize = 4;
 
-/// Puts element `column` of each of `rows` at `to[places[column] * stride + row]`, rows and columns counted from the
-/// first of their ranges.
-pub fn transpose(
-    source: &Rows,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    places: &[usize],
-    stride: usize,
-    to: &mut [f32],
-) {
-    assert_eq!(places.len(), columns.len());
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the machine has AVX2.
-        return unsafe { transpose_avx2(source, rows, columns, places, stride, to) };
+/// Some rows and columns of a matrix.
+pub struct Part<'a> {
+    pub matrix: &'a Rows<'a>,
+    pub rows: Range<usize>,
+    pub columns: Range<usize>,
+}
+
+impl Part<'_> {
+    /// Puts element `column` of each row at `to[places[column] * stride + row]`, rows and columns counted from the first.
+    pub fn transpose(&self, places: &[usize], stride: usize, to: &mut [f32]) {
+        assert_eq!(places.len(), self.columns.len());
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the machine has AVX2.
+            return unsafe { self.transpose_avx2(places, stride, to) };
+        }
+        self.transpose_any(places, stride, to);
     }
-    transpose_any(source, rows, columns, places, stride, to);
-}
 
-/// [`transpose_any`], which the compiler may vectorise with AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn transpose_avx2(
-    source: &Rows,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    places: &[usize],
-    stride: usize,
-    to: &mut [f32],
-) {
-    transpose_any(source, rows, columns, places, stride, to);
-}
+    /// [`Self::transpose_any`], which the compiler may vectorise with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn transpose_avx2(&self, places: &[usize], stride: usize, to: &mut [f32]) {
+        self.transpose_any(places, stride, to);
+    }
 
-#[inline(always)]
-fn transpose_any(
-    source: &Rows,
-    rows: Range<usize>,
-    columns: Range<usize>,
-    places: &[usize],
-    stride: usize,
-    to: &mut [f32],
-) {
-    for (run, places) in places.chunks(RUN).enumerate() {
-        for first in rows.clone().step_by(SIDE) {
-            let (lane, count) = (first - rows.start, SIDE.min(rows.end - first));
-            for (square, places) in places.chunks(SIDE).enumerate() {
-                let column = columns.start + run * RUN + square * SIDE;
-                if count == SIDE && places.len() == SIDE {
-                    let mut loaded = [f32x4::splat(0.0); SIDE];
-                    for (i, row) in loaded.iter_mut().enumerate() {
-                        *row = f32x4::new(source.load::<SIDE>(first + i, column));
-                    }
-                    for (transposed, place) in f32x4::transpose(loaded).iter().zip(places) {
-                        let to = to[place * stride + lane..].first_chunk_mut::<SIDE>().expect("inside of the row");
-                        *to = transposed.to_array();
-                    }
-                } else {
-                    for (i, j) in (0..count).flat_map(|i| (0..places.len()).map(move |j| (i, j))) {
-                        [to[places[j] * stride + lane + i]] = source.load::<1>(first + i, column + j);
+    #[inline(always)]
+    fn transpose_any(&self, places: &[usize], stride: usize, to: &mut [f32]) {
+        let Part { matrix, rows, columns } = self;
+        for (run, places) in places.chunks(RUN).enumerate() {
+            for first in rows.clone().step_by(SIDE) {
+                let (lane, count) = (first - rows.start, SIDE.min(rows.end - first));
+                for (square, places) in places.chunks(SIDE).enumerate() {
+                    let column = columns.start + run * RUN + square * SIDE;
+                    if count == SIDE && places.len() == SIDE {
+                        let mut loaded = [f32x4::splat(0.0); SIDE];
+                        for (i, row) in loaded.iter_mut().enumerate() {
+                            *row = f32x4::new(matrix.load::<SIDE>(first + i, column));
+                        }
+                        for (transposed, place) in f32x4::transpose(loaded).iter().zip(places) {
+                            let to = to[place * stride + lane..].first_chunk_mut::<SIDE>().expect("inside of the row");
+                            *to = transposed.to_array();
+                        }
+                    } else {
+                        for (i, j) in (0..count).flat_map(|i| (0..places.len()).map(move |j| (i, j))) {
+                            [to[places[j] * stride + lane + i]] = matrix.load::<1>(first + i, column + j);
+                        }
                     }
                 }
             }
@@ -211,9 +199,10 @@ mod tests {
                 let source = Rows::new(&weights, columns);
                 let places: Vec<usize> = (0..taken.len()).rev().collect();
                 let stride = part.len() + 1;
-                for run in [transpose, transpose_any] {
+                let whole = Part { matrix: &source, rows: part.clone(), columns: taken.clone() };
+                for run in [Part::transpose, Part::transpose_any] {
                     let mut to = vec![-1.0; taken.len() * stride];
-                    run(&source, part.clone(), taken.clone(), &places, stride, &mut to);
+                    run(&whole, &places, stride, &mut to);
                     for (column, place) in taken.clone().zip(&places) {
                         for (lane, row) in part.clone().enumerate() {
                             assert_eq!(to[place * stride + lane], weights[row * columns + column]);

@@ -21,7 +21,7 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target, conv};
+use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -65,8 +65,12 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     if !conf.has_short_offsets() {
         return Err("too many channels or columns".into());
     }
-    let kernel = Kernel::Winograd(conf);
-    Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None })
+    Ok(lowered(conf))
+}
+
+fn lowered(conf: Conf) -> Lowered {
+    let (inputs, output) = (vec![Layout::Blocked], Layout::Blocked);
+    Lowered { kernel: Kernel::Winograd(conf), inputs, output, spread: None }
 }
 
 /// The kernels with the least estimated times, whether or not the direct one is expected to be faster; none where
@@ -83,10 +87,6 @@ pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
         confs.extend(problem.groups(m, target));
     }
     confs.retain(Conf::has_short_offsets);
-    let lowered = |conf| {
-        let kernel = Kernel::Winograd(conf);
-        Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None }
-    };
     confs.into_iter().map(lowered).collect()
 }
 
@@ -207,6 +207,7 @@ impl<'a> Problem<'a> {
         let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
+        // Where there are few groups of tiles, tasks share them and do different output channels.
         let chunks = TASKS.div_ceil(groups);
         Conf {
             lanes: target.lanes,
@@ -252,9 +253,6 @@ const MAX_FREQUENCIES_OF_DEEP: usize = 6;
 
 /// Outputs of a tile in one dimension at most.
 const MAX_OUTPUTS: usize = 6;
-
-/// Where there are fewer groups of tiles than this, tasks share them and do different output channels.
-const TASKS: usize = 8;
 
 /// Words of a row of tiles in the table: kind of its span; byte offset of its first input row that is not padding;
 /// rows of frequencies; byte offsets of its full tiles and of its edge in V and M; index of its height in outputs.

@@ -1,7 +1,7 @@
 //! Convolution lane by lane: see [`crate::kernels::channelwise`].
 
 use super::memory::Pointer;
-use super::window::{Row, Tile, tiles, with_pixels};
+use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, epilogue, tasks};
 use crate::kernels::channelwise::Conf;
 use crate::kernels::{Family, Operand};
@@ -52,14 +52,11 @@ impl Call<'_> {
     /// # Safety
     /// The pointers must be those of the block, the tiles those of the conf's segments, and the rows the conf's.
     pub unsafe fn rows(&self, rows: Range<usize>, row_tiles: &[Tile]) {
-        for row in rows {
-            // SAFETY: the caller's.
-            unsafe {
-                let row = Row::read(self.table, row);
-                for tile in row_tiles {
-                    with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
-                }
-            }
+        // SAFETY: the caller's.
+        unsafe {
+            for_tiles(self.table, rows, row_tiles, |row, tile| {
+                with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
+            });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Direct convolution: see [`crate::kernels::conv`].
 
 use super::memory::Pointer;
-use super::window::{Row, Tile, tiles, with_pixels};
+use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::conv::Conf;
 use crate::kernels::{Family, Operand};
@@ -64,16 +64,11 @@ impl Call<'_> {
     pub unsafe fn rows(&self, vector_group: usize, rows: Range<usize>, row_tiles: &[Tile]) {
         let last = vector_group + 1 == self.conf.vector_groups();
         let vectors = if last { self.conf.last_vectors() } else { self.conf.tile.vectors };
-        for row in rows {
-            // SAFETY: the caller's.
-            unsafe {
-                let row = Row::read(self.table, row);
-                row_tiles.iter().for_each(|tile| self.tile(row, tile, vectors, last));
-            }
-        }
+        // SAFETY: the caller's.
+        unsafe { for_tiles(self.table, rows, row_tiles, |row, tile| self.tile(row, tile, vectors, last)) };
     }
 
-    /// One tile of `vectors` vectors: the sizes are those that `kernels::conv::Tile::choose` finds for up to 15
+    /// One tile of `vectors` vectors: the sizes are those that `kernels::conv::Tile::all` finds for up to 15
     /// registers, and smaller ones.
     ///
     /// # Safety

@@ -62,6 +62,18 @@ pub fn tiles(segments: &[Segment]) -> Vec<Tile> {
     tiles
 }
 
+/// Calls `body` for all tiles of some rows.
+///
+/// # Safety
+/// `table` is a table of rows that has these, and that nobody writes meanwhile.
+pub unsafe fn for_tiles(table: Pointer, rows: Range<usize>, tiles: &[Tile], mut body: impl FnMut(Row, &Tile)) {
+    for row in rows {
+        // SAFETY: the caller's.
+        let row = unsafe { Row::read(table, row) };
+        tiles.iter().for_each(|tile| body(row, tile));
+    }
+}
+
 /// Evaluates an expression in which `$P` is the number of pixels as a constant; of all numbers of pixels that confs
 /// ask for, or of those that are listed.
 macro_rules! with_pixels {

@@ -92,7 +92,7 @@ impl Placer<'_> {
             // Placed with its operand.
             return;
         }
-        if self.is_chained(id) {
+        if self.chain(id) {
             // Placed with its reader.
             return;
         }
@@ -163,8 +163,8 @@ impl Placer<'_> {
         (None, lowered, refusal.into_iter().chain(refusals).collect())
     }
 
-    /// Whether a node's value is made by the kernel of the only node that reads it.
-    fn is_chained(&mut self, id: NodeId) -> bool {
+    /// Leaves a node to the kernel of the only node that reads it, if one kernel is to do both. Whether it did.
+    fn chain(&mut self, id: NodeId) -> bool {
         let node = &self.graph[id];
         let &[reader] = &*self.readers[id.0 as usize] else { return false };
         let window = match &self.graph[reader].op {
@@ -267,20 +267,22 @@ impl Placer<'_> {
             inputs: inputs.iter().map(|v| v.layout).collect(),
             channels,
         });
-        let purpose = Some("copies what could not be written in place");
-        let work = node.ty.elements() as u64;
-        self.steps.push(Step {
-            node: id,
-            kernel,
-            output: whole,
-            inputs,
-            beside: None,
-            chained: None,
-            params: vec![],
-            work,
-            purpose,
-            refusals: vec![],
-        });
+        self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
+    }
+
+    /// A step that is not the node itself, but makes something ready for it or its readers.
+    fn push_helper(
+        &mut self,
+        node: NodeId,
+        kernel: Kernel,
+        output: View,
+        inputs: Vec<View>,
+        params: Vec<ParamId>,
+        purpose: &'static str,
+    ) {
+        let (work, purpose) = (output.ty.elements() as u64, Some(purpose));
+        let (beside, chained, refusals) = (None, None, vec![]);
+        self.steps.push(Step { node, kernel, output, inputs, beside, chained, params, work, purpose, refusals });
     }
 
     /// A node's value in a layout, copied if need be.
@@ -308,21 +310,7 @@ impl Placer<'_> {
     fn reorder(&mut self, id: NodeId, from: &View, to: View, purpose: &'static str) {
         let value = Value { ty: &from.ty, layout: from.layout };
         let kernel = Kernel::Permute(permute::Conf::reorder(&value, to.layout, self.target.lanes));
-        let work = from.ty.elements() as u64;
-        let (inputs, purpose) = (vec![from.clone()], Some(purpose));
-        let (beside, chained, params, refusals) = (None, None, vec![], vec![]);
-        self.steps.push(Step {
-            node: id,
-            kernel,
-            output: to,
-            inputs,
-            beside,
-            chained,
-            params,
-            work,
-            purpose,
-            refusals,
-        });
+        self.push_helper(id, kernel, to, vec![from.clone()], vec![], purpose);
     }
 
     /// Rearranges the channels of a grouped convolution's input.
@@ -337,21 +325,8 @@ impl Placer<'_> {
             inputs: vec![input.layout],
             channels: moves.collect(),
         });
-        let work = ty.elements() as u64;
-        let (inputs, purpose) = (vec![input.clone()], Some("gives each lane the input channels of its group"));
-        let (beside, chained, params, refusals) = (None, None, vec![], vec![]);
-        self.steps.push(Step {
-            node: id,
-            kernel,
-            output: output.clone(),
-            inputs,
-            beside,
-            chained,
-            params,
-            work,
-            purpose,
-            refusals,
-        });
+        let purpose = "gives each lane the input channels of its group";
+        self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
         output
     }
 
@@ -361,18 +336,8 @@ impl Placer<'_> {
         let gate = self.in_layout(gate, Layout::Nchw);
         let ty = gate.ty.with_dims(vec![conf.elements()]);
         let output = self.add_value(&ty, Layout::Nchw);
-        self.steps.push(Step {
-            node: id,
-            work: conf.elements() as u64,
-            kernel: Kernel::Scale(conf),
-            output: output.clone(),
-            inputs: vec![gate],
-            beside: None,
-            chained: None,
-            params: vec![weights],
-            purpose: Some("multiplies the weights by the gate"),
-            refusals: vec![],
-        });
+        let purpose = "multiplies the weights by the gate";
+        self.push_helper(id, Kernel::Scale(conf), output.clone(), vec![gate], vec![weights], purpose);
         output
     }
 

@@ -1,7 +1,7 @@
 //! Transformed weights, in the order in which the products read them.
 
 use super::Conf;
-use crate::kernels::packing::{self, Rows};
+use crate::kernels::packing::{Part, Rows};
 
 /// Output channels that are transformed together, side by side.
 const SIDE: usize = 8;
@@ -49,9 +49,10 @@ impl WeightTransform {
         for channel in (0..conf.channels_in).step_by(CHANNELS) {
             let channels = CHANNELS.min(conf.channels_in - channel);
             let columns = channel * taps..(channel + channels) * taps;
-            packing::transpose(kernels, first..end, columns.clone(), &places[..columns.len()], width, &mut taken);
+            let count = columns.len();
+            Part { matrix: kernels, rows: first..end, columns }.transpose(&places[..count], width, &mut taken);
             let to = &mut to[channel * width..];
-            self.transform(&taken[..columns.len() * width], width, to, frequency);
+            self.transform(&taken[..count * width], width, to, frequency);
         }
     }
 

@@ -1,16 +1,17 @@
 //! Brings layers to the operations that kernels know: removes what does nothing at inference (dropout), writes
 //! global pooling as pooling, and lets a dense layer read a map that was flattened for it.
 
-use super::{Config, Report};
+use super::{Config, Report, split};
 use crate::ir::{Graph, NodeId};
-use crate::layers::{Dense, Layer, Lowering, Op, Pad, PadArg};
+use crate::layers::{Dense, Lowering, Op, Pad, PadArg};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     for id in graph.ids() {
         lower_node(graph, id, report);
         absorb_flatten(graph, id, report);
     }
-    split_pads(graph);
+    // Zero borders and zero channels are added by different kernels.
+    split::run(graph, |_, node| split_pad(&node.op));
 }
 
 fn lower_node(graph: &mut Graph, id: NodeId, report: &mut Report) {
@@ -47,27 +48,13 @@ fn absorb_flatten(graph: &mut Graph, id: NodeId, report: &mut Report) {
     report.done(&path, "reads the map before `flatten`; its weights are packed in the map's order");
 }
 
-/// Zero borders and zero channels are added by different kernels.
-fn split_pads(graph: &mut Graph) {
-    let mut new_ids: Vec<NodeId> = Vec::new();
-    for mut node in std::mem::take(&mut graph.nodes) {
-        node.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
-        if let Some((borders, channels)) = split_pad(&node.op) {
-            let mut first = node.clone();
-            first.ty = borders.shape(&graph.operand_types(&first)).expect("verified with the channels");
-            first.op = borders.into();
-            node.inputs[0] = graph.add_node(first);
-            node.op = channels.into();
-        }
-        new_ids.push(graph.add_node(node));
-    }
-    graph.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
-    graph.outputs.iter_mut().for_each(|o| o.node = new_ids[o.node.0 as usize]);
-}
-
 /// A padding of both kinds as one of the borders and one of the channels.
-fn split_pad(op: &Op) -> Option<(Pad, Pad)> {
+fn split_pad(op: &Op) -> Option<(Op, Op)> {
     let Op::Pad(pad) = op else { return None };
     let mixed = pad.channels != (0, 0) && pad.sides != PadArg::All(0);
-    mixed.then(|| (Pad { channels: (0, 0), ..pad.clone() }, Pad { sides: PadArg::All(0), ..pad.clone() }))
+    let parts = || {
+        let borders = Pad { channels: (0, 0), ..pad.clone() };
+        (borders.into(), Pad { sides: PadArg::All(0), ..pad.clone() }.into())
+    };
+    mixed.then(parts)
 }

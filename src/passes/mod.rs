@@ -8,7 +8,9 @@ mod fold_gate;
 mod fuse_epilogue;
 mod lower;
 mod merge_groups;
+mod split;
 mod squeeze;
+mod subsample;
 mod sweep;
 
 use crate::ir::{self, Graph};
@@ -56,6 +58,7 @@ pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
     ("merge groups", merge_groups::run),
     ("fold batch norm", fold_batch_norm::run),
+    ("subsample", subsample::run),
     ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),
     ("squeeze", squeeze::run),
@@ -166,5 +169,31 @@ mod tests {
         let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 1), conv(15, 1, 1)), "mean");
         assert!(notes.last().unwrap().ends_with("deep is no depthwise convolution"), "{notes:?}");
         assert!(!node(&graph, "mean").beside);
+    }
+
+    #[test]
+    fn a_strided_pointwise_convolution_reads_a_copy_of_its_positions() {
+        let strided = |channels: usize, kernel: usize| {
+            let mut graph = Graph::default();
+            let dims = vec![8, 5, 6];
+            let x = graph.add_input("x", TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims });
+            let mut conv = conv(channels, kernel, 1);
+            conv.window.stride = vec![2, 3];
+            let node = graph.add_layer(conv, &[x], "narrow").unwrap();
+            graph.outputs.push(Output { name: "y".into(), node });
+            optimised(&graph, "narrow")
+        };
+        let (graph, notes) = strided(64, 1);
+        assert_eq!(notes, ["reads a copy of the positions of x that its stride leaves"]);
+        let &[copy] = nodes_of(&graph, |op| matches!(op, Op::MaxPool(_))).as_slice() else { panic!("one copy") };
+        assert_eq!(copy.ty.dims, [8, 3, 2]);
+        for (channels, kernel) in [(63, 1), (64, 3)] {
+            let (graph, notes) = strided(channels, kernel);
+            assert!(notes.is_empty() && nodes_of(&graph, |op| matches!(op, Op::MaxPool(_))).is_empty());
+        }
+    }
+
+    fn nodes_of(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> Vec<&Node> {
+        graph.nodes.iter().filter(|node| wanted(&node.op)).collect()
     }
 }

@@ -233,18 +233,23 @@ impl Problem {
             self.channels_in * positions,
             self.channels_in * taps * self.channels_out,
         );
-        let row_bytes = (self.channels_in * positions * 4).div_ceil(rows.len());
+        let panel = taps * block * tile.vectors * lanes * 4;
+        let row_tiles = columns.div_ceil(tile.pixels);
+        let chunk_blocks = chunk_blocks(input.blocks, panel, taps, rows.len() * row_tiles);
+        // Of several chunks, sums wait in the output beside the input of one.
+        let row_bytes = match chunk_blocks < input.blocks {
+            false => (self.channels_in * positions * 4).div_ceil(rows.len()),
+            true => (chunk_blocks * block * positions * 4).div_ceil(rows.len()) + columns * out_blocks * lanes * 4,
+        };
         let most = BLOCK_BYTES / row_bytes.max(1);
         let most = if split == Split::Rows { most.min(rows.len().div_ceil(TASKS)) } else { most };
         let blocks = rows.len().div_ceil(most.max(1));
         let block_rows = rows.len().div_ceil(blocks);
-        let panel = taps * block * tile.vectors * lanes * 4;
-        let tiles = block_rows * columns.div_ceil(tile.pixels);
         Conf {
             lanes,
             split,
             block_rows,
-            chunk_blocks: chunk_blocks(input.blocks, panel, taps, tiles),
+            chunk_blocks,
             out_rows: rows.len(),
             rows,
             columns,
@@ -522,12 +527,36 @@ impl Conf {
 
     /// The kinds of chunks, in order.
     fn phases(&self) -> Vec<Phase> {
-        let all = [(true, false), (false, false), (false, true)].map(|(first, last)| Phase { first, last });
-        match self.chunks() {
-            1 => vec![Phase { first: true, last: true }],
-            2 => vec![all[0], all[2]],
-            _ => all.to_vec(),
+        let last = self.chunks() - 1;
+        let all = [0..1, 1..last, last.max(1)..last + 1].into_iter().filter(|chunks| !chunks.is_empty());
+        all.map(|chunks| Phase { first: chunks.start == 0, last: chunks.end == last + 1, chunks }).collect()
+    }
+
+    /// Bytes of the weights of one chunk of one vector group.
+    fn panel(&self) -> i64 {
+        self.chunk_blocks as i64 * self.weight_block()
+    }
+
+    /// Tiles of one row.
+    fn row_tiles(&self) -> usize {
+        self.segments.iter().map(|segment| segment.repeat).sum()
+    }
+
+    /// How tiles ask for the next panel, if they do.
+    fn ahead(&self) -> Option<Ahead> {
+        if self.weight_bytes() <= NEAR_WEIGHTS || !(1..=NEAR_WEIGHTS as i64).contains(&self.panel()) {
+            return None;
         }
+        let taps_unused = self.rows.is_plain() && self.tile.unroll == self.input.block;
+        let argument = if self.epilogue.operands() == 0 {
+            4
+        } else if taps_unused {
+            5
+        } else {
+            return None;
+        };
+        let blocks = self.row_tiles() * self.block_rows * self.chunk_blocks;
+        Some(Ahead { argument, lines: ((self.panel() / LINE) as usize).div_ceil(blocks) as i64 })
     }
 
     fn input_blocks(&self) -> usize {
@@ -652,9 +681,18 @@ struct Line {
     table: Word,
 }
 
-/// Where a chunk of the input channels stands among all.
-#[derive(Clone, Copy)]
+/// How the tiles that read a panel of weights ask for the next one, which comes from memory: each for its share, because
+/// memory gives lines no faster than a few tiles compute.
+struct Ahead {
+    /// Index of the argument that the pointer to the share travels in: one that the tile does not need.
+    argument: usize,
+    /// Cache lines for each input block of the tile.
+    lines: i64,
+}
+
+/// Where chunks of the input channels stand among all.
 struct Phase {
+    chunks: Range<usize>,
     /// Sums begin with the bias, not with what waits in the output.
     first: bool,
     /// Sums are complete.
@@ -690,7 +728,8 @@ impl Conf {
     ) -> Result<Vec<Vec<FuncId>>, CodeError> {
         let exactly = if exact.is_some() { "e" } else { "" };
         let raw = Epilogue::default();
-        let phases = self.phases().into_iter().enumerate().map(|(number, phase)| {
+        let phases = self.phases();
+        let tiles = phases.iter().enumerate().map(|(number, phase)| {
             let epilogue = if phase.last { &self.epilogue } else { &raw };
             let tiles = self.segments.iter().enumerate().map(|(index, segment)| {
                 let emitter = TileEmitter { conf: self, segment, vectors, exact, phase, epilogue };
@@ -699,7 +738,7 @@ impl Conf {
             });
             tiles.collect()
         });
-        phases.collect()
+        tiles.collect()
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
@@ -742,7 +781,8 @@ impl Conf {
         });
     }
 
-    /// A block of rows: while one vector group after the other passes over it, its input stays in the cache.
+    /// A block of rows: a chunk of its input stays in the second-level cache while one vector group after the other
+    /// passes over it.
     fn generate_block(
         &self,
         nest: &mut NestBuilder,
@@ -751,17 +791,19 @@ impl Conf {
         line: &Line,
         tiles: &Tiles,
     ) {
-        nest.for_range(begin, end, |nest, group| {
-            let out_offset = nest.mul_imm(group, self.tile.vectors as i64 * self.out_block_stride());
-            let pointers = [
-                line.input,
-                nest.offset_by(line.weights, group, self.weight_group()),
-                nest.offset_by(line.bias, group, self.weight_stride()),
-                nest.add(line.out, out_offset),
-                nest.add(line.residual, out_offset),
-                line.table,
-            ];
-            self.generate_group(nest, group, rows, pointers, tiles);
+        self.for_chunks(nest, |nest, chunk| {
+            nest.for_range(begin, end, |nest, group| {
+                let out_offset = nest.mul_imm(group, self.tile.vectors as i64 * self.out_block_stride());
+                let pointers = [
+                    line.input,
+                    nest.offset_by(line.weights, group, self.weight_group()),
+                    nest.offset_by(line.bias, group, self.weight_stride()),
+                    nest.add(line.out, out_offset),
+                    nest.add(line.residual, out_offset),
+                    line.table,
+                ];
+                self.generate_chunk(nest, group, chunk, rows, pointers, tiles);
+            });
         });
     }
 
@@ -774,35 +816,39 @@ impl Conf {
         pointers: [Word; 6],
         tiles: &Tiles,
     ) {
+        self.for_chunks(nest, |nest, chunk| self.generate_chunk(nest, vector_group, chunk, rows, pointers, tiles));
+    }
+
+    /// Calls `body` for each chunk: its phase's index, and its own.
+    fn for_chunks(&self, nest: &mut NestBuilder, body: impl Fn(&mut NestBuilder, (usize, Word))) {
+        for (index, phase) in self.phases().iter().enumerate() {
+            let [begin, end] = [phase.chunks.start, phase.chunks.end].map(|chunk| nest.iconst(chunk as i64));
+            nest.for_range(begin, end, |nest, chunk| body(nest, (index, chunk)));
+        }
+    }
+
+    fn generate_chunk(
+        &self,
+        nest: &mut NestBuilder,
+        vector_group: Word,
+        (phase, chunk): (usize, Word),
+        rows: [Word; 2],
+        [input, weights, bias, out, residual, table]: [Word; 6],
+        tiles: &Tiles,
+    ) {
+        let input = nest.offset_by(input, chunk, self.chunk_blocks as i64 * self.input.block_stride);
+        let weights = nest.offset_by(weights, chunk, self.panel());
+        let pointers = [input, weights, bias, out, residual, table];
         match &tiles.last {
-            None => self.generate_chunks(nest, rows, pointers, &tiles.full),
+            None => self.generate_rows(nest, rows, pointers, &tiles.full[phase]),
             Some(last) => {
                 let from_last = nest.add_imm(vector_group, 1 - self.vector_groups() as i64);
                 nest.if_else(
                     from_last,
-                    |nest| self.generate_chunks(nest, rows, pointers, &tiles.full),
-                    |nest| self.generate_chunks(nest, rows, pointers, last),
+                    |nest| self.generate_rows(nest, rows, pointers, &tiles.full[phase]),
+                    |nest| self.generate_rows(nest, rows, pointers, &last[phase]),
                 );
             }
-        }
-    }
-
-    /// All chunks of the input channels, one after the other.
-    fn generate_chunks(&self, nest: &mut NestBuilder, rows: [Word; 2], pointers: [Word; 6], phases: &[Vec<FuncId>]) {
-        let from_chunk = |nest: &mut NestBuilder, chunk: Word, tiles: &[FuncId]| {
-            let [input, weights, bias, out, residual, table] = pointers;
-            let input = nest.offset_by(input, chunk, self.chunk_blocks as i64 * self.input.block_stride);
-            let weights = nest.offset_by(weights, chunk, self.chunk_blocks as i64 * self.weight_block());
-            self.generate_rows(nest, rows, [input, weights, bias, out, residual, table], tiles);
-        };
-        self.generate_rows(nest, rows, pointers, &phases[0]);
-        if let [_, middle, _] = phases {
-            let (second, last) = (nest.iconst(1), nest.iconst(self.chunks() as i64 - 1));
-            nest.for_range(second, last, |nest, chunk| from_chunk(nest, chunk, middle));
-        }
-        if let [_, .., tiles] = phases {
-            let last = nest.iconst(self.chunks() as i64 - 1);
-            from_chunk(nest, last, tiles);
         }
     }
 
@@ -816,6 +862,9 @@ impl Conf {
             let place = if self.out_rows < self.rows.len() { nest.rem_imm(row, self.out_rows as i64) } else { row };
             let out = nest.offset_by(out, place, self.out_row());
             let residual = nest.offset_by(residual, place, self.out_row());
+            let tiles_before = nest.sub(row, begin);
+            let tiles_before = nest.mul_imm(tiles_before, self.row_tiles() as i64);
+            let mut row_tiles_before = 0;
             for (segment, &tile) in self.segments.iter().zip(tiles) {
                 nest.repeat(segment.repeat, |nest, index| {
                     let step = segment.pixels as i64;
@@ -827,10 +876,26 @@ impl Conf {
                     let out = nest.offset_by(out, index, step * pixel);
                     let residual = nest.add_imm(residual, column);
                     let residual = nest.offset_by(residual, index, step * pixel);
-                    nest.call(tile, &[input, weights, bias, out, residual, taps]);
+                    let mut args = [input, weights, bias, out, residual, taps];
+                    if let Some(ahead) = self.ahead() {
+                        let tile = nest.add(tiles_before, index);
+                        let tile = nest.add_imm(tile, row_tiles_before);
+                        args[ahead.argument] = self.generate_ahead(nest, &ahead, weights, tile);
+                    }
+                    nest.call(tile, &args);
                 });
+                row_tiles_before += segment.repeat as i64;
             }
         });
+    }
+
+    /// Where the share of a tile begins, by its number among those that read the panel at `weights`.
+    fn generate_ahead(&self, nest: &mut NestBuilder, ahead: &Ahead, weights: Word, tile: Word) -> Word {
+        let share = self.chunk_blocks as i64 * ahead.lines * LINE;
+        let last = nest.iconst((self.panel() - 1) / share);
+        let tile = nest.smin(tile, last);
+        let next = nest.add_imm(weights, self.weight_group());
+        nest.offset_by(next, tile, share)
     }
 }
 
@@ -840,7 +905,7 @@ struct TileEmitter<'a> {
     segment: &'a Segment,
     vectors: usize,
     exact: Option<usize>,
-    phase: Phase,
+    phase: &'a Phase,
     epilogue: &'a Epilogue,
 }
 
@@ -864,6 +929,7 @@ impl TileEmitter<'_> {
             let counter = asm.int();
             asm.set_int(counter, blocks as i64);
             let blocks = asm.loop_begin(counter);
+            self.prefetch_ahead(asm);
             self.emit_rows(asm, &sums, &pointers, input.block, self.conf.tile.unroll);
             asm.add_imm(pointers.input, input.block_stride);
             asm.add_imm(pointers.weights, self.conf.weight_block());
@@ -894,7 +960,6 @@ impl TileEmitter<'_> {
     /// The kernel rows of one input block of `channels` channels.
     fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
         if self.conf.rows.is_plain() && channels == unroll {
-            self.prefetch_input(asm, pointers.input);
             return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
         }
         let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
@@ -938,7 +1003,6 @@ impl TileEmitter<'_> {
             }
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
-                self.prefetch_weights(asm, weights, position);
                 for (v, &weight) in row.iter().enumerate() {
                     asm.load(weight, weights.at(position as i32 + (v * conf.lanes * 4) as i32));
                 }
@@ -957,31 +1021,12 @@ impl TileEmitter<'_> {
         row.into_iter().chain(element).for_each(|v| asm.free(v));
     }
 
-    /// Asks for the input of a block further on, which lies too far away for the processor to foresee.
-    fn prefetch_input(&self, asm: &mut dyn VectorAsm, input: R) {
-        let (conf, distance) = (self.conf, 2 * self.conf.input.block_stride);
-        let bytes = ((self.segment.pixels - 1) * conf.window.stride + 1) as i64 * conf.input.pixel_stride;
-        if conf.input.block == 1 || conf.input.blocks < 4 || i32::try_from(distance + bytes).is_err() {
-            return;
-        }
-        for line in 0..=(bytes - 1) / LINE {
-            asm.prefetch(input.at((distance + line * LINE) as i32));
-        }
-    }
-
-    /// Asks for the weights that the next chunk, or the next vector group, reads when this one reads those at
-    /// `position`. The first tile of a row is enough.
-    fn prefetch_weights(&self, asm: &mut dyn VectorAsm, weights: R, position: i64) {
-        let conf = self.conf;
-        let distance = conf.chunk_blocks as i64 * conf.weight_block();
-        if self.segment.start > 0 || conf.weight_bytes() <= NEAR_WEIGHTS || distance > NEAR_WEIGHTS as i64 {
-            return;
-        }
-        let first = (position + LINE - 1) / LINE;
-        let behind = (position + conf.weight_stride() + LINE - 1) / LINE;
-        for line in first..behind {
-            asm.prefetch(weights.at((distance + line * LINE) as i32));
-        }
+    /// Asks for lines of the next panel of weights.
+    fn prefetch_ahead(&self, asm: &mut dyn VectorAsm) {
+        let Some(Ahead { argument, lines }) = self.conf.ahead() else { return };
+        let ahead = asm.arg(argument);
+        (0..lines).for_each(|line| asm.prefetch(ahead.at((line * LINE) as i32)));
+        asm.add_imm(ahead, lines * LINE);
     }
 
     /// The input element of a pixel under a kernel column.
@@ -1024,6 +1069,7 @@ impl TileEmitter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::with_convolution;
     use super::*;
     use target_lexicon::Architecture;
 
@@ -1033,5 +1079,21 @@ mod tests {
         let vectors = |out_blocks: usize| Tile::all(&target, 1, out_blocks, 8, 1)[0].vectors;
         // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
         assert_eq!((vectors(15), vectors(11)), (5, 6));
+    }
+
+    #[test]
+    fn tiles_ask_for_all_of_the_next_panel() {
+        let target = Target::of(Isa::Avx2, Architecture::X86_64);
+        for (channels_in, channels_out, kernel) in [(2048, 512, 1), (512, 2048, 1), (512, 512, 3), (1000, 333, 1)] {
+            let lowered = with_convolution([channels_in, 7, 7], channels_out, [kernel; 2], |node| lower(node, &target));
+            let Ok(Lowered { kernel: Kernel::Conv(conf), .. }) = lowered else { panic!("a convolution") };
+            let ahead = conf.ahead().expect("more weights than are near");
+            let tiles = conf.row_tiles() * conf.block_rows;
+            let lines = tiles as i64 * conf.chunk_blocks as i64 * ahead.lines;
+            assert!((conf.panel() / LINE..3 * conf.panel() / LINE).contains(&lines), "{lines} of {conf:?}");
+            let phases = conf.phases();
+            assert_eq!(phases.iter().map(|phase| phase.chunks.len()).sum::<usize>(), conf.chunks());
+            assert!(phases[0].first && phases.last().unwrap().last);
+        }
     }
 }

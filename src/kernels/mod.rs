@@ -276,3 +276,28 @@ pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<String>) {
     }
     unreachable!("no kernel for {:?}: {refusals:?}", node.op)
 }
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use crate::layers::{Conv, Layer, Padding, Window};
+    use crate::tensor::{Batch, DType};
+
+    /// Calls `f` with a convolution of an input `[channels, height, width]` that keeps its size.
+    pub fn with_convolution<T>(
+        input: [usize; 3],
+        channels: usize,
+        kernel: [usize; 2],
+        f: impl FnOnce(&NodeView) -> T,
+    ) -> T {
+        let ones = vec![1; 2];
+        let (stride, dilation) = (ones.clone(), ones);
+        let window = Window { kernel: kernel.to_vec(), stride, dilation, padding: Padding::Half, ceil: false };
+        let conv = Conv { channels, window, groups: 1, bias: true, weights: None };
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: input.to_vec() };
+        let output = conv.shape(&[&ty]).expect("a convolution that fits");
+        let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
+        let epilogue = epilogue::Epilogue::default();
+        f(&NodeView { op: &conv.into(), inputs, output: &output, epilogue, gated: false, mean: false })
+    }
+}

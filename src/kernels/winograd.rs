@@ -550,38 +550,17 @@ impl Family for Conf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Graph;
-    use crate::kernels::Value;
-    use crate::layers::{Conv, Padding, Window};
-    use crate::tensor::{Batch, DType, TensorType};
+    use crate::kernels::testing::with_convolution;
 
     /// Calls `f` with a convolution for AVX2.
     fn with_problem<T>(
-        [channels_in, height, width]: [usize; 3],
+        input: [usize; 3],
         channels: usize,
         kernel: [usize; 2],
         f: impl FnOnce(&Problem, &Target) -> T,
     ) -> T {
-        let ones = vec![1; 2];
-        let (stride, dilation) = (ones.clone(), ones);
-        let window = Window { kernel: kernel.to_vec(), stride, dilation, padding: Padding::Half, ceil: false };
-        let op = Op::from(Conv { channels, window, groups: 1, bias: true, weights: None });
-        let dims = vec![channels_in, height, width];
-        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims };
-        let mut graph = Graph::default();
-        let x = graph.add_input("x", ty.clone());
-        let y = graph.add_layer(op.clone(), &[x], "y").unwrap();
-        let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
-        let node = NodeView {
-            op: &op,
-            inputs,
-            output: &graph[y].ty,
-            epilogue: Epilogue::default(),
-            gated: false,
-            mean: false,
-        };
         let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
-        f(&Problem::new(&node, &target).unwrap(), &target)
+        with_convolution(input, channels, kernel, |node| f(&Problem::new(node, &target).unwrap(), &target))
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 ///
 /// An implementation has checked beforehand that it holds every such parameter of the graph with the right
 /// number of elements.
-pub trait WeightSource {
+pub trait WeightSource: Sync {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]>;
 
     /// Says that the values will hardly be asked for again, so that memory that only caches them can be given back.

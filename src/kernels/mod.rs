@@ -40,6 +40,7 @@ use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::TensorType;
 use packing::Packing;
+pub use packing::Used;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use target_lexicon::Architecture;
@@ -144,12 +145,12 @@ impl Constant<'_> {
         }
     }
 
-    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4.
-    pub fn write(&self, to: &mut [u8], threads: usize) {
+    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4; see [`Packing::write`].
+    pub fn write(&self, to: &mut [u8], threads: usize, used: &Used) {
         match self {
             Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
-            Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads),
+            Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads, used),
         }
     }
 

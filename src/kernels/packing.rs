@@ -22,6 +22,12 @@ pub struct Packing<'a> {
 /// Packs a part: its elements of each outer index, zeros before.
 type Fill<'a> = dyn Fn(usize, &mut [&mut [f32]]) + Sync + 'a;
 
+/// Called by the threads that pack, each time that one has packed another part of the weights.
+pub type Used<'a> = dyn Fn() + Sync + 'a;
+
+/// Packed elements from one call of [`Used`] to the next: 8 MiB.
+const USED: usize = 2 << 20;
+
 /// Packed elements below which another thread costs more than it brings.
 const SPLIT: usize = 100_000;
 
@@ -42,15 +48,15 @@ impl<'a> Packing<'a> {
     /// All packed, on this thread.
     pub fn to_vec(&self) -> Vec<f32> {
         let mut packed = vec![0.0; self.size()];
-        self.write(&mut packed, 1);
+        self.write(&mut packed, 1, &|| ());
         packed
     }
 
-    /// Packs into `to`: [`size`](Self::size) zeros.
+    /// Packs into `to`: [`size`](Self::size) zeros. Now and then calls `used`: what was read so far is not read again.
     ///
     /// # Panics
     /// Where `to` has another length, or a thread cannot be started.
-    pub fn write(&self, to: &mut [f32], threads: usize) {
+    pub fn write(&self, to: &mut [f32], threads: usize, used: &Used) {
         assert_eq!(to.len(), self.size());
         if to.is_empty() {
             return;
@@ -61,8 +67,14 @@ impl<'a> Packing<'a> {
         }
         let threads = threads.min(self.size() / SPLIT).max(1);
         let share = self.parts.div_ceil(threads);
+        let often = (USED / (self.outer * self.elements)).max(1);
         let fill_share = |index: usize, parts: &mut [Vec<&mut [f32]>]| {
-            parts.iter_mut().enumerate().for_each(|(i, slices)| (self.fill)(index * share + i, slices));
+            for (i, slices) in parts.iter_mut().enumerate() {
+                (self.fill)(index * share + i, slices);
+                if (i + 1).is_multiple_of(often) {
+                    used();
+                }
+            }
         };
         thread::scope(|scope| {
             let mut shares = parts.chunks_mut(share).enumerate();
@@ -222,7 +234,7 @@ mod tests {
         });
         let packed = |threads| {
             let mut to = vec![0.0; packing.size()];
-            packing.write(&mut to, threads);
+            packing.write(&mut to, threads, &|| ());
             to
         };
         let expected = packed(1);

@@ -1,0 +1,73 @@
+//! How much memory a network takes: packed weights, arena, and little else. One test alone in its process, whose
+//! figures it reads.
+#![cfg(target_os = "linux")]
+
+#[path = "common/mod.rs"]
+#[allow(dead_code, reason = "made for more tests than this")]
+mod common;
+
+use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
+use std::path::Path;
+use svertka::bench::machine;
+use svertka::io::bind::BoundWeights;
+use svertka::io::weights::WeightFile;
+use svertka::ir::Graph;
+use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::layers::{Conv, Dense, Padding, Window};
+use svertka::runtime::{Options, Session};
+
+const MIB: u64 = 1 << 20;
+
+/// Convolutions in the forms that are packed in different ways, and a dense layer of 128 MiB.
+fn network() -> Graph {
+    let (mut graph, mut x) = common::graph_of(&[256, 14, 14]);
+    for (name, channels, kernel, stride) in [("wide", 512, 3, 1), ("strided", 512, 3, 2), ("pointwise", 1024, 1, 1)] {
+        let (kernel, stride, dilation) = (vec![kernel; 2], vec![stride; 2], vec![1; 2]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Half, ceil: false };
+        let conv = Conv { channels, window, groups: 1, bias: true, weights: None };
+        x = graph.add_layer(conv, &[x], name).unwrap();
+    }
+    let dense = Dense { features: 700, bias: true, flatten: true };
+    x = graph.add_layer(dense, &[x], "dense").unwrap();
+    common::output(&mut graph, x);
+    graph
+}
+
+fn write_weights(graph: &Graph, path: &Path) {
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = graph
+        .params
+        .iter()
+        .map(|param| (param.name.clone(), param.dims.clone(), bytes(&RandomWeights { seed: 1 }.values(param))))
+        .collect();
+    let views = tensors
+        .iter()
+        .map(|(name, dims, bytes)| (name.as_str(), TensorView::new(Dtype::F32, dims.clone(), bytes).unwrap()));
+    serialize_to_file(views, None, path).unwrap();
+}
+
+#[test]
+fn memory_is_weights_and_arena_and_little_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.safetensors");
+    let graph = network();
+    write_weights(&graph, &file);
+    // The peak is counted anew from here on.
+    if std::fs::write("/proc/self/clear_refs", "5").is_err() {
+        return eprintln!("skipped: the peak of memory cannot be reset");
+    }
+    let weights = BoundWeights::bind(&graph, WeightFile::open(&file).unwrap()).unwrap();
+    let inputs = common::inputs(&graph, 1, 1);
+    let mut session = Session::new(graph, &weights, &Options { threads: 2, ..Options::default() }).unwrap();
+    session.run(&inputs).unwrap();
+    let (packed, arena) = (session.constant_bytes() as u64, session.plan().arena_bytes(1) as u64);
+    let peak = machine::peak_rss();
+    assert!(packed > 128 * MIB, "more than what is allowed beside it");
+    assert!(
+        peak <= packed + arena + 30 * MIB,
+        "{} MiB for {} MiB of weights and {} MiB of values",
+        peak / MIB,
+        packed / MIB,
+        arena / MIB
+    );
+}

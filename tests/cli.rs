@@ -300,6 +300,21 @@ fn a_killed_compile_leaves_only_whole_files() {
 }
 
 #[test]
+fn scores_that_are_no_numbers_have_no_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    let model = write("scores.cnn", b"model scores\ninput image: f32[N, 3]\nnet { identity }\n");
+    let values = [f32::NAN, 1.0, f32::INFINITY].iter().flat_map(|value| value.to_le_bytes());
+    let input = write("scores.npy", &[npy_header("<f4", "(1, 3)"), values.collect()].concat());
+    let (out, _) = run(&["run", &model, "--input", &input], 0);
+    assert!(out.contains("no class: 2 of 3 scores are NaN or infinite"), "{out}");
+}
+
+#[test]
 fn verify_compares_layer_by_layer() {
     for engine in engines().iter().filter(|e| !e.contains(&"interp")) {
         let args = [&["verify", "models/lenet5.cnn", "--batch", "3"], engine.as_slice()].concat();

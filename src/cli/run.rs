@@ -117,6 +117,11 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
     let shown = if args.top.is_some() { output.batch() } else { output.batch().min(SHOWN_SAMPLES) };
     for (n, name) in names.iter().enumerate().take(shown) {
         let scores = &output.data()[n * output.channels()..][..output.channels()];
+        let unusable = scores.iter().filter(|score| score.is_nan() || **score == f32::INFINITY).count();
+        if unusable > 0 {
+            print(&format!("{name}: no class: {unusable} of {} scores are NaN or infinite", scores.len()));
+            continue;
+        }
         let ranked = rank(&probabilities(&model.graph, scores));
         match args.top {
             None => print(&format!("{name}: {}  {:.4}", label(ranked[0].0), ranked[0].1)),

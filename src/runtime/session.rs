@@ -386,13 +386,17 @@ mod tests {
     use crate::tensor::{DType, TensorType};
 
     fn session(threads: usize) -> Session {
+        try_session(threads).unwrap()
+    }
+
+    fn try_session(threads: usize) -> Result<Session, SessionError> {
         let mut graph = Graph::default();
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![24] };
         let x = graph.add_input("x", ty);
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() }).unwrap()
+        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() })
     }
 
     fn input(batch: usize) -> Tensor {
@@ -424,6 +428,12 @@ mod tests {
             let error = run(&mut [Tensor::zeros(shape.clone())]);
             assert_eq!(error, RunError::OutputShape { name: "y".into(), expected: vec![2, 16], found: shape });
         }
+    }
+
+    #[test]
+    fn a_session_without_threads_is_refused() {
+        let error = try_session(0).err().expect("an error");
+        assert_eq!(error.to_string(), "cannot start 0 threads: at least one is needed");
     }
 
     #[test]

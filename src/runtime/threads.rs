@@ -63,9 +63,10 @@ impl Threads {
     /// `count` threads, the caller's included.
     ///
     /// # Errors
-    /// Where the system refuses to start threads.
+    /// Where `count` is 0 or the system refuses to start threads.
     pub fn new(count: usize) -> std::io::Result<Threads> {
-        let shared = Arc::new(Shared::new(count.saturating_sub(1)));
+        let workers = count.checked_sub(1).ok_or_else(|| std::io::Error::other("at least one is needed"))?;
+        let shared = Arc::new(Shared::new(workers));
         let mut threads = Threads { shared, workers: Vec::new() };
         for index in 1..count {
             let shared = threads.shared.clone();

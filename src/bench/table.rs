@@ -2,7 +2,7 @@
 
 use super::baseline::Change;
 use super::peak::Peak;
-use super::profile::Profile;
+use super::profile::{Profile, StepProfile};
 use super::report::{Measurement, Report};
 use crate::analysis::summary::bytes;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -106,13 +106,26 @@ fn profile_text(result: &Measurement, profile: &Profile) -> String {
         ]
     });
     format!(
-        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n",
+        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}",
         title(result),
         table(2, &columns, rows),
         ms(profile.time_s),
         ms(profile.bound_s),
-        profile.distance
+        profile.distance,
+        direct_line(&profile.steps)
     )
+}
+
+/// What kernels reach whose operations are those of the layers' definitions, taken together.
+fn direct_line(steps: &[StepProfile]) -> String {
+    let direct = |s: &&StepProfile| s.kernel.starts_with("conv_direct") && s.bound == "compute";
+    let direct: Vec<&StepProfile> = steps.iter().filter(direct).collect();
+    let time: f64 = direct.iter().map(|s| s.time.median_s).sum();
+    if direct.is_empty() {
+        return String::new();
+    }
+    let share = direct.iter().map(|s| s.peak_share * s.time.median_s).sum::<f64>() / time;
+    format!("direct convolutions that arithmetic bounds: {} ms, {:.1} % of the peak\n", ms(time), 100.0 * share)
 }
 
 /// Then and now, side by side.
@@ -181,6 +194,7 @@ mod tests {
         {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(text.contains("direct convolutions that arithmetic bounds: 500.0 ms, 50.0 % of the peak"), "{text}");
         assert!(text.contains("B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100"), "{text}");
     }
 }

@@ -79,7 +79,8 @@ pub enum Logistic {
 }
 
 /// C(z) = c0 * z + c1, so that (C(f^2) + f) / (C(f^2) - f) is 2^f for |f| <= 1/2: a minimax approximation, relative error
-/// 4.4e-7. A polynomial of the same cost in instructions has a third of the error, but all its steps are multiplications.
+/// 4.4e-7 and none at 0. A polynomial of as many instructions has a third of that, but all its steps are multiplications,
+/// and it took a fifth more time.
 const EXP2: [f32; 2] = [0.115_236_07, 2.885_408_1];
 
 /// Values that [`logistic`] takes together in fourteen registers.
@@ -88,7 +89,7 @@ pub const LOGISTIC_GROUP: usize = 3;
 /// Sets each of `values` to its sigmoid or silu. Takes `3 * values + 2` registers beside the values.
 ///
 /// Relative error below 8.5e-7 (13 ulp) from -16 on and below 2e-7 (3 ulp) from 2 on; it grows to 1.8e-6 (29 ulp) at -87,
-/// where the rounding of log2 e counts. What is left of that is zero, as is what is smaller than any normal number.
+/// where the rounding of log2 e counts. Further left, where a sigmoid is no normal number, both are zero.
 ///
 /// All values go through each step together: a step's constant is loaded once, and no value waits for the one before it
 /// to come to its end, which is sixty cycles away.

@@ -197,6 +197,34 @@ fn random_inverted_residuals_in_wide_vectors() {
     run_wide(cases, |(dims, parts, batch, seed)| check_wide(&network(&dims, &parts), batch, seed));
 }
 
+/// What `kernels::math::logistic` promises, where a multiply-add rounds once: ulps of distance from f64.
+#[test]
+fn sigmoid_and_silu_are_as_close_as_they_promise() {
+    let values: Vec<f32> = (-86_900..=90_000).map(|i| i as f32 * 1e-3).collect();
+    let x = Tensor::new([1, 1, values.len()], values.clone());
+    for activation in [Activation::Sigmoid, Activation::Silu] {
+        let graph = single(activation, &[1, values.len()]).unwrap();
+        for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
+            let options = Options { engine: Engine::Jit(isa), ..Options::default() };
+            let found = run(&graph, &options, std::slice::from_ref(&x), 1).remove(0);
+            for (&x, &found) in values.iter().zip(found.data()) {
+                let wide = f64::from(x);
+                let expected = if activation == Activation::Silu { wide } else { 1.0 } / (1.0 + (-wide).exp());
+                let nearest = (expected as f32).abs();
+                let ulps = (f64::from(found) - expected).abs() / f64::from(nearest.next_up() - nearest);
+                let promised = if x >= 2.0 {
+                    3.0
+                } else if x >= -16.0 {
+                    13.0
+                } else {
+                    29.0
+                };
+                assert!(ulps <= promised, "{isa}: {activation} of {x}: {ulps} ulp from {expected}");
+            }
+        }
+    }
+}
+
 /// Activations over all magnitudes: sigmoid and silu
 /// relative to themselves, so far as they are normal numbers; what clips, relative to its argument too.
 #[test]

@@ -61,7 +61,7 @@ impl Epilogue {
         use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]),
     ) {
         if self.is_light() {
-            self.apply(asm, row, Rows { out, residual, first: 0, lanes }, false);
+            self.apply(asm, row, Residual { base: residual, first: 0, lanes });
             use_values(asm, row);
         }
         for (p, &value) in row.iter().enumerate() {
@@ -93,7 +93,7 @@ impl Epilogue {
         for size in split(count, self.group()) {
             let values: Vec<V> = (0..size).map(|_| asm.vec()).collect();
             values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, vector(asm, out, first + i), lanes));
-            self.apply(asm, &values, Rows { out, residual, first, lanes }, true);
+            self.apply(asm, &values, Residual { base: residual, first, lanes });
             use_values(asm, &values);
             for (i, &value) in values.iter().enumerate() {
                 asm.store_first(vector(asm, out, first + i), value, lanes);
@@ -108,25 +108,22 @@ impl Epilogue {
         self.items.iter().map(group).min().unwrap_or(MAX_GROUP)
     }
 
-    /// Changes `values`, which belong into the output; where they are not `stored` there, they may be meanwhile. Takes
-    /// one more register if [light](Epilogue::is_light); if not, those that [`Epilogue::group`] values leave of
-    /// fourteen.
-    pub fn apply(&self, asm: &mut dyn VectorAsm, values: &[V], rows: Rows, stored: bool) {
-        let mut stored = stored;
+    /// Changes `values`. Takes one more register if [light](Epilogue::is_light); if not, those that [`Epilogue::group`]
+    /// values leave of fourteen.
+    pub fn apply(&self, asm: &mut dyn VectorAsm, values: &[V], residual: Residual) {
         for item in &self.items {
             match item {
                 Item::Add => {
                     let other = asm.vec();
                     for (i, &value) in values.iter().enumerate() {
-                        let at = rows.residual(asm, i);
-                        asm.load_first(other, at, rows.lanes);
+                        let at = vector(asm, residual.base, residual.first + i);
+                        asm.load_first(other, at, residual.lanes);
                         asm.add(value, value, other);
                     }
                     asm.free(other);
                 }
-                Item::Activation(a) => activate(asm, *a, values, rows, stored),
+                Item::Activation(a) => activate(asm, *a, values),
             }
-            stored = false;
         }
     }
 
@@ -155,30 +152,19 @@ const MAX_GROUP: usize = 4;
 /// See [`Epilogue::group`].
 fn group(item: &Item) -> usize {
     match item {
-        Item::Add | Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
+        Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
         _ => MAX_GROUP,
     }
 }
 
-/// Where values belong that are in registers: vectors that lie side by side.
+/// The residual operand of values that are in registers: vectors that lie side by side.
 #[derive(Clone, Copy, Debug)]
-pub struct Rows {
-    pub out: R,
-    pub residual: R,
+pub struct Residual {
+    pub base: R,
     /// Index of the first vector.
     pub first: usize,
     /// Lanes that may be touched.
     pub lanes: usize,
-}
-
-impl Rows {
-    fn out(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
-        vector(asm, self.out, self.first + index)
-    }
-
-    fn residual(&self, asm: &dyn VectorAsm, index: usize) -> Mem {
-        vector(asm, self.residual, self.first + index)
-    }
 }
 
 /// The vector with this index from `base` on.
@@ -187,7 +173,7 @@ fn vector(asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
 }
 
 /// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.
-pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V], rows: Rows, stored: bool) {
+pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
     match activation {
         Activation::Relu => at_least(asm, values, 0.0),
         Activation::Relu6 => {
@@ -195,8 +181,8 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V], r
             at_most(asm, values, 6.0);
         }
         Activation::LeakyRelu(slope) => leaky_relu(asm, slope, values),
-        Activation::Sigmoid => logistic(asm, Logistic::Sigmoid, values, rows, stored),
-        Activation::Silu => logistic(asm, Logistic::Silu, values, rows, stored),
+        Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
+        Activation::Silu => math::logistic(asm, Logistic::Silu, values),
         Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
         Activation::HardSigmoid => hard_sigmoid(asm, values),
         Activation::HardSwish => {
@@ -210,21 +196,6 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V], r
         }
         Activation::Gelu => values.iter().for_each(|&value| math::gelu(asm, value)),
     }
-}
-
-/// The arguments wait in the output, where they can be loaded from more than once.
-fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V], rows: Rows, stored: bool) {
-    if !stored {
-        for (i, &value) in values.iter().enumerate() {
-            let at = rows.out(asm, i);
-            asm.store_first(at, value, rows.lanes);
-        }
-    }
-    let mut argument = |asm: &mut dyn VectorAsm, i: usize, x: V| {
-        let at = rows.out(asm, i);
-        asm.load_first(x, at, rows.lanes);
-    };
-    math::logistic(asm, kind, values, &mut argument);
 }
 
 fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {

@@ -1,7 +1,7 @@
 //! Element by element: activations, addition, multiplication (also by one number a channel), batch norms that were
 //! not folded into a convolution.
 
-use super::epilogue::{Epilogue, Rows, activate};
+use super::epilogue::{Epilogue, Residual, activate};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
@@ -101,10 +101,9 @@ impl Family for Conf {
         self.blocks()
     }
 
-    /// The layer's operands: all are read before anything is stored, but the epilogue may use the output's memory before
-    /// it reads its own operand.
-    fn may_overwrite(&self, index: usize) -> bool {
-        index < self.operands
+    /// All are read before anything is stored.
+    fn may_overwrite(&self, _index: usize) -> bool {
+        true
     }
 
     fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
@@ -191,11 +190,10 @@ impl Conf {
     fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
         let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg));
         let at = |p: usize| (p * self.lanes * 4) as i32;
-        let rows = Rows { out, residual, first: 0, lanes: self.lanes };
         let values: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         values.iter().enumerate().for_each(|(p, &x)| asm.load(x, first.at(at(p))));
         match self.function {
-            Function::Activation(activation) => activate(asm, activation, &values, rows, false),
+            Function::Activation(activation) => activate(asm, activation, &values),
             Function::Add | Function::Mul => {
                 let y = asm.vec();
                 for (p, &x) in values.iter().enumerate() {
@@ -219,7 +217,7 @@ impl Conf {
                 asm.free(shift);
             }
         }
-        self.epilogue.apply(asm, &values, rows, false);
+        self.epilogue.apply(asm, &values, Residual { base: residual, first: 0, lanes: self.lanes });
         for (p, x) in values.into_iter().enumerate() {
             asm.store(out.at(at(p)), x);
             asm.free(x);

@@ -1,6 +1,7 @@
 //! Transformed weights, in the order in which the products read them.
 
 use super::Conf;
+use super::transform::MAX_FREQUENCIES;
 use crate::kernels::packing::{Part, Rows};
 
 /// Output channels that are transformed together, side by side.
@@ -44,19 +45,20 @@ impl WeightTransform {
         let end = (first + conf.product.vectors * conf.lanes).min(conf.channels_out);
         // A last panel may be narrower.
         let width = (end - first).next_multiple_of(conf.lanes);
+        let stride = width.next_multiple_of(SIDE);
         let places: Vec<usize> = (0..CHANNELS * taps).collect();
-        let mut taken = vec![0.0; places.len() * width];
+        let mut taken = vec![0.0; places.len() * stride];
         for channel in (0..conf.channels_in).step_by(CHANNELS) {
             let channels = CHANNELS.min(conf.channels_in - channel);
             let columns = channel * taps..(channel + channels) * taps;
             let count = columns.len();
-            Part { matrix: kernels, rows: first..end, columns }.transpose(&places[..count], width, &mut taken);
+            Part { matrix: kernels, rows: first..end, columns }.transpose(&places[..count], stride, &mut taken);
             let to = &mut to[channel * width..];
-            self.transform(&taken[..count * width], width, to, frequency);
+            self.transform(&taken[..count * stride], width, to, frequency);
         }
     }
 
-    /// Transforms `kernels`, `[channel in][tap][channel out]` with `width` output channels, to
+    /// Transforms `kernels`, `[channel in][tap][channel out]` with `width` output channels filled up to whole sides, to
     /// `[frequency][channel in][channel out]`.
     fn transform(&self, kernels: &[f32], width: usize, to: &mut [f32], frequency: usize) {
         #[cfg(target_arch = "x86_64")]
@@ -76,22 +78,42 @@ impl WeightTransform {
 
     #[inline(always)]
     fn transform_any(&self, kernels: &[f32], width: usize, to: &mut [f32], frequency: usize) {
-        let [rows, columns] = self.taps;
-        let mut transformed = vec![Side::default(); self.g[0].len() * columns];
-        for (channel, kernel) in kernels.chunks_exact(rows * columns * width).enumerate() {
-            for lane in (0..width).step_by(SIDE) {
-                let count = SIDE.min(width - lane);
-                let tap = |row: usize, column: usize| side(&kernel[(row * columns + column) * width + lane..][..count]);
-                for column in 0..columns {
-                    for (a, g) in self.g[0].iter().enumerate() {
-                        transformed[a * columns + column] = dot(g, |row| tap(row, column));
-                    }
+        match self.taps {
+            // Most kernels: the compiler unrolls the loops over their taps.
+            [3, 3] => self.transform_taps([3, 3], kernels, width, to, frequency),
+            taps => self.transform_taps(taps, kernels, width, to, frequency),
+        }
+    }
+
+    /// One input channel after the other. Frequencies lie so far apart, and so evenly, that their cache lines drive out
+    /// each other: each line is written at once.
+    #[inline(always)]
+    fn transform_taps(
+        &self,
+        [rows, columns]: [usize; 2],
+        kernels: &[f32],
+        width: usize,
+        to: &mut [f32],
+        frequency: usize,
+    ) {
+        let sides = width.div_ceil(SIDE);
+        // [frequency][side][column]
+        let mut transformed = vec![Side::default(); self.g[0].len() * sides * columns];
+        for (channel, kernel) in kernels.chunks_exact(rows * columns * sides * SIDE).enumerate() {
+            for (index, column) in (0..sides).flat_map(|index| (0..columns).map(move |column| (index, column))) {
+                let mut taps = [Side::default(); MAX_FREQUENCIES];
+                for (row, tap) in taps[..rows].iter_mut().enumerate() {
+                    *tap = side(&kernel[((row * columns + column) * sides + index) * SIDE..]);
                 }
-                let place = channel * width + lane;
-                for (a, row) in transformed.chunks_exact(columns).enumerate() {
-                    for (b, g) in self.g[1].iter().enumerate() {
-                        let to = &mut to[(a * self.g[1].len() + b) * frequency + place..][..count];
-                        store(to, &dot(g, |column| row[column]));
+                for (a, g) in self.g[0].iter().enumerate() {
+                    transformed[(a * sides + index) * columns + column] = dot(&g[..rows], &taps);
+                }
+            }
+            for (a, transformed) in transformed.chunks_exact(sides * columns).enumerate() {
+                for (b, g) in self.g[1].iter().enumerate() {
+                    let to = &mut to[(a * self.g[1].len() + b) * frequency + channel * width..][..width];
+                    for (to, values) in to.chunks_mut(SIDE).zip(transformed.chunks_exact(columns)) {
+                        store(to, &dot(&g[..columns], values));
                     }
                 }
             }
@@ -99,31 +121,28 @@ impl WeightTransform {
     }
 }
 
+/// The first of `values`.
 #[inline(always)]
 fn side(values: &[f32]) -> Side {
-    let mut side = Side::default();
-    match values.first_chunk::<SIDE>() {
-        // Whole sides are vectors.
-        Some(values) => side.iter_mut().zip(values).for_each(|(side, &value)| *side = f64::from(value)),
-        None => side.iter_mut().zip(values).for_each(|(side, &value)| *side = f64::from(value)),
-    }
-    side
+    values.first_chunk::<SIDE>().expect("a whole side").map(f64::from)
 }
 
+/// As many of `values` as `to` has.
 #[inline(always)]
 fn store(to: &mut [f32], values: &Side) {
     match to.first_chunk_mut::<SIDE>() {
+        // Whole sides are vectors.
         Some(to) => to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32),
         None => to.iter_mut().zip(values).for_each(|(to, &value)| *to = value as f32),
     }
 }
 
-/// The sum of `factors[i] * value(i)`.
+/// The sum of `factors[i] * values[i]`.
 #[inline(always)]
-fn dot(factors: &[f64], value: impl Fn(usize) -> Side) -> Side {
+fn dot(factors: &[f64], values: &[Side]) -> Side {
     let mut sum = Side::default();
     for (i, &factor) in factors.iter().enumerate() {
-        sum.iter_mut().zip(&value(i)).for_each(|(sum, value)| *sum += factor * value);
+        sum.iter_mut().zip(&values[i]).for_each(|(sum, value)| *sum += factor * value);
     }
     sum
 }

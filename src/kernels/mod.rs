@@ -145,7 +145,8 @@ impl Constant<'_> {
         }
     }
 
-    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4; see [`Packing::write`].
+    /// Writes the bytes to `to`, which is as long, filled with zeros and aligned to 4. Calls `used` now and then while
+    /// many weights are packed.
     pub fn write(&self, to: &mut [u8], threads: usize, used: &Used) {
         match self {
             Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),

@@ -55,7 +55,6 @@ fn finish_isa(builder: &isa::Builder, pic: bool, allocator: &str) -> Result<Owne
         ("regalloc_algorithm", allocator),
         ("is_pic", flag(pic)),
         ("enable_verifier", flag(cfg!(debug_assertions))),
-        ("regalloc_checker", flag(cfg!(debug_assertions))),
         ("unwind_info", "false"),
         ("enable_probestack", "false"),
         ("use_colocated_libcalls", "false"),

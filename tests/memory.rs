@@ -2,8 +2,7 @@
 //! whose figures it reads.
 #![cfg(target_os = "linux")]
 
-#[path = "common/mod.rs"]
-#[allow(dead_code, reason = "made for more tests than this")]
+#[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
 
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
@@ -18,7 +17,7 @@ use svertka::runtime::{Options, Session};
 
 const MIB: u64 = 1 << 20;
 
-/// Convolutions in the forms that are packed in different ways, and a dense layer of 128 MiB.
+/// Convolutions in the forms that are packed in different ways, and a dense layer of more than 128 MiB.
 fn network() -> Graph {
     let (mut graph, mut x) = common::graph_of(&[256, 14, 14]);
     for (name, channels, kernel, stride) in [("wide", 512, 3, 1), ("strided", 512, 3, 2), ("pointwise", 1024, 1, 1)] {

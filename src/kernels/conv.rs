@@ -285,7 +285,7 @@ type CutRows = fn(ResolvedWindow, &[usize]) -> (ResolvedWindow, Vec<usize>);
 
 /// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and caches.
 fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
-    if !is_pointwise(&window) {
+    if !keeps_positions(&window) {
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
@@ -296,7 +296,7 @@ fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWind
 /// As [`flatten_pointwise`], but joins whole rows of the image only.
 fn join_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
     let &[rows, columns] = spatial else { return (window, spatial.to_vec()) };
-    if !is_pointwise(&window) {
+    if !keeps_positions(&window) {
         return (window, spatial.to_vec());
     }
     let joined = (1..=rows).rev().find(|n| rows.is_multiple_of(*n) && n * columns <= MAX_FLAT).unwrap_or(1);
@@ -307,8 +307,8 @@ fn join_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow,
 const MAX_FLAT: usize = 128;
 
 /// Whether each output position sees the same input position alone.
-fn is_pointwise(window: &ResolvedWindow) -> bool {
-    window.kernel.iter().chain(&window.stride).all(|&n| n == 1) && window.pads.iter().all(|&p| p == (0, 0))
+fn keeps_positions(window: &ResolvedWindow) -> bool {
+    window.is_pointwise() && window.stride.iter().all(|&stride| stride == 1)
 }
 
 /// The window of one tap over rows of `columns` columns.
@@ -822,8 +822,10 @@ impl Conf {
     /// Calls `body` for each chunk: its phase's index, and its own.
     fn for_chunks(&self, nest: &mut NestBuilder, body: impl Fn(&mut NestBuilder, (usize, Word))) {
         for (index, phase) in self.phases().iter().enumerate() {
-            let [begin, end] = [phase.chunks.start, phase.chunks.end].map(|chunk| nest.iconst(chunk as i64));
-            nest.for_range(begin, end, |nest, chunk| body(nest, (index, chunk)));
+            nest.repeat(phase.chunks.len(), |nest, chunk| {
+                let chunk = nest.add_imm(chunk, phase.chunks.start as i64);
+                body(nest, (index, chunk));
+            });
         }
     }
 

@@ -77,17 +77,6 @@ impl Window {
         self.kernel.len()
     }
 
-    /// Whether each window is one position, and none lies in a padding.
-    pub fn is_unpadded_pointwise(&self) -> bool {
-        let unpadded = match &self.padding {
-            // Nothing on any side of a window of size 1.
-            Padding::Valid | Padding::Half | Padding::Same => true,
-            Padding::All(n) => *n == 0,
-            Padding::Sides(sides) => sides.iter().all(|&side| side == (0, 0)),
-        };
-        unpadded && self.kernel.iter().all(|&k| k == 1)
-    }
-
     /// The window that `args` describe; without a stride it moves by its own size.
     pub(super) fn from_args(args: &Args) -> Result<Window, ArgError> {
         let kernel = args.dims("kernel");
@@ -210,6 +199,11 @@ impl Window {
 }
 
 impl ResolvedWindow {
+    /// Whether each window is one position, and none lies in the padding.
+    pub fn is_pointwise(&self) -> bool {
+        self.kernel.iter().all(|&k| k == 1) && self.pads.iter().all(|&pad| pad == (0, 0))
+    }
+
     /// Kernel size with dilation: dilation * (kernel - 1) + 1.
     pub fn effective(&self, dim: usize) -> usize {
         self.dilation[dim] * (self.kernel[dim] - 1) + 1

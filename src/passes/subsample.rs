@@ -8,7 +8,7 @@ use crate::layers::{Conv, MaxPool, Op, Window};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     split::run(graph, |graph, node| {
-        let split = subsampled(node)?;
+        let split = subsampled(graph, node)?;
         let input = &graph[node.inputs[0]].origin.path;
         report.done(&node.origin.path, format!("reads a copy of the positions of {input} that its stride leaves"));
         Some(split)
@@ -19,11 +19,12 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 const MIN_CHANNELS: usize = 64;
 
 /// A strided 1x1 convolution as a selection of positions, which is the largest of one each, and one without a stride.
-fn subsampled(node: &Node) -> Option<(Op, Op)> {
+fn subsampled(graph: &Graph, node: &Node) -> Option<(Op, Op)> {
     let Op::Conv(conv) = &node.op else { return None };
     let Conv { window, channels, groups: 1, .. } = conv else { return None };
-    let strided = window.stride.iter().any(|&stride| stride > 1);
-    if !strided || !window.is_unpadded_pointwise() || *channels < MIN_CHANNELS || node.gated {
+    let resolved = window.resolve(graph[node.inputs[0]].ty.spatial()).expect("verified");
+    let strided = resolved.stride.iter().any(|&stride| stride > 1);
+    if !strided || !resolved.is_pointwise() || *channels < MIN_CHANNELS {
         return None;
     }
     let still = Window { stride: vec![1; window.rank()], ..window.clone() };

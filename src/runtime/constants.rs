@@ -29,7 +29,8 @@ struct Place {
 }
 
 impl Constants {
-    /// Packs step by step; what a weight file has cached of a step's weights is given back behind it, and while many are packed.
+    /// Packs step by step; what a weight file has cached of a step's weights is given back behind it, and
+    /// while many are packed.
     ///
     /// # Errors
     /// Where more than `limit` bytes would be needed, or the system gives none.

@@ -3,7 +3,6 @@
 mod binding;
 mod buffer;
 mod constants;
-mod denormals;
 pub mod library;
 mod session;
 mod threads;

@@ -3,10 +3,9 @@
 use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
 use super::constants::Constants;
-use super::denormals::FlushDenormals;
 use super::threads::Threads;
 use crate::backend;
-use crate::codegen::emulated::Emulation;
+use crate::codegen::emulated::{Emulation, Executed, TileFault};
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId};
@@ -24,9 +23,8 @@ pub enum Engine {
     Jit(Isa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
-    /// As `Jit`, but wide tiles are emulated and may only touch the operands of their step: for tests. A run panics
-    /// where a tile does anything else.
-    #[doc(hidden)]
+    /// As `Jit`, but wide tiles are emulated, on any CPU, and may only touch the operands of their step: a run that finds
+    /// one doing anything else is refused. Some hundred times as slow.
     Emulated(Isa),
 }
 
@@ -102,6 +100,9 @@ pub enum RunError {
     Memory { batch: usize, bytes: usize, limit: usize },
     #[error("out of memory")]
     Allocation,
+    /// Only where tiles are emulated.
+    #[error("step {step}, {name}: {fault}")]
+    Tile { step: usize, name: String, fault: TileFault },
 }
 
 /// How long the parts of [`Session::new`] took.
@@ -174,6 +175,11 @@ impl Session {
         self.times
     }
 
+    /// What the tiles of all runs have done; `None` where they are not emulated.
+    pub fn executed(&self) -> Option<Executed> {
+        self.code.emulation().map(Emulation::executed)
+    }
+
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
         self.constants.bytes()
@@ -189,10 +195,9 @@ impl Session {
     /// As [`Session::run`], into the outputs of a run before. Nothing is allocated where that run had the same batch.
     pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         self.bind(inputs, outputs)?;
-        let _flush = FlushDenormals::new();
         for index in 0..self.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
-            unsafe { self.run_step(index) };
+            unsafe { self.run_step(index) }?;
         }
         Ok(())
     }
@@ -206,11 +211,8 @@ impl Session {
         let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
         self.bind(inputs, &mut outputs)?;
         for index in 0..self.plan.steps.len() {
-            {
-                let _flush = FlushDenormals::new();
-                // SAFETY: the tensors are bound and are still there.
-                unsafe { self.run_step(index) };
-            }
+            // SAFETY: the tensors are bound and are still there.
+            unsafe { self.run_step(index) }?;
             let memory = self.binding.as_ref().expect("bound").memory();
             observe(&StepDone { index, plan: &self.plan, memory });
         }
@@ -219,7 +221,7 @@ impl Session {
 
     /// # Safety
     /// The tensors of the last call of `bind` are still there, and nobody else uses its outputs.
-    unsafe fn run_step(&mut self, index: usize) {
+    unsafe fn run_step(&mut self, index: usize) -> Result<(), RunError> {
         let Session { plan, code, constants, scratch, .. } = self;
         let binding = self.binding.as_ref().expect("bound");
         let step = &plan.steps[index];
@@ -237,9 +239,11 @@ impl Session {
             // memory.
             unsafe { code.call(index, &step.kernel, operands, range.start, range.end) }
         });
-        if let Some(emulation) = code.emulation() {
-            emulation.check();
-        }
+        let checked = code.emulation().map_or(Ok(()), Emulation::check);
+        checked.map_err(|fault| {
+            let name = plan.graph[step.node].origin.path.clone();
+            RunError::Tile { step: index, name, fault }
+        })
     }
 
     fn new_outputs(&self, batch: usize) -> Vec<Tensor> {

@@ -6,7 +6,6 @@
 //! a thread that sleeps or has no core. Who waits for longer than a small step takes offers the core to others between
 //! two looks, since there may be more threads than cores: another session, or the very thread that is waited for.
 
-use super::denormals::FlushDenormals;
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
@@ -24,8 +23,7 @@ const LOOKS: usize = 200;
 /// A closure whose lifetime is not known to the compiler.
 type Work = dyn Fn(usize, Range<usize>) + Sync + 'static;
 
-/// The threads that run kernels: the caller's, and workers that live as long as this. Workers flush denormals; the
-/// caller sees to its own thread.
+/// The threads that run kernels: the caller's, and workers that live as long as this.
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -165,7 +163,6 @@ impl Shared {
 
     /// The life of worker `index` of `count`.
     fn work(&self, index: usize, count: usize) {
-        let _flush = FlushDenormals::new();
         let worker = index - 1;
         loop {
             self.await_job(worker);

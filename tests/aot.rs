@@ -110,7 +110,7 @@ impl Build {
             "-Wl,--fatal-warnings",
         ]);
         command.args(flags).arg(source_path(source)).arg("-I").arg(self.directory.path());
-        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a")));
+        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a"))).arg("-lm");
         output(&mut command);
     }
 
@@ -223,6 +223,27 @@ fn weights_can_lie_in_a_file() {
 
     build.compile_c("cc", "errors.c", "net", &[]);
     output(Command::new(build.path("program")).arg(build.path("net.weights")));
+}
+
+#[test]
+fn embedded_weights_take_no_others() {
+    if !present("cc") {
+        return;
+    }
+    let build = Build::new(&compile(&small_network(), Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "errors.c", "net", &[]);
+    output(&mut Command::new(build.path("program")));
+}
+
+/// The checksum of a weight file is that of a common tool, and the length is that of the file.
+#[test]
+fn a_weight_file_states_its_length_and_checksum() {
+    let artifacts = compile(&small_network(), Isa::detect(), &options("native", &[], Weights::File));
+    let (name, bytes) = &artifacts.files[0];
+    assert_eq!(name, "net.weights");
+    let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    assert_eq!(field(24), bytes.len() as u64);
+    assert_eq!(field(32), svertka::hash::xxh64::hash(&bytes[64..]));
 }
 
 #[test]
@@ -369,6 +390,10 @@ fn a_shared_library_is_loaded_by_python() {
     let found = output(&mut python);
     let found: Vec<f32> = String::from_utf8(found).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+
+    let mut python = Command::new("python3");
+    python.arg(source_path("python/errors.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
+    output(&mut python);
 }
 
 #[test]

@@ -340,6 +340,28 @@ fn the_same_plan_gives_the_same_bytes() {
     }
 }
 
+/// Processes differ in the order of their hash tables, addresses and temporary names.
+#[test]
+fn two_processes_write_the_same_files() {
+    let compile = || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_svertka"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["compile", "models/lenet5.cnn", "--tuned", "none", "--weights-in", "file", "-o"]);
+        output(command.arg(folder.path()).args(["--emit", "obj,header,static,clif,asm"]));
+        let mut files: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.strip_prefix(folder.path()).unwrap().into(), std::fs::read(&path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let first = compile();
+    assert_eq!(first.len(), 6);
+    assert!(first == compile());
+}
+
 #[test]
 fn what_cannot_be_compiled_is_refused() {
     let graph = single(Softmax, &[4]).unwrap();

@@ -5,6 +5,7 @@ mod buffer;
 mod constants;
 pub mod library;
 mod session;
+mod sync;
 mod threads;
 
 pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};

@@ -51,7 +51,7 @@ impl AlignedBuffer {
             unsafe { region::protect(map.as_ptr().wrapping_add(guard), page, region::Protection::NONE) }
                 .map_err(io::Error::other)?;
         }
-        let offset = if len / 64 % 2 == 0 { page + pages - len } else { page };
+        let offset = if (len / 64).is_multiple_of(2) { page + pages - len } else { page };
         Ok(AlignedBuffer { map, offset, len })
     }
 

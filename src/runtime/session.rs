@@ -507,13 +507,13 @@ mod tests {
         };
         let data = input.data();
         let none = message(0, &[&[]], &mut [&mut []]);
-        assert_eq!(none, "0 samples cannot be run: the model's input `x` is [N, 24]");
+        assert_eq!(none, "0 samples cannot be run: the model's input `x` is [N, 32]");
         assert_eq!(message(2, &[], &mut [&mut output]), "the model has 1 inputs, 0 were given");
         let long = message(1, &[data], &mut [&mut output]);
-        assert_eq!(long, "input `x` has 48 values, 1 samples of it have 24");
+        assert_eq!(long, "input `x` has 64 values, 1 samples of it have 32");
         let short = message(2, &[data], &mut [&mut output[1..]]);
         assert_eq!(short, "output `y` has 31 values, 2 samples of it have 32");
-        assert!(message(usize::MAX, &[data], &mut [&mut output]).contains("has 48 values"));
+        assert!(message(usize::MAX, &[data], &mut [&mut output]).contains("has 64 values"));
     }
 
     #[test]

@@ -146,7 +146,11 @@ impl Memory {
     /// Where the samples of a value lie, and how many bytes each has; all together where nothing is between them.
     fn samples(&self, plan: &Plan, view: &View) -> impl Iterator<Item = (*const u8, usize)> {
         let Operand { data, stride } = self.operand(plan, view);
-        let bytes = view.layout.elements(&view.ty, plan.target.lanes) * 4;
+        // In the arena a value of one position has room for whole blocks, and may be read as such.
+        let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_));
+        let one_position = view.ty.spatial().iter().product::<usize>() == 1;
+        let layout = if in_arena && one_position { Layout::Blocked } else { view.layout };
+        let bytes = layout.elements(&view.ty, plan.target.lanes) * 4;
         let (count, bytes) = if bytes == stride as usize { (1, bytes * self.batch) } else { (self.batch, bytes) };
         (0..count).map(move |sample| (data.wrapping_add(sample * stride as usize).cast_const(), bytes))
     }

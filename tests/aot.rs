@@ -389,9 +389,14 @@ fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
         for threads in [1, 2] {
             // SAFETY: it was compiled just now.
             let library = unsafe { Library::open(&build.path("libnet.so"), "net", threads) };
-            let outputs = library.unwrap().run(&inputs).unwrap();
+            let mut library = library.unwrap();
+            let outputs = library.run(&inputs).unwrap();
             let found: Vec<f32> = outputs.into_iter().flat_map(Tensor::into_data).collect();
             assert_same_bits(&found, &session(&graph, isa, &inputs));
+            for shape in [vec![], vec![5], vec![0, 3, 17, 13], vec![5, 3, 13, 17]] {
+                library.run(&[Tensor::zeros(shape)]).unwrap_err();
+            }
+            library.run(&[]).unwrap_err();
         }
     }
 }

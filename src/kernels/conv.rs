@@ -964,9 +964,9 @@ impl TileEmitter<'_> {
     /// Sums begin with the bias, or with what the chunk before left in the output.
     fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         if !self.phase.first {
-            return self.for_blocks(asm, |asm, v, out, _, _| {
+            return self.for_blocks(asm, |asm, v, out, _, lanes| {
                 for (p, pixel) in sums.iter().enumerate() {
-                    asm.load(pixel[v], out.at((p * self.conf.lanes * 4) as i64));
+                    asm.load_first(pixel[v], out.at((p * self.conf.lanes * 4) as i64), lanes);
                 }
             });
         }

@@ -52,9 +52,9 @@ fn check_inputs(graph: &Graph, inputs: &[Tensor]) {
 
 /// The node after which a value is not needed: its last reader, or itself if there is none; `None` for outputs.
 fn last_uses(graph: &Graph) -> Vec<Option<NodeId>> {
-    let users = graph.users();
+    let (users, outputs) = (graph.users(), graph.output_values());
     let last_use = |id: NodeId| users[id.0 as usize].last().copied().unwrap_or(id);
-    graph.ids().map(|id| (!graph.is_output(id)).then(|| last_use(id))).collect()
+    graph.ids().map(|id| (!outputs[id.0 as usize]).then(|| last_use(id))).collect()
 }
 
 /// The value of one node, from those of the nodes that it reads.

@@ -159,6 +159,22 @@ proptest! {
     }
 }
 
+/// Several layers that could be paired, with whatever may stand around them.
+fn any_neighbours() -> impl Strategy<Value = Graph> {
+    let channels = prop::sample::select(vec![8usize, 16, 24]);
+    let dims = (channels, 1usize..20, 1usize..20).prop_map(|(c, h, w)| vec![c, h, w]);
+    (dims, neighbours()).prop_map(|(dims, parts)| network(&dims, &parts))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_neighbours_of_pairs(graph in any_neighbours(), batch in 1usize..3, band in 1u64..5, seed in 0u64..1000) {
+        check(&graph, batch, 30 * seed + 6 * band, &engines());
+    }
+}
+
 #[test]
 fn random_pairs_in_wide_vectors() {
     run_wide((any_pair(), 1usize..3, 1u64..5, 0u64..1000), |(graph, batch, band, seed)| {

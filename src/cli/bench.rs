@@ -358,7 +358,7 @@ fn measure(
                 let cores = contender.setting.threads.min(machine::cores());
                 let mut show = |done: Done| show("steps, run", done);
                 let found = profile(session, &contender.inputs, &budget, peak, cores, &mut show);
-                (Some(found.map_err(Failure::input)?), Some(GraphDrawing::new(session.plan())))
+                (Some(found.map_err(Failure::input)?), GraphDrawing::new(session.plan()))
             }
             // A library does not say when a step ends.
             _ => (None, None),

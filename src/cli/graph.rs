@@ -57,6 +57,7 @@ pub fn run(args: &Args) -> Outcome {
         Format::Svg => draw::Format::Svg,
         Format::Mermaid => draw::Format::Mermaid,
     });
+    let text = text.map_err(Failure::input)?;
     match &args.output {
         Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
         None => {

@@ -223,17 +223,11 @@ impl Graph {
         users
     }
 
-    pub fn is_output(&self, id: NodeId) -> bool {
-        self.outputs.iter().any(|o| o.node == id)
-    }
-
-    /// Makes all readers of `old`, and the outputs, read `new`.
-    pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
-        let readers = self.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut());
-        let outputs = self.outputs.iter_mut().map(|o| &mut o.node);
-        for id in readers.chain(outputs).filter(|id| **id == old) {
-            *id = new;
-        }
+    /// For every node, whether its value is an output of the model.
+    pub fn output_values(&self) -> Vec<bool> {
+        let mut is_output = vec![false; self.nodes.len()];
+        self.outputs.iter().for_each(|output| is_output[output.node.0 as usize] = true);
+        is_output
     }
 }
 

@@ -12,6 +12,7 @@ mod split;
 mod squeeze;
 mod subsample;
 mod sweep;
+mod uses;
 
 use crate::ir::{self, Graph};
 

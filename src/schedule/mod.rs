@@ -85,6 +85,11 @@ impl Step {
         [&self.output].into_iter().chain(&self.inputs).chain(beside)
     }
 
+    fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
+        let beside = self.beside.iter_mut().map(|(_, view)| view);
+        [&mut self.output].into_iter().chain(&mut self.inputs).chain(beside)
+    }
+
     /// The nodes that the kernel does, in order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         self.chained.into_iter().chain([self.node])

@@ -149,6 +149,54 @@ pub fn chained() -> BoxedStrategy<Vec<Part>> {
         .boxed()
 }
 
+/// Convolutions and window layers behind each other in any order, so that many have neighbours on both sides with which
+/// one kernel could do them; some in branches, with sums around them, or with values between them that are outputs.
+pub fn neighbours() -> BoxedStrategy<Vec<Part>> {
+    let ops = || prop::collection::vec(neighbour(), 1..5);
+    let part = prop_oneof![
+        6 => neighbour().prop_map(Part::Layer),
+        2 => ops().prop_map(Part::Residual),
+        2 => prop::collection::vec(ops(), 2..4).prop_map(Part::Concat),
+        1 => ops().prop_map(Part::Grow),
+        1 => Just(Part::Output),
+    ];
+    prop::collection::vec(part, 2..8).boxed()
+}
+
+/// Of few different numbers of channels, so that groups fit and sums are possible.
+fn neighbour() -> BoxedStrategy<Op> {
+    let sizes = (prop::sample::select(vec![1usize, 2, 3, 5]), 1usize..3, 1usize..3);
+    let window = prop::collection::vec(sizes, 2).prop_map(|sizes| Window {
+        kernel: sizes.iter().map(|&(kernel, ..)| kernel).collect(),
+        stride: sizes.iter().map(|&(_, stride, _)| stride).collect(),
+        dilation: sizes.iter().map(|&(.., dilation)| dilation).collect(),
+        padding: Padding::Half,
+        ceil: false,
+    });
+    let conv = |kernel: usize, stride: usize, channels, groups| {
+        let (kernel, stride, dilation) = (vec![kernel; 2], vec![stride; 2], vec![1; 2]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Half, ceil: false };
+        Op::from(Conv { channels, window, groups, bias: true, weights: None })
+    };
+    let channels = || prop::sample::select(vec![8usize, 16, 24]);
+    let groups = prop::sample::select(vec![(8usize, 8usize), (16, 16), (24, 24), (16, 8), (8, 2), (24, 2)]);
+    prop_oneof![
+        4 => channels().prop_map(move |channels| conv(1, 1, channels, 1)),
+        1 => channels().prop_map(move |channels| conv(3, 2, channels, 1)),
+        4 => (groups, window.clone(), any::<bool>()).prop_map(|((channels, groups), window, bias)| {
+            Conv { channels, window, groups, bias, weights: None }.into()
+        }),
+        3 => (window, any::<bool>(), any::<bool>()).prop_map(|(window, max, count_pad)| match max {
+            true => MaxPool { window }.into(),
+            false => AvgPool { window, count_pad }.into(),
+        }),
+        2 => activation().prop_map(Op::from),
+        1 => Just(GlobalAvgPool.into()),
+        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+    ]
+    .boxed()
+}
+
 pub fn pool(rank: usize) -> BoxedStrategy<Op> {
     let per_dim = |range| prop::collection::vec(range, rank);
     let padding = prop_oneof![Just(Padding::Valid), Just(Padding::All(1)), Just(Padding::Same), Just(Padding::Half)];

@@ -60,6 +60,7 @@
 //! | E0323 | a `concat` without branches |
 //! | E0324 | `aux` without a label |
 //! | E0325 | an input without batch and channels |
+//! | E0326 | two inputs of different batches |
 //! | E0501 | a text that is too large, or nested too deep to be parsed |
 //! | E0502 | too many steps |
 //! | E0503 | a value has too many elements |
@@ -98,7 +99,7 @@ use crate::tensor::MAX_ELEMENTS;
 use args::LayerArgs;
 use report::{Report, Reported};
 use scope::{Frame, Globals};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 pub(crate) use value::grouped;
 
 /// What to build.
@@ -268,6 +269,7 @@ struct Builder<'a> {
     /// The layer of every weight name.
     weights: HashMap<String, Span>,
     weight_elements: usize,
+    output_names: HashSet<String>,
     /// Fewest layers of each block.
     estimates: HashMap<&'a str, u128>,
     steps: usize,
@@ -300,6 +302,7 @@ impl<'a> Builder<'a> {
             naming: Naming { path: String::new(), next: None },
             weights: HashMap::new(),
             weight_elements: 0,
+            output_names: HashSet::new(),
             estimates: HashMap::new(),
             steps: 0,
             depth: 0,
@@ -347,7 +350,7 @@ impl<'a> Builder<'a> {
             return;
         }
         self.graph.outputs.insert(0, Output { name: "output".into(), node });
-        if self.graph.outputs[1..].iter().any(|o| o.name == "output") {
+        if !self.output_names.insert("output".into()) {
             let error = Diagnostic::error("E0322", "two outputs have the name `output`")
                 .at(body.span, "the last value of the net has this name unless it is given another")
                 .help("end the net with `output NAME`, or give the earlier output another name");

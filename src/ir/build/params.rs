@@ -218,6 +218,23 @@ impl<'a> Builder<'a> {
             let flow = self.input_type_of(input).map(|ty| self.add_input(input, ty));
             self.inputs.push((&input.name.text, flow));
         }
+        self.check_batches();
+    }
+
+    /// All inputs of a run have the same batch.
+    fn check_batches(&mut self) {
+        let fixed = self.program.inputs.iter().zip(&self.inputs).filter_map(|(input, (name, flow))| {
+            let Batch::Fixed(batch) = self.graph[(*flow).ok()?].ty.batch else { return None };
+            Some((*name, batch, input.dims[0].span))
+        });
+        let mut fixed = fixed.collect::<Vec<_>>().into_iter();
+        let Some((first, batch, place)) = fixed.next() else { return };
+        let Some((other, other_batch, other_place)) = fixed.find(|(_, other, _)| *other != batch) else { return };
+        let error = Diagnostic::error("E0326", format!("the inputs `{first}` and `{other}` have different batches"))
+            .at(other_place, format!("{other_batch} samples"))
+            .at(place, format!("{batch} samples"))
+            .help("all inputs of a run have the same batch: write the same number, or a name such as `N` for any");
+        self.error(error);
     }
 
     fn add_input(&mut self, input: &Input, ty: TensorType) -> NodeId {

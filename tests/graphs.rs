@@ -1,0 +1,87 @@
+//! Whole graphs: what may stand next to what, and networks at the limits of their size.
+
+#[allow(dead_code, reason = "shared with the differential tests")]
+mod common;
+
+use common::*;
+use svertka::codegen::Isa;
+use svertka::interp;
+use svertka::ir::Graph;
+use svertka::ir::build::{self, NoFiles};
+use svertka::kernels::{Kernel, Target};
+use svertka::layers::Accumulate;
+use svertka::runtime::{Engine, Options, Session};
+use svertka::schedule::{self, Plan};
+use svertka::source::SourceMap;
+
+/// The graph of a model's text.
+fn model(text: &str) -> Graph {
+    let mut sources = SourceMap::default();
+    let root = sources.add("model.cnn", text);
+    let options = build::Options::default();
+    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
+        .and_then(|program| build::build(&mut sources, &program, &options));
+    built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
+}
+
+fn plan(graph: Graph) -> Plan {
+    schedule::plan(graph, Target::new(Isa::Clif))
+}
+
+/// The middle one of three layers could be paired with the one before it and with the one behind it.
+#[test]
+fn a_layer_is_of_one_pair_only() {
+    let graph = model(include_str!("data/chain_behind_chain.cnn"));
+    let pairs = plan(graph.clone()).steps.iter().filter(|step| matches!(step.kernel, Kernel::Chain(_))).count();
+    assert_eq!(pairs, 1);
+    let inputs = inputs(&graph, 1, 1);
+    let expected = interp::run(&graph, &weights(1), &inputs, Accumulate::F64);
+    for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
+        let options = Options { engine, ..Options::default() };
+        let found = Session::new(graph.clone(), &weights(1), &options).unwrap().run(&inputs).unwrap();
+        let difference = difference(&found[0], &expected[0]);
+        assert!(difference <= 1e-5, "{engine:?}: {difference}");
+    }
+}
+
+/// A network of one input of `dims` and of almost as many layers as are allowed.
+fn huge(dims: &str, net: &str) -> Plan {
+    plan(model(&format!("model m\ninput image: f32[N, {dims}]\nnet {{ {net} }}")))
+}
+
+/// The time to plan grows with the number of layers, not with its square: where it does, each of these takes seconds,
+/// where one walk over all layers is made for each, minutes.
+#[test]
+fn as_many_layers_as_are_allowed_are_planned() {
+    // An activation, and those that its kernel does too, again and again.
+    let activations = huge("4, 8, 8", "for i in 1..99000 { relu }");
+    // Two more change the layout.
+    assert_eq!(activations.steps.len(), 99_000 / 9 + 2);
+    assert_eq!(
+        huge("4, 8, 8", "for i in 1..33000 { c{i}: conv 3x3, 4, half | b{i}: bn | relu }").steps.len(),
+        33_000 + 1
+    );
+    let sums = huge("4, 4, 4", "for i in 1..24000 { residual { c{i}: conv 3x3, 4, half | b{i}: bn } | relu }");
+    assert!(sums.steps.iter().filter(|step| matches!(step.kernel, Kernel::Conv(_))).count() >= 24_000);
+    // Each value is written into the next concatenation, so that one buffer holds them all.
+    let dense = huge("16, 1, 1", "conv 1x1, 16 | for i in 1..3000 { grow { c{i}: conv 1x1, 16 } }");
+    assert_eq!(dense.arena, 16 * 3001);
+    let depthwise = "c{i}: conv 3x3, 8, half, groups 8 | gate { global_avgpool | d{i}: conv 1x1, 8 | sigmoid }";
+    let means = huge("8, 4, 4", &format!("for i in 1..12000 {{ {depthwise} }}"));
+    assert!(means.steps.iter().filter(|step| step.beside.is_some()).count() == 12_000);
+}
+
+/// All of a layer's neighbours are looked up, none is searched for.
+#[test]
+fn as_many_branches_outputs_and_inputs_as_are_allowed_are_planned() {
+    let lines = |count: usize, line: fn(usize) -> String| (0..count).map(line).collect::<Vec<_>>().join("\n");
+    let branches = |line| format!("concat {{\n{}\n}}", lines(19_000, line));
+    // In place, and copied.
+    assert_eq!(huge("8, 2, 2", &branches(|i| format!("c{i}: conv 1x1, 8"))).steps.len(), 19_000 + 1);
+    assert_eq!(huge("5, 2, 2", &branches(|_| "softmax | sigmoid".into())).arena % 16, 0);
+    let outputs = huge("4, 2, 2", &lines(16_000, |i| format!("c{i}: conv 1x1, 4 | output o{i}")));
+    assert_eq!(outputs.outputs.len(), 16_000);
+    let inputs = lines(30_000, |i| format!("input i{i}: f32[N, 4]"));
+    let inputs = plan(model(&format!("model m\n{inputs}\nnet {{ relu }}")));
+    assert_eq!(inputs.graph.inputs.len(), 30_000);
+}

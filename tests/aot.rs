@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::library::Library;
@@ -25,7 +25,7 @@ const WINOGRAD: usize = 4;
 const BAND: usize = 2;
 
 /// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
-fn small_network() -> Graph {
+fn small_network() -> Verified<Graph> {
     let window = |kernel, stride| Window {
         kernel: vec![kernel; 2],
         stride: vec![stride; 2],
@@ -69,7 +69,7 @@ fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
 }
 
 /// Compiles a graph for an instruction set of a CPU.
-fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
+fn compile(graph: &Verified<Graph>, isa: Isa, options: &aot::Options) -> Artifacts {
     let plan = schedule::plan(graph.clone(), target(isa, options));
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
@@ -155,7 +155,7 @@ fn present(program: &str) -> bool {
     found
 }
 
-fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
+fn session(graph: &Verified<Graph>, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
         engine: Engine::Jit(isa),
         force_winograd: Some(WINOGRAD),
@@ -254,6 +254,7 @@ fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
     let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
     let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
     common::output(&mut graph, both);
+    let graph = common::verified(graph);
     let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "driver.c", "net", &[]);
     let inputs = inputs(&graph, 2, SEED);

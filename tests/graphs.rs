@@ -1,13 +1,18 @@
 //! Whole graphs: what may stand next to what, and networks at the limits of their size.
 
+#[path = "common/arbitrary.rs"]
+mod arbitrary;
 #[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
 
+use arbitrary::check_graph;
 use common::*;
+use proptest::prelude::*;
+use std::cell::Cell;
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
 use svertka::ir::build::{self, NoFiles};
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::{Kernel, Target};
 use svertka::layers::Accumulate;
 use svertka::runtime::{Engine, Options, Session};
@@ -15,7 +20,7 @@ use svertka::schedule::{self, Plan};
 use svertka::source::SourceMap;
 
 /// The graph of a model's text.
-fn model(text: &str) -> Graph {
+fn model(text: &str) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let options = build::Options::default();
@@ -24,7 +29,7 @@ fn model(text: &str) -> Graph {
     built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
 }
 
-fn plan(graph: Graph) -> Plan {
+fn plan(graph: Verified<Graph>) -> Plan {
     schedule::plan(graph, Target::new(Isa::Clif))
 }
 
@@ -36,12 +41,35 @@ fn a_layer_is_of_one_pair_only() {
     assert_eq!(pairs, 1);
     let inputs = inputs(&graph, 1, 1);
     let expected = interp::run(&graph, &weights(1), &inputs, Accumulate::F64);
-    for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
+    for engine in engines() {
         let options = Options { engine, ..Options::default() };
         let found = Session::new(graph.clone(), &weights(1), &options).unwrap().run(&inputs).unwrap();
         let difference = difference(&found[0], &expected[0]);
         assert!(difference <= 1e-5, "{engine:?}: {difference}");
     }
+}
+
+fn engines() -> Vec<Engine> {
+    Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]).collect()
+}
+
+/// Whatever a graph holds, `verify` says whether it is one; if so, everybody runs it. Few are worth nothing if few are
+/// graphs, so these are counted.
+#[test]
+fn arbitrary_graphs_are_refused_or_run() {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    let (all, valid, run) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let add = |count: &Cell<usize>, new: bool| count.set(count.get() + usize::from(new));
+    let engines = engines();
+    let result =
+        proptest::test_runner::TestRunner::new(config).run(&prop::collection::vec(any::<u8>(), 0..300), |bytes| {
+            let (is_valid, is_run) = check_graph(&bytes, &engines);
+            [(&all, true), (&valid, is_valid), (&run, is_run)].into_iter().for_each(|(count, new)| add(count, new));
+            Ok(())
+        });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    let (all, valid, run) = (all.get(), valid.get(), run.get());
+    assert!(valid < all && 5 * valid > all && 8 * run > all, "{all} graphs, {valid} valid, {run} run");
 }
 
 /// A network of one input of `dims` and of almost as many layers as are allowed.

@@ -74,7 +74,27 @@ impl Layer for Conv {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_size("the number of output channels", self.channels)?;
+        check_size("the number of groups", self.groups)?;
+        if !self.channels.is_multiple_of(self.groups) {
+            let message = format!("{} output channels do not divide into {} groups", self.channels, self.groups);
+            return Err(ShapeError::new("E0217", message).param("groups"));
+        }
+        if self.window.ceil {
+            return Err(ShapeError::new("E0217", "a convolution does not round its output size up"));
+        }
+        let taps = checked_product(&self.window.kernel, "the kernel")?;
+        match &self.weights {
+            Some(weights) if weights.len() != taps => {
+                let message = format!("{} weights for a kernel of {taps}", weights.len());
+                Err(ShapeError::new("E0217", message).param("weights"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         let window = self.window.resolve(input.spatial())?;
         if !input.channels().is_multiple_of(self.groups) {

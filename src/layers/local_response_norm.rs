@@ -40,7 +40,12 @@ impl Layer for LocalResponseNorm {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_size("the number of channels", self.size)?;
+        [self.alpha, self.beta, self.k].into_iter().try_for_each(|number| check_finite("a factor or summand", number))
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 

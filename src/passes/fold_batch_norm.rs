@@ -12,6 +12,10 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     for id in graph.ids() {
         uses.update(graph, id);
         let Op::BatchNorm(norm) = &graph[id].op else { continue };
+        if !graph[id].epilogue.is_empty() {
+            // It is a kernel's own work already.
+            continue;
+        }
         let eps = norm.eps;
         let producer = graph[id].inputs[0];
         let path = graph[id].origin.path.clone();
@@ -34,6 +38,9 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     match node.op {
         Op::Conv(_) | Op::Dense(_) if uses.is_shared(producer) => {
             Some(format!("the value of {} is read elsewhere too", node.origin.path))
+        }
+        Op::Conv(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
+            Some(format!("something else is fused into {} already", node.origin.path))
         }
         Op::Conv(_) | Op::Dense(_) => None,
         _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),

@@ -26,7 +26,9 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 
 /// Whether a node multiplies by one number for each channel.
 fn is_gate(graph: &Graph, node: &Node) -> bool {
-    matches!(node.op, Op::Mul(_)) && graph[node.inputs[1]].ty.dims != graph[node.inputs[0]].ty.dims
+    matches!(node.op, Op::Mul(_))
+        && node.epilogue.is_empty()
+        && graph[node.inputs[1]].ty.dims != graph[node.inputs[0]].ty.dims
 }
 
 /// The convolution that takes the gate, or why none can.
@@ -38,6 +40,7 @@ fn reader(graph: &Graph, id: NodeId, users: &[NodeId], is_output: bool) -> Resul
     let node = &graph[user];
     let (path, dims) = (&node.origin.path, &graph[id].ty.dims);
     match &node.op {
+        _ if node.gated => return Err(format!("{path} has another one")),
         Op::Conv(Conv { window, groups: 1, .. }) if window.kernel.iter().all(|&k| k == 1) => {}
         _ => return Err(format!("{path} is no 1x1 convolution")),
     }

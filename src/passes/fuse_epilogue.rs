@@ -10,6 +10,10 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     let mut uses = Uses::of(graph);
     for id in graph.ids() {
         uses.update(graph, id);
+        if !graph[id].epilogue.is_empty() {
+            // It is a kernel's own work already.
+            continue;
+        }
         let fused = match graph[id].op {
             Op::Activation(activation) => {
                 let producer = graph[id].inputs[0];
@@ -54,6 +58,9 @@ const MAX_EPILOGUE: usize = 8;
 /// Why nothing can be fused behind `producer`.
 fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     let node = &graph[producer];
+    if node.beside {
+        return Some("the mean is made by the kernel before it".into());
+    }
     let path = &node.origin.path;
     if uses.is_shared(producer) {
         return Some(format!("the value of {path} before it is read elsewhere too"));
@@ -61,19 +68,11 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     if node.epilogue.len() == MAX_EPILOGUE {
         return Some(format!("the kernel of {path} does {MAX_EPILOGUE} things behind its own already"));
     }
-    if !takes_epilogue(&node.op) {
+    if !node.op.takes_epilogue() {
         let name = node.op.layer().map_or("an input".to_string(), |l| format!("`{l}`"));
         return Some(format!("the kernel of {name} has no epilogue"));
     }
     None
-}
-
-fn takes_epilogue(op: &Op) -> bool {
-    let windows = matches!(
-        op,
-        Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
-    );
-    windows || matches!(op, Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_))
 }
 
 fn fuse(graph: &mut Graph, id: NodeId, producer: NodeId, item: Epilogue) {

@@ -25,6 +25,8 @@ fn lower_node(graph: &mut Graph, id: NodeId, uses: &mut Uses, report: &mut Repor
     let (path, name) = (node.origin.path.clone(), node.op.layer().map(|l| l.to_string()).unwrap_or_default());
     match lowering {
         Lowering::Keep => {}
+        // What was fused behind it is still to be done.
+        Lowering::Identity if !node.epilogue.is_empty() => {}
         Lowering::Identity => {
             uses.replace(id, node.inputs[0]);
             report.done(&path, format!("removed `{name}`, which does nothing at inference"));

@@ -9,7 +9,7 @@ use crate::backend;
 use crate::codegen::emulated::Emulation;
 use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
@@ -137,13 +137,13 @@ pub struct Session {
 
 impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
-    pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
+    pub fn new(graph: Verified<Graph>, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         Session::tuned(graph, weights, options, &Choices::default())
     }
 
     /// As [`Session::new`], with kernels that were found to be fast by measuring.
     pub fn tuned(
-        graph: Graph,
+        graph: Verified<Graph>,
         weights: &dyn WeightSource,
         options: &Options,
         choices: &Choices,
@@ -380,8 +380,8 @@ impl StepDone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
+    use crate::ir::{Output, verify};
     use crate::layers::{Dense, Softmax};
     use crate::tensor::{DType, TensorType};
 
@@ -396,7 +396,7 @@ mod tests {
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() })
+        Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() })
     }
 
     fn input(batch: usize) -> Tensor {

@@ -47,7 +47,7 @@ fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
 #[cfg(test)]
 mod tests {
     use crate::codegen::Isa;
-    use crate::ir::{Graph, Output};
+    use crate::ir::{Graph, Output, verify};
     use crate::kernels::Target;
     use crate::layers::{Activation, Add, Softmax};
     use crate::schedule::{Place, Plan, plan};
@@ -65,7 +65,7 @@ mod tests {
         let last = if again { graph.add_layer(Add, &[sum, a], "again").unwrap() } else { sum };
         let end = graph.add_layer(Softmax, &[last], "end").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: end });
-        plan(graph, Target::new(Isa::Clif))
+        plan(verify(graph).unwrap(), Target::new(Isa::Clif))
     }
 
     /// Values that have memory of their own.

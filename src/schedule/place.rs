@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
-use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
@@ -9,7 +9,7 @@ use crate::tensor::TensorType;
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
-pub fn place(graph: Graph, target: Target, choices: &Choices) -> Plan {
+pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan {
     let values = vec![None; graph.nodes.len()];
     let mut placer = Placer {
         graph: &graph,

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use svertka::ir::weights::RandomWeights;
-use svertka::ir::{Graph, NodeId, Output};
+use svertka::ir::{Graph, NodeId, Output, Verified, verify};
 use svertka::layers::*;
 use svertka::tensor::{Batch, DType, Tensor, TensorType};
 
@@ -23,12 +23,17 @@ pub fn output(graph: &mut Graph, node: NodeId) {
     graph.outputs.push(Output { name: format!("y{}", graph.outputs.len()), node });
 }
 
+/// A graph that is complete.
+pub fn verified(graph: Graph) -> Verified<Graph> {
+    verify(graph).unwrap()
+}
+
 /// A graph of one layer.
-pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Graph, ShapeError> {
+pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Verified<Graph>, ShapeError> {
     let (mut graph, x) = graph_of(dims);
     let y = graph.add_layer(op, &[x], "layer")?;
     output(&mut graph, y);
-    Ok(graph)
+    Ok(verified(graph))
 }
 
 /// Inputs for a graph: values in [-2, 2) that depend on the seed only.
@@ -404,7 +409,7 @@ fn same_size(rank: usize) -> BoxedStrategy<Op> {
 }
 
 /// Builds a network of the parts that fit; its last value is the first output.
-pub fn network(dims: &[usize], parts: &[Part]) -> Graph {
+pub fn network(dims: &[usize], parts: &[Part]) -> Verified<Graph> {
     let (mut graph, mut x) = graph_of(dims);
     let mut extra = Vec::new();
     for (index, part) in parts.iter().enumerate() {
@@ -416,7 +421,7 @@ pub fn network(dims: &[usize], parts: &[Part]) -> Graph {
     }
     output(&mut graph, x);
     extra.into_iter().for_each(|node| output(&mut graph, node));
-    graph
+    verified(graph)
 }
 
 fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<NodeId> {
@@ -464,7 +469,7 @@ fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> O
 }
 
 /// Layers that read one value and differ in one argument: each is an output, behind an activation of its own slope.
-pub fn siblings() -> BoxedStrategy<Graph> {
+pub fn siblings() -> BoxedStrategy<Verified<Graph>> {
     dims()
         .prop_flat_map(|dims| {
             let rank = (dims.len() - 1).max(1);
@@ -493,7 +498,7 @@ pub fn siblings() -> BoxedStrategy<Graph> {
                 let y = if activated { add(&mut graph, slope, &[y], &format!("a{index}")).unwrap_or(y) } else { y };
                 output(&mut graph, y);
             }
-            graph
+            verified(graph)
         })
         .boxed()
 }

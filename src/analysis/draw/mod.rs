@@ -3,7 +3,7 @@
 mod layout;
 mod svg;
 
-use crate::ir::{Epilogue, Graph, Node, NodeId, Output};
+use crate::ir::{Epilogue, Graph, Node, NodeId, Output, Verified};
 use crate::layers::Op;
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ pub struct Drawing {
 
 impl Drawing {
     /// A graph, before or after passes.
-    pub fn of_graph(graph: &Graph) -> Drawing {
+    pub fn of_graph(graph: &Verified<Graph>) -> Drawing {
         let mut drawing = Drawing { title: graph.name.clone(), ..Drawing::default() };
         for id in graph.ids() {
             let node = &graph[id];

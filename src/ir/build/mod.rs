@@ -90,7 +90,7 @@ mod value;
 
 pub use files::Program;
 
-use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename};
+use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename, Verified};
 use crate::diagnostic::Diagnostic;
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
@@ -166,11 +166,15 @@ pub fn load(
     Program::load(sources, root, limits, loader)
 }
 
-/// Builds one variant. The graph satisfies [`verify`](super::verify).
+/// Builds one variant.
 ///
 /// # Errors
 /// Every mistake of the model, in the order of discovery.
-pub fn build(sources: &mut SourceMap, program: &Program, options: &Options) -> Result<Graph, Vec<Diagnostic>> {
+pub fn build(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+) -> Result<Verified<Graph>, Vec<Diagnostic>> {
     build_counted(sources, program, options).0
 }
 
@@ -179,7 +183,7 @@ fn build_counted(
     sources: &mut SourceMap,
     program: &Program,
     options: &Options,
-) -> (Result<Graph, Vec<Diagnostic>>, usize) {
+) -> (Result<Verified<Graph>, Vec<Diagnostic>>, usize) {
     let defines = match params::parse_defines(sources, &options.defines) {
         Ok(defines) => defines,
         Err(errors) => return (Err(errors), 0),
@@ -187,8 +191,7 @@ fn build_counted(
     let mut builder = Builder::new(sources, program, options);
     builder.program(&defines, options.variant.as_deref());
     let result = if builder.report.is_empty() {
-        debug_assert_eq!(super::verify(&builder.graph), Ok(()));
-        Ok(builder.graph)
+        Ok(super::verify(builder.graph).expect("the builder makes nothing else than graphs"))
     } else {
         Err(builder.report.finish())
     };
@@ -202,7 +205,7 @@ pub fn check(
     root: FileId,
     options: &Options,
     loader: &mut dyn Loader,
-    lint: &dyn Fn(&Graph) -> Vec<Diagnostic>,
+    lint: &dyn Fn(&Verified<Graph>) -> Vec<Diagnostic>,
 ) -> Vec<Diagnostic> {
     let program = match load(sources, root, &options.limits, loader) {
         Ok(program) => program,

@@ -12,7 +12,7 @@ use crate::layers::{self, Op};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{Expr, ExprKind, ItemKind};
 use crate::syntax::parser;
-use crate::tensor::{Batch, DType, MAX_ELEMENTS, TensorType};
+use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, MAX_ELEMENTS, TensorType};
 use std::collections::HashSet;
 
 /// Parses the values of `-D name=value`.
@@ -280,9 +280,10 @@ impl<'a> Builder<'a> {
         {
             return Ok(Batch::Symbolic(name.clone()));
         }
-        match self.integer(expr)? {
-            n @ 1..=MAX_BATCH => Ok(Batch::Fixed(n as usize)),
-            n => {
+        let n = self.integer(expr)?;
+        match usize::try_from(n) {
+            Ok(n @ 1..=MAX_BATCH) => Ok(Batch::Fixed(n)),
+            _ => {
                 let error = Diagnostic::error("E0216", format!("the batch must be between 1 and {MAX_BATCH}"));
                 Err(self.error(error.at(expr.span, format!("this is {n}"))))
             }
@@ -312,8 +313,3 @@ impl<'a> Builder<'a> {
         }
     }
 }
-
-/// Dimensions of one sample: channels and three spatial sizes.
-const MAX_DIMS: usize = 4;
-/// Everything behind the graph may rely on it; see [`MAX_ELEMENTS`].
-const MAX_BATCH: i64 = 1 << 16;

@@ -41,7 +41,8 @@ impl Layer for LocalResponseNorm {
     }
 
     fn check(&self) -> Result<(), ShapeError> {
-        check_size("the number of channels", self.size)?;
+        // Any number above that of the channels is as good.
+        check_size("the number of channels", self.size.min(MAX_ELEMENTS))?;
         [self.alpha, self.beta, self.k].into_iter().try_for_each(|number| check_finite("a factor or summand", number))
     }
 

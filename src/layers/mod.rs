@@ -110,10 +110,10 @@ fn check_size(what: &str, size: usize) -> Result<(), ShapeError> {
     }
 }
 
-/// A number that is one.
+/// A number that is one in f32 too.
 fn check_finite(what: &str, number: f64) -> Result<(), ShapeError> {
-    let error = || ShapeError::new("E0216", format!("{what} is {number}, which is not finite"));
-    number.is_finite().then_some(()).ok_or_else(error)
+    let error = || ShapeError::new("E0216", format!("{what} is {number:?}, which does not fit in f32"));
+    (number as f32).is_finite().then_some(()).ok_or_else(error)
 }
 
 /// The product of sizes, if it is no more than [`MAX_ELEMENTS`]; `what` has so many elements.

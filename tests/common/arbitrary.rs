@@ -237,7 +237,9 @@ impl Bytes<'_> {
             }
             12 => BatchNorm { eps: self.number() }.into(),
             13 => {
-                let [alpha, beta, k] = [self.number(), self.number(), self.number()];
+                // Of a sum above 0, whose powers are numbers.
+                let [alpha, beta, k] =
+                    [self.number(), self.number(), self.number()].map(|n| if n > -2.0 { n.max(0.25) } else { n });
                 LocalResponseNorm { size: self.size(6), alpha, beta, k }.into()
             }
             14 | 15 => self.activation().into(),

@@ -52,11 +52,11 @@ fn forced(seed: u64) -> Options {
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that
 /// the processor gives.
 fn check_wide(graph: &Verified<Graph>, batch: usize, seed: u64) {
-    let widest = if Isa::available().contains(&Isa::Avx512) { Engine::Jit } else { Engine::Emulated };
-    check(graph, batch, seed, &[widest(Isa::Avx512)]);
+    let widest = Isa::Avx512.on_host().map_or(Engine::Emulated(Isa::Avx512), Engine::Jit);
+    check(graph, batch, seed, &[widest]);
     let inputs = inputs(graph, batch, seed);
     for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
-        let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa)].map(|engine| {
+        let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa.into())].map(|engine| {
             let options = Options { engine, ..forced(seed) };
             let outputs = run(graph, &options, &inputs, seed);
             outputs.iter().flat_map(|tensor| tensor.data()).map(|x| x.to_bits()).collect::<Vec<_>>()

@@ -7,7 +7,7 @@ use super::denormals::FlushDenormals;
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::Emulation;
-use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
+use crate::codegen::{CodeError, CodeModule, HostIsa, Isa, JitCode};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::tuning::Choices;
@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 /// Who does the work of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// Code made in memory for an instruction set.
-    Jit(Isa),
+    /// Code made in memory for an instruction set of this machine.
+    Jit(HostIsa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
     /// As `Jit`, but wide tiles are emulated and may only touch the operands of their step: for tests. A run panics
@@ -33,7 +33,8 @@ pub enum Engine {
 impl Engine {
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) | Engine::Emulated(isa) => Target::new(isa),
+            Engine::Jit(isa) => Target::new(isa),
+            Engine::Emulated(isa) => Target::new(isa),
             Engine::Portable => portable::TARGET,
         }
     }
@@ -152,7 +153,7 @@ impl Session {
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,
+            Engine::Jit(isa) => compile(&plan, isa.into(), CodeModule::jit(false)?)?,
             Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };

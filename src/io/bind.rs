@@ -156,6 +156,7 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::Verified;
     use crate::ir::build::{self, NoFiles, Options};
     use crate::source::SourceMap;
     use ::safetensors::{Dtype, serialize_to_file, tensor::TensorView};
@@ -166,7 +167,7 @@ input image: f32[N, 2]
 net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
 ";
 
-    fn graph(aux: bool) -> Graph {
+    fn graph(aux: bool) -> Verified<Graph> {
         let mut sources = SourceMap::default();
         let root = sources.add("m.cnn", WITH_AUX);
         let options = Options { aux, ..Options::default() };

@@ -583,7 +583,7 @@ impl SecondTiles<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Graph, Output};
+    use crate::ir::{Graph, Output, verify};
     use crate::layers::{Activation, MaxPool, Padding, Window};
     use crate::schedule::{Plan, plan};
     use crate::tensor::{Batch, DType, TensorType};
@@ -646,7 +646,7 @@ mod tests {
         let pool = graph.add_layer(MaxPool { window: second }, &[relu], "pool").unwrap();
         let outputs = [pool].into_iter().chain(shown.then_some(relu));
         graph.outputs.extend(outputs.map(|node| Output { name: "y".into(), node }));
-        plan(graph, Target::new(Isa::Clif))
+        plan(verify(graph).unwrap(), Target::new(Isa::Clif))
     }
 
     fn chains(plan: &Plan) -> Vec<&Conf> {

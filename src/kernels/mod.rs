@@ -112,8 +112,8 @@ pub struct Target {
 
 impl Target {
     /// What tiles for an instruction set have on this machine.
-    pub fn new(isa: Isa) -> Target {
-        Target::of(isa, target_lexicon::HOST.architecture)
+    pub fn new(isa: impl Into<Isa>) -> Target {
+        Target::of(isa.into(), target_lexicon::HOST.architecture)
     }
 
     /// What tiles for an instruction set have on machines of an architecture.

@@ -197,7 +197,7 @@ impl Contender {
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
-        let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
+        let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built, engine) = match ahead_of_time {
             false => build_session(model.graph, weights.as_ref(), &options, tuned)?,

@@ -17,6 +17,10 @@ const MAX_STEPS: usize = 1 << 20;
 /// PyTorch's convolutions need 5.
 const MAX_DIMENSIONS: usize = 8;
 
+/// Bytes of a name by which a tensor or a dictionary can be found, and of the key of a storage. A pickle can refer to
+/// one long text a million times; with this limit, to look at all of them takes seconds.
+const MAX_NAME_BYTES: usize = 4096;
+
 /// Protocol 5 is the newest (PEP 574); `torch.save` writes 2 unless told otherwise.
 const MAX_PROTOCOL: u8 = 5;
 
@@ -394,6 +398,9 @@ impl<'a> Machine<'a> {
             }
             _ => return Err("a persistent id does not describe a storage".to_owned()),
         };
+        if storage.key.len() > MAX_NAME_BYTES {
+            return Err(format!("the key of a storage has {} bytes; accepted: {MAX_NAME_BYTES}", storage.key.len()));
+        }
         self.storages.entry(storage.key).or_insert(storage);
         if is_part {
             self.object(Name { module: "torch", name: "Storage (a part of another one)" });
@@ -515,7 +522,9 @@ impl<'a> Machine<'a> {
 
 impl<'a> Dict<'a> {
     fn set(&mut self, key: Value<'a>, value: Value<'a>) {
-        if let Value::Text(key) = key {
+        if let Value::Text(key) = key
+            && key.len() <= MAX_NAME_BYTES
+        {
             self.of_module |= key == "_modules";
             self.entries.push((key, value));
         }

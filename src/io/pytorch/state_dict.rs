@@ -1,6 +1,7 @@
 //! Which of the dictionaries in a pickle is the state dict.
 
 use super::value::{Pickle, Value, View, shortened};
+use std::collections::BTreeMap;
 
 /// How many dictionaries deep a state dict is looked for.
 const MAX_DEPTH: usize = 8;
@@ -12,7 +13,7 @@ const SHOWN: usize = 8;
 pub(super) struct StateDict<'p, 'a> {
     pub(super) tensors: Vec<(&'a str, &'p View<'a>)>,
     /// With what they are: an object of which a tensor may be a part, but which is not made here.
-    pub(super) objects: Vec<(&'a str, String)>,
+    pub(super) objects: BTreeMap<&'a str, String>,
 }
 
 /// A dictionary that can be reached from the root by texts alone.

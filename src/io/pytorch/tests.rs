@@ -314,6 +314,19 @@ fn length_and_memo_are_limited() {
     let pairs = [b"](", &pair.repeat(100_000)[..], b"eq\x00"].concat();
     let again = b"ccollections\nOrderedDict\nh\x00\x85R0".repeat(1000);
     assert!(refusal(&[pairs, again, b".".to_vec()].concat()).contains("made of more than 1048576 items"));
+    // One long text that is referred to again and again: as the key of a storage, of entries, and as a name.
+    let long = "x".repeat(8 << 20);
+    let error = refusal(&pickle(dict(&[("t", tensor(storage("FloatStorage", &long, 6), 0, &[1], &[1]))])));
+    assert!(error.contains("the key of a storage has 8388608 bytes; accepted: 4096"), "{error}");
+    let entries = b"h\x00h\x01".repeat(200_000);
+    let remembered = [&text(&long)[..], b"q\x000ca\nb\n)Rq\x010}(", &text("t"), &view(0, &[6], &[1])].concat();
+    let many = open(&saved(&[remembered, entries, b"u.".to_vec()].concat(), &[bytemuck::bytes_of(&VALUES)])).unwrap();
+    assert_eq!(many.names(), ["t"]);
+    let objects = [&b"c"[..], long.as_bytes(), b"\nb\nq\x000}("].concat();
+    let named: Vec<u8> = (0..100_000).flat_map(|n| [text(&format!("{n:06}")), b"h\x00)R".to_vec()].concat()).collect();
+    let tensor = [text("t"), view(0, &[6], &[1]), b"u.".to_vec()].concat();
+    let many = open(&saved(&[objects, named, tensor].concat(), &[bytemuck::bytes_of(&VALUES)])).unwrap();
+    assert_eq!((many.objects().len(), many.names().len()), (100_000, 1));
     // A length that the file does not have.
     for opcode in [&b"\x8e"[..], b"\x8d", b"\x96", b"B", b"T", b"X", b"\x8b"] {
         assert!(refusal(&[opcode, &[0xff; 12], b"."].concat()).contains("it ends too early"), "{opcode:?}");

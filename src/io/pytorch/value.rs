@@ -76,7 +76,7 @@ pub(super) struct View<'a> {
 
 #[derive(Debug, Default)]
 pub(super) struct Dict<'a> {
-    /// Those under texts; others are dropped, since no weights are named by them.
+    /// Those under texts that are not very long; others are dropped, since no weights are named by them.
     pub(super) entries: Vec<(&'a str, Value<'a>)>,
     /// Whether one of them is `_modules`, which every `torch.nn.Module` has among its attributes.
     pub(super) of_module: bool,
@@ -216,7 +216,11 @@ fn element_type(name: &str) -> Option<Dtype> {
 /// Quoted, and cut where it is very long.
 impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&shortened(&format!("{}.{}", self.module, self.name)))
+        let Name { module, name } = self;
+        match module.len() + name.len() {
+            ..200 => write!(f, "{:?}", format!("{module}.{name}")),
+            _ => write!(f, "{} {}", shortened(module), shortened(name)),
+        }
     }
 }
 

@@ -245,6 +245,13 @@ mod tests {
     }
 
     #[test]
+    fn the_length_of_a_file_is_limited_before_it_is_read() {
+        let jpeg = file(b"\xff\xd8\xff\xe0");
+        jpeg.as_file().set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(matches!(read(jpeg.path()), Err(IoError::TooLarge { unit: "bytes", .. })));
+    }
+
+    #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
         let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
         let error = read_at_most(file(&small).path(), 99).unwrap_err().to_string();

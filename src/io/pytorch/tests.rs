@@ -349,6 +349,65 @@ fn other_formats_of_pytorch_are_told_apart() {
     assert!(error_of(&archive(&[("config.json", b""), ("model.weights.h5", b"")])).contains("it is a Keras model"));
 }
 
+/// A file in the format before PyTorch 1.6: this pickle, and storages of so many elements under these keys.
+fn legacy(pickle: &[u8], storages: &[(&str, u64, &[u8])]) -> Vec<u8> {
+    let keys: Vec<Vec<u8>> = storages.iter().map(|(key, ..)| text(key)).collect();
+    let keys = [b"\x80\x02](", &keys.concat()[..], b"e."].concat();
+    let start = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let storages = storages.iter().map(|(_, count, bytes)| [&count.to_le_bytes(), *bytes].concat());
+    [&start[..], pickle, &keys, &storages.collect::<Vec<_>>().concat()].concat()
+}
+
+#[test]
+fn reads_the_format_before_1_6() {
+    let values = bytemuck::bytes_of(&VALUES);
+    let two = [("u", tensor(storage("LongStorage", "1", 1), 0, &[], &[])), ("t", view(4, &[2], &[1]))];
+    let good = pickle(dict(&two));
+    let weights = open(&legacy(&good, &[("1", 1, &[0; 8]), ("0", 6, values)])).unwrap();
+    assert_eq!((weights.names().join(" "), weights.read("t").unwrap().to_vec()), ("u t".to_owned(), vec![2.5, 3.0]));
+    let error = |storages: &[(&str, u64, &[u8])]| error_of(&legacy(&good, storages));
+    assert!(error(&[("0", 6, values)]).ends_with(r#"it has no storage "1""#));
+    assert!(error(&[("0", 6, values), ("2", 1, &[])]).ends_with(r#"nothing describes storage "2""#));
+    assert!(error(&[("0", 6, values), ("0", 6, values)]).ends_with(r#"it has two storages "0""#));
+    assert!(error(&[("0", 5, values)]).ends_with(r#"storage "0" of 6 elements of F32 says that it has 5"#));
+    assert!(error(&[("0", 6, &values[..23])]).contains("it is truncated"));
+    let huge = pickle(dict(&[("t", tensor(storage("FloatStorage", "0", i64::MAX), 0, &[1], &[1]))]));
+    assert!(error_of(&legacy(&huge, &[("0", i64::MAX as u64, values)])).contains("it is truncated"));
+    let other = legacy(&good, &[]).iter().map(|&byte| if byte == 0xe9 { 0xea } else { byte }).collect::<Vec<_>>();
+    assert!(error_of(&other).ends_with("version 1002 of its format is not known"));
+    // More bytes than pickles may have, and no end of the first of them.
+    let long = [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19X\xff\xff\xff\x7f"[..], &vec![0; 17 << 20]].concat();
+    assert!(
+        error_of(&long).ends_with("it ends too early (at byte 14 of its pickle); accepted: pickles of 16777216 bytes")
+    );
+}
+
+/// A storage in the format before PyTorch 1.6, where it may be a part of another one.
+fn storage_with(part: Vec<u8>) -> Vec<u8> {
+    let id = [text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text("0"), text("cpu"), int(6), part];
+    [tuple(&id), b"Q".to_vec()].concat()
+}
+
+#[test]
+fn what_is_not_made_here_is_told_by_name() {
+    let values = bytemuck::bytes_of(&VALUES);
+    let whole = tensor(storage_with(b"N".to_vec()), 0, &[6], &[1]);
+    let part = tensor(storage_with(tuple(&[text("9"), int(0), int(2)])), 0, &[2], &[1]);
+    let quantised = [b"ctorch._utils\n_rebuild_qtensor\n", &tuple(&[whole.clone()])[..], b"R"].concat();
+    let complex = tensor(storage("ComplexDoubleStorage", "7", 1), 0, &[1], &[1]);
+    let state = pickle(dict(&[("whole", whole), ("part", part), ("quantised", quantised), ("complex", complex)]));
+    let weights = open(&legacy(&state, &[("0", 6, values)])).unwrap();
+    assert_eq!(weights.names(), ["whole"]);
+    let objects: Vec<&str> = weights.objects().iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(objects, ["complex", "part", "quantised"]);
+    assert_eq!(weights.objects()[2].1, r#"an object made by "torch._utils._rebuild_qtensor""#);
+    // A module of which the source text was saved beside it.
+    let class = [tuple(&[text("module"), b"cnets\nNet\n".to_vec(), text("nets.py"), text("class")]), b"Q".to_vec()];
+    let net = [&class.concat()[..], b")\x81", &dict(&[("_modules", b"}".to_vec())]), b"b"].concat();
+    let error = error_of(&legacy(&pickle(net), &[]));
+    assert!(error.contains(r#"it holds a whole model (an object made by "nets.Net")"#), "{error}");
+}
+
 #[test]
 fn reads_an_archive_that_was_compressed_again() {
     use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};

@@ -97,6 +97,8 @@ fn one_of_several_dictionaries_is_chosen() {
     assert_eq!(error, format!("error: two.pth: {what}\n{list}"));
     let error = error_of(&["--weights", "prefix_model.safetensors", "--weights-key", "model"]);
     assert!(error.contains("leave --weights-key out"), "{error}");
+    let (code, _, error) = run(&["--weights-key", "model"]);
+    assert_eq!((code, error.contains("give that with --weights")), (Some(2), true), "{error}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_percent, value_name = "P", requires = "baseline")]
     fail_if_slower: Option<f64>,
     /// List of models, batches and threads in YAML; see `models/classics.yaml`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights", "weights_key"])]
     suite: Option<PathBuf>,
 }
 

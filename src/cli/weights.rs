@@ -32,6 +32,9 @@ pub fn choose(args: &WeightArgs, model: &Model, seed: u64) -> Result<Box<dyn Wei
             }
             Ok(Box::new(bound))
         }
+        None if args.weights_key.is_some() => {
+            Err(Failure::usage("--weights-key names a dictionary of a weight file; give that with --weights"))
+        }
         None => {
             eprintln!("note: no weight file given; random weights with seed {seed}");
             Ok(Box::new(RandomWeights { seed }))

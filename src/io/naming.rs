@@ -106,7 +106,7 @@ fn unwrapped(name: &str) -> Cow<'_, str> {
     rest.join(".").into()
 }
 
-/// What came off, for a note: `without the prefix "model."`; empty where nothing did.
+/// What came off, for a note, such as "without the prefix" and that; empty where nothing did.
 impl fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Naming { unwrapped, prefix } = &self.naming;

@@ -3,6 +3,7 @@ use super::super::zip::testing::archive;
 use super::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
+use std::io::Write;
 use tempfile::NamedTempFile;
 
 /// What CPython's pickler writes in protocol 2 for {'epoch': 3, 'lr': 0.1, 'best': None, 'lists': [1, 2, (3,)],
@@ -31,8 +32,8 @@ Storage\x94\x93\x94\x8c\x011\x94h\x18K\x01t\x94QK\x00))\x89h\x0b)R\x94t\x94R\x94
 const VALUES: [f32; 6] = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
 
 fn file(content: &[u8]) -> NamedTempFile {
-    let file = NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), content).unwrap();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
     file
 }
 
@@ -393,7 +394,7 @@ fn what_is_not_made_here_is_told_by_name() {
     let values = bytemuck::bytes_of(&VALUES);
     let whole = tensor(storage_with(b"N".to_vec()), 0, &[6], &[1]);
     let part = tensor(storage_with(tuple(&[text("9"), int(0), int(2)])), 0, &[2], &[1]);
-    let quantised = [b"ctorch._utils\n_rebuild_qtensor\n", &tuple(&[whole.clone()])[..], b"R"].concat();
+    let quantised = [b"ctorch._utils\n_rebuild_qtensor\n", &tuple(std::slice::from_ref(&whole))[..], b"R"].concat();
     let complex = tensor(storage("ComplexDoubleStorage", "7", 1), 0, &[1], &[1]);
     let state = pickle(dict(&[("whole", whole), ("part", part), ("quantised", quantised), ("complex", complex)]));
     let weights = open(&legacy(&state, &[("0", 6, values)])).unwrap();
@@ -411,7 +412,6 @@ fn what_is_not_made_here_is_told_by_name() {
 #[test]
 fn reads_an_archive_that_was_compressed_again() {
     use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};
-    use std::io::Write;
     let mut bytes = std::io::Cursor::new(vec![]);
     let mut zip = ZipWriter::new(&mut bytes);
     let options = FileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -481,5 +481,29 @@ proptest! {
             pickle[position] = value;
         }
         exhaust(&saved(&pickle, &[bytemuck::bytes_of(&VALUES), &7i64.to_le_bytes()]));
+    }
+
+    /// Programs that are mostly not refused at once, as damaged ones are.
+    #[test]
+    fn no_program_panics(parts in prop::collection::vec(any::<prop::sample::Index>(), 1..60)) {
+        let known: [&[u8]; 34] = [
+            b"N", b"K\x02", b"(", b"]", b"}", b")", b"t", b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"R", b"b",
+            b"\x81", b"Q", b"0", b"1", b"2", b"q\x00", b"h\x00", b"q\x01", b"h\x01", b"\x90", b"\x91", b"\x93",
+            b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n",
+            b"ctorch._tensor\n_rebuild_from_type_v2\n", b"cos\nsystem\n", b"ctorch\nSize\n",
+        ];
+        let made = [
+            text("a"),
+            text("_modules"),
+            storage("FloatStorage", "0", 6),
+            view(0, &[6], &[1]),
+            dict(&[("a", view(0, &[6], &[1])), ("b", dict(&[("c", view(2, &[2], &[1]))]))]),
+            tuple(&[storage("FloatStorage", "0", 6), int(0), ints(&[2, 3]), ints(&[3, 1])]),
+        ];
+        let all: Vec<&[u8]> = known.into_iter().chain(made.iter().map(Vec::as_slice)).collect();
+        let program: Vec<u8> = parts.iter().flat_map(|part| all[part.index(all.len())]).copied().collect();
+        // On a stack that does not run empty soon.
+        let program = [b"}(])Nh\x00", &program[..], b"."].concat();
+        exhaust(&saved(&[b"Nq\x00q\x01", &program[..]].concat(), &[bytemuck::bytes_of(&VALUES)]));
     }
 }

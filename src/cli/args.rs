@@ -2,12 +2,12 @@
 
 use super::Failure;
 use super::tuned::{Source, Tuned};
+use super::weights::WeightArgs;
 use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::{HostIsa, Isa};
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
 
 /// Which model, and with which parameters.
 #[derive(Args)]
@@ -33,9 +33,8 @@ pub struct MeasureArgs {
     aux: bool,
     #[command(flatten)]
     pub engine: EngineArgs,
-    /// Weight file; the card's, or random weights, where none is given
-    #[arg(long)]
-    pub weights: Option<PathBuf>,
+    #[command(flatten)]
+    pub weights: WeightArgs,
     /// Samples of one run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: u16,

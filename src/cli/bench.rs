@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_percent, value_name = "P", requires = "baseline")]
     fail_if_slower: Option<f64>,
     /// List of models, batches and threads in YAML; see `models/classics.yaml`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights", "weights_key"])]
     suite: Option<PathBuf>,
 }
 
@@ -197,7 +197,7 @@ impl Contender {
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
-        let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
+        let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built, engine) = match ahead_of_time {
             false => build_session(model.graph, weights.as_ref(), &options, tuned)?,

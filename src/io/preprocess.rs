@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn digits_are_normalised_as_by_torchvision() {
-        let Some(path) = testdata::shared("digits/mnist_test200_images_u8.npy") else { return };
+        let path = testdata::committed("digits/mnist_test200_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let how = Preprocessing { mean: vec![0.1307], std: vec![0.3081], ..Preprocessing::default() };
@@ -439,7 +439,7 @@ mod tests {
 
     #[test]
     fn fashion_pictures_are_doubled_and_repeated() {
-        let Some(path) = testdata::shared("fashion/fashion_mnist_test100_images_u8.npy") else { return };
+        let path = testdata::committed("fashion/fashion_mnist_test100_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let size = Some([pixels(56).unwrap(); 2]);
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn photographs_are_fed_plane_by_plane() {
-        let Some(path) = testdata::shared("imagenet/chelsea_cat_224.png") else { return };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictures/coffee_224.png");
         let input = Input::read(&path, None).unwrap();
         let Input::Picture(picture) = input.clone() else { panic!("{input:?}") };
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);

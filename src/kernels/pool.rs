@@ -1,6 +1,7 @@
 //! Max and mean pooling over a sliding window.
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Every, Total};
 use super::nest::{self, KernelNest};
 use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target};
@@ -15,6 +16,8 @@ pub struct Code {
     pub lanes: usize,
     pub blocks: usize,
     pub mode: Mode,
+    /// A window has more terms than one chain may add.
+    pub long: bool,
     pub rows: RowShape,
     pub kernel_rows: usize,
     pub kernel: usize,
@@ -69,10 +72,14 @@ impl Conf {
         let (window, input) = limit_columns(window, node.inputs[0].ty.spatial());
         let dim = window.out.len() - 1;
         let rows = Rows::new(&window, &input);
+        let long = mode != Mode::Max && window.kernel.iter().product::<usize>() > CHAIN;
+        // A long sum needs registers for its total too.
+        let pixels = if long { (target.registers - 1) / (1 + Total::REGISTERS) } else { target.registers - 3 };
         let code = Code {
             lanes: target.lanes,
             blocks: node.output.channels().div_ceil(target.lanes),
             mode,
+            long,
             rows: rows.shape(),
             kernel_rows: window.kernel[..dim].iter().product(),
             kernel: window.kernel[dim],
@@ -82,7 +89,7 @@ impl Conf {
             input_columns: input[dim],
             input_positions: input.iter().product(),
             columns: window.out[dim],
-            segments: segments(&window, input[dim], (target.registers - 3).min(8)),
+            segments: segments(&window, input[dim], pixels.min(8)),
             epilogue: node.epilogue.clone(),
         };
         Conf { code, tables: Tables { rows, divisors } }
@@ -207,11 +214,48 @@ impl Code {
 
     /// Emits one tile: `(input, output, residual, taps, divisors)`.
     fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        if self.long {
+            return self.emit_long(asm, segment);
+        }
         let start = if self.mode == Mode::Max { f32::NEG_INFINITY } else { 0.0 };
         let by_column = self.by_column(segment, asm.registers());
         let count = if by_column { segment.pixels + self.kernel - 1 } else { segment.pixels };
         let mut sums: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         sums.iter().for_each(|&sum| asm.splat(sum, start));
+        self.for_rows(asm, &mut |asm, input| match by_column {
+            true => self.emit_columns(asm, segment, &sums, input),
+            false => self.emit_row(asm, segment, &sums, input),
+        });
+        if by_column {
+            self.combine_columns(asm, &mut sums, segment.pixels);
+        }
+        self.emit_divide(asm, &sums);
+        let (out, residual) = (asm.arg(1), asm.arg(2));
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+    }
+
+    /// As [`Code::emit`], for windows of many terms: chains of them are added to totals.
+    fn emit_long(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        let parts: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
+        parts.iter().for_each(|&part| asm.splat(part, 0.0));
+        let totals: Vec<Total> = parts.iter().map(|_| Total::new(asm)).collect();
+        let add = |asm: &mut dyn VectorAsm| totals.iter().zip(&parts).for_each(|(total, &part)| total.add(asm, part));
+        let every = Every::chain(asm, self.kernel);
+        self.for_rows(asm, &mut |asm, input| {
+            self.emit_row(asm, segment, &parts, input);
+            every.pass(asm, add);
+        });
+        every.end(asm);
+        add(asm);
+        parts.into_iter().for_each(|part| asm.free(part));
+        let sums: Vec<V> = totals.into_iter().map(|total| total.end(asm)).collect();
+        self.emit_divide(asm, &sums);
+        let (out, residual) = (asm.arg(1), asm.arg(2));
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+    }
+
+    /// Runs `body(asm, input row)` for each kernel row inside the input.
+    fn for_rows(&self, asm: &mut dyn VectorAsm, body: &mut dyn FnMut(&mut dyn VectorAsm, R)) {
         let [taps, count, input] = [0; 3].map(|_| asm.int());
         asm.copy_int(taps, asm.arg(3));
         asm.load_int(count, taps.at(0));
@@ -220,19 +264,10 @@ impl Code {
         asm.load_int(input, taps.at(8));
         asm.add_int(input, asm.arg(0));
         asm.add_imm(taps, 16);
-        if by_column {
-            self.emit_columns(asm, segment, &sums, input);
-        } else {
-            self.emit_row(asm, segment, &sums, input);
-        }
+        body(asm, input);
         asm.loop_end(rows);
         asm.end_if(any);
-        if by_column {
-            self.combine_columns(asm, &mut sums, segment.pixels);
-        }
-        self.emit_divide(asm, &sums);
-        let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+        [taps, count, input].into_iter().for_each(|r| asm.free_int(r));
     }
 
     /// Whether the rows of each input column are combined first, and then the columns of each window: neighbouring windows

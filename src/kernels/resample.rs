@@ -2,6 +2,7 @@
 //! and adaptive pooling whose windows differ in size.
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Every, Total};
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::VectorAsm;
@@ -17,6 +18,8 @@ pub struct Code {
     pub blocks: usize,
     pub input_positions: usize,
     pub output_positions: usize,
+    /// A position has more terms than one chain may add.
+    pub long: bool,
     pub epilogue: Epilogue,
 }
 
@@ -57,6 +60,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         blocks: node.output.channels().div_ceil(target.lanes),
         input_positions: node.inputs[0].positions(),
         output_positions: taps.0.len(),
+        long: taps.0.iter().any(|list| list.len() > CHAIN),
         epilogue: node.epilogue.clone(),
     };
     let kernel = Conf { code, tables: taps }.into();
@@ -150,6 +154,7 @@ impl Code {
         let (sum, weight, x) = (asm.vec(), asm.vec(), asm.vec());
         let (count, input, list) = (asm.int(), asm.int(), asm.arg(3));
         asm.splat(sum, 0.0);
+        let total = self.long.then(|| (Total::new(asm), Every::chain(asm, 1)));
         asm.load_int(count, list.at(0));
         asm.add_imm(list, 8);
         let any = asm.if_nonzero(count);
@@ -160,10 +165,18 @@ impl Code {
         asm.load(x, input.at(0));
         asm.fma(sum, x, weight);
         asm.add_imm(list, 16);
+        total.iter().for_each(|(total, every)| every.pass(asm, |asm| total.add(asm, sum)));
         asm.loop_end(taps);
         asm.end_if(any);
         asm.free(weight);
         asm.free(x);
+        if let Some((total, every)) = total {
+            total.add(asm, sum);
+            every.end(asm);
+            let total = total.end(asm);
+            asm.copy(sum, total);
+            asm.free(total);
+        }
         let (out, residual) = (asm.arg(1), asm.arg(2));
         self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
     }

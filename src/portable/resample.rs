@@ -1,5 +1,6 @@
 //! Weighted sums of positions: see [`crate::kernels::resample`].
 
+use super::long::Totals;
 use super::memory::Pointer;
 use super::{epilogue, tasks};
 use crate::kernels::resample::Code;
@@ -33,9 +34,12 @@ unsafe fn position_sum(input: Pointer, table: Pointer, position: usize) -> f32x8
         let count = list.table::<i64>(1)[0] as usize;
         list.at(8).table::<[i64; 2]>(count)
     };
-    taps.iter().fold(f32x8::ZERO, |sum, &[offset, weight]| {
+    let (mut totals, mut sum) = (Totals::new(), [[f32x8::ZERO]]);
+    for &[offset, weight] in taps {
         // SAFETY: the table's offsets are those of positions of the input.
         let x = unsafe { input.at(offset).load() };
-        x.mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum)
-    })
+        sum[0][0] = x.mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum[0][0]);
+        totals.passed(1, &mut sum);
+    }
+    totals.finish(sum)[0][0]
 }

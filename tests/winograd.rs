@@ -113,7 +113,7 @@ struct Alternating(f32);
 
 impl WeightSource for Alternating {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
-        let sign = |i: usize| if i % 2 == 0 { self.0 } else { -self.0 };
+        let sign = |i: usize| if i.is_multiple_of(2) { self.0 } else { -self.0 };
         Cow::Owned((0..param.dims.iter().product()).map(sign).collect())
     }
 }

@@ -208,7 +208,7 @@ fn keyword(op: &Op) -> Option<&'static str> {
 const COMBINED: [&str; 3] = ["concat", "add", "mul"];
 
 fn every_layer_has_a_reference() -> Result<(), Failed> {
-    let graphs: Vec<Graph> = files().iter().map(|path| read(path)).collect();
+    let graphs: Vec<Verified<Graph>> = files().iter().map(|path| read(path)).collect();
     let found: BTreeSet<&str> = graphs.iter().flat_map(|graph| &graph.nodes).filter_map(|n| keyword(&n.op)).collect();
     let wanted: BTreeSet<&str> = layers::entries().map(|entry| entry.spec.keyword).chain(COMBINED).collect();
     assert_eq!(found, wanted, "add the layer to tests/pytorch/references.py");

@@ -1,6 +1,7 @@
 //! `svertka verify`: the compiled model against the interpreter, layer by layer, and against stored outputs.
 
 use super::args::{EngineArgs, ModelArgs};
+use super::weights::WeightArgs;
 use super::{Failure, Outcome, checked, input, model, print, weights};
 use crate::interp;
 use crate::io::npy::{Array, ArrayData};
@@ -17,9 +18,8 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Weight file; random weights where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightArgs,
     #[command(flatten)]
     input: input::InputArgs,
     /// Outputs that the inputs are known to give (.npy, .npz, safetensors; of several arrays in a file, the one with the
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = options else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
+    let weights = weights::choose(&args.weights, &model, args.engine.seed)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
         None => input::random(&model.graph, args.batch.into(), args.engine.seed),

@@ -7,7 +7,7 @@ use super::card::{Colour, Filter, Preprocessing};
 use super::images::{self, Picture};
 use super::npy::{self, Array, ArrayData};
 use super::weights::WeightFile;
-use super::{IoError, first_bytes, safetensors};
+use super::{IoError, foreign, safetensors};
 use crate::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -37,7 +37,7 @@ impl Input {
     pub fn read(path: &Path, array: Option<&str>) -> Result<Input, IoError> {
         let mut start = Vec::new();
         let (file, _) = super::open(path)?;
-        file.take(9).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
+        file.take(foreign::START_BYTES as u64).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
         if images::sniff(&start).is_some() {
             images::read(path).map(Input::Picture)
         } else if start.starts_with(npy::MAGIC) {
@@ -47,9 +47,8 @@ impl Input {
         } else if safetensors::begins(&start) {
             read_tensor(path, array).map(Input::Array)
         } else {
-            let reason =
-                format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
-            Err(IoError::unsupported(path, reason))
+            let neither = "neither PNG, JPEG, .npy, .npz nor safetensors";
+            Err(IoError::unsupported(path, foreign::explain(&start, neither)))
         }
     }
 }
@@ -428,7 +427,7 @@ mod tests {
 
     #[test]
     fn digits_are_normalised_as_by_torchvision() {
-        let Some(path) = testdata::shared("digits/mnist_test200_images_u8.npy") else { return };
+        let path = testdata::committed("digits/mnist_test200_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let how = Preprocessing { mean: vec![0.1307], std: vec![0.3081], ..Preprocessing::default() };
@@ -440,7 +439,7 @@ mod tests {
 
     #[test]
     fn fashion_pictures_are_doubled_and_repeated() {
-        let Some(path) = testdata::shared("fashion/fashion_mnist_test100_images_u8.npy") else { return };
+        let path = testdata::committed("fashion/fashion_mnist_test100_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let size = Some([pixels(56).unwrap(); 2]);
@@ -455,7 +454,7 @@ mod tests {
 
     #[test]
     fn photographs_are_fed_plane_by_plane() {
-        let Some(path) = testdata::shared("imagenet/chelsea_cat_224.png") else { return };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictures/coffee_224.png");
         let input = Input::read(&path, None).unwrap();
         let Input::Picture(picture) = input.clone() else { panic!("{input:?}") };
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);

@@ -98,7 +98,7 @@ impl Reference {
     }
 
     /// The names of all that the graph takes from the file.
-    fn names(graph: &Graph) -> BTreeSet<String> {
+    fn names(graph: &Verified<Graph>) -> BTreeSet<String> {
         let inputs = graph.inputs.iter().map(|&id| graph[id].origin.path.clone());
         let weights = graph.params.iter().filter(|param| param.source == ParamSource::File);
         let outputs = graph.outputs.iter().map(|output| output.name.clone());

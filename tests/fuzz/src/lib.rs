@@ -83,7 +83,7 @@ pub const TARGETS: &[Target] = &[
         seeds: &["models"],
         extensions: &["yaml"],
         dictionary: files::CARD,
-        executions: 20_000,
+        executions: 5_000,
     },
     Target { name: "encoder", run: encoder::run, seeds: &[], extensions: &[], dictionary: &[], executions: 20_000 },
     Target { name: "tuning", run: tuning::run, seeds: &[], extensions: &[], dictionary: &[], executions: 500 },

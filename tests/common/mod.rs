@@ -98,6 +98,7 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => pad(rank),
         1 => upsample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
+        1 => prop_oneof![Just(Identity.into()), Just(Dropout { p: 0.5 }.into())],
     ]
     .boxed()
 }

@@ -14,7 +14,7 @@ use svertka::interp;
 use svertka::io::weights::WeightFile;
 use svertka::ir::build::{self, Loader};
 use svertka::ir::weights::WeightSource;
-use svertka::ir::{Graph, Param, ParamSource};
+use svertka::ir::{Graph, Param, ParamSource, Verified};
 use svertka::layers::{self, Accumulate, Entry, Op};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::source::SourceMap;
@@ -73,7 +73,7 @@ impl Way {
         }
     }
 
-    fn run(self, graph: &Graph, weights: &Reference, inputs: &[Tensor]) -> Vec<Tensor> {
+    fn run(self, graph: &Verified<Graph>, weights: &Reference, inputs: &[Tensor]) -> Vec<Tensor> {
         let (engine, kernels) = match self {
             Way::Interpreter(accumulate) => return interp::run(graph, weights, inputs, accumulate),
             Way::Engine(engine, kernels) => (engine, kernels),
@@ -98,7 +98,7 @@ impl Reference {
     }
 
     /// The names of all that the graph takes from the file.
-    fn names(graph: &Graph) -> BTreeSet<String> {
+    fn names(graph: &Verified<Graph>) -> BTreeSet<String> {
         let inputs = graph.inputs.iter().map(|&id| graph[id].origin.path.clone());
         let weights = graph.params.iter().filter(|param| param.source == ParamSource::File);
         let outputs = graph.outputs.iter().map(|output| output.name.clone());
@@ -131,7 +131,7 @@ impl Loader for NoFiles {
     }
 }
 
-fn read(path: &Path) -> Graph {
+fn read(path: &Path) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), std::fs::read_to_string(path).unwrap());
     let options = build::Options::default();
@@ -208,7 +208,7 @@ fn keyword(op: &Op) -> Option<&'static str> {
 const COMBINED: [&str; 3] = ["concat", "add", "mul"];
 
 fn every_layer_has_a_reference() -> Result<(), Failed> {
-    let graphs: Vec<Graph> = files().iter().map(|path| read(path)).collect();
+    let graphs: Vec<Verified<Graph>> = files().iter().map(|path| read(path)).collect();
     let found: BTreeSet<&str> = graphs.iter().flat_map(|graph| &graph.nodes).filter_map(|n| keyword(&n.op)).collect();
     let wanted: BTreeSet<&str> = layers::entries().map(|entry| entry.spec.keyword).chain(COMBINED).collect();
     assert_eq!(found, wanted, "add the layer to tests/pytorch/references.py");

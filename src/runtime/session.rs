@@ -461,7 +461,11 @@ mod tests {
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options { threads, engine, ..Options::default() })
+        Session::new(
+            verify(graph).unwrap(),
+            &RandomWeights { seed: 1 },
+            &Options { threads, engine, ..Options::default() },
+        )
     }
 
     fn input(batch: usize) -> Tensor {

@@ -31,7 +31,7 @@ fn compile() -> Network {
     let x = graph.add_input("x", ty);
     let y = graph.add_layer(Dense { features: 3, bias: true, flatten: false }, &[x], "fc").expect("it fits");
     graph.outputs.push(ir::Output { name: "y".into(), node: y });
-    let plan = schedule::plan(graph, Target::new(Isa::Clif));
+    let plan = schedule::plan(ir::verify(graph).expect("a graph"), Target::new(Isa::Clif));
     let (cpu, emit) = (Cpu::named("native").expect("this one"), vec![Emit::Shared]);
     let options = aot::Options { name: "net".into(), cpu, emit, weights: aot::Weights::File, own_memory: None };
     let artifacts = aot::compile(&plan, &RandomWeights { seed: 1 }, &options).expect("it compiles");

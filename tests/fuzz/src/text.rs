@@ -47,7 +47,7 @@ pub fn run(bytes: &[u8]) {
     let mut sources = SourceMap::default();
     let root = sources.add("fuzz.cnn", text);
     let options = Options { limits: small(), ..Options::default() };
-    let lint = |graph: &ir::Graph| analysis::lint(graph, &[]);
+    let lint = |graph: &ir::Verified<ir::Graph>| analysis::lint(graph, &[]);
     let findings = build::check(&mut sources, root, &options, &mut NoFiles, &lint);
     render(&findings, &sources, false);
     let program = build::load(&mut sources, root, &options.limits, &mut NoFiles);

@@ -3,8 +3,7 @@
 //! `cargo run -p svertka-fuzz` replays the corpora and then mutates them; see `main.rs` for its settings. Bytes that
 //! made a target fail belong into `corpus/TARGET/`, where they are tried first ever after.
 
-#[allow(dead_code, reason = "shared with the tests")]
-#[path = "../../common/mod.rs"]
+#[path = "../../common/values.rs"]
 mod common;
 mod encoder;
 mod files;

@@ -15,8 +15,8 @@ const ALL: [Activation; 10] =
 
 /// Every instruction set, in the emulator where the machine lacks it, and the portable engine.
 fn engines() -> Vec<Engine> {
-    let native = |isa: &Isa| Isa::available().contains(isa);
-    let generated = Isa::ALL.into_iter().map(|isa| if native(&isa) { Engine::Jit(isa) } else { Engine::Emulated(isa) });
+    let native = |isa: Isa| Isa::available().into_iter().find(|host| *host == isa);
+    let generated = Isa::ALL.into_iter().map(|isa| native(isa).map_or(Engine::Emulated(isa), Engine::Jit));
     generated.chain([Engine::Portable]).collect()
 }
 

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
-use svertka::ir::{Graph, Param};
+use svertka::ir::{Graph, Param, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::*;
 use svertka::runtime::{Engine, Options, Session};
@@ -25,19 +25,19 @@ impl WeightSource for Equal {
     }
 }
 
-fn filled(graph: &Graph, value: f32) -> Tensor {
+fn filled(graph: &Verified<Graph>, value: f32) -> Tensor {
     let shape = graph[graph.inputs[0]].ty.shape(1);
     let elements = shape.iter().product();
     Tensor::new(shape, vec![value; elements])
 }
 
 /// Checks a network on every engine, as it is and exactly, and the interpreter in f32.
-fn check(graph: &Graph, input: Tensor, weights: &dyn WeightSource) {
+fn check(graph: &Verified<Graph>, input: Tensor, weights: &dyn WeightSource) {
     check_within(graph, input, weights, Options::default(), 1e-5);
 }
 
 /// With what an exact kernel may be off.
-fn check_within(graph: &Graph, input: Tensor, weights: &dyn WeightSource, options: Options, of_exact: f32) {
+fn check_within(graph: &Verified<Graph>, input: Tensor, weights: &dyn WeightSource, options: Options, of_exact: f32) {
     let inputs = [input];
     let expected = interp::run(graph, weights, &inputs, Accumulate::F64);
     let single = interp::run(graph, weights, &inputs, Accumulate::F32);
@@ -57,7 +57,7 @@ fn check_within(graph: &Graph, input: Tensor, weights: &dyn WeightSource, option
     }
 }
 
-fn layer(op: impl Into<Op>, dims: &[usize]) -> Graph {
+fn layer(op: impl Into<Op>, dims: &[usize]) -> Verified<Graph> {
     single(op, dims).unwrap()
 }
 
@@ -155,6 +155,7 @@ fn means_beside_a_depthwise_convolution() {
     let gate = graph.add_layer(Mul, &[depthwise, mean], "gate").unwrap();
     output(&mut graph, mean);
     output(&mut graph, gate);
+    let graph = verified(graph);
     let session = Session::new(graph.clone(), &Equal(0.3), &Options::default()).unwrap();
     assert!(session.plan().steps.iter().any(|step| step.beside.is_some()));
     check(&graph, filled(&graph, 0.7), &Equal(0.3));

@@ -7,7 +7,7 @@ use common::*;
 use std::borrow::Cow;
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
-use svertka::ir::{Graph, Param};
+use svertka::ir::{Graph, Param, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::{Accumulate, Conv, Padding, Window};
 use svertka::runtime::{Options, Session};
@@ -61,14 +61,14 @@ fn errors_of_every_form() {
 }
 
 /// A convolution of 16 channels of 30x27 positions.
-fn convolution(kernel: [usize; 2]) -> Graph {
+fn convolution(kernel: [usize; 2]) -> Verified<Graph> {
     let ones = vec![1; 2];
     let window =
         Window { kernel: kernel.to_vec(), stride: ones.clone(), dilation: ones, padding: Padding::Half, ceil: false };
     single(Conv { channels: 12, window, groups: 1, bias: true, weights: None }, &[16, 30, 27]).unwrap()
 }
 
-fn run(graph: &Graph, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Tensor {
+fn run(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Tensor {
     let options = Options { force_winograd: Some(m), ..Options::default() };
     let mut session = Session::new(graph.clone(), weights, &options).unwrap();
     assert!(session.plan().steps.iter().any(|step| matches!(step.kernel, Kernel::Winograd(_))));

@@ -18,7 +18,7 @@ use crate::hash::fnv1a;
 use crate::io::text;
 use crate::io::write::write_atomically;
 use crate::ir::weights::WeightSource;
-use crate::ir::{self, Graph};
+use crate::ir::{self, Graph, Verified};
 use crate::runtime::library::Library;
 use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
@@ -75,7 +75,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_percent, value_name = "P", requires = "baseline")]
     fail_if_slower: Option<f64>,
     /// List of models, batches and threads in YAML; see `models/classics.yaml`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights", "weights_key"])]
     suite: Option<PathBuf>,
 }
 
@@ -197,7 +197,7 @@ impl Contender {
         let macs = figures(&model.graph).macs() * batch as u64;
         let inputs = input::random(&model.graph, batch, engine.seed);
         let start = Instant::now();
-        let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
+        let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built, engine) = match ahead_of_time {
             false => build_session(model.graph, weights.as_ref(), &options, tuned)?,
@@ -243,7 +243,7 @@ impl Contender {
 
 /// Compiles in memory. Gives the code, how long its phases took, and the name of the engine.
 fn build_session(
-    graph: Graph,
+    graph: Verified<Graph>,
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
@@ -266,7 +266,7 @@ fn build_session(
 
 /// As [`build_session`], but compiles to a shared library and loads it.
 fn build_library(
-    graph: Graph,
+    graph: Verified<Graph>,
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
@@ -358,7 +358,7 @@ fn measure(
                 let cores = contender.setting.threads.min(machine::cores());
                 let mut show = |done: Done| show("steps, run", done);
                 let found = profile(session, &contender.inputs, &budget, peak, cores, &mut show);
-                (Some(found.map_err(Failure::input)?), Some(GraphDrawing::new(session.plan())))
+                (Some(found.map_err(Failure::input)?), GraphDrawing::new(session.plan()))
             }
             // A library does not say when a step ends.
             _ => (None, None),

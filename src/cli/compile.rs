@@ -2,6 +2,7 @@
 
 use super::args::ModelArgs;
 use super::tuned::Source;
+use super::weights::WeightArgs;
 use super::{Failure, Outcome, model, print, weights};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
@@ -14,9 +15,8 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Weight file; the card's, or random weights, where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightArgs,
     /// Folder to write to; it must exist
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -71,7 +71,7 @@ enum Memory {
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
     let model = model::load(&args.model)?;
-    let weights = weights::choose(args.weights.as_deref(), &model, args.seed)?;
+    let weights = weights::choose(&args.weights, &model, args.seed)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     // Another CPU is not this one, which was measured.

@@ -5,6 +5,7 @@
 mod args;
 mod bench;
 mod check;
+mod checked;
 mod compile;
 mod explain;
 mod fmt;

@@ -5,8 +5,8 @@ use super::args::ModelArgs;
 use crate::diagnostic::{Diagnostic, render};
 use crate::io::card::Card;
 use crate::io::text;
-use crate::ir::Graph;
 use crate::ir::build::{self, Limits, Loader, Options, Program};
+use crate::ir::{Graph, Verified};
 use crate::source::{FileId, SourceMap};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// A model that was built.
 pub struct Model {
-    pub graph: Graph,
+    pub graph: Verified<Graph>,
     pub sources: SourceMap,
     pub card: Option<Card>,
     /// From reading the text to the checked graph.

@@ -3,6 +3,7 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::input::{self, Files, InputArgs};
 use super::model::{self, Model};
+use super::weights::WeightArgs;
 use super::{Failure, Outcome, print, weights};
 use crate::interp;
 use crate::io::npy;
@@ -19,9 +20,8 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Weight file (safetensors or PyTorch); the card's where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightArgs,
     #[command(flatten)]
     input: InputArgs,
     /// Write the main output to this .npy file; `NAME=FILE` for another output
@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
     let targets = outputs(&args.output, &model.graph)?;
-    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
+    let weights = weights::choose(&args.weights, &model, args.engine.seed)?;
     let results = compute(args, &model, weights.as_ref(), &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;

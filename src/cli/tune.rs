@@ -49,7 +49,7 @@ fn tune(args: &Args, name: &str, title: &str) -> Result<Tuned, Failure> {
     let Some(options) = options else {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
-    let weights = weights::choose(args.setup.weights.as_deref(), &model, engine.seed)?;
+    let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
     let inputs = input::random(&model.graph, args.setup.batch.into(), engine.seed);
     let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
     let mut progress = Progress::new();

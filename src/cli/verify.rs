@@ -1,7 +1,8 @@
 //! `svertka verify`: the compiled model against the interpreter, layer by layer, and against stored outputs.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{Failure, Outcome, input, model, print, weights};
+use super::weights::WeightArgs;
+use super::{Failure, Outcome, checked, input, model, print, weights};
 use crate::interp::{self, ChannelError, distance};
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
@@ -17,15 +18,19 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Weight file; random weights where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightArgs,
     #[command(flatten)]
     input: input::InputArgs,
     /// Outputs that the inputs are known to give (.npy, .npz, safetensors; of several arrays in a file, the one with the
     /// output's name). For a model of several outputs: one file with all, or `--expected name=FILE` for each
     #[arg(long, num_args = 1.., value_name = "FILE", requires = "input")]
     expected: Vec<String>,
+    /// Run the tiles (the innermost, vectorised functions) in an emulator of their instructions, which reports every read
+    /// and write outside the operands of a step. For avx2 and avx512, on any CPU. Takes hundreds of times as long as a
+    /// run: some seconds for a billion multiply-accumulates
+    #[arg(long)]
+    checked: bool,
     /// Samples of random input, where no input is given
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
@@ -37,10 +42,11 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
-    let Some(options) = args.engine.options()? else {
+    let options = if args.checked { Some(checked::options(&args.engine)?) } else { args.engine.options()? };
+    let Some(options) = options else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
+    let weights = weights::choose(&args.weights, &model, args.engine.seed)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
         None => input::random(&model.graph, args.batch.into(), args.engine.seed),
@@ -53,7 +59,8 @@ pub fn run(args: &Args) -> Outcome {
         .run_observed(&inputs, &mut |done| {
             done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
         })
-        .map_err(Failure::input)?;
+        .map_err(checked::failure)?;
+    checked::report(&session);
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));
     let errors = interp::channel_errors(graph, weights.as_ref(), &inputs, found);

@@ -7,7 +7,7 @@ use super::card::{Colour, Filter, Preprocessing};
 use super::images::{self, Picture};
 use super::npy::{self, Array, ArrayData};
 use super::weights::WeightFile;
-use super::{IoError, first_bytes, safetensors};
+use super::{IoError, foreign, safetensors};
 use crate::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -37,7 +37,7 @@ impl Input {
     pub fn read(path: &Path, array: Option<&str>) -> Result<Input, IoError> {
         let mut start = Vec::new();
         let (file, _) = super::open(path)?;
-        file.take(9).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
+        file.take(foreign::START_BYTES as u64).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
         if images::sniff(&start).is_some() {
             images::read(path).map(Input::Picture)
         } else if start.starts_with(npy::MAGIC) {
@@ -47,9 +47,8 @@ impl Input {
         } else if safetensors::begins(&start) {
             read_tensor(path, array).map(Input::Array)
         } else {
-            let reason =
-                format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
-            Err(IoError::unsupported(path, reason))
+            let neither = "neither PNG, JPEG, .npy, .npz nor safetensors";
+            Err(IoError::unsupported(path, foreign::explain(&start, neither)))
         }
     }
 }

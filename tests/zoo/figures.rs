@@ -6,8 +6,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use svertka::analysis::receptive_field::{Axis, Field};
 use svertka::analysis::{figures, receptive_field};
-use svertka::ir::Graph;
 use svertka::ir::build::Options;
+use svertka::ir::{Graph, Verified};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -56,7 +56,7 @@ fn reference() -> Option<Reference> {
     Some(serde_yaml::from_str(&text).unwrap())
 }
 
-fn input_size(graph: &Graph) -> usize {
+fn input_size(graph: &Verified<Graph>) -> usize {
     graph[graph.inputs[0]].ty.spatial()[0]
 }
 
@@ -65,7 +65,7 @@ fn parameters(model: &str) -> u64 {
 }
 
 /// Size and stride of the field of the last feature map, in each dimension.
-fn field(graph: &Graph) -> Vec<(u64, (u64, u64))> {
+fn field(graph: &Verified<Graph>) -> Vec<(u64, (u64, u64))> {
     let fields = receptive_field(graph);
     match fields.of(fields.features.expect("a feature map")) {
         Field::Local(axes) => axes.iter().map(|axis: &Axis| (axis.size(), axis.stride())).collect(),

@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis;
 use svertka::diagnostic::render;
-use svertka::ir::Graph;
 use svertka::ir::build::{self, Loader, Options, Program};
+use svertka::ir::{Graph, Verified};
 use svertka::source::{FileId, SourceMap};
 use svertka::syntax::format::format;
 
@@ -61,7 +61,7 @@ impl Model {
         Model { sources, root, program }
     }
 
-    fn build(&mut self, options: &Options) -> Graph {
+    fn build(&mut self, options: &Options) -> Verified<Graph> {
         let graph = build::build(&mut self.sources, &self.program, options);
         graph.unwrap_or_else(|errors| panic!("{}", render(&errors, &self.sources, false)))
     }
@@ -85,7 +85,7 @@ fn name(text: &str) -> Name {
     Name { file: file.into(), variant }
 }
 
-fn graph(name: &Name) -> Graph {
+fn graph(name: &Name) -> Verified<Graph> {
     Model::read(&name.file).build(&Options { variant: name.variant.clone(), ..Options::default() })
 }
 
@@ -112,7 +112,7 @@ fn files_are_formatted() {
 fn all_variants_are_free_of_mistakes_and_warnings() {
     for file in files() {
         for aux in [false, true] {
-            let lint = |graph: &Graph| analysis::lint(graph, &[]);
+            let lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
             let Model { mut sources, root, .. } = Model::read(&file);
             let errors = build::check(&mut sources, root, &Options { aux, ..Options::default() }, &mut Folder, &lint);
             assert!(errors.is_empty(), "{}", render(&errors, &sources, false));

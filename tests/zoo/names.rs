@@ -29,7 +29,7 @@ fn published_weights_load_unchanged() {
 fn committed_weights_load_unchanged() {
     for model in ["lenet5", "lenet5:tanh", "densenet:densenet_mini", "efficientnet:efficientnet_mini"] {
         let name = name(model);
-        let mut graph = graph(&name);
+        let mut graph = graph(&name).into_inner();
         graph.renames.clear();
         bind(&graph, &card(&name).weights_path().unwrap());
     }

@@ -8,9 +8,9 @@ use svertka::interp;
 use svertka::io::bind::BoundWeights;
 use svertka::io::preprocess::Layout;
 use svertka::io::weights::WeightFile;
-use svertka::ir::Graph;
 use svertka::ir::build;
 use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::ir::{Graph, Verified};
 use svertka::layers::Accumulate;
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
@@ -20,7 +20,7 @@ fn engines() -> Vec<Engine> {
     jit.chain([Engine::Portable]).collect()
 }
 
-fn weights(graph: &Graph, path: &Path) -> BoundWeights {
+fn weights(graph: &Verified<Graph>, path: &Path) -> BoundWeights {
     BoundWeights::bind(graph, WeightFile::open(path).unwrap()).unwrap_or_else(|misfit| panic!("{misfit}"))
 }
 
@@ -40,12 +40,12 @@ fn check(
     check_engines(&graph, weights, input, reference, tolerance)
 }
 
-fn interpret(graph: &Graph, weights: &dyn WeightSource, input: Tensor) -> Tensor {
+fn interpret(graph: &Verified<Graph>, weights: &dyn WeightSource, input: Tensor) -> Tensor {
     interp::run(graph, weights, &[input], Accumulate::F64).remove(0)
 }
 
 fn check_engines(
-    graph: &Graph,
+    graph: &Verified<Graph>,
     weights: &dyn WeightSource,
     input: &Tensor,
     reference: &Tensor,

@@ -281,7 +281,7 @@ impl<'a> Builder<'a> {
     }
 
     fn output(&mut self, name: &Ident, value: Flow) {
-        if self.graph.outputs.iter().any(|o| o.name == name.text) {
+        if !self.output_names.insert(name.text.clone()) {
             let error = Diagnostic::error("E0322", format!("two outputs have the name `{}`", name.text));
             self.error(error.at(name.span, "this is the second"));
         }
@@ -315,7 +315,9 @@ impl<'a> Builder<'a> {
             self.graph.left_out.push(param.name);
         }
         self.graph.nodes.truncate(nodes);
-        self.graph.outputs.truncate(outputs);
+        for output in self.graph.outputs.drain(outputs..) {
+            self.output_names.remove(&output.name);
+        }
         self.weight_elements = elements;
     }
 }

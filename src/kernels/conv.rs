@@ -952,7 +952,9 @@ impl TileEmitter<'_> {
         self.emit_begin(asm, &sums);
         let input = &self.conf.input;
         let row = self.conf.window.kernel * input.block;
-        let totals = self.conf.is_long().then(|| Every::chain(asm, row));
+        // The bias has been read.
+        let spare = asm.arg(2);
+        let totals = self.conf.is_long().then(|| Every::chain_in(asm, spare, row));
         let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5), totals };
         let others = self.conf.chunk_blocks * (self.conf.chunks() - 1);
         let blocks = if self.phase.last { input.blocks - others } else { self.conf.chunk_blocks };
@@ -970,7 +972,6 @@ impl TileEmitter<'_> {
         if input.tail > 0 && self.phase.last {
             self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
         }
-        pointers.totals.into_iter().for_each(|every| every.end(asm));
         self.emit_end(asm, &sums);
     }
 

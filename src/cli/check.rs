@@ -2,7 +2,7 @@
 
 use super::args::LintArgs;
 use super::model::{self, FolderLoader};
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, print, tell};
 use crate::analysis;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::ir::build::{self, Options};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model files
+    /// Model files; `-` for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -24,10 +24,10 @@ pub fn run(args: &Args) -> Outcome {
     let mut wrong = Vec::new();
     for file in &args.files {
         match check(file, args) {
-            Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display())),
+            Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display()))?,
             Ok(Checked { warnings, text }) if !args.strict => {
-                eprintln!("{text}\n");
-                print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }));
+                tell(&format!("{text}\n"));
+                print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }))?;
             }
             Ok(Checked { text, .. }) | Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
         }

@@ -1,7 +1,9 @@
 //! `svertka verify`: the compiled model against the interpreter, layer by layer, and against stored outputs.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{Failure, Outcome, input, model, print, weights};
+use super::arguments::name_and_file;
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, input, model, print};
 use crate::interp;
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
@@ -9,6 +11,7 @@ use crate::ir::{Graph, NodeId, Output};
 use crate::layers::Accumulate;
 use crate::runtime::Options;
 use crate::tensor::Tensor;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -17,15 +20,14 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Weight file; random weights where none is given
-    #[arg(long)]
-    weights: Option<PathBuf>,
+    #[command(flatten)]
+    weights: WeightArgs,
     #[command(flatten)]
     input: input::InputArgs,
     /// Outputs that the inputs are known to give (.npy, .npz, safetensors; of several arrays in a file, the one with the
     /// output's name). For a model of several outputs: one file with all, or `--expected name=FILE` for each
     #[arg(long, num_args = 1.., value_name = "FILE", requires = "input")]
-    expected: Vec<String>,
+    expected: Vec<OsString>,
     /// Samples of random input, where no input is given
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch: u16,
@@ -40,10 +42,10 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = weights::choose(args.weights.as_deref(), &model, args.engine.seed)?;
+    let weights = args.weights.choose(&model, Missing::Random)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
-        None => input::random(&model.graph, args.batch.into(), args.engine.seed),
+        None => input::random(&model.graph, args.batch.into(), args.weights.seed()),
     };
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
@@ -61,7 +63,8 @@ pub fn run(args: &Args) -> Outcome {
     let graph = &session.plan().graph;
     let of_output = args.tolerance.unwrap_or(tolerance(&options));
     let of_layer = args.tolerance.unwrap_or(LAYER_TOLERANCE * of_output);
-    let layer = |(node, difference)| Row { name: layer_name(graph, node), difference, tolerance: of_layer };
+    let layer =
+        |(node, difference): (NodeId, Difference)| Row { name: graph[node].name(), difference, tolerance: of_layer };
     let mut rows: Vec<Row> = found.into_iter().map(layer).collect();
     for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {
         let name = format!("output {}", output.name);
@@ -75,15 +78,15 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// The stored outputs, in the order of the model's; none where no file is given.
-fn read_expected(given: &[String], graph: &Graph, batch: usize) -> Result<Vec<Tensor>, Failure> {
+fn read_expected(given: &[OsString], graph: &Graph, batch: usize) -> Result<Vec<Tensor>, Failure> {
     if given.is_empty() {
         return Ok(Vec::new());
     }
-    let named = |text: &String| {
-        let (name, file) = text.split_once('=')?;
+    let named = |word: &OsString| {
+        let (name, file) = name_and_file(word)?;
         graph.outputs.iter().position(|output| output.name == name).map(|index| (index, PathBuf::from(file)))
     };
-    let common: Vec<&String> = given.iter().filter(|text| named(text).is_none()).collect();
+    let common: Vec<&OsString> = given.iter().filter(|word| named(word).is_none()).collect();
     if common.len() > 1 {
         return Err(Failure::usage("more than one file of expected outputs: write `--expected NAME=FILE` for each"));
     }
@@ -173,13 +176,6 @@ struct Row {
     tolerance: f32,
 }
 
-fn layer_name(graph: &Graph, node: NodeId) -> String {
-    match graph[node].origin.path.as_str() {
-        "" => format!("%{}", node.0),
-        path => path.to_string(),
-    }
-}
-
 /// Prints all rows, and fails with the first that is above its tolerance.
 fn report(rows: &[Row], of_output: f32) -> Outcome {
     let mut text = format!("{:<48} {:>12} {:>12} {:>12}\n", "layer", "largest", "relative", "ULP");
@@ -190,12 +186,9 @@ fn report(rows: &[Row], of_output: f32) -> Outcome {
         let mark = if outside(row) { "  <-- above the tolerance" } else { "" };
         text += &format!("{:<48} {absolute:>12.3e} {relative:>12.3e} {ulps:>12}{mark}\n", row.name);
     }
-    print(&text);
+    print(&text)?;
     match rows.iter().find(|row| outside(row)) {
-        None => {
-            print(&format!("all within tolerance, outputs within {of_output:e} of what is expected"));
-            Ok(())
-        }
+        None => print(&format!("all within tolerance, outputs within {of_output:e} of what is expected")),
         Some(row) => Err(Failure::input(format!(
             "{} is the first layer above the tolerance of {:e}: {:.3e}",
             row.name, row.tolerance, row.difference.relative

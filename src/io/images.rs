@@ -3,6 +3,7 @@
 use super::write::write_atomically;
 use super::{IoError, first_bytes};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -66,11 +67,15 @@ pub(super) fn sniff(start: &[u8]) -> Option<ImageFormat> {
 /// Reads a PNG or JPEG of at most [`MAX_PIXELS`]: grey stays grey, palettes and CMYK become RGB, 16 bits are rounded
 /// to 8, transparent pixels are laid on black. An orientation noted in the file is not applied.
 pub fn read(path: &Path) -> Result<Picture, IoError> {
-    read_at_most(path, MAX_PIXELS)
+    read_opened(path, super::open(path)?.0)
 }
 
-fn read_at_most(path: &Path, max_pixels: u64) -> Result<Picture, IoError> {
-    let (mut file, _) = super::open(path)?;
+/// The same of a file that is open already.
+pub(super) fn read_opened(path: &Path, file: File) -> Result<Picture, IoError> {
+    read_at_most(path, file, MAX_PIXELS)
+}
+
+fn read_at_most(path: &Path, mut file: File, max_pixels: u64) -> Result<Picture, IoError> {
     let mut start = Vec::new();
     let read = (&mut file).take(8).read_to_end(&mut start).and_then(|_| file.rewind());
     read.map_err(IoError::system(path, "read"))?;
@@ -212,7 +217,7 @@ mod tests {
     #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
         let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
-        let error = read_at_most(file(&small).path(), 99).unwrap_err().to_string();
+        let error = read_at_most(Path::new("p"), file(&small).reopen().unwrap(), 99).unwrap_err().to_string();
         assert!(error.ends_with("picture is 100 pixels, the limit is 99"), "{error}");
         // 2^31 - 1 pixels a side, claimed in a valid header of a file of a few bytes.
         let mut claim = small.clone();

@@ -5,6 +5,7 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// An open weight file. It is mapped into memory: whoever replaces it meanwhile must do so by renaming another file
@@ -24,7 +25,12 @@ impl WeightFile {
     /// Opens a safetensors file or what PyTorch's `torch.save` wrote of a state dict, told apart by their first
     /// bytes, and checks what it says of its tensors; no values are read yet.
     pub fn open(path: &Path) -> Result<WeightFile, IoError> {
-        let map = map(path)?;
+        WeightFile::of_file(path, &super::open(path)?.0)
+    }
+
+    /// The same of a file that is open already.
+    pub(super) fn of_file(path: &Path, file: &File) -> Result<WeightFile, IoError> {
+        let map = map(path, file)?;
         let format = if pytorch::is_pytorch(&map) {
             Format::PyTorch(pytorch::File::read(path, map)?)
         } else {
@@ -95,8 +101,7 @@ impl WeightFile {
     }
 }
 
-fn map(path: &Path) -> Result<Mmap, IoError> {
-    let (file, _) = super::open(path)?;
+fn map(path: &Path, file: &File) -> Result<Mmap, IoError> {
     // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
     // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
     // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read
@@ -104,7 +109,7 @@ fn map(path: &Path) -> Result<Mmap, IoError> {
     // One that truncates it ends this process with SIGBUS. Programs that replace a file by renaming, as
     // `write_atomically` does, leave the mapped one alone. Reading 100 MB of weights into memory that most runs
     // never touch twice would cost more than this is worth.
-    unsafe { Mmap::map(&file) }.map_err(IoError::system(path, "map"))
+    unsafe { Mmap::map(file) }.map_err(IoError::system(path, "map"))
 }
 
 impl fmt::Debug for WeightFile {

@@ -11,10 +11,10 @@ pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
         for operand in graph[id].inputs.clone() {
             let path = graph[operand].origin.path.clone();
             match refusal(graph, id, operand, channel, config) {
-                Some(why) => report.refused(&path, format!("copied into {}: {why}", graph[id].origin.path)),
+                Some(why) => report.refused(&path, format!("copied into {}: {why}", graph[id].name())),
                 None => {
                     graph[operand].slice_of = Some(Slice { concat: id, channel });
-                    report.done(&path, format!("written directly into {}", graph[id].origin.path));
+                    report.done(&path, format!("written directly into {}", graph[id].name()));
                 }
             }
             channel += graph[operand].ty.channels();
@@ -38,7 +38,7 @@ fn refusal(graph: &Graph, id: NodeId, operand: NodeId, channel: usize, config: &
         return Some("it stands in the concatenation twice".into());
     }
     if let Some(slice) = node.slice_of {
-        return Some(format!("it is part of {} already", graph[slice.concat].origin.path));
+        return Some(format!("it is part of {} already", graph[slice.concat].name()));
     }
     if !channel.is_multiple_of(config.channel_block) {
         return Some(format!("channel {channel} is no multiple of the block of {} channels", config.channel_block));

@@ -19,7 +19,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             None => {
                 fold(graph, producer, id, eps);
                 readers[producer.0 as usize] = readers[id.0 as usize];
-                report.done(&path, format!("folded into {}", graph[producer].origin.path));
+                report.done(&path, format!("folded into {}", graph[producer].name()));
             }
         }
     }
@@ -31,7 +31,7 @@ fn refusal(graph: &Graph, producer: NodeId, readers: usize) -> Option<String> {
     let name = node.op.layer().map_or("input".to_string(), |l| l.spec().keyword.to_string());
     match node.op {
         Op::Conv(_) | Op::Dense(_) if readers > 1 || graph.is_output(producer) => {
-            Some(format!("the value of {} is read elsewhere too", node.origin.path))
+            Some(format!("the value of {} is read elsewhere too", node.name()))
         }
         Op::Conv(_) | Op::Dense(_) => None,
         _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),

@@ -18,7 +18,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
                 node.inputs[0] = x;
                 node.inputs.insert(1, gate);
                 node.gated = true;
-                report.done(&path, format!("the gate multiplies the weights of {}", graph[conv].origin.path));
+                report.done(&path, format!("the gate multiplies the weights of {}", graph[conv].name()));
             }
         }
     }
@@ -36,7 +36,7 @@ fn reader(graph: &Graph, id: NodeId, users: &[NodeId]) -> Result<NodeId, String>
         return Err("its value is an output of the model".into());
     }
     let node = &graph[user];
-    let (path, dims) = (&node.origin.path, &graph[id].ty.dims);
+    let (path, dims) = (node.name(), &graph[id].ty.dims);
     match &node.op {
         Op::Conv(Conv { window, groups: 1, .. }) if window.kernel.iter().all(|&k| k == 1) => {}
         _ => return Err(format!("{path} is no 1x1 convolution")),

@@ -24,7 +24,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             Ok((producer, item)) => {
                 fuse(graph, id, producer, item);
                 readers[producer.0 as usize] = readers[id.0 as usize];
-                report.done(&path, format!("`{name}` fused into {}", graph[producer].origin.path));
+                report.done(&path, format!("`{name}` fused into {}", graph[producer].name()));
             }
         }
     }
@@ -41,7 +41,7 @@ fn choose_addend(graph: &Graph, id: NodeId, readers: &[usize]) -> Result<(NodeId
         return Err(why);
     }
     if graph[producer].epilogue.iter().any(|e| matches!(e, Epilogue::Add { .. })) {
-        return Err(format!("{} adds another value already", graph[producer].origin.path));
+        return Err(format!("{} adds another value already", graph[producer].name()));
     }
     Ok((producer, Epilogue::Add { input: graph[producer].inputs.len() }))
 }
@@ -49,7 +49,7 @@ fn choose_addend(graph: &Graph, id: NodeId, readers: &[usize]) -> Result<(NodeId
 /// Why nothing can be fused behind `producer`.
 fn refusal(graph: &Graph, producer: NodeId, readers: &[usize]) -> Option<String> {
     let node = &graph[producer];
-    let path = &node.origin.path;
+    let path = node.name();
     if readers[producer.0 as usize] > 1 || graph.is_output(producer) {
         return Some(format!("the value of {path} before it is read elsewhere too"));
     }

@@ -9,7 +9,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     for id in graph.ids().filter(|&id| is_mean(graph, &graph[id])).collect::<Vec<_>>() {
         let (path, producer) = (graph[id].origin.path.clone(), graph[id].inputs[0]);
         let has_mean = graph.nodes.iter().any(|node| node.beside && node.inputs[0] == producer);
-        let of = graph[producer].origin.path.clone();
+        let of = graph[producer].name();
         let (node, kernel) = (&graph[id], &graph[producer].op);
         let why = match kernel {
             _ if !node.epilogue.is_empty() => Some("an activation follows the mean".to_string()),

@@ -3,9 +3,9 @@
 use super::args::LintArgs;
 use super::model::{self, FolderLoader};
 use super::{Failure, Outcome, print, tell};
-use crate::analysis;
+use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::ir::build::{self, Options};
+use crate::ir::build::Options;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -43,8 +43,8 @@ struct Checked {
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
     let (mut sources, root) = model::read(file)?;
-    let lint = |graph: &_| analysis::lint(graph, &args.lints.allow);
-    let found = build::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(file), &lint);
+    let mut loader = FolderLoader::new(file);
+    let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     if found.iter().any(is_error) { Err(Failure::Input(text)) } else { Ok(Checked { warnings: found.len(), text }) }

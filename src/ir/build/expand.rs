@@ -314,6 +314,8 @@ impl<'a> Builder<'a> {
             self.weights.remove(&param.name);
             self.graph.left_out.push(param.name);
         }
+        let left_out = self.graph.nodes[nodes..].iter().flat_map(|node| &node.inputs);
+        self.read_aside.extend(left_out.map(|id| id.0));
         self.graph.nodes.truncate(nodes);
         self.graph.outputs.truncate(outputs);
         self.weight_elements = elements;

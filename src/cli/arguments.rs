@@ -1,7 +1,7 @@
 //! Reading the command line.
 
 use super::Cli;
-use super::terminal::written;
+use super::terminal::{tell, written};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
@@ -22,6 +22,10 @@ pub fn parse() -> Result<Cli, ExitCode> {
         again.and_then(|words| Cli::try_parse_from(words).ok()).ok_or(error)
     });
     parsed.map_err(|error| {
+        if error.kind() == ErrorKind::InvalidUtf8 {
+            let wrong = words.iter().filter(|word| word.to_str().is_none()).map(|word| word.to_string_lossy());
+            tell(&format!("note: not UTF-8: {}; only files may have such names", wrong.collect::<Vec<_>>().join(" ")));
+        }
         let shown = error.print().and_then(|()| std::io::stdout().flush());
         match error.use_stderr() {
             true => ExitCode::from(2),

@@ -1,4 +1,4 @@
-//! `svertka check`: every error of every variant of every file, and what breaks a rule of thumb.
+//! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
 use super::model::{self, FolderLoader};

@@ -36,7 +36,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Report every error of model files
+    /// Report every error of model files, and what in them is odd or without effect
     Check(check::Args),
     /// Bring model files into the standard layout
     Fmt(fmt::Args),

@@ -1,7 +1,7 @@
 //! Files appear whole or not at all.
 
 use super::{IoError, STREAM};
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// program that is killed while it writes, too, where the file system has files without names.
 ///
 /// A symbolic link stays, and the file that it names is replaced, or made; a file that is replaced leaves its
-/// permissions to the new one. `-` is standard output; it, pipes and devices are written as they are, and a reader that
+/// permissions to the new one, and its owner as far as the system lets it. `-` is standard output; it, pipes and devices are written as they are, and a reader that
 /// goes away before the end has had what it wanted.
 ///
 /// # Errors
@@ -23,13 +23,13 @@ pub fn write_atomically(path: &Path, content: impl FnOnce(&mut dyn Write) -> io:
             let stream = OpenOptions::new().write(true).open(path).map_err(failed)?;
             write_stream(stream, content).map_err(failed)
         }
-        Target::File { path: target, permissions } => {
+        Target::File { path: target, existing } => {
             let folder = folder_of(&target);
             // Dropping the temporary file on an early return deletes it.
             let mut file = Temporary::new(folder).map_err(failed)?;
             write_to(file.file(), content).map_err(failed)?;
-            if let Some(permissions) = permissions {
-                file.file().set_permissions(permissions).map_err(failed)?;
+            if let Some(existing) = existing {
+                inherit(file.file(), &existing).map_err(failed)?;
             }
             file.file().sync_all().map_err(failed)?;
             file.persist(folder, &target).map_err(failed)
@@ -70,7 +70,7 @@ enum Target {
         /// Behind all links.
         path: PathBuf,
         /// Of the file that is there.
-        permissions: Option<Permissions>,
+        existing: Option<fs::Metadata>,
     },
 }
 
@@ -90,9 +90,9 @@ impl Target {
             Ok(found) => {
                 let target = behind_links(path).map_err(failed)?;
                 writable(&target, &found).map_err(failed)?;
-                Ok(Target::File { path: target, permissions: Some(found.permissions()) })
+                Ok(Target::File { path: target, existing: Some(found) })
             }
-            Err(_) => Ok(Target::File { path: behind_links(path).map_err(failed)?, permissions: None }),
+            Err(_) => Ok(Target::File { path: behind_links(path).map_err(failed)?, existing: None }),
         }
     }
 }
@@ -104,6 +104,18 @@ fn writable(path: &Path, found: &fs::Metadata) -> io::Result<()> {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     OpenOptions::new().write(true).open(path).map(drop)
+}
+
+/// Gives a new file what the one that it replaces had. Only the superuser can give a file away: without that the owner
+/// is whoever writes it.
+fn inherit(file: &fs::File, existing: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        // Before the permissions, of which this takes some away.
+        let _ = fchown(file, Some(existing.uid()), Some(existing.gid()));
+    }
+    file.set_permissions(existing.permissions())
 }
 
 /// Where a chain of symbolic links ends, whether or not there is a file.
@@ -299,6 +311,21 @@ mod tests {
         for error in [write_atomically(&path, |_| Ok(())), check_writable(&path)] {
             assert!(error.unwrap_err().to_string().ends_with("cannot write: permission denied"));
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_owner_keeps_the_file() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        fs::write(&path, "old").unwrap();
+        if chown(&path, Some(12_345), Some(12_345)).is_err() {
+            return eprintln!("skipped: only the superuser can give files away");
+        }
+        write_atomically(&path, |out| out.write_all(b"new")).unwrap();
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (12_345, 12_345));
     }
 
     #[cfg(unix)]

@@ -220,6 +220,9 @@ fn names_need_not_be_utf8() {
     let named = [joined("image=", &picture), joined("output=", &array)];
     run(&[word("run"), variant, word("--input"), named[0].clone(), word("--output"), named[1].clone()], 0);
     assert!(Path::new(&array).is_file());
+    let layer = OsString::from_vec(b"l\xfe".to_vec());
+    let (_, err) = run(&[word("explain"), model.clone(), word("--layer"), layer], 2);
+    assert!(err.contains("not UTF-8: ") && err.contains("l\u{fffd}"), "{err}");
     for verb in ["check", "summary", "explain", "graph", "fmt", "verify"] {
         run(&[word(verb), model.clone()], 0);
     }

@@ -125,8 +125,9 @@ pub fn run(args: &Args) -> Outcome {
         measure(args, &tuned, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report, &mut graphs)?;
     }
     let profiles = if args.per_layer { format!("\n{}", table::profiles(&report)) } else { String::new() };
-    show(args, &(report.to_text() + &profiles))?;
+    // First what would have to be measured again.
     write(args, &report, &graphs)?;
+    show(args, &(report.to_text() + &profiles))?;
     baseline.map_or(Ok(()), |then| compare(args, &then, &report))
 }
 

@@ -69,11 +69,12 @@ enum Memory {
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
     let model = model::load(&args.model)?;
-    create_folder(&args.output)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
+    let choices = choices(args)?;
+    create_folder(&args.output)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
-    let plan = choices(args)?.load().plan(model.graph, target);
+    let plan = choices.load().plan(model.graph, target);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -102,9 +103,8 @@ fn choices(args: &Args) -> Result<Source, Failure> {
 
 fn write(folder: &Path, artifacts: &Artifacts) -> Outcome {
     for (name, bytes) in &artifacts.files {
-        let path = folder.join(name);
-        write_atomically(&path, |out| out.write_all(bytes))?;
-        print(&format!("{}  {} bytes", path.display(), bytes.len()))?;
+        write_atomically(&folder.join(name), |out| out.write_all(bytes))?;
     }
-    Ok(())
+    let line = |(name, bytes): &(String, Vec<u8>)| format!("{}  {} bytes\n", folder.join(name).display(), bytes.len());
+    print(&artifacts.files.iter().map(line).collect::<String>())
 }

@@ -80,7 +80,13 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
     if on_stdout + usize::from(args.top.is_some() && on_stdout > 0) > 1 {
         return Err(Failure::usage("standard output takes one array, and no classes beside it"));
     }
-    Ok(targets.iter().try_for_each(|(_, path)| check_writable(path))?)
+    for (index, (_, path)) in targets.iter().enumerate() {
+        if targets[..index].iter().any(|(_, earlier)| earlier == path && (path.is_file() || !path.exists())) {
+            return Err(Failure::usage(format!("two outputs cannot both be written to {}", path.display())));
+        }
+        check_writable(path)?;
+    }
+    Ok(())
 }
 
 fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {

@@ -38,11 +38,12 @@ pub fn run(args: &Args) -> Outcome {
     for (index, name) in args.models.iter().enumerate() {
         let shown = name.to_string_lossy();
         let tuned = tune(args, name, &format!("[{}/{}] {shown}", index + 1, args.models.len()))?;
-        print(&text(&shown, &tuned, args.verbose))?;
+        let text = text(&shown, &tuned, args.verbose);
         tuned.layers.into_iter().for_each(|layer| keep(layer, &mut file));
         if let Some(path) = source.path() {
             file.write(path)?;
         }
+        print(&text)?;
     }
     source.path().map_or(Ok(()), |path| print(&format!("kept in {}", path.display())))
 }

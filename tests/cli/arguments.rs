@@ -53,6 +53,26 @@ fn words_of_the_language_name_inputs_outputs_and_values() {
 }
 
 #[test]
+fn one_file_takes_one_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput x: f32[N, 3]\nnet { relu | output a | sigmoid | output b }\n";
+    let file = write(folder.path(), "m.cnn", text);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (x, y) = (path("x.npy"), path("y.npy"));
+    npy::write(Path::new(&x), &[1, 3], &[1.0; 3]).unwrap();
+    let output = |name: &str, file: &str| format!("{name}={file}");
+    let run_with = |a: &str, b: &str, code| {
+        run(&["run", &file, "--input", &x, "--output", &output("a", a), "--output", &output("b", b)], code)
+    };
+    let (_, err) = run_with(&y, &y, 2);
+    assert!(err.contains("two outputs cannot both be written to"), "{err}");
+    run_with(&y, &path("z.npy"), 0);
+    run_with("/dev/null", "/dev/null", 0);
+    let (_, err) = run_with("-", "-", 2);
+    assert!(err.contains("standard output takes one array"), "{err}");
+}
+
+#[test]
 fn compile_makes_its_folder() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().join("new/lib");

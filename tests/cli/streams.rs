@@ -48,6 +48,21 @@ fn a_full_standard_output_is_no_success() {
 }
 
 #[test]
+fn files_are_written_before_their_report_fails() {
+    let Some(full) = full() else { return eprintln!("skipped: there is no /dev/full") };
+    let folder = tempfile::tempdir().unwrap();
+    let (to, json) = (folder.path().display().to_string(), folder.path().join("r.json").display().to_string());
+    let quick = ["--min-time", "0", "--runs", "1", "--warmup", "0"];
+    for args in [&["compile", LENET, "-o", &to][..], &[&["bench", LENET, "--json", &json], &quick[..]].concat()] {
+        let status = system(args).stdout(full.try_clone().unwrap()).stderr(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1), "{args:?}");
+    }
+    for name in ["lenet5.o", "lenet5.h", "liblenet5.a", "r.json"] {
+        assert!(folder.path().join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for args in [&["summary", LENET][..], &["run", LENET, "--input", SEVEN, "--output", "-"], &["--help"]] {
         let Output { status, stderr, .. } = system(args).stdout(reader_gone()).output().unwrap();

@@ -2,27 +2,40 @@
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::{self, Values, WeightSource};
+use crate::kernels::Code;
 use crate::schedule::{Plan, Step};
 use std::collections::HashMap;
 
-/// Emits the kernels of all steps; steps with equal confs share one.
+/// Emits the kernels of all steps; steps with equal code share a function.
 pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
-    let mut known: HashMap<String, FuncId> = HashMap::new();
+    let mut known: HashMap<Code, Shared> = HashMap::new();
     let mut functions = Vec::new();
     for step in &plan.steps {
-        let key = format!("{:?}", step.kernel);
-        let id = match known.get(&key) {
-            Some(&id) => id,
+        let code = step.kernel.code();
+        let name = format!("{}_{}", code.name(), known.len());
+        let function = match known.get_mut(&code) {
+            Some(shared) => {
+                if let Some(digests) = shared.unchecked.take() {
+                    module.assert_same(&digests, |module| code.generate(&name, isa, module))?;
+                }
+                shared.function
+            }
             None => {
-                let name = format!("{}_{}", step.kernel.family().name(), known.len());
-                let id = step.kernel.family().generate(&name, isa, module)?;
-                known.insert(key, id);
-                id
+                let (function, digests) = module.digests_of(|module| code.generate(&name, isa, module))?;
+                known.insert(code, Shared { function, unchecked: Some(digests) });
+                function
             }
         };
-        functions.push(id);
+        functions.push(function);
     }
     Ok(functions)
+}
+
+/// A function that several steps may call.
+struct Shared {
+    function: FuncId,
+    /// See [`CodeModule::assert_same`]; gone when the first that shares it has been checked.
+    unchecked: Option<Vec<u64>>,
 }
 
 /// The values of a step's parameters, for the constants of its kernel.

@@ -144,6 +144,47 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(config())]
+
+    /// Kernels that differ in a table share a function, those that differ in code do not.
+    #[test]
+    fn random_layers_that_differ_in_one_argument(graph in siblings(), batch in 1usize..3, seed: u64) {
+        check(&graph, batch, seed, &engines());
+    }
+}
+
+#[test]
+fn random_layers_that_differ_in_one_argument_in_wide_vectors() {
+    run_wide((siblings(), 1usize..3, any::<u64>()), |(graph, batch, seed)| check_wide(&graph, batch, seed));
+}
+
+/// Two depthwise convolutions of one network, of which the second ran the code of the first: they differ only in where
+/// the rows lie that see all of the kernel.
+#[test]
+fn depthwise_convolutions_that_differ_in_padding() {
+    let window = |kernel: [usize; 2], stride: [usize; 2], padding| Window {
+        kernel: kernel.to_vec(),
+        stride: stride.to_vec(),
+        dilation: vec![1; 2],
+        padding,
+        ceil: false,
+    };
+    let sides = |rows| Padding::Sides(vec![rows, (1, 1)]);
+    for (dims, windows) in [
+        ([8, 12, 4], [Padding::Half, Padding::Same].map(|padding| window([5, 1], [2, 1], padding))),
+        ([8, 10, 10], [(1, 1), (2, 0)].map(|rows| window([3, 3], [2, 2], sides(rows)))),
+    ] {
+        let (mut graph, x) = graph_of(&dims);
+        for (index, window) in windows.into_iter().enumerate() {
+            let conv = Conv { channels: dims[0], window, groups: dims[0], bias: false, weights: None };
+            let y = graph.add_layer(conv, &[x], &format!("conv{index}")).unwrap();
+            output(&mut graph, y);
+        }
+        check(&graph, 2, 0, &engines());
+    }
+}
+
 /// A convolution and a window layer behind it.
 fn any_pair() -> impl Strategy<Value = Graph> {
     let dims = (1usize..40, 1usize..24, 1usize..24).prop_map(|(c, h, w)| vec![c, h, w]);

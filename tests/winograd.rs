@@ -44,7 +44,7 @@ fn errors_of_every_form() {
             let found = session.run(&inputs).unwrap();
             let is_winograd = |kernel: &Kernel| matches!(kernel, Kernel::Winograd(_));
             let steps = &session.plan().steps;
-            let name = steps.iter().find(|step| is_winograd(&step.kernel)).map(|step| step.kernel.family().name());
+            let name = steps.iter().find(|step| is_winograd(&step.kernel)).map(|step| step.kernel.name());
             let name = name.unwrap_or_else(|| panic!("no Winograd kernel for {kernel:?}"));
             let error = difference(&found[0], &expected[0]);
             println!("{name}: {error:.1e}");

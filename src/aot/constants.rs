@@ -1,7 +1,7 @@
 //! The packed weights and tables of all steps in one piece of memory, and the file that can hold it.
 
 use crate::backend;
-use crate::hash::fnv1a;
+use crate::hash::hash_of;
 use crate::ir::weights::WeightSource;
 use crate::schedule::{ALIGNMENT, Plan};
 
@@ -20,7 +20,7 @@ impl Constants {
         for step in &plan.steps {
             let mut of_step = Vec::new();
             let params = backend::params(plan, step, weights);
-            for constant in step.kernel.family().constants(&params) {
+            for constant in step.kernel.constants(&params) {
                 of_step.push(bytes.len());
                 bytes.extend_from_slice(&constant.to_bytes());
                 bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
@@ -55,10 +55,8 @@ pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
 /// A hash of everything that the code and the layout of the constants depend on, but not of the weights' values: the
 /// weights of a model trained anew fit the old code.
 pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
-    let mut text = format!("svertka {} {:?} {}", env!("CARGO_PKG_VERSION"), plan.target, constants.bytes.len());
-    for (step, offsets) in plan.steps.iter().zip(&constants.offsets) {
-        text.push_str(&format!("{:?} {:?} {offsets:?}", step.kernel, step.views().collect::<Vec<_>>()));
-    }
-    text.push_str(&format!("{:?} {:?}", plan.buffers, plan.outputs));
-    fnv1a(text.as_bytes())
+    let steps = plan.steps.iter().map(|step| (&step.kernel, step.views().collect::<Vec<_>>()));
+    let steps: Vec<_> = steps.zip(&constants.offsets).collect();
+    let compiler = ("svertka", env!("CARGO_PKG_VERSION"));
+    hash_of(&(compiler, plan.target, constants.bytes.len(), steps, &plan.buffers, &plan.outputs))
 }

@@ -138,7 +138,7 @@ impl CompiledStep<'_> {
         n.store(scratch, task, task::SCRATCH);
 
         let batch = n.load(frame, frame::BATCH);
-        let tasks = n.mul_imm(batch, self.step.kernel.family().tasks() as i64);
+        let tasks = n.mul_imm(batch, self.step.kernel.tasks() as i64);
         let (zero, one) = (n.iconst(0), n.iconst(1));
         let parallel_for = n.load(frame, frame::PARALLEL_FOR);
         let may_split = n.differ(parallel_for, zero);

@@ -109,7 +109,7 @@ fn batches(graph: &Graph, plan: &Plan) -> (usize, usize) {
         Batch::Fixed(batch) => Some(batch),
         Batch::Symbolic(_) => None,
     });
-    let tasks = plan.steps.iter().map(|step| step.kernel.family().tasks());
+    let tasks = plan.steps.iter().map(|step| step.kernel.tasks());
     let bytes = plan.buffers.iter().map(|buffer| buffer.elements * 4);
     let largest = tasks.chain(bytes).fold(plan.arena_bytes(1), usize::max);
     let of_threads = scratch(plan).saturating_mul(THREADS.1).min(i64::MAX as usize / 2);

@@ -128,7 +128,7 @@ fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Pe
     StepProfile {
         layer: if path.is_empty() { layer.clone() } else { path.clone() },
         what: step.purpose.map_or(layer.clone(), |purpose| format!("{layer}: {purpose}")),
-        kernel: step.kernel.family().name(),
+        kernel: step.kernel.name(),
         share: 0.0,
         flops,
         gflops,

@@ -186,7 +186,7 @@ impl LayerChoice {
         LayerChoice {
             layer: plan.graph[step.node].name(),
             count: offer.steps.len(),
-            kernel: step.kernel.family().name(),
+            kernel: step.kernel.name(),
             key: offer.key.clone(),
             analytic: offer.analytic.clone(),
             decision: offer.analytic.clone(),

@@ -20,6 +20,7 @@ use super::emulated::Emulation;
 use super::target::Targets;
 use super::vector::VectorAsm;
 use super::{CodeError, Isa, NestBuilder, x64};
+use crate::hash::fnv1a;
 
 /// Address space reserved for a module's code; pages are committed as they are used.
 const ARENA_BYTES: usize = 256 << 20;
@@ -49,6 +50,8 @@ pub struct CodeModule {
     text: Option<Vec<FunctionText>>,
     /// Where wide tiles are emulated.
     emulation: Option<Arc<Emulation>>,
+    /// Hashes of the functions' bytes before relocation, in order of definition; kept with debug assertions only.
+    digests: Vec<u64>,
 }
 
 impl CodeModule {
@@ -82,8 +85,8 @@ impl CodeModule {
     }
 
     fn new(output: Output, targets: Targets, keep_text: bool) -> Self {
-        let text = keep_text.then(Vec::new);
-        Self { output, targets, scratch: FunctionBuilderContext::new(), defined: Vec::new(), text, emulation: None }
+        let (text, scratch) = (keep_text.then(Vec::new), FunctionBuilderContext::new());
+        Self { output, targets, scratch, defined: Vec::new(), text, emulation: None, digests: Vec::new() }
     }
 
     fn module(&self) -> &dyn Module {
@@ -105,6 +108,46 @@ impl CodeModule {
     pub fn features(&self) -> Vec<&'static str> {
         let flags = self.targets.nests.isa_flags().into_iter();
         flags.filter(|flag| flag.as_bool() == Some(true)).map(|flag| flag.name).collect()
+    }
+
+    /// A module for the same machine whose code nobody will run.
+    fn sibling(&self) -> Result<Self, CodeError> {
+        let builder = ObjectBuilder::new(self.targets.nests.clone(), "svertka", default_libcall_names())?;
+        Ok(Self::new(Output::Object(Box::new(ObjectModule::new(builder))), self.targets.clone(), false))
+    }
+
+    /// With debug assertions, hashes of what `define` adds to the module; else nothing.
+    pub fn digests_of<T>(
+        &mut self,
+        define: impl FnOnce(&mut CodeModule) -> Result<T, CodeError>,
+    ) -> Result<(T, Vec<u64>), CodeError> {
+        let before = self.digests.len();
+        let defined = define(self)?;
+        Ok((defined, self.digests[before..].to_vec()))
+    }
+
+    /// With debug assertions, checks that `define` would add just what gave these digests, for all that can be compared:
+    /// stubs of emulated tiles hold addresses.
+    ///
+    /// # Panics
+    /// Where it would not: what it defines depends on more than whoever shares functions knows.
+    pub fn assert_same(
+        &self,
+        digests: &[u64],
+        define: impl FnOnce(&mut CodeModule) -> Result<FuncId, CodeError>,
+    ) -> Result<(), CodeError> {
+        if !cfg!(debug_assertions) || self.emulation.is_some() {
+            return Ok(());
+        }
+        let (_, again) = self.sibling()?.digests_of(define)?;
+        assert_eq!(digests, again, "kernels that share a function have different code");
+        Ok(())
+    }
+
+    fn note_digest(&mut self, code: &[u8]) {
+        if cfg!(debug_assertions) {
+            self.digests.push(fnv1a(code));
+        }
     }
 
     /// The texts of the functions defined so far; empty unless they were to be kept.
@@ -171,6 +214,7 @@ impl CodeModule {
     fn define_finished(&mut self, id: FuncId, name: &str, code: &[u8]) -> Result<FuncId, CodeError> {
         module_mut(&mut self.output).define_function_bytes(id, x64::ALIGNMENT as u64, code, &[])?;
         self.defined.push(id);
+        self.note_digest(code);
         if let Some(text) = &mut self.text {
             let assembly = match self.targets.tiles.triple().architecture {
                 Architecture::X86_64 => x64::disassemble(code),
@@ -305,6 +349,7 @@ impl CodeModule {
             let assembly = with_names(assembly, &context.func, module.declarations());
             text.push(FunctionText { name: name.to_string(), clif, assembly });
         }
+        self.note_digest(compiled.code_buffer());
         Ok(id)
     }
 

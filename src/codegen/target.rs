@@ -8,6 +8,7 @@ use target_lexicon::{Architecture, Triple};
 use super::CodeError;
 
 /// One machine under two settings, for the two kinds of function that Cranelift compiles. Neither is optimised.
+#[derive(Clone)]
 pub(super) struct Targets {
     /// Registers are allocated in a single pass: nests run for no time beside the tiles that they call, but the
     /// start-up of a network waits for their compilation (almost three times as long with the optimiser and the

@@ -10,7 +10,7 @@
 //! Where there are few vector groups, tasks share the rows too, in *parts*: the rows that two of them need are made twice.
 
 use super::nest::{self, KernelNest};
-use super::taps::{Rows, Segment};
+use super::taps::{self, RowShape, Rows, Segment};
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, channelwise, conv, pool};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -18,43 +18,66 @@ use crate::layers::{Conv, Op};
 use std::fmt;
 use std::ops::Range;
 
-/// Every decision about one pair of layers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one pair of layers that its code depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     /// Its output is the ring; each of its rows is one or more rows of the image.
-    pub first: Box<conv::Conf>,
+    pub first: Box<conv::Code>,
     /// Its input is the ring.
     pub second: Second,
-    pub bands: Bands,
+    pub bands: BandShape,
     /// Vector groups of the first that pass over a band before the next band: they share its input, and the ring's memory.
     pub groups: usize,
 }
 
-/// The layer that takes the first one's output away.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Second {
-    Channelwise(channelwise::Conf),
-    Pool(pool::Conf),
+/// What the code reads from constants beside weights and biases.
+#[derive(Clone, Debug, Hash, PartialEq)]
+pub struct Tables {
+    pub first: taps::Tables,
+    pub second: taps::Tables,
+    pub bands: Bands,
 }
 
-/// The second's output rows, some at a time, and what must be there of the first's for each.
-#[derive(Clone, PartialEq)]
-pub struct Bands {
+pub type Conf = super::Conf<Code>;
+
+/// The layer that takes the first one's output away.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Second {
+    Channelwise(channelwise::Code),
+    Pool(pool::Code),
+}
+
+/// The second's output rows, some at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BandShape {
     /// Output rows of a band; the last may have fewer.
     pub rows: usize,
     /// Bands that one task does.
     pub of_part: usize,
-    /// For each band, the rows of the first that are made before the second does it.
-    pub new_rows: Vec<Range<usize>>,
+    /// Bands in all.
+    pub count: usize,
     /// Rows of the first that are needed at the same time, at most.
     pub ring: usize,
 }
 
-/// Generated code depends on the numbers and sizes only.
+impl fmt::Debug for BandShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BandShape { rows, of_part, count, ring } = self;
+        write!(f, "{count} of {rows} rows, {of_part} a task, in a ring of {ring}")
+    }
+}
+
+/// What must be there of the first's rows for each band.
+#[derive(Clone, PartialEq, Hash)]
+pub struct Bands {
+    pub shape: BandShape,
+    /// For each band, the rows of the first that are made before the second does it.
+    pub new_rows: Vec<Range<usize>>,
+}
+
 impl fmt::Debug for Bands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bands { rows, of_part, new_rows, ring } = self;
-        write!(f, "{} of {rows} rows, {of_part} a task, in a ring of {ring}", new_rows.len())
+        write!(f, "{} bands", self.new_rows.len())
     }
 }
 
@@ -77,12 +100,12 @@ pub fn lower_pair(first: &NodeView, second: &NodeView, target: &Target) -> Resul
     }
     match super::choose(first, target).0.kernel {
         Kernel::Conv(_) => {}
-        other => return Err(format!("the layer before is done by {}", other.family().name())),
+        other => return Err(format!("the layer before is done by {}", other.name())),
     }
-    let second = Second::new(second, target)?;
+    let second = WindowLayer::new(second, target)?;
     let (first, layout) = conv::conf_of_image_rows(first, target)?;
     let conf = Conf::new(first, second, target)?;
-    Ok(Lowered { kernel: Kernel::Chain(conf), inputs: vec![layout], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel: conf.into(), inputs: vec![layout], output: Layout::Blocked, spread: None })
 }
 
 /// A value of at most that size is still in a second-level cache of 512 KiB when it is read.
@@ -117,27 +140,71 @@ fn check_gain(conv: &Conv, first: &NodeView, second: &NodeView, target: &Target)
     Ok(())
 }
 
-impl Second {
+/// A layer that may be the second of a pair.
+enum WindowLayer {
+    Channelwise(channelwise::Conf),
+    Pool(pool::Conf),
+}
+
+impl WindowLayer {
     /// Of a layer whose input is the whole image.
-    fn new(node: &NodeView, target: &Target) -> Result<Second, String> {
+    fn new(node: &NodeView, target: &Target) -> Result<WindowLayer, String> {
         let &[_, columns] = node.inputs[0].ty.spatial() else { return Err("not of two dimensions".into()) };
         let lowered = channelwise::lower(node, target).or_else(|_| pool::lower(node, target))?;
         let second = match lowered.kernel {
             _ if lowered.spread.is_some() => return Err("groups of several channels".into()),
-            Kernel::Channelwise(conf) => Second::Channelwise(conf),
-            Kernel::Pool(conf) => Second::Pool(conf),
+            Kernel::Channelwise(conf) => WindowLayer::Channelwise(conf),
+            Kernel::Pool(conf) => WindowLayer::Pool(conf),
             other => unreachable!("{other:?}"),
         };
-        match second.input_columns() == columns {
+        match second.code().input_columns() == columns {
             true => Ok(second),
             false => Err("too many kernel columns".into()),
         }
     }
 
-    fn family(&self) -> &dyn Family {
+    /// For an input of which `ring` rows are in memory.
+    fn in_ring(&self, ring: usize) -> WindowLayer {
         match self {
-            Second::Channelwise(conf) => conf,
-            Second::Pool(conf) => conf,
+            WindowLayer::Channelwise(conf) => WindowLayer::Channelwise(conf.in_ring(ring)),
+            WindowLayer::Pool(conf) => WindowLayer::Pool(conf.in_ring(ring)),
+        }
+    }
+
+    fn code(&self) -> Second {
+        match self {
+            WindowLayer::Channelwise(conf) => Second::Channelwise(conf.code.clone()),
+            WindowLayer::Pool(conf) => Second::Pool(conf.code.clone()),
+        }
+    }
+
+    fn tables(&self) -> &taps::Tables {
+        match self {
+            WindowLayer::Channelwise(conf) => &conf.tables,
+            WindowLayer::Pool(conf) => &conf.tables,
+        }
+    }
+}
+
+impl Second {
+    fn name(&self) -> String {
+        match self {
+            Second::Channelwise(code) => code.name(),
+            Second::Pool(code) => code.name(),
+        }
+    }
+
+    fn may_overwrite(&self, index: usize) -> bool {
+        match self {
+            Second::Channelwise(code) => code.may_overwrite(index),
+            Second::Pool(code) => code.may_overwrite(index),
+        }
+    }
+
+    fn constants<'a>(&'a self, tables: &'a taps::Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        match self {
+            Second::Channelwise(code) => code.constants(tables, params),
+            Second::Pool(code) => code.constants(tables, params),
         }
     }
 
@@ -148,13 +215,6 @@ impl Second {
         }
     }
 
-    fn in_ring(&self, ring: usize) -> Second {
-        match self {
-            Second::Channelwise(conf) => Second::Channelwise(conf.in_ring(ring)),
-            Second::Pool(conf) => Second::Pool(conf.in_ring(ring)),
-        }
-    }
-
     pub(crate) fn segments(&self) -> &[Segment] {
         match self {
             Second::Channelwise(conf) => &conf.segments,
@@ -162,10 +222,10 @@ impl Second {
         }
     }
 
-    pub(crate) fn rows(&self) -> &Rows {
+    pub(crate) fn rows(&self) -> RowShape {
         match self {
-            Second::Channelwise(conf) => &conf.rows,
-            Second::Pool(conf) => &conf.rows,
+            Second::Channelwise(conf) => conf.rows,
+            Second::Pool(conf) => conf.rows,
         }
     }
 
@@ -175,7 +235,7 @@ impl Second {
             Second::Channelwise(conf) => (conf.columns, conf.lanes),
             Second::Pool(conf) => (conf.columns, conf.lanes),
         };
-        (self.rows().len() * columns * lanes * 4) as i64
+        (self.rows().count * columns * lanes * 4) as i64
     }
 
     /// Operands that its epilogue reads: 0 or 1.
@@ -194,16 +254,22 @@ impl Second {
 
 impl Bands {
     /// Also the vector groups that share the ring, the more the less often the first's input is read.
-    fn choose(first: &conv::Conf, second: &Second, joined: usize, target: &Target) -> Result<(Bands, usize), String> {
-        let (all, rows) = (first.vector_groups(), second.rows());
+    fn choose(
+        first: &conv::Code,
+        second: &WindowLayer,
+        joined: usize,
+        target: &Target,
+    ) -> Result<(Bands, usize), String> {
+        let (all, rows) = (first.vector_groups(), &second.tables().rows);
         // A mean is the sum of one task.
-        let most_parts = |parts: usize| if second.mean() { 1 } else { parts };
+        let most_parts = |parts: usize| if second.code().mean() { 1 } else { parts };
         if let Some(band) = target.force_chain {
             let of_part = rows.len().div_ceil(band).div_ceil(most_parts(1 + band % 3));
             return Ok((Bands::new(rows, band, of_part, joined), all.min(1 + band % 2)));
         }
         let row_bytes = first.tile.vectors * first.columns * first.lanes * 4;
-        let most = |band: usize| all.min(RING_BYTES / (Bands::new(rows, band, rows.len(), joined).ring * row_bytes));
+        let most =
+            |band: usize| all.min(RING_BYTES / (Bands::new(rows, band, rows.len(), joined).shape.ring * row_bytes));
         let least = (1..=BAND.min(rows.len())).rev().find(|&band| most(band) > 0);
         let Some(least) = least else { return Err("rows are too long for the second-level cache".into()) };
         let groups = all.div_ceil(all.div_ceil(most(least)));
@@ -230,23 +296,25 @@ impl Bands {
             ring = ring.max(made - oldest);
             new_rows.push(begin..made);
         }
-        Bands { rows: band, of_part, new_rows, ring }
-    }
-
-    fn parts(&self) -> usize {
-        self.new_rows.len().div_ceil(self.of_part)
+        Bands { shape: BandShape { rows: band, of_part, count: new_rows.len(), ring }, new_rows }
     }
 
     /// For each band of a part the rows of the first that are made before it, and its output rows, of `rows` of all.
     pub(crate) fn of(&self, part: usize, rows: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-        let first = part * self.of_part;
-        let bands = first..self.new_rows.len().min(first + self.of_part);
-        bands.map(move |band| (self.new_rows[band].clone(), band * self.rows..rows.min((band + 1) * self.rows)))
+        let BandShape { rows: band_rows, of_part, count, .. } = self.shape;
+        let bands = part * of_part..count.min((part + 1) * of_part);
+        bands.map(move |band| (self.new_rows[band].clone(), band * band_rows..rows.min((band + 1) * band_rows)))
     }
 
     /// As words for a kernel: for each band the first row that is made before it, and the one behind the last.
     fn table(&self) -> Vec<i64> {
         self.new_rows.iter().flat_map(|rows| [rows.start as i64, rows.end as i64]).collect()
+    }
+}
+
+impl BandShape {
+    fn parts(&self) -> usize {
+        self.count.div_ceil(self.of_part)
     }
 }
 
@@ -266,17 +334,21 @@ fn oldest_needed(rows: &Rows) -> Vec<usize> {
 
 impl Conf {
     /// Of a second layer whose input is the whole image, and a first whose rows are whole rows of it.
-    fn new(first: conv::Conf, second: Second, target: &Target) -> Result<Conf, String> {
-        if first.exact.is_some() || !first.columns.is_multiple_of(second.input_columns()) {
+    fn new(first: conv::Conf, second: WindowLayer, target: &Target) -> Result<Conf, String> {
+        let (code, columns) = (first.code, second.code().input_columns());
+        if code.exact.is_some() || !code.columns.is_multiple_of(columns) {
             return Err("rows of the convolution before are not those of the image".into());
         }
-        let joined = first.columns / second.input_columns();
-        let (bands, groups) = Bands::choose(&first, &second, joined, target)?;
-        let second = second.in_ring(bands.ring * joined);
-        let first = Box::new(conv::Conf { out_rows: bands.ring, ..first });
-        Ok(Conf { first, second, bands, groups })
+        let joined = code.columns / columns;
+        let (bands, groups) = Bands::choose(&code, &second, joined, target)?;
+        let second = second.in_ring(bands.shape.ring * joined);
+        let code = Box::new(conv::Code { out_rows: bands.shape.ring, ..code });
+        let tables = Tables { first: first.tables, second: second.tables().clone(), bands };
+        Ok(Conf { code: Code { first: code, second: second.code(), bands: tables.bands.shape, groups }, tables })
     }
+}
 
+impl Code {
     /// Part of the rows and vector group of a task of a sample.
     pub(crate) fn task(&self, task: usize) -> (usize, usize) {
         (task / self.first.vector_groups(), task % self.first.vector_groups())
@@ -303,9 +375,11 @@ impl Conf {
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = Tables;
+
     fn name(&self) -> String {
-        format!("{}_{}", self.first.name(), self.second.family().name())
+        format!("{}_{}", self.first.name(), self.second.name())
     }
 
     fn tasks(&self) -> usize {
@@ -318,14 +392,14 @@ impl Family for Conf {
 
     /// The residual operand of the second.
     fn may_overwrite(&self, index: usize) -> bool {
-        self.second.family().may_overwrite(index)
+        self.second.may_overwrite(index)
     }
 
-    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+    fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (of_first, of_second) = params.split_at(1 + usize::from(self.first.bias));
-        let mut constants = self.first.constants(of_first);
-        constants.push(Constant::I64(self.bands.table()));
-        constants.extend(self.second.family().constants(of_second));
+        let mut constants = self.first.constants(&tables.first, of_first);
+        constants.push(Constant::I64(tables.bands.table()));
+        constants.extend(self.second.constants(&tables.second, of_second));
         constants
     }
 
@@ -338,7 +412,7 @@ impl Family for Conf {
 
 /// What the nest is made of.
 struct NestEmitter<'a> {
-    conf: &'a Conf,
+    conf: &'a Code,
     first: conv::Tiles,
     second: SecondTiles<'a>,
 }
@@ -381,7 +455,7 @@ impl NestEmitter<'_> {
         self.for_blocks(nest, [begin, end], |nest, block| {
             self.second.emit_zero(nest, block, sample.totals);
         });
-        let all = nest.iconst(conf.bands.new_rows.len() as i64);
+        let all = nest.iconst(conf.bands.count as i64);
         let first_band = nest.mul_imm(part, conf.bands.of_part as i64);
         let behind = nest.add_imm(first_band, conf.bands.of_part as i64);
         let behind = nest.smin(behind, all);
@@ -421,7 +495,7 @@ impl NestEmitter<'_> {
     /// A band of the channel blocks of a vector group, from its ring.
     fn emit_second(&self, nest: &mut NestBuilder, group: Word, band: Word, ring: Word, sample: &Sample) {
         let (conf, second) = (self.conf, &self.conf.second);
-        let all = nest.iconst(second.rows().len() as i64);
+        let all = nest.iconst(second.rows().count as i64);
         let begin = nest.mul_imm(band, conf.bands.rows as i64);
         let end = nest.add_imm(begin, conf.bands.rows as i64);
         let rows = [begin, nest.smin(end, all)];
@@ -444,8 +518,8 @@ impl NestEmitter<'_> {
 
 /// The second layer and the functions of its tiles.
 enum SecondTiles<'a> {
-    Channelwise(&'a channelwise::Conf, channelwise::Tiles),
-    Pool(&'a pool::Conf, Vec<FuncId>),
+    Channelwise(&'a channelwise::Code, channelwise::Tiles),
+    Pool(&'a pool::Code, Vec<FuncId>),
 }
 
 /// Pointers of one channel block of the second.
@@ -528,14 +602,14 @@ mod tests {
     fn bands_make_each_row_once() {
         let bands = Bands::new(&rows(3, 1, 10), 4, 3, 1);
         assert_eq!(bands.new_rows, [0..5, 5..9, 9..10]);
-        assert_eq!(bands.ring, 6, "rows 3 to 8, for output rows 4 to 7");
+        assert_eq!(bands.shape.ring, 6, "rows 3 to 8, for output rows 4 to 7");
         let bands = Bands::new(&rows(5, 2, 10), 1, 5, 1);
         assert_eq!(bands.new_rows, [0..3, 3..5, 5..7, 7..9, 9..10]);
-        assert_eq!(bands.ring, 5);
+        assert_eq!(bands.shape.ring, 5);
         // Two rows of the image in each of the first's.
         let bands = Bands::new(&rows(3, 1, 10), 4, 3, 2);
         assert_eq!(bands.new_rows, [0..3, 3..5, 5..5]);
-        assert_eq!(bands.ring, 4);
+        assert_eq!(bands.shape.ring, 4);
         // What lies between windows is not made.
         assert_eq!(Bands::new(&rows(1, 3, 8), 1, 3, 1).new_rows, [0..1, 3..4, 6..7]);
     }
@@ -548,14 +622,14 @@ mod tests {
         let rows = Rows::new(&window.resolve(&[7, 5]).unwrap(), &[7, 5]);
         let bands = Bands::new(&rows, 1, 4, 1);
         assert_eq!(bands.new_rows, [0..4, 4..5, 5..6, 6..7]);
-        assert_eq!(bands.ring, 5);
+        assert_eq!(bands.shape.ring, 5);
     }
 
     #[test]
     fn parts_make_what_they_need_themselves() {
         let bands = Bands::new(&rows(3, 1, 10), 2, 3, 1);
         assert_eq!(bands.new_rows, [0..3, 3..5, 5..7, 5..9, 9..10]);
-        assert_eq!((bands.parts(), bands.ring), (2, 4));
+        assert_eq!((bands.shape.parts(), bands.shape.ring), (2, 4));
         assert_eq!(bands.of(1, 10).collect::<Vec<_>>(), [(5..9, 6..8), (9..10, 8..10)]);
     }
 
@@ -586,9 +660,9 @@ mod tests {
     fn pairs_are_taken_where_much_lies_between_them_and_little_behind() {
         let stem = pair(224, 3, 2, false);
         let [conf] = chains(&stem)[..] else { panic!("{:?}", stem.steps) };
-        assert!(conf.scratch() <= RING_BYTES, "{conf:?}");
-        assert!(conf.bands.ring < 112, "{conf:?}");
-        assert!(conf.tasks() >= TASKS, "{conf:?}");
+        assert!(conf.code.scratch() <= RING_BYTES, "{conf:?}");
+        assert!(conf.code.bands.ring < 112, "{conf:?}");
+        assert!(conf.code.tasks() >= TASKS, "{conf:?}");
         let step = stem.steps.iter().find(|step| step.chained.is_some()).unwrap();
         assert!(stem.values[step.chained.unwrap().0 as usize].is_none(), "nobody can see what lies between");
         let others = [

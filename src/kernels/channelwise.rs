@@ -7,22 +7,22 @@
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::permute::Source;
-use super::taps::{Rows, Segment, limit_columns, segments};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments};
+use super::{Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
 use std::ops::Range;
 
-/// Every decision about one channelwise convolution.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one channelwise convolution that its code depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub channels: usize,
     /// Input channels of one group: input vectors for each output vector.
     pub multiplicity: usize,
-    pub rows: Rows,
+    pub rows: RowShape,
     pub kernel_rows: usize,
     pub kernel: usize,
     pub stride: usize,
@@ -43,11 +43,15 @@ pub struct Conf {
     pub mean: bool,
 }
 
+pub type Conf = super::Conf<Code>;
+
 /// Output rows that differ in nothing but where they are: one call of a tile does several.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Interior {
     /// First output row.
     pub start: usize,
+    /// Input row under its first tap's kernel row; negative inside the padding.
+    pub base: i64,
     pub count: usize,
     /// Output rows of one call of a tile, before the next tile does them: all where the input stays in the nearest
     /// cache; else one, so that memory is read in its order.
@@ -78,7 +82,7 @@ impl Interior {
             if let (Ok(step), true) = (usize::try_from(step), best.as_ref().is_none_or(|b| b.count < count)) {
                 let taps = rows.row(first).1.iter().map(|&(_, row)| row).collect();
                 let chunk = if row * step * count <= NEAREST { count } else { 1 };
-                best = Some(Interior { start: first, count, chunk, step, taps });
+                best = Some(Interior { start: first, base: base(first), count, chunk, step, taps });
             }
         }
         best
@@ -96,8 +100,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         return Err("one group".into());
     }
     let multiplicity = conv.group_in(input.ty);
-    let conf = conf(node, conv, multiplicity, target);
-    let kernel = Kernel::Channelwise(conf);
+    let kernel = conf(node, conv, multiplicity, target).into();
     if multiplicity == 1 && conv.channels == conv.groups {
         return Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None });
     }
@@ -135,11 +138,11 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         multiplicity == 1 && kernel_rows * window.kernel[dim] * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
     let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4)
         .filter(|interior| unrolled && interior.count > 1);
-    Conf {
+    let code = Code {
         lanes: target.lanes,
         channels: conv.channels,
         multiplicity,
-        rows,
+        rows: rows.shape(),
         kernel_rows,
         interior,
         whole: false,
@@ -154,23 +157,28 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
         mean: node.mean,
-    }
+    };
+    Conf { code, tables: rows.into() }
 }
 
 impl Conf {
     /// The same for an input of which `ring` rows are in memory: row `r` lies at `r` modulo `ring`.
     pub(super) fn in_ring(&self, ring: usize) -> Conf {
-        let (rows, input_positions) = (self.rows.in_ring(ring), ring * self.input_columns);
-        Conf { rows, interior: None, whole: self.interior.is_some(), input_positions, ..self.clone() }
+        let (code, rows) = (&self.code, self.tables.rows.in_ring(ring));
+        let (whole, input_positions) = (code.interior.is_some(), ring * code.input_columns);
+        let code = Code { rows: rows.shape(), interior: None, whole, input_positions, ..code.clone() };
+        Conf { code, tables: rows.into() }
     }
+}
 
+impl Code {
     pub(super) fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
 
     /// Positions of the output.
     pub(crate) fn positions(&self) -> usize {
-        self.rows.len() * self.columns
+        self.rows.count * self.columns
     }
 
     /// Index of the operand that holds the weights; the table of rows comes behind it, and before it the means, where
@@ -220,7 +228,9 @@ impl Conf {
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = Tables;
+
     fn name(&self) -> String {
         let kind = if self.multiplicity == 1 { "depthwise" } else { "grouped" };
         let pixels = self.segments.iter().map(|s| s.pixels).max().unwrap_or(0);
@@ -236,11 +246,11 @@ impl Family for Conf {
         index == 1 && self.epilogue.is_light()
     }
 
-    fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
+    fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let row = self.input_row();
         vec![
             Constant::F32(self.pack(&params[0], self.bias.then(|| &*params[1]))),
-            Constant::I64(self.rows.table(row, self.kernel as i64 * self.vector())),
+            Constant::I64(tables.rows.table(row, self.kernel as i64 * self.vector())),
         ]
     }
 
@@ -266,7 +276,7 @@ struct MeanTiles {
     divide: FuncId,
 }
 
-impl Conf {
+impl Code {
     pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
         let tiles: Vec<FuncId> = self
             .segments
@@ -379,7 +389,7 @@ impl Conf {
                 self.generate_rows(nest, ends, pointers, tiles);
             }
         };
-        let all = self.rows.len();
+        let all = self.rows.count;
         let Some(interior) = &self.interior else { return rows(nest, 0..all) };
         rows(nest, 0..interior.start);
         self.generate_interior(nest, interior, pointers, &tiles.interior);
@@ -389,11 +399,10 @@ impl Conf {
     /// The interior, some rows at a time.
     fn generate_interior(&self, nest: &mut NestBuilder, interior: &Interior, pointers: [Word; 6], tiles: &[FuncId]) {
         let [input, weights, out, residual, _, total] = pointers;
-        let (base, _) = self.rows.row(interior.start);
         let begin = nest.iconst(interior.start as i64);
         let end = nest.iconst((interior.start + interior.count) as i64);
         let step = interior.step as i64 * self.input_row();
-        let input = nest.add_imm(input, base * self.input_row() - interior.start as i64 * step);
+        let input = nest.add_imm(input, interior.base * self.input_row() - interior.start as i64 * step);
         nest.for_range_step(begin, end, interior.chunk as i64, |nest, row| {
             let left = nest.sub(end, row);
             let chunk = nest.iconst(interior.chunk as i64);

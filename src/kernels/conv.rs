@@ -6,20 +6,20 @@
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::packing::{self, Packing};
-use super::taps::{Rows, Segment, limit_columns, segments, split};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target};
+use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments, split};
+use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
 use std::ops::Range;
 
-/// Every decision about one convolution. Strides are in bytes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one convolution that its code depends on. Strides are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub input: Input,
-    pub rows: Rows,
+    pub rows: RowShape,
     pub window: ColumnWindow,
     /// Output columns in one row.
     pub columns: usize,
@@ -47,8 +47,10 @@ pub struct Conf {
     pub gated: bool,
 }
 
+pub type Conf = super::Conf<Code>;
+
 /// What a task does of one channel group of one sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
     /// A block of rows of all output channels: where the input is larger than the weights, which every task reads.
     Rows,
@@ -57,7 +59,7 @@ pub enum Split {
 }
 
 /// How the input of one group lies in memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Input {
     /// Channels that lie side by side.
     pub block: usize,
@@ -73,7 +75,7 @@ pub struct Input {
 }
 
 /// The window along the last spatial dimension.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ColumnWindow {
     /// Kernel rows: the product of all kernel sizes but the last.
     pub kernel_rows: usize,
@@ -84,7 +86,7 @@ pub struct ColumnWindow {
 }
 
 /// The register tile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
     pub pixels: usize,
     pub vectors: usize,
@@ -118,7 +120,8 @@ pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
     let first = problem.best(node, target);
     let tiles = problem.tiles(target).into_iter().skip(1).take(OTHER_TILES);
     let others = tiles.map(|tile| problem.conf(node, target, tile));
-    let confs = [vec![first.clone()], others.collect(), first.variants()].concat();
+    let variants = first.code.variants().into_iter().map(|code| Conf { code, ..first.clone() });
+    let confs = [vec![first.clone()], others.collect(), variants.collect()].concat();
     confs.into_iter().map(|conf| problem.lowered(conf)).collect()
 }
 
@@ -174,7 +177,7 @@ impl Problem {
     }
 
     fn lowered(&self, conf: Conf) -> Lowered {
-        Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: Kernel::Conv(conf), spread: None }
+        Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: conf.into(), spread: None }
     }
 
     /// Channels that lie side by side in the input.
@@ -199,6 +202,11 @@ impl Problem {
 
     /// The conf with this tile, and the blocking that is expected to suit it.
     fn conf(&self, node: &NodeView, target: &Target, tile: Tile) -> Conf {
+        let rows = Rows::new(&self.window, &self.input);
+        Conf { code: self.code(node, target, tile, rows.shape()), tables: rows.into() }
+    }
+
+    fn code(&self, node: &NodeView, target: &Target, tile: Tile, rows: RowShape) -> Code {
         let lanes = target.lanes;
         let dim = self.window.out.len() - 1;
         let positions: usize = self.input.iter().product();
@@ -222,35 +230,34 @@ impl Problem {
             pad: self.window.pads[dim].0,
         };
         let columns = self.window.out[dim];
-        let rows = Rows::new(&self.window, &self.input);
-        let flat_output = columns * rows.len() == 1;
+        let flat_output = columns * rows.count == 1;
         let tail = (self.channels_out * self.groups) % lanes;
         let vector_groups = out_blocks.div_ceil(tile.vectors);
         let taps: usize = self.window.kernel.iter().product();
         let split = Split::choose(
-            rows.len(),
+            rows.count,
             vector_groups,
             self.channels_in * positions,
             self.channels_in * taps * self.channels_out,
         );
         let panel = taps * block * tile.vectors * lanes * 4;
         let row_tiles = columns.div_ceil(tile.pixels);
-        let chunk_blocks = chunk_blocks(input.blocks, panel, taps, rows.len() * row_tiles);
+        let chunk_blocks = chunk_blocks(input.blocks, panel, taps, rows.count * row_tiles);
         // Of several chunks, sums wait in the output beside the input of one.
         let row_bytes = match chunk_blocks < input.blocks {
-            false => (self.channels_in * positions * 4).div_ceil(rows.len()),
-            true => (chunk_blocks * block * positions * 4).div_ceil(rows.len()) + columns * out_blocks * lanes * 4,
+            false => (self.channels_in * positions * 4).div_ceil(rows.count),
+            true => (chunk_blocks * block * positions * 4).div_ceil(rows.count) + columns * out_blocks * lanes * 4,
         };
         let most = BLOCK_BYTES / row_bytes.max(1);
-        let most = if split == Split::Rows { most.min(rows.len().div_ceil(TASKS)) } else { most };
-        let blocks = rows.len().div_ceil(most.max(1));
-        let block_rows = rows.len().div_ceil(blocks);
-        Conf {
+        let most = if split == Split::Rows { most.min(rows.count.div_ceil(TASKS)) } else { most };
+        let blocks = rows.count.div_ceil(most.max(1));
+        let block_rows = rows.count.div_ceil(blocks);
+        Code {
             lanes,
             split,
             block_rows,
             chunk_blocks,
-            out_rows: rows.len(),
+            out_rows: rows.count,
             rows,
             columns,
             groups: self.groups,
@@ -406,7 +413,7 @@ impl Tile {
     }
 }
 
-impl Conf {
+impl Code {
     /// Describes all that was decided.
     pub(super) fn decision(&self) -> String {
         let Tile { pixels, vectors, .. } = self.tile;
@@ -419,18 +426,18 @@ impl Conf {
     }
 
     /// Confs that differ in the split, the rows of a block, or the chunks.
-    fn variants(&self) -> Vec<Conf> {
-        let (rows, blocks) = (self.rows.len(), self.input.blocks);
+    fn variants(&self) -> Vec<Code> {
+        let (rows, blocks) = (self.rows.count, self.input.blocks);
         let mut confs = Vec::new();
         if self.split == Split::Rows && self.vector_groups() > 1 {
-            confs.push(Conf { split: Split::VectorGroups, ..self.clone() });
+            confs.push(Code { split: Split::VectorGroups, ..self.clone() });
         } else if self.split == Split::VectorGroups && rows > 1 {
-            confs.push(Conf { split: Split::Rows, ..self.clone() });
+            confs.push(Code { split: Split::Rows, ..self.clone() });
         }
         let halves = |n: usize, most: usize| [n.div_ceil(2), (2 * n).min(most)].into_iter().filter(move |&m| m != n);
-        confs.extend(halves(self.block_rows, rows).map(|block_rows| Conf { block_rows, ..self.clone() }));
+        confs.extend(halves(self.block_rows, rows).map(|block_rows| Code { block_rows, ..self.clone() }));
         let chunks = halves(self.chunk_blocks, blocks).chain((self.chunk_blocks < blocks).then_some(blocks));
-        confs.extend(chunks.map(|chunk_blocks| Conf { chunk_blocks, ..self.clone() }));
+        confs.extend(chunks.map(|chunk_blocks| Code { chunk_blocks, ..self.clone() }));
         confs
     }
 
@@ -441,7 +448,7 @@ impl Conf {
 
     /// Estimated cycles of one sample, with everything in the nearest cache.
     pub(super) fn cycles(&self) -> usize {
-        let steps = self.groups * self.rows.len() * self.channels_in() * self.window.kernel_rows * self.window.kernel;
+        let steps = self.groups * self.rows.count * self.channels_in() * self.window.kernel_rows * self.window.kernel;
         steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4
     }
 
@@ -482,7 +489,7 @@ impl Conf {
     /// Tasks of one channel group of one sample.
     fn line_tasks(&self) -> usize {
         match self.split {
-            Split::Rows => self.rows.len().div_ceil(self.block_rows),
+            Split::Rows => self.rows.count.div_ceil(self.block_rows),
             Split::VectorGroups => self.vector_groups(),
         }
     }
@@ -490,7 +497,7 @@ impl Conf {
     /// Channel group, rows and vector groups of a task of a sample.
     pub(crate) fn task(&self, task: usize) -> (usize, Range<usize>, Range<usize>) {
         let (group, index) = (task / self.line_tasks(), task % self.line_tasks());
-        let (rows, groups) = (self.rows.len(), self.vector_groups());
+        let (rows, groups) = (self.rows.count, self.vector_groups());
         match self.split {
             Split::Rows => {
                 let first = index * self.block_rows;
@@ -547,7 +554,7 @@ impl Conf {
         if self.weight_bytes() <= NEAR_WEIGHTS || !(1..=NEAR_WEIGHTS as i64).contains(&self.panel()) {
             return None;
         }
-        let taps_unused = self.rows.is_plain() && self.tile.unroll == self.input.block;
+        let taps_unused = self.rows.plain && self.tile.unroll == self.input.block;
         let argument = if self.epilogue.operands() == 0 {
             4
         } else if taps_unused {
@@ -640,7 +647,9 @@ fn index3(a: usize, b: usize, c: usize) -> impl Iterator<Item = (usize, usize, u
     (0..a).flat_map(move |i| (0..b).flat_map(move |j| (0..c).map(move |k| (i, j, k))))
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = Tables;
+
     fn name(&self) -> String {
         let Tile { pixels, vectors, .. } = self.tile;
         let shape = format!("{}x{}", self.window.kernel_rows, self.window.kernel);
@@ -657,11 +666,11 @@ impl Family for Conf {
         index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
     }
 
-    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+    fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
         let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
         let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
-        let table = Constant::I64(self.rows.table(self.input.row_stride, self.weight_row()));
+        let table = Constant::I64(tables.rows.table(self.input.row_stride, self.weight_row()));
         weights.into_iter().chain([bias, table]).collect()
     }
 
@@ -706,7 +715,7 @@ pub(super) struct Tiles {
     last: Option<Vec<Vec<FuncId>>>,
 }
 
-impl Conf {
+impl Code {
     pub(super) fn generate_tiles(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Tiles, CodeError> {
         let full = self.generate_phases(name, self.tile.vectors, None, isa, module)?;
         let differs = self.last_vectors() != self.tile.vectors || self.exact.is_some();
@@ -742,7 +751,7 @@ impl Conf {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
-        let all_rows = self.rows.len() as i64;
+        let all_rows = self.rows.count as i64;
         nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
             let groups = self.groups as i64;
             let (sample, channel_group) = (nest.div_imm(line, groups), nest.rem_imm(line, groups));
@@ -861,7 +870,7 @@ impl Conf {
             let entry = nest.offset_by(table, row, 16);
             let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
             let (input, taps) = (nest.add(input, base), nest.add(table, list));
-            let place = if self.out_rows < self.rows.len() { nest.rem_imm(row, self.out_rows as i64) } else { row };
+            let place = if self.out_rows < self.rows.count { nest.rem_imm(row, self.out_rows as i64) } else { row };
             let out = nest.offset_by(out, place, self.out_row());
             let residual = nest.offset_by(residual, place, self.out_row());
             let tiles_before = nest.sub(row, begin);
@@ -903,7 +912,7 @@ impl Conf {
 
 /// Emits one tile: `(input, weights, bias, out, residual, taps)`.
 struct TileEmitter<'a> {
-    conf: &'a Conf,
+    conf: &'a Code,
     segment: &'a Segment,
     vectors: usize,
     exact: Option<usize>,
@@ -961,7 +970,7 @@ impl TileEmitter<'_> {
 
     /// The kernel rows of one input block of `channels` channels.
     fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
-        if self.conf.rows.is_plain() && channels == unroll {
+        if self.conf.rows.plain && channels == unroll {
             return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
         }
         let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
@@ -1071,6 +1080,7 @@ impl TileEmitter<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kernel;
     use super::super::testing::with_convolution;
     use super::*;
     use target_lexicon::Architecture;
@@ -1089,6 +1099,7 @@ mod tests {
         for (channels_in, channels_out, kernel) in [(2048, 512, 1), (512, 2048, 1), (512, 512, 3), (1000, 333, 1)] {
             let lowered = with_convolution([channels_in, 7, 7], channels_out, [kernel; 2], |node| lower(node, &target));
             let Ok(Lowered { kernel: Kernel::Conv(conf), .. }) = lowered else { panic!("a convolution") };
+            let conf = conf.code;
             let ahead = conf.ahead().expect("more weights than are near");
             let tiles = conf.row_tiles() * conf.block_rows;
             let lines = tiles as i64 * conf.chunk_blocks as i64 * ahead.lines;

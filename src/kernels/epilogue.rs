@@ -7,13 +7,13 @@ use crate::ir;
 use crate::layers::Activation;
 
 /// What happens to each output vector before it is stored, in order.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Epilogue {
     items: Vec<Item>,
 }
 
 /// One step of an [`Epilogue`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Item {
     Add,
     Activation(Activation),

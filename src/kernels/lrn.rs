@@ -2,24 +2,24 @@
 
 use super::math;
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::Op;
 
 /// Every decision about one normalisation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub channels: usize,
     pub positions: usize,
     /// Channels in front of and behind the one that is normalised.
     pub reach: (usize, usize),
     /// alpha / size
-    pub factor: f32,
-    pub beta: f32,
-    pub k: f32,
+    pub factor: Number,
+    pub beta: Number,
+    pub k: Number,
 }
 
 /// Makes the conf of a local response normalisation.
@@ -31,20 +31,21 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     if node.epilogue != Default::default() {
         return Err("has no epilogue".into());
     }
-    let conf = Conf {
+    let code = Code {
         lanes: target.lanes,
         channels: node.output.channels(),
         positions: node.inputs[0].positions(),
         // As in the layer's definition: an even window reaches further to the front.
         reach: (lrn.size / 2, (lrn.size - 1) / 2),
-        factor: (lrn.alpha / lrn.size as f64) as f32,
-        beta: lrn.beta as f32,
-        k: lrn.k as f32,
+        factor: ((lrn.alpha / lrn.size as f64) as f32).into(),
+        beta: (lrn.beta as f32).into(),
+        k: (lrn.k as f32).into(),
     };
-    Ok(Lowered { kernel: Kernel::Lrn(conf), inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
+    let kernel = Conf { code, tables: () }.into();
+    Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
 }
 
-impl Conf {
+impl Code {
     pub(crate) fn plane(&self) -> i64 {
         (self.positions * 4) as i64
     }
@@ -60,7 +61,9 @@ impl Conf {
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = ();
+
     fn name(&self) -> String {
         format!("lrn_f32_{}p", self.lanes)
     }
@@ -69,7 +72,7 @@ impl Family for Conf {
         self.channels
     }
 
-    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
+    fn constants<'a>(&'a self, _: &'a (), _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![Constant::I64(self.table())]
     }
 
@@ -91,7 +94,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// Emits the tile `(window, channels of the window, center, output)`: all positions of one channel.
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let (passes, rest) = (self.positions / self.lanes, self.positions % self.lanes);
@@ -122,8 +125,8 @@ impl Conf {
         asm.free_int(channel);
         asm.free_int(channels);
         let k = asm.vec();
-        asm.splat(k, self.k);
-        asm.splat(x, self.factor);
+        asm.splat(k, self.k.get());
+        asm.splat(x, self.factor.get());
         asm.fma(k, sum, x);
         asm.copy(sum, k);
         asm.free(k);
@@ -137,7 +140,7 @@ impl Conf {
 
     /// v = v^beta
     fn emit_power(&self, asm: &mut dyn VectorAsm, v: V) {
-        if self.beta == 0.75 {
+        if self.beta.get() == 0.75 {
             // The papers' beta: sqrt(v) * sqrt(sqrt(v)), which also keeps NaN and infinity.
             let root = asm.vec();
             asm.sqrt(v, v);
@@ -147,7 +150,7 @@ impl Conf {
         } else {
             let beta = asm.vec();
             math::ln(asm, v);
-            asm.splat(beta, self.beta);
+            asm.splat(beta, self.beta.get());
             asm.mul(v, v, beta);
             asm.free(beta);
             math::exp(asm, v);

@@ -1,5 +1,9 @@
-//! Kernel families, one file each: first a conf that holds every decision and can be printed, then the
-//! generator that only emits what the conf says.
+//! Kernel families, one file each: first the decisions, as data that can be printed, then the generator that only
+//! emits what they say.
+//!
+//! A kernel is two things. Its *code* is generated from a [`Family`], a value that is compared and hashed as a whole:
+//! kernels with equal ones share a function. Its *tables* hold what the code does not know and reads from constants.
+//! The generator is given the former alone, so that what a function depends on is in its key.
 //!
 //! A kernel is one function of the module: a Cranelift *nest* of loops over tasks, rows and segments that calls
 //! *tiles*, leaf functions written once against the vector assembler. It has the signature
@@ -43,6 +47,7 @@ use packing::Packing;
 pub use packing::Used;
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::hash::Hash;
 use target_lexicon::Architecture;
 
 /// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
@@ -84,7 +89,7 @@ impl Value<'_> {
 }
 
 /// What the generated code runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub isa: Isa,
     /// f32 lanes of a vector, the channel block of [`Layout::Blocked`].
@@ -165,8 +170,11 @@ impl Constant<'_> {
     }
 }
 
-/// What every kernel family gives, on its conf.
-pub trait Family: Debug {
+/// What every kernel family gives, on all decisions that its code depends on.
+pub trait Family: Clone + Debug + Eq + Hash {
+    /// What the code reads from constants and does not depend on.
+    type Tables: Clone + Debug + Hash + PartialEq;
+
     /// For example `conv_direct_f32_8c6x2_avx2`.
     fn name(&self) -> String;
     /// Units of work of one sample that may go to different threads.
@@ -181,9 +189,38 @@ pub trait Family: Debug {
         false
     }
     /// Constants in the order of the kernel's operands, from the values of the node's parameters.
-    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>>;
+    fn constants<'a>(&'a self, tables: &'a Self::Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>>;
     /// Emits the kernel and its tiles into the module.
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError>;
+}
+
+/// All decisions about one kernel.
+#[derive(Clone, Debug, Hash, PartialEq)]
+pub struct Conf<C: Family> {
+    pub code: C,
+    pub tables: C::Tables,
+}
+
+/// An f32 that is compared by its bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Number(u32);
+
+impl Number {
+    pub fn get(self) -> f32 {
+        f32::from_bits(self.0)
+    }
+}
+
+impl From<f32> for Number {
+    fn from(value: f32) -> Number {
+        Number(value.to_bits())
+    }
+}
+
+impl Debug for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.get())
+    }
 }
 
 /// A node as the families look at it.
@@ -213,16 +250,84 @@ pub struct Lowered {
 
 macro_rules! kernels {
     ($($variant:ident($module:ident)),* $(,)?) => {
-        /// The conf of a kernel of any family.
-        #[derive(Clone, Debug, PartialEq)]
+        /// A kernel of any family.
+        #[derive(Clone, Debug, Hash, PartialEq)]
         pub enum Kernel {
-            $($variant($module::Conf),)*
+            $($variant(Conf<$module::Code>),)*
         }
 
+        /// The code of a kernel of any family. Equal ones are the same function.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($variant($module::Code),)*
+        }
+
+        $(
+            impl From<Conf<$module::Code>> for Kernel {
+                fn from(conf: Conf<$module::Code>) -> Kernel {
+                    Kernel::$variant(conf)
+                }
+            }
+        )*
+
         impl Kernel {
-            pub fn family(&self) -> &dyn Family {
+            pub fn code(&self) -> Code {
                 match self {
-                    $(Kernel::$variant(conf) => conf,)*
+                    $(Kernel::$variant(conf) => Code::$variant(conf.code.clone()),)*
+                }
+            }
+
+            /// See [`Family::name`].
+            pub fn name(&self) -> String {
+                match self {
+                    $(Kernel::$variant(conf) => conf.code.name(),)*
+                }
+            }
+
+            /// See [`Family::tasks`].
+            pub fn tasks(&self) -> usize {
+                match self {
+                    $(Kernel::$variant(conf) => conf.code.tasks(),)*
+                }
+            }
+
+            /// See [`Family::scratch`].
+            pub fn scratch(&self) -> usize {
+                match self {
+                    $(Kernel::$variant(conf) => conf.code.scratch(),)*
+                }
+            }
+
+            /// See [`Family::may_overwrite`].
+            pub fn may_overwrite(&self, index: usize) -> bool {
+                match self {
+                    $(Kernel::$variant(conf) => conf.code.may_overwrite(index),)*
+                }
+            }
+
+            /// See [`Family::constants`].
+            pub fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+                match self {
+                    $(Kernel::$variant(conf) => conf.code.constants(&conf.tables, params),)*
+                }
+            }
+        }
+
+        impl Code {
+            /// See [`Family::name`].
+            pub fn name(&self) -> String {
+                match self {
+                    $(Code::$variant(code) => code.name(),)*
+                }
+            }
+
+            /// See [`Family::generate`].
+            ///
+            /// # Errors
+            /// What Cranelift refuses.
+            pub fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+                match self {
+                    $(Code::$variant(code) => code.generate(name, isa, module),)*
                 }
             }
         }
@@ -251,7 +356,7 @@ impl Kernel {
     /// Whether nothing is written behind the last channel of a value of one position.
     pub fn writes_exactly(&self) -> bool {
         match self {
-            Kernel::Conv(conf) => conf.writes_exactly(),
+            Kernel::Conv(conf) => conf.code.writes_exactly(),
             Kernel::Lrn(_) | Kernel::Softmax(_) | Kernel::Permute(_) => true,
             Kernel::Winograd(_)
             | Kernel::Channelwise(_)

@@ -3,16 +3,17 @@
 
 use super::epilogue::{Epilogue, Residual, activate};
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir;
 use crate::ir::weights::Values;
 use crate::layers::{Activation, Op};
+use std::hash::{Hash, Hasher};
 
-/// Every decision about one pointwise kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one pointwise kernel that its code depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub channels: usize,
     pub positions: usize,
@@ -22,8 +23,20 @@ pub struct Conf {
     pub epilogue: Epilogue,
 }
 
-/// What is computed from the operands.
+/// What the constants of a batch norm are made with beside its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tables {
+    pub eps: f64,
+}
+
+impl Hash for Tables {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.eps.to_bits().hash(state);
+    }
+}
+
+/// What is computed from the operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Function {
     Activation(Activation),
     Add,
@@ -31,9 +44,7 @@ pub enum Function {
     /// The first operand times one number of the second for each channel.
     Gate,
     /// A scale and a shift for each channel.
-    Affine {
-        eps: f64,
-    },
+    Affine,
 }
 
 /// Makes the conf of an element-by-element layer.
@@ -47,10 +58,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::Add(_) => Function::Add,
         Op::Mul(_) if same(1) => Function::Mul,
         Op::Mul(_) => Function::Gate,
-        Op::BatchNorm(norm) => Function::Affine { eps: norm.eps },
+        Op::BatchNorm(_) => Function::Affine,
         _ => return Err("not element by element".into()),
     };
-    let conf = Conf {
+    let eps = if let Op::BatchNorm(norm) = node.op { norm.eps } else { 0.0 };
+    let code = Code {
         lanes: target.lanes,
         channels: node.output.channels(),
         positions: node.output.spatial().iter().product(),
@@ -58,11 +70,12 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         operands: node.inputs.len(),
         epilogue: node.epilogue.clone(),
     };
-    let inputs = vec![Layout::Blocked; conf.operands];
-    Ok(Lowered { kernel: Kernel::Pointwise(conf), inputs, output: Layout::Blocked, spread: None })
+    let inputs = vec![Layout::Blocked; code.operands];
+    let kernel = Conf { code, tables: Tables { eps } }.into();
+    Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None })
 }
 
-impl Conf {
+impl Code {
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
@@ -85,14 +98,16 @@ impl Conf {
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = Tables;
+
     fn name(&self) -> String {
         let function = match self.function {
             Function::Activation(activation) => activation.to_string().replace([' ', '.', '-'], "_"),
             Function::Add => "add".into(),
             Function::Mul => "mul".into(),
             Function::Gate => "gate".into(),
-            Function::Affine { .. } => "affine".into(),
+            Function::Affine => "affine".into(),
         };
         format!("pointwise_{function}_f32_{}c", self.lanes)
     }
@@ -106,9 +121,9 @@ impl Family for Conf {
         true
     }
 
-    fn constants(&self, params: &[Values<'_>]) -> Vec<Constant<'_>> {
+    fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         match self.function {
-            Function::Affine { eps } => vec![Constant::F32(self.pack_affine(eps, params))],
+            Function::Affine => vec![Constant::F32(self.pack_affine(tables.eps, params))],
             _ => vec![],
         }
     }
@@ -139,7 +154,7 @@ impl Family for Conf {
                         let pointer = nest.sample_pointer(2, sample);
                         nest.offset_by(pointer, block, self.vector())
                     }
-                    Function::Affine { .. } => {
+                    Function::Affine => {
                         let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
                         nest.offset_by(pointer, block, 2 * self.vector())
                     }
@@ -150,7 +165,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// Positions of one pass of the tile's loop.
     fn unroll(&self) -> usize {
         let function = match self.function {
@@ -208,7 +223,7 @@ impl Conf {
                 values.iter().for_each(|&x| asm.mul(x, x, gate));
                 asm.free(gate);
             }
-            Function::Affine { .. } => {
+            Function::Affine => {
                 let (scale, shift) = (asm.vec(), asm.vec());
                 asm.load(scale, second.at(0));
                 asm.load(shift, second.at(at(1)));

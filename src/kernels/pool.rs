@@ -2,20 +2,20 @@
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
-use super::taps::{Rows, Segment, limit_columns, segments};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments};
+use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
 
-/// Every decision about one pooling.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one pooling that its code depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub blocks: usize,
     pub mode: Mode,
-    pub rows: Rows,
+    pub rows: RowShape,
     pub kernel_rows: usize,
     pub kernel: usize,
     pub stride: usize,
@@ -28,26 +28,17 @@ pub struct Conf {
     pub epilogue: Epilogue,
 }
 
+pub type Conf = super::Conf<Code>;
+
 /// How a window becomes one value.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// NaN in the window gives NaN.
     Max,
     /// The sum divided by one number.
-    Mean(f32),
+    Mean(Number),
     /// The sum divided by a number for each output position.
-    MeanOf(Vec<f32>),
-}
-
-/// Generated code depends on the kind only, and on the one divisor.
-impl std::fmt::Debug for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Mode::Max => f.write_str("Max"),
-            Mode::Mean(divisor) => write!(f, "Mean({divisor})"),
-            Mode::MeanOf(_) => f.write_str("MeanOf"),
-        }
-    }
+    MeanOf,
 }
 
 /// Makes the conf of a pooling.
@@ -56,36 +47,33 @@ impl std::fmt::Debug for Mode {
 /// Why this kernel cannot do it.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let input = node.inputs[0].ty.spatial();
-    let (window, mode) = match node.op {
-        Op::MaxPool(pool) => (pool.window.resolve(input).expect("verified"), Mode::Max),
-        Op::AvgPool(pool) => {
-            let window = pool.window.resolve(input).expect("verified");
-            let mode = mean_mode(pool.divisors(input));
-            (window, mode)
-        }
+    let (window, (mode, divisors)) = match node.op {
+        Op::MaxPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Max, Vec::new())),
+        Op::AvgPool(pool) => (pool.window.resolve(input).expect("verified"), mean_mode(pool.divisors(input))),
         _ => return Err("not a pooling".into()),
     };
-    let conf = Conf::new(node, target, window, input, mode);
-    let kernel = Kernel::Pool(conf);
+    let kernel = Conf::new(node, target, window, mode, divisors).into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
 }
 
-fn mean_mode(divisors: Vec<f32>) -> Mode {
+/// And the divisors that are not in the mode.
+fn mean_mode(divisors: Vec<f32>) -> (Mode, Vec<Number>) {
     match divisors.iter().all(|&d| d == divisors[0]) {
-        true => Mode::Mean(divisors[0]),
-        false => Mode::MeanOf(divisors),
+        true => (Mode::Mean(divisors[0].into()), Vec::new()),
+        false => (Mode::MeanOf, divisors.into_iter().map(Number::from).collect()),
     }
 }
 
 impl Conf {
-    fn new(node: &NodeView, target: &Target, window: ResolvedWindow, input: &[usize], mode: Mode) -> Conf {
-        let (window, input) = limit_columns(window, input);
+    fn new(node: &NodeView, target: &Target, window: ResolvedWindow, mode: Mode, divisors: Vec<Number>) -> Conf {
+        let (window, input) = limit_columns(window, node.inputs[0].ty.spatial());
         let dim = window.out.len() - 1;
-        Conf {
+        let rows = Rows::new(&window, &input);
+        let code = Code {
             lanes: target.lanes,
             blocks: node.output.channels().div_ceil(target.lanes),
             mode,
-            rows: Rows::new(&window, &input),
+            rows: rows.shape(),
             kernel_rows: window.kernel[..dim].iter().product(),
             kernel: window.kernel[dim],
             stride: window.stride[dim],
@@ -96,27 +84,28 @@ impl Conf {
             columns: window.out[dim],
             segments: segments(&window, input[dim], (target.registers - 3).min(8)),
             epilogue: node.epilogue.clone(),
-        }
+        };
+        Conf { code, tables: Tables { rows, divisors } }
     }
 
     /// The same for an input of which `ring` rows are in memory: row `r` lies at `r` modulo `ring`.
     pub(super) fn in_ring(&self, ring: usize) -> Conf {
-        Conf { rows: self.rows.in_ring(ring), input_positions: ring * self.input_columns, ..self.clone() }
-    }
-
-    fn vector(&self) -> i64 {
-        (self.lanes * 4) as i64
-    }
-
-    fn divisors(&self) -> Vec<f32> {
-        match &self.mode {
-            Mode::MeanOf(divisors) => divisors.clone(),
-            Mode::Max | Mode::Mean(_) => Vec::new(),
-        }
+        let (code, tables) = (&self.code, &self.tables);
+        let rows = tables.rows.in_ring(ring);
+        let code = Code { rows: rows.shape(), input_positions: ring * code.input_columns, ..code.clone() };
+        Conf { code, tables: Tables { rows, divisors: tables.divisors.clone() } }
     }
 }
 
-impl Family for Conf {
+impl Code {
+    fn vector(&self) -> i64 {
+        (self.lanes * 4) as i64
+    }
+}
+
+impl Family for Code {
+    type Tables = Tables;
+
     fn name(&self) -> String {
         let mode = if self.mode == Mode::Max { "max" } else { "mean" };
         format!("pool_{mode}_f32_{}c_{}x{}", self.lanes, self.kernel_rows, self.kernel)
@@ -131,9 +120,12 @@ impl Family for Conf {
         index == 1 && self.epilogue.is_light()
     }
 
-    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
+    fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let row = self.input_columns as i64 * self.vector();
-        vec![Constant::I64(self.rows.table(row, 0)), Constant::F32(self.divisors())]
+        vec![
+            Constant::I64(tables.rows.table(row, 0)),
+            Constant::F32(tables.divisors.iter().map(|divisor| divisor.get()).collect()),
+        ]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -142,7 +134,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// The functions of the tiles, one for each segment.
     pub(super) fn generate_tiles(
         &self,
@@ -157,7 +149,7 @@ impl Conf {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
-        let block_bytes = (self.rows.len() * self.columns) as i64 * self.vector();
+        let block_bytes = (self.rows.count * self.columns) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, block| {
             let out = nest.sample_pointer(0, sample);
             let out = nest.offset_by(out, block, block_bytes);
@@ -172,7 +164,7 @@ impl Conf {
             };
             let constants = 2 + self.epilogue.operands();
             let (table, divisors) = (nest.constant_pointer(constants), nest.constant_pointer(constants + 1));
-            let rows = [0, self.rows.len() as i64].map(|row| nest.iconst(row));
+            let rows = [0, self.rows.count as i64].map(|row| nest.iconst(row));
             self.generate_rows(nest, rows, [input, out, residual, table, divisors], tiles);
         });
     }
@@ -275,7 +267,7 @@ impl Conf {
     fn combine(&self, asm: &mut dyn VectorAsm, value: V, x: V) {
         match self.mode {
             Mode::Max => asm.max_nan(value, value, x),
-            Mode::Mean(_) | Mode::MeanOf(_) => asm.add(value, value, x),
+            Mode::Mean(_) | Mode::MeanOf => asm.add(value, value, x),
         }
     }
 
@@ -304,10 +296,10 @@ impl Conf {
             match self.mode {
                 Mode::Max => {}
                 Mode::Mean(value) => {
-                    asm.splat(divisor, value);
+                    asm.splat(divisor, value.get());
                     asm.div(sum, sum, divisor);
                 }
-                Mode::MeanOf(_) => {
+                Mode::MeanOf => {
                     asm.broadcast(divisor, asm.arg(4).at((p * 4) as i32));
                     asm.div(sum, sum, divisor);
                 }

@@ -3,28 +3,27 @@
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{AdaptiveAvgPool, Op};
 use std::fmt;
 
-/// Every decision about one resampling.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+/// Every decision about one resampling that its code depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub blocks: usize,
     pub input_positions: usize,
-    pub taps: Taps,
+    pub output_positions: usize,
     pub epilogue: Epilogue,
 }
 
 /// For each output position, the input positions and their weights.
-#[derive(Clone, PartialEq)]
-pub struct Taps(pub Vec<Vec<(usize, f32)>>);
+#[derive(Clone, PartialEq, Hash)]
+pub struct Taps(pub Vec<Vec<(usize, Number)>>);
 
-/// Generated code depends on the number of output positions only.
 impl fmt::Debug for Taps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.len())
@@ -53,14 +52,15 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         }
         _ => return Err("not a resampling of positions".into()),
     };
-    let conf = Conf {
+    let code = Code {
         lanes: target.lanes,
         blocks: node.output.channels().div_ceil(target.lanes),
         input_positions: node.inputs[0].positions(),
-        taps,
+        output_positions: taps.0.len(),
         epilogue: node.epilogue.clone(),
     };
-    Ok(Lowered { kernel: Kernel::Resample(conf), inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+    let kernel = Conf { code, tables: taps }.into();
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
 }
 
 /// Combines the taps of each dimension: `taps(dimension, output position)` gives input positions and weights.
@@ -75,29 +75,33 @@ fn product(input: &[usize], out: &[usize], taps: impl Fn(usize, usize) -> Vec<(u
         };
         lists = lists.iter().flat_map(|list| of_dim.iter().map(move |inner| extend(list, inner))).collect();
     }
-    Taps(lists)
+    let numbers = |list: Vec<(usize, f32)>| list.into_iter().map(|(at, weight)| (at, weight.into())).collect();
+    Taps(lists.into_iter().map(numbers).collect())
 }
 
-impl Conf {
+impl Code {
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
 
     /// For each output position the byte offset of its list; then the lists: their length, then pairs of byte offset
     /// and weight (its bits in the lower half of the word).
-    fn table(&self) -> Vec<i64> {
-        let Taps(taps) = &self.taps;
+    fn table(&self, Taps(taps): &Taps) -> Vec<i64> {
         let mut table = vec![0; taps.len()];
         for (position, list) in taps.iter().enumerate() {
             table[position] = (table.len() * 8) as i64;
             table.push(list.len() as i64);
-            table.extend(list.iter().flat_map(|&(at, weight)| [at as i64 * self.vector(), weight.to_bits().into()]));
+            table.extend(
+                list.iter().flat_map(|&(at, weight)| [at as i64 * self.vector(), weight.get().to_bits().into()]),
+            );
         }
         table
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = Taps;
+
     fn name(&self) -> String {
         format!("resample_f32_{}c", self.lanes)
     }
@@ -106,14 +110,13 @@ impl Family for Conf {
         self.blocks
     }
 
-    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
-        vec![Constant::I64(self.table())]
+    fn constants<'a>(&'a self, taps: &'a Taps, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        vec![Constant::I64(self.table(taps))]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let tile = module.define_tile(&format!("{name}_tile"), isa, 4, &mut |asm| self.emit(asm))?;
-        let Taps(taps) = &self.taps;
-        let out_bytes = taps.len() as i64 * self.vector();
+        let out_bytes = self.output_positions as i64 * self.vector();
         nest::define(name, module, |nest| {
             nest.for_tasks(self.tasks(), |nest, sample, block| {
                 let out = nest.sample_pointer(0, sample);
@@ -128,7 +131,7 @@ impl Family for Conf {
                     }
                 };
                 let table = nest.constant_pointer(2 + self.epilogue.operands());
-                nest.repeat(taps.len(), |nest, position| {
+                nest.repeat(self.output_positions, |nest, position| {
                     let entry = nest.offset_by(table, position, 8);
                     let list = nest.load(entry, 0);
                     let list = nest.add(table, list);
@@ -141,7 +144,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// Emits the tile `(input, output, residual, list)`: one position of one block.
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let (sum, weight, x) = (asm.vec(), asm.vec(), asm.vec());

@@ -8,9 +8,9 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 
 /// Every decision: those of the convolution whose weights these are.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
-    pub conv: conv::Conf,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    pub conv: conv::Code,
 }
 
 /// The schedule alone makes this kernel: it does no layer.
@@ -18,7 +18,7 @@ pub fn lower(_node: &NodeView, _target: &Target) -> Result<Lowered, String> {
     Err("scales weights only".into())
 }
 
-impl Conf {
+impl Code {
     /// f32 of the weights of one sample.
     pub fn elements(&self) -> usize {
         self.conv.weight_bytes() / 4
@@ -35,7 +35,9 @@ impl Conf {
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = ();
+
     fn name(&self) -> String {
         format!("scale_weights_f32_{}c", self.conv.lanes)
     }
@@ -44,7 +46,7 @@ impl Family for Conf {
         self.conv.vector_groups()
     }
 
-    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+    fn constants<'a>(&'a self, _: &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![Constant::Packed(self.conv.pack_weights(&params[0]))]
     }
 
@@ -62,7 +64,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// Emits the tile `(weights, gate, output)`: one vector group.
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let [weights, gate, out] = [0, 1, 2].map(|index| asm.arg(index));

@@ -2,15 +2,15 @@
 
 use super::math;
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::Op;
 
 /// Every decision about one softmax.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub channels: usize,
     pub positions: usize,
@@ -28,18 +28,21 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         return Err("has no epilogue".into());
     }
     let (channels, positions) = (node.output.channels(), node.inputs[0].positions());
-    let kernel = Kernel::Softmax(Conf { lanes: target.lanes, channels, positions });
+    let code = Code { lanes: target.lanes, channels, positions };
+    let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
 }
 
-impl Conf {
+impl Code {
     /// Vectors of positions.
     fn strips(&self) -> usize {
         self.positions.div_ceil(self.lanes)
     }
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = ();
+
     fn name(&self) -> String {
         format!("softmax_f32_{}p", self.lanes)
     }
@@ -48,7 +51,7 @@ impl Family for Conf {
         self.strips()
     }
 
-    fn constants(&self, _params: &[Values<'_>]) -> Vec<Constant<'_>> {
+    fn constants<'a>(&'a self, _: &'a (), _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![]
     }
 
@@ -71,7 +74,7 @@ impl Family for Conf {
     }
 }
 
-impl Conf {
+impl Code {
     /// Emits the tile `(input, output)`: all channels of `count` positions.
     fn emit(&self, asm: &mut dyn VectorAsm, count: usize) {
         let (largest, sum, x) = (asm.vec(), asm.vec(), asm.vec());

@@ -2,6 +2,7 @@
 //! each output pixel sees. Kernels read the former from a table and have the latter unrolled into their code, so
 //! that no padding is ever stored or tested for at run time.
 
+use super::Number;
 use crate::layers::ResolvedWindow;
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::ops::Range;
 const MAX_COLUMNS: usize = 64;
 
 /// The rows of the output: all spatial dimensions but the last, flattened.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Hash)]
 pub struct Rows {
     /// Input row under the kernel's first row (negative inside the padding), and index of the list of taps.
     rows: Vec<(i64, usize)>,
@@ -19,10 +20,31 @@ pub struct Rows {
     lists: Vec<Vec<(usize, usize)>>,
 }
 
-/// Generated code depends on the number of rows, and on whether they are plain, only.
+/// What kernels of windows read from constants beside weights and biases.
+#[derive(Clone, Debug, Hash, PartialEq)]
+pub struct Tables {
+    pub rows: Rows,
+    /// What sums are divided by, for each output position, where that is not one number for all.
+    pub divisors: Vec<Number>,
+}
+
+impl From<Rows> for Tables {
+    fn from(rows: Rows) -> Tables {
+        Tables { rows, divisors: Vec::new() }
+    }
+}
+
+/// What code knows of [`Rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowShape {
+    pub count: usize,
+    /// Whether every output row sees one kernel row, right under it.
+    pub plain: bool,
+}
+
 impl fmt::Debug for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.rows.len(), if self.is_plain() { " plain" } else { "" })
+        write!(f, "{} rows, {} lists of taps", self.rows.len(), self.lists.len())
     }
 }
 
@@ -58,9 +80,8 @@ impl Rows {
         self.rows.len()
     }
 
-    /// Whether every output row sees one kernel row, right under it.
-    pub fn is_plain(&self) -> bool {
-        self.lists == [[(0, 0)]]
+    pub fn shape(&self) -> RowShape {
+        RowShape { count: self.rows.len(), plain: self.lists == [[(0, 0)]] }
     }
 
     /// Input row under the kernel's first row, and the taps of an output row: (kernel row, input row relative to it).

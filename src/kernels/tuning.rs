@@ -5,7 +5,7 @@
 //! over: no text, wherever it comes from, can make a kernel that would not have been considered here.
 
 use super::{Kernel, Lowered, NodeView, Target, conv, winograd};
-use crate::hash::fnv1a;
+use crate::hash::hash_of;
 use std::collections::BTreeMap;
 
 /// Decisions that were made by measuring.
@@ -57,8 +57,7 @@ const MAX_CANDIDATES: usize = 12;
 
 /// Stands for all layers for which `chosen` was chosen without measurements: their kernels would be the same function.
 pub fn key(chosen: &Kernel, target: &Target) -> String {
-    let exact = if target.exact { " exact" } else { "" };
-    format!("{:016x}", fnv1a(format!("{}{exact} {chosen:?}", target.isa).as_bytes()))
+    format!("{:016x}", hash_of(&(target.isa, target.exact, chosen.code())))
 }
 
 /// Kernels that may be as fast as `chosen`, the most promising first, without itself. All read and write the same
@@ -102,8 +101,8 @@ impl Kernel {
     /// Describes what was decided where there was a choice; candidates for a layer have different ones.
     pub fn decision(&self) -> Option<String> {
         match self {
-            Kernel::Winograd(conf) => Some(conf.decision()),
-            Kernel::Conv(conf) => Some(conf.decision()),
+            Kernel::Winograd(conf) => Some(conf.code.decision()),
+            Kernel::Conv(conf) => Some(conf.code.decision()),
             _ => None,
         }
     }

@@ -21,7 +21,7 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, conv};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -33,8 +33,8 @@ use transform::{Coefficients, MAX_FREQUENCIES};
 use weights::WeightTransform;
 
 /// Every decision about one convolution. Pairs are of rows and columns.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conf {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
     pub lanes: usize,
     pub channels_in: usize,
     pub channels_out: usize,
@@ -68,9 +68,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     Ok(lowered(conf))
 }
 
-fn lowered(conf: Conf) -> Lowered {
+fn lowered(code: Code) -> Lowered {
     let (inputs, output) = (vec![Layout::Blocked], Layout::Blocked);
-    Lowered { kernel: Kernel::Winograd(conf), inputs, output, spread: None }
+    let kernel = Conf { code, tables: () }.into();
+    Lowered { kernel, inputs, output, spread: None }
 }
 
 /// The kernels with the least estimated times, whether or not the direct one is expected to be faster; none where
@@ -86,7 +87,7 @@ pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
         let m = best.dims.each_ref().map(|dim| dim.m);
         confs.extend(problem.groups(m, target));
     }
-    confs.retain(Conf::has_short_offsets);
+    confs.retain(Code::has_short_offsets);
     confs.into_iter().map(lowered).collect()
 }
 
@@ -132,10 +133,10 @@ impl<'a> Problem<'a> {
     }
 
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
-    fn fastest(&self, target: &Target) -> Result<Conf, String> {
+    fn fastest(&self, target: &Target) -> Result<Code, String> {
         let direct = match conv::lower(self.node, target)?.kernel {
             // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
-            Kernel::Conv(conf) => {
+            Kernel::Conv(Conf { code: conf, .. }) => {
                 conf.cycles() * 20 / 19 + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles())
             }
             other => unreachable!("{other:?}"),
@@ -153,11 +154,11 @@ impl<'a> Problem<'a> {
     }
 
     /// All sizes of tiles, each in its best groups, those with the least estimated time first.
-    fn forms(&self, target: &Target) -> Vec<Conf> {
+    fn forms(&self, target: &Target) -> Vec<Code> {
         let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
         let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
-        let mut confs: Vec<Conf> = tiles.map(|m| self.best_group(m, target)).collect();
-        confs.sort_by_cached_key(Conf::cycles);
+        let mut confs: Vec<Code> = tiles.map(|m| self.best_group(m, target)).collect();
+        confs.sort_by_cached_key(Code::cycles);
         confs
     }
 
@@ -173,17 +174,17 @@ impl<'a> Problem<'a> {
     }
 
     /// Tiles of `m` outputs in each dimension, or of the nearest size that is possible.
-    fn forced(&self, m: usize, target: &Target) -> Conf {
+    fn forced(&self, m: usize, target: &Target) -> Code {
         self.best_group([0, 1].map(|d| m.min(self.largest(d, target))), target)
     }
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
-    fn best_group(&self, m: [usize; 2], target: &Target) -> Conf {
-        self.groups(m, target).into_iter().min_by_key(Conf::cycles).expect("there are groups")
+    fn best_group(&self, m: [usize; 2], target: &Target) -> Code {
+        self.groups(m, target).into_iter().min_by_key(Code::cycles).expect("there are groups")
     }
 
     /// Tiles of `m` outputs in all groups that are considered.
-    fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Conf> {
+    fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Code> {
         let dims = self.dims(m);
         let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
         groups.dedup();
@@ -201,7 +202,7 @@ impl<'a> Problem<'a> {
     }
 
     /// Tiles of `m` outputs, in groups of `group` tiles.
-    fn conf(&self, m: [usize; 2], group: [usize; 2], target: &Target) -> Conf {
+    fn conf(&self, m: [usize; 2], group: [usize; 2], target: &Target) -> Code {
         let channels_in = self.node.inputs[0].channels();
         let dims = self.dims(m);
         let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
@@ -209,7 +210,7 @@ impl<'a> Problem<'a> {
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
         // Where there are few groups of tiles, tasks share them and do different output channels.
         let chunks = TASKS.div_ceil(groups);
-        Conf {
+        Code {
             lanes: target.lanes,
             channels_in,
             channels_out: self.channels_out,
@@ -262,7 +263,7 @@ const ROW_WORDS: usize = 6;
 /// and in the strip; such columns; full tiles; edges; byte offset of its first output column.
 const GROUP_WORDS: usize = 6;
 
-impl Conf {
+impl Code {
     /// Describes all that was decided.
     pub(super) fn decision(&self) -> String {
         let ([rows, columns], [height, width]) = (&self.dims, self.group);
@@ -508,7 +509,9 @@ fn odd_lines(bytes: i64) -> i64 {
     (bytes.unsigned_abs().div_ceil(64) | 1) as i64 * 64
 }
 
-impl Family for Conf {
+impl Family for Code {
+    type Tables = ();
+
     fn name(&self) -> String {
         let [rows, columns] = &self.dims;
         let tile = self.product.describe();
@@ -530,7 +533,7 @@ impl Family for Conf {
         index == 1 && self.epilogue.is_light()
     }
 
-    fn constants<'a>(&'a self, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+    fn constants<'a>(&'a self, _: &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         vec![
             Constant::Packed(self.pack_weights(&params[0])),
             Constant::F32(self.pack_bias(self.bias.then(|| &*params[1]))),

@@ -3,7 +3,7 @@
 use super::*;
 
 /// y = f(x), element by element.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Activation {
     Relu,
     Relu6,
@@ -15,6 +15,29 @@ pub enum Activation {
     HardSwish,
     HardSigmoid,
     Gelu,
+}
+
+impl Activation {
+    /// What tells it from others: its kind, and the bits of its number.
+    fn key(&self) -> (std::mem::Discriminant<Activation>, u32) {
+        let number = if let Activation::LeakyRelu(slope) = self { slope.to_bits() } else { 0 };
+        (std::mem::discriminant(self), number)
+    }
+}
+
+/// Two are equal where they give the same bits, so that they can stand in the key of generated code.
+impl PartialEq for Activation {
+    fn eq(&self, other: &Activation) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Activation {}
+
+impl std::hash::Hash for Activation {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
 }
 
 const fn plain(keyword: &'static str, doc: &'static str) -> LayerSpec {

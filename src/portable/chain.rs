@@ -3,18 +3,19 @@
 use super::memory::Pointer;
 use super::window::{Tile, tiles};
 use super::{channelwise, conv, epilogue, pool, tasks};
-use crate::kernels::chain::{Conf, Second};
+use crate::kernels::chain::{Bands, Code, Conf, Second};
 use crate::kernels::{Family, Operand};
 use std::ops::Range;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(Conf { code: conf, tables }: &Conf, operands: &[Operand], begin: usize, end: usize) {
+    let bands: &Bands = &tables.bands;
     let (first_tiles, second_tiles) = (tiles(&conf.first.segments), tiles(conf.second.segments()));
     for (sample, task) in tasks(conf.tasks(), begin, end) {
         let (part, group) = conf.task(task);
         let call = Call { conf, operands, sample, first_tiles: &first_tiles, second_tiles: &second_tiles };
-        for (new_rows, rows) in conf.bands.of(part, conf.second.rows().len()) {
+        for (new_rows, rows) in bands.of(part, conf.second.rows().count) {
             // SAFETY: the operands are those of the conf, and group and rows some of it; the bands are done in their
             // order, so that the rows that one needs are in the ring.
             unsafe {
@@ -29,7 +30,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
 
 /// What all bands of a vector group share.
 struct Call<'a> {
-    conf: &'a Conf,
+    conf: &'a Code,
     operands: &'a [Operand],
     sample: usize,
     first_tiles: &'a [Tile],
@@ -101,7 +102,7 @@ impl Call<'_> {
 
     fn channelwise<'a>(
         &self,
-        conf: &'a crate::kernels::channelwise::Conf,
+        conf: &'a crate::kernels::channelwise::Code,
         group: usize,
         block: usize,
     ) -> channelwise::Call<'a> {
@@ -116,7 +117,7 @@ impl Call<'_> {
         }
     }
 
-    fn pool<'a>(&self, conf: &'a crate::kernels::pool::Conf, group: usize, block: usize) -> pool::Call<'a> {
+    fn pool<'a>(&self, conf: &'a crate::kernels::pool::Code, group: usize, block: usize) -> pool::Call<'a> {
         let out = block as i64 * self.conf.second.out_block_stride();
         pool::Call {
             conf,

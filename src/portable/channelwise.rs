@@ -3,14 +3,14 @@
 use super::memory::Pointer;
 use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, epilogue, tasks};
-use crate::kernels::channelwise::Conf;
+use crate::kernels::channelwise::Code;
 use crate::kernels::{Family, Operand};
 use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let constants = conf.constants_operand();
     let [weights, table] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
@@ -27,7 +27,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
         // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
         // those of one task of it, whose means have a vector for the block.
         unsafe {
-            call.rows(0..conf.rows.len(), &row_tiles);
+            call.rows(0..conf.rows.count, &row_tiles);
             if conf.mean {
                 call.mean(Pointer::sample(operands, constants - 1, sample).vector(block));
             }
@@ -37,7 +37,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
 
 /// The arguments that all tiles of a task share.
 pub(super) struct Call<'a> {
-    pub conf: &'a Conf,
+    pub conf: &'a Code,
     pub input: Pointer,
     /// Of the block.
     pub weights: Pointer,
@@ -99,7 +99,7 @@ impl Call<'_> {
 /// As [`Call::tile`].
 #[inline(always)]
 unsafe fn add_rows<const P: usize>(
-    conf: &Conf,
+    conf: &Code,
     sums: &mut [f32x8; P],
     input: Pointer,
     weights: Pointer,

@@ -3,14 +3,14 @@
 use super::memory::Pointer;
 use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
-use crate::kernels::conv::Conf;
+use crate::kernels::conv::Code;
 use crate::kernels::{Family, Operand};
 use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let [bias, table] = [0, 1].map(|index| Pointer::constant(operands, conf.bias_operand() + index));
     let row_tiles = tiles(&conf.segments);
     for (sample, task) in tasks(conf.tasks(), begin, end) {
@@ -37,7 +37,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
 
 /// The arguments that all tiles of a task share.
 pub(super) struct Call<'a> {
-    pub conf: &'a Conf,
+    pub conf: &'a Code,
     pub input: Pointer,
     /// Of the vector group, as the biases.
     pub weights: Pointer,

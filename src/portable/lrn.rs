@@ -2,13 +2,13 @@
 
 use super::memory::Pointer;
 use super::{LANES, tasks};
-use crate::kernels::lrn::Conf;
+use crate::kernels::lrn::Code;
 use crate::kernels::{Family, Operand};
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     // SAFETY: the operand is the conf's table, two words for each task.
     let table = unsafe { Pointer::constant(operands, 2).table::<[i64; 2]>(conf.tasks()) };
     for (sample, channel) in tasks(conf.tasks(), begin, end) {
@@ -42,13 +42,13 @@ unsafe fn square_sum(window: Pointer, channels: i64, plane: i64, count: usize) -
 }
 
 /// (k + factor * sum)^beta
-fn power(conf: &Conf, sum: f32x8) -> f32x8 {
-    let base = sum.mul_add(f32x8::splat(conf.factor), f32x8::splat(conf.k));
-    if conf.beta == 0.75 {
+fn power(conf: &Code, sum: f32x8) -> f32x8 {
+    let base = sum.mul_add(f32x8::splat(conf.factor.get()), f32x8::splat(conf.k.get()));
+    if conf.beta.get() == 0.75 {
         // As in generated code.
         let root = base.sqrt();
         root * root.sqrt()
     } else {
-        (base.ln() * f32x8::splat(conf.beta)).exp()
+        (base.ln() * f32x8::splat(conf.beta.get())).exp()
     }
 }

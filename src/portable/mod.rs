@@ -55,16 +55,16 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
     unsafe {
         match kernel {
             Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
-            Kernel::Conv(conf) => conv::run(conf, operands, begin, end),
-            Kernel::Channelwise(conf) => channelwise::run(conf, operands, begin, end),
-            Kernel::Pool(conf) => pool::run(conf, operands, begin, end),
-            Kernel::Resample(conf) => resample::run(conf, operands, begin, end),
-            Kernel::Pointwise(conf) => pointwise::run(conf, operands, begin, end),
-            Kernel::Lrn(conf) => lrn::run(conf, operands, begin, end),
-            Kernel::Scale(conf) => scale::run(conf, operands, begin, end),
+            Kernel::Conv(conf) => conv::run(&conf.code, operands, begin, end),
+            Kernel::Channelwise(conf) => channelwise::run(&conf.code, operands, begin, end),
+            Kernel::Pool(conf) => pool::run(&conf.code, operands, begin, end),
+            Kernel::Resample(conf) => resample::run(&conf.code, operands, begin, end),
+            Kernel::Pointwise(conf) => pointwise::run(&conf.code, operands, begin, end),
+            Kernel::Lrn(conf) => lrn::run(&conf.code, operands, begin, end),
+            Kernel::Scale(conf) => scale::run(&conf.code, operands, begin, end),
             Kernel::Chain(conf) => chain::run(conf, operands, begin, end),
-            Kernel::Softmax(conf) => softmax::run(conf, operands, begin, end),
-            Kernel::Permute(conf) => permute::run(conf, operands, begin, end),
+            Kernel::Softmax(conf) => softmax::run(&conf.code, operands, begin, end),
+            Kernel::Permute(conf) => permute::run(&conf.code, operands, begin, end),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::memory::Pointer;
 use super::{LANES, epilogue, tasks};
-use crate::kernels::pointwise::{Conf, Function};
+use crate::kernels::pointwise::{Code, Function};
 use crate::kernels::{Family, Operand};
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let value = |operand| Pointer::sample(operands, operand, sample).vector(block * conf.positions);
         let residual = epilogue::residual(&conf.epilogue, operands, 1 + conf.operands, sample);
@@ -38,7 +38,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
 
 /// One block.
 struct Call<'a> {
-    conf: &'a Conf,
+    conf: &'a Code,
     out: Pointer,
     first: Pointer,
     residual: Pointer,

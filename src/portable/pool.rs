@@ -4,18 +4,18 @@ use super::epilogue::{self, max_nan};
 use super::memory::Pointer;
 use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, tasks};
-use crate::kernels::pool::{Conf, Mode};
+use crate::kernels::pool::{Code, Mode};
 use crate::kernels::{Family, Operand};
 use std::ops::Range;
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let constants = 2 + conf.epilogue.operands();
     let [table, divisors] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
-    let positions = conf.rows.len() * conf.columns;
+    let positions = conf.rows.count * conf.columns;
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let call = Call {
             conf,
@@ -27,13 +27,13 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
         };
         // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
         // those of one task of it.
-        unsafe { call.rows(0..conf.rows.len(), &row_tiles) };
+        unsafe { call.rows(0..conf.rows.count, &row_tiles) };
     }
 }
 
 /// The arguments that all tiles of a task share.
 pub(super) struct Call<'a> {
-    pub conf: &'a Conf,
+    pub conf: &'a Code,
     pub input: Pointer,
     pub divisors: Pointer,
     pub table: Pointer,
@@ -65,9 +65,9 @@ impl Call<'_> {
                 Mode::Max => self.fold(row, tile, f32::NEG_INFINITY, max_nan),
                 Mode::Mean(divisor) => {
                     let sums = self.fold(row, tile, 0.0, |sum, x| sum + x);
-                    sums.map(|sum| sum / f32x8::splat(divisor))
+                    sums.map(|sum| sum / f32x8::splat(divisor.get()))
                 }
-                Mode::MeanOf(_) => {
+                Mode::MeanOf => {
                     let sums: [f32x8; P] = self.fold(row, tile, 0.0, |sum, x| sum + x);
                     let divisors = self.divisors.at(position as i64 * 4);
                     std::array::from_fn(|p| sums[p] / divisors.at(p as i64 * 4).broadcast())

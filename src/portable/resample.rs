@@ -2,20 +2,19 @@
 
 use super::memory::Pointer;
 use super::{epilogue, tasks};
-use crate::kernels::resample::{Conf, Taps};
+use crate::kernels::resample::Code;
 use crate::kernels::{Family, Operand};
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let table = Pointer::constant(operands, 2 + conf.epilogue.operands());
-    let Taps(taps) = &conf.taps;
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let input = Pointer::sample(operands, 1, sample).vector(block * conf.input_positions);
-        let out = Pointer::sample(operands, 0, sample).vector(block * taps.len());
-        let residual = epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * taps.len());
-        for position in 0..taps.len() {
+        let out = Pointer::sample(operands, 0, sample).vector(block * conf.output_positions);
+        let residual = epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * conf.output_positions);
+        for position in 0..conf.output_positions {
             // SAFETY: the pointers are those of one task of the conf, the operand is its table.
             unsafe {
                 let sum = position_sum(input, table, position);

@@ -2,12 +2,12 @@
 
 use super::memory::Pointer;
 use super::tasks;
-use crate::kernels::scale::Conf;
+use crate::kernels::scale::Code;
 use crate::kernels::{Family, Operand};
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let row = conf.vectors();
     for (sample, group) in tasks(conf.tasks(), begin, end) {
         let gate = Pointer::sample(operands, 1, sample);

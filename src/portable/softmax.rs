@@ -3,13 +3,13 @@
 use super::epilogue::max_nan;
 use super::memory::Pointer;
 use super::{LANES, tasks};
-use crate::kernels::softmax::Conf;
+use crate::kernels::softmax::Code;
 use crate::kernels::{Family, Operand};
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
-pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
+pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     for (sample, strip) in tasks(conf.tasks(), begin, end) {
         let input = Pointer::sample(operands, 1, sample).vector(strip);
         let out = Pointer::sample(operands, 0, sample).vector(strip);
@@ -23,7 +23,7 @@ pub unsafe fn run(conf: &Conf, operands: &[Operand], begin: usize, end: usize) {
 ///
 /// # Safety
 /// They must be readable at `input` and writable at `out`.
-unsafe fn strip_of(conf: &Conf, input: Pointer, out: Pointer, count: usize) {
+unsafe fn strip_of(conf: &Code, input: Pointer, out: Pointer, count: usize) {
     let planes = (0..conf.channels).map(|channel| (channel * conf.positions * 4) as i64);
     // SAFETY: the caller's.
     unsafe {

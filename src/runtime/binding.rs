@@ -46,7 +46,7 @@ impl Binding {
         let (mut steps, mut operands, mut callers) = (Vec::new(), Vec::new(), Vec::new());
         let mut scratch_operands = Vec::new();
         for (index, step) in plan.steps.iter().enumerate() {
-            let (tasks, split) = (step.kernel.family().tasks() * batch, step.worth_splitting(batch));
+            let (tasks, split) = (step.kernel.tasks() * batch, step.worth_splitting(batch));
             steps.push(BoundStep { first: operands.len(), tasks, split });
             for view in step.views() {
                 let place = plan.buffers[view.buffer.0].place;

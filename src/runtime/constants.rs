@@ -43,7 +43,7 @@ impl Constants {
         let mut packed = Constants { chunks: Vec::new(), filling: None, used: 0, places: Vec::new(), bytes: 0 };
         for step in &plan.steps {
             let params = backend::params(plan, step, weights);
-            let constants = step.kernel.family().constants(&params);
+            let constants = step.kernel.constants(&params);
             packed.bytes += constants.iter().map(Constant::bytes).sum::<usize>();
             if packed.bytes > limit {
                 return Err(SessionError::Memory { what: "weights", bytes: packed.bytes, limit });

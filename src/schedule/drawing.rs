@@ -20,7 +20,7 @@ impl Plan {
         for step in &self.steps {
             let node = &self.graph[step.node];
             let shape = drawing.shapes.len();
-            let mut lines = vec![step.kernel.family().name(), step.output.ty.to_string()];
+            let mut lines = vec![step.kernel.name(), step.output.ty.to_string()];
             lines.extend(step.nodes().map(|id| self.graph[id].origin.path.clone()));
             let kind = if step.purpose.is_some() { Kind::Other } else { kind(&node.op) };
             drawing.shapes.push(Shape { kind, lines: lines.into_iter().filter(|l| !l.is_empty()).collect() });

@@ -38,12 +38,7 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
         format!("{}: {layer}", name(&node.origin.path))
     });
     let _ = writeln!(text, "{index:4}  {}{}", layers.collect::<Vec<_>>().join(", then "), purpose(step));
-    let _ = writeln!(
-        text,
-        "      kernel  {}, {} tasks per sample",
-        step.kernel.family().name(),
-        step.kernel.family().tasks()
-    );
+    let _ = writeln!(text, "      kernel  {}, {} tasks per sample", step.kernel.name(), step.kernel.tasks());
     let _ = writeln!(text, "      conf    {:?}", step.kernel);
     for (role, view) in roles(step) {
         let _ = writeln!(text, "      {role:7} {}", place(plan, view));

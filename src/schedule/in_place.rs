@@ -36,7 +36,7 @@ fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
     let mut candidates = inputs.iter().enumerate();
     let found = candidates.find(|(i, view)| {
         let only = inputs.iter().filter(|other| other.buffer == view.buffer).count() == 1;
-        kernel.family().may_overwrite(*i) && whole(view) && dies(view) && same(view) && only
+        kernel.may_overwrite(*i) && whole(view) && dies(view) && same(view) && only
     });
     found.map(|(_, view)| (output.buffer, view.buffer))
 }

@@ -25,7 +25,7 @@ use crate::tensor::TensorType;
 pub struct BufferId(pub usize);
 
 /// Memory of one or more values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Buffer {
     pub place: Place,
     /// f32 elements of one sample; in the arena a multiple of [`ALIGNMENT`] / 4.
@@ -35,7 +35,7 @@ pub struct Buffer {
 }
 
 /// Where a buffer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// The caller's input with this index, row-major.
     Input(usize),
@@ -46,7 +46,7 @@ pub enum Place {
 }
 
 /// A value in memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct View {
     pub buffer: BufferId,
     /// In elements, within a sample of the buffer.
@@ -171,7 +171,7 @@ fn depth(graph: &Graph) -> usize {
 impl Plan {
     /// Bytes of scratch memory for each thread.
     pub fn scratch(&self) -> usize {
-        self.steps.iter().map(|step| step.kernel.family().scratch()).max().unwrap_or(0)
+        self.steps.iter().map(|step| step.kernel.scratch()).max().unwrap_or(0)
     }
 
     /// Bytes of the arena for a batch.

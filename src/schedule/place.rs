@@ -260,13 +260,13 @@ impl Placer<'_> {
         if inputs.is_empty() {
             return;
         }
-        let kernel = Kernel::Permute(permute::Conf {
+        let shape = permute::Shape {
             positions: positions(&node.ty),
             lanes: self.target.lanes,
             output: whole.layout,
             inputs: inputs.iter().map(|v| v.layout).collect(),
-            channels,
-        });
+        };
+        let kernel = permute::Conf::new(shape, channels).into();
         self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
     }
 
@@ -309,7 +309,7 @@ impl Placer<'_> {
 
     fn reorder(&mut self, id: NodeId, from: &View, to: View, purpose: &'static str) {
         let value = Value { ty: &from.ty, layout: from.layout };
-        let kernel = Kernel::Permute(permute::Conf::reorder(&value, to.layout, self.target.lanes));
+        let kernel = permute::Conf::reorder(&value, to.layout, self.target.lanes).into();
         self.push_helper(id, kernel, to, vec![from.clone()], vec![], purpose);
     }
 
@@ -318,13 +318,13 @@ impl Placer<'_> {
         let ty = input.ty.with_dims([&[channels.len()], input.ty.spatial()].concat());
         let output = self.add_value(&ty, Layout::Blocked);
         let moves = channels.iter().enumerate().map(|(to, &from)| permute::Move { to, from: Some(from) });
-        let kernel = Kernel::Permute(permute::Conf {
+        let shape = permute::Shape {
             positions: positions(&ty),
             lanes: self.target.lanes,
             output: Layout::Blocked,
             inputs: vec![input.layout],
-            channels: moves.collect(),
-        });
+        };
+        let kernel = permute::Conf::new(shape, moves.collect()).into();
         let purpose = "gives each lane the input channels of its group";
         self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
         output
@@ -332,12 +332,19 @@ impl Placer<'_> {
 
     /// A convolution's packed weights times the gate of each sample.
     fn scale_weights(&mut self, id: NodeId, conf: &kernels::conv::Conf, gate: NodeId, weights: ParamId) -> View {
-        let conf = kernels::scale::Conf { conv: conf.clone() };
+        let code = kernels::scale::Code { conv: conf.code.clone() };
         let gate = self.in_layout(gate, Layout::Nchw);
-        let ty = gate.ty.with_dims(vec![conf.elements()]);
+        let ty = gate.ty.with_dims(vec![code.elements()]);
         let output = self.add_value(&ty, Layout::Nchw);
         let purpose = "multiplies the weights by the gate";
-        self.push_helper(id, Kernel::Scale(conf), output.clone(), vec![gate], vec![weights], purpose);
+        self.push_helper(
+            id,
+            kernels::Conf { code, tables: () }.into(),
+            output.clone(),
+            vec![gate],
+            vec![weights],
+            purpose,
+        );
         output
     }
 

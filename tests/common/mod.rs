@@ -415,6 +415,58 @@ fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> O
     small.then(|| graph.add_layer(op, inputs, path).ok()).flatten()
 }
 
+/// Layers that read one value and differ in one argument: each is an output, behind an activation of its own slope.
+pub fn siblings() -> BoxedStrategy<Graph> {
+    dims()
+        .prop_flat_map(|dims| {
+            let rank = (dims.len() - 1).max(1);
+            let paddings = prop::collection::vec(padding(rank), 2..5);
+            let depthwise = Just((dims[0], dims[0]));
+            let window = prop_oneof![2 => conv(rank), 1 => pool(rank)];
+            let windows = (window, paddings, prop_oneof![1 => Just((0, 0)), 1 => depthwise]);
+            let windows = windows.prop_map(|(op, paddings, groups)| {
+                paddings.into_iter().map(|padding| with_padding(&op, padding, groups)).collect()
+            });
+            let other = prop_oneof![
+                prop::collection::vec(lrn(), 2..4),
+                prop::collection::vec(pad(rank), 2..4),
+                prop::collection::vec(upsample(rank), 2..4),
+                prop::collection::vec(adaptive(rank), 2..4),
+                prop::collection::vec((1usize..5).prop_map(|groups| ChannelShuffle { groups }.into()), 2..4),
+                prop::collection::vec((1u32..9).prop_map(|eps| BatchNorm { eps: eps.into() }.into()), 2..4),
+            ];
+            (Just(dims), prop_oneof![3 => windows, 2 => other], any::<bool>())
+        })
+        .prop_map(|(dims, ops, activated): (Vec<usize>, Vec<Op>, bool)| {
+            let (mut graph, x) = graph_of(&dims);
+            for (index, op) in ops.into_iter().enumerate() {
+                let slope = Activation::LeakyRelu(0.1 + index as f32);
+                let y = add(&mut graph, op, &[x], &format!("l{index}")).unwrap_or(x);
+                let y = if activated { add(&mut graph, slope, &[y], &format!("a{index}")).unwrap_or(y) } else { y };
+                output(&mut graph, y);
+            }
+            graph
+        })
+        .boxed()
+}
+
+/// The same layer with another padding, and in as many groups of as many channels if there are any.
+fn with_padding(op: &Op, padding: Padding, (groups, channels): (usize, usize)) -> Op {
+    let mut op = op.clone();
+    match &mut op {
+        Op::Conv(conv) => {
+            conv.window.padding = padding;
+            if groups > 0 {
+                (conv.groups, conv.channels) = (groups, channels);
+            }
+        }
+        Op::MaxPool(pool) => pool.window.padding = padding,
+        Op::AvgPool(pool) => pool.window.padding = padding,
+        _ => {}
+    }
+    op
+}
+
 /// The largest difference relative to the largest magnitude of `expected`; NaN and infinities must agree.
 pub fn difference(found: &Tensor, expected: &Tensor) -> f32 {
     assert_eq!(found.shape(), expected.shape());

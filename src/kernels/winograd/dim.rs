@@ -4,7 +4,7 @@ use super::transform::Matrices;
 use std::ops::Range;
 
 /// Tiles of `m` outputs and, where `m` does not divide the outputs, one smaller tile at the end, the *edge*.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dim {
     pub taps: usize,
     pub m: usize,

@@ -1,7 +1,7 @@
 //! The loops of a Winograd convolution around its tiles.
 
 use super::stages::Stages;
-use super::{Conf, GROUP_WORDS, ROW_WORDS};
+use super::{Code, GROUP_WORDS, ROW_WORDS};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::nest::{KernelNest, call_one_of};
 
@@ -48,7 +48,7 @@ impl Functions {
 
 /// Emits the loops.
 pub struct NestEmitter<'a> {
-    pub conf: &'a Conf,
+    pub conf: &'a Code,
     pub functions: Functions,
 }
 

@@ -15,7 +15,7 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 const LINE: usize = 64;
 
 /// What all products of a convolution have in common.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conf {
     pub lanes: usize,
     pub channels_in: usize,

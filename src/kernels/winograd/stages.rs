@@ -1,7 +1,7 @@
 //! The tiles of the transforms. Both transform first along columns, from row to row, then along rows; between the two
 //! steps the values lie in memory of the thread, a strip of columns for the input and a patch for the output.
 
-use super::Conf;
+use super::Code;
 use super::dim::Span;
 use super::transform::{Coefficients, Emitter, Matrices};
 use crate::codegen::vector::{R, V, VectorAsm};
@@ -11,7 +11,7 @@ pub const FRAME_BYTES: i64 = 64;
 
 /// Emits the tiles of a convolution.
 pub struct Stages<'a> {
-    pub conf: &'a Conf,
+    pub conf: &'a Code,
     pub coefficients: &'a Coefficients,
 }
 

@@ -1,6 +1,6 @@
 //! Transformed weights, in the order in which the products read them.
 
-use super::Conf;
+use super::Code;
 use super::transform::MAX_FREQUENCIES;
 use crate::kernels::packing::{Part, Rows};
 
@@ -20,7 +20,7 @@ pub struct WeightTransform {
 }
 
 impl WeightTransform {
-    pub fn new(conf: &Conf) -> WeightTransform {
+    pub fn new(conf: &Code) -> WeightTransform {
         WeightTransform {
             taps: conf.dims.each_ref().map(|d| d.taps),
             g: conf.dims.each_ref().map(|d| d.matrices(d.m).weight),
@@ -29,7 +29,7 @@ impl WeightTransform {
 
     /// Packs the weights of one task of `conf`: `[frequency]` of what its products read. `kernels` has a row for each
     /// output channel, `to` is filled with zeros.
-    pub fn pack(&self, conf: &Conf, kernels: &Rows, task: usize, to: &mut [f32]) {
+    pub fn pack(&self, conf: &Code, kernels: &Rows, task: usize, to: &mut [f32]) {
         let blocks = conf.blocks_of(task);
         let frequency = blocks.len() * conf.column();
         let width = conf.product.vectors * conf.lanes;
@@ -40,7 +40,7 @@ impl WeightTransform {
     }
 
     /// One panel: the output channels from `first` on. `frequency` elements lie between two frequencies of `to`.
-    fn pack_panel(&self, conf: &Conf, kernels: &Rows, first: usize, to: &mut [f32], frequency: usize) {
+    fn pack_panel(&self, conf: &Code, kernels: &Rows, first: usize, to: &mut [f32], frequency: usize) {
         let taps = self.taps[0] * self.taps[1];
         let end = (first + conf.product.vectors * conf.lanes).min(conf.channels_out);
         // A last panel may be narrower.

@@ -66,20 +66,19 @@ impl<'a> Builder<'a> {
             return Ok(y);
         }
         let same = self.graph[x].ty == self.graph[y].ty;
-        let project = match project {
-            Some(project) => self.is_built(project, x, y, same)?.then_some(&project.body),
-            None => None,
+        let built = match project {
+            Some(project) if self.is_built(project, x, y, same)? => Some(&project.body),
+            _ if same => return self.add(Op::from(Add), vec![y, x], site),
+            _ => None,
         };
-        let Some(project) = project else {
-            return match same {
-                true => self.add(Op::from(Add), vec![y, x], site),
-                false => Err(self.unequal(x, y, &main, site.span)),
-            };
+        let Some(built) = built else {
+            let cond = project.and_then(|project| project.cond.as_ref());
+            return Err(self.unequal(x, y, &main, site.span, cond));
         };
-        let (shortcut, side) = self.traced(project, Ok(x));
+        let (shortcut, side) = self.traced(built, Ok(x));
         let shortcut = shortcut?;
         if self.graph[shortcut].ty != self.graph[y].ty {
-            return Err(self.unequal_projection(x, y, shortcut, (&main, &side), site.span, project.span));
+            return Err(self.unequal_projection(x, y, shortcut, (&main, &side), site.span, built.span));
         }
         self.add(Op::from(Add), vec![y, shortcut], site)
     }
@@ -102,12 +101,18 @@ impl<'a> Builder<'a> {
         holds
     }
 
-    fn unequal(&mut self, x: NodeId, y: NodeId, main: &Trail, span: Span) -> Reported {
+    /// `cond` is the condition of a projection, which does not hold.
+    fn unequal(&mut self, x: NodeId, y: NodeId, main: &Trail, span: Span, cond: Option<&Expr>) -> Reported {
         let (x, y) = (&self.graph[x].ty, &self.graph[y].ty);
         let error = Diagnostic::error("E0312", "the two paths of this residual differ in shape")
             .at(span, format!("main path gives {y}, shortcut gives {x}"))
-            .note(format!("shapes: {}", chain(Some(x), main)))
-            .help(projection(x, y));
+            .note(format!("shapes: {}", chain(Some(x), main)));
+        let error = match cond {
+            Some(cond) => error.at(cond.span, "this does not hold, so nothing is projected").help(
+                "without a condition, `project` is built where the shape changes; add `or not same_shape` to this one",
+            ),
+            None => error.help(projection(x, y)),
+        };
         self.error(error)
     }
 

@@ -315,7 +315,7 @@ impl<'a> Builder<'a> {
             self.graph.left_out.push(param.name);
         }
         let left_out = self.graph.nodes[nodes..].iter().flat_map(|node| &node.inputs);
-        self.read_aside.extend(left_out.map(|id| id.0));
+        self.uses.aside.extend(left_out);
         self.graph.nodes.truncate(nodes);
         self.graph.outputs.truncate(outputs);
         self.weight_elements = elements;

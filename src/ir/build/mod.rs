@@ -176,7 +176,7 @@ pub fn build(sources: &mut SourceMap, program: &Program, options: &Options) -> R
     build_counted(sources, program, options, &mut Uses::default()).0
 }
 
-/// Also tells how many steps were taken, and notes in `uses` what of the text has an effect.
+/// Also tells how many steps were taken, and notes in `uses` what the graph does not show of them.
 fn build_counted(
     sources: &mut SourceMap,
     program: &Program,
@@ -191,7 +191,6 @@ fn build_counted(
     builder.program(&defines, options.variant.as_deref());
     let result = if builder.report.is_empty() {
         debug_assert_eq!(super::verify(&builder.graph), Ok(()));
-        builder.uses.of_graph(&builder.graph, program, &builder.read_aside);
         Ok(builder.graph)
     } else {
         Err(builder.report.finish())
@@ -222,6 +221,9 @@ pub fn check(
         options.variant = variant.clone();
         let (result, steps) = build_counted(sources, &program, &options, &mut uses);
         options.limits.steps = options.limits.steps.saturating_sub(steps);
+        if let Ok(graph) = &result {
+            uses.of_graph(graph, &program);
+        }
         for mut found in result.map_or_else(|errors| errors, |graph| lint(&graph)) {
             if !known.insert(found.identity()) {
                 continue;
@@ -276,8 +278,6 @@ struct Builder<'a> {
     weights: HashMap<String, Span>,
     weight_elements: usize,
     uses: &'a mut Uses,
-    /// What `aux` branches read that were taken back.
-    read_aside: HashSet<u32>,
     /// Fewest layers of each block.
     estimates: HashMap<&'a str, u128>,
     steps: usize,
@@ -311,7 +311,6 @@ impl<'a> Builder<'a> {
             weights: HashMap::new(),
             weight_elements: 0,
             uses,
-            read_aside: HashSet::new(),
             estimates: HashMap::new(),
             steps: 0,
             depth: 0,

@@ -20,7 +20,7 @@
 
 use super::Program;
 use crate::diagnostic::Diagnostic;
-use crate::ir::Graph;
+use crate::ir::{Graph, NodeId};
 use crate::layers::Op;
 use crate::source::{FileId, Span};
 use crate::syntax::ast::{Arg, Body, Call, Expr, ExprKind, Ident, LabelPart, Param, Step, StepKind};
@@ -154,6 +154,8 @@ impl Unused {
 pub struct Uses {
     /// By kind and place: the name, and whether any variant used it. What no variant met is not here.
     met: HashMap<(Kind, Span), (String, bool)>,
+    /// Nodes of the current variant that are read by `aux` branches which were taken back.
+    pub aside: HashSet<NodeId>,
 }
 
 impl Uses {
@@ -161,14 +163,15 @@ impl Uses {
         self.met.entry((kind, span)).or_insert_with(|| (name.into(), false)).1 |= used;
     }
 
-    /// Notes what can be seen of the graph of a variant. `aside` are nodes that something reads which is not in it.
-    pub fn of_graph(&mut self, graph: &Graph, program: &Program, aside: &HashSet<u32>) {
+    /// Notes what can be seen of the graph of a variant, which has just been built.
+    pub fn of_graph(&mut self, graph: &Graph, program: &Program) {
+        let aside = std::mem::take(&mut self.aside);
         let users = graph.users();
         for id in graph.ids() {
             let node = &graph[id];
             let Some(span) = node.origin.span else { continue };
             let kind = if node.op == Op::Input { Kind::Input } else { Kind::Layer };
-            let used = !users[id.0 as usize].is_empty() || graph.is_output(id) || aside.contains(&id.0);
+            let used = !users[id.0 as usize].is_empty() || graph.is_output(id) || aside.contains(&id);
             self.meet(kind, span, &node.origin.path, used);
             if kind == Kind::Input {
                 for output in graph.outputs.iter().filter(|output| output.node == id) {

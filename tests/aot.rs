@@ -110,7 +110,7 @@ impl Build {
             "-Wl,--fatal-warnings",
         ]);
         command.args(flags).arg(source_path(source)).arg("-I").arg(self.directory.path());
-        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a")));
+        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a"))).arg("-lm");
         output(&mut command);
     }
 
@@ -226,6 +226,27 @@ fn weights_can_lie_in_a_file() {
 }
 
 #[test]
+fn embedded_weights_take_no_others() {
+    if !present("cc") {
+        return;
+    }
+    let build = Build::new(&compile(&small_network(), Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "errors.c", "net", &[]);
+    output(&mut Command::new(build.path("program")));
+}
+
+/// The checksum of a weight file is that of a common tool, and the length is that of the file.
+#[test]
+fn a_weight_file_states_its_length_and_checksum() {
+    let artifacts = compile(&small_network(), Isa::detect(), &options("native", &[], Weights::File));
+    let (name, bytes) = &artifacts.files[0];
+    assert_eq!(name, "net.weights");
+    let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    assert_eq!(field(24), bytes.len() as u64);
+    assert_eq!(field(32), svertka::hash::xxh64::hash(&bytes[64..]));
+}
+
+#[test]
 fn the_library_can_have_the_work_memory() {
     if !present("cc") {
         return;
@@ -319,6 +340,28 @@ fn the_same_plan_gives_the_same_bytes() {
     }
 }
 
+/// Processes differ in the order of their hash tables, addresses and temporary names.
+#[test]
+fn two_processes_write_the_same_files() {
+    let compile = || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_svertka"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["compile", "models/lenet5.cnn", "--tuned", "none", "--weights-in", "file", "-o"]);
+        output(command.arg(folder.path()).args(["--emit", "obj,header,static,clif,asm"]));
+        let mut files: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.strip_prefix(folder.path()).unwrap().into(), std::fs::read(&path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let first = compile();
+    assert_eq!(first.len(), 6);
+    assert!(first == compile());
+}
+
 #[test]
 fn what_cannot_be_compiled_is_refused() {
     let graph = single(Softmax, &[4]).unwrap();
@@ -346,9 +389,14 @@ fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
         for threads in [1, 2] {
             // SAFETY: it was compiled just now.
             let library = unsafe { Library::open(&build.path("libnet.so"), "net", threads) };
-            let outputs = library.unwrap().run(&inputs).unwrap();
+            let mut library = library.unwrap();
+            let outputs = library.run(&inputs).unwrap();
             let found: Vec<f32> = outputs.into_iter().flat_map(Tensor::into_data).collect();
             assert_same_bits(&found, &session(&graph, isa, &inputs));
+            for shape in [vec![], vec![5], vec![0, 3, 17, 13], vec![5, 3, 13, 17]] {
+                library.run(&[Tensor::zeros(shape)]).unwrap_err();
+            }
+            library.run(&[]).unwrap_err();
         }
     }
 }
@@ -369,6 +417,10 @@ fn a_shared_library_is_loaded_by_python() {
     let found = output(&mut python);
     let found: Vec<f32> = String::from_utf8(found).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+
+    let mut python = Command::new("python3");
+    python.arg(source_path("python/errors.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
+    output(&mut python);
 }
 
 #[test]

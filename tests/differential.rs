@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::Graph;
-use svertka::layers::{Accumulate, Activation, Conv, Op, Padding, Window};
+use svertka::layers::{Accumulate, Activation, AvgPool, Conv, MaxPool, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -182,6 +182,61 @@ fn depthwise_convolutions_that_differ_in_padding() {
             output(&mut graph, y);
         }
         check(&graph, 2, 0, &engines());
+    }
+}
+
+/// Windows with more columns than are unrolled, and those whose columns lie far from each other.
+fn wide_window() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    let sizes = (1usize..4, 1usize..8, 65usize..80, 1usize..12, 1usize..3, any::<bool>(), 0usize..3);
+    (sizes, 0usize..5).prop_map(|((channels, more, columns, rows, stride, flat, kind), pad)| {
+        let kernel = if flat { vec![columns] } else { vec![rows, columns] };
+        let image: Vec<usize> = kernel.iter().map(|k| k + more).collect();
+        let sides = kernel.iter().map(|&k| (pad.min(k / 2), pad.min(k / 3))).collect();
+        let (stride, dilation) = (vec![stride; kernel.len()], vec![1; kernel.len()]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Sides(sides), ceil: false };
+        let op = match kind {
+            0 => Conv { channels, window, groups: 1, bias: true, weights: None }.into(),
+            1 => MaxPool { window }.into(),
+            _ => AvgPool { window, count_pad: false }.into(),
+        };
+        ([vec![channels], image].concat(), op)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: config().cases / 8 + 1, ..config() })]
+
+    #[test]
+    fn random_wide_windows((dims, op) in wide_window(), seed: u64) {
+        check(&single(op, &dims).unwrap(), 1, seed, &engines());
+    }
+}
+
+#[test]
+fn random_wide_windows_in_wide_vectors() {
+    run_wide((wide_window(), any::<u64>()), |((dims, op), seed)| check_wide(&single(op, &dims).unwrap(), 1, seed));
+}
+
+/// Offsets of more than 32 bits: of columns under one kernel, and of columns under neighbouring outputs.
+#[test]
+fn columns_far_from_each_other() {
+    let far = 40_000_000;
+    for (stride, dilation) in [(1, far), (far, 1)] {
+        let window = |padding| Window {
+            kernel: vec![2],
+            stride: vec![stride],
+            dilation: vec![dilation],
+            padding: Padding::Sides(vec![padding]),
+            ceil: false,
+        };
+        let pads = if stride == 1 { (far - 1, 2) } else { (0, 3 * far) };
+        for op in [
+            Op::from(Conv { channels: 3, window: window(pads), groups: 1, bias: true, weights: None }),
+            Conv { channels: 2, window: window(pads), groups: 2, bias: true, weights: None }.into(),
+        ] {
+            let graph = single(op, &[2, 3]).unwrap();
+            check(&graph, 1, 0, &engines());
+        }
     }
 }
 

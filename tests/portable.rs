@@ -34,6 +34,19 @@ fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
     }
 }
 
+/// Rust code runs in the mode it was compiled for, in which denormals are numbers; generated code flushes them.
+#[test]
+fn only_generated_code_flushes_denormals() {
+    let graph = layer(Activation::LeakyRelu(0.1), &[3, 50]);
+    let input = [Tensor::new([2, 3, 50], vec![-2e-38; 300])];
+    let outputs = |engine| session(&graph, engine).run(&input).unwrap().remove(0).into_data();
+    assert!(outputs(Engine::Portable).iter().all(|&y| (y / -2e-39 - 1.0).abs() < 1e-3));
+    let emulated = [Isa::Avx2, Isa::Avx512].map(Engine::Emulated);
+    for engine in Isa::available().into_iter().map(Engine::Jit).chain(emulated) {
+        assert!(outputs(engine).iter().all(|&y| y == 0.0), "{engine:?}");
+    }
+}
+
 /// Pairs of layers are done by one kernel, in bands of two rows.
 fn session(graph: &Graph, engine: Engine) -> Session {
     let options = Options { engine, exact: true, force_chain: Some(2), ..Options::default() };

@@ -5,12 +5,11 @@
 //! them out as code in memory or as an object file.
 
 mod clif;
-#[doc(hidden)]
 pub mod emulated;
-#[doc(hidden)]
 pub mod emulator;
 mod error;
 mod isa;
+mod mode;
 pub mod module;
 pub mod nest;
 mod target;

@@ -857,7 +857,7 @@ fn write_emulated(isa: Isa, offset: i32) -> Vec<f32> {
     unsafe { emulation.lend(regions) };
     // SAFETY: the nest calls the tile alone, which touches what was lent.
     unsafe { call(&code, Isa::Clif, nest, &args) };
-    emulation.check();
+    emulation.check().unwrap_or_else(|fault| panic!("{fault}"));
     output
 }
 

@@ -281,6 +281,12 @@ fn a_full_disk_is_told_and_leaves_no_half_of_a_file() {
 /// Whenever it is killed, what is in the folder is whole.
 #[test]
 fn a_killed_compile_leaves_only_whole_files() {
+    kill_compile("embed");
+    kill_compile("file");
+}
+
+/// With the weights in this place.
+fn kill_compile(place: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     for folder in [&whole, &killed] {
@@ -288,7 +294,8 @@ fn a_killed_compile_leaves_only_whole_files() {
     }
     let compile = |to: &Path| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
-        command.args(["compile", LARGE, "--random-weights", "--emit", "obj,header", "-o"]).arg(to);
+        command.args(["compile", LARGE, "--random-weights", "--emit", "obj,header", "--weights-in", place, "-o"]);
+        command.arg(to);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command

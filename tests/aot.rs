@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::library::Library;
@@ -25,7 +25,7 @@ const WINOGRAD: usize = 4;
 const BAND: usize = 2;
 
 /// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
-fn small_network() -> Graph {
+fn small_network() -> Verified<Graph> {
     let window = |kernel, stride| Window {
         kernel: vec![kernel; 2],
         stride: vec![stride; 2],
@@ -69,8 +69,8 @@ fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
 }
 
 /// Compiles a graph for an instruction set of a CPU.
-fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
-    let plan = schedule::plan(graph.clone(), target(isa, options));
+fn compile(graph: &Verified<Graph>, isa: impl Into<Isa>, options: &aot::Options) -> Artifacts {
+    let plan = schedule::plan(graph.clone(), target(isa.into(), options));
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
 
@@ -155,9 +155,9 @@ fn present(program: &str) -> bool {
     found
 }
 
-fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
+fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
-        engine: Engine::Jit(isa),
+        engine: Engine::Jit(isa.into().on_host().unwrap()),
         force_winograd: Some(WINOGRAD),
         force_chain: Some(BAND),
         ..Default::default()
@@ -198,7 +198,7 @@ fn a_c_program_gets_the_bits_of_a_session() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_generic_cpu_gets_the_same_bits() {
-    if !present("cc") || !Isa::available().contains(&Isa::Avx2) {
+    if !present("cc") || Isa::Avx2.on_host().is_none() {
         return;
     }
     let graph = small_network();
@@ -275,6 +275,7 @@ fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
     let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
     let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
     common::output(&mut graph, both);
+    let graph = common::verified(graph);
     let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "driver.c", "net", &[]);
     let inputs = inputs(&graph, 2, SEED);

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use svertka::codegen::Isa;
-use svertka::ir::Graph;
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::tuning::Choices;
 use svertka::layers::{Conv, Dense, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
@@ -53,7 +53,7 @@ impl Guarded {
 
 /// A network, how it is run, and what it is run on.
 struct Case {
-    graph: Graph,
+    graph: Verified<Graph>,
     choices: Choices,
     options: Options,
     batch: usize,
@@ -62,7 +62,7 @@ struct Case {
 
 impl Case {
     /// The network with the kernels that the seed picks: of those that may be chosen by measuring, or forced ones.
-    fn new(graph: Graph, engine: Engine, batch: usize, seed: u64) -> Case {
+    fn new(graph: Verified<Graph>, engine: Engine, batch: usize, seed: u64) -> Case {
         let (force_winograd, force_chain) = match seed % 4 {
             0 => (Some(2 + seed as usize / 4 % 5), Some(1 + seed as usize / 20 % 5)),
             1 => (None, Some(1 + seed as usize / 4 % 5)),
@@ -116,7 +116,7 @@ impl Case {
 }
 
 /// Single layers, many of them with one position and more channels than a tile takes at once; and networks.
-fn any_graph() -> impl Strategy<Value = Graph> {
+fn any_graph() -> impl Strategy<Value = Verified<Graph>> {
     let dense = (1usize..200, 1usize..40, any::<bool>());
     let dense =
         dense.prop_map(|(channels, features, bias)| (vec![channels], Dense { features, bias, flatten: false }.into()));

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn the_features_of_this_machine_are_found() {
         let module = CodeModule::object(target_lexicon::Triple::host(), Some("native"), false).unwrap();
-        assert_eq!(call(&Features::of(&module, Isa::detect()).check()), 0);
+        assert_eq!(call(&Features::of(&module, Isa::detect().into()).check()), 0);
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub fn options(args: &EngineArgs) -> Result<Options, Failure> {
         return Err(Failure::usage("only generated code has tiles to check: `--checked` goes with `--engine jit`"));
     }
     let isa = match args.isa {
-        IsaArg::Auto => Isa::detect(),
+        IsaArg::Auto => Isa::detect().into(),
         IsaArg::Clif => Isa::Clif,
         IsaArg::Avx2 => Isa::Avx2,
         IsaArg::Avx512 => Isa::Avx512,

@@ -137,7 +137,7 @@ mod tests {
     fn kernels_run_in_their_mode_and_leave_the_callers() {
         for isa in Isa::available() {
             let mut module = CodeModule::jit(false).unwrap();
-            let kernel = third(&mut module, isa);
+            let kernel = third(&mut module, isa.into());
             let code = module.finish_jit().unwrap();
             for before in [DEFAULT, UPWARD, FLUSHING, UNMASKED] {
                 let mut data = [1.0f32; 16];
@@ -155,7 +155,7 @@ mod tests {
     fn emulated_kernels_flush_and_do_not_change_the_mode() {
         for isa in [Isa::Avx2, Isa::Avx512] {
             let mut module = CodeModule::jit_emulated().unwrap();
-            let kernel = third(&mut module, isa);
+            let kernel = third(&mut module, isa.into());
             let code = module.finish_jit().unwrap();
             let mut data = [2.0 * f32::MIN_POSITIVE; 16];
             data[0] = -f32::MIN_POSITIVE / 2.0;

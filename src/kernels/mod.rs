@@ -20,6 +20,7 @@
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
 pub mod epilogue;
+pub mod long;
 pub mod math;
 
 pub mod chain;
@@ -112,8 +113,8 @@ pub struct Target {
 
 impl Target {
     /// What tiles for an instruction set have on this machine.
-    pub fn new(isa: Isa) -> Target {
-        Target::of(isa, target_lexicon::HOST.architecture)
+    pub fn new(isa: impl Into<Isa>) -> Target {
+        Target::of(isa.into(), target_lexicon::HOST.architecture)
     }
 
     /// What tiles for an instruction set have on machines of an architecture.

@@ -26,7 +26,7 @@ impl Layer for Add {
         Some(2)
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let [a, b] = [inputs[0], inputs[1]];
         if a != b {
             return Err(ShapeError::new("E0312", format!("a sum of values that differ in shape: {a} and {b}")));
@@ -37,6 +37,10 @@ impl Layer for Add {
     fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], _accumulate: Accumulate) -> Tensor {
         let sums = inputs[0].data().iter().zip(inputs[1].data()).map(|(a, b)| a + b).collect();
         Tensor::new(inputs[0].shape(), sums)
+    }
+
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
     }
 }
 

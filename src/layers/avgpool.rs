@@ -47,7 +47,7 @@ impl Layer for AvgPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let window = self.window.resolve_pool(inputs[0].spatial())?;
         Ok(inputs[0].with_dims([vec![inputs[0].channels()], window.out].concat()))
     }
@@ -60,6 +60,10 @@ impl Layer for AvgPool {
             (positions, self.divisor(&window, p, x.spatial()))
         };
         slide(x, &window.out, seen, |values, &divisor| (accumulate.sum(values) / divisor as f64) as f32)
+    }
+
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
     }
 
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {

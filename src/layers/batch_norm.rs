@@ -32,7 +32,15 @@ impl Layer for BatchNorm {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_finite("eps", self.eps)?;
+        match self.eps < 0.0 {
+            true => Err(ShapeError::new("E0216", format!("eps is {:?}; it must not be negative", self.eps))),
+            false => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 
@@ -57,6 +65,21 @@ impl Layer for BatchNorm {
                 for value in y.plane_mut(n, c) {
                     *value = ((f64::from(*value) - mean) / deviation * weight + bias) as f32;
                 }
+            }
+        }
+        y
+    }
+
+    /// x * scale + (bias - mean * scale)
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        let &[weight, bias, mean, variance] = params else { unreachable!("four parameters") };
+        let mut y = inputs[0].clone();
+        for n in 0..y.batch() {
+            for c in 0..y.channels() {
+                let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|param| f64::from(param[c]));
+                let scale = weight.abs() / (variance + self.eps).sqrt();
+                let terms = |x: f32| (f64::from(x).abs() + mean.abs()) * scale + bias.abs();
+                y.plane_mut(n, c).iter_mut().for_each(|value| *value = terms(*value) as f32);
             }
         }
         y

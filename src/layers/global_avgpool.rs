@@ -39,12 +39,16 @@ impl Layer for GlobalAvgPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         global_shape(inputs[0])
     }
 
     fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], accumulate: Accumulate) -> Tensor {
         map_planes(inputs[0], |plane| (accumulate.sum(plane) / plane.len() as f64) as f32)
+    }
+
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
     }
 
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {

@@ -8,6 +8,7 @@
 //!
 //! | code | the input cannot be taken because |
 //! | --- | --- |
+//! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
 //! | `E0301` | it has the wrong number of spatial dimensions |
 //! | `E0302` | the kernel is larger than the padded input |
 //! | `E0303` | a size, or a product of sizes, is too large |
@@ -72,6 +73,7 @@ pub use window::{Padding, ResolvedWindow, Window};
 
 use crate::tensor::{MAX_ELEMENTS, Tensor, TensorType};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Precision of the sums inside the reference evaluation; values between layers are f32 either way.
@@ -82,22 +84,63 @@ pub enum Accumulate {
 }
 
 impl Accumulate {
-    /// start + sum of a\[i\] * b\[i\], formed in this order and rounded to f32 at the end.
+    /// start + sum of a\[i\] * b\[i\], rounded to f32 at the end.
     pub fn dot(self, start: f32, a: &[f32], b: &[f32]) -> f32 {
-        let pairs = a.iter().zip(b);
         match self {
-            Accumulate::F32 => pairs.fold(start, |sum, (a, b)| sum + a * b),
-            Accumulate::F64 => pairs.fold(f64::from(start), |sum, (&a, &b)| sum + f64::from(a) * f64::from(b)) as f32,
+            Accumulate::F32 => start + pairwise(0..a.len().min(b.len()), &|i| a[i] * b[i]),
+            Accumulate::F64 => {
+                let pairs = a.iter().zip(b);
+                pairs.fold(f64::from(start), |sum, (&a, &b)| sum + f64::from(a) * f64::from(b)) as f32
+            }
         }
     }
 
-    /// The sum of `values`, formed in this order.
+    /// The sum of `values`.
     pub fn sum(self, values: &[f32]) -> f64 {
         match self {
-            Accumulate::F32 => values.iter().fold(0.0, |sum: f32, value| sum + value).into(),
+            Accumulate::F32 => pairwise(0..values.len(), &|i| values[i]).into(),
             Accumulate::F64 => values.iter().fold(0.0, |sum, &value| sum + f64::from(value)),
         }
     }
+}
+
+/// A size of a layer that is at least 1, and small enough to be multiplied by others.
+fn check_size(what: &str, size: usize) -> Result<(), ShapeError> {
+    match size {
+        1..=MAX_ELEMENTS => Ok(()),
+        0 => Err(ShapeError::new("E0216", format!("{what} is 0, and must be at least 1"))),
+        _ => Err(ShapeError::new("E0303", format!("{what} is {size}: more than {MAX_ELEMENTS}"))),
+    }
+}
+
+/// A number that is one in f32 too.
+fn check_finite(what: &str, number: f64) -> Result<(), ShapeError> {
+    let error = || ShapeError::new("E0216", format!("{what} is {number:?}, which does not fit in f32"));
+    (number as f32).is_finite().then_some(()).ok_or_else(error)
+}
+
+/// The sum of terms in f32: of halves, until a part is short. Its error grows with the logarithm of their number.
+fn pairwise(range: Range<usize>, term: &impl Fn(usize) -> f32) -> f32 {
+    const SHORT: usize = 64;
+    if range.len() <= SHORT {
+        return range.map(term).fold(0.0, |sum, term| sum + term);
+    }
+    let middle = range.start + range.len() / 2;
+    pairwise(range.start..middle, term) + pairwise(middle..range.end, term)
+}
+
+/// The magnitudes of the elements.
+pub fn absolute(x: &Tensor) -> Tensor {
+    Tensor::new(x.shape(), x.data().iter().map(|x| x.abs()).collect())
+}
+
+/// [`Layer::magnitude`] of a layer whose outputs are sums of products of inputs and parameters, with factors that are
+/// not negative.
+fn magnitude_of_sums(layer: &impl Layer, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+    let inputs: Vec<Tensor> = inputs.iter().map(|x| absolute(x)).collect();
+    let params: Vec<Vec<f32>> = params.iter().map(|values| values.iter().map(|x| x.abs()).collect()).collect();
+    let params: Vec<&[f32]> = params.iter().map(|values| &values[..]).collect();
+    layer.eval(&inputs.iter().collect::<Vec<_>>(), &params, Accumulate::F64)
 }
 
 /// The product of sizes, if it is no more than [`MAX_ELEMENTS`]; `what` has so many elements.
@@ -183,20 +226,40 @@ pub enum Lowering {
 pub trait Layer: fmt::Display {
     /// Keyword and parameters.
     fn spec(&self) -> &'static LayerSpec;
-    /// Number of inputs that flow in; `None` for two or more.
+    /// Number of inputs that flow in; `None` for any, but at least one.
     fn arity(&self) -> Option<usize> {
         Some(1)
     }
-    /// The output type, or why these inputs cannot be taken. No size of an input is 0, nor one of the output. All
-    /// sizes are checked: where this succeeds and the output fits [`MAX_ELEMENTS`],
-    /// [`params`](Layer::params), [`eval`](Layer::eval) and [`macs`](Layer::macs) succeed too.
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError>;
+    /// Whether the layer's own arguments make one, whatever its inputs: those that a text gives were checked with better
+    /// words before.
+    fn check(&self) -> Result<(), ShapeError> {
+        Ok(())
+    }
+    /// The output type of inputs as many as there must be, whose types are possible ones, for a layer that is one. See
+    /// [`shape`](Layer::shape), which sees to that.
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError>;
+    /// The output type, or why these inputs cannot be taken. Everything is checked, the layer's own arguments too: where
+    /// this succeeds and the output fits [`MAX_ELEMENTS`], [`params`](Layer::params), [`eval`](Layer::eval) and
+    /// [`macs`](Layer::macs) succeed as well.
+    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+        self.check()?;
+        if inputs.is_empty() || self.arity().is_some_and(|arity| arity != inputs.len()) {
+            return Err(ShapeError::new("E0217", format!("{} inputs are not as many as it takes", inputs.len())));
+        }
+        inputs.iter().try_for_each(|input| input.check()).map_err(|message| ShapeError::new("E0303", message))?;
+        self.rule(inputs)
+    }
     /// Weights in the order in which [`eval`](Layer::eval) takes them.
     fn params(&self, _inputs: &[&TensorType]) -> Vec<ParamSpec> {
         Vec::new()
     }
     /// The layer's mathematical definition, as plainly as it can be written.
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor;
+    /// For each element of the output the sum of the magnitudes of the terms that make it: what its rounding error is in
+    /// proportion to, whether or not they cancel. By default that of the element itself.
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        absolute(&self.eval(inputs, params, Accumulate::F64))
+    }
     /// See [`Lowering`].
     fn lower(&self, _inputs: &[&TensorType]) -> Lowering {
         Lowering::Keep
@@ -224,6 +287,15 @@ macro_rules! layers {
         }
 
         impl Op {
+            /// Whether its kernels can do activations and an addition behind it.
+            pub fn takes_epilogue(&self) -> bool {
+                matches!(
+                    self,
+                    Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
+                        | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                )
+            }
+
             /// The layer's own rules; `None` for [`Op::Input`].
             pub fn layer(&self) -> Option<&dyn Layer> {
                 match self {
@@ -351,8 +423,20 @@ mod tests {
     #[test]
     fn sums_in_both_precisions() {
         let (a, b) = ([1e8, 1.0, -1e8], [1.0, 1.0, 1.0]);
-        assert_eq!(Accumulate::F32.dot(0.5, &a, &b), 0.0);
+        assert_eq!(Accumulate::F32.dot(0.5, &a, &b), 0.5);
         assert_eq!(Accumulate::F64.dot(0.5, &a, &b), 1.5);
         assert_eq!((Accumulate::F32.sum(&a), Accumulate::F64.sum(&a)), (0.0, 1.0));
+    }
+
+    /// Equal terms are the worst: one chain of a million additions of 0.1 is off by 1 %.
+    #[test]
+    fn long_sums_keep_their_precision_in_f32() {
+        let terms = vec![0.1; 1 << 20];
+        let mean = Accumulate::F32.sum(&terms) / terms.len() as f64;
+        assert!((mean / f64::from(0.1f32) - 1.0).abs() < 1e-6, "{mean}");
+        let factors = vec![0.3; 9216];
+        let exact = 9216.0 * f64::from(0.1f32) * f64::from(0.3f32);
+        let dot = f64::from(Accumulate::F32.dot(0.0, &terms, &factors));
+        assert!((dot / exact - 1.0).abs() < 1e-6, "{dot}");
     }
 }

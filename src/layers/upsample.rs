@@ -77,7 +77,11 @@ impl Layer for Upsample {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        self.scale.iter().try_for_each(|&scale| check_size("a factor", scale))
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         let scale = spread(&self.scale, input.spatial().len())?;
         let mut dims = vec![input.channels()];
@@ -102,6 +106,10 @@ impl Layer for Upsample {
             Interpolation::Nearest => values[0],
             Interpolation::Bilinear { .. } => accumulate.dot(0.0, values, weights),
         })
+    }
+
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
     }
 
     fn lower(&self, _inputs: &[&TensorType]) -> Lowering {

@@ -6,9 +6,9 @@ use super::constants::Constants;
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
-use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
+use crate::codegen::{CodeError, CodeModule, HostIsa, Isa, JitCode};
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 /// Who does the work of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// Code made in memory for an instruction set.
-    Jit(Isa),
+    /// Code made in memory for an instruction set of this machine.
+    Jit(HostIsa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
     /// As `Jit`, but wide tiles are emulated, on any CPU, and may only touch the operands of their step: a run that finds
@@ -31,7 +31,8 @@ pub enum Engine {
 impl Engine {
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) | Engine::Emulated(isa) => Target::new(isa),
+            Engine::Jit(isa) => Target::new(isa),
+            Engine::Emulated(isa) => Target::new(isa),
             Engine::Portable => portable::TARGET,
         }
     }
@@ -142,13 +143,13 @@ pub struct Session {
 
 impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
-    pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
+    pub fn new(graph: Verified<Graph>, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         Session::tuned(graph, weights, options, &Choices::default())
     }
 
     /// As [`Session::new`], with kernels that were found to be fast by measuring.
     pub fn tuned(
-        graph: Graph,
+        graph: Verified<Graph>,
         weights: &dyn WeightSource,
         options: &Options,
         choices: &Choices,
@@ -157,7 +158,7 @@ impl Session {
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,
+            Engine::Jit(isa) => compile(&plan, isa.into(), CodeModule::jit(false)?)?,
             Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };
@@ -444,8 +445,8 @@ impl StepDone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
+    use crate::ir::{Output, verify};
     use crate::layers::{Dense, Softmax};
     use crate::tensor::DType;
 
@@ -460,7 +461,11 @@ mod tests {
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, engine, ..Options::default() })
+        Session::new(
+            verify(graph).unwrap(),
+            &RandomWeights { seed: 1 },
+            &Options { threads, engine, ..Options::default() },
+        )
     }
 
     fn input(batch: usize) -> Tensor {

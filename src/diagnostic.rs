@@ -66,6 +66,12 @@ impl Diagnostic {
         self
     }
 
+    /// What makes it the same mistake as another, met in another copy of a block or in another variant: code, place and
+    /// message, whatever sizes the message names.
+    pub fn identity(&self) -> Identity {
+        (self.code, self.labels.first().map(|label| label.span), without_sizes(&self.message))
+    }
+
     /// Adds `did you mean` help where one of `known` is close to `name`.
     pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(name, known) {
@@ -73,6 +79,24 @@ impl Diagnostic {
             None => self,
         }
     }
+}
+
+/// See [`Diagnostic::identity`].
+pub type Identity = (&'static str, Option<Span>, String);
+
+/// A message with one mark in place of each number or size, such as `0.5`, `3x3` or `[8, 32, 32]`.
+fn without_sizes(message: &str) -> String {
+    let mut text = String::new();
+    let mut rest = message;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, number) = rest.split_at(start);
+        let end = number.find(|c: char| !c.is_ascii_digit() && !".,x ".contains(c)).unwrap_or(number.len());
+        let size = number[..end].trim_end_matches(|c: char| !c.is_ascii_digit());
+        text.push_str(before);
+        text.push('#');
+        rest = &number[size.len()..];
+    }
+    text + rest
 }
 
 /// The candidate most similar to `name`, if any is close enough to be a misspelling (Jaro-Winkler above 0.8).
@@ -124,4 +148,21 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
         group = group.element(Level::HELP.message(help.as_str()));
     }
     renderer.render(&[group])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_do_not_make_a_mistake_another() {
+        for (message, expected) in [
+            ("no `net` in this file", "no `net` in this file"),
+            ("a kernel of 3x3 on [N, 8, 2, 2]", "a kernel of # on [N, #]"),
+            ("8 channels, 3 groups", "# channels, # groups"),
+            ("it gives 0.5", "it gives #"),
+        ] {
+            assert_eq!(without_sizes(message), expected);
+        }
+    }
 }

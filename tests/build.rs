@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use svertka::analysis;
-use svertka::analysis::lint::LINTS;
+use svertka::analysis::lint::{self, LINTS};
 use svertka::diagnostic::{self, Diagnostic, Severity};
-use svertka::ir::build::{self, Loader, Options};
+use svertka::ir::build::{self, Loader, Options, unused};
 use svertka::ir::{self, Graph, Verified};
 use svertka::source::{FileId, SourceMap};
 
@@ -81,14 +80,13 @@ impl Model {
             return self.build().err().unwrap_or_default();
         }
         let mut folder = Folder(self.path.parent().unwrap());
-        build::check(&mut self.sources, self.root, &self.options, &mut folder, &|_| Vec::new())
+        build::check(&mut self.sources, self.root, &self.options, &mut folder, &mut |_| Vec::new()).0
     }
 
     /// What all variants are warned of.
     fn warnings(&mut self) -> Vec<Diagnostic> {
         let mut folder = Folder(self.path.parent().unwrap());
-        let lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
-        build::check(&mut self.sources, self.root, &self.options, &mut folder, &lint)
+        lint::check(&mut self.sources, self.root, &self.options, &mut folder, &[])
     }
 
     fn render(&self, errors: &[Diagnostic]) -> String {
@@ -130,9 +128,10 @@ fn odd_things_are_warned_of() {
 #[test]
 fn every_warning_has_an_example() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/warnings");
-    for lint in LINTS {
-        let example = fs::read_to_string(folder.join(lint.name).with_extension("warn")).unwrap_or_default();
-        assert!(example.contains(&format!("warning[{}]", lint.code)), "no example of {}", lint.name);
+    let lints = LINTS.iter().map(|lint| (lint.code, lint.name));
+    for (code, name) in lints.chain(unused::WARNINGS.iter().map(|&(_, code, name)| (code, name))) {
+        let example = fs::read_to_string(folder.join(name).with_extension("warn")).unwrap_or_default();
+        assert!(example.contains(&format!("warning[{code}]")), "no example of {name}");
     }
 }
 

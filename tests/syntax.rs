@@ -84,7 +84,20 @@ const RESERVED: [&str; 31] = [
     "for", "from", "aux", "output",
 ];
 
-/// A parameter's name: also most reserved words.
+/// The name of an input, an output or a value: any word.
+fn word() -> impl Strategy<Value = Ident> {
+    prop_oneof![4 => name(), 1 => prop::sample::select(&RESERVED[..]).prop_map(|word| Ident {
+        text: word.to_string(),
+        span: no_span(),
+    })]
+}
+
+/// The name of a parameter, constant or loop variable.
+fn variable() -> impl Strategy<Value = Ident> {
+    param_name().prop_filter("stands in front of a step", |name| name.text != "aux")
+}
+
+/// The name of a layer's parameter: also most reserved words.
 fn param_name() -> impl Strategy<Value = Ident> {
     prop_oneof![4 => name(), 1 => prop::sample::select(&RESERVED[11..]).prop_map(|word| Ident {
         text: word.to_string(),
@@ -105,7 +118,7 @@ fn expr() -> BoxedStrategy<Expr> {
         any::<bool>().prop_map(ExprKind::Bool),
         "[a-z |#{(,]{0,5}".prop_map(ExprKind::Str),
         prop::collection::vec(0..100i64, 2..4).prop_map(ExprKind::Dims),
-        name().prop_map(|name| ExprKind::Name(name.text)),
+        variable().prop_map(|name| ExprKind::Name(name.text)),
         Just(ExprKind::Name("in".to_string())),
     ];
     let node = move |inner: BoxedStrategy<Expr>| {
@@ -154,22 +167,26 @@ fn step() -> BoxedStrategy<Step> {
     let plain = prop_oneof![
         4 => call().prop_map(StepKind::Call),
         1 => (expr(), call()).prop_map(|(count, call)| StepKind::Repeat { count, call }),
-        1 => name().prop_map(StepKind::From),
-        1 => name().prop_map(StepKind::Output),
-        1 => (name(), expr()).prop_map(|(name, value)| StepKind::Const(Const { name, value })),
+        1 => word().prop_map(StepKind::From),
+        1 => word().prop_map(StepKind::Output),
+        1 => (variable(), expr()).prop_map(|(name, value)| StepKind::Const(Const { name, value })),
     ];
     labelled(plain.boxed())
         .prop_recursive(3, 24, 4, |inner| {
             let body = || body(inner.clone());
-            let names = prop::collection::vec(name(), 1..3);
+            let names = prop::collection::vec(variable(), 1..3);
             let kind = prop_oneof![
                 body().prop_map(StepKind::Seq),
                 body().prop_map(StepKind::Group),
                 body().prop_map(StepKind::Concat),
                 body().prop_map(StepKind::Grow),
                 body().prop_map(StepKind::Gate),
-                (prop::option::of(expr()), body(), prop::option::of(body()))
-                    .prop_map(|(cond, body, project)| StepKind::Residual { cond, body, project }),
+                (prop::option::of(expr()), body(), prop::option::of((prop::option::of(expr()), body()))).prop_map(
+                    |(cond, body, project)| {
+                        let project = project.map(|(cond, body)| Project { cond, body });
+                        StepKind::Residual { cond, body, project }
+                    }
+                ),
                 (names, expr(), body()).prop_map(|(names, iter, body)| StepKind::For { names, iter, body }),
                 (expr(), body(), prop::option::of(prop_oneof![body(), else_if(expr(), body())]))
                     .prop_map(|(cond, then, otherwise)| StepKind::If { cond, then, otherwise }),
@@ -189,7 +206,7 @@ fn else_if(cond: impl Strategy<Value = Expr>, body: impl Strategy<Value = Body>)
 }
 
 fn labelled(kind: BoxedStrategy<StepKind>) -> BoxedStrategy<Step> {
-    (prop::option::of(label()), kind, prop::option::of(name()), prop::bool::weighted(0.1))
+    (prop::option::of(label()), kind, prop::option::of(word()), prop::bool::weighted(0.1))
         .prop_map(|(label, kind, alias, aux)| {
             let step = Step { label, kind, alias, span: no_span() };
             let wrapped =
@@ -205,16 +222,17 @@ fn body(step: BoxedStrategy<Step>) -> impl Strategy<Value = Body> {
 }
 
 fn params() -> impl Strategy<Value = Vec<Param>> {
-    prop::collection::vec((name(), prop::option::of(expr())).prop_map(|(name, default)| Param { name, default }), 0..3)
+    let param = (variable(), prop::option::of(expr())).prop_map(|(name, default)| Param { name, default });
+    prop::collection::vec(param, 0..3)
 }
 
 fn item() -> impl Strategy<Value = Item> {
     let args = |size| prop::collection::vec(arg(), size);
     let kind = prop_oneof![
         "[a-z/.# ]{0,9}".prop_map(|path| ItemKind::Use { path, path_span: no_span() }),
-        (name(), expr()).prop_map(|(name, value)| ItemKind::Const(Const { name, value })),
+        (variable(), expr()).prop_map(|(name, value)| ItemKind::Const(Const { name, value })),
         (name(), params()).prop_map(|(name, params)| ItemKind::Model { name, params }),
-        (name(), name(), prop::collection::vec(expr(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
+        (word(), name(), prop::collection::vec(expr(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
             name,
             dtype,
             dims
@@ -491,8 +509,13 @@ impl Printer {
                     self.expr(cond, 0);
                 }
                 self.body(body);
-                if let Some(project) = project {
-                    self.block("project", project);
+                if let Some(Project { cond, body }) = project {
+                    self.put("project");
+                    if let Some(cond) = cond {
+                        self.word("if");
+                        self.expr(cond, 0);
+                    }
+                    self.body(body);
                 }
             }
             StepKind::For { names, iter, body } => {

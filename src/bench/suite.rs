@@ -10,7 +10,7 @@ use serde::Deserialize;
 ///   threads: [1, 2]
 ///   runs: 20
 /// ```
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Model files, each with a variant behind a colon if need be.

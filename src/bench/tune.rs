@@ -184,7 +184,7 @@ impl LayerChoice {
         let step = &plan.steps[offer.steps[0]];
         let ratio = Ratio { median: 1.0, low: 1.0, high: 1.0 };
         LayerChoice {
-            layer: plan.graph[step.node].origin.path.clone(),
+            layer: plan.graph[step.node].name(),
             count: offer.steps.len(),
             kernel: step.kernel.name(),
             key: offer.key.clone(),

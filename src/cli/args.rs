@@ -8,12 +8,13 @@ use crate::bench::machine;
 use crate::codegen::{HostIsa, Isa};
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
+use std::ffi::{OsStr, OsString};
 
 /// Which model, and with which parameters.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// Model file, with a variant behind a colon: `models/resnet.cnn:resnet50`
-    pub model: String,
+    /// Model file, with a variant behind a colon: `models/resnet.cnn:resnet50`; `-` for standard input
+    pub model: OsString,
     /// Value of a parameter of the model
     #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = parse_define)]
     pub define: Vec<(String, String)>,
@@ -41,7 +42,7 @@ pub struct MeasureArgs {
 }
 
 impl MeasureArgs {
-    pub fn model(&self, name: &str) -> ModelArgs {
+    pub fn model(&self, name: &OsStr) -> ModelArgs {
         ModelArgs { model: name.into(), define: self.define.clone(), aux: self.aux }
     }
 }
@@ -70,16 +71,15 @@ pub struct EngineArgs {
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     pub exact: bool,
-    /// Limit of memory for weights and values, in MiB
+    /// Limit of memory in MiB, for each of these by itself: packed weights with the kernels' tables; the values between
+    /// layers of a whole batch; the working memory of all threads. Not counted are files, inputs, outputs, and the
+    /// interpreter
     #[arg(long, default_value_t = 8192, value_name = "MIB")]
     pub memory_limit: u32,
-    /// Seed of the random weights that are used where no file is given
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
     /// File with the choices of `svertka tune`, which writes it and which the other commands read; `none` for neither.
     /// The one of this CPU in the user's folder for caches where nothing is given
     #[arg(long, value_name = "FILE|none")]
-    pub tuned: Option<String>,
+    pub tuned: Option<OsString>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,7 +2,8 @@
 
 use super::args::{EngineArgs, IsaArg, MeasureArgs};
 use super::tuned::Tuned;
-use super::{Failure, Outcome, input, model, peak, print, weights};
+use super::weights::Missing;
+use super::{Failure, Outcome, input, model, peak, print, tell, terminal};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
 use crate::bench::baseline::{self, Change};
@@ -16,7 +17,7 @@ use crate::bench::suite::{self, Entry};
 use crate::bench::{SCHEMA_VERSION, html, table};
 use crate::hash::fnv1a;
 use crate::io::text;
-use crate::io::write::write_atomically;
+use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{self, Graph, Verified};
 use crate::runtime::library::Library;
@@ -24,7 +25,7 @@ use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
 use crate::tensor::Tensor;
 use clap::ValueEnum;
-use std::io::IsTerminal;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant};
 pub struct Args {
     /// Model files, each with a variant behind a colon if need be
     #[arg(required_unless_present = "suite")]
-    models: Vec<String>,
+    models: Vec<OsString>,
     #[command(flatten)]
     setup: MeasureArgs,
     /// Measure every step of the plan and compare it with the roofline of this machine
@@ -64,7 +65,7 @@ pub struct Args {
     compare_isa: Option<[IsaArg; 2]>,
     /// Measure each model in turn with this one, and compare
     #[arg(long, value_name = "FILE", conflicts_with = "suite")]
-    compare: Option<String>,
+    compare: Option<OsString>,
     /// Measure each model in turn with a shared library that is compiled from it for this machine, and compare
     #[arg(long, conflicts_with_all = ["compare", "compare_isa"])]
     compare_aot: bool,
@@ -103,13 +104,17 @@ pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
     let tuned = args.setup.engine.tuned();
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    if let Some(then) = &baseline {
+        check_baseline(args, &jobs, then)?;
+    }
+    outputs(args).try_for_each(check_writable)?;
     let profiled = args.per_layer || args.html.is_some();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         svertka: env!("CARGO_PKG_VERSION").into(),
         commit: option_env!("SVERTKA_COMMIT").map(String::from),
         date: machine::date(),
-        seed: args.setup.engine.seed,
+        seed: args.setup.weights.seed(),
         machine: Machine::here(),
         peak: if profiled { Some(peak::find(false)?) } else { None },
         results: Vec::new(),
@@ -119,17 +124,16 @@ pub fn run(args: &Args) -> Outcome {
     for (index, job) in jobs.iter().enumerate() {
         measure(args, &tuned, job, &format!("[{}/{}]", index + 1, jobs.len()), &mut report, &mut graphs)?;
     }
-    print(&report.to_text());
-    if args.per_layer {
-        print(&table::profiles(&report));
-    }
+    let profiles = if args.per_layer { format!("\n{}", table::profiles(&report)) } else { String::new() };
+    // First what would have to be measured again.
     write(args, &report, &graphs)?;
+    show(args, &(report.to_text() + &profiles))?;
     baseline.map_or(Ok(()), |then| compare(args, &then, &report))
 }
 
 /// One model in one setting.
 struct Job {
-    model: String,
+    model: OsString,
     batch: u16,
     threads: u16,
     runs: u32,
@@ -137,23 +141,22 @@ struct Job {
 
 fn jobs(args: &Args) -> Result<Vec<Job>, Failure> {
     let Some(path) = &args.suite else {
-        let entry = Entry { models: args.models.clone(), batches: vec![], threads: vec![], runs: None };
-        return Ok(jobs_of(args, Path::new(""), &entry));
+        return Ok(jobs_of(args, &args.models, &Entry::default()));
     };
     let text = text::read(path)?;
     let entries = suite::parse(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    Ok(entries.iter().flat_map(|entry| jobs_of(args, folder, entry)).collect())
+    let models = |entry: &Entry| entry.models.iter().map(|model| folder.join(model).into()).collect::<Vec<_>>();
+    Ok(entries.iter().flat_map(|entry| jobs_of(args, &models(entry), entry)).collect())
 }
 
-/// Every combination of an entry.
-fn jobs_of(args: &Args, folder: &Path, entry: &Entry) -> Vec<Job> {
+/// Every combination of the models with the settings of an entry.
+fn jobs_of(args: &Args, models: &[OsString], entry: &Entry) -> Vec<Job> {
     let or = |given: &[u16], default: u16| if given.is_empty() { vec![default] } else { given.to_vec() };
     let (batches, threads) =
         (or(&entry.batches, args.setup.batch), or(&entry.threads, args.setup.engine.threads.unwrap_or(1)));
     let mut jobs = Vec::new();
-    for model in &entry.models {
-        let model = folder.join(model).display().to_string();
+    for model in models {
         for &batch in &batches {
             let job =
                 |&threads: &u16| Job { model: model.clone(), batch, threads, runs: entry.runs.unwrap_or(args.runs) };
@@ -183,23 +186,21 @@ impl Contender {
         args: &Args,
         tuned: &Tuned,
         job: &Job,
-        name: &str,
+        name: &OsStr,
         isa: IsaArg,
         ahead_of_time: bool,
     ) -> Result<Contender, Failure> {
         let model = model::load(&args.setup.model(name))?;
-        let engine = EngineArgs { isa, threads: Some(job.threads), ..args.setup.engine.clone() };
-        let Some(options) = engine.options()? else {
-            return Err(Failure::usage("the interpreter says what is right, not how fast; choose another engine"));
-        };
+        let options = options(args, job, isa)?;
+        let setting = setting(job, name, &options, ahead_of_time);
         let batch = job.batch.into();
         let model_hash = format!("{:016x}", fnv1a(ir::print(&model.graph).as_bytes()));
         let macs = figures(&model.graph).macs() * batch as u64;
-        let inputs = input::random(&model.graph, batch, engine.seed);
+        let inputs = input::random(&model.graph, batch, args.setup.weights.seed());
         let start = Instant::now();
-        let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
+        let weights = args.setup.weights.choose(&model, Missing::Random)?;
         let load_s = start.elapsed().as_secs_f64();
-        let (code, built, engine) = match ahead_of_time {
+        let (code, built) = match ahead_of_time {
             false => build_session(model.graph, weights.as_ref(), &options, tuned)?,
             true => build_library(model.graph, weights.as_ref(), &options, tuned)?,
         };
@@ -208,7 +209,6 @@ impl Contender {
             load_and_pack_s: load_s + built.load_and_pack_s,
             ..built
         };
-        let setting = Setting { model: setting_name(name), engine, batch, threads: options.threads };
         let mut contender = Contender { setting, model_hash, macs, phases, code, inputs };
         let start = Instant::now();
         contender.outputs()?;
@@ -241,13 +241,31 @@ impl Contender {
     }
 }
 
-/// Compiles in memory. Gives the code, how long its phases took, and the name of the engine.
+/// How a job is run.
+fn options(args: &Args, job: &Job, isa: IsaArg) -> Result<Options, Failure> {
+    let engine = EngineArgs { isa, threads: Some(job.threads), ..args.setup.engine.clone() };
+    let interpreter = || Failure::usage("the interpreter says what is right, not how fast; choose another engine");
+    engine.options()?.ok_or_else(interpreter)
+}
+
+/// What a measurement is known by.
+fn setting(job: &Job, name: &OsStr, options: &Options, ahead_of_time: bool) -> Setting {
+    let engine = match options.engine {
+        Engine::Jit(isa) if ahead_of_time => format!("aot {isa}"),
+        Engine::Jit(isa) => format!("jit {isa}"),
+        Engine::Emulated(isa) => format!("emulated {isa}"),
+        Engine::Portable => "portable".into(),
+    };
+    Setting { model: setting_name(name), engine, batch: job.batch.into(), threads: options.threads }
+}
+
+/// Compiles in memory. Gives the code, and how long its phases took.
 fn build_session(
     graph: Verified<Graph>,
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
-) -> Result<(Code, Phases, String), Failure> {
+) -> Result<(Code, Phases), Failure> {
     let session = tuned.session(graph, weights, options)?;
     let times = session.times();
     let phases = Phases {
@@ -256,12 +274,7 @@ fn build_session(
         load_and_pack_s: times.pack.as_secs_f64(),
         ..Phases::default()
     };
-    let engine = match options.engine {
-        Engine::Jit(isa) => format!("jit {isa}"),
-        Engine::Emulated(isa) => format!("emulated {isa}"),
-        Engine::Portable => "portable".into(),
-    };
-    Ok((Code::Session(Box::new(session)), phases, engine))
+    Ok((Code::Session(Box::new(session)), phases))
 }
 
 /// As [`build_session`], but compiles to a shared library and loads it.
@@ -270,10 +283,10 @@ fn build_library(
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
-) -> Result<(Code, Phases, String), Failure> {
-    let Engine::Jit(isa) = options.engine else {
+) -> Result<(Code, Phases), Failure> {
+    if !matches!(options.engine, Engine::Jit(_)) {
         return Err(Failure::usage("--compare-aot compares generated code; choose --engine jit"));
-    };
+    }
     let start = Instant::now();
     let plan = schedule::plan_tuned(graph, options.target(), &tuned.choices);
     let planned = Instant::now();
@@ -291,7 +304,7 @@ fn build_library(
         load_and_pack_s: linked.elapsed().as_secs_f64(),
         ..Phases::default()
     };
-    Ok((Code::Library(Box::new(library)), phases, format!("aot {isa}")))
+    Ok((Code::Library(Box::new(library)), phases))
 }
 
 fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Failure> {
@@ -308,21 +321,26 @@ fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Fail
 }
 
 /// The file's name without folders, which may differ between two reports, and the variant.
-fn setting_name(model: &str) -> String {
+fn setting_name(model: &OsStr) -> String {
     let (path, variant) = model::split_variant(model);
     let file = path.file_name().unwrap_or_default().to_string_lossy().to_string();
     variant.map_or(file.clone(), |variant| format!("{file}:{variant}"))
 }
 
+/// What takes turns in a job: model, instruction set, and whether it is a library.
+fn rivals<'a>(args: &'a Args, job: &'a Job) -> Vec<(&'a OsStr, IsaArg, bool)> {
+    let isas = args.compare_isa.unwrap_or([args.setup.engine.isa; 2]);
+    let mut rivals = vec![(job.model.as_os_str(), isas[0], false)];
+    if args.compare.is_some() || args.compare_isa.is_some() || args.compare_aot {
+        rivals.push((args.compare.as_deref().unwrap_or(&job.model), isas[1], args.compare_aot));
+    }
+    rivals
+}
+
 /// The network of a job, and what it is compared with.
 fn contenders(args: &Args, tuned: &Tuned, job: &Job) -> Result<Vec<Contender>, Failure> {
-    let isas = args.compare_isa.unwrap_or([args.setup.engine.isa; 2]);
-    let mut contenders = vec![Contender::new(args, tuned, job, &job.model, isas[0], false)?];
-    if args.compare.is_some() || args.compare_isa.is_some() || args.compare_aot {
-        let other = args.compare.as_ref().unwrap_or(&job.model);
-        contenders.push(Contender::new(args, tuned, job, other, isas[1], args.compare_aot)?);
-    }
-    Ok(contenders)
+    let rivals = rivals(args, job).into_iter();
+    rivals.map(|(name, isa, ahead_of_time)| Contender::new(args, tuned, job, name, isa, ahead_of_time)).collect()
 }
 
 /// Measures a job, alone or in turn with what it is compared with. Adds to `graphs` as many as to the results.
@@ -344,7 +362,8 @@ fn measure(
     let mut progress = Progress::new();
     let threads = job.threads;
     let mut show = |what: &str, done: Done| {
-        progress.show_bar(done.part, &format!("{counter} {}, {threads} threads: {what} {}", job.model, done.runs));
+        let model = job.model.to_string_lossy();
+        progress.show_bar(done.part, &format!("{counter} {model}, {threads} threads: {what} {}", done.runs));
     };
     let seconds = {
         let mut runs: Vec<_> = contenders.iter_mut().map(|contender| || contender.run()).collect();
@@ -391,16 +410,44 @@ fn read_baseline(path: &Path) -> Result<Report, Failure> {
     Report::from_json(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
+/// Prints a text for people: beside standard output where that takes one of the files, which are for programs.
+fn show(args: &Args, text: &str) -> Outcome {
+    if !outputs(args).any(is_stdout) {
+        return print(text);
+    }
+    tell(text);
+    Ok(())
+}
+
+/// The files to write.
+fn outputs(args: &Args) -> impl Iterator<Item = &Path> {
+    [&args.json, &args.csv, &args.html].into_iter().flatten().map(PathBuf::as_path)
+}
+
+/// Asks before the work whether a baseline has anything to compare with.
+fn check_baseline(args: &Args, jobs: &[Job], then: &Report) -> Outcome {
+    for job in jobs {
+        for (name, isa, ahead_of_time) in rivals(args, job) {
+            let setting = setting(job, name, &options(args, job, isa)?, ahead_of_time);
+            if then.results.iter().any(|result| result.setting == setting) {
+                return Ok(());
+            }
+        }
+    }
+    let measured: Vec<String> = then.results.iter().map(table::title).collect();
+    Err(Failure::input(format!(
+        "the baseline holds no result with the same model, engine, batch and threads; it holds: {}",
+        measured.join("; ")
+    )))
+}
+
 /// Prints the changes since the baseline, and fails where they were not to be.
 fn compare(args: &Args, then: &Report, now: &Report) -> Outcome {
     let changes = baseline::changes(then, now);
-    if changes.is_empty() {
-        return Err(Failure::input("the baseline holds no result with the same model, engine, batch and threads"));
-    }
     if then.machine.cpu != now.machine.cpu {
-        eprintln!("note: the baseline was measured on another CPU: {}", then.machine.cpu);
+        tell(&format!("note: the baseline was measured on another CPU: {}", then.machine.cpu));
     }
-    print(&format!("\n{}", table::changes(&changes)));
+    show(args, &format!("\n{}", table::changes(&changes)))?;
     let Some(percent) = args.fail_if_slower else { return Ok(()) };
     let slower: Vec<&Change> = changes.iter().filter(|change| change.is_slower_by(percent)).collect();
     if slower.is_empty() {
@@ -423,7 +470,7 @@ impl Progress {
     const CLEAR: &str = "\r\x1b[K";
 
     pub fn new() -> Progress {
-        Progress { terminal: std::io::stderr().is_terminal(), shown: None }
+        Progress { terminal: terminal::moves_cursor(), shown: None }
     }
 
     /// Columns of the bar.
@@ -438,7 +485,7 @@ impl Progress {
 
     pub fn show(&mut self, text: &str) {
         if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
-            eprint!("{}{text}", Self::CLEAR);
+            terminal::tell_raw(&format!("{}{text}", Self::CLEAR));
             self.shown = Some(Instant::now());
         }
     }
@@ -447,7 +494,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown.is_some() {
-            eprint!("{}", Self::CLEAR);
+            terminal::tell_raw(Self::CLEAR);
         }
     }
 }

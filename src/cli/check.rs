@@ -1,16 +1,16 @@
-//! `svertka check`: every error of every variant of every file, and what breaks a rule of thumb.
+//! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
 use super::model::{self, FolderLoader};
-use super::{Failure, Outcome, print};
-use crate::analysis;
+use super::{Failure, Outcome, print, tell};
+use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::ir::build::{self, Options};
+use crate::ir::build::Options;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model files
+    /// Model files; `-` for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -24,10 +24,10 @@ pub fn run(args: &Args) -> Outcome {
     let mut wrong = Vec::new();
     for file in &args.files {
         match check(file, args) {
-            Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display())),
+            Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display()))?,
             Ok(Checked { warnings, text }) if !args.strict => {
-                eprintln!("{text}\n");
-                print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }));
+                tell(&format!("{text}\n"));
+                print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }))?;
             }
             Ok(Checked { text, .. }) | Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
         }
@@ -43,8 +43,8 @@ struct Checked {
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
     let (mut sources, root) = model::read(file)?;
-    let lint = |graph: &_| analysis::lint(graph, &args.lints.allow);
-    let found = build::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(file), &lint);
+    let mut loader = FolderLoader::new(file);
+    let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     if found.iter().any(is_error) { Err(Failure::Input(text)) } else { Ok(Checked { warnings: found.len(), text }) }

@@ -2,7 +2,7 @@
 //! touch the operands of their step and nothing else.
 
 use super::args::{EngineArg, EngineArgs, IsaArg};
-use super::{Failure, print};
+use super::{Failure, Outcome, print};
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options, RunError, Session};
 
@@ -39,8 +39,8 @@ pub fn failure(error: RunError) -> Failure {
 }
 
 /// Prints what was checked, if anything was.
-pub fn report(session: &Session) {
-    let Some(done) = session.executed() else { return };
+pub fn report(session: &Session) -> Outcome {
+    let Some(done) = session.executed() else { return Ok(()) };
     print(&format!(
         "checked {}: {} steps, {} tiles, {} calls, {} instructions; no access outside the operands of a step",
         session.plan().target.isa,
@@ -48,5 +48,5 @@ pub fn report(session: &Session) {
         done.tiles,
         done.calls,
         done.instructions
-    ));
+    ))
 }

@@ -2,13 +2,14 @@
 
 use super::args::ModelArgs;
 use super::tuned::Source;
-use super::weights::WeightArgs;
-use super::{Failure, Outcome, model, print, weights};
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, model, print};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
-use crate::io::write::write_atomically;
+use crate::io::write::{create_folder, write_atomically};
 use crate::kernels::Target;
 use clap::ValueEnum;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -17,7 +18,7 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     weights: WeightArgs,
-    /// Folder to write to; it must exist
+    /// Folder to write to; it is made if need be
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// CPU to compile for; a wrong name lists those known
@@ -47,13 +48,10 @@ pub struct Args {
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     exact: bool,
-    /// Seed of the random weights that are used where no file is given
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// File with the choices of `svertka tune`, or `none`; the one of this CPU in the user's folder for caches where
     /// nothing is given. Only for the CPU `native`
     #[arg(long, value_name = "FILE|none")]
-    tuned: Option<String>,
+    tuned: Option<OsString>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -71,12 +69,12 @@ enum Memory {
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
     let model = model::load(&args.model)?;
-    let weights = weights::choose(&args.weights, &model, args.seed)?;
+    let weights = args.weights.choose(&model, Missing::Refused)?;
+    let choices = choices(args)?;
+    create_folder(&args.output)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
-    // Another CPU is not this one, which was measured.
-    let source = if args.cpu == aot::NATIVE { Source::of(args.tuned.as_deref()) } else { Source::None };
-    let plan = source.load().plan(model.graph, target);
+    let plan = choices.load().plan(model.graph, target);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -90,11 +88,23 @@ pub fn run(args: &Args) -> Outcome {
     write(&args.output, &artifacts)
 }
 
+/// What was measured of this CPU, which another is not.
+fn choices(args: &Args) -> Result<Source, Failure> {
+    match (args.cpu == aot::NATIVE, Source::of(args.tuned.as_deref())) {
+        (true, source) => Ok(source),
+        (false, Source::Named(path)) => Err(Failure::usage(format!(
+            "--tuned {}: measured on this CPU, which `--cpu {}` is not; leave out one of the two",
+            path.display(),
+            args.cpu
+        ))),
+        (false, _) => Ok(Source::None),
+    }
+}
+
 fn write(folder: &Path, artifacts: &Artifacts) -> Outcome {
     for (name, bytes) in &artifacts.files {
-        let path = folder.join(name);
-        write_atomically(&path, |out| out.write_all(bytes))?;
-        print(&format!("{}  {} bytes", path.display(), bytes.len()));
+        write_atomically(&folder.join(name), |out| out.write_all(bytes))?;
     }
-    Ok(())
+    let line = |(name, bytes): &(String, Vec<u8>)| format!("{}  {} bytes\n", folder.join(name).display(), bytes.len());
+    print(&artifacts.files.iter().map(line).collect::<String>())
 }

@@ -29,6 +29,5 @@ pub fn run(args: &Args) -> Outcome {
             return Err(Failure::input(format!("no layer `{layer}` after fusion{hint}")));
         }
     }
-    print(&schedule::explain(&plan, args.layer.as_deref()));
-    Ok(())
+    print(&schedule::explain(&plan, args.layer.as_deref()))
 }

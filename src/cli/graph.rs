@@ -3,10 +3,11 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::{Failure, Outcome, model, print};
 use crate::analysis::draw::{self, Drawing};
-use crate::io::write::write_atomically;
+use crate::io::write::{check_writable, write_atomically};
 use crate::{passes, schedule};
 use clap::ValueEnum;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,8 +18,9 @@ pub struct Args {
     /// As written, after fusion, or as kernels
     #[arg(long, value_enum, default_value = "source")]
     stage: Stage,
-    #[arg(long, value_enum, default_value = "dot")]
-    format: Format,
+    /// Where none is given, the one that the ending of the file says: .svg, .mmd; else dot
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// File to write; standard output where none is given
     #[arg(short, long)]
     output: Option<PathBuf>,
@@ -39,6 +41,9 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    if let Some(path) = &args.output {
+        check_writable(path)?;
+    }
     let graph = model::load(&args.model)?.graph;
     let target = match args.engine.options()? {
         Some(options) => options.target(),
@@ -52,7 +57,8 @@ pub fn run(args: &Args) -> Outcome {
         }
         Stage::Plan => schedule::plan_tuned(graph, target, &args.engine.tuned().choices).drawing(),
     };
-    let text = drawing.render(match args.format {
+    let format = args.format.unwrap_or_else(|| Format::of_file(args.output.as_deref()));
+    let text = drawing.render(match format {
         Format::Dot => draw::Format::Dot,
         Format::Svg => draw::Format::Svg,
         Format::Mermaid => draw::Format::Mermaid,
@@ -60,9 +66,18 @@ pub fn run(args: &Args) -> Outcome {
     let text = text.map_err(Failure::input)?;
     match &args.output {
         Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
-        None => {
-            print(&text);
-            Ok(())
+        None => print(&text),
+    }
+}
+
+impl Format {
+    /// What the ending of a file's name says.
+    fn of_file(path: Option<&Path>) -> Format {
+        let ending = path.and_then(Path::extension).map(OsStr::to_ascii_lowercase).unwrap_or_default();
+        match ending.to_str() {
+            Some("svg") => Format::Svg,
+            Some("mmd" | "mermaid") => Format::Mermaid,
+            _ => Format::Dot,
         }
     }
 }

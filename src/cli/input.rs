@@ -1,18 +1,21 @@
 //! Inputs of a model from files, or random ones.
 
 use super::Failure;
+use super::arguments::name_and_file;
 use super::model::Model;
 use crate::io::preprocess::{Input, Layout, prepare};
 use crate::ir::Graph;
 use crate::tensor::Tensor;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct InputArgs {
     /// Pictures (PNG, JPEG) or arrays (.npy, .npz, safetensors; of several arrays in a file, the one with the input's
-    /// name); several files make a batch. For a model of several inputs: `--input name=FILE` for each
+    /// name), `-` for standard input; several files make a batch. For a model of several inputs: `--input name=FILE`
+    /// for each
     #[arg(long, num_args = 1.., value_name = "FILE")]
-    pub input: Vec<String>,
+    pub input: Vec<OsString>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
     #[arg(long, value_parser = parse_layout, value_name = "HW|NHW|HWC|CHW|NHWC|NCHW")]
     pub layout: Option<Layout>,
@@ -65,16 +68,18 @@ fn sample_names(file: &Path, batch: usize) -> Vec<String> {
 }
 
 /// Which files belong to which input of the model.
-fn files_of_inputs(given: &[String], graph: &Graph) -> Result<Vec<Vec<PathBuf>>, Failure> {
+fn files_of_inputs(given: &[OsString], graph: &Graph) -> Result<Vec<Vec<PathBuf>>, Failure> {
     let names: Vec<&str> = graph.inputs.iter().map(|&id| graph[id].origin.path.as_str()).collect();
     let mut files: Vec<Vec<PathBuf>> = vec![Vec::new(); names.len()];
-    for text in given {
-        let named = text.split_once('=').and_then(|(name, file)| Some((names.iter().position(|n| *n == name)?, file)));
+    for word in given {
+        let of_name = |(name, file)| Some((names.iter().position(|n| *n == name)?, file));
+        let named = name_and_file(word).and_then(of_name);
         match named {
             Some((index, file)) => files[index].push(file.into()),
-            None if names.len() == 1 => files[0].push(text.into()),
+            None if names.len() == 1 => files[0].push(word.into()),
             None => {
-                let message = format!("the model has the inputs {}; write `--input NAME={text}`", names.join(", "));
+                let file = word.to_string_lossy();
+                let message = format!("the model has the inputs {}; write `--input NAME={file}`", names.join(", "));
                 return Err(Failure::usage(message));
             }
         }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 the user's input is wrong, 2 wrong usage, 3 a defect of svertka's own.
 
 mod args;
+mod arguments;
 mod bench;
 mod check;
 mod checked;
@@ -15,13 +16,16 @@ mod model;
 mod peak;
 mod run;
 mod summary;
+mod terminal;
 mod tune;
 mod tuned;
 mod verify;
 mod weights;
 
+use crate::io::IoError;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use terminal::{print, tell};
 
 /// Compiles text descriptions of convolutional networks into vectorised CPU kernels.
 #[derive(Parser)]
@@ -33,7 +37,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Report every error of model files
+    /// Report every error of model files, and what in them is odd or without effect
     Check(check::Args),
     /// Bring model files into the standard layout
     Fmt(fmt::Args),
@@ -79,8 +83,8 @@ impl Failure {
     }
 }
 
-impl From<crate::io::IoError> for Failure {
-    fn from(error: crate::io::IoError) -> Failure {
+impl From<IoError> for Failure {
+    fn from(error: IoError) -> Failure {
         Failure::input(error)
     }
 }
@@ -90,13 +94,27 @@ type Outcome = Result<(), Failure>;
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_defect));
-    let cli = Cli::parse();
+    let cli = match arguments::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match std::panic::catch_unwind(|| run(cli.verb)) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(Failure::Input(text))) => fail(&text, 1),
-        Ok(Err(Failure::Usage(text))) => fail(&text, 2),
+        Ok(outcome) => end(outcome),
         Err(_) => ExitCode::from(3),
     }
+}
+
+/// Says what there is to say of a failure, and gives its exit code.
+fn end(outcome: Outcome) -> ExitCode {
+    let (text, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Input(text)) => (text, 1),
+        Err(Failure::Usage(text)) => (text, 2),
+    };
+    if !text.is_empty() {
+        tell(&text);
+    }
+    ExitCode::from(code)
 }
 
 fn run(verb: Verb) -> Outcome {
@@ -113,39 +131,19 @@ fn run(verb: Verb) -> Outcome {
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut <Cli as clap::CommandFactory>::command(),
-                "svertka",
-                &mut std::io::stdout(),
-            );
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "svertka", &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     }
-}
-
-fn fail(text: &str, code: u8) -> ExitCode {
-    if !text.is_empty() {
-        eprintln!("{text}");
-    }
-    ExitCode::from(code)
 }
 
 /// A panic is never the user's fault.
 fn report_defect(info: &std::panic::PanicHookInfo) {
     let place = info.location().map_or(String::new(), |l| format!(" at {}:{}", l.file(), l.line()));
     let text = info.payload_as_str().unwrap_or("no message");
-    eprintln!("svertka {} met a defect of its own{place}: {text}", env!("CARGO_PKG_VERSION"));
-    eprintln!("please report it with the command and the model");
-}
-
-/// Prints to standard output; a reader that goes away early (`| head`) ends the program quietly.
-pub fn print(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let written =
-        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
-    if written.and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
-    }
+    tell(&format!(
+        "svertka {} met a defect of its own{place}: {text}\nplease report it with the command and the model",
+        env!("CARGO_PKG_VERSION")
+    ));
 }

@@ -2,18 +2,21 @@
 
 use super::Failure;
 use super::args::ModelArgs;
+use super::arguments::file_and_variant;
+use super::terminal;
 use crate::diagnostic::{Diagnostic, render};
 use crate::io::card::Card;
 use crate::io::text;
 use crate::ir::build::{self, Limits, Loader, Options, Program};
 use crate::ir::{Graph, Verified};
 use crate::source::{FileId, SourceMap};
-use std::io::IsTerminal;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A model that was built.
 pub struct Model {
+    pub path: PathBuf,
     pub graph: Verified<Graph>,
     pub sources: SourceMap,
     pub card: Option<Card>,
@@ -31,7 +34,7 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let graph = parse(&mut sources, root, &path, &options.limits)
         .and_then(|program| build::build(&mut sources, &program, &options))
         .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
-    Ok(Model { graph, sources, card, time: start.elapsed() })
+    Ok(Model { path, graph, sources, card, time: start.elapsed() })
 }
 
 /// The text of a model file.
@@ -48,13 +51,12 @@ fn parse(sources: &mut SourceMap, root: FileId, path: &Path, limits: &Limits) ->
 
 /// Errors and warnings as text, in colour on a terminal.
 pub fn diagnostics(diagnostics: &[Diagnostic], sources: &SourceMap) -> String {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    render(diagnostics, sources, colour)
+    render(diagnostics, sources, terminal::colour())
 }
 
 /// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone.
-pub fn split_variant(model: &str) -> (PathBuf, Option<String>) {
-    match model.rsplit_once(':') {
+pub fn split_variant(model: &OsStr) -> (PathBuf, Option<String>) {
+    match file_and_variant(model) {
         Some((path, variant)) if !Path::new(model).exists() && !path.is_empty() && !variant.contains(['/', '\\']) => {
             (path.into(), Some(variant.to_string()))
         }
@@ -62,22 +64,25 @@ pub fn split_variant(model: &str) -> (PathBuf, Option<String>) {
     }
 }
 
-/// Reads used files from the folder of the model.
+/// Reads used files from the folder of the model; of a model that is a symbolic link, else from that of its target.
 pub struct FolderLoader {
-    folder: PathBuf,
+    folders: Vec<PathBuf>,
 }
 
 impl FolderLoader {
     pub fn new(model: &Path) -> FolderLoader {
         let folder = model.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        FolderLoader { folder: folder.to_path_buf() }
+        let of_target = model.canonicalize().ok().and_then(|target| Some(target.parent()?.to_owned()));
+        FolderLoader { folders: [folder.to_owned()].into_iter().chain(of_target).collect() }
     }
 }
 
 impl Loader for FolderLoader {
     fn load(&mut self, path: &str) -> Result<String, String> {
         let canonical = |path: &Path| path.canonicalize().map_err(|e| format!("{}: {e}", path.display()));
-        let (folder, file) = (canonical(&self.folder)?, canonical(&self.folder.join(path))?);
+        let holds = |folder: &&PathBuf| folder.join(path).exists();
+        let folder = self.folders.iter().find(holds).unwrap_or(&self.folders[0]);
+        let (folder, file) = (canonical(folder)?, canonical(&folder.join(path))?);
         if !file.starts_with(&folder) {
             return Err(format!("it is a link to {}, outside of the model's folder", file.display()));
         }

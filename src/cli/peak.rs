@@ -1,11 +1,11 @@
 //! `svertka peak`: what a core of this machine can do at most.
 
-use super::{Failure, Outcome, bench::Progress, print};
+use super::{Failure, Outcome, bench::Progress, print, tell};
 use crate::bench::machine;
 use crate::bench::peak::Peak;
 use crate::io::IoError;
 use crate::io::text;
-use crate::io::write::write_atomically;
+use crate::io::write::{create_folder, write_atomically};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -16,8 +16,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    print(&find(args.fresh)?.to_text());
-    Ok(())
+    print(&find(args.fresh)?.to_text())
 }
 
 /// The peaks that were measured before, unless `fresh`, else measured now and kept for the next time.
@@ -30,7 +29,7 @@ pub fn find(fresh: bool) -> Result<Peak, Failure> {
     let peak = Peak::measure(&mut |what| progress.show(&format!("measuring peak: {what}"))).map_err(Failure::input)?;
     drop(progress);
     if let Some(Err(error)) = path.map(|path| keep(&path, &peak)) {
-        eprintln!("note: the peak is not kept for the next time: {error}");
+        tell(&format!("note: the peak is not kept for the next time: {error}"));
     }
     Ok(peak)
 }
@@ -49,18 +48,14 @@ fn kept(path: &Path) -> Option<Peak> {
     }
     let peak = text::read(path).ok().and_then(|text| serde_json::from_str::<Peak>(&text).ok()).filter(Peak::fits_here);
     if peak.is_none() {
-        eprintln!("note: {}: not the peak of this machine; measuring anew", path.display());
+        tell(&format!("note: {}: not the peak of this machine; measuring anew", path.display()));
     }
     peak
 }
 
 fn keep(path: &Path, peak: &Peak) -> Result<(), IoError> {
     let folder = path.parent().expect("the path ends in svertka/peak-*.json");
-    std::fs::create_dir_all(folder).map_err(|source| IoError::System {
-        path: folder.to_owned(),
-        action: "create",
-        source,
-    })?;
+    create_folder(folder)?;
     let json = serde_json::to_string_pretty(peak).expect("strings and finite numbers are JSON");
     write_atomically(path, |out| out.write_all(json.as_bytes()))
 }

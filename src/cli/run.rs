@@ -1,16 +1,19 @@
 //! `svertka run`: pictures or arrays in, classes or arrays out.
 
 use super::args::{EngineArgs, ModelArgs};
+use super::arguments::name_and_file;
 use super::input::{self, Files, InputArgs};
 use super::model::{self, Model};
-use super::weights::WeightArgs;
-use super::{Failure, Outcome, print, weights};
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, print, tell};
 use crate::interp;
 use crate::io::npy;
+use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
 use crate::layers::{Accumulate, Op};
 use crate::tensor::Tensor;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,9 +27,9 @@ pub struct Args {
     weights: WeightArgs,
     #[command(flatten)]
     input: InputArgs,
-    /// Write the main output to this .npy file; `NAME=FILE` for another output
+    /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output
     #[arg(long, value_name = "FILE")]
-    output: Vec<String>,
+    output: Vec<OsString>,
     /// Print this many of the likeliest classes of each sample
     #[arg(long, value_name = "K")]
     top: Option<usize>,
@@ -44,7 +47,8 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
     let targets = outputs(&args.output, &model.graph)?;
-    let weights = weights::choose(&args.weights, &model, args.engine.seed)?;
+    check_targets(args, &targets)?;
+    let weights = args.weights.choose(&model, Missing::Refused)?;
     let results = compute(args, &model, weights.as_ref(), &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;
@@ -56,9 +60,9 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// Which output goes to which file.
-fn outputs(given: &[String], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Failure> {
-    let of_text = |text: &String| match text.split_once('=') {
-        None => Ok((0, text.into())),
+fn outputs(given: &[OsString], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Failure> {
+    let of_word = |word: &OsString| match name_and_file(word) {
+        None => Ok((0, word.into())),
         Some((name, path)) => match graph.outputs.iter().position(|o| o.name == name) {
             Some(index) => Ok((index, path.into())),
             None => {
@@ -67,7 +71,22 @@ fn outputs(given: &[String], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Fai
             }
         },
     };
-    given.iter().map(of_text).collect()
+    given.iter().map(of_word).collect()
+}
+
+/// Asks before the work whether its results can be written.
+fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
+    let on_stdout = targets.iter().filter(|(_, path)| is_stdout(path)).count();
+    if on_stdout + usize::from(args.top.is_some() && on_stdout > 0) > 1 {
+        return Err(Failure::usage("standard output takes one array, and no classes beside it"));
+    }
+    for (index, (_, path)) in targets.iter().enumerate() {
+        if targets[..index].iter().any(|(_, earlier)| earlier == path && (path.is_file() || !path.exists())) {
+            return Err(Failure::usage(format!("two outputs cannot both be written to {}", path.display())));
+        }
+        check_writable(path)?;
+    }
+    Ok(())
 }
 
 fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
@@ -98,7 +117,7 @@ fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Ten
 fn times(args: &Args, parts: &[(&str, Duration)]) {
     if args.verbose {
         for (name, time) in parts {
-            eprintln!("{name:<22} {:>10.3} ms", time.as_secs_f64() * 1e3);
+            tell(&format!("{name:<22} {:>10.3} ms", time.as_secs_f64() * 1e3));
         }
     }
 }
@@ -106,8 +125,7 @@ fn times(args: &Args, parts: &[(&str, Duration)]) {
 /// One line a sample with its likeliest class, or a short list where there is one sample or `--top`.
 fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) -> Outcome {
     if output.spatial().iter().product::<usize>() != 1 {
-        print(&format!("output {:?}: not a classification; write it to a file with --output", output.shape()));
-        return Ok(());
+        return print(&format!("output {:?}: not a classification; write it to a file with --output", output.shape()));
     }
     let labels = model.card.as_ref().map_or(Ok(Vec::new()), |card| card.labels())?;
     let label = |class: usize| match labels.get(class).filter(|_| labels.len() == output.channels()) {
@@ -119,20 +137,20 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
         let scores = &output.data()[n * output.channels()..][..output.channels()];
         let unusable = scores.iter().filter(|score| score.is_nan() || **score == f32::INFINITY).count();
         if unusable > 0 {
-            print(&format!("{name}: no class: {unusable} of {} scores are NaN or infinite", scores.len()));
+            print(&format!("{name}: no class: {unusable} of {} scores are NaN or infinite", scores.len()))?;
             continue;
         }
         let ranked = rank(&probabilities(&model.graph, scores));
         match args.top {
-            None => print(&format!("{name}: {}  {:.4}", label(ranked[0].0), ranked[0].1)),
+            None => print(&format!("{name}: {}  {:.4}", label(ranked[0].0), ranked[0].1))?,
             Some(top) => {
-                print(&format!("{name}:"));
-                ranked.iter().take(top).for_each(|(class, p)| print(&format!("  {:<32} {p:.4}", label(*class))));
+                let classes = ranked.iter().take(top).map(|(class, p)| format!("\n  {:<32} {p:.4}", label(*class)));
+                print(&format!("{name}:{}", classes.collect::<String>()))?;
             }
         }
     }
     if shown < output.batch() {
-        print(&format!("... and {} more (--top 1 shows all, --output writes them)", output.batch() - shown));
+        print(&format!("... and {} more (--top 1 shows all, --output writes them)", output.batch() - shown))?;
     }
     Ok(())
 }

@@ -3,10 +3,13 @@
 use super::args::{EngineArgs, MeasureArgs};
 use super::bench::Progress;
 use super::tuned::{Entry, Source, TunedFile};
-use super::{Failure, Outcome, input, model, print, weights};
+use super::weights::Missing;
+use super::{Failure, Outcome, input, model, print};
 use crate::bench::table::{ms, table};
 use crate::bench::tune::{LayerChoice, Times, Tuned, Tuner};
+use crate::io::write::{check_writable, create_folder, folder_of};
 use crate::runtime::Engine;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -14,7 +17,7 @@ use std::time::Duration;
 pub struct Args {
     /// Model files, each with a variant behind a colon if need be
     #[arg(required = true)]
-    models: Vec<String>,
+    models: Vec<OsString>,
     #[command(flatten)]
     setup: MeasureArgs,
     /// The least time to measure each round of candidates, in seconds
@@ -28,29 +31,32 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     let source = Source::of(args.setup.engine.tuned.as_deref());
     let mut file = source.load_to_extend()?;
+    if let Some(path) = source.path() {
+        create_folder(folder_of(path))?;
+        check_writable(path)?;
+    }
     for (index, name) in args.models.iter().enumerate() {
-        let tuned = tune(args, name, &format!("[{}/{}] {name}", index + 1, args.models.len()))?;
-        print(&text(name, &tuned, args.verbose));
+        let shown = name.to_string_lossy();
+        let tuned = tune(args, name, &format!("[{}/{}] {shown}", index + 1, args.models.len()))?;
+        let text = text(&shown, &tuned, args.verbose);
         tuned.layers.into_iter().for_each(|layer| keep(layer, &mut file));
         if let Some(path) = source.path() {
             file.write(path)?;
         }
+        print(&text)?;
     }
-    if let Some(path) = source.path() {
-        print(&format!("kept in {}", path.display()));
-    }
-    Ok(())
+    source.path().map_or(Ok(()), |path| print(&format!("kept in {}", path.display())))
 }
 
-fn tune(args: &Args, name: &str, title: &str) -> Result<Tuned, Failure> {
+fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
     let model = model::load(&args.setup.model(name))?;
     let engine = EngineArgs { threads: args.setup.engine.threads.or(Some(1)), ..args.setup.engine.clone() };
     let options = engine.options()?.filter(|options| matches!(options.engine, Engine::Jit(_)));
     let Some(options) = options else {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
-    let weights = weights::choose(&args.setup.weights, &model, engine.seed)?;
-    let inputs = input::random(&model.graph, args.setup.batch.into(), engine.seed);
+    let weights = args.setup.weights.choose(&model, Missing::Random)?;
+    let inputs = input::random(&model.graph, args.setup.batch.into(), args.setup.weights.seed());
     let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
     let mut progress = Progress::new();
     let tuner = Tuner { graph, weights, options, inputs, span };

@@ -3,10 +3,10 @@
 //! Whatever the file holds, a model runs: what does not belong to this CPU and this version is passed over, with a
 //! warning.
 
-use super::Failure;
+use super::{Failure, tell};
 use crate::bench::machine::{self, Machine};
 use crate::io::text;
-use crate::io::write::write_atomically;
+use crate::io::write::{create_folder, folder_of, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
 use crate::kernels::Target;
@@ -15,6 +15,7 @@ use crate::runtime::{Options, Session};
 use crate::schedule::{self, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The decisions for one CPU.
@@ -79,10 +80,7 @@ impl TunedFile {
 
     /// Writes it, and the folder if need be.
     pub fn write(&self, path: &Path) -> Result<(), Failure> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|error| Failure::input(format!("cannot create {}: {error}", folder.display())))?;
-        }
+        create_folder(folder_of(path))?;
         let json = serde_json::to_string_pretty(self).expect("strings are JSON");
         Ok(write_atomically(path, |out| out.write_all(json.as_bytes()))?)
     }
@@ -115,9 +113,9 @@ pub enum Source {
 
 impl Source {
     /// What `--tuned` says.
-    pub fn of(given: Option<&str>) -> Source {
+    pub fn of(given: Option<&OsStr>) -> Source {
         match given {
-            Some("none") => Source::None,
+            Some(none) if none == "none" => Source::None,
             Some(path) => Source::Named(path.into()),
             None => super::peak::cache_file("tuned").map_or(Source::None, Source::Cache),
         }
@@ -142,7 +140,7 @@ impl Source {
                 Tuned { path: Some(path.to_owned()), choices }
             }
             Err(Unusable { why, .. }) => {
-                eprintln!("warning: {why}; {WAY_OUT}");
+                tell(&format!("warning: {why}; {WAY_OUT}"));
                 Tuned { path: None, choices: Choices::default() }
             }
         }
@@ -160,7 +158,7 @@ impl Source {
                 Err(Failure::input(format!("{why}; it is not replaced: delete it, or name another file")))
             }
             (Err(Unusable { why, .. }), _) => {
-                eprintln!("note: {why}; it will be replaced");
+                tell(&format!("note: {why}; it will be replaced"));
                 Ok(TunedFile::new())
             }
         }
@@ -204,9 +202,9 @@ impl Tuned {
                 0 => String::new(),
                 count => format!(" and {count} more"),
             };
-            let (path, layer) = (path.display(), &plan.graph[*node].origin.path);
+            let (path, layer) = (path.display(), plan.graph[*node].name());
             let decision = &verdict.decision;
-            eprintln!("warning: {path}: `{decision}` is no choice for layer `{layer}`{others}; {WAY_OUT}");
+            tell(&format!("warning: {path}: `{decision}` is no choice for layer `{layer}`{others}; {WAY_OUT}"));
         }
     }
 }

@@ -1,15 +1,17 @@
 //! `svertka verify`: the compiled model against the interpreter, layer by layer, and against stored outputs.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::weights::WeightArgs;
-use super::{Failure, Outcome, checked, input, model, print, weights};
+use super::arguments::name_and_file;
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, checked, input, model, print};
 use crate::interp::{self, ChannelError, distance};
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
-use crate::ir::{Graph, NodeId, Output};
+use crate::ir::{Graph, Output};
 use crate::layers::Accumulate;
 use crate::runtime::Options;
 use crate::tensor::Tensor;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -25,7 +27,7 @@ pub struct Args {
     /// Outputs that the inputs are known to give (.npy, .npz, safetensors; of several arrays in a file, the one with the
     /// output's name). For a model of several outputs: one file with all, or `--expected name=FILE` for each
     #[arg(long, num_args = 1.., value_name = "FILE", requires = "input")]
-    expected: Vec<String>,
+    expected: Vec<OsString>,
     /// Run the tiles (the innermost, vectorised functions) in an emulator of their instructions, which reports every read
     /// and write outside the operands of a step. For avx2 and avx512, on any CPU. Takes hundreds of times as long as a
     /// run: some seconds for a billion multiply-accumulates
@@ -46,10 +48,10 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = options else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = weights::choose(&args.weights, &model, args.engine.seed)?;
+    let weights = args.weights.choose(&model, Missing::Random)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
-        None => input::random(&model.graph, args.batch.into(), args.engine.seed),
+        None => input::random(&model.graph, args.batch.into(), args.weights.seed()),
     };
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
@@ -60,11 +62,11 @@ pub fn run(args: &Args) -> Outcome {
             done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
         })
         .map_err(checked::failure)?;
-    checked::report(&session);
+    checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));
     let errors = interp::channel_errors(graph, weights.as_ref(), &inputs, found);
-    let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(layer_name(graph, node), error?)));
+    let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(graph[node].name(), error?)));
     let mut rows: Vec<Row> = layers.collect();
     for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {
         let name = format!("output {}", output.name);
@@ -77,15 +79,15 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// The stored outputs, in the order of the model's; none where no file is given.
-fn read_expected(given: &[String], graph: &Graph, batch: usize) -> Result<Vec<Tensor>, Failure> {
+fn read_expected(given: &[OsString], graph: &Graph, batch: usize) -> Result<Vec<Tensor>, Failure> {
     if given.is_empty() {
         return Ok(Vec::new());
     }
-    let named = |text: &String| {
-        let (name, file) = text.split_once('=')?;
+    let named = |word: &OsString| {
+        let (name, file) = name_and_file(word)?;
         graph.outputs.iter().position(|output| output.name == name).map(|index| (index, PathBuf::from(file)))
     };
-    let common: Vec<&String> = given.iter().filter(|text| named(text).is_none()).collect();
+    let common: Vec<&OsString> = given.iter().filter(|word| named(word).is_none()).collect();
     if common.len() > 1 {
         return Err(Failure::usage("more than one file of expected outputs: write `--expected NAME=FILE` for each"));
     }
@@ -188,13 +190,6 @@ impl Row {
     }
 }
 
-fn layer_name(graph: &Graph, node: NodeId) -> String {
-    match graph[node].origin.path.as_str() {
-        "" => format!("%{}", node.0),
-        path => path.to_string(),
-    }
-}
-
 /// Prints all rows, and fails with the first that is above the tolerance.
 fn report(rows: &[Row], tolerance: f32) -> Outcome {
     let mut text = format!("{:<48} {:>12}   {}\n", "layer, output", "relative", "worst channel, or largest difference");
@@ -203,14 +198,11 @@ fn report(rows: &[Row], tolerance: f32) -> Outcome {
         let mark = if outside(row) { "  <-- above the tolerance" } else { "" };
         text += &format!("{}{mark}\n", row.line());
     }
-    print(&text);
+    print(&text)?;
     match rows.iter().find(|row| outside(row)) {
-        None => {
-            print(&format!(
-                "all within {tolerance:e}: channels relative to their terms, outputs relative to their largest element"
-            ));
-            Ok(())
-        }
+        None => print(&format!(
+            "all within {tolerance:e}: channels relative to their terms, outputs relative to their largest element"
+        )),
         Some(row) => Err(Failure::input(format!(
             "{} is the first layer above the tolerance of {tolerance:e}: {:.3e}",
             row.name(),

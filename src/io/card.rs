@@ -1,6 +1,6 @@
-//! Model cards: `NAME.yaml` beside `NAME.cnn` holds what an architecture does not say.
+//! Model cards: `NAME.yaml` (or `.yml`) beside `NAME.cnn` holds what an architecture does not say.
 
-use super::{IoError, text};
+use super::{IoError, STREAM, text};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -152,10 +152,37 @@ impl<'de> Visitor<'de> for LabelsVisitor {
 }
 
 impl Card {
-    /// The card of a model file: the file of the same name with the extension `yaml` beside it, if there is one.
+    /// The card of a model file: the file of the same name with the extension `yaml` or `yml` beside it, if there is
+    /// one; for a symbolic link, else the one beside the file that it names.
+    ///
+    /// # Errors
+    /// Where both are there, and where the card cannot be read.
     pub fn for_model(model: &Path) -> Result<Option<Card>, IoError> {
-        let path = model.with_extension("yaml");
-        if path.exists() { Card::read(&path).map(Some) } else { Ok(None) }
+        let beside = |model: &Path| {
+            let [yaml, yml] = ["yaml", "yml"].map(|extension| model.with_extension(extension));
+            match (yaml.exists(), yml.exists()) {
+                (true, true) => {
+                    let reason = format!("{} is a card of the same model; remove one of them", yml.display());
+                    Err(IoError::unsupported(&yaml, reason))
+                }
+                (true, false) => Ok(Some(yaml)),
+                (false, true) => Ok(Some(yml)),
+                (false, false) => Ok(None),
+            }
+        };
+        if model == Path::new(STREAM) {
+            return Ok(None);
+        }
+        let path = match (beside(model)?, model.canonicalize()) {
+            (None, Ok(target)) => beside(&target)?,
+            (found, _) => found,
+        };
+        path.map(|path| Card::read(&path)).transpose()
+    }
+
+    /// The file it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Reads a card; errors give its line and column.
@@ -257,6 +284,30 @@ variants:
         assert_eq!(card.weights_path().unwrap(), folder.path().join("lenet5.safetensors"));
         assert_eq!(card.accuracy.unwrap().top1, Some(99.0));
         assert_eq!(Card::for_model(&folder.path().join("other.cnn")).unwrap(), None);
+    }
+
+    #[test]
+    fn either_extension_but_not_both() {
+        let (folder, model) = folder(CARD);
+        std::fs::rename(folder.path().join("net.yaml"), folder.path().join("net.yml")).unwrap();
+        assert_eq!(Card::for_model(&model).unwrap().unwrap().title.as_deref(), Some("LeNet-5"));
+        std::fs::write(folder.path().join("net.yaml"), CARD).unwrap();
+        let error = Card::for_model(&model).unwrap_err().to_string();
+        assert!(error.contains("net.yaml: ") && error.contains("net.yml is a card of the same model"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_card_of_a_link_lies_beside_it_or_beside_its_target() {
+        let (real, target) = folder(CARD);
+        std::fs::write(&target, "").unwrap();
+        let links = tempfile::tempdir().unwrap();
+        let link = links.path().join("link.cnn");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let card = Card::for_model(&link).unwrap().unwrap();
+        assert_eq!(card.weights_path(), Some(real.path().canonicalize().unwrap().join("lenet5.safetensors")));
+        std::fs::write(links.path().join("link.yaml"), "title: own\n").unwrap();
+        assert_eq!(Card::for_model(&link).unwrap().unwrap().title.as_deref(), Some("own"));
     }
 
     #[test]

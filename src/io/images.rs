@@ -4,6 +4,7 @@ use super::write::write_atomically;
 use super::{IoError, foreign};
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -74,11 +75,16 @@ pub(super) fn sniff(start: &[u8]) -> Option<ImageFormat> {
 /// to 8, transparent pixels are laid on black. Where the file notes in EXIF how it was held by the camera, it is turned
 /// upright, as viewers show it.
 pub fn read(path: &Path) -> Result<Picture, IoError> {
-    read_at_most(path, MAX_PIXELS)
+    let (file, length) = super::open(path)?;
+    read_opened(path, file, length)
 }
 
-fn read_at_most(path: &Path, max_pixels: u64) -> Result<Picture, IoError> {
-    let (file, length) = super::open(path)?;
+/// The same of a file that is open already.
+pub(super) fn read_opened(path: &Path, file: File, length: u64) -> Result<Picture, IoError> {
+    read_at_most(path, file, length, MAX_PIXELS)
+}
+
+fn read_at_most(path: &Path, file: File, length: u64, max_pixels: u64) -> Result<Picture, IoError> {
     within(path, "picture", "bytes", length, MAX_FILE_BYTES)?;
     let mut file = BufReader::new(file);
     let start = file.fill_buf().map_err(IoError::system(path, "read"))?;
@@ -255,7 +261,7 @@ mod tests {
     #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
         let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
-        let error = read_at_most(file(&small).path(), 99).unwrap_err().to_string();
+        let error = read_at_most(Path::new("p"), file(&small).reopen().unwrap(), 1 << 10, 99).unwrap_err().to_string();
         assert!(error.ends_with("picture is 100 pixels, the limit is 99"), "{error}");
         // 2^31 - 1 pixels a side, claimed in a valid header of a file of a few bytes.
         let mut claim = small.clone();

@@ -4,8 +4,9 @@
 //! is taken for it.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 pub mod bind;
@@ -32,7 +33,7 @@ pub enum IoError {
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}", path.display())]
     System { path: PathBuf, action: &'static str, source: io::Error },
-    /// A directory, a pipe or a device: its size is not known beforehand.
+    /// A directory or a device.
     #[error("{}: not a regular file", path.display())]
     NotRegular { path: PathBuf },
     #[error("{}: {what} is {found} {unit}, the limit is {limit}", path.display())]
@@ -74,15 +75,62 @@ impl IoError {
     }
 }
 
-/// Opens a regular file and gives its length in bytes.
+/// The path that stands for standard input where a file is read, and for standard output where one is written.
+pub const STREAM: &str = "-";
+
+/// The longest content of a pipe that is read: 4 GiB.
+const MAX_PIPE_BYTES: u64 = 4 << 30;
+
+/// Opens a file that can be read from any place, and gives its length in bytes. What comes through a pipe is first
+/// copied to a file without a name.
 fn open(path: &Path) -> Result<(File, u64), IoError> {
-    // Asked before opening, since opening a pipe that nobody writes to waits forever.
+    if let Some(pipe) = open_pipe(path)? {
+        return copied(path, pipe, MAX_PIPE_BYTES);
+    }
+    // Asked before opening, since opening a device may do something.
     if !fs::metadata(path).map_err(IoError::system(path, "open"))?.is_file() {
         return Err(IoError::NotRegular { path: path.to_owned() });
     }
     let file = File::open(path).map_err(IoError::system(path, "open"))?;
     let length = file.metadata().map_err(IoError::system(path, "open"))?.len();
     Ok((file, length))
+}
+
+/// Standard input for [`STREAM`], or the pipe at this path; `None` for all other files.
+fn open_pipe(path: &Path) -> Result<Option<Box<dyn Read>>, IoError> {
+    static STDIN_TAKEN: AtomicBool = AtomicBool::new(false);
+    if path == Path::new(STREAM) {
+        return match STDIN_TAKEN.swap(true, Ordering::Relaxed) {
+            false => Ok(Some(Box::new(io::stdin()))),
+            true => Err(IoError::unsupported(path, "standard input can be read once only")),
+        };
+    }
+    if !fs::metadata(path).is_ok_and(|found| is_pipe(&found)) {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(File::open(path).map_err(IoError::system(path, "open"))?)))
+}
+
+#[cfg(unix)]
+fn is_pipe(file: &fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&file.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_file: &fs::Metadata) -> bool {
+    false
+}
+
+/// A file without a name that holds what `pipe` gives, at most `limit` bytes.
+fn copied(path: &Path, pipe: impl Read, limit: u64) -> Result<(File, u64), IoError> {
+    let mut file = tempfile::tempfile().map_err(IoError::system(path, "make a temporary file for"))?;
+    // One byte more than allowed shows that there is more.
+    let found = io::copy(&mut pipe.take(limit + 1), &mut file).map_err(IoError::system(path, "read"))?;
+    if found > limit {
+        return Err(IoError::TooLarge { path: path.to_owned(), what: "stream", unit: "bytes", found, limit });
+    }
+    file.rewind().map_err(IoError::system(path, "read"))?;
+    Ok((file, found))
 }
 
 /// Decodes consecutive `N`-byte elements; bytes behind the last whole one are ignored.

@@ -11,6 +11,7 @@ use half::f16;
 use npyz::WriterBuilder;
 use npyz::npz::array_name_from_file_name;
 use std::fmt;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -46,7 +47,12 @@ pub enum ArrayData {
 
 /// Reads a `.npy` file with one array.
 pub fn read(path: &Path) -> Result<Array, IoError> {
-    let (mut file, length) = super::open(path)?;
+    let (file, length) = super::open(path)?;
+    read_opened(path, file, length)
+}
+
+/// The same of a file that is open already.
+pub(super) fn read_opened(path: &Path, mut file: File, length: u64) -> Result<Array, IoError> {
     let size_of_values = |header: &Header| {
         let available = length.saturating_sub(header.bytes);
         if available == header.values {
@@ -60,11 +66,16 @@ pub fn read(path: &Path) -> Result<Array, IoError> {
 
 /// Reads one array of a `.npz` archive: the one of this name, or the only one, whatever its name. Entries may be stored or deflated.
 pub fn read_npz(path: &Path, name: Option<&str>) -> Result<Array, IoError> {
-    read_npz_at_most(path, name, MAX_ARRAY_BYTES)
+    let (file, length) = super::open(path)?;
+    read_npz_opened(path, file, length, name)
 }
 
-fn read_npz_at_most(path: &Path, name: Option<&str>, limit: u64) -> Result<Array, IoError> {
-    let (file, length) = super::open(path)?;
+/// The same of a file that is open already.
+pub(super) fn read_npz_opened(path: &Path, file: File, length: u64, name: Option<&str>) -> Result<Array, IoError> {
+    read_npz_at_most(path, file, length, name, MAX_ARRAY_BYTES)
+}
+
+fn read_npz_at_most(path: &Path, file: File, length: u64, name: Option<&str>, limit: u64) -> Result<Array, IoError> {
     within(path, "archive", length, limit)?;
     let mut bytes = Vec::new();
     file.take(length).read_to_end(&mut bytes).map_err(IoError::system(path, "read"))?;
@@ -570,7 +581,8 @@ mod tests {
         let zeros = vec![0.0; 1 << 16];
         let bomb = npz(&[("x", &zeros)], CompressionMethod::Deflated);
         assert!(std::fs::metadata(bomb.path()).unwrap().len() < 1 << 12);
-        let error = read_npz_at_most(bomb.path(), None, 1 << 16).unwrap_err().to_string();
+        let error =
+            read_npz_at_most(bomb.path(), bomb.reopen().unwrap(), 1 << 12, None, 1 << 16).unwrap_err().to_string();
         assert!(error.contains("archive entry is 262272 bytes, the limit is 65536"), "{error}");
     }
 

@@ -12,7 +12,8 @@ use crate::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
 use std::fmt;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::Path;
 
 /// The largest tensor that is made, in elements: 4 GiB.
@@ -36,16 +37,18 @@ impl Input {
     /// arrays of an archive; where it holds only one, that is read whatever its name.
     pub fn read(path: &Path, array: Option<&str>) -> Result<Input, IoError> {
         let mut start = Vec::new();
-        let (file, _) = super::open(path)?;
-        file.take(foreign::START_BYTES as u64).read_to_end(&mut start).map_err(IoError::system(path, "read"))?;
+        // Opened once: what a pipe gives is gone afterwards.
+        let (mut file, length) = super::open(path)?;
+        let read = (&mut file).take(foreign::START_BYTES as u64).read_to_end(&mut start).and_then(|_| file.rewind());
+        read.map_err(IoError::system(path, "read"))?;
         if images::sniff(&start).is_some() {
-            images::read(path).map(Input::Picture)
+            images::read_opened(path, file, length).map(Input::Picture)
         } else if start.starts_with(npy::MAGIC) {
-            npy::read(path).map(Input::Array)
+            npy::read_opened(path, file, length).map(Input::Array)
         } else if start.starts_with(b"PK\x03\x04") {
-            npy::read_npz(path, array).map(Input::Array)
+            npy::read_npz_opened(path, file, length, array).map(Input::Array)
         } else if safetensors::begins(&start) {
-            read_tensor(path, array).map(Input::Array)
+            read_tensor(path, &file, array).map(Input::Array)
         } else {
             let neither = "neither PNG, JPEG, .npy, .npz nor safetensors";
             Err(IoError::unsupported(path, foreign::explain(&start, neither)))
@@ -54,8 +57,8 @@ impl Input {
 }
 
 /// A tensor of a safetensors file: the one of this name, or the only one.
-fn read_tensor(path: &Path, name: Option<&str>) -> Result<Array, IoError> {
-    let file = WeightFile::open(path)?;
+fn read_tensor(path: &Path, file: &File, name: Option<&str>) -> Result<Array, IoError> {
+    let file = WeightFile::of_file(path, file, None)?;
     let names = file.names();
     let name = match &names[..] {
         [only] => only,

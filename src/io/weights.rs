@@ -6,6 +6,7 @@ use memmap2::Mmap;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// An open weight file. It is mapped into memory: whoever replaces it meanwhile must do so by renaming another file
@@ -49,7 +50,12 @@ impl WeightFile {
     /// As [`open`](Self::open). Of the dictionaries of tensors in what `torch.save` wrote, `key` names one: its key or,
     /// where it stands in others, their keys joined by dots. Without it there must be only one.
     pub fn open_dictionary(path: &Path, key: Option<&str>) -> Result<WeightFile, IoError> {
-        let map = map(path)?;
+        WeightFile::of_file(path, &super::open(path)?.0, key)
+    }
+
+    /// The same of a file that is open already.
+    pub(super) fn of_file(path: &Path, file: &File, key: Option<&str>) -> Result<WeightFile, IoError> {
+        let map = map_file(path, file)?;
         let tensors =
             if sharded::begins(&map) { Box::new(sharded::File::read(path, key)?) } else { tensors(path, map, key)? };
         Ok(WeightFile { path: path.to_owned(), tensors })
@@ -119,7 +125,10 @@ pub(super) fn tensors(path: &Path, map: Mmap, key: Option<&str>) -> Result<Box<d
 }
 
 pub(super) fn map(path: &Path) -> Result<Mmap, IoError> {
-    let (file, _) = super::open(path)?;
+    map_file(path, &super::open(path)?.0)
+}
+
+fn map_file(path: &Path, file: &File) -> Result<Mmap, IoError> {
     // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
     // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
     // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read
@@ -127,7 +136,7 @@ pub(super) fn map(path: &Path) -> Result<Mmap, IoError> {
     // One that truncates it ends this process with SIGBUS. Programs that replace a file by renaming, as
     // `write_atomically` does, leave the mapped one alone. Reading 100 MB of weights into memory that most runs
     // never touch twice would cost more than this is worth.
-    unsafe { Mmap::map(&file) }.map_err(IoError::system(path, "map"))
+    unsafe { Mmap::map(file) }.map_err(IoError::system(path, "map"))
 }
 
 impl fmt::Debug for WeightFile {

@@ -252,6 +252,14 @@ impl Node {
         Node { op, inputs, params, epilogue, ty, origin, slice_of, gated: false, beside: false }
     }
 
+    /// What to call it in a text for people: its path, or, where it has none, the layer as it is written.
+    pub fn name(&self) -> String {
+        match self.op.layer() {
+            Some(layer) if self.origin.path.is_empty() => format!("`{layer}`"),
+            _ => self.origin.path.clone(),
+        }
+    }
+
     /// The layer's own operands, without the gate and those of the epilogue.
     pub fn operands(&self) -> &[NodeId] {
         let fused = self.epilogue.iter().filter(|e| matches!(e, Epilogue::Add { .. })).count();

@@ -16,10 +16,10 @@ pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
             let path = graph[operand].origin.path.clone();
             let (is_output, twice) = (outputs[operand.0 as usize], times[&operand] > 1);
             match refusal(graph, operand, is_output, twice).or_else(|| misaligned(channel, config)) {
-                Some(why) => report.refused(&path, format!("copied into {}: {why}", graph[id].origin.path)),
+                Some(why) => report.refused(&path, format!("copied into {}: {why}", graph[id].name())),
                 None => {
                     graph[operand].slice_of = Some(Slice { concat: id, channel });
-                    report.done(&path, format!("written directly into {}", graph[id].origin.path));
+                    report.done(&path, format!("written directly into {}", graph[id].name()));
                 }
             }
             channel += graph[operand].ty.channels();
@@ -44,7 +44,7 @@ fn refusal(graph: &Graph, operand: NodeId, is_output: bool, twice: bool) -> Opti
         return Some("it stands in the concatenation twice".into());
     }
     let slice = node.slice_of?;
-    Some(format!("it is part of {} already", graph[slice.concat].origin.path))
+    Some(format!("it is part of {} already", graph[slice.concat].name()))
 }
 
 /// Why nothing can be written at a channel.

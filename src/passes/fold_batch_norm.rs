@@ -24,7 +24,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             None => {
                 fold(graph, producer, id, eps);
                 uses.replace(id, producer);
-                report.done(&path, format!("folded into {}", graph[producer].origin.path));
+                report.done(&path, format!("folded into {}", graph[producer].name()));
             }
         }
     }
@@ -37,7 +37,7 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     let name = node.op.layer().map_or("input".to_string(), |l| l.spec().keyword.to_string());
     match node.op {
         Op::Conv(_) | Op::Dense(_) if uses.is_shared(producer) => {
-            Some(format!("the value of {} is read elsewhere too", node.origin.path))
+            Some(format!("the value of {} is read elsewhere too", node.name()))
         }
         Op::Conv(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
             Some(format!("something else is fused into {} already", node.origin.path))

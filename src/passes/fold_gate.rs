@@ -18,7 +18,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
                 node.inputs[0] = x;
                 node.inputs.insert(1, gate);
                 node.gated = true;
-                report.done(&path, format!("the gate multiplies the weights of {}", graph[conv].origin.path));
+                report.done(&path, format!("the gate multiplies the weights of {}", graph[conv].name()));
             }
         }
     }
@@ -38,7 +38,7 @@ fn reader(graph: &Graph, id: NodeId, users: &[NodeId], is_output: bool) -> Resul
         return Err("its value is an output of the model".into());
     }
     let node = &graph[user];
-    let (path, dims) = (&node.origin.path, &graph[id].ty.dims);
+    let (path, dims) = (node.name(), &graph[id].ty.dims);
     match &node.op {
         _ if node.gated => return Err(format!("{path} has another one")),
         Op::Conv(Conv { window, groups: 1, .. }) if window.kernel.iter().all(|&k| k == 1) => {}

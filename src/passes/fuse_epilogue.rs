@@ -29,7 +29,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             Ok((producer, item)) => {
                 fuse(graph, id, producer, item);
                 uses.replace(id, producer);
-                report.done(&path, format!("`{name}` fused into {}", graph[producer].origin.path));
+                report.done(&path, format!("`{name}` fused into {}", graph[producer].name()));
             }
         }
     }
@@ -47,7 +47,7 @@ fn choose_addend(graph: &Graph, id: NodeId, uses: &Uses) -> Result<(NodeId, Epil
         return Err(why);
     }
     if graph[producer].epilogue.iter().any(|e| matches!(e, Epilogue::Add { .. })) {
-        return Err(format!("{} adds another value already", graph[producer].origin.path));
+        return Err(format!("{} adds another value already", graph[producer].name()));
     }
     Ok((producer, Epilogue::Add { input: graph[producer].inputs.len() }))
 }
@@ -61,7 +61,7 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     if node.beside {
         return Some("the mean is made by the kernel before it".into());
     }
-    let path = &node.origin.path;
+    let path = node.name();
     if uses.is_shared(producer) {
         return Some(format!("the value of {path} before it is read elsewhere too"));
     }

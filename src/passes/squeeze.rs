@@ -10,7 +10,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     let mut with_mean: HashSet<_> = graph.nodes.iter().filter(|node| node.beside).map(|node| node.inputs[0]).collect();
     for id in graph.ids().filter(|&id| is_mean(graph, &graph[id])).collect::<Vec<_>>() {
         let (path, producer) = (graph[id].origin.path.clone(), graph[id].inputs[0]);
-        let of = graph[producer].origin.path.clone();
+        let of = graph[producer].name();
         let (node, kernel) = (&graph[id], &graph[producer].op);
         let why = match kernel {
             _ if !node.epilogue.is_empty() => Some("an activation follows the mean".to_string()),

@@ -9,7 +9,7 @@ use crate::layers::{Conv, MaxPool, Op, Window};
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     split::run(graph, |graph, node| {
         let split = subsampled(graph, node)?;
-        let input = &graph[node.inputs[0]].origin.path;
+        let input = graph[node.inputs[0]].name();
         report.done(&node.origin.path, format!("reads a copy of the positions of {input} that its stride leaves"));
         Some(split)
     });

@@ -115,8 +115,8 @@ pub enum StepKind {
     Seq(Body),
     /// `{ ... }`: only groups
     Group(Body),
-    /// `residual if cond { ... } project { ... }`
-    Residual { cond: Option<Expr>, body: Body, project: Option<Body> },
+    /// `residual if cond { ... } project if cond { ... }`
+    Residual { cond: Option<Expr>, body: Body, project: Option<Project> },
     /// `concat { ... }`, one branch a line
     Concat(Body),
     /// `grow { ... }`: x ++ f(x)
@@ -135,6 +135,14 @@ pub enum StepKind {
     Output(Ident),
     /// `const mid = 4 * c`, local to the body
     Const(Const),
+}
+
+/// The second path of a residual. Without a condition it is built where the main path changes the shape; otherwise the
+/// shortcut is the value itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    pub cond: Option<Expr>,
+    pub body: Body,
 }
 
 /// A layer or block with its arguments. Which of the two it is, the builder decides.

@@ -87,7 +87,7 @@ fn in_words(rule: Rule) -> &'static str {
         EOI => END,
         item | use_item | const_item | model_item | input_item | defaults_item | block_item | net_item
         | variant_item | rename_item | allow_item => "an item",
-        name | ident => "a name",
+        name | variable_name | word | ident => "a name",
         path => "a weight's name, such as `norm.1`",
         param => "a parameter",
         param_name | arg | args | named => "an argument",
@@ -138,10 +138,16 @@ fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
             let keyword = nearest(found, ITEM_KEYWORDS)?;
             return Some(format!("did you mean `{keyword}`?"));
         }
-        word if positives.contains(&Rule::name) && word.starts_with(is_word) && !is_name(word) => {
+        word if word.starts_with(is_word) && is_reserved(word, positives) => {
             return Some(format!("`{word}` is a reserved word; choose another name"));
         }
         _ => return None,
     };
     Some(text.to_string())
+}
+
+/// Whether a name was expected that this word may not be.
+fn is_reserved(word: &str, positives: &[Rule]) -> bool {
+    let names = [Rule::name, Rule::variable_name].into_iter().filter(|rule| positives.contains(rule));
+    names.map(|rule| is_name(rule, word)).any(|is_name| !is_name)
 }

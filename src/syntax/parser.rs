@@ -90,9 +90,9 @@ pub(super) fn pairs(text: &str) -> Result<Pair<'_, Rule>, Box<pest::error::Error
     Ok(pairs.next().expect("`item` gives one pair"))
 }
 
-/// Whether a word may name a variable, block or layer; if not, it is reserved.
-pub(super) fn is_name(word: &str) -> bool {
-    Grammar::parse(Rule::name, word).is_ok()
+/// Whether a word is what one of the rules for names takes; if not, it is reserved there.
+pub(super) fn is_name(rule: Rule, word: &str) -> bool {
+    Grammar::parse(rule, word).is_ok()
 }
 
 /// Blanks the line around `at`, if it is a whole line of a body.
@@ -287,7 +287,11 @@ impl Builder {
     fn residual(&mut self, parts: &mut Parts) -> StepKind {
         let cond = next_if(parts, Rule::condition).map(|condition| self.condition(condition));
         let body = self.body(next(parts));
-        let project = parts.next().map(|project| self.body(next(&mut self::parts(project))));
+        let project = parts.next().map(|project| {
+            let mut parts = self::parts(project);
+            let cond = next_if(&mut parts, Rule::condition).map(|condition| self.condition(condition));
+            Project { cond, body: self.body(next(&mut parts)) }
+        });
         StepKind::Residual { cond, body, project }
     }
 
@@ -296,7 +300,7 @@ impl Builder {
     }
 
     fn for_step(&mut self, parts: &mut Parts) -> StepKind {
-        let names = std::iter::from_fn(|| next_if(parts, Rule::name)).map(|name| self.ident(name)).collect();
+        let names = std::iter::from_fn(|| next_if(parts, Rule::variable_name)).map(|name| self.ident(name)).collect();
         StepKind::For { names, iter: self.expr(next(parts), 0), body: self.body(next(parts)) }
     }
 

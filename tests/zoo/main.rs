@@ -12,7 +12,7 @@ mod readme;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use svertka::analysis;
+use svertka::analysis::lint;
 use svertka::diagnostic::render;
 use svertka::ir::build::{self, Loader, Options, Program};
 use svertka::ir::{Graph, Verified};
@@ -112,9 +112,9 @@ fn files_are_formatted() {
 fn all_variants_are_free_of_mistakes_and_warnings() {
     for file in files() {
         for aux in [false, true] {
-            let lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
             let Model { mut sources, root, .. } = Model::read(&file);
-            let errors = build::check(&mut sources, root, &Options { aux, ..Options::default() }, &mut Folder, &lint);
+            let options = Options { aux, ..Options::default() };
+            let errors = lint::check(&mut sources, root, &options, &mut Folder, &[]);
             assert!(errors.is_empty(), "{}", render(&errors, &sources, false));
         }
     }

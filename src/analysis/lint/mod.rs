@@ -10,6 +10,8 @@
 //! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
 //! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
 //!
+//! What is written and has no effect is warned of too; those warnings, W08xx, are listed in [`unused`].
+//!
 //! `allow NAME` in the model file, or `--allow NAME`, silences one.
 
 mod bias;
@@ -17,9 +19,12 @@ mod field;
 mod kernels;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
-use crate::diagnostic::{Diagnostic, nearest};
-use crate::ir::{Graph, NodeId, Verified};
-use std::collections::HashMap;
+use crate::diagnostic::{Diagnostic, Severity, nearest};
+use crate::ir::build::unused::{self, Kind, Unused};
+use crate::ir::build::{self, Loader, Options};
+use crate::ir::{Allow, Graph, NodeId, Verified};
+use crate::source::{FileId, SourceMap};
+use std::collections::{HashMap, HashSet};
 
 /// A rule of thumb.
 pub struct Lint {
@@ -46,6 +51,12 @@ struct Subject<'a> {
     users: Vec<Vec<NodeId>>,
 }
 
+impl Subject<'_> {
+    fn new(graph: &Verified<Graph>) -> Subject<'_> {
+        Subject { graph, fields: receptive_field(graph), users: graph.users() }
+    }
+}
+
 /// A place where a rule is broken.
 struct Finding {
     node: NodeId,
@@ -58,21 +69,58 @@ struct Finding {
 /// The warnings about a graph that the builder has made, in the order of [`LINTS`], except those that the model or
 /// `allowed` silences. A layer of the text gives one for all of its copies.
 pub fn lint(graph: &Verified<Graph>, allowed: &[String]) -> Vec<Diagnostic> {
-    let subject = Subject { graph, fields: receptive_field(graph), users: graph.users() };
+    let subject = Subject::new(graph);
     let is_allowed =
         |lint: &Lint| graph.allows.iter().map(|allow| &allow.lint).chain(allowed).any(|name| name == lint.name);
     let found = LINTS.iter().filter(|lint| !is_allowed(lint)).flat_map(|lint| warnings(lint, &subject));
     unknown(graph).chain(found).collect()
 }
 
+/// The errors of all variants of a model; where there are none, the warnings about them, and about what is written and
+/// has no effect in any ([`unused`]), except those that the model or `allowed` silences. `options.variant` is not looked
+/// at.
+pub fn check(
+    sources: &mut SourceMap,
+    root: FileId,
+    options: &Options,
+    loader: &mut dyn Loader,
+    allowed: &[String],
+) -> Vec<Diagnostic> {
+    let mut allows = Vec::new();
+    // What `allow` has kept quiet.
+    let mut silenced: HashSet<&str> = HashSet::new();
+    let (mut found, unused) = build::check(sources, root, options, loader, &mut |graph| {
+        allows.clone_from(&graph.allows);
+        let is_allowed = |lint: &&Lint| graph.allows.iter().any(|allow| allow.lint == lint.name);
+        let subject = Subject::new(graph);
+        let kept = LINTS.iter().filter(is_allowed).filter(|lint| !(lint.find)(&subject).is_empty());
+        silenced.extend(kept.map(|lint| lint.name));
+        lint(graph, allowed)
+    });
+    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+        return found;
+    }
+    let is_allowed = |lint: &str, allows: &[Allow]| allows.iter().any(|allow| allow.lint == lint);
+    silenced.extend(unused.iter().map(Unused::lint).filter(|lint| is_allowed(lint, &allows)));
+    let idle = allows.iter().filter(|allow| exists(&allow.lint) && !silenced.contains(allow.lint.as_str()));
+    let idle = idle.map(|allow| Unused { kind: Kind::Allow, name: allow.lint.clone(), span: allow.span });
+    let loud = |item: &Unused| !is_allowed(item.lint(), &allows) && !allowed.iter().any(|lint| lint == item.lint());
+    found.extend(unused.into_iter().chain(idle).filter(loud).map(|item| item.warning()));
+    found
+}
+
 /// Whether there is a rule of this name.
 pub fn exists(name: &str) -> bool {
-    LINTS.iter().any(|lint| lint.name == name)
+    names().any(|known| known == name)
+}
+
+/// The names of all warnings.
+fn names() -> impl Iterator<Item = &'static str> {
+    LINTS.iter().map(|lint| lint.name).chain(unused::WARNINGS.iter().map(|(_, _, name)| *name))
 }
 
 /// What may have been meant by a name that does not exist.
 pub fn help(name: &str) -> String {
-    let names = || LINTS.iter().map(|lint| lint.name);
     match nearest(name, names()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),

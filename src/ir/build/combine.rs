@@ -1,12 +1,13 @@
 //! The combinators: residual x + f(x), concat f(x) ++ g(x) ++ .., grow x ++ f(x), gate x * g(x).
 
 use super::report::Reported;
+use super::unused::Kind;
 use super::value::Value;
 use super::{Builder, Flow, NodeId, Site};
 use crate::diagnostic::Diagnostic;
 use crate::layers::{Add, Concat, Mul, Op};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{Body, Expr, Step, StepKind};
+use crate::syntax::ast::{Body, Expr, Project, Step, StepKind};
 use crate::tensor::TensorType;
 
 /// The chain of shapes of one path.
@@ -53,7 +54,7 @@ impl<'a> Builder<'a> {
         &mut self,
         cond: Option<&'a Expr>,
         body: &'a Body,
-        project: Option<&'a Body>,
+        project: Option<&'a Project>,
         site: Site,
         x: Flow,
     ) -> Flow {
@@ -64,16 +65,32 @@ impl<'a> Builder<'a> {
         {
             return Ok(y);
         }
-        if self.graph[x].ty == self.graph[y].ty {
-            return self.add(Op::from(Add), vec![y, x], site);
-        }
-        let Some(project) = project else { return Err(self.unequal(x, y, &main, site.span)) };
-        let (shortcut, side) = self.traced(project, Ok(x));
+        let same = self.graph[x].ty == self.graph[y].ty;
+        let built = match project {
+            Some(project) if self.is_built(project, x, y, same)? => Some(&project.body),
+            _ if same => return self.add(Op::from(Add), vec![y, x], site),
+            _ => None,
+        };
+        let Some(built) = built else {
+            let cond = project.and_then(|project| project.cond.as_ref());
+            return Err(self.unequal(x, y, &main, site.span, cond));
+        };
+        let (shortcut, side) = self.traced(built, Ok(x));
         let shortcut = shortcut?;
         if self.graph[shortcut].ty != self.graph[y].ty {
-            return Err(self.unequal_projection(x, y, shortcut, (&main, &side), site.span, project.span));
+            return Err(self.unequal_projection(x, y, shortcut, (&main, &side), site.span, built.span));
         }
         self.add(Op::from(Add), vec![y, shortcut], site)
+    }
+
+    /// Whether the shortcut is projected: by the condition of the projection, or where the shape changes.
+    fn is_built(&mut self, project: &'a Project, x: NodeId, y: NodeId, same: bool) -> Result<bool, Reported> {
+        let built = match &project.cond {
+            Some(cond) => self.residual_condition(cond, x, y)?,
+            None => !same,
+        };
+        self.uses.meet(Kind::Projection, project.body.span, "", built);
+        Ok(built)
     }
 
     fn residual_condition(&mut self, cond: &'a Expr, x: NodeId, y: NodeId) -> Result<bool, Reported> {
@@ -84,12 +101,18 @@ impl<'a> Builder<'a> {
         holds
     }
 
-    fn unequal(&mut self, x: NodeId, y: NodeId, main: &Trail, span: Span) -> Reported {
+    /// `cond` is the condition of a projection, which does not hold.
+    fn unequal(&mut self, x: NodeId, y: NodeId, main: &Trail, span: Span, cond: Option<&Expr>) -> Reported {
         let (x, y) = (&self.graph[x].ty, &self.graph[y].ty);
         let error = Diagnostic::error("E0312", "the two paths of this residual differ in shape")
             .at(span, format!("main path gives {y}, shortcut gives {x}"))
-            .note(format!("shapes: {}", chain(Some(x), main)))
-            .help(projection(x, y));
+            .note(format!("shapes: {}", chain(Some(x), main)));
+        let error = match cond {
+            Some(cond) => error.at(cond.span, "this does not hold, so nothing is projected").help(
+                "without a condition, `project` is built where the shape changes; add `or not same_shape` to this one",
+            ),
+            None => error.help(projection(x, y)),
+        };
         self.error(error)
     }
 

@@ -314,6 +314,8 @@ impl<'a> Builder<'a> {
             self.weights.remove(&param.name);
             self.graph.left_out.push(param.name);
         }
+        let left_out = self.graph.nodes[nodes..].iter().flat_map(|node| &node.inputs);
+        self.uses.aside.extend(left_out);
         self.graph.nodes.truncate(nodes);
         for output in self.graph.outputs.drain(outputs..) {
             self.output_names.remove(&output.name);

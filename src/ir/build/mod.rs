@@ -15,6 +15,7 @@
 //! | `combine` | residual, concat, grow, gate |
 //! | `estimate` | how many layers a text makes, before it makes them |
 //! | `report` | each mistake once |
+//! | `unused` | what was written and has no effect |
 //!
 //! # Diagnostic codes
 //!
@@ -86,12 +87,13 @@ mod functions;
 mod params;
 mod report;
 mod scope;
+pub mod unused;
 mod value;
 
 pub use files::Program;
 
 use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename, Verified};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{Block, Body, Expr, StepKind};
@@ -100,6 +102,7 @@ use args::LayerArgs;
 use report::{Report, Reported};
 use scope::{Frame, Globals};
 use std::collections::{HashMap, HashSet};
+use unused::{Unused, Uses};
 pub(crate) use value::grouped;
 
 /// What to build.
@@ -175,20 +178,21 @@ pub fn build(
     program: &Program,
     options: &Options,
 ) -> Result<Verified<Graph>, Vec<Diagnostic>> {
-    build_counted(sources, program, options).0
+    build_counted(sources, program, options, &mut Uses::default()).0
 }
 
-/// Also tells how many steps were taken.
+/// Also tells how many steps were taken, and notes in `uses` what the graph does not show of them.
 fn build_counted(
     sources: &mut SourceMap,
     program: &Program,
     options: &Options,
+    uses: &mut Uses,
 ) -> (Result<Verified<Graph>, Vec<Diagnostic>>, usize) {
     let defines = match params::parse_defines(sources, &options.defines) {
         Ok(defines) => defines,
         Err(errors) => return (Err(errors), 0),
     };
-    let mut builder = Builder::new(sources, program, options);
+    let mut builder = Builder::new(sources, program, options, uses);
     builder.program(&defines, options.variant.as_deref());
     let result = if builder.report.is_empty() {
         Ok(super::verify(builder.graph).expect("the builder makes nothing else than graphs"))
@@ -198,30 +202,34 @@ fn build_counted(
     (result, builder.steps)
 }
 
-/// The mistakes of all variants, and what `lint` says of those without any, each once. `options.variant` is not
-/// looked at.
+/// The mistakes of all variants, and what `lint` says of those without any, each once; where there are no mistakes, also
+/// what has no effect in any variant. `options.variant` is not looked at.
 pub fn check(
     sources: &mut SourceMap,
     root: FileId,
     options: &Options,
     loader: &mut dyn Loader,
-    lint: &dyn Fn(&Verified<Graph>) -> Vec<Diagnostic>,
-) -> Vec<Diagnostic> {
+    lint: &mut dyn FnMut(&Verified<Graph>) -> Vec<Diagnostic>,
+) -> (Vec<Diagnostic>, Vec<Unused>) {
     let program = match load(sources, root, &options.limits, loader) {
         Ok(program) => program,
-        Err(errors) => return errors,
+        Err(errors) => return (errors, Vec::new()),
     };
+    let mut uses = Uses::default();
     let mut all: Vec<Diagnostic> = Vec::new();
+    let mut known = HashSet::new();
     let default = program.has_defaults(options) || program.variants.is_empty();
     let variants = program.variants().into_iter().map(Some);
     let mut options = options.clone();
     for variant in default.then_some(None).into_iter().chain(variants) {
         options.variant = variant.clone();
-        let (result, steps) = build_counted(sources, &program, &options);
+        let (result, steps) = build_counted(sources, &program, &options, &mut uses);
         options.limits.steps = options.limits.steps.saturating_sub(steps);
+        if let Ok(graph) = &result {
+            uses.of_graph(graph, &program);
+        }
         for mut found in result.map_or_else(|errors| errors, |graph| lint(&graph)) {
-            let place = |d: &Diagnostic| (d.code, d.labels.first().map(|l| l.span));
-            if all.iter().any(|known| place(known) == place(&found)) {
+            if !known.insert(found.identity()) {
                 continue;
             }
             if let Some(name) = &variant {
@@ -230,7 +238,8 @@ pub fn check(
             all.push(found);
         }
     }
-    all
+    let wrong = all.iter().any(|found| found.severity == Severity::Error);
+    (all, if wrong { Vec::new() } else { uses.unused(&program) })
 }
 
 /// A value on its way through the network, or the mark of an error that has been reported in its place.
@@ -272,6 +281,7 @@ struct Builder<'a> {
     /// The layer of every weight name.
     weights: HashMap<String, Span>,
     weight_elements: usize,
+    uses: &'a mut Uses,
     output_names: HashSet<String>,
     /// Fewest layers of each block.
     estimates: HashMap<&'a str, u128>,
@@ -289,7 +299,7 @@ struct Site<'s> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(sources: &'a SourceMap, program: &'a Program, options: &'a Options) -> Builder<'a> {
+    fn new(sources: &'a SourceMap, program: &'a Program, options: &'a Options, uses: &'a mut Uses) -> Builder<'a> {
         Builder {
             sources,
             program,
@@ -305,6 +315,7 @@ impl<'a> Builder<'a> {
             naming: Naming { path: String::new(), next: None },
             weights: HashMap::new(),
             weight_elements: 0,
+            uses,
             output_names: HashSet::new(),
             estimates: HashMap::new(),
             steps: 0,

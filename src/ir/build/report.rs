@@ -1,8 +1,7 @@
 //! Collects diagnostics: each mistake once, however many copies of a block repeat it.
 
 use super::value::grouped;
-use crate::diagnostic::Diagnostic;
-use crate::source::Span;
+use crate::diagnostic::{Diagnostic, Identity};
 use std::collections::HashMap;
 
 /// Stands for an error that has been reported: whoever meets it in place of a value keeps quiet and passes it on.
@@ -18,7 +17,7 @@ const MAX_REPORTED: usize = 1_000;
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
     /// Index of the diagnostic and how many times it was repeated.
-    seen: HashMap<(&'static str, Option<Span>, String), (usize, u128)>,
+    seen: HashMap<Identity, (usize, u128)>,
     total: usize,
 }
 
@@ -28,12 +27,8 @@ impl Report {
             return Reported;
         }
         self.total += 1;
-        let span = diagnostic.labels.first().map(|l| l.span);
-        // Copies of a mistake differ in the shapes they name, so that the message tells mistakes apart only
-        // where no place does.
-        let message = if span.is_none() { diagnostic.message.clone() } else { String::new() };
         let next = (self.diagnostics.len(), 0);
-        let (index, repeated) = self.seen.entry((diagnostic.code, span, message)).or_insert(next);
+        let (index, repeated) = self.seen.entry(diagnostic.identity()).or_insert(next);
         if *index == next.0 {
             self.diagnostics.push(diagnostic);
         } else {
@@ -64,16 +59,23 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceMap;
+    use crate::source::{SourceMap, Span};
 
     #[test]
     fn repeated_mistakes_are_counted() {
         let file = SourceMap::default().add("a.cnn", "x y");
         let mut report = Report::default();
-        for (code, start) in [("E0201", 0), ("E0201", 0), ("E0201", 2), ("E0202", 0), ("E0201", 0)] {
-            report.add(Diagnostic::error(code, "message").at(Span::new(file, start..start + 1), ""));
+        for (code, start, message) in [
+            ("E0201", 0, "message of 3x3"),
+            ("E0201", 0, "message of 5x5"),
+            ("E0201", 2, "message of 3x3"),
+            ("E0202", 0, "message of 3x3"),
+            ("E0201", 0, "message of 3x3"),
+            ("E0201", 0, "another message"),
+        ] {
+            report.add(Diagnostic::error(code, message).at(Span::new(file, start..start + 1), ""));
         }
         let notes: Vec<_> = report.finish().into_iter().map(|d| d.notes).collect();
-        assert_eq!(notes, [vec!["the same in 2 further copies".to_string()], vec![], vec![]]);
+        assert_eq!(notes, [vec!["the same in 2 further copies".to_string()], vec![], vec![], vec![]]);
     }
 }

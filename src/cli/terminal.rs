@@ -1,0 +1,52 @@
+//! Standard output and standard error: neither a full disk nor a reader that went away ends the program with a panic.
+
+use super::{Failure, Outcome};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// Prints a text and a newline to standard output. A reader that went away (`| head`) is no failure: what else there is
+/// to do goes on.
+///
+/// # Errors
+/// Where it cannot be written, for example to a full disk.
+pub fn print(text: &str) -> Outcome {
+    let mut out = io::stdout().lock();
+    let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+    written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline)).and_then(|()| out.flush()))
+}
+
+/// What became of writing to standard output.
+pub fn written(result: io::Result<()>) -> Outcome {
+    match result {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::input(format!("standard output: cannot write: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a note, a warning or an error and a newline to standard error. Where it cannot be written there is nobody
+/// left to tell; the exit code says what it would have said.
+pub fn tell(text: &str) {
+    tell_raw(&format!("{text}\n"));
+}
+
+/// The same without the newline.
+pub fn tell_raw(text: &str) {
+    let mut err = io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+/// Whether standard error is a terminal that knows escape sequences.
+pub fn moves_cursor() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether messages on standard error are coloured: <https://no-color.org>, <https://bixense.com/clicolors>. Variables
+/// that are empty count as not set.
+pub fn colour() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    set("CLICOLOR_FORCE").is_some_and(|value| value != "0") || moves_cursor()
+}

@@ -1,0 +1,141 @@
+//! Arguments in any order, and what is found before long work begins.
+
+use super::*;
+
+#[test]
+fn the_model_may_stand_behind_several_values() {
+    for args in [
+        &["run", "--input", SEVEN, LENET][..],
+        &["run", "--input", SEVEN, LENET, "--isa", "clif"],
+        &["run", "--isa", "clif", "--input", SEVEN, "--", LENET],
+        &["run", LENET, "--input", SEVEN],
+    ] {
+        assert_eq!(run(args, 0).0, IS_SEVEN, "{args:?}");
+    }
+    let three = "models/pictures/digit_3.png";
+    let (out, _) = run(&["run", "--input", three, SEVEN, LENET], 0);
+    assert_eq!(out.lines().count(), 2, "{out}");
+    let folder = tempfile::tempdir().unwrap();
+    let y = folder.path().join("y.npy").display().to_string();
+    run(&["run", "--output", &y, "--input", SEVEN, LENET], 0);
+    run(&["verify", "--input", SEVEN, "--expected", &y, LENET], 0);
+    let (_, err) = run(&["run", "--input", SEVEN], 2);
+    assert!(err.contains("<MODEL>"), "{err}");
+}
+
+#[test]
+fn every_missing_item_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = write(folder.path(), "empty.cnn", "");
+    let (_, err) = run(&["check", &empty], 1);
+    for item in ["model", "input", "net"] {
+        assert!(err.contains(&format!("there is no `{item}` in this file")), "{item}: {err}");
+    }
+    assert!(!err.contains("further"), "{err}");
+}
+
+#[test]
+fn words_of_the_language_name_inputs_outputs_and_values() {
+    let folder = tempfile::tempdir().unwrap();
+    for word in ["x", "in", "input", "output", "from", "then", "if", "net", "aux"] {
+        let text =
+            format!("model m\ninput {word}: f32[N, 3]\nnet {{ relu as {word}_ | from {word}_ | output {word} }}\n");
+        let file = write(folder.path(), "m.cnn", text);
+        assert_eq!(run(&["check", &file], 0).1, "", "{word}");
+        let text = format!("model m\ninput a: f32[N, 3]\ninput {word}: f32[N, 3]\nnet {{ from {word} | relu }}\n");
+        let file = write(folder.path(), "m.cnn", text);
+        let (_, err) = run(&["check", &file], 0);
+        assert!(err.contains("nothing reads the input `a`"), "{word}: {err}");
+    }
+    let text = "model m(input = 4, output = 2)\ninput x: f32[N, input]\nblock B(model) { fc: dense model }\nnet { B(output) }\n";
+    let file = write(folder.path(), "m.cnn", text);
+    assert_eq!(run(&["check", &file], 0).1, "");
+}
+
+#[test]
+fn one_file_takes_one_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput x: f32[N, 3]\nnet { relu | output a | sigmoid | output b }\n";
+    let file = write(folder.path(), "m.cnn", text);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (x, y) = (path("x.npy"), path("y.npy"));
+    npy::write(Path::new(&x), &[1, 3], &[1.0; 3]).unwrap();
+    let output = |name: &str, file: &str| format!("{name}={file}");
+    let run_with = |a: &str, b: &str, code| {
+        run(&["run", &file, "--input", &x, "--output", &output("a", a), "--output", &output("b", b)], code)
+    };
+    let (_, err) = run_with(&y, &y, 2);
+    assert!(err.contains("two outputs cannot both be written to"), "{err}");
+    run_with(&y, &path("z.npy"), 0);
+    run_with("/dev/null", "/dev/null", 0);
+    let (_, err) = run_with("-", "-", 2);
+    assert!(err.contains("standard output takes one array"), "{err}");
+}
+
+#[test]
+fn compile_makes_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("new/lib");
+    run(&["compile", LENET, "-o", to.to_str().unwrap()], 0);
+    assert!(["lenet5.o", "lenet5.h", "liblenet5.a"].iter().all(|name| to.join(name).is_file()));
+}
+
+#[test]
+fn measurements_of_this_cpu_are_not_those_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().to_str().unwrap();
+    let args = ["compile", LENET, "-o", to, "--emit", "obj", "--cpu", "x86-64-v3", "--tuned"];
+    let (_, err) = run(&[&args[..], &["t.json"]].concat(), 2);
+    assert!(err.contains("measured on this CPU, which `--cpu x86-64-v3` is not"), "{err}");
+    run(&[&args[..], &["none"]].concat(), 0);
+}
+
+#[test]
+fn graph_writes_what_the_ending_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let draw = |name: &str, more: &[&str]| {
+        let file = folder.path().join(name).display().to_string();
+        run(&[&["graph", LENET, "-o", &file], more].concat(), 0);
+        std::fs::read_to_string(file).unwrap()
+    };
+    assert!(draw("x.svg", &[]).contains("</svg>") && draw("x.SVG", &[]).contains("</svg>"));
+    assert!(draw("x.mmd", &[]).starts_with("flowchart") && draw("x.dot", &[]).starts_with("digraph"));
+    assert!(draw("x.txt", &[]).starts_with("digraph") && draw("x.svg", &["--format", "dot"]).starts_with("digraph"));
+}
+
+#[test]
+fn explain_names_layers_without_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let text =
+        "model m\ninput x: f32[N, 3, 32, 32]\nnet { conv 3x3, 8 | relu | concat {\n sigmoid\n maxpool 1x1\n} }\n";
+    let file = write(folder.path(), "m.cnn", text);
+    let (out, _) = run(&["explain", &file], 0);
+    assert!(out.contains("`relu` fused into `conv 3x3, 8`"), "{out}");
+    for line in out.lines() {
+        assert!(!line.ends_with("into ") && !line.contains("into :") && !line.contains("of  "), "{line}");
+    }
+}
+
+/// Of a machine that would measure for long: nothing is measured.
+#[test]
+fn what_cannot_be_written_or_compared_is_found_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let absent = folder.path().join("absent/r").display().to_string();
+    let report = folder.path().join("r.json").display().to_string();
+    let quick = ["--min-time", "0", "--runs", "1", "--warmup", "0"];
+    let (out, err) = run(&[&["bench", LENET, "--json", "-"], &quick[..]].concat(), 0);
+    serde_json::from_str::<serde_json::Value>(&out).expect("nothing but JSON on standard output");
+    assert!(err.contains("samples/s"), "{err}");
+    std::fs::write(&report, out).unwrap();
+    let slow = ["--min-time", "80000"];
+    for output in ["--json", "--csv", "--html"] {
+        let (_, err) = run(&[&["bench", LENET, output, &absent], &slow[..]].concat(), 1);
+        assert!(err.contains("absent/r: cannot write"), "{err}");
+    }
+    let (_, err) = run(&[&["bench", LENET, "--batch", "7", "--baseline", &report], &slow[..]].concat(), 1);
+    assert!(err.contains("no result with the same model") && err.contains("lenet5.cnn, jit"), "{err}");
+    let (_, err) = run(&[&["tune", LENET, "--tuned", "/proc/no/such"], &slow[..]].concat(), 1);
+    assert!(err.contains("/proc/no: cannot create"), "{err}");
+    let (_, err) = run(&["graph", LENET, "-o", &absent], 1);
+    assert!(err.contains("absent/r: cannot write"), "{err}");
+}

@@ -48,8 +48,8 @@ pub fn run(bytes: &[u8]) {
     let mut sources = SourceMap::default();
     let root = sources.add("fuzz.cnn", text);
     let options = Options { limits: small(), ..Options::default() };
-    let lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
-    let findings = build::check(&mut sources, root, &options, &mut NoFiles, &lint);
+    let mut lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
+    let (findings, _) = build::check(&mut sources, root, &options, &mut NoFiles, &mut lint);
     render(&findings, &sources, false);
     let program = build::load(&mut sources, root, &options.limits, &mut NoFiles);
     let Ok(graph) = program.and_then(|program| build::build(&mut sources, &program, &options)) else { return };

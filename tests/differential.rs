@@ -198,6 +198,18 @@ fn depthwise_convolutions_that_differ_in_padding() {
     }
 }
 
+/// Rows of several dimensions: the tile walks a box of taps, and its weights do not begin at the block's first.
+#[test]
+fn channelwise_convolutions_of_three_dimensions() {
+    for (kernel, dilation, groups) in [([1, 2, 2], [1, 2, 1], 2), ([2, 3, 4], [1, 1, 1], 16), ([3, 3, 3], [2, 1, 2], 4)]
+    {
+        let (kernel, dilation) = (kernel.to_vec(), dilation.to_vec());
+        let window = Window { kernel, stride: vec![1; 3], dilation, padding: Padding::Half, ceil: false };
+        let conv = Conv { channels: 2 * groups, window, groups, bias: true, weights: None };
+        check(&single(conv, &[groups, 5, 3, 4]).unwrap(), 2, 0, &engines());
+    }
+}
+
 /// Windows with more columns than are unrolled, and those whose columns lie far from each other.
 fn wide_window() -> impl Strategy<Value = (Vec<usize>, Op)> {
     let sizes = (1usize..4, 1usize..8, 65usize..80, 1usize..12, 1usize..3, any::<bool>(), 0usize..3);

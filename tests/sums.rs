@@ -146,6 +146,14 @@ fn means_of_regions_and_of_channels() {
     }
 }
 
+/// Rows of columns, both shorter than what one chain may add, but not together; in regions of different sizes.
+#[test]
+fn means_of_uneven_regions() {
+    let pool = AdaptiveAvgPool { size: vec![2, 2] };
+    let graph = layer(pool, &[1, 1_001, 1_003]);
+    check(&graph, filled(&graph, 0.1), &Equal(0.3));
+}
+
 /// The mean that the kernel of a depthwise convolution writes beside its output.
 #[test]
 fn means_beside_a_depthwise_convolution() {

@@ -22,7 +22,7 @@ pub struct Code {
     pub rows: usize,
     /// Output columns, in the last dimension.
     pub columns: usize,
-    /// A row or a column has more terms than one chain may add.
+    /// Rows and columns together have more terms than one chain may add.
     pub long: bool,
     pub epilogue: Epilogue,
 }
@@ -72,11 +72,16 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         input_positions: node.inputs[0].positions(),
         rows: tables.rows.len(),
         columns: tables.columns.len(),
-        long: tables.rows.iter().chain(&tables.columns).any(|list| list.len() > CHAIN),
+        long: [&tables.rows, &tables.columns].map(|lists| longest(lists)).iter().sum::<usize>() > CHAIN,
         epilogue: node.epilogue.clone(),
     };
     let kernel = Conf { code, tables }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+}
+
+/// The most taps of a list.
+fn longest(lists: &[Taps]) -> usize {
+    lists.iter().map(Vec::len).max().unwrap_or(0)
 }
 
 impl Tables {

@@ -1,9 +1,12 @@
-//! Tells the program from which commit it was built; `svertka bench` writes it beside what it measured.
+//! Tells the program from which commit it was built; `svertka bench` writes it beside what it measured. Tells the tests
+//! whether the data are there that are too large to be committed.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    find_test_data();
     // A debug build is not what anybody measures, and shall not be built anew for every commit.
     if std::env::var("PROFILE").as_deref() != Ok("release") {
         return;
@@ -14,6 +17,19 @@ fn main() {
     }
     if let Some(commit) = git(&["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]) {
         println!("cargo::rustc-env=SVERTKA_COMMIT={commit}");
+    }
+}
+
+/// Sets `test_data` where `io::testdata` finds something: tests that need it are ignored otherwise, and counted so.
+/// Where the folder is added later, a change of this file or of `SVERTKA_DATA` makes them run.
+fn find_test_data() {
+    println!("cargo::rustc-check-cfg=cfg(test_data)");
+    println!("cargo::rerun-if-env-changed=SVERTKA_DATA");
+    let folder = std::env::var("SVERTKA_DATA");
+    let folder = folder.unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data").into());
+    if Path::new(&folder).is_dir() {
+        println!("cargo::rustc-cfg=test_data");
+        println!("cargo::rerun-if-changed={folder}");
     }
 }
 

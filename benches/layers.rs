@@ -51,7 +51,8 @@ fn layers(c: &mut Criterion) {
             let y = graph.add_layer(conv, &[x], "conv").unwrap();
             graph.outputs.push(Output { name: "y".into(), node: y });
             let options = Options { engine: Engine::Jit(isa), ..Options::default() };
-            let mut session = Session::new(graph, &RandomWeights { seed: 1 }, &options).unwrap();
+            let mut session =
+                Session::new(svertka::ir::verify(graph).unwrap(), &RandomWeights { seed: 1 }, &options).unwrap();
             let input = Tensor::zeros(ty.shape(1));
             group.throughput(Throughput::Elements(2 * macs));
             group.bench_function(BenchmarkId::from_parameter(name), |b| {

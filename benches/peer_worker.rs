@@ -16,8 +16,8 @@ use svertka::codegen::Isa;
 use svertka::io::bind::BoundWeights;
 use svertka::io::npy::{self, ArrayData};
 use svertka::io::weights::WeightFile;
-use svertka::ir::Graph;
 use svertka::ir::build::{self, NoFiles};
+use svertka::ir::{Graph, Verified};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::source::SourceMap;
 use svertka::tensor::Tensor;
@@ -105,7 +105,7 @@ fn load(args: &Args) -> Result<Session> {
     Ok(Session::new(graph, &weights, &options)?)
 }
 
-fn graph(path: &Path, variant: Option<&str>) -> Result<Graph> {
+fn graph(path: &Path, variant: Option<&str>) -> Result<Verified<Graph>> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), svertka::io::text::read(path)?);
     let options = build::Options { variant: variant.map(str::to_string), ..build::Options::default() };

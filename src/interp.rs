@@ -4,7 +4,7 @@
 //! (`slice_of`) does not concern it.
 
 use crate::ir::weights::{self, WeightSource};
-use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, Verified};
 use crate::layers::{Accumulate, Layer, Mul, Op};
 use crate::tensor::Tensor;
 
@@ -15,7 +15,12 @@ use crate::tensor::Tensor;
 ///
 /// # Panics
 /// If the inputs do not fit the graph in number or shape.
-pub fn run(graph: &Graph, weights: &dyn WeightSource, inputs: &[Tensor], accumulate: Accumulate) -> Vec<Tensor> {
+pub fn run(
+    graph: &Verified<Graph>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+) -> Vec<Tensor> {
     check_inputs(graph, inputs);
     let last_use = last_uses(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
@@ -33,7 +38,12 @@ pub fn run(graph: &Graph, weights: &dyn WeightSource, inputs: &[Tensor], accumul
 ///
 /// # Panics
 /// As [`run`].
-pub fn run_all(graph: &Graph, weights: &dyn WeightSource, inputs: &[Tensor], accumulate: Accumulate) -> Vec<Tensor> {
+pub fn run_all(
+    graph: &Verified<Graph>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+) -> Vec<Tensor> {
     check_inputs(graph, inputs);
     let mut values: Vec<Tensor> = Vec::with_capacity(graph.nodes.len());
     for id in graph.ids() {
@@ -52,9 +62,9 @@ fn check_inputs(graph: &Graph, inputs: &[Tensor]) {
 
 /// The node after which a value is not needed: its last reader, or itself if there is none; `None` for outputs.
 fn last_uses(graph: &Graph) -> Vec<Option<NodeId>> {
-    let users = graph.users();
+    let (users, outputs) = (graph.users(), graph.output_values());
     let last_use = |id: NodeId| users[id.0 as usize].last().copied().unwrap_or(id);
-    graph.ids().map(|id| (!graph.is_output(id)).then(|| last_use(id))).collect()
+    graph.ids().map(|id| (!outputs[id.0 as usize]).then(|| last_use(id))).collect()
 }
 
 /// The value of one node, from those of the nodes that it reads.
@@ -140,7 +150,6 @@ mod tests {
 
     fn add_output(graph: &mut Graph, name: &str, node: NodeId) {
         graph.outputs.push(Output { name: name.into(), node });
-        verify(graph).unwrap();
     }
 
     fn window(kernel: usize, stride: usize, padding: Padding) -> Window {
@@ -152,7 +161,7 @@ mod tests {
     }
 
     /// LeNet-5 with relu and max pooling.
-    fn lenet() -> Graph {
+    fn lenet() -> Verified<Graph> {
         let mut graph = Graph::default();
         let mut x = add_input(&mut graph, &[1, 28, 28]);
         for (path, channels, padding) in [("conv1", 6, Padding::All(2)), ("conv2", 16, Padding::Valid)] {
@@ -168,7 +177,7 @@ mod tests {
             }
         }
         add_output(&mut graph, "logits", x);
-        graph
+        verify(graph).unwrap()
     }
 
     /// Values in [-1, 1) without a pattern that a layer could hide.
@@ -236,6 +245,7 @@ mod tests {
         ];
         add_output(&mut fused, "y", c);
 
+        let [plain, fused] = [plain, fused].map(|graph| verify(graph).unwrap());
         let x = [picture(&[2, 2, 4, 4])];
         assert_eq!(run(&fused, &WEIGHTS, &x, Accumulate::F32), run(&plain, &WEIGHTS, &x, Accumulate::F32));
     }
@@ -250,7 +260,7 @@ mod tests {
         add_layer(&mut graph, Activation::Relu, &[sum], "unused");
         [product, a, sum, product].into_iter().for_each(|id| add_output(&mut graph, "y", id));
         let inputs = [Tensor::new([1, 2], vec![1.0, 2.0]), Tensor::new([1, 2], vec![10.0, 20.0])];
-        let outputs = run(&graph, &WEIGHTS, &inputs, Accumulate::F32);
+        let outputs = run(&verify(graph).unwrap(), &WEIGHTS, &inputs, Accumulate::F32);
         let data: Vec<&[f32]> = outputs.iter().map(Tensor::data).collect();
         assert_eq!(data, [[121.0, 484.0], [1.0, 2.0], [11.0, 22.0], [121.0, 484.0]]);
     }

@@ -37,6 +37,12 @@ pub enum Batch {
 /// element counts by 8 and by a batch of 2^16 without overflow.
 pub const MAX_ELEMENTS: usize = 1 << 36;
 
+/// The largest batch that a model may ask for.
+pub const MAX_BATCH: usize = 1 << 16;
+
+/// Dimensions of one sample at most: channels and three spatial sizes.
+pub const MAX_DIMS: usize = 4;
+
 /// Type of a value: element type, batch, and the dimensions of one sample: channels first, then 0 or more
 /// spatial sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +71,18 @@ impl TensorType {
     pub fn checked_elements(&self) -> Option<usize> {
         let product = self.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d))?;
         (product <= MAX_ELEMENTS).then_some(product)
+    }
+
+    /// Whether a value can have this type: at most [`MAX_DIMS`] sizes, none of them 0, and at most [`MAX_ELEMENTS`]
+    /// elements.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=MAX_DIMS).contains(&self.dims.len()) || self.dims.contains(&0) {
+            return Err(format!("a sample has 1 to {MAX_DIMS} sizes of at least 1"));
+        }
+        self.checked_elements().map(|_| ()).ok_or_else(|| format!("a sample has more than {MAX_ELEMENTS} elements"))
     }
 
     /// Elements of one sample.

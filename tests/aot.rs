@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::library::Library;
@@ -25,7 +25,7 @@ const WINOGRAD: usize = 4;
 const BAND: usize = 2;
 
 /// Layers of every kernel family, a residual, a concatenation, a gate, two outputs.
-fn small_network() -> Graph {
+fn small_network() -> Verified<Graph> {
     let window = |kernel, stride| Window {
         kernel: vec![kernel; 2],
         stride: vec![stride; 2],
@@ -69,8 +69,8 @@ fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
 }
 
 /// Compiles a graph for an instruction set of a CPU.
-fn compile(graph: &Graph, isa: Isa, options: &aot::Options) -> Artifacts {
-    let plan = schedule::plan(graph.clone(), target(isa, options));
+fn compile(graph: &Verified<Graph>, isa: impl Into<Isa>, options: &aot::Options) -> Artifacts {
+    let plan = schedule::plan(graph.clone(), target(isa.into(), options));
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
 
@@ -110,7 +110,7 @@ impl Build {
             "-Wl,--fatal-warnings",
         ]);
         command.args(flags).arg(source_path(source)).arg("-I").arg(self.directory.path());
-        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a")));
+        command.arg("-o").arg(self.path("program")).arg(self.path(&format!("lib{library}.a"))).arg("-lm");
         output(&mut command);
     }
 
@@ -155,9 +155,9 @@ fn present(program: &str) -> bool {
     found
 }
 
-fn session(graph: &Graph, isa: Isa, inputs: &[Tensor]) -> Vec<f32> {
+fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
-        engine: Engine::Jit(isa),
+        engine: Engine::Jit(isa.into().on_host().unwrap()),
         force_winograd: Some(WINOGRAD),
         force_chain: Some(BAND),
         ..Default::default()
@@ -198,7 +198,7 @@ fn a_c_program_gets_the_bits_of_a_session() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_generic_cpu_gets_the_same_bits() {
-    if !present("cc") || !Isa::available().contains(&Isa::Avx2) {
+    if !present("cc") || Isa::Avx2.on_host().is_none() {
         return;
     }
     let graph = small_network();
@@ -223,6 +223,27 @@ fn weights_can_lie_in_a_file() {
 
     build.compile_c("cc", "errors.c", "net", &[]);
     output(Command::new(build.path("program")).arg(build.path("net.weights")));
+}
+
+#[test]
+fn embedded_weights_take_no_others() {
+    if !present("cc") {
+        return;
+    }
+    let build = Build::new(&compile(&small_network(), Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
+    build.compile_c("cc", "errors.c", "net", &[]);
+    output(&mut Command::new(build.path("program")));
+}
+
+/// The checksum of a weight file is that of a common tool, and the length is that of the file.
+#[test]
+fn a_weight_file_states_its_length_and_checksum() {
+    let artifacts = compile(&small_network(), Isa::detect(), &options("native", &[], Weights::File));
+    let (name, bytes) = &artifacts.files[0];
+    assert_eq!(name, "net.weights");
+    let field = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    assert_eq!(field(24), bytes.len() as u64);
+    assert_eq!(field(32), svertka::hash::xxh64::hash(&bytes[64..]));
 }
 
 #[test]
@@ -254,6 +275,7 @@ fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
     let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
     let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
     common::output(&mut graph, both);
+    let graph = common::verified(graph);
     let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "driver.c", "net", &[]);
     let inputs = inputs(&graph, 2, SEED);
@@ -319,6 +341,28 @@ fn the_same_plan_gives_the_same_bytes() {
     }
 }
 
+/// Processes differ in the order of their hash tables, addresses and temporary names.
+#[test]
+fn two_processes_write_the_same_files() {
+    let compile = || {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_svertka"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.args(["compile", "models/lenet5.cnn", "--tuned", "none", "--weights-in", "file", "-o"]);
+        output(command.arg(folder.path()).args(["--emit", "obj,header,static,clif,asm"]));
+        let mut files: Vec<(PathBuf, Vec<u8>)> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| (path.strip_prefix(folder.path()).unwrap().into(), std::fs::read(&path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let first = compile();
+    assert_eq!(first.len(), 6);
+    assert!(first == compile());
+}
+
 #[test]
 fn what_cannot_be_compiled_is_refused() {
     let graph = single(Softmax, &[4]).unwrap();
@@ -346,9 +390,14 @@ fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
         for threads in [1, 2] {
             // SAFETY: it was compiled just now.
             let library = unsafe { Library::open(&build.path("libnet.so"), "net", threads) };
-            let outputs = library.unwrap().run(&inputs).unwrap();
+            let mut library = library.unwrap();
+            let outputs = library.run(&inputs).unwrap();
             let found: Vec<f32> = outputs.into_iter().flat_map(Tensor::into_data).collect();
             assert_same_bits(&found, &session(&graph, isa, &inputs));
+            for shape in [vec![], vec![5], vec![0, 3, 17, 13], vec![5, 3, 13, 17]] {
+                library.run(&[Tensor::zeros(shape)]).unwrap_err();
+            }
+            library.run(&[]).unwrap_err();
         }
     }
 }
@@ -369,6 +418,10 @@ fn a_shared_library_is_loaded_by_python() {
     let found = output(&mut python);
     let found: Vec<f32> = String::from_utf8(found).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+
+    let mut python = Command::new("python3");
+    python.arg(source_path("python/errors.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
+    output(&mut python);
 }
 
 #[test]

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::Graph;
-use svertka::layers::{Accumulate, Activation, Conv, Op, Padding, Window};
+use svertka::ir::{Graph, Verified};
+use svertka::layers::{Accumulate, Activation, AvgPool, Conv, MaxPool, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -20,8 +20,7 @@ fn engines() -> Vec<Engine> {
 
 /// Runs a graph on some engines, with one and with more threads, against the interpreter: once exactly, once with the
 /// Winograd kernels that the seed picks; in both cases with the pairs of layers that it picks.
-fn check(graph: &Graph, batch: usize, seed: u64, engines: &[Engine]) {
-    svertka::ir::verify(graph).unwrap();
+fn check(graph: &Verified<Graph>, batch: usize, seed: u64, engines: &[Engine]) {
     let (inputs, weights) = (inputs(graph, batch, seed), weights(seed));
     let expected = interp::run(graph, &weights, &inputs, Accumulate::F64);
     for &engine in engines {
@@ -52,12 +51,12 @@ fn forced(seed: u64) -> Options {
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that
 /// the processor gives.
-fn check_wide(graph: &Graph, batch: usize, seed: u64) {
-    let widest = if Isa::available().contains(&Isa::Avx512) { Engine::Jit } else { Engine::Emulated };
-    check(graph, batch, seed, &[widest(Isa::Avx512)]);
+fn check_wide(graph: &Verified<Graph>, batch: usize, seed: u64) {
+    let widest = Isa::Avx512.on_host().map_or(Engine::Emulated(Isa::Avx512), Engine::Jit);
+    check(graph, batch, seed, &[widest]);
     let inputs = inputs(graph, batch, seed);
     for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
-        let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa)].map(|engine| {
+        let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa.into())].map(|engine| {
             let options = Options { engine, ..forced(seed) };
             let outputs = run(graph, &options, &inputs, seed);
             outputs.iter().flat_map(|tensor| tensor.data()).map(|x| x.to_bits()).collect::<Vec<_>>()
@@ -66,7 +65,7 @@ fn check_wide(graph: &Graph, batch: usize, seed: u64) {
     }
 }
 
-fn run(graph: &Graph, options: &Options, inputs: &[Tensor], seed: u64) -> Vec<Tensor> {
+fn run(graph: &Verified<Graph>, options: &Options, inputs: &[Tensor], seed: u64) -> Vec<Tensor> {
     Session::new(graph.clone(), &weights(seed), options).unwrap().run(inputs).unwrap()
 }
 
@@ -77,7 +76,7 @@ fn any_layer() -> impl Strategy<Value = (Vec<usize>, Op)> {
     })
 }
 
-fn any_network() -> impl Strategy<Value = Graph> {
+fn any_network() -> impl Strategy<Value = Verified<Graph>> {
     let parts = dims().prop_flat_map(|dims| {
         let parts = prop::collection::vec(part(dims.len() - 1), 1..8);
         (Just(dims), parts)
@@ -181,12 +180,67 @@ fn depthwise_convolutions_that_differ_in_padding() {
             let y = graph.add_layer(conv, &[x], &format!("conv{index}")).unwrap();
             output(&mut graph, y);
         }
-        check(&graph, 2, 0, &engines());
+        check(&verified(graph), 2, 0, &engines());
+    }
+}
+
+/// Windows with more columns than are unrolled, and those whose columns lie far from each other.
+fn wide_window() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    let sizes = (1usize..4, 1usize..8, 65usize..80, 1usize..12, 1usize..3, any::<bool>(), 0usize..3);
+    (sizes, 0usize..5).prop_map(|((channels, more, columns, rows, stride, flat, kind), pad)| {
+        let kernel = if flat { vec![columns] } else { vec![rows, columns] };
+        let image: Vec<usize> = kernel.iter().map(|k| k + more).collect();
+        let sides = kernel.iter().map(|&k| (pad.min(k / 2), pad.min(k / 3))).collect();
+        let (stride, dilation) = (vec![stride; kernel.len()], vec![1; kernel.len()]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Sides(sides), ceil: false };
+        let op = match kind {
+            0 => Conv { channels, window, groups: 1, bias: true, weights: None }.into(),
+            1 => MaxPool { window }.into(),
+            _ => AvgPool { window, count_pad: false }.into(),
+        };
+        ([vec![channels], image].concat(), op)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: config().cases / 8 + 1, ..config() })]
+
+    #[test]
+    fn random_wide_windows((dims, op) in wide_window(), seed: u64) {
+        check(&single(op, &dims).unwrap(), 1, seed, &engines());
+    }
+}
+
+#[test]
+fn random_wide_windows_in_wide_vectors() {
+    run_wide((wide_window(), any::<u64>()), |((dims, op), seed)| check_wide(&single(op, &dims).unwrap(), 1, seed));
+}
+
+/// Offsets of more than 32 bits: of columns under one kernel, and of columns under neighbouring outputs.
+#[test]
+fn columns_far_from_each_other() {
+    let far = 40_000_000;
+    for (stride, dilation) in [(1, far), (far, 1)] {
+        let window = |padding| Window {
+            kernel: vec![2],
+            stride: vec![stride],
+            dilation: vec![dilation],
+            padding: Padding::Sides(vec![padding]),
+            ceil: false,
+        };
+        let pads = if stride == 1 { (far - 1, 2) } else { (0, 3 * far) };
+        for op in [
+            Op::from(Conv { channels: 3, window: window(pads), groups: 1, bias: true, weights: None }),
+            Conv { channels: 2, window: window(pads), groups: 2, bias: true, weights: None }.into(),
+        ] {
+            let graph = single(op, &[2, 3]).unwrap();
+            check(&graph, 1, 0, &engines());
+        }
     }
 }
 
 /// A convolution and a window layer behind it.
-fn any_pair() -> impl Strategy<Value = Graph> {
+fn any_pair() -> impl Strategy<Value = Verified<Graph>> {
     let dims = (1usize..40, 1usize..24, 1usize..24).prop_map(|(c, h, w)| vec![c, h, w]);
     (dims, chained()).prop_map(|(dims, parts)| network(&dims, &parts))
 }
@@ -196,6 +250,22 @@ proptest! {
 
     #[test]
     fn random_pairs(graph in any_pair(), batch in 1usize..4, band in 1u64..5, seed in 0u64..1000) {
+        check(&graph, batch, 30 * seed + 6 * band, &engines());
+    }
+}
+
+/// Several layers that could be paired, with whatever may stand around them.
+fn any_neighbours() -> impl Strategy<Value = Verified<Graph>> {
+    let channels = prop::sample::select(vec![8usize, 16, 24]);
+    let dims = (channels, 1usize..20, 1usize..20).prop_map(|(c, h, w)| vec![c, h, w]);
+    (dims, neighbours()).prop_map(|(dims, parts)| network(&dims, &parts))
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn random_neighbours_of_pairs(graph in any_neighbours(), batch in 1usize..3, band in 1u64..5, seed in 0u64..1000) {
         check(&graph, batch, 30 * seed + 6 * band, &engines());
     }
 }

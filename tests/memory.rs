@@ -10,15 +10,15 @@ use std::path::Path;
 use svertka::bench::machine;
 use svertka::io::bind::BoundWeights;
 use svertka::io::weights::WeightFile;
-use svertka::ir::Graph;
 use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::ir::{Graph, Verified, verify};
 use svertka::layers::{Conv, Dense, Padding, Window};
 use svertka::runtime::{Options, Session};
 
 const MIB: u64 = 1 << 20;
 
 /// Convolutions in the forms that are packed in different ways, and a dense layer of more than 128 MiB.
-fn network() -> Graph {
+fn network() -> Verified<Graph> {
     let (mut graph, mut x) = common::graph_of(&[256, 14, 14]);
     for (name, channels, kernel, stride) in [("wide", 512, 3, 1), ("strided", 512, 3, 2), ("pointwise", 1024, 1, 1)] {
         let (kernel, stride, dilation) = (vec![kernel; 2], vec![stride; 2], vec![1; 2]);
@@ -29,7 +29,7 @@ fn network() -> Graph {
     let dense = Dense { features: 700, bias: true, flatten: true };
     x = graph.add_layer(dense, &[x], "dense").unwrap();
     common::output(&mut graph, x);
-    graph
+    verify(graph).unwrap()
 }
 
 fn write_weights(graph: &Graph, path: &Path) {

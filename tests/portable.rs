@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use svertka::codegen::Isa;
-use svertka::ir::Graph;
+use svertka::ir::{Graph, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::*;
 use svertka::runtime::{Engine, Options, Session};
@@ -16,12 +16,12 @@ use svertka::tensor::Tensor;
 const TOLERANCE: f32 = 1e-6;
 
 /// Checks that every engine gives the same, and that a kernel of the family is among those that ran.
-fn agree(graph: &Graph, family: fn(&Kernel) -> bool) {
+fn agree(graph: &Verified<Graph>, family: fn(&Kernel) -> bool) {
     let inputs = inputs(graph, 2, 7);
     agree_on(graph, &inputs, family);
 }
 
-fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
+fn agree_on(graph: &Verified<Graph>, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
     let mut portable = session(graph, Engine::Portable);
     assert!(portable.plan().steps.iter().any(|step| family(&step.kernel)), "{}", svertka::ir::print(graph));
     let found = portable.run(inputs).unwrap();
@@ -34,25 +34,38 @@ fn agree_on(graph: &Graph, inputs: &[Tensor], family: fn(&Kernel) -> bool) {
     }
 }
 
+/// Rust code runs in the mode it was compiled for, in which denormals are numbers; generated code flushes them.
+#[test]
+fn only_generated_code_flushes_denormals() {
+    let graph = layer(Activation::LeakyRelu(0.1), &[3, 50]);
+    let input = [Tensor::new([2, 3, 50], vec![-2e-38; 300])];
+    let outputs = |engine| session(&graph, engine).run(&input).unwrap().remove(0).into_data();
+    assert!(outputs(Engine::Portable).iter().all(|&y| (y / -2e-39 - 1.0).abs() < 1e-3));
+    let emulated = [Isa::Avx2, Isa::Avx512].map(Engine::Emulated);
+    for engine in Isa::available().into_iter().map(Engine::Jit).chain(emulated) {
+        assert!(outputs(engine).iter().all(|&y| y == 0.0), "{engine:?}");
+    }
+}
+
 /// Pairs of layers are done by one kernel, in bands of two rows.
-fn session(graph: &Graph, engine: Engine) -> Session {
+fn session(graph: &Verified<Graph>, engine: Engine) -> Session {
     let options = Options { engine, exact: true, force_chain: Some(2), ..Options::default() };
     Session::new(graph.clone(), &weights(3), &options).unwrap()
 }
 
-fn layer(op: impl Into<Op>, dims: &[usize]) -> Graph {
+fn layer(op: impl Into<Op>, dims: &[usize]) -> Verified<Graph> {
     single(op, dims).unwrap()
 }
 
 /// x -> f(x) + g(x), whose addition is fused into one of the two if that is possible.
-fn sum_of(f: impl Into<Op>, g: impl Into<Op>, activation: Activation, dims: &[usize]) -> Graph {
+fn sum_of(f: impl Into<Op>, g: impl Into<Op>, activation: Activation, dims: &[usize]) -> Verified<Graph> {
     let (mut graph, x) = graph_of(dims);
     let f = graph.add_layer(f, &[x], "f").unwrap();
     let g = graph.add_layer(g, &[x], "g").unwrap();
     let sum = graph.add_layer(Add, &[f, g], "sum").unwrap();
     let y = graph.add_layer(activation, &[sum], "activation").unwrap();
     output(&mut graph, y);
-    graph
+    verified(graph)
 }
 
 fn window(kernel: usize, stride: usize, dilation: usize, padding: Padding) -> Window {
@@ -118,7 +131,7 @@ fn chain() {
         let first = graph.add_layer(first, &[x], "first").unwrap();
         let second = graph.add_layer(second, &[first], "second").unwrap();
         output(&mut graph, second);
-        graph
+        verified(graph)
     };
     let half = |kernel, stride| window(kernel, stride, 1, Padding::Half);
     for channels in [4, 8, 20, 44] {
@@ -173,21 +186,21 @@ fn pointwise() {
 }
 
 /// x * sigmoid(mean of x)
-fn gated() -> Graph {
+fn gated() -> Verified<Graph> {
     let (mut graph, x) = graph_of(&[11, 5, 5]);
     let pooled = graph.add_layer(GlobalAvgPool, &[x], "pool").unwrap();
     let gate = graph.add_layer(Activation::Sigmoid, &[pooled], "sigmoid").unwrap();
     let y = graph.add_layer(Mul, &[x, gate], "gate").unwrap();
     output(&mut graph, y);
-    graph
+    verified(graph)
 }
 
-fn of_two_inputs(op: Op) -> Graph {
+fn of_two_inputs(op: Op) -> Verified<Graph> {
     let (mut graph, x) = graph_of(&[11, 3, 5]);
     let other = graph.add_input("other", input_type(&[11, 3, 5]));
     let y = graph.add_layer(op, &[x, other], "layer").unwrap();
     output(&mut graph, y);
-    graph
+    verified(graph)
 }
 
 #[test]

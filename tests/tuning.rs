@@ -40,6 +40,7 @@ proptest! {
         let a = graph.add_layer(first, &[x], "a").unwrap();
         let b = graph.add_layer(op, &[a], "b").unwrap();
         output(&mut graph, b);
+        let graph = verified(graph);
         let (inputs, weights) = (inputs(&graph, 2, seed), weights(seed));
         let expected = interp::run(&graph, &weights, &inputs, Accumulate::F64);
         for exact in [false, true] {
@@ -70,7 +71,7 @@ proptest! {
 }
 
 /// A network whose second layer has Winograd candidates.
-fn small() -> svertka::ir::Graph {
+fn small() -> svertka::ir::Verified<svertka::ir::Graph> {
     let (mut graph, x) = graph_of(&[16, 20, 20]);
     let window =
         || Window { kernel: vec![3; 2], stride: vec![1; 2], dilation: vec![1; 2], padding: Padding::Half, ceil: false };
@@ -82,7 +83,7 @@ fn small() -> svertka::ir::Graph {
         Window { kernel: vec![3; 2], stride: vec![2; 2], dilation: vec![1; 2], padding: Padding::Half, ceil: false };
     let c = graph.add_layer(Conv { channels: 16, window, groups: 1, bias: true, weights: None }, &[b], "c").unwrap();
     output(&mut graph, c);
-    graph
+    verified(graph)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Parameters, multiply-accumulates and memory of each layer and of the whole network.
 
-use crate::ir::{Graph, Node, NodeId, ParamSource};
+use crate::ir::{Graph, Node, NodeId, ParamSource, Verified};
 use crate::layers::Op;
 
 /// Numbers of weights of a layer or a network, by what they are for.
@@ -48,7 +48,7 @@ pub struct Figures {
 }
 
 /// Counts everything. Sums that do not fit in 64 bits stay at the largest number.
-pub fn figures(graph: &Graph) -> Figures {
+pub fn figures(graph: &Verified<Graph>) -> Figures {
     let mut figures = Figures { nodes: graph.ids().map(|id| node_figures(graph, id)).collect(), ..Figures::default() };
     for node in &figures.nodes {
         figures.split.add(&node.parameters);

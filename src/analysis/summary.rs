@@ -3,7 +3,7 @@
 use super::figures::{self, Figures, NodeFigures, Parameters};
 use super::receptive_field::{self, Axis, Field, ReceptiveFields};
 use crate::ir::build::grouped;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::{Layer, Op};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
@@ -90,7 +90,7 @@ const TABLE_WIDTH: u16 = 100;
 const NAME_WIDTH: usize = 22;
 
 /// Summarises a graph. `arena_bytes` is the size of the arena of its plan for one sample.
-pub fn summary(graph: &Graph, arena_bytes: Option<u64>) -> Summary {
+pub fn summary(graph: &Verified<Graph>, arena_bytes: Option<u64>) -> Summary {
     let Figures { nodes, parameters, split, buffers, macs_conv, macs_dense, activation_bytes } =
         figures::figures(graph);
     let fields = receptive_field::receptive_field(graph);

@@ -1,12 +1,12 @@
 //! What the tests of the analyses share.
 
 use crate::diagnostic;
-use crate::ir::Graph;
 use crate::ir::build::{self, NoFiles, Options};
+use crate::ir::{Graph, Verified};
 use crate::source::SourceMap;
 
 /// The graph of a model's text.
-pub fn model(text: &str) -> Graph {
+pub fn model(text: &str) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let options = Options::default();
@@ -28,7 +28,7 @@ pub fn text(dims: &str, body: &str) -> String {
 }
 
 /// The graph of [`text`].
-pub fn net(dims: &str, body: &str) -> Graph {
+pub fn net(dims: &str, body: &str) -> Verified<Graph> {
     model(&text(dims, body))
 }
 

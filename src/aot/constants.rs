@@ -1,7 +1,7 @@
 //! The packed weights and tables of all steps in one piece of memory, and the file that can hold it.
 
 use crate::backend;
-use crate::hash::hash_of;
+use crate::hash::{hash_of, xxh64};
 use crate::ir::weights::WeightSource;
 use crate::schedule::{ALIGNMENT, Plan};
 
@@ -34,7 +34,7 @@ impl Constants {
 /// The first bytes of a weight file: `SVERTKAW`.
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"SVERTKAW");
 /// Of the weight file's format.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 /// Bytes before the constants.
 pub(super) const HEADER_BYTES: usize = ALIGNMENT;
 /// Where in the header its fields are, each of 64 bits, little-endian.
@@ -42,11 +42,18 @@ pub(super) mod field {
     pub const MAGIC: i32 = 0;
     pub const VERSION: i32 = 8;
     pub const FINGERPRINT: i32 = 16;
+    /// Bytes of the whole file.
+    pub const BYTES: i32 = 24;
+    /// [`xxh64`](crate::hash::xxh64) of the constants.
+    pub const CHECKSUM: i32 = 32;
 }
 
-/// A weight file: the header (magic, version, the plan's fingerprint, zeros), then the constants.
+/// A weight file: the header (the fields in their order, zeros), then the constants.
 pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
-    let mut file: Vec<u8> = [MAGIC, VERSION, fingerprint].iter().flat_map(|field| field.to_le_bytes()).collect();
+    let bytes = HEADER_BYTES + constants.bytes.len();
+    let fields = [MAGIC, VERSION, fingerprint, bytes as u64, xxh64::hash(&constants.bytes)];
+    let mut file = Vec::with_capacity(bytes);
+    fields.iter().for_each(|field| file.extend(field.to_le_bytes()));
     file.resize(HEADER_BYTES, 0);
     file.extend_from_slice(&constants.bytes);
     file

@@ -60,7 +60,7 @@ impl Cpu {
     /// Where no CPU has this name; the message lists those that are known.
     pub fn named(name: &str) -> Result<Cpu, UnknownCpu> {
         if name == NATIVE {
-            return Ok(Cpu { name: NATIVE, triple: Triple::host(), isa: Isa::detect(), preset: Some(NATIVE) });
+            return Ok(Cpu { name: NATIVE, triple: Triple::host(), isa: Isa::detect().into(), preset: Some(NATIVE) });
         }
         let known = CPUS.iter().find(|cpu| cpu.0 == name);
         let &(name, triple, isa, preset) = known.ok_or_else(|| UnknownCpu { name: name.to_string() })?;

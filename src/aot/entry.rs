@@ -2,15 +2,15 @@
 //!
 //! A run keeps its arguments in a *frame* on its stack and calls the steps' functions one after the other. A step's
 //! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
-//! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker and with denormals
-//! flushed.
+//! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker.
 //!
 //! The *work memory* is the arena for the batch, then scratch memory for each worker.
 
 use super::Cpu;
+use super::checksum;
 use super::constants::{self, Constants};
-use super::interface::{ERRORS, Interface, Port, THREADS, code};
-use super::machine::{self, Features};
+use super::interface::{ERRORS, Interface, NO_ERROR, Port, THREADS, code};
+use super::machine::Features;
 use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
 use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
 use target_lexicon::Architecture;
@@ -65,7 +65,7 @@ pub(super) fn define(
     let steps: Vec<_> =
         steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect();
     let most_operands = steps.iter().map(CompiledStep::operands).max().unwrap_or(0);
-    let work = define_work(module, cpu.architecture(), most_operands, interface.scratch)?;
+    let work = define_work(module, most_operands, interface.scratch)?;
     let define_step = |(index, step): (usize, &CompiledStep)| {
         module.define_nest(&format!("step.{index}"), Linkage::Local, 1, |n| step.emit(n, work))
     };
@@ -77,17 +77,9 @@ pub(super) fn define(
     Ok(entries.names)
 }
 
-/// `void work(task, worker, begin, end)`: calls the task's kernel with denormals flushed, and with the worker's part of
-/// the scratch memory behind the operands of the task, of which there are at most `most_operands`.
-fn define_work(
-    module: &mut CodeModule,
-    architecture: Architecture,
-    most_operands: usize,
-    scratch: usize,
-) -> Result<FuncId, CodeError> {
-    let (begin, end) = machine::flush(architecture);
-    let begin = module.define_bytes("flush.begin", 0, &begin)?;
-    let end = module.define_bytes("flush.end", 1, &end)?;
+/// `void work(task, worker, begin, end)`: calls the task's kernel with the worker's part of the scratch memory behind the
+/// operands of the task, of which there are at most `most_operands`.
+fn define_work(module: &mut CodeModule, most_operands: usize, scratch: usize) -> Result<FuncId, CodeError> {
     module.define_nest("work", Linkage::Local, 4, |n| {
         let [task, worker, first, last] = [n.arg(0), n.arg(1), n.arg(2), n.arg(3)];
         let operands = n.stack((most_operands + 1) as u32 * OPERAND as u32);
@@ -104,10 +96,8 @@ fn define_work(
         n.store(scratch, operand, 0);
         n.store(zero, operand, 8);
 
-        let mode = n.call_value(begin, &[]);
         let kernel = n.load(task, task::KERNEL);
         n.call_address(kernel, &[operands, first, last]);
-        n.call_value(end, &[mode]);
     })
 }
 
@@ -233,23 +223,21 @@ impl Entries<'_> {
             // Every AArch64 CPU has what the code uses.
             _ => None,
         };
-        let embedded = match self.interface.weight_file {
-            None if !constants.is_empty() => Some(self.module.define_data("weights", ALIGNMENT as u64, constants)?),
-            _ => None,
+        let weights = match self.interface.weight_file {
+            Some(bytes) => Weights::File { bytes, checksum: checksum::define(self.module)? },
+            None if constants.is_empty() => Weights::None,
+            None => Weights::Embedded(self.module.define_data("weights", ALIGNMENT as u64, constants)?),
         };
-        let (file_bytes, fingerprint) = (self.interface.weight_file, self.interface.fingerprint as i64);
+        let fingerprint = self.interface.fingerprint as i64;
         self.define("init", 3, |n| {
             let (context, zero) = (n.arg(0), n.iconst(0));
+            emit_check_pointer(n, context);
             n.store(zero, context, context::READY);
             if let Some(missing) = missing {
                 let missing = n.call_value(missing, &[]);
                 n.return_if(missing, code("CPU"));
             }
-            let weights = match (file_bytes, embedded) {
-                (Some(bytes), _) => emit_open_weights(n, bytes, fingerprint),
-                (None, Some(data)) => n.data_address(data),
-                (None, None) => zero,
-            };
+            let weights = weights.emit(n, fingerprint);
             n.store(weights, context, context::WEIGHTS);
             let ready = n.iconst(fingerprint);
             n.store(ready, context, context::READY);
@@ -294,8 +282,8 @@ impl Entries<'_> {
         let version = self.module.define_data("version", 1, c_string(&interface.version))?;
         self.define("version", 0, |n| n.data_address(version))?;
 
-        let texts = ["no error"].into_iter().chain(ERRORS.map(|(_, text)| text)).map(c_string);
-        self.define_lookup("error_text", int_argument, texts.collect())?;
+        let texts = ["no error"].into_iter().chain(ERRORS.map(|(_, text)| text)).chain([NO_ERROR]).map(c_string);
+        self.define_lookup("error_text", error_argument, texts.collect())?;
         self.define_ports("input", &interface.inputs)?;
         self.define_ports("output", &interface.outputs)
     }
@@ -354,10 +342,13 @@ fn size_argument(n: &mut NestBuilder) -> Word {
     n.arg(0)
 }
 
-/// The first argument, an `int`: the other half of its register may hold anything.
-fn int_argument(n: &mut NestBuilder) -> Word {
+/// The first argument, an `int`, or one more than the last error for all that are no error's code. The other half of
+/// its register may hold anything.
+fn error_argument(n: &mut NestBuilder) -> Word {
     let low_half = n.iconst(u32::MAX.into());
-    n.and(n.arg(0), low_half)
+    let (code, none) = (n.and(n.arg(0), low_half), n.iconst(ERRORS.len() as i64 + 1));
+    let known = n.less(code, none);
+    n.select(known, code, none)
 }
 
 /// The address of word number `index` of a table of at least one; returns 0 from the function where the table ends
@@ -378,8 +369,38 @@ fn emit_outside(n: &mut NestBuilder, number: Word, (smallest, largest): (usize, 
     n.less(range, above_smallest)
 }
 
-/// Checks the header of a weight file at `arg(1)` of `arg(2)` bytes; the address of its constants.
-fn emit_open_weights(n: &mut NestBuilder, bytes: usize, fingerprint: i64) -> Word {
+/// Where the constants are.
+enum Weights {
+    /// There are none.
+    None,
+    Embedded(DataId),
+    /// In a file of so many bytes, which this function sums up.
+    File {
+        bytes: usize,
+        checksum: FuncId,
+    },
+}
+
+impl Weights {
+    /// Checks what `init` was given for weights, in `arg(1)` and `arg(2)`; the address of the constants.
+    fn emit(&self, n: &mut NestBuilder, fingerprint: i64) -> Word {
+        if let &Weights::File { bytes, checksum } = self {
+            return emit_open_weights(n, bytes, checksum, fingerprint);
+        }
+        let zero = n.iconst(0);
+        for argument in [n.arg(1), n.arg(2)] {
+            let given = n.differ(argument, zero);
+            n.return_if(given, code("WEIGHTS_EMBEDDED"));
+        }
+        match self {
+            Weights::Embedded(data) => n.data_address(*data),
+            _ => zero,
+        }
+    }
+}
+
+/// Checks a weight file at `arg(1)` of `arg(2)` bytes; the address of its constants.
+fn emit_open_weights(n: &mut NestBuilder, bytes: usize, checksum: FuncId, fingerprint: i64) -> Word {
     let (file, one, expected) = (n.arg(1), n.iconst(1), n.iconst(bytes as i64));
     let absent = n.less(file, one);
     n.return_if(absent, code("WEIGHTS_SIZE"));
@@ -390,12 +411,37 @@ fn emit_open_weights(n: &mut NestBuilder, bytes: usize, fingerprint: i64) -> Wor
         (constants::field::MAGIC, constants::MAGIC as i64, "WEIGHTS_FORMAT"),
         (constants::field::VERSION, constants::VERSION as i64, "WEIGHTS_FORMAT"),
         (constants::field::FINGERPRINT, fingerprint, "WEIGHTS_MODEL"),
+        (constants::field::BYTES, bytes as i64, "WEIGHTS_SIZE"),
     ] {
         let (found, expected) = (n.load(file, at), n.iconst(value));
         let other = n.differ(found, expected);
         n.return_if(other, code(error));
     }
-    n.add_imm(file, constants::HEADER_BYTES as i64)
+    let data = n.add_imm(file, constants::HEADER_BYTES as i64);
+    let (found, expected) =
+        (checksum::emit(n, checksum, data, bytes - constants::HEADER_BYTES), n.load(file, constants::field::CHECKSUM));
+    let damaged = n.differ(found, expected);
+    n.return_if(damaged, code("WEIGHTS_CHECKSUM"));
+    data
+}
+
+/// Returns from the function where an address is NULL.
+fn emit_check_pointer(n: &mut NestBuilder, address: Word) {
+    let one = n.iconst(1);
+    let null = n.less(address, one);
+    n.return_if(null, code("NULL"));
+}
+
+/// Returns from the function where the address of `count` pointers or one of them is NULL.
+fn emit_check_pointers(n: &mut NestBuilder, pointers: Word, count: usize) {
+    if count == 0 {
+        return;
+    }
+    emit_check_pointer(n, pointers);
+    for index in 0..count {
+        let pointer = n.load(pointers, 8 * index as i32);
+        emit_check_pointer(n, pointer);
+    }
 }
 
 /// Returns `error` from the function where an address is not a multiple of [`ALIGNMENT`].
@@ -409,6 +455,7 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
 /// the library has.
 fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, steps: &[FuncId]) -> Word {
     let [context, batch, threads] = [n.arg(0), n.arg(2), n.arg(5)];
+    emit_check_pointer(n, context);
     let (ready, fingerprint) = (n.load(context, context::READY), n.iconst(interface.fingerprint as i64));
     let not_ready = n.differ(ready, fingerprint);
     n.return_if(not_ready, code("CONTEXT"));
@@ -416,6 +463,8 @@ fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, ste
     n.return_if(bad, code("BATCH"));
     let bad = emit_outside(n, threads, THREADS);
     n.return_if(bad, code("THREADS"));
+    emit_check_pointers(n, n.arg(3), interface.inputs.len());
+    emit_check_pointers(n, n.arg(4), interface.outputs.len());
     let memory = emit_memory(n, interface, own);
     emit_check_alignment(n, memory, code("MEMORY_ALIGNMENT"));
 

@@ -8,7 +8,8 @@
  *
  * Threads: all functions may be called from any thread at any time. Runs may go on at the same time with the same
  * context if each has work memory and outputs of its own. Results have the same bits for any number of threads. Numbers
- * below the smallest normal float count as zero while kernels run; the mode of the calling thread is restored.
+ * below the smallest normal float count as zero while kernels run, and results are rounded to the nearest, whatever the
+ * floating-point mode of the calling thread, which it has again behind each kernel.
  */
 #ifndef PREFIX_H
 #define PREFIX_H
@@ -26,10 +27,11 @@ extern "C" {
 /* Alignment of the work memory and of weights in memory, in bytes. */
 #define PREFIX_ALIGNMENT 64
 
-/* What NAME_init, NAME_run and NAME_run_parallel return. */
+/* What NAME_init, NAME_run and NAME_run_parallel return. They check all that can be checked before they use it: for NULL,
+ * for numbers that are out of range, for alignment. They cannot know whether memory is as large as this file says. */
 #define PREFIX_OK 0
 @ERRORS@
-/* A text in English for such a code; NULL for others. */
+/* A text in English for such a code, and for any other number one that says so; never NULL. */
 const char *NAME_error_text(int code);
 
 /* Model, CPU, instruction set, fingerprint of the plan, version of the compiler. */
@@ -59,7 +61,8 @@ typedef struct {
     uint64_t opaque[2];
 } NAME_context;
 
-/* Makes a context ready: checks the CPU and the weights. There is nothing to free.
+/* Makes a context ready: checks the CPU and the weights. There is nothing to free. A context that an init has refused
+ * runs nothing.
  *
 @WEIGHTS@ */
 int NAME_init(NAME_context *context, const void *weights, size_t weights_bytes);
@@ -78,8 +81,8 @@ typedef void (*NAME_work)(void *task, size_t worker, size_t begin, size_t end);
  * that go on at the same time have different ones. Which worker does which tasks does not change the results. */
 typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void *task);
 
-/* The same on several threads: steps that are worth it are given to parallel_for, one after the other. The work memory
- * has NAME_memory_bytes(batch, threads) bytes. */
+/* The same on several threads: steps that are worth it are given to parallel_for, one after the other; where it is NULL,
+ * this thread does all. The work memory has NAME_memory_bytes(batch, threads) bytes. */
 int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
     float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
 

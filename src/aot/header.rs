@@ -57,16 +57,19 @@ fn ports(interface: &Interface) -> String {
 /// Where the weights are.
 fn weights(interface: &Interface) -> String {
     match interface.weight_file {
-        None => " * The weights are in the object itself: pass NULL and 0.\n".to_string(),
+        None => " * The weights are in the object itself: pass NULL and 0. Others are refused.\n".to_string(),
         Some(bytes) => format!(
             " * The weights are in the file NAME.weights of {bytes} bytes, which the program maps or reads into memory\n \
              * that is aligned to 64 bytes and stays as it is while runs go on. Its layout, in little-endian numbers:\n \
              *   bytes 0 to 7    the letters SVERTKAW\n \
              *   bytes 8 to 15   version of the format: {}\n \
              *   bytes 16 to 23  fingerprint of the plan: {:#018x}\n \
-             *   bytes 24 to {}  zeros\n \
+             *   bytes 24 to 31  bytes of the file\n \
+             *   bytes 32 to 39  checksum of what follows the header: XXH64 with seed 0\n \
+             *   bytes 40 to {}  zeros\n \
              *   then            weights and tables of the kernels, in the order in which they are read, each at a\n \
-             *                   multiple of 64 bytes\n",
+             *                   multiple of 64 bytes\n \
+             * All of this is checked, so that the whole file is read: damage by accident is found, not a forgery.\n",
             constants::VERSION,
             interface.fingerprint,
             constants::HEADER_BYTES - 1,

@@ -42,7 +42,7 @@ impl Port {
 }
 
 /// What functions return, besides 0: name and text, from 1 on.
-pub(super) const ERRORS: [(&str, &str); 10] = [
+pub(super) const ERRORS: [(&str, &str); 13] = [
     ("CPU", "the CPU or the operating system lacks an instruction set that the code was compiled for"),
     ("WEIGHTS_SIZE", "the weights are missing or have another size than those of this model"),
     ("WEIGHTS_ALIGNMENT", "the weights are not aligned to 64 bytes"),
@@ -53,7 +53,13 @@ pub(super) const ERRORS: [(&str, &str); 10] = [
     ("MEMORY_ALIGNMENT", "the work memory is not aligned to 64 bytes"),
     ("THREADS", "the number of threads is not one that the model can run on"),
     ("MEMORY", "no work memory was given, and the library has none of its own for so many samples or threads"),
+    ("NULL", "the context, the array of inputs or outputs, or a pointer in one of these arrays is NULL"),
+    ("WEIGHTS_CHECKSUM", "the weights are damaged: their checksum is not the one that was written with them"),
+    ("WEIGHTS_EMBEDDED", "weights were given, but those of this model are in the object: pass NULL and 0"),
 ];
+
+/// What the text of any other code is.
+pub(super) const NO_ERROR: &str = "not a code of this model";
 
 /// The code of an error of [`ERRORS`].
 pub(super) fn code(name: &str) -> i64 {

@@ -1,56 +1,9 @@
-//! The few functions that no Cranelift function can be: they ask the CPU for its features and set its
-//! floating-point mode. Machine code, as `CodeModule::define_bytes` takes it.
+//! The function that no Cranelift function can be: it asks the CPU for its features. Machine code, as
+//! `CodeModule::define_bytes` takes it.
 
 use crate::codegen::{CodeModule, Isa};
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
-use target_lexicon::Architecture;
-
-/// MXCSR: flush to zero, denormals are zero (Intel SDM volume 1, section 10.2.3).
-const MXCSR_FLUSH: u32 = 1 << 15 | 1 << 6;
-
-/// `u64 begin_flush(void)` flushes denormals from now on and returns the mode before; `u64 end_flush(u64 mode)`
-/// restores it.
-pub(super) fn flush(architecture: Architecture) -> (Vec<u8>, Vec<u8>) {
-    match architecture {
-        Architecture::X86_64 => flush_x64().expect("operands can be encoded"),
-        _ => flush_aarch64(),
-    }
-}
-
-/// Both use the 128 bytes below the stack pointer that the System V ABI leaves to leaf functions.
-fn flush_x64() -> Result<(Vec<u8>, Vec<u8>), IcedError> {
-    let mut begin = CodeAssembler::new(64)?;
-    begin.stmxcsr(dword_ptr(rsp - 4))?;
-    begin.mov(eax, dword_ptr(rsp - 4))?;
-    begin.mov(ecx, eax)?;
-    begin.or(ecx, MXCSR_FLUSH)?;
-    begin.mov(dword_ptr(rsp - 8), ecx)?;
-    begin.ldmxcsr(dword_ptr(rsp - 8))?;
-    begin.ret()?;
-
-    let mut end = CodeAssembler::new(64)?;
-    end.mov(dword_ptr(rsp - 4), edi)?;
-    end.ldmxcsr(dword_ptr(rsp - 4))?;
-    end.ret()?;
-    Ok((begin.assemble(0)?, end.assemble(0)?))
-}
-
-/// FPCR.FZ is bit 24 (Arm Architecture Reference Manual, section C5.2.8).
-fn flush_aarch64() -> (Vec<u8>, Vec<u8>) {
-    let begin = [
-        0xd53b_4400, // mrs x0, fpcr
-        0xb268_0001, // orr x1, x0, #1 << 24
-        0xd51b_4401, // msr fpcr, x1
-        0xd65f_03c0, // ret
-    ];
-    let end = [
-        0xd51b_4400, // msr fpcr, x0
-        0xd65f_03c0, // ret
-    ];
-    let bytes = |code: &[u32]| code.iter().flat_map(|word| word.to_le_bytes()).collect();
-    (bytes(&begin), bytes(&end))
-}
 
 /// Feature bits of x86-64, by the place where CPUID and XGETBV tell them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,7 +152,7 @@ mod tests {
     #[test]
     fn the_features_of_this_machine_are_found() {
         let module = CodeModule::object(target_lexicon::Triple::host(), Some("native"), false).unwrap();
-        assert_eq!(call(&Features::of(&module, Isa::detect()).check()), 0);
+        assert_eq!(call(&Features::of(&module, Isa::detect().into()).check()), 0);
     }
 
     #[test]

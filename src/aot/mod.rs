@@ -6,6 +6,7 @@
 //! global symbols begin with the model's name. The same plan and weights give the same bytes.
 
 mod archive;
+mod checksum;
 mod constants;
 pub mod cpu;
 mod entry;

@@ -2,7 +2,6 @@
 
 use super::report::Report;
 use crate::analysis::draw::{Drawing, Format};
-use crate::ir::NodeId;
 use crate::schedule::Plan;
 use serde::Serialize;
 
@@ -15,13 +14,13 @@ pub struct GraphDrawing {
 }
 
 impl GraphDrawing {
-    pub fn new(plan: &Plan) -> GraphDrawing {
+    /// `None` where it is too large to be drawn.
+    pub fn new(plan: &Plan) -> Option<GraphDrawing> {
+        let svg = Drawing::of_graph(&plan.graph).render(Format::Svg).ok()?;
+        let mut steps = vec![None; plan.graph.nodes.len()];
         // The last step of a node completes it; those before it only prepare.
-        let step_of = |id: NodeId| plan.steps.iter().rposition(|step| step.node == id);
-        GraphDrawing {
-            svg: Drawing::of_graph(&plan.graph).render(Format::Svg),
-            steps: plan.graph.ids().map(step_of).collect(),
-        }
+        plan.steps.iter().enumerate().for_each(|(index, step)| steps[step.node.0 as usize] = Some(index));
+        Some(GraphDrawing { svg, steps })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The machine that measures, as far as the system tells.
 
-use crate::codegen::Isa;
+use crate::codegen::{HostIsa, Isa};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Machine {
         let system = Path::new("/sys/devices/system/cpu/cpu0");
         Machine {
             cpu: cpu_field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_string()),
-            isas: Isa::available().iter().map(Isa::to_string).collect(),
+            isas: Isa::available().iter().map(HostIsa::to_string).collect(),
             caches: caches(&system.join("cache")),
             cores: cores(),
             affinity: status_field("Cpus_allowed_list:"),

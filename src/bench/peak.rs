@@ -5,7 +5,7 @@
 use super::SCHEMA_VERSION;
 use super::machine::{self, Machine};
 use crate::codegen::vector::{R, V, VectorAsm};
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa, JitCode, Linkage};
+use crate::codegen::{CodeError, CodeModule, FuncId, HostIsa, Isa, JitCode, Linkage};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Peak {
         let figures = self.fma.iter().map(|f| f.gflops).chain(self.memory.iter().map(|m| m.gb_per_s));
         self.schema_version == SCHEMA_VERSION
             && self.cpu == machine::cpu_id()
-            && self.fma.iter().map(|f| &f.isa).eq(isas.iter().map(Isa::to_string).collect::<Vec<_>>().iter())
+            && self.fma.iter().map(|f| &f.isa).eq(isas.iter().map(HostIsa::to_string).collect::<Vec<_>>().iter())
             && self.memory.last().is_some_and(|m| m.capacity.is_none())
             && figures.into_iter().all(|figure| figure.is_finite() && figure > 0.0)
     }
@@ -123,7 +123,8 @@ const SPAN: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy)]
 struct Line([f32; 16]);
 
-fn fma_gflops(isa: Isa) -> Result<f64, CodeError> {
+fn fma_gflops(host: HostIsa) -> Result<f64, CodeError> {
+    let isa = Isa::from(host);
     let mut module = CodeModule::jit(false)?;
     let mut fmas = 0;
     let tile = module.define_tile("fma", isa, 2, &mut |asm| fmas = fma_tile(asm))?;
@@ -159,7 +160,8 @@ fn fma_tile(asm: &mut dyn VectorAsm) -> usize {
 }
 
 /// 10^9 bytes a second, from a buffer of so many bytes that is read again and again.
-fn read_gb_per_s(isa: Isa, bytes: usize) -> Result<f64, CodeError> {
+fn read_gb_per_s(host: HostIsa, bytes: usize) -> Result<f64, CodeError> {
+    let isa = Isa::from(host);
     let mut module = CodeModule::jit(false)?;
     let tile = module.define_tile("read", isa, 3, &mut read_tile)?;
     let nest = module.define_nest("read_nest", Linkage::Local, 4, |nest| {
@@ -276,7 +278,7 @@ pub(super) mod tests {
     /// The sums show that the tiles did what the rates are computed from.
     #[test]
     fn tiles_read_and_add_all() {
-        for isa in Isa::available() {
+        for isa in Isa::available().into_iter().map(Isa::from) {
             let mut module = CodeModule::jit(false).unwrap();
             let read = module.define_tile("read", isa, 3, &mut read_tile).unwrap();
             let nest = |nest: &mut crate::codegen::NestBuilder| {

@@ -198,8 +198,8 @@ fn arena(plan: &Plan, batch: usize) -> Vec<ArenaBuffer> {
 mod tests {
     use super::*;
     use crate::bench::peak::tests::round_figures;
-    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
+    use crate::ir::{Output, verify};
     use crate::layers::{Conv, Dense, Padding, Softmax, Window};
     use crate::runtime::Options;
     use crate::tensor::{Batch, DType, TensorType};
@@ -213,7 +213,8 @@ mod tests {
         let fc = graph.add_layer(Dense { features: 32, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "prob").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        let mut session = Session::new(graph, &RandomWeights { seed: 1 }, &Options::default()).unwrap();
+        let mut session =
+            Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options::default()).unwrap();
         let inputs = [Tensor::zeros([3, 64])];
         let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None };
         let found = profile(&mut session, &inputs, &budget, &round_figures(), 2, &mut |_| {}).unwrap();
@@ -247,7 +248,7 @@ mod tests {
         let deep = graph.add_layer(conv(32, 3, 32), &[wide], "deep").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: deep });
         let options = Options { force_chain: Some(1), ..Options::default() };
-        let session = Session::new(graph, &RandomWeights { seed: 1 }, &options).unwrap();
+        let session = Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &options).unwrap();
         let plan = session.plan();
         let step = plan.steps.iter().find(|step| step.chained.is_some()).unwrap();
         assert_eq!(macs(plan, step), 36 * 8 * 32 + 16 * 9 * 32);

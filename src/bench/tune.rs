@@ -5,8 +5,8 @@
 //! leave them, with its weights as far away as they will be, and all layers are measured at once.
 
 use super::stats::{Ratio, median};
-use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
+use crate::ir::{Graph, Verified};
 use crate::kernels::tuning::Choices;
 use crate::runtime::{Options, RunError, Session, SessionError};
 use crate::schedule::{self, Offer, Plan};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// A network whose kernels are to be chosen.
 pub struct Tuner<'a> {
-    pub graph: &'a Graph,
+    pub graph: &'a Verified<Graph>,
     pub weights: &'a dyn WeightSource,
     pub options: &'a Options,
     pub inputs: &'a [Tensor],

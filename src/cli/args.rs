@@ -5,7 +5,7 @@ use super::tuned::{Source, Tuned};
 use super::weights::WeightArgs;
 use crate::analysis::lint;
 use crate::bench::machine;
-use crate::codegen::Isa;
+use crate::codegen::{HostIsa, Isa};
 use crate::runtime::{Engine, Options};
 use clap::{Args, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -141,18 +141,16 @@ impl EngineArgs {
         source.load()
     }
 
-    fn isa(&self) -> Result<Isa, Failure> {
+    fn isa(&self) -> Result<HostIsa, Failure> {
         let isa = match self.isa {
             IsaArg::Auto => return Ok(Isa::detect()),
             IsaArg::Clif => Isa::Clif,
             IsaArg::Avx2 => Isa::Avx2,
             IsaArg::Avx512 => Isa::Avx512,
         };
-        let available = Isa::available();
-        if available.contains(&isa) {
-            return Ok(isa);
-        }
-        let names: Vec<String> = available.iter().map(Isa::to_string).collect();
-        Err(Failure::usage(format!("this machine cannot run {isa} code; it can run: {}", names.join(", "))))
+        let names: Vec<String> = Isa::available().iter().map(HostIsa::to_string).collect();
+        isa.on_host().ok_or_else(|| {
+            Failure::usage(format!("this machine cannot run {isa} code; it can run: {}", names.join(", ")))
+        })
     }
 }

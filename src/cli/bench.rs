@@ -19,7 +19,7 @@ use crate::hash::fnv1a;
 use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
-use crate::ir::{self, Graph};
+use crate::ir::{self, Graph, Verified};
 use crate::runtime::library::Library;
 use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
@@ -76,7 +76,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_percent, value_name = "P", requires = "baseline")]
     fail_if_slower: Option<f64>,
     /// List of models, batches and threads in YAML; see `models/classics.yaml`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["models", "weights", "weights_key"])]
     suite: Option<PathBuf>,
 }
 
@@ -261,7 +261,7 @@ fn setting(job: &Job, name: &OsStr, options: &Options, ahead_of_time: bool) -> S
 
 /// Compiles in memory. Gives the code, and how long its phases took.
 fn build_session(
-    graph: Graph,
+    graph: Verified<Graph>,
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
@@ -279,7 +279,7 @@ fn build_session(
 
 /// As [`build_session`], but compiles to a shared library and loads it.
 fn build_library(
-    graph: Graph,
+    graph: Verified<Graph>,
     weights: &dyn WeightSource,
     options: &Options,
     tuned: &Tuned,
@@ -377,7 +377,7 @@ fn measure(
                 let cores = contender.setting.threads.min(machine::cores());
                 let mut show = |done: Done| show("steps, run", done);
                 let found = profile(session, &contender.inputs, &budget, peak, cores, &mut show);
-                (Some(found.map_err(Failure::input)?), Some(GraphDrawing::new(session.plan())))
+                (Some(found.map_err(Failure::input)?), GraphDrawing::new(session.plan()))
             }
             // A library does not say when a step ends.
             _ => (None, None),

@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.output {
         check_writable(path)?;
     }
-    let mut graph = model::load(&args.model)?.graph;
+    let graph = model::load(&args.model)?.graph;
     let target = match args.engine.options()? {
         Some(options) => options.target(),
         None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),
@@ -52,8 +52,8 @@ pub fn run(args: &Args) -> Outcome {
     let drawing = match args.stage {
         Stage::Source => Drawing::of_graph(&graph),
         Stage::Fused => {
-            passes::run(&mut graph, &passes::Config { channel_block: target.lanes, exact: target.exact });
-            Drawing::of_graph(&graph)
+            let config = passes::Config { channel_block: target.lanes, exact: target.exact };
+            Drawing::of_graph(&passes::run(graph, &config).0)
         }
         Stage::Plan => schedule::plan_tuned(graph, target, &args.engine.tuned().choices).drawing(),
     };
@@ -63,6 +63,7 @@ pub fn run(args: &Args) -> Outcome {
         Format::Svg => draw::Format::Svg,
         Format::Mermaid => draw::Format::Mermaid,
     });
+    let text = text.map_err(Failure::input)?;
     match &args.output {
         Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
         None => print(&text),

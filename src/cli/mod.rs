@@ -6,6 +6,7 @@ mod args;
 mod arguments;
 mod bench;
 mod check;
+mod checked;
 mod compile;
 mod explain;
 mod fmt;

@@ -7,8 +7,8 @@ use super::terminal;
 use crate::diagnostic::{Diagnostic, render};
 use crate::io::card::Card;
 use crate::io::text;
-use crate::ir::Graph;
 use crate::ir::build::{self, Limits, Loader, Options, Program};
+use crate::ir::{Graph, Verified};
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// A model that was built.
 pub struct Model {
     pub path: PathBuf,
-    pub graph: Graph,
+    pub graph: Verified<Graph>,
     pub sources: SourceMap,
     pub card: Option<Card>,
     /// From reading the text to the checked graph.

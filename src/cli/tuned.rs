@@ -7,8 +7,8 @@ use super::{Failure, tell};
 use crate::bench::machine::{self, Machine};
 use crate::io::text;
 use crate::io::write::{create_folder, folder_of, write_atomically};
-use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
+use crate::ir::{Graph, Verified};
 use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
 use crate::runtime::{Options, Session};
@@ -176,14 +176,19 @@ pub struct Tuned {
 
 impl Tuned {
     /// A plan that follows them.
-    pub fn plan(&self, graph: Graph, target: Target) -> Plan {
+    pub fn plan(&self, graph: Verified<Graph>, target: Target) -> Plan {
         let plan = schedule::plan_tuned(graph, target, &self.choices);
         self.check(&plan);
         plan
     }
 
     /// A session that follows them.
-    pub fn session(&self, graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, Failure> {
+    pub fn session(
+        &self,
+        graph: Verified<Graph>,
+        weights: &dyn WeightSource,
+        options: &Options,
+    ) -> Result<Session, Failure> {
         let session = Session::tuned(graph, weights, options, &self.choices).map_err(Failure::input)?;
         self.check(session.plan());
         Ok(session)

@@ -9,13 +9,19 @@ use crate::ir::ParamSource;
 use crate::ir::weights::{RandomWeights, WeightSource};
 use std::path::PathBuf;
 
+/// Which weights were asked for.
+
 #[derive(clap::Args)]
 pub struct WeightArgs {
-    /// Weight file (safetensors or PyTorch); the one that the model's card names where none is given
+    /// Weight file: safetensors, the index (.index.json) of one in several files, or PyTorch's .pth; the one that the
+    /// model's card names where none is given
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
+    /// Which dictionary of tensors to take where a .pth holds several: its key or, within others, keys joined by dots
+    #[arg(long, value_name = "NAME")]
+    pub weights_key: Option<String>,
     /// Take random weights where none are given; the outputs then mean nothing
-    #[arg(long, conflicts_with = "weights")]
+    #[arg(long, conflicts_with_all = ["weights", "weights_key"])]
     pub random_weights: bool,
     /// Seed of random weights and random inputs; asks for random weights where none are given
     #[arg(long)]
@@ -44,8 +50,15 @@ impl WeightArgs {
     pub fn choose(&self, model: &Model, missing: Missing) -> Result<Box<dyn WeightSource>, Failure> {
         let of_card = || model.card.as_ref().filter(|_| !self.random_weights).and_then(Card::weights_path);
         if let Some(path) = self.weights.clone().or_else(of_card) {
-            let bound = BoundWeights::bind(&model.graph, WeightFile::open(&path)?).map_err(Failure::input)?;
+            let file = WeightFile::open_dictionary(&path, self.weights_key.as_deref())?;
+            let bound = BoundWeights::bind(&model.graph, file).map_err(Failure::input)?;
+            if let Some(note) = bound.note() {
+                tell(&format!("note: {}: names are taken {note}", path.display()));
+            }
             return Ok(Box::new(bound));
+        }
+        if self.weights_key.is_some() {
+            return Err(Failure::usage("--weights-key names a dictionary of a weight file; give that with --weights"));
         }
         let needed = model.graph.params.iter().any(|param| param.source == ParamSource::File);
         if needed && missing == Missing::Refused && !self.random_weights && self.seed.is_none() {

@@ -1,25 +1,48 @@
 //! Modules whose wide tiles run in the emulator, so that whole kernels for an instruction set can be tested on machines
-//! that lack it. The loop nests are compiled as ever; what they call are stubs that hand a tile's arguments over.
+//! that lack it, and every access of a network's tiles can be checked. The loop nests are compiled as ever; what they
+//! call are stubs that hand a tile's arguments over.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cranelift::prelude::*;
 use cranelift_module::Module;
 
-use super::emulator::{Fault, Program, Region, Regions};
+use super::emulator::{Denormals, Fault, Program, Region, Regions};
 
 /// The tiles of one module and the memory they run on.
 #[derive(Default)]
 pub struct Emulation {
     state: Mutex<State>,
+    calls: AtomicU64,
+    instructions: AtomicU64,
+}
+
+/// What tiles have done so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// Tiles of the module.
+    pub tiles: usize,
+    /// Calls of tiles.
+    pub calls: u64,
+    /// Instructions in all calls.
+    pub instructions: u64,
+}
+
+/// What a tile did that it may not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{tile}: {fault}")]
+pub struct TileFault {
+    pub tile: String,
+    pub fault: Fault,
 }
 
 #[derive(Default)]
 struct State {
     tiles: Vec<Arc<Tile>>,
-    regions: Vec<Region>,
-    /// The first, and the name of the tile.
-    fault: Option<(String, Fault)>,
+    regions: Arc<[Region]>,
+    /// The first.
+    fault: Option<TileFault>,
 }
 
 struct Tile {
@@ -34,18 +57,21 @@ impl Emulation {
     /// # Safety
     /// As for [`Regions::of`], while kernels of the module run.
     pub unsafe fn lend(&self, regions: Vec<Region>) {
-        self.state().regions = regions;
+        self.state().regions = regions.into();
     }
 
     /// After the first fault no tile does anything; this is where it comes to light.
     ///
-    /// # Panics
-    /// Where a tile has faulted.
-    pub fn check(&self) {
-        let fault = self.state().fault.take();
-        if let Some((tile, fault)) = fault {
-            panic!("{tile}: {fault}");
-        }
+    /// # Errors
+    /// Where a tile has faulted since the last check.
+    pub fn check(&self) -> Result<(), TileFault> {
+        self.state().fault.take().map_or(Ok(()), Err)
+    }
+
+    pub fn executed(&self) -> Executed {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let tiles = self.state().tiles.len();
+        Executed { tiles, calls: count(&self.calls), instructions: count(&self.instructions) }
     }
 
     /// Takes a tile of `args` arguments and builds the function that stands for it: `run(self, tile, [arguments])`.
@@ -57,7 +83,7 @@ impl Emulation {
         mut builder: FunctionBuilder,
         module: &dyn Module,
     ) {
-        let tile = Tile { name: name.to_string(), args, program: Program::decode(code.into()) };
+        let tile = Tile { name: name.to_string(), args, program: Program::decode(code.into(), Denormals::Flush) };
         self.state().tiles.push(Arc::new(tile));
         let index = self.state().tiles.len() - 1;
 
@@ -100,8 +126,14 @@ extern "C" fn run(emulation: *const Emulation, tile: usize, args: *const u64) {
         (state.tiles[tile].clone(), state.regions.clone())
     };
     // SAFETY: a stub passes a stack slot of as many words as its tile has arguments; `lend`'s caller promises the rest.
-    let (args, mut regions) = unsafe { (std::slice::from_raw_parts(args, tile.args), Regions::of(regions)) };
-    if let Err(fault) = tile.program.run(args, &mut regions) {
-        emulation.state().fault.get_or_insert((tile.name.clone(), fault));
+    let (args, mut regions) = unsafe { (std::slice::from_raw_parts(args, tile.args), Regions::of(&regions)) };
+    emulation.calls.fetch_add(1, Ordering::Relaxed);
+    match tile.program.run(args, &mut regions) {
+        Ok(instructions) => {
+            emulation.instructions.fetch_add(instructions, Ordering::Relaxed);
+        }
+        Err(fault) => {
+            emulation.state().fault.get_or_insert(TileFault { tile: tile.name.clone(), fault });
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! An emulator of exactly the instructions that the x64 assembler emits, for tests: wide tiles are checked on machines
-//! that cannot run them, and every access is checked against the memory that the test lends.
+//! An emulator of exactly the instructions that the x64 assembler emits: wide tiles are checked on machines that cannot
+//! run them, and every access is checked against the memory that was lent.
 //!
 //! A tile is also held to its contract: callee-saved registers and stack as they were, upper halves clean on return,
 //! no instruction that the assembler is not known to emit.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind, Register};
@@ -16,7 +17,7 @@ const STEP_LIMIT: u64 = 1 << 34;
 const POISON: u32 = 0x7fba_dbad;
 
 /// Why a tile cannot be emulated further.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at {offset:#x}, `{instruction}`: {reason}")]
 pub struct Fault {
     pub offset: usize,
@@ -27,7 +28,7 @@ pub struct Fault {
 /// The memory a tile may touch.
 #[derive(Default)]
 pub struct Regions<'a> {
-    regions: Vec<Region>,
+    regions: Cow<'a, [Region]>,
     lent: PhantomData<&'a mut [f32]>,
 }
 
@@ -47,8 +48,8 @@ impl<'a> Regions<'a> {
     /// # Safety
     /// For as long as the result is used the memory must be there, what is writable must be initialised, and no one
     /// else may write what the tile touches or touch what the tile writes.
-    pub unsafe fn of(regions: Vec<Region>) -> Self {
-        Self { regions, lent: PhantomData }
+    pub unsafe fn of(regions: &'a [Region]) -> Self {
+        Self { regions: Cow::Borrowed(regions), lent: PhantomData }
     }
 
     /// Lends memory to be read; returns its address.
@@ -68,7 +69,7 @@ impl<'a> Regions<'a> {
 
     fn lend(&mut self, start: *mut u8, len: usize, writable: bool) -> u64 {
         let start = start.expose_provenance();
-        self.regions.push(Region { start, len, writable });
+        self.regions.to_mut().push(Region { start, len, writable });
         start as u64
     }
 
@@ -100,21 +101,38 @@ impl<'a> Regions<'a> {
     }
 }
 
-/// Runs the tile `code` with `args` on `memory`.
+/// Runs the tile `code` with `args` on `memory`, in the floating-point mode of Rust code.
 pub fn emulate(code: &[u8], args: &[u64], memory: &mut Regions) -> Result<(), Fault> {
-    Program::decode(code.into()).run(args, memory)
+    Program::decode(code.into(), Denormals::Keep).run(args, memory).map(|_| ())
+}
+
+/// What instructions do with numbers between zero and the smallest normal one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denormals {
+    Keep,
+    /// They count as zero, as in the mode of kernels. A result is taken for a denormal after it was rounded as one.
+    Flush,
+}
+
+impl Denormals {
+    /// A number as an instruction takes it and gives it.
+    #[inline(always)]
+    fn pass(self, x: f32) -> f32 {
+        if self == Denormals::Flush && x.abs() < f32::MIN_POSITIVE { 0f32.copysign(x) } else { x }
+    }
 }
 
 /// A decoded tile.
 pub struct Program {
     code: Box<[u8]>,
     instructions: Vec<Instruction>,
+    denormals: Denormals,
 }
 
 impl Program {
     /// Decodes up to the return; constants follow it. Instructions know the address at which `code` really lies, so
     /// that operands relative to RIP need no translation.
-    pub fn decode(code: Box<[u8]>) -> Self {
+    pub fn decode(code: Box<[u8]>, denormals: Denormals) -> Self {
         let mut instructions = Vec::new();
         for instruction in &mut Decoder::with_ip(64, &code, code.as_ptr().addr() as u64, DecoderOptions::NONE) {
             instructions.push(instruction);
@@ -123,20 +141,20 @@ impl Program {
             }
         }
         assert!(!instructions.is_empty(), "a tile has code");
-        Self { code, instructions }
+        Self { code, instructions, denormals }
     }
 
-    /// Runs the tile with `args` on `memory`.
-    pub fn run(&self, args: &[u64], memory: &mut Regions) -> Result<(), Fault> {
-        let mut machine = Machine::new(&self.code, args, memory);
+    /// Runs the tile with `args` on `memory`; how many instructions that took.
+    pub fn run(&self, args: &[u64], memory: &mut Regions) -> Result<u64, Fault> {
+        let mut machine = Machine::new(self, args, memory);
         let mut index = 0;
-        for _ in 0..STEP_LIMIT {
+        for count in 1..=STEP_LIMIT {
             let instruction = &self.instructions[index];
             let fault = |reason: String| self.fault(instruction, reason);
             match machine.step(instruction).map_err(fault)? {
                 Next::Follow => index += 1,
                 Next::Jump(target) => index = self.index_of(target).map_err(fault)?,
-                Next::Return => return Ok(()),
+                Next::Return => return Ok(count),
             }
             if index == self.instructions.len() {
                 return Err(fault("runs past the end of the code".into()));
@@ -168,6 +186,7 @@ type Lanes = [u32; 16];
 struct Machine<'a, 'm> {
     memory: &'a mut Regions<'m>,
     code: &'a [u8],
+    denormals: Denormals,
     ints: [u64; 16],
     entry_ints: [u64; 16],
     vectors: [Lanes; 32],
@@ -183,14 +202,15 @@ const CALLEE_SAVED: [Register; 6] =
     [Register::RBX, Register::RBP, Register::R12, Register::R13, Register::R14, Register::R15];
 
 impl<'a, 'm> Machine<'a, 'm> {
-    fn new(code: &'a [u8], args: &[u64], memory: &'a mut Regions<'m>) -> Self {
+    fn new(program: &'a Program, args: &[u64], memory: &'a mut Regions<'m>) -> Self {
         let mut ints = std::array::from_fn(|index| u64::from(POISON) << 32 | index as u64);
         for (register, &value) in ARGUMENTS.iter().zip(args) {
             ints[register.number()] = value;
         }
         Self {
             memory,
-            code,
+            code: &program.code,
+            denormals: program.denormals,
             ints,
             entry_ints: ints,
             vectors: [[POISON; 16]; 32],
@@ -286,8 +306,10 @@ impl<'a, 'm> Machine<'a, 'm> {
     /// The instructions that compute every lane from the same lane of their operands.
     fn lanewise(&mut self, i: &Instruction) -> Result<(), String> {
         use Code::*;
-        let float1 = |f: fn(f32) -> f32| move |a: u32| f(f32::from_bits(a)).to_bits();
-        let float2 = |f: fn(f32, f32) -> f32| move |a, b| f(f32::from_bits(a), f32::from_bits(b)).to_bits();
+        let denormals = self.denormals;
+        let take = move |a: u32| denormals.pass(f32::from_bits(a));
+        let float1 = |f: fn(f32) -> f32| move |a| denormals.pass(f(take(a))).to_bits();
+        let float2 = |f: fn(f32, f32) -> f32| move |a, b| denormals.pass(f(take(a), take(b))).to_bits();
         match i.code() {
             VEX_Vfmadd231ps_ymm_ymm_ymmm256 | EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er => self.multiply_add(i),
             VEX_Vfmadd213ps_ymm_ymm_ymmm256 | EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er => self.horner(i),
@@ -473,14 +495,14 @@ impl<'a, 'm> Machine<'a, 'm> {
         let sum = self.vectors[i.op0_register().number()];
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
-        self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum))
+        self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum, self.denormals))
     }
 
     fn horner(&mut self, i: &Instruction) -> Result<(), String> {
         let x = self.vectors[i.op0_register().number()];
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
-        self.set_vector_masked(i, fused_multiply_add(&x, &a, &b))
+        self.set_vector_masked(i, fused_multiply_add(&x, &a, &b, self.denormals))
     }
 
     fn compare(&self, i: &Instruction) -> Result<u16, String> {
@@ -495,7 +517,8 @@ impl<'a, 'm> Machine<'a, 'm> {
         };
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
-        let bit = |l: usize| u16::from(holds(f32::from_bits(a[l]), f32::from_bits(b[l]))) << l;
+        let take = |a: u32| self.denormals.pass(f32::from_bits(a));
+        let bit = |l: usize| u16::from(holds(take(a[l]), take(b[l]))) << l;
         Ok((0..16).map(bit).sum())
     }
 
@@ -509,23 +532,24 @@ impl<'a, 'm> Machine<'a, 'm> {
 }
 
 /// a * b + c, rounded once.
-fn fused_multiply_add(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
+fn fused_multiply_add(a: &Lanes, b: &Lanes, c: &Lanes, denormals: Denormals) -> Lanes {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn with_instruction(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
-        lanewise(a, b, c)
+    fn with_instruction(a: &Lanes, b: &Lanes, c: &Lanes, denormals: Denormals) -> Lanes {
+        lanewise(a, b, c, denormals)
     }
     #[inline(always)]
-    fn lanewise(a: &Lanes, b: &Lanes, c: &Lanes) -> Lanes {
-        std::array::from_fn(|l| f32::from_bits(a[l]).mul_add(f32::from_bits(b[l]), f32::from_bits(c[l])).to_bits())
+    fn lanewise(a: &Lanes, b: &Lanes, c: &Lanes, denormals: Denormals) -> Lanes {
+        let take = |a: u32| denormals.pass(f32::from_bits(a));
+        std::array::from_fn(|l| denormals.pass(take(a[l]).mul_add(take(b[l]), take(c[l]))).to_bits())
     }
     // Without the instruction each lane is a call of a library function.
     #[cfg(target_arch = "x86_64")]
     if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
         // SAFETY: the processor has what the function is compiled for.
-        return unsafe { with_instruction(a, b, c) };
+        return unsafe { with_instruction(a, b, c, denormals) };
     }
-    lanewise(a, b, c)
+    lanewise(a, b, c, denormals)
 }
 
 /// Lanes of the instruction's vector operands.

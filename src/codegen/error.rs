@@ -11,6 +11,8 @@ use super::Isa;
 pub enum CodeError {
     #[error("target `{0}` is not supported")]
     Target(String),
+    #[error("the CPU `native` is this one, which has nothing to do with {triple}: name a CPU")]
+    Native { triple: Triple },
     #[error("unknown CPU or feature `{0}`")]
     Cpu(String),
     #[error("no {bytes} bytes of address space for code")]

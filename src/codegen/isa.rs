@@ -20,13 +20,18 @@ impl Isa {
     pub const ALL: [Isa; 3] = [Isa::Clif, Isa::Avx2, Isa::Avx512];
 
     /// The widest instruction set this machine can run.
-    pub fn detect() -> Isa {
+    pub fn detect() -> HostIsa {
         *Isa::available().last().expect("Clif is always available")
     }
 
     /// The instruction sets this machine can run, narrowest first.
-    pub fn available() -> Vec<Isa> {
-        Isa::ALL.into_iter().filter(|isa| isa.runs_here()).collect()
+    pub fn available() -> Vec<HostIsa> {
+        Isa::ALL.into_iter().filter_map(Isa::on_host).collect()
+    }
+
+    /// This instruction set, if this machine can run it.
+    pub fn on_host(self) -> Option<HostIsa> {
+        self.runs_here().then_some(HostIsa(self))
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -75,6 +80,29 @@ impl Isa {
             Isa::Avx2 => 16,
             _ => self.registers(architecture),
         }
+    }
+}
+
+/// An instruction set that this machine was found to have, which [`Isa::on_host`] alone says: whoever runs code in this
+/// process asks for one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostIsa(Isa);
+
+impl From<HostIsa> for Isa {
+    fn from(host: HostIsa) -> Isa {
+        host.0
+    }
+}
+
+impl PartialEq<Isa> for HostIsa {
+    fn eq(&self, other: &Isa) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Display for HostIsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -5,12 +5,11 @@
 //! them out as code in memory or as an object file.
 
 mod clif;
-#[doc(hidden)]
 pub mod emulated;
-#[doc(hidden)]
 pub mod emulator;
 mod error;
 mod isa;
+mod mode;
 pub mod module;
 pub mod nest;
 mod target;
@@ -20,7 +19,7 @@ pub mod vector;
 pub mod x64;
 
 pub use error::CodeError;
-pub use isa::Isa;
+pub use isa::{HostIsa, Isa};
 pub use module::{CodeModule, FunctionText, JitCode};
 pub use nest::NestBuilder;
 

@@ -19,7 +19,7 @@ use super::clif::{ClifAsm, Machine};
 use super::emulated::Emulation;
 use super::target::Targets;
 use super::vector::VectorAsm;
-use super::{CodeError, Isa, NestBuilder, x64};
+use super::{CodeError, Isa, NestBuilder, mode, x64};
 use crate::hash::fnv1a;
 
 /// Address space reserved for a module's code; pages are committed as they are used.
@@ -50,6 +50,8 @@ pub struct CodeModule {
     text: Option<Vec<FunctionText>>,
     /// Where wide tiles are emulated.
     emulation: Option<Arc<Emulation>>,
+    /// The functions of [`mode`], from the first kernel on.
+    mode: Option<[FuncId; 2]>,
     /// Hashes of the functions' bytes before relocation, in order of definition; kept with debug assertions only.
     digests: Vec<u64>,
 }
@@ -61,7 +63,6 @@ impl CodeModule {
     }
 
     /// As [`CodeModule::jit`], but wide tiles run in the emulator, each time they are called.
-    #[doc(hidden)]
     pub fn jit_emulated() -> Result<Self, CodeError> {
         Ok(Self { emulation: Some(Arc::default()), ..Self::jit(false)? })
     }
@@ -86,7 +87,8 @@ impl CodeModule {
 
     fn new(output: Output, targets: Targets, keep_text: bool) -> Self {
         let (text, scratch) = (keep_text.then(Vec::new), FunctionBuilderContext::new());
-        Self { output, targets, scratch, defined: Vec::new(), text, emulation: None, digests: Vec::new() }
+        let (defined, digests) = (Vec::new(), Vec::new());
+        Self { output, targets, scratch, defined, text, emulation: None, mode: None, digests }
     }
 
     fn module(&self) -> &dyn Module {
@@ -199,16 +201,24 @@ impl CodeModule {
         if triple.architecture != Architecture::X86_64 {
             return Err(CodeError::Isa { isa, triple: triple.clone() });
         }
-        let signature = Signature { call_conv: CallConv::SystemV, ..self.signature(args) };
-        let id = self.declare(name, Linkage::Local, signature)?;
+        let id = self.declare(name, Linkage::Local, self.signature_of_bytes(args))?;
         self.define_finished(id, name, &x64::assemble(isa, args, build))
     }
 
     /// Defines a function whose machine code is at hand: position-independent, without relocations, of `args` 64-bit
-    /// integers under the target's C calling convention, with one for a result; private to the module.
+    /// integers, with one for a result; private to the module. On x86-64 its calling convention is System V's whatever
+    /// the system, elsewhere the target's for C.
     pub fn define_bytes(&mut self, name: &str, args: usize, code: &[u8]) -> Result<FuncId, CodeError> {
-        let id = self.declare(name, Linkage::Local, with_result(self.signature(args)))?;
+        let id = self.declare(name, Linkage::Local, with_result(self.signature_of_bytes(args)))?;
         self.define_finished(id, name, code)
+    }
+
+    fn signature_of_bytes(&self, args: usize) -> Signature {
+        let mut signature = self.signature(args);
+        if self.targets.tiles.triple().architecture == Architecture::X86_64 {
+            signature.call_conv = CallConv::SystemV;
+        }
+        signature
     }
 
     fn define_finished(&mut self, id: FuncId, name: &str, code: &[u8]) -> Result<FuncId, CodeError> {
@@ -278,6 +288,35 @@ impl CodeModule {
             build(nest);
             None
         })
+    }
+
+    /// Defines a nest of three arguments that runs in the floating-point mode of kernels, whatever its caller's, which
+    /// it leaves as it was; private to the module. The emulator, which is Rust code, sees to the mode by itself.
+    pub fn define_kernel(&mut self, name: &str, build: impl FnOnce(&mut NestBuilder)) -> Result<FuncId, CodeError> {
+        let mode = self.define_mode()?;
+        self.define_nest(name, Linkage::Local, 3, |n| match mode {
+            Some([enter, leave]) => {
+                let before = n.call_value(enter, &[]);
+                build(n);
+                n.call(leave, &[before]);
+            }
+            None => build(n),
+        })
+    }
+
+    fn define_mode(&mut self) -> Result<Option<[FuncId; 2]>, CodeError> {
+        if self.mode.is_none()
+            && self.emulation.is_none()
+            && let Some([enter, leave]) = mode::functions(self.targets.nests.triple().architecture)
+        {
+            // They are no kernel's own, whichever is the first.
+            let own = self.digests.len();
+            let (enter, leave) =
+                (self.define_bytes("mode.enter", 0, &enter)?, self.define_bytes("mode.leave", 1, &leave)?);
+            self.digests.truncate(own);
+            self.mode = Some([enter, leave]);
+        }
+        Ok(self.mode)
     }
 
     /// As [`CodeModule::define_nest`], with a 64-bit integer for a result: what `build` returns.
@@ -432,7 +471,6 @@ impl JitCode {
     }
 
     /// What wide tiles run in, where the module was made with [`CodeModule::jit_emulated`].
-    #[doc(hidden)]
     pub fn emulation(&self) -> Option<&Emulation> {
         self.emulation.as_deref()
     }

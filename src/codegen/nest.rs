@@ -175,6 +175,21 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.ins().band(a, b)
     }
 
+    /// a ^ b
+    pub fn xor(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().bxor(a, b)
+    }
+
+    /// The bits of `a`, so many places further up; those that leave at the top come in at the bottom.
+    pub fn rotl_imm(&mut self, a: Value, by: u32) -> Value {
+        self.builder.ins().rotl_imm_u(a, i64::from(by))
+    }
+
+    /// The bits of `a`, so many places further down; zeros come in at the top.
+    pub fn shr_imm(&mut self, a: Value, by: u32) -> Value {
+        self.builder.ins().ushr_imm_u(a, i64::from(by))
+    }
+
     /// The address of `bytes` bytes of stack, aligned to eight.
     pub fn stack(&mut self, bytes: u32) -> Value {
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 3);

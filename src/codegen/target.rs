@@ -3,7 +3,7 @@
 use cranelift::prelude::*;
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::Flags;
-use target_lexicon::{Architecture, Triple};
+use target_lexicon::{Architecture, CallingConvention, Triple};
 
 use super::CodeError;
 
@@ -22,12 +22,24 @@ pub(super) struct Targets {
 impl Targets {
     /// This machine, for code at a fixed address.
     pub(super) fn host() -> Result<Self, CodeError> {
+        #[cfg(target_arch = "x86_64")]
+        if !std::is_x86_feature_detected!("sse4.1") {
+            return Err(CodeError::Target("x86-64 without SSE 4.1, which rounding vectors needs".into()));
+        }
         let host = cranelift_native::builder().map_err(|error| CodeError::Target(error.to_string()))?;
         Self::finish(&host, false)
     }
 
     /// The machine of `triple` and `cpu`, as [`CodeModule::object`](super::CodeModule::object) says.
+    ///
+    /// # Errors
+    /// For what nobody has tried: other architectures than x86-64 and AArch64, calling conventions of which the generated
+    /// functions know nothing (Windows), and the CPU `native` of another architecture than this machine's.
     pub(super) fn new(triple: Triple, cpu: Option<&str>, pic: bool) -> Result<Self, CodeError> {
+        let known = matches!(triple.architecture, Architecture::X86_64 | Architecture::Aarch64(_));
+        if !known || triple.default_calling_convention() == Ok(CallingConvention::WindowsFastcall) {
+            return Err(CodeError::Target(triple.to_string()));
+        }
         let mut builder = isa::lookup(triple.clone()).map_err(|_| CodeError::Target(triple.to_string()))?;
         if triple.architecture == Architecture::X86_64 {
             // Rounding vectors needs SSE 4.1.
@@ -35,7 +47,10 @@ impl Targets {
         }
         match cpu {
             None => {}
-            Some("native") if triple.architecture == Triple::host().architecture => {
+            Some("native") if triple.architecture != Triple::host().architecture => {
+                return Err(CodeError::Native { triple });
+            }
+            Some("native") => {
                 let error = |error: &str| CodeError::Target(error.to_string());
                 cranelift_native::infer_native_flags(&mut builder).map_err(error)?;
             }

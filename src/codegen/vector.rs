@@ -26,7 +26,11 @@ pub struct Mem {
 
 impl R {
     /// The memory at this pointer plus `offset` bytes.
-    pub fn at(self, offset: i32) -> Mem {
+    ///
+    /// # Panics
+    /// Where the offset is none of 32 bits: kernels that would need one are refused when they are chosen.
+    pub fn at(self, offset: impl Into<i64>) -> Mem {
+        let offset = i32::try_from(offset.into()).expect("kernels keep to offsets of 32 bits");
         Mem { base: self, offset }
     }
 }
@@ -34,7 +38,7 @@ impl R {
 /// Arguments a tile may have.
 pub const ARGS: usize = 6;
 /// Integer registers a tile may ask for beside its arguments.
-pub const INTS: usize = 7;
+pub const INTS: usize = 8;
 
 /// A loop opened by [`VectorAsm::loop_begin`].
 #[derive(Debug)]

@@ -27,6 +27,7 @@ const INT_REGISTERS: [Register; ARGS + INTS] = [
     Register::R13,
     Register::R14,
     Register::R15,
+    Register::RBP,
 ];
 /// The first of `INT_REGISTERS` that the caller expects back unchanged.
 const FIRST_CALLEE_SAVED: usize = 8;

@@ -1,5 +1,6 @@
 //! The weights of a graph found in a weight file.
 
+use super::naming::Names;
 use super::weights::WeightFile;
 use crate::diagnostic::nearest;
 use crate::ir::weights::WeightSource;
@@ -13,12 +14,14 @@ pub struct BoundWeights {
     file: WeightFile,
     /// Name in the file of each weight of the graph.
     names: HashMap<String, String>,
+    note: Option<String>,
 }
 
 /// Everything that does not fit between a graph and a weight file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Misfit {
-    file: String,
+    /// The file, and what was taken off the names in it.
+    heading: String,
     /// With the nearest name that is left over in the file.
     missing: Vec<(String, Vec<usize>, Option<String>)>,
     /// Name, shape in the graph, shape in the file.
@@ -30,37 +33,66 @@ pub struct Misfit {
 /// Names shown of each kind of misfit.
 const SHOWN: usize = 8;
 
+/// Characters shown of a line.
+const LINE: usize = 500;
+
 impl BoundWeights {
-    /// Finds each weight of `graph` in `file` under its own name or, failing that, under a renamed one.
+    /// Finds each weight of `graph` in `file` under its own name or, failing that, under a renamed one; where not all
+    /// are there, then in names from which prefixes of training programs were taken.
     /// `num_batches_tracked` in the file is ignored, as are the weights of branches that were left out.
     ///
     /// # Errors
     /// All weights that are missing, surplus, of a wrong shape or of a type that cannot be read.
     pub fn bind(graph: &Graph, file: WeightFile) -> Result<BoundWeights, Misfit> {
         let wanted: Vec<&Param> = graph.params.iter().filter(|p| p.source == ParamSource::File).collect();
-        let mut misfit = Misfit { file: file.path().display().to_string(), ..Misfit::default() };
+        let acceptable: Vec<Vec<String>> = wanted.iter().map(|param| acceptable(&param.name, &graph.renames)).collect();
+        let in_file = file.names();
+        let found = Names::find(&in_file, &acceptable);
+        let note = Some(found.to_string()).filter(|note| !note.is_empty());
+        let taken_off = note.as_ref().map_or(String::new(), |note| format!(" (names {note})"));
+        let heading = format!("{}: the weights do not fit the model{taken_off}", file.path().display());
+        let mut misfit = Misfit { heading, ..Misfit::default() };
         let mut names = HashMap::new();
         let mut missing = Vec::new();
-        for param in wanted {
-            match find(&file, &param.name, &graph.renames) {
+        for (param, acceptable) in wanted.iter().zip(&acceptable) {
+            match found.get(acceptable) {
                 Some(name) => {
-                    check(&file, param, &name, &mut misfit);
-                    names.insert(param.name.clone(), name);
+                    check(&file, param, name, &mut misfit);
+                    names.insert(param.name.clone(), name.to_owned());
                 }
-                None => missing.push(param),
+                None => missing.push((param, acceptable)),
             }
         }
-        let used: HashSet<&String> = names.values().collect();
-        let left_out: HashSet<&String> = graph.left_out.iter().collect();
-        let known = |name: &String| used.contains(name) || left_out.contains(name) || is_counter(name);
-        let left: Vec<String> = file.names().into_iter().filter(|name| !known(name)).collect();
-        for param in missing {
-            let near = nearest(&param.name, left.iter().map(String::as_str)).map(str::to_string);
-            misfit.missing.push((param.name.clone(), param.dims.clone(), near));
+        let left = left_over(graph, &found, &in_file, &names);
+        let objects: HashMap<Cow<'_, str>, &String> =
+            file.objects().iter().map(|(name, what)| (found.naming.apply(name), what)).collect();
+        for (param, acceptable) in missing {
+            match acceptable.iter().find_map(|name| objects.get(name.as_str())) {
+                Some(what) => misfit.unreadable.push(format!("{}: {what}", param.name)),
+                None => misfit.miss(param, &left),
+            }
         }
-        misfit.surplus = left;
-        if misfit.is_empty() { Ok(BoundWeights { file, names }) } else { Err(misfit) }
+        misfit.surplus = left.into_iter().map(|(_, name)| name.to_owned()).collect();
+        if misfit.is_empty() { Ok(BoundWeights { file, names, note }) } else { Err(misfit) }
     }
+
+    /// What was taken off the names in the file to find those of the graph, to be told to the user.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+}
+
+/// The names in the file that stand for no weight of the graph, each without and with what was taken off.
+fn left_over<'f>(
+    graph: &Graph,
+    found: &Names<'f>,
+    in_file: &'f [String],
+    used: &HashMap<String, String>,
+) -> Vec<(Cow<'f, str>, &'f str)> {
+    let used: HashSet<&str> = used.values().map(String::as_str).collect();
+    let left_out: HashSet<&str> = graph.left_out.iter().map(String::as_str).collect();
+    let names = in_file.iter().map(|name| (found.naming.apply(name), name.as_str()));
+    names.filter(|(taken, name)| !used.contains(name) && !left_out.contains(&**taken) && !is_counter(name)).collect()
 }
 
 /// Counts the training steps of a batch norm (PyTorch); no network needs it.
@@ -68,9 +100,9 @@ fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }
 
-fn find(file: &WeightFile, name: &str, renames: &[Rename]) -> Option<String> {
-    let candidates = std::iter::once(name.to_string()).chain(renamed(name, renames));
-    candidates.into_iter().find(|n| file.shape(n).is_some())
+/// The names that a weight may have in a file, its own first.
+fn acceptable(name: &str, renames: &[Rename]) -> Vec<String> {
+    std::iter::once(name.to_string()).chain(renamed(name, renames)).collect()
 }
 
 /// The name under the renames: each one alone, and all together.
@@ -117,6 +149,15 @@ impl WeightSource for BoundWeights {
 }
 
 impl Misfit {
+    /// Adds a weight that is missing. Only those that are shown need the nearest name.
+    fn miss(&mut self, param: &Param, left: &[(Cow<'_, str>, &str)]) {
+        let longest = 2 * param.name.len();
+        let known = || left.iter().filter(|(taken, _)| taken.len() <= longest && self.missing.len() < SHOWN);
+        let near = nearest(&param.name, known().map(|(taken, _)| &**taken));
+        let near = near.and_then(|near| known().find(|(taken, _)| taken == near)).map(|(_, name)| name.to_string());
+        self.missing.push((param.name.clone(), param.dims.clone(), near));
+    }
+
     fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.wrong_shape.is_empty() && self.surplus.is_empty() && self.unreadable.is_empty()
     }
@@ -124,7 +165,7 @@ impl Misfit {
 
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: the weights do not fit the model", self.file)?;
+        f.write_str(&self.heading)?;
         section(f, "missing", &self.missing, |(name, dims, near)| {
             let near = near.as_ref().map_or(String::new(), |n| format!(" (the file has `{n}`)"));
             format!("{name} {dims:?}{near}")
@@ -145,7 +186,7 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
     }
     write!(f, "\n  {} {title}:", items.len())?;
     for item in items.iter().take(SHOWN) {
-        write!(f, "\n    {}", line(item))?;
+        write!(f, "\n    {}", harmless(&line(item)))?;
     }
     if items.len() > SHOWN {
         write!(f, "\n    and {} more", items.len() - SHOWN)?;
@@ -153,9 +194,18 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
     Ok(())
 }
 
+/// A line of a message as a terminal may show it, whatever the names in a file are: escaped, and cut where it is very
+/// long.
+fn harmless(line: &str) -> String {
+    let end = line.char_indices().nth(LINE).map_or(line.len(), |(end, _)| end);
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    line[..end].chars().map(escaped).collect::<String>() + if end < line.len() { "..." } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::Verified;
     use crate::ir::build::{self, NoFiles, Options};
     use crate::source::SourceMap;
     use ::safetensors::{Dtype, serialize_to_file, tensor::TensorView};
@@ -166,7 +216,7 @@ input image: f32[N, 2]
 net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
 ";
 
-    fn graph(aux: bool) -> Graph {
+    fn graph(aux: bool) -> Verified<Graph> {
         let mut sources = SourceMap::default();
         let root = sources.add("m.cnn", WITH_AUX);
         let options = Options { aux, ..Options::default() };
@@ -292,6 +342,14 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
     }
 
     #[test]
+    fn names_do_no_harm_to_a_terminal() {
+        let long = "ы".repeat(10_000);
+        let message = misfit(&wanting(&[], &[]), &[("\u{1b}[2J", "F32", &[1]), (&long, "F32", &[1])]);
+        assert!(message.contains("\n    \\u{1b}[2J\n"), "{message}");
+        assert!(message.ends_with("ыы...") && message.len() < 1100, "{message}");
+    }
+
+    #[test]
     fn long_lists_are_cut() {
         let names: Vec<String> = (0..SHOWN + 3).map(|n| format!("t{n:02}")).collect();
         let tensors: Vec<(&str, &str, &[usize])> = names.iter().map(|name| (&name[..], "F32", &[1][..])).collect();
@@ -314,5 +372,73 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
         assert!(misfit(&graph, &[first[0], own[0]]).contains("1 surplus:\n    block.bn.1.weight"));
         let wrong: [(&str, &str, &[usize]); 1] = [("layers.bn.1.weight", "F32", &[3])];
         assert!(misfit(&graph, &wrong).contains("layers.bn.1.weight: the model needs [1], the file has [3]"));
+    }
+
+    /// Two weights and a counter with this before their names.
+    fn prefixed(prefix: &str) -> Vec<(String, &'static str, Vec<usize>)> {
+        [("l.weight", "F32", vec![2]), ("l.bias", "F32", vec![1]), ("l.num_batches_tracked", "I64", vec![])]
+            .map(|(name, dtype, shape)| (format!("{prefix}{name}"), dtype, shape))
+            .into()
+    }
+
+    fn borrowed<'a>(tensors: &'a [(String, &'static str, Vec<usize>)]) -> Vec<(&'a str, &'a str, &'a [usize])> {
+        tensors.iter().map(|(name, dtype, shape)| (&name[..], *dtype, &shape[..])).collect()
+    }
+
+    #[test]
+    fn prefixes_come_off_with_a_note() {
+        let graph = wanting(&[("l.weight", &[2]), ("l.bias", &[1])], &[]);
+        let cases = [
+            ("", None),
+            ("module.", Some("without `module`")),
+            ("module._orig_mod.", Some("without `module` and `_orig_mod`")),
+            ("model.", Some("without the prefix `model.`")),
+            ("backbone.", Some("without the prefix `backbone.`")),
+            ("features.module.", Some("without the prefix `features.module.`")),
+            ("any.thing.at.all.", Some("without the prefix `any.thing.at.all.`")),
+        ];
+        for (prefix, note) in cases {
+            let tensors = prefixed(prefix);
+            assert_eq!(values(&graph, &borrowed(&tensors)), [vec![0.0, 0.0], vec![1.0]], "{prefix}");
+            assert_eq!(bound(&graph, &borrowed(&tensors)).unwrap().note(), note, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn wrappers_come_off_within_names() {
+        let graph = wanting(&[("features.0.weight", &[1]), ("classifier.1.weight", &[2])], &[]);
+        let tensors: [(&str, &str, &[usize]); 2] =
+            [("features.module.0.weight", "F32", &[1]), ("classifier.1.weight", "F32", &[2])];
+        assert_eq!(values(&graph, &tensors), [vec![0.0], vec![1.0, 1.0]]);
+    }
+
+    #[test]
+    fn names_that_fit_are_left_alone() {
+        let graph = wanting(&[("model.l.weight", &[2]), ("model.l.bias", &[1])], &[]);
+        let bound = bound(&graph, &borrowed(&prefixed("model."))).unwrap();
+        assert_eq!(bound.note(), None);
+        // Two that would become the same.
+        let graph = wanting(&[("a", &[1])], &[]);
+        let both: [(&str, &str, &[usize]); 2] = [("model.a", "F32", &[1]), ("a", "F32", &[1])];
+        assert_eq!(misfit(&graph, &both), "\n  1 surplus:\n    model.a");
+    }
+
+    #[test]
+    fn a_misfit_behind_a_prefix_is_told_without_it() {
+        let graph = wanting(&[("l.weight", &[2]), ("l.bias", &[1]), ("k.bias", &[1])], &[]);
+        let mut tensors = prefixed("net.");
+        tensors.push(("net.k.bais".to_owned(), "F32", vec![1]));
+        tensors.push(("loss.weight".to_owned(), "F32", vec![1]));
+        assert_eq!(
+            misfit(&graph, &borrowed(&tensors)),
+            " (names without the prefix `net.`)\n  1 missing:\n    k.bias [1] (the file has `net.k.bais`)\
+             \n  2 surplus:\n    net.k.bais\n    loss.weight"
+        );
+    }
+
+    #[test]
+    fn renames_apply_behind_a_prefix() {
+        let graph = wanting(&[("block.norm1.weight", &[1])], &[("norm1", "bn.1")]);
+        assert_eq!(values(&graph, &[("net.block.bn.1.weight", "F32", &[1])]), [[0.0]]);
     }
 }

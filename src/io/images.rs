@@ -1,10 +1,11 @@
 //! PNG and JPEG pictures.
 
 use super::write::write_atomically;
-use super::{IoError, first_bytes};
+use super::{IoError, foreign};
+use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 /// The largest picture that is read.
@@ -12,6 +13,12 @@ pub const MAX_PIXELS: u64 = 64 << 20;
 
 /// Bytes of a pixel of the largest kind, four channels of 16 bits.
 const MAX_PIXEL_BYTES: u64 = 8;
+
+/// The largest file that is read, which the decoder of JPEG keeps in memory as a whole.
+const MAX_FILE_BYTES: u64 = MAX_PIXELS * MAX_PIXEL_BYTES;
+
+/// The orientation stands at the start of EXIF data, which can hold much else.
+const MAX_EXIF_BYTES: u64 = 64 << 10;
 
 /// A picture of 8 bits a channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,46 +72,75 @@ pub(super) fn sniff(start: &[u8]) -> Option<ImageFormat> {
 }
 
 /// Reads a PNG or JPEG of at most [`MAX_PIXELS`]: grey stays grey, palettes and CMYK become RGB, 16 bits are rounded
-/// to 8, transparent pixels are laid on black. An orientation noted in the file is not applied.
+/// to 8, transparent pixels are laid on black. Where the file notes in EXIF how it was held by the camera, it is turned
+/// upright, as viewers show it.
 pub fn read(path: &Path) -> Result<Picture, IoError> {
-    read_opened(path, super::open(path)?.0)
+    let (file, length) = super::open(path)?;
+    read_opened(path, file, length)
 }
 
 /// The same of a file that is open already.
-pub(super) fn read_opened(path: &Path, file: File) -> Result<Picture, IoError> {
-    read_at_most(path, file, MAX_PIXELS)
+pub(super) fn read_opened(path: &Path, file: File, length: u64) -> Result<Picture, IoError> {
+    read_at_most(path, file, length, MAX_PIXELS)
 }
 
-fn read_at_most(path: &Path, mut file: File, max_pixels: u64) -> Result<Picture, IoError> {
-    let mut start = Vec::new();
-    let read = (&mut file).take(8).read_to_end(&mut start).and_then(|_| file.rewind());
-    read.map_err(IoError::system(path, "read"))?;
-    let Some(format) = sniff(&start) else {
-        let reason = format!("neither PNG nor JPEG: it begins with {}", first_bytes(&start));
-        return Err(IoError::unsupported(path, reason));
+fn read_at_most(path: &Path, file: File, length: u64, max_pixels: u64) -> Result<Picture, IoError> {
+    within(path, "picture", "bytes", length, MAX_FILE_BYTES)?;
+    let mut file = BufReader::new(file);
+    let start = file.fill_buf().map_err(IoError::system(path, "read"))?;
+    let Some(format) = sniff(start) else {
+        return Err(IoError::unsupported(path, foreign::explain(start, "neither PNG nor JPEG")));
+    };
+    let of_png = match format {
+        ImageFormat::Png => png_orientation(&mut file).map_err(IoError::system(path, "read"))?,
+        _ => None,
     };
     let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
     let malformed = |error| IoError::malformed(path, name, error);
-    let mut reader = ImageReader::with_format(BufReader::new(file), format);
+    let mut reader = ImageReader::with_format(file, format);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_PIXELS * MAX_PIXEL_BYTES);
     reader.limits(limits);
-    let decoder = reader.into_decoder().map_err(malformed)?;
+    let mut decoder = reader.into_decoder().map_err(malformed)?;
     let (width, height) = decoder.dimensions();
     let found = u64::from(width) * u64::from(height);
-    if found > max_pixels {
-        return Err(IoError::TooLarge {
-            path: path.to_owned(),
-            what: "picture",
-            unit: "pixels",
-            found,
-            limit: max_pixels,
-        });
-    }
+    within(path, "picture", "pixels", found, max_pixels)?;
     if found == 0 {
         return Err(IoError::malformed(path, name, format!("it has {width}x{height} pixels")));
     }
-    Ok(eight_bits(DynamicImage::from_decoder(decoder).map_err(malformed)?))
+    let orientation = match of_png {
+        Some(orientation) => orientation,
+        None => decoder.orientation().map_err(malformed)?,
+    };
+    let mut image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
+    image.apply_orientation(orientation);
+    Ok(eight_bits(image))
+}
+
+fn within(path: &Path, what: &'static str, unit: &'static str, found: u64, limit: u64) -> Result<(), IoError> {
+    if found <= limit { Ok(()) } else { Err(IoError::TooLarge { path: path.to_owned(), what, unit, found, limit }) }
+}
+
+/// The orientation that the chunk `eXIf` of a PNG gives. It may stand behind the pixels, where the decoder does not
+/// look for it. Leaves the file at its start.
+fn png_orientation(file: &mut (impl Read + Seek)) -> io::Result<Option<Orientation>> {
+    let mut found = None;
+    file.seek(io::SeekFrom::Start(8))?;
+    let mut header = [0; 8];
+    while file.read_exact(&mut header).is_ok() {
+        let [a, b, c, d, kind @ ..] = header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if &kind == b"eXIf" {
+            let mut exif = Vec::new();
+            file.take(MAX_EXIF_BYTES.min(length.into())).read_to_end(&mut exif)?;
+            found = Orientation::from_exif_chunk(&exif);
+            break;
+        }
+        // The chunk and its checksum.
+        file.seek_relative(i64::from(length) + 4)?;
+    }
+    file.rewind()?;
+    Ok(found)
 }
 
 fn eight_bits(image: DynamicImage) -> Picture {
@@ -139,7 +175,6 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<(), IoError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testdata;
     use super::*;
     use tempfile::NamedTempFile;
 
@@ -161,11 +196,13 @@ mod tests {
 
     #[test]
     fn reads_photographs() {
-        let Some(folder) = testdata::shared("imagenet") else { return };
         // The means are Pillow's.
-        for (name, expected) in [("astronaut", 117.31879118835035), ("camera", 123.6217115752551)] {
-            let picture = read(&folder.join(format!("{name}_224.png"))).unwrap();
-            assert_eq!((picture.width, picture.height, picture.channels), (224, 224, 3), "{name}");
+        for (name, side, channels, expected) in
+            [("coffee_224", 224, 3, 94.58226376488095), ("digit_3", 28, 1, 44.71811224489796)]
+        {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictures");
+            let picture = read(&folder.join(format!("{name}.png"))).unwrap();
+            assert_eq!((picture.width, picture.height, picture.channels), (side, side, channels), "{name}");
             let sum: u64 = picture.pixels.iter().map(|&value| u64::from(value)).sum();
             assert!((sum as f64 / picture.pixels.len() as f64 - expected).abs() < 1e-9, "{name}: {sum}");
         }
@@ -207,17 +244,25 @@ mod tests {
 
     #[test]
     fn other_files_are_named_with_their_first_bytes() {
-        let gif = file(b"GIF89a\x01\x00\x01\x00");
-        let error = read(gif.path()).unwrap_err().to_string();
-        let expected = r"neither PNG nor JPEG: it begins with the bytes 47 49 46 38 39 61 01 00 'GIF89a\x01\x00'";
-        assert_eq!(error, format!("{}: {expected}", gif.path().display()));
+        let unknown = file(b"GIF!9a\x01\x00\x01\x00");
+        let error = read(unknown.path()).unwrap_err().to_string();
+        let expected = r"neither PNG nor JPEG: it begins with the bytes 47 49 46 21 39 61 01 00 'GIF!9a\x01\x00'";
+        assert_eq!(error, format!("{}: {expected}", unknown.path().display()));
         assert!(read(file(b"").path()).unwrap_err().to_string().ends_with("it begins with nothing: it is empty"));
+    }
+
+    #[test]
+    fn the_length_of_a_file_is_limited_before_it_is_read() {
+        let jpeg = file(b"\xff\xd8\xff\xe0");
+        jpeg.as_file().set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(matches!(read(jpeg.path()), Err(IoError::TooLarge { unit: "bytes", .. })));
     }
 
     #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
         let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
-        let error = read_at_most(Path::new("p"), file(&small).reopen().unwrap(), 99).unwrap_err().to_string();
+        let (opened, length) = (file(&small).reopen().unwrap(), small.len() as u64);
+        let error = read_at_most(Path::new("p"), opened, length, 99).unwrap_err().to_string();
         assert!(error.ends_with("picture is 100 pixels, the limit is 99"), "{error}");
         // 2^31 - 1 pixels a side, claimed in a valid header of a file of a few bytes.
         let mut claim = small.clone();

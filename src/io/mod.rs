@@ -11,11 +11,14 @@ use thiserror::Error;
 
 pub mod bind;
 pub mod card;
+mod foreign;
 pub mod images;
+mod naming;
 pub mod npy;
 pub mod preprocess;
 mod pytorch;
 mod safetensors;
+mod sharded;
 #[doc(hidden)]
 pub mod testdata;
 pub mod text;

@@ -7,7 +7,7 @@ use super::card::{Colour, Filter, Preprocessing};
 use super::images::{self, Picture};
 use super::npy::{self, Array, ArrayData};
 use super::weights::WeightFile;
-use super::{IoError, first_bytes, safetensors};
+use super::{IoError, foreign, safetensors};
 use crate::tensor::Tensor;
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Pixel, Rgb};
@@ -39,10 +39,10 @@ impl Input {
         let mut start = Vec::new();
         // Opened once: what a pipe gives is gone afterwards.
         let (mut file, length) = super::open(path)?;
-        let read = (&mut file).take(9).read_to_end(&mut start).and_then(|_| file.rewind());
+        let read = (&mut file).take(foreign::START_BYTES as u64).read_to_end(&mut start).and_then(|_| file.rewind());
         read.map_err(IoError::system(path, "read"))?;
         if images::sniff(&start).is_some() {
-            images::read_opened(path, file).map(Input::Picture)
+            images::read_opened(path, file, length).map(Input::Picture)
         } else if start.starts_with(npy::MAGIC) {
             npy::read_opened(path, file, length).map(Input::Array)
         } else if start.starts_with(b"PK\x03\x04") {
@@ -50,16 +50,15 @@ impl Input {
         } else if safetensors::begins(&start) {
             read_tensor(path, &file, array).map(Input::Array)
         } else {
-            let reason =
-                format!("neither PNG, JPEG, .npy, .npz nor safetensors: it begins with {}", first_bytes(&start));
-            Err(IoError::unsupported(path, reason))
+            let neither = "neither PNG, JPEG, .npy, .npz nor safetensors";
+            Err(IoError::unsupported(path, foreign::explain(&start, neither)))
         }
     }
 }
 
 /// A tensor of a safetensors file: the one of this name, or the only one.
 fn read_tensor(path: &Path, file: &File, name: Option<&str>) -> Result<Array, IoError> {
-    let file = WeightFile::of_file(path, file)?;
+    let file = WeightFile::read_opened(path, file, None)?;
     let names = file.names();
     let name = match &names[..] {
         [only] => only,
@@ -431,7 +430,7 @@ mod tests {
 
     #[test]
     fn digits_are_normalised_as_by_torchvision() {
-        let Some(path) = testdata::shared("digits/mnist_test200_images_u8.npy") else { return };
+        let path = testdata::committed("digits/mnist_test200_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let how = Preprocessing { mean: vec![0.1307], std: vec![0.3081], ..Preprocessing::default() };
@@ -443,7 +442,7 @@ mod tests {
 
     #[test]
     fn fashion_pictures_are_doubled_and_repeated() {
-        let Some(path) = testdata::shared("fashion/fashion_mnist_test100_images_u8.npy") else { return };
+        let path = testdata::committed("fashion/fashion_mnist_test100_images_u8.npy");
         let input = Input::read(&path, None).unwrap();
         let Input::Array(Array { data: ArrayData::U8(bytes), .. }) = input.clone() else { panic!("{input:?}") };
         let size = Some([pixels(56).unwrap(); 2]);
@@ -458,7 +457,7 @@ mod tests {
 
     #[test]
     fn photographs_are_fed_plane_by_plane() {
-        let Some(path) = testdata::shared("imagenet/chelsea_cat_224.png") else { return };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/pictures/coffee_224.png");
         let input = Input::read(&path, None).unwrap();
         let Input::Picture(picture) = input.clone() else { panic!("{input:?}") };
         let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);

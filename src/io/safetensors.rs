@@ -1,6 +1,7 @@
 //! The safetensors format: a JSON header, then the values, mapped into memory.
 
 use super::IoError;
+use super::weights::Tensors;
 use ::safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use ::safetensors::{SafeTensorError, SafeTensors};
 use half::{bf16, f16};
@@ -38,30 +39,33 @@ impl File {
         Ok(File { map, header, values_start: PREFIX + header_bytes })
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
-        self.header.offset_keys()
-    }
-
-    pub(super) fn info(&self, name: &str) -> Option<&TensorInfo> {
-        self.header.info(name)
-    }
-
-    pub(super) fn metadata(&self) -> Option<&HashMap<String, String>> {
-        self.header.metadata().as_ref()
-    }
-
-    pub(super) fn values(&self, info: &TensorInfo) -> Option<Cow<'_, [f32]>> {
-        floats(info.dtype, &self.map[self.bytes(info)])
-    }
-
-    pub(super) fn release(&self, info: &TensorInfo) {
-        forget(&self.map, self.bytes(info));
-    }
-
     /// Where the values are in the file.
     fn bytes(&self, info: &TensorInfo) -> Range<usize> {
         let (start, end) = info.data_offsets;
         self.values_start + start..self.values_start + end
+    }
+}
+
+impl Tensors for File {
+    fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    fn find(&self, name: &str) -> Option<(&[usize], Dtype)> {
+        self.header.info(name).map(|info| (&info.shape[..], info.dtype))
+    }
+
+    fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
+        let info = self.header.info(name)?;
+        floats(info.dtype, &self.map[self.bytes(info)])
+    }
+
+    fn release(&self, name: &str) {
+        self.header.info(name).into_iter().for_each(|info| forget(&self.map, self.bytes(info)));
+    }
+
+    fn metadata(&self) -> Option<&HashMap<String, String>> {
+        self.header.metadata().as_ref()
     }
 }
 

@@ -66,7 +66,8 @@ impl<'a> Archive<'a> {
     /// Reads the directory. `path` and `format` are for messages.
     pub(super) fn read(path: &'a Path, format: &'static str, bytes: &'a [u8]) -> Result<Archive<'a>, IoError> {
         let malformed = |reason: String| IoError::malformed(path, format, reason);
-        let (start, count) = directory(bytes).ok_or_else(|| malformed("it has no zip directory at its end".into()))?;
+        let (start, count) = directory(bytes)
+            .ok_or_else(|| malformed("it has no zip directory at its end; it may be incomplete".into()))?;
         if count > MAX_ENTRIES {
             let (what, unit) = ("zip directory", "entries");
             return Err(IoError::TooLarge { path: path.to_owned(), what, unit, found: count, limit: MAX_ENTRIES });

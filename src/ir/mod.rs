@@ -1,16 +1,17 @@
 //! The checked graph: an arena of nodes with typed handles, each with its layer, inputs, weights and type.
 //!
-//! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the
-//! invariants; it runs after the builder and after every pass.
+//! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the invariants; it runs
+//! after the builder and after every pass. What reads a graph demands that it was verified: [`Verified`].
 
 pub mod build;
 pub mod weights;
 
+mod handles;
 mod print;
 mod verify;
 
 pub use print::print;
-pub use verify::verify;
+pub use verify::{MalformedGraph, Verified, verify};
 
 use crate::layers::{Init, Op, ShapeError};
 use crate::source::Span;
@@ -104,6 +105,19 @@ pub struct Norm {
     pub mean: ParamId,
     pub variance: ParamId,
     pub eps: f64,
+}
+
+impl Param {
+    pub fn elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+impl Norm {
+    /// What it is made of.
+    pub fn parts(&self) -> [ParamId; 4] {
+        [self.gamma, self.beta, self.mean, self.variance]
+    }
 }
 
 /// A value that leaves the model.
@@ -223,17 +237,11 @@ impl Graph {
         users
     }
 
-    pub fn is_output(&self, id: NodeId) -> bool {
-        self.outputs.iter().any(|o| o.node == id)
-    }
-
-    /// Makes all readers of `old`, and the outputs, read `new`.
-    pub fn replace_uses(&mut self, old: NodeId, new: NodeId) {
-        let readers = self.nodes.iter_mut().flat_map(|n| n.inputs.iter_mut());
-        let outputs = self.outputs.iter_mut().map(|o| &mut o.node);
-        for id in readers.chain(outputs).filter(|id| **id == old) {
-            *id = new;
-        }
+    /// For every node, whether its value is an output of the model.
+    pub fn output_values(&self) -> Vec<bool> {
+        let mut is_output = vec![false; self.nodes.len()];
+        self.outputs.iter().for_each(|output| is_output[output.node.0 as usize] = true);
+        is_output
     }
 }
 

@@ -1,66 +1,118 @@
 //! The graph's invariants. After [`verify`] nothing behind the graph may fail on account of the model.
 
-use super::{Epilogue, Graph, Node, NodeId, Param, ParamSource};
+use super::{Epilogue, Graph, Node, NodeId, Norm, Param, ParamSource, handles};
 use crate::layers::{Conv, Op, Window};
+use crate::tensor::{Batch, MAX_BATCH};
+use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 
-/// Checks every invariant:
-/// handles are in range and nodes in topological order; each node's type is what its layer's shape rule gives
-/// and fits [`crate::tensor::MAX_ELEMENTS`]; its parameters have the shapes that the layer asks for; epilogue
-/// operands have the node's type; gates stand before convolutions of one group and fit their operand; what is made
-/// beside another value is a mean over all of it; slices lie inside their concatenation; inputs and outputs exist.
-///
-/// # Errors
-/// The first violated invariant, in words. It is a defect of the compiler, never of the model.
-pub fn verify(graph: &Graph) -> Result<(), String> {
-    for id in graph.ids() {
-        verify_node(graph, id).map_err(|e| format!("%{} ({}): {e}", id.0, graph[id].origin.path))?;
+/// What has passed [`verify`], which alone makes one: whoever asks for it need not look again.
+#[derive(Clone, Debug)]
+pub struct Verified<T>(T);
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
-    for param in &graph.params {
-        verify_param(graph, param).map_err(|e| format!("weight {}: {e}", param.name))?;
-    }
-    if graph.outputs.is_empty() {
-        return Err("no output".into());
-    }
-    if graph.outputs.iter().any(|o| o.node.0 as usize >= graph.nodes.len()) {
-        return Err("an output is out of range".into());
-    }
-    if graph.inputs.iter().any(|&id| !matches!(graph[id].op, Op::Input)) {
-        return Err("an input is not an input node".into());
-    }
-    Ok(())
 }
 
-fn verify_node(graph: &Graph, id: NodeId) -> Result<(), String> {
-    let node = &graph[id];
-    if let Some(input) = node.inputs.iter().find(|i| **i >= id) {
-        return Err(format!("reads %{}, which does not come before it", input.0));
+impl<T> Verified<T> {
+    /// To be changed, and verified again.
+    pub fn into_inner(self) -> T {
+        self.0
     }
-    node.ty.checked_elements().ok_or("too many elements")?;
+}
+
+/// Why a graph is none, in words: the first invariant that does not hold. Never the fault of a model's text, for which
+/// the builder has messages of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed graph: {0}")]
+pub struct MalformedGraph(String);
+
+/// Checks every invariant:
+/// handles are in range and nodes in topological order; inputs are the input nodes, each once, of one batch; each node's
+/// layer can exist, has as many operands and weights as it asks for, of the shapes that it asks for, and the type that
+/// its shape rule gives; what is fused with a node is something that its kernels can do: epilogues of activations and of
+/// one addition of a value of the node's own type, gates before convolutions of one group, means beside depthwise
+/// convolutions; parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
+/// they are made of.
+///
+/// # Errors
+/// The first invariant that does not hold. Takes any graph, and never panics.
+pub fn verify(graph: Graph) -> Result<Verified<Graph>, MalformedGraph> {
+    check(&graph).map_err(MalformedGraph)?;
+    Ok(Verified(graph))
+}
+
+fn check(graph: &Graph) -> Result<(), String> {
+    handles::check(graph)?;
+    check_inputs(graph)?;
+    for param in &graph.params {
+        check_param(graph, param).map_err(|e| format!("weight {}: {e}", param.name))?;
+    }
+    let slices = Slices::of(graph);
+    let mut producers = HashSet::new();
+    for id in graph.ids() {
+        let node = &graph[id];
+        check_node(graph, node)
+            .and_then(|()| slices.check(graph, id))
+            .and_then(|()| match node.beside && !producers.insert(node.inputs[0]) {
+                true => Err("is the second value that is made beside its operand".into()),
+                false => Ok(()),
+            })
+            .map_err(|e| format!("%{} ({}): {e}", id.0, node.origin.path))?;
+    }
+    if graph.outputs.is_empty() { Err("no output".into()) } else { Ok(()) }
+}
+
+fn check_inputs(graph: &Graph) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    if let Some(id) = graph.inputs.iter().find(|&&id| !matches!(graph[id].op, Op::Input) || !seen.insert(id)) {
+        return Err(format!("%{} is given as an input, and is none or is given twice", id.0));
+    }
+    if let Some(id) = graph.ids().find(|id| matches!(graph[*id].op, Op::Input) && !seen.contains(id)) {
+        return Err(format!("%{} is an input that is not given as one", id.0));
+    }
+    let fixed = graph.inputs.iter().filter_map(|&id| match graph[id].ty.batch {
+        Batch::Fixed(batch) => Some(batch),
+        Batch::Symbolic(_) => None,
+    });
+    let fixed: Vec<usize> = fixed.collect();
+    match fixed.iter().find(|batch| **batch != fixed[0] || !(1..=MAX_BATCH).contains(*batch)) {
+        Some(batch) => Err(format!("an input has a batch of {batch}; batches are equal, and 1 to {MAX_BATCH}")),
+        None => Ok(()),
+    }
+}
+
+fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
     if let Some(layer) = node.op.layer() {
         let types = graph.operand_types(node);
         let ty = layer.shape(&types).map_err(|e| e.message)?;
         if ty != node.ty {
             return Err(format!("its type is {}, the shape rule gives {ty}", node.ty));
         }
-        let specs = layer.params(&types);
-        let found: Vec<&Vec<usize>> = node.params.iter().map(|p| &graph.params[p.0 as usize].dims).collect();
-        if found != specs.iter().map(|s| &s.dims).collect::<Vec<_>>() {
-            return Err(format!("its weights have shapes {found:?}"));
+        let found = node.params.iter().map(|&param| &graph[param].dims);
+        if !found.eq(layer.params(&types).iter().map(|spec| &spec.dims)) {
+            return Err("its weights are not those that the layer asks for".into());
         }
+    } else if !node.inputs.is_empty() || !node.params.is_empty() || !node.epilogue.is_empty() || node.slice_of.is_some()
+    {
+        return Err("an input of the model is given, not computed".into());
     }
-    verify_gate(graph, node)?;
-    verify_beside(graph, node)?;
-    verify_epilogue(graph, id)?;
-    verify_slice(graph, id)
+    node.ty.check().map_err(|e| format!("its type is {}: {e}", node.ty))?;
+    check_gate(graph, node)?;
+    check_beside(graph, node)?;
+    check_epilogue(graph, node)
 }
 
-fn verify_gate(graph: &Graph, node: &Node) -> Result<(), String> {
+fn check_gate(graph: &Graph, node: &Node) -> Result<(), String> {
     let Some(gate) = node.gate() else { return Ok(()) };
+    let Op::Conv(Conv { groups: 1, .. }) = node.op else {
+        return Err("a gate stands before what is no convolution of one group".into());
+    };
     let (x, gate) = (&graph[node.operands()[0]].ty, &graph[gate].ty);
-    match node.op {
-        Op::Conv(Conv { groups: 1, .. }) => {}
-        _ => return Err("a gate stands before what is no convolution of one group".into()),
-    }
     let one_position = gate.spatial().iter().all(|&size| size == 1);
     if !one_position || gate.channels() != x.channels() || gate.batch != x.batch {
         return Err(format!("a gate of type {gate} stands before a value of type {x}"));
@@ -68,74 +120,98 @@ fn verify_gate(graph: &Graph, node: &Node) -> Result<(), String> {
     Ok(())
 }
 
-fn verify_beside(graph: &Graph, node: &Node) -> Result<(), String> {
+fn check_beside(graph: &Graph, node: &Node) -> Result<(), String> {
     if !node.beside {
         return Ok(());
     }
     let producer = node.inputs[0];
     let whole = graph[producer].ty.spatial();
     let is_mean = matches!(&node.op, Op::AvgPool(pool) if pool.window == Window::whole(whole));
-    if !is_mean || !node.epilogue.is_empty() {
-        return Err("is made beside its operand, but is not its mean".into());
+    if !is_mean || !node.epilogue.is_empty() || node.slice_of.is_some() {
+        return Err("is made beside its operand, but is not its mean and nothing else".into());
     }
-    let others = graph.nodes.iter().filter(|other| other.beside && other.inputs[0] == producer).count();
-    let depthwise = matches!(&graph[producer].op, Op::Conv(conv) if conv.groups == conv.channels && conv.groups > 1);
-    if others > 1 || !depthwise {
-        return Err(format!("is made beside %{}, which cannot make it", producer.0));
+    match &graph[producer].op {
+        Op::Conv(conv) if conv.groups == conv.channels && conv.groups > 1 => Ok(()),
+        _ => Err(format!("is made beside %{}, which cannot make it", producer.0)),
     }
-    Ok(())
 }
 
-fn verify_epilogue(graph: &Graph, id: NodeId) -> Result<(), String> {
-    let node = &graph[id];
+fn check_epilogue(graph: &Graph, node: &Node) -> Result<(), String> {
+    if !node.epilogue.is_empty() && !node.op.takes_epilogue() {
+        return Err("something is fused behind it, which no kernel of it can do".into());
+    }
     let fused = node.operands().len() + usize::from(node.gated);
-    let adds = node.epilogue.iter().filter_map(|e| match e {
-        Epilogue::Add { input } => Some(*input),
-        Epilogue::Activation(_) => None,
-    });
-    for (position, input) in adds.enumerate() {
-        if input != fused + position {
-            return Err(format!("epilogue operand {input} out of order"));
-        }
-        let ty = &graph[node.inputs[input]].ty;
-        if *ty != node.ty {
-            return Err(format!("adds a value of type {ty} to {}", node.ty));
+    let mut adds = 0;
+    for item in &node.epilogue {
+        match item {
+            Epilogue::Activation(activation) => {
+                Op::from(*activation).layer().map_or(Ok(()), |layer| layer.check()).map_err(|e| e.message)?;
+            }
+            Epilogue::Add { input } if adds > 0 || *input != fused => {
+                return Err(format!("adds input {input}, where the one to be added is {fused}, and no other"));
+            }
+            Epilogue::Add { input } => {
+                adds += 1;
+                let ty = &graph[node.inputs[*input]].ty;
+                if *ty != node.ty {
+                    return Err(format!("adds a value of type {ty} to {}", node.ty));
+                }
+            }
         }
     }
     Ok(())
 }
 
-fn verify_slice(graph: &Graph, id: NodeId) -> Result<(), String> {
-    let node = &graph[id];
-    let Some(slice) = node.slice_of else { return Ok(()) };
-    let whole = &graph[slice.concat];
-    if slice.concat <= id || !matches!(whole.op, Op::Concat(_)) {
-        return Err(format!("is written into %{}, which is no later concatenation", slice.concat.0));
+/// Where the operands of concatenations stand in them: by concatenation and operand, the first channel; `None` for
+/// operands that stand there more than once.
+struct Slices(HashMap<(NodeId, NodeId), Option<usize>>);
+
+impl Slices {
+    fn of(graph: &Graph) -> Slices {
+        let mut places = HashMap::new();
+        for id in graph.ids().filter(|&id| matches!(graph[id].op, Op::Concat(_))) {
+            let mut channel = 0usize;
+            for &operand in &graph[id].inputs {
+                places.entry((id, operand)).and_modify(|place| *place = None).or_insert(Some(channel));
+                // Too many channels are refused with the node.
+                channel = channel.saturating_add(graph[operand].ty.dims.first().copied().unwrap_or(0));
+            }
+        }
+        Slices(places)
     }
-    if slice.channel + node.ty.channels() > whole.ty.channels() || node.ty.spatial() != whole.ty.spatial() {
-        return Err(format!("does not fit into %{} at channel {}", slice.concat.0, slice.channel));
+
+    fn check(&self, graph: &Graph, id: NodeId) -> Result<(), String> {
+        let Some(slice) = graph[id].slice_of else { return Ok(()) };
+        match self.0.get(&(slice.concat, id)) {
+            Some(Some(channel)) if *channel == slice.channel => Ok(()),
+            _ => Err(format!("is not what %{} has at channel {}, once", slice.concat.0, slice.channel)),
+        }
     }
-    Ok(())
 }
 
-fn verify_param(graph: &Graph, param: &Param) -> Result<(), String> {
-    let known = |id: super::ParamId| (id.0 as usize) < graph.params.len();
-    let elements = param.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d)).ok_or("too many elements")?;
-    match &param.source {
-        ParamSource::File => Ok(()),
-        ParamSource::Fixed(values) if values.len() == elements => Ok(()),
-        ParamSource::Fixed(values) => Err(format!("{} values for {elements} elements", values.len())),
-        ParamSource::Merged { weight, .. } if !known(*weight) => Err("derived from a weight out of range".into()),
+fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
+    let dims = &param.dims;
+    let elements = dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let elements = elements.filter(|&n| n > 0 && !dims.is_empty()).ok_or_else(|| format!("a shape of {dims:?}"))?;
+    let fits = match &param.source {
+        ParamSource::File => true,
+        ParamSource::Fixed(values) => values.len() == elements,
         ParamSource::Merged { weight, groups, merged } => {
-            let fits = groups.is_multiple_of(*merged) && param.dims[0].is_multiple_of(*groups);
-            let base: usize = graph[*weight].dims.iter().product();
-            let fits = fits && elements == base * merged && param.dims[0] == graph[*weight].dims[0];
-            fits.then_some(()).ok_or_else(|| format!("{merged} of {groups} groups merged to {:?}", param.dims))
+            let base = &graph[*weight].dims;
+            let whole = *groups > 0 && *merged > 0 && groups.is_multiple_of(*merged) && dims[0].is_multiple_of(*groups);
+            whole && dims[0] == base[0] && graph[*weight].elements().checked_mul(*merged) == Some(elements)
         }
-        ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
-            let parts = [norm.gamma, norm.beta, norm.mean, norm.variance];
-            let in_range = parts.iter().copied().chain(*inner).all(known);
-            in_range.then_some(()).ok_or_else(|| "derived from a weight out of range".into())
+        ParamSource::Scaled { weight, norm } => {
+            weight.is_none_or(|weight| graph[weight].dims == *dims) && norm_fits(graph, norm, dims[0])
         }
-    }
+        ParamSource::Shifted { bias, norm } => {
+            bias.is_none_or(|bias| graph[bias].dims == *dims) && norm_fits(graph, norm, elements)
+        }
+    };
+    fits.then_some(()).ok_or_else(|| format!("its shape {dims:?} does not fit what it is made of"))
+}
+
+fn norm_fits(graph: &Graph, norm: &Norm, channels: usize) -> bool {
+    let eps = norm.eps.is_finite() && norm.eps >= 0.0;
+    eps && norm.parts().into_iter().all(|part| graph[part].dims == [channels])
 }

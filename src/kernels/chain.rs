@@ -10,7 +10,8 @@
 //! Where there are few vector groups, tasks share the rows too, in *parts*: the rows that two of them need are made twice.
 
 use super::nest::{self, KernelNest};
-use super::taps::{self, RowShape, Rows, Segment};
+use super::rows::{self, RowShape, Rows};
+use super::taps::Segment;
 use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, channelwise, conv, pool};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -33,8 +34,8 @@ pub struct Code {
 /// What the code reads from constants beside weights and biases.
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub struct Tables {
-    pub first: taps::Tables,
-    pub second: taps::Tables,
+    pub first: rows::Tables,
+    pub second: rows::Tables,
     pub bands: Bands,
 }
 
@@ -178,7 +179,7 @@ impl WindowLayer {
         }
     }
 
-    fn tables(&self) -> &taps::Tables {
+    fn tables(&self) -> &rows::Tables {
         match self {
             WindowLayer::Channelwise(conf) => &conf.tables,
             WindowLayer::Pool(conf) => &conf.tables,
@@ -201,7 +202,7 @@ impl Second {
         }
     }
 
-    fn constants<'a>(&'a self, tables: &'a taps::Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+    fn constants<'a>(&'a self, tables: &'a rows::Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         match self {
             Second::Channelwise(code) => code.constants(tables, params),
             Second::Pool(code) => code.constants(tables, params),
@@ -222,10 +223,10 @@ impl Second {
         }
     }
 
-    pub(crate) fn rows(&self) -> RowShape {
+    pub(crate) fn rows(&self) -> &RowShape {
         match self {
-            Second::Channelwise(conf) => conf.rows,
-            Second::Pool(conf) => conf.rows,
+            Second::Channelwise(conf) => &conf.rows,
+            Second::Pool(conf) => &conf.rows,
         }
     }
 
@@ -264,18 +265,18 @@ impl Bands {
         // A mean is the sum of one task.
         let most_parts = |parts: usize| if second.code().mean() { 1 } else { parts };
         if let Some(band) = target.force_chain {
-            let of_part = rows.len().div_ceil(band).div_ceil(most_parts(1 + band % 3));
+            let of_part = rows.count().div_ceil(band).div_ceil(most_parts(1 + band % 3));
             return Ok((Bands::new(rows, band, of_part, joined), all.min(1 + band % 2)));
         }
         let row_bytes = first.tile.vectors * first.columns * first.lanes * 4;
         let most =
-            |band: usize| all.min(RING_BYTES / (Bands::new(rows, band, rows.len(), joined).shape.ring * row_bytes));
-        let least = (1..=BAND.min(rows.len())).rev().find(|&band| most(band) > 0);
+            |band: usize| all.min(RING_BYTES / (Bands::new(rows, band, rows.count(), joined).shape.ring * row_bytes));
+        let least = (1..=BAND.min(rows.count())).rev().find(|&band| most(band) > 0);
         let Some(least) = least else { return Err("rows are too long for the second-level cache".into()) };
         let groups = all.div_ceil(all.div_ceil(most(least)));
-        let largest = (least..=rows.len()).take_while(|&band| most(band) >= groups).last().unwrap_or(least);
+        let largest = (least..=rows.count()).take_while(|&band| most(band) >= groups).last().unwrap_or(least);
         let parts = most_parts(TASKS.div_ceil(all));
-        let of_part = |band: usize| rows.len().div_ceil(band).div_ceil(parts);
+        let of_part = |band: usize| rows.count().div_ceil(band).div_ceil(parts);
         // Of the sizes near the largest, one that gives equal parts.
         let band = (largest.div_ceil(2)..=largest).rev().min_by_key(|&band| of_part(band) * band).unwrap_or(largest);
         Ok((Bands::new(rows, band, of_part(band), joined), groups))
@@ -285,11 +286,11 @@ impl Bands {
     fn new(rows: &Rows, band: usize, of_part: usize, joined: usize) -> Bands {
         let oldest = oldest_needed(rows);
         let (mut new_rows, mut ring, mut made) = (Vec::new(), 1, 0);
-        for (index, start) in (0..rows.len()).step_by(band).enumerate() {
+        for (index, start) in (0..rows.count()).step_by(band).enumerate() {
             if index % of_part == 0 {
                 made = 0;
             }
-            let ends = (start..rows.len().min(start + band)).filter_map(|row| rows.needed(row)).map(|rows| rows.end);
+            let ends = (start..rows.count().min(start + band)).filter_map(|row| rows.needed(row)).map(|rows| rows.end);
             let (oldest, end) = (oldest[start] / joined, ends.max().unwrap_or(0).div_ceil(joined));
             let begin = made.max(oldest);
             made = begin.max(end);
@@ -321,7 +322,7 @@ impl BandShape {
 /// For each output row, the first input row that it or one behind it needs. With dilation the first row that sees no
 /// padding may need an older one than those before it.
 fn oldest_needed(rows: &Rows) -> Vec<usize> {
-    let needed: Vec<Option<Range<usize>>> = (0..rows.len()).map(|row| rows.needed(row)).collect();
+    let needed: Vec<Option<Range<usize>>> = (0..rows.count()).map(|row| rows.needed(row)).collect();
     let mut oldest = needed.iter().flatten().map(|rows| rows.end).max().unwrap_or(0);
     let backwards = needed.iter().rev().map(|rows| {
         oldest = rows.as_ref().map_or(oldest, |rows| oldest.min(rows.start));
@@ -582,7 +583,7 @@ impl SecondTiles<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::{Graph, Output};
+    use crate::ir::{Graph, Output, verify};
     use crate::layers::{Activation, MaxPool, Padding, Window};
     use crate::schedule::{Plan, plan};
     use crate::tensor::{Batch, DType, TensorType};
@@ -645,7 +646,7 @@ mod tests {
         let pool = graph.add_layer(MaxPool { window: second }, &[relu], "pool").unwrap();
         let outputs = [pool].into_iter().chain(shown.then_some(relu));
         graph.outputs.extend(outputs.map(|node| Output { name: "y".into(), node }));
-        plan(graph, Target::new(Isa::Clif))
+        plan(verify(graph).unwrap(), Target::new(Isa::Clif))
     }
 
     fn chains(plan: &Plan) -> Vec<&Conf> {

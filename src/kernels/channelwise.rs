@@ -7,7 +7,8 @@
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::permute::Source;
-use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments};
+use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
+use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
@@ -68,19 +69,23 @@ const MAX_UNROLLED: usize = 1400;
 const NEAREST: usize = 32 << 10;
 
 impl Interior {
-    /// The longest run of rows with all `kernel_rows` taps, which lie at equal distances; `row` is an input row's bytes.
+    /// The longest run of rows of an image with all `kernel_rows` taps, which lie at equal distances; `row` is an input
+    /// row's bytes.
     fn find(rows: &Rows, kernel_rows: usize, row: usize) -> Option<Interior> {
-        let base = |r: usize| rows.row(r).0;
-        let whole = |r: &usize| rows.row(*r).1.len() == kernel_rows;
+        let &[dim] = &rows.shape().dims[..] else { return None };
+        let seen: Option<Vec<_>> = (0..rows.count()).map(|r| rows.row(r)).collect();
+        let seen = seen?;
+        let base = |r: usize| seen[r].0;
+        let whole = |r: &usize| seen[*r].1.len() == kernel_rows;
         let mut best: Option<Interior> = None;
         let mut start = 0;
-        while let Some(first) = (start..rows.len()).find(whole) {
-            let step = if first + 1 < rows.len() { base(first + 1) - base(first) } else { 0 };
-            let run = (first + 1..rows.len()).take_while(|&r| whole(&r) && base(r) - base(r - 1) == step);
+        while let Some(first) = (start..seen.len()).find(whole) {
+            let step = if first + 1 < seen.len() { base(first + 1) - base(first) } else { 0 };
+            let run = (first + 1..seen.len()).take_while(|&r| whole(&r) && base(r) - base(r - 1) == step);
             let count = 1 + run.count();
             start = first + count;
             if let (Ok(step), true) = (usize::try_from(step), best.as_ref().is_none_or(|b| b.count < count)) {
-                let taps = rows.row(first).1.iter().map(|&(_, row)| row).collect();
+                let taps = (0..kernel_rows).map(|tap| tap * dim.input_step).collect();
                 let chunk = if row * step * count <= NEAREST { count } else { 1 };
                 best = Some(Interior { start: first, base: base(first), count, chunk, step, taps });
             }
@@ -124,7 +129,8 @@ fn spread(conv: &Conv, multiplicity: usize, lanes: usize) -> Vec<Source> {
 
 fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> Conf {
     let spatial = node.inputs[0].ty.spatial();
-    let (window, input) = limit_columns(conv.window.resolve(spatial).expect("verified"), spatial);
+    let window = conv.window.resolve(spatial).expect("verified");
+    let (window, input) = limit_columns(window, spatial, target.lanes * 4);
     let dim = window.out.len() - 1;
     // Beside the sums: one register for each kernel column and one for the input, or one for a weight only.
     let by_input = target.registers.saturating_sub(window.kernel[dim] + 1);
@@ -142,7 +148,7 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         lanes: target.lanes,
         channels: conv.channels,
         multiplicity,
-        rows: rows.shape(),
+        rows: rows.shape().clone(),
         kernel_rows,
         interior,
         whole: false,
@@ -166,7 +172,7 @@ impl Conf {
     pub(super) fn in_ring(&self, ring: usize) -> Conf {
         let (code, rows) = (&self.code, self.tables.rows.in_ring(ring));
         let (whole, input_positions) = (code.interior.is_some(), ring * code.input_columns);
-        let code = Code { rows: rows.shape(), interior: None, whole, input_positions, ..code.clone() };
+        let code = Code { rows: rows.shape().clone(), interior: None, whole, input_positions, ..code.clone() };
         Conf { code, tables: rows.into() }
     }
 }
@@ -185,6 +191,10 @@ impl Code {
     /// they are wanted.
     pub(crate) fn constants_operand(&self) -> usize {
         2 + self.epilogue.operands() + usize::from(self.mean)
+    }
+
+    pub(crate) fn row_bytes(&self) -> RowBytes {
+        RowBytes { input: self.input_row(), weights: self.kernel as i64 * self.vector() }
     }
 
     /// Bytes of an input row.
@@ -244,6 +254,10 @@ impl Family for Code {
     /// The residual operand: a light epilogue reads it where it is about to store.
     fn may_overwrite(&self, index: usize) -> bool {
         index == 1 && self.epilogue.is_light()
+    }
+
+    fn scratch(&self) -> usize {
+        self.rows.scratch()
     }
 
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -364,9 +378,8 @@ impl Code {
     ) {
         let [input, weights, out, residual, table, total] = pointers;
         nest.for_range(begin, end, |nest, row| {
-            let entry = nest.offset_by(table, row, 16);
-            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
-            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let Located { input, taps } =
+                self.rows.locate(nest, table, row, input, self.row_bytes(), self.constants_operand() + 2);
             let arguments = [input, weights, out, residual, taps, total];
             if !self.whole {
                 return self.generate_row(nest, row, arguments, &tiles.rows);
@@ -439,8 +452,8 @@ impl Code {
         let looped = asm.loop_begin(rows);
         let sums = self.emit_bias(asm, segment);
         for (tap, row) in interior.taps.iter().enumerate() {
-            let input = input.at((*row as i64 * self.input_row()) as i32);
-            let weights = weights.at((tap * self.kernel) as i32 * self.vector() as i32);
+            let input = input.at((*row as i64 * self.input_row()) as i64);
+            let weights = weights.at((tap * self.kernel) as i64 * self.vector() as i64);
             self.emit_row(asm, segment, &sums, input, weights);
         }
         self.emit_end(asm, &sums);
@@ -457,9 +470,10 @@ impl Code {
         let sums = self.emit_bias(asm, segment);
         let row = asm.int();
         for tap in 0..self.kernel_rows {
-            asm.load_int(row, taps.at(8 + 16 * tap as i32));
+            // A run for each tap: see `Rows::in_ring`.
+            asm.load_int(row, taps.at(8 + 24 * tap as i64));
             asm.add_int(row, input);
-            let weights = weights.at((tap * self.kernel) as i32 * self.vector() as i32);
+            let weights = weights.at((tap * self.kernel) as i64 * self.vector() as i64);
             self.emit_row(asm, segment, &sums, row.at(0), weights);
         }
         asm.free_int(row);
@@ -469,7 +483,7 @@ impl Code {
     /// The sums of a tile, which begin as the bias.
     fn emit_bias(&self, asm: &mut dyn VectorAsm, segment: &Segment) -> Vec<V> {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
-        let bias = asm.arg(1).at((self.weight_block() - self.vector()) as i32);
+        let bias = asm.arg(1).at((self.weight_block() - self.vector()) as i64);
         asm.load(sums[0], bias);
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         sums
@@ -515,20 +529,10 @@ impl Code {
     }
 
     fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V]) {
-        let [taps, count, row_input, row_weights] = [0; 4].map(|_| asm.int());
-        asm.copy_int(taps, asm.arg(4));
-        asm.load_int(count, taps.at(0));
-        let any = asm.if_nonzero(count);
-        let rows = asm.loop_begin(count);
-        asm.load_int(row_input, taps.at(8));
-        asm.add_int(row_input, asm.arg(0));
-        asm.load_int(row_weights, taps.at(16));
-        asm.add_int(row_weights, asm.arg(1));
-        asm.add_imm(taps, 16);
-        self.emit_row(asm, segment, sums, row_input.at(0), row_weights.at(0));
-        asm.loop_end(rows);
-        asm.end_if(any);
-        [taps, count, row_input, row_weights].into_iter().for_each(|r| asm.free_int(r));
+        let (line, taps) = ([asm.arg(0), asm.arg(1)], asm.arg(4));
+        self.rows.emit_taps(asm, taps, line, self.row_bytes(), &mut |asm, input, weights| {
+            self.emit_row(asm, segment, sums, input.at(0), weights.at(0));
+        });
     }
 
     /// One kernel row.
@@ -542,7 +546,7 @@ impl Code {
 
     /// The vector with this index from `mem` on.
     fn vector_at(&self, mem: Mem, index: usize) -> Mem {
-        mem.base.at(mem.offset + (index * self.lanes * 4) as i32)
+        mem.base.at(i64::from(mem.offset) + (index * self.lanes * 4) as i64)
     }
 
     /// One kernel row: all its weights in registers, each input vector loaded once.
@@ -552,15 +556,9 @@ impl Code {
             asm.load(w, self.vector_at(weights, k));
         }
         let x = asm.vec();
-        for column in 0..(segment.pixels - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 {
-            let users: Vec<(usize, usize)> = (0..segment.pixels)
-                .flat_map(|p| (0..self.kernel).map(move |k| (p, k)))
-                .filter(|&(p, k)| p * self.stride + k * self.dilation == column && segment.sees(p, k))
-                .collect();
-            if !users.is_empty() {
-                asm.load(x, self.vector_at(input, column));
-                users.iter().for_each(|&(p, k)| asm.fma(sums[p], x, row[k]));
-            }
+        for (column, users) in segment.meetings(self.stride, self.dilation) {
+            asm.load(x, self.vector_at(input, column));
+            users.iter().for_each(|&(p, k)| asm.fma(sums[p], x, row[k]));
         }
         row.into_iter().chain([x]).for_each(|v| asm.free(v));
     }

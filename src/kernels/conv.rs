@@ -6,7 +6,8 @@
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::packing::{self, Packing};
-use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments, split};
+use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
+use super::taps::{Segment, limit_columns, segments, split};
 use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
@@ -157,7 +158,7 @@ impl Problem {
                 }
                 let window = conv.window.resolve(spatial).expect("verified");
                 let (window, spatial) = cut(window, spatial);
-                let (window, spatial) = limit_columns(window, &spatial);
+                let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
                 let (groups, bias) = (conv.groups, conv.bias);
                 Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
             }
@@ -168,7 +169,7 @@ impl Problem {
                 let (channels_in, spatial) =
                     if flat { (input.ty.elements(), vec![1]) } else { (input.channels(), spatial.to_vec()) };
                 let layout = if flat { Layout::Nchw } else { Layout::Blocked };
-                let (window, spatial) = limit_columns(whole(&spatial), &spatial);
+                let (window, spatial) = limit_columns(whole(&spatial), &spatial, target.lanes * 4);
                 let (channels_out, bias) = (dense.features, dense.bias);
                 Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias })
             }
@@ -203,7 +204,7 @@ impl Problem {
     /// The conf with this tile, and the blocking that is expected to suit it.
     fn conf(&self, node: &NodeView, target: &Target, tile: Tile) -> Conf {
         let rows = Rows::new(&self.window, &self.input);
-        Conf { code: self.code(node, target, tile, rows.shape()), tables: rows.into() }
+        Conf { code: self.code(node, target, tile, rows.shape().clone()), tables: rows.into() }
     }
 
     fn code(&self, node: &NodeView, target: &Target, tile: Tile, rows: RowShape) -> Code {
@@ -517,6 +518,10 @@ impl Code {
         (self.window.kernel * self.input.block) as i64 * self.weight_stride()
     }
 
+    pub(crate) fn row_bytes(&self) -> RowBytes {
+        RowBytes { input: self.input.row_stride, weights: self.weight_row() }
+    }
+
     /// Bytes of the weights of one input block.
     pub(crate) fn weight_block(&self) -> i64 {
         self.window.kernel_rows as i64 * self.weight_row()
@@ -666,11 +671,16 @@ impl Family for Code {
         index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
     }
 
+    fn scratch(&self) -> usize {
+        self.rows.scratch()
+    }
+
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
         let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
         let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
-        let table = Constant::I64(tables.rows.table(self.input.row_stride, self.weight_row()));
+        let row = self.row_bytes();
+        let table = Constant::I64(tables.rows.table(row.input, row.weights));
         weights.into_iter().chain([bias, table]).collect()
     }
 
@@ -867,9 +877,8 @@ impl Code {
         let [input, weights, bias, out, residual, table] = pointers;
         let pixel = (self.lanes * 4) as i64;
         nest.for_range(begin, end, |nest, row| {
-            let entry = nest.offset_by(table, row, 16);
-            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
-            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let Located { input, taps } =
+                self.rows.locate(nest, table, row, input, self.row_bytes(), self.bias_operand() + 2);
             let place = if self.out_rows < self.rows.count { nest.rem_imm(row, self.out_rows as i64) } else { row };
             let out = nest.offset_by(out, place, self.out_row());
             let residual = nest.offset_by(residual, place, self.out_row());
@@ -955,15 +964,15 @@ impl TileEmitter<'_> {
     /// Sums begin with the bias, or with what the chunk before left in the output.
     fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
         if !self.phase.first {
-            return self.for_blocks(asm, |asm, v, out, _, _| {
+            return self.for_blocks(asm, |asm, v, out, _, lanes| {
                 for (p, pixel) in sums.iter().enumerate() {
-                    asm.load(pixel[v], out.at((p * self.conf.lanes * 4) as i32));
+                    asm.load_first(pixel[v], out.at((p * self.conf.lanes * 4) as i64), lanes);
                 }
             });
         }
         let bias = asm.arg(2);
         for v in 0..self.vectors {
-            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i32));
+            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i64));
             sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
         }
     }
@@ -973,31 +982,22 @@ impl TileEmitter<'_> {
         if self.conf.rows.plain && channels == unroll {
             return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
         }
-        let [taps, count, input, weights] = [0; 4].map(|_| asm.int());
-        asm.copy_int(taps, pointers.taps);
-        asm.load_int(count, taps.at(0));
-        let any = asm.if_nonzero(count);
-        let rows = asm.loop_begin(count);
-        asm.load_int(input, taps.at(8));
-        asm.add_int(input, pointers.input);
-        asm.load_int(weights, taps.at(16));
-        asm.add_int(weights, pointers.weights);
-        asm.add_imm(taps, 16);
-        if channels == unroll {
+        let rows = &self.conf.rows;
+        let line = [pointers.input, pointers.weights];
+        rows.emit_taps(asm, pointers.taps, line, self.conf.row_bytes(), &mut |asm, input, weights| {
+            if channels == unroll {
+                return self.emit_taps(asm, sums, input, weights, unroll);
+            }
+            let (chunks, counter) = ((channels / unroll) as i64, asm.int());
+            let steps = [unroll as i64 * 4, (unroll * self.conf.window.kernel) as i64 * self.conf.weight_stride()];
+            asm.set_int(counter, chunks);
+            let looped = asm.loop_begin(counter);
             self.emit_taps(asm, sums, input, weights, unroll);
-        } else {
-            let counter = asm.int();
-            asm.set_int(counter, (channels / unroll) as i64);
-            let chunks = asm.loop_begin(counter);
-            self.emit_taps(asm, sums, input, weights, unroll);
-            asm.add_imm(input, unroll as i64 * 4);
-            asm.add_imm(weights, (unroll * self.conf.window.kernel) as i64 * self.conf.weight_stride());
-            asm.loop_end(chunks);
+            [input, weights].into_iter().zip(steps).for_each(|(pointer, step)| asm.add_imm(pointer, step));
+            asm.loop_end(looped);
+            [input, weights].into_iter().zip(steps).for_each(|(pointer, step)| asm.add_imm(pointer, -chunks * step));
             asm.free_int(counter);
-        }
-        asm.loop_end(rows);
-        asm.end_if(any);
-        [taps, count, input, weights].into_iter().for_each(|r| asm.free_int(r));
+        });
     }
 
     /// The kernel columns of `unroll` channels of one row, unrolled.
@@ -1015,7 +1015,7 @@ impl TileEmitter<'_> {
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
                 for (v, &weight) in row.iter().enumerate() {
-                    asm.load(weight, weights.at(position as i32 + (v * conf.lanes * 4) as i32));
+                    asm.load(weight, weights.at(position as i64 + (v * conf.lanes * 4) as i64));
                 }
                 for &p in &users {
                     let x = self.element(input, p, column, channel);
@@ -1036,7 +1036,7 @@ impl TileEmitter<'_> {
     fn prefetch_ahead(&self, asm: &mut dyn VectorAsm) {
         let Some(Ahead { argument, lines }) = self.conf.ahead() else { return };
         let ahead = asm.arg(argument);
-        (0..lines).for_each(|line| asm.prefetch(ahead.at((line * LINE) as i32)));
+        (0..lines).for_each(|line| asm.prefetch(ahead.at((line * LINE) as i64)));
         asm.add_imm(ahead, lines * LINE);
     }
 
@@ -1044,7 +1044,7 @@ impl TileEmitter<'_> {
     fn element(&self, input: R, pixel: usize, column: usize, channel: usize) -> Mem {
         let window = &self.conf.window;
         let position = (pixel * window.stride + column * window.dilation) as i64 * self.conf.input.pixel_stride;
-        input.at((position + channel as i64 * 4) as i32)
+        input.at((position + channel as i64 * 4) as i64)
     }
 
     /// Epilogue and stores, one output block after the other.

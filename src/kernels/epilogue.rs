@@ -169,7 +169,7 @@ pub struct Residual {
 
 /// The vector with this index from `base` on.
 fn vector(asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
-    base.at((index * asm.lanes() * 4) as i32)
+    base.at((index * asm.lanes() * 4) as i64)
 }
 
 /// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.

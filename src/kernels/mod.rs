@@ -30,6 +30,7 @@ pub mod permute;
 pub mod pointwise;
 pub mod pool;
 pub mod resample;
+pub mod rows;
 pub mod scale;
 pub mod softmax;
 pub mod taps;
@@ -111,8 +112,8 @@ pub struct Target {
 
 impl Target {
     /// What tiles for an instruction set have on this machine.
-    pub fn new(isa: Isa) -> Target {
-        Target::of(isa, target_lexicon::HOST.architecture)
+    pub fn new(isa: impl Into<Isa>) -> Target {
+        Target::of(isa.into(), target_lexicon::HOST.architecture)
     }
 
     /// What tiles for an instruction set have on machines of an architecture.
@@ -208,6 +209,11 @@ pub struct Number(u32);
 impl Number {
     pub fn get(self) -> f32 {
         f32::from_bits(self.0)
+    }
+
+    /// Its bits, in the lower half of a table's word.
+    pub fn word(self) -> i64 {
+        self.0.into()
     }
 }
 

@@ -1,13 +1,13 @@
 //! What all kernels' loop nests have in common: the loop over tasks and the pointers of the operands.
 
-use crate::codegen::{CodeError, CodeModule, FuncId, Linkage, NestBuilder, Word};
+use crate::codegen::{CodeError, CodeModule, FuncId, NestBuilder, Word};
 
 /// Size of an [`super::Operand`].
 const OPERAND: i32 = 16;
 
 /// Defines the kernel function `name(operands, begin, end)`.
 pub fn define(name: &str, module: &mut CodeModule, build: impl FnOnce(&mut NestBuilder)) -> Result<FuncId, CodeError> {
-    module.define_nest(name, Linkage::Local, 3, build)
+    module.define_kernel(name, build)
 }
 
 /// Calls the function with this index.

@@ -319,8 +319,8 @@ impl Code {
             }
             asm.store(out.at(0), x);
         } else {
-            for position in 0..positions as i32 {
-                let (from, to) = (input.at(position * step as i32), out.at(position * out_step as i32));
+            for position in 0..positions as i64 {
+                let (from, to) = (input.at(position * step as i64), out.at(position * out_step as i64));
                 match kind {
                     Kind::Zero => asm.store_first(to, x, 1),
                     Kind::Channel(_) => asm.copy_word(to, from),

@@ -204,7 +204,7 @@ impl Code {
 
     fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
         let [first, second, out, residual] = [0, 1, 2, 3].map(|arg| asm.arg(arg));
-        let at = |p: usize| (p * self.lanes * 4) as i32;
+        let at = |p: usize| (p * self.lanes * 4) as i64;
         let values: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         values.iter().enumerate().for_each(|(p, &x)| asm.load(x, first.at(at(p))));
         match self.function {

@@ -2,7 +2,8 @@
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
-use super::taps::{RowShape, Rows, Segment, Tables, limit_columns, segments};
+use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
+use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
@@ -66,14 +67,14 @@ fn mean_mode(divisors: Vec<f32>) -> (Mode, Vec<Number>) {
 
 impl Conf {
     fn new(node: &NodeView, target: &Target, window: ResolvedWindow, mode: Mode, divisors: Vec<Number>) -> Conf {
-        let (window, input) = limit_columns(window, node.inputs[0].ty.spatial());
+        let (window, input) = limit_columns(window, node.inputs[0].ty.spatial(), target.lanes * 4);
         let dim = window.out.len() - 1;
         let rows = Rows::new(&window, &input);
         let code = Code {
             lanes: target.lanes,
             blocks: node.output.channels().div_ceil(target.lanes),
             mode,
-            rows: rows.shape(),
+            rows: rows.shape().clone(),
             kernel_rows: window.kernel[..dim].iter().product(),
             kernel: window.kernel[dim],
             stride: window.stride[dim],
@@ -92,12 +93,17 @@ impl Conf {
     pub(super) fn in_ring(&self, ring: usize) -> Conf {
         let (code, tables) = (&self.code, &self.tables);
         let rows = tables.rows.in_ring(ring);
-        let code = Code { rows: rows.shape(), input_positions: ring * code.input_columns, ..code.clone() };
+        let code = Code { rows: rows.shape().clone(), input_positions: ring * code.input_columns, ..code.clone() };
         Conf { code, tables: Tables { rows, divisors: tables.divisors.clone() } }
     }
 }
 
 impl Code {
+    /// There are no weights.
+    pub(crate) fn row_bytes(&self) -> RowBytes {
+        RowBytes { input: self.input_columns as i64 * self.vector(), weights: 0 }
+    }
+
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
@@ -120,10 +126,14 @@ impl Family for Code {
         index == 1 && self.epilogue.is_light()
     }
 
+    fn scratch(&self) -> usize {
+        self.rows.scratch()
+    }
+
     fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        let row = self.input_columns as i64 * self.vector();
+        let RowBytes { input, weights } = self.row_bytes();
         vec![
-            Constant::I64(tables.rows.table(row, 0)),
+            Constant::I64(tables.rows.table(input, weights)),
             Constant::F32(tables.divisors.iter().map(|divisor| divisor.get()).collect()),
         ]
     }
@@ -180,9 +190,8 @@ impl Code {
         let [input, out, residual, table, divisors] = pointers;
         let columns = self.columns as i64;
         nest.for_range(begin, end, |nest, row| {
-            let entry = nest.offset_by(table, row, 16);
-            let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
-            let (input, taps) = (nest.add(input, base), nest.add(table, list));
+            let Located { input, taps } =
+                self.rows.locate(nest, table, row, input, self.row_bytes(), 4 + self.epilogue.operands());
             let out = nest.offset_by(out, row, columns * self.vector());
             let residual = nest.offset_by(residual, row, columns * self.vector());
             let divisors = nest.offset_by(divisors, row, columns * 4);
@@ -212,21 +221,14 @@ impl Code {
         let count = if by_column { segment.pixels + self.kernel - 1 } else { segment.pixels };
         let mut sums: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         sums.iter().for_each(|&sum| asm.splat(sum, start));
-        let [taps, count, input] = [0; 3].map(|_| asm.int());
-        asm.copy_int(taps, asm.arg(3));
-        asm.load_int(count, taps.at(0));
-        let any = asm.if_nonzero(count);
-        let rows = asm.loop_begin(count);
-        asm.load_int(input, taps.at(8));
-        asm.add_int(input, asm.arg(0));
-        asm.add_imm(taps, 16);
-        if by_column {
-            self.emit_columns(asm, segment, &sums, input);
-        } else {
-            self.emit_row(asm, segment, &sums, input);
-        }
-        asm.loop_end(rows);
-        asm.end_if(any);
+        let (input, taps) = (asm.arg(0), asm.arg(3));
+        self.rows.emit_taps(asm, taps, [input, input], self.row_bytes(), &mut |asm, input, _| {
+            if by_column {
+                self.emit_columns(asm, segment, &sums, input);
+            } else {
+                self.emit_row(asm, segment, &sums, input);
+            }
+        });
         if by_column {
             self.combine_columns(asm, &mut sums, segment.pixels);
         }
@@ -248,7 +250,7 @@ impl Code {
         for (column, &value) in columns.iter().enumerate() {
             let seen = |p: usize| column >= p && column - p < self.kernel && segment.sees(p, column - p);
             if (0..segment.pixels).any(seen) {
-                asm.load(x, input.at((column * self.lanes * 4) as i32));
+                asm.load(x, input.at((column * self.lanes * 4) as i64));
                 self.combine(asm, value, x);
             }
         }
@@ -274,18 +276,9 @@ impl Code {
     /// One kernel row; each input vector is loaded once.
     fn emit_row(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: R) {
         let x = asm.vec();
-        for column in 0..(segment.pixels - 1) * self.stride + (self.kernel - 1) * self.dilation + 1 {
-            let users: Vec<usize> = (0..segment.pixels)
-                .filter(|&p| {
-                    let distance = column.checked_sub(p * self.stride).filter(|d| d.is_multiple_of(self.dilation));
-                    distance.is_some_and(|d| segment.sees(p, d / self.dilation))
-                })
-                .collect();
-            if users.is_empty() {
-                continue;
-            }
-            asm.load(x, input.at((column * self.lanes * 4) as i32));
-            users.into_iter().for_each(|p| self.combine(asm, sums[p], x));
+        for (column, users) in segment.meetings(self.stride, self.dilation) {
+            asm.load(x, input.at((column * self.lanes * 4) as i64));
+            users.into_iter().for_each(|(p, _)| self.combine(asm, sums[p], x));
         }
         asm.free(x);
     }
@@ -300,7 +293,7 @@ impl Code {
                     asm.div(sum, sum, divisor);
                 }
                 Mode::MeanOf => {
-                    asm.broadcast(divisor, asm.arg(4).at((p * 4) as i32));
+                    asm.broadcast(divisor, asm.arg(4).at((p * 4) as i64));
                     asm.div(sum, sum, divisor);
                 }
             }

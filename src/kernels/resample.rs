@@ -1,10 +1,11 @@
 //! Each output position is a weighted sum of a few input positions of the same channel: upsampling, zero padding,
-//! and adaptive pooling whose windows differ in size.
+//! and adaptive pooling whose windows differ in size. The weights are products of one factor for each dimension, so that
+//! a sum over rows of sums over columns needs a list of taps for each row and each column only.
 
 use super::epilogue::Epilogue;
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
-use crate::codegen::vector::VectorAsm;
+use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{AdaptiveAvgPool, Op};
@@ -16,17 +17,27 @@ pub struct Code {
     pub lanes: usize,
     pub blocks: usize,
     pub input_positions: usize,
-    pub output_positions: usize,
+    /// Output rows: all dimensions but the last, flattened.
+    pub rows: usize,
+    /// Output columns, in the last dimension.
+    pub columns: usize,
     pub epilogue: Epilogue,
 }
 
-/// For each output position, the input positions and their weights.
+/// What the output is made of.
 #[derive(Clone, PartialEq, Hash)]
-pub struct Taps(pub Vec<Vec<(usize, Number)>>);
+pub struct Tables {
+    /// For each output row, the input rows as positions of their first columns, and for each column the input columns.
+    pub rows: Vec<Taps>,
+    pub columns: Vec<Taps>,
+}
 
-impl fmt::Debug for Taps {
+/// Input positions and their weights.
+pub type Taps = Vec<(usize, Number)>;
+
+impl fmt::Debug for Tables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.len())
+        write!(f, "{} rows, {} columns", self.rows.len(), self.columns.len())
     }
 }
 
@@ -36,16 +47,16 @@ impl fmt::Debug for Taps {
 /// Why this kernel cannot do it.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let (input, out) = (node.inputs[0].ty.spatial(), node.output.spatial());
-    let taps = match node.op {
-        Op::Upsample(upsample) => product(input, out, |d, i| upsample.mode.sources(i, input[d], out[d] / input[d])),
-        Op::AdaptiveAvgPool(_) => product(input, out, |d, i| {
+    let tables = match node.op {
+        Op::Upsample(upsample) => Tables::new(input, out, |d, i| upsample.mode.sources(i, input[d], out[d] / input[d])),
+        Op::AdaptiveAvgPool(_) => Tables::new(input, out, |d, i| {
             let region = AdaptiveAvgPool::region(i, input[d], out[d]);
             let weight = 1.0 / region.len() as f32;
             region.map(|position| (position, weight)).collect()
         }),
         Op::Pad(pad) if pad.channels == (0, 0) => {
             let amounts = pad.amounts(input.len()).expect("verified");
-            product(input, out, |d, i| {
+            Tables::new(input, out, |d, i| {
                 let position = i.checked_sub(amounts[d + 1].0).filter(|&p| p < input[d]);
                 position.map(|p| (p, 1.0)).into_iter().collect()
             })
@@ -56,27 +67,39 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         lanes: target.lanes,
         blocks: node.output.channels().div_ceil(target.lanes),
         input_positions: node.inputs[0].positions(),
-        output_positions: taps.0.len(),
+        rows: tables.rows.len(),
+        columns: tables.columns.len(),
         epilogue: node.epilogue.clone(),
     };
-    let kernel = Conf { code, tables: taps }.into();
+    let kernel = Conf { code, tables }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
 }
 
-/// Combines the taps of each dimension: `taps(dimension, output position)` gives input positions and weights.
-fn product(input: &[usize], out: &[usize], taps: impl Fn(usize, usize) -> Vec<(usize, f32)>) -> Taps {
-    let mut lists = vec![vec![(0, 1.0)]];
-    for d in 0..out.len() {
-        let of_dim: Vec<Vec<(usize, f32)>> = (0..out[d]).map(|i| taps(d, i)).collect();
-        let extend = |list: &Vec<(usize, f32)>, inner: &Vec<(usize, f32)>| -> Vec<(usize, f32)> {
-            list.iter()
-                .flat_map(|&(at, weight)| inner.iter().map(move |&(i, w)| (at * input[d] + i, weight * w)))
-                .collect()
+impl Tables {
+    /// `taps(dimension, output position)` gives input positions and weights.
+    fn new(input: &[usize], out: &[usize], taps: impl Fn(usize, usize) -> Vec<(usize, f32)>) -> Tables {
+        let of_dim = |d: usize| (0..out[d]).map(|i| taps(d, i)).collect::<Vec<_>>();
+        let last = out.len().saturating_sub(1);
+        let mut rows = vec![vec![(0, 1.0)]];
+        for d in 0..last {
+            let extend = |list: &[(usize, f32)], inner: &[(usize, f32)]| -> Vec<(usize, f32)> {
+                let with =
+                    |&(at, weight): &(usize, f32)| inner.iter().map(move |&(i, w)| (at * input[d] + i, weight * w));
+                list.iter().flat_map(with).collect()
+            };
+            let of_dim = of_dim(d);
+            rows = rows.iter().flat_map(|list| of_dim.iter().map(move |inner| extend(list, inner))).collect();
+        }
+        let columns = if out.is_empty() { vec![vec![(0, 1.0)]] } else { of_dim(last) };
+        let width = input.last().copied().unwrap_or(1);
+        let numbers = |list: Vec<(usize, f32)>, step: usize| -> Taps {
+            list.into_iter().map(|(at, weight)| (at * step, weight.into())).collect()
         };
-        lists = lists.iter().flat_map(|list| of_dim.iter().map(move |inner| extend(list, inner))).collect();
+        Tables {
+            rows: rows.into_iter().map(|list| numbers(list, width)).collect(),
+            columns: columns.into_iter().map(|list| numbers(list, 1)).collect(),
+        }
     }
-    let numbers = |list: Vec<(usize, f32)>| list.into_iter().map(|(at, weight)| (at, weight.into())).collect();
-    Taps(lists.into_iter().map(numbers).collect())
 }
 
 impl Code {
@@ -84,23 +107,29 @@ impl Code {
         (self.lanes * 4) as i64
     }
 
-    /// For each output position the byte offset of its list; then the lists: their length, then pairs of byte offset
-    /// and weight (its bits in the lower half of the word).
-    fn table(&self, Taps(taps): &Taps) -> Vec<i64> {
-        let mut table = vec![0; taps.len()];
-        for (position, list) in taps.iter().enumerate() {
-            table[position] = (table.len() * 8) as i64;
+    /// Output positions.
+    pub(crate) fn positions(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// For each output row the byte offset of its list, and then that of the columns' lists; then all lists: their length,
+    /// then pairs of byte offset and weight (its bits in the lower half of the word). Those of the columns lie one behind
+    /// the other.
+    fn table(&self, Tables { rows, columns }: &Tables) -> Vec<i64> {
+        let mut table = vec![0; self.rows + 1];
+        for (index, list) in rows.iter().chain(columns).enumerate() {
+            if index <= self.rows {
+                table[index] = (table.len() * 8) as i64;
+            }
             table.push(list.len() as i64);
-            table.extend(
-                list.iter().flat_map(|&(at, weight)| [at as i64 * self.vector(), weight.get().to_bits().into()]),
-            );
+            table.extend(list.iter().flat_map(|&(at, weight)| [at as i64 * self.vector(), weight.word()]));
         }
         table
     }
 }
 
 impl Family for Code {
-    type Tables = Taps;
+    type Tables = Tables;
 
     fn name(&self) -> String {
         format!("resample_f32_{}c", self.lanes)
@@ -110,13 +139,13 @@ impl Family for Code {
         self.blocks
     }
 
-    fn constants<'a>(&'a self, taps: &'a Taps, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        vec![Constant::I64(self.table(taps))]
+    fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        vec![Constant::I64(self.table(tables))]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let tile = module.define_tile(&format!("{name}_tile"), isa, 4, &mut |asm| self.emit(asm))?;
-        let out_bytes = self.output_positions as i64 * self.vector();
+        let tile = module.define_tile(&format!("{name}_tile"), isa, 5, &mut |asm| self.emit(asm))?;
+        let (row_bytes, out_bytes) = (self.columns as i64 * self.vector(), self.positions() as i64 * self.vector());
         nest::define(name, module, |nest| {
             nest.for_tasks(self.tasks(), |nest, sample, block| {
                 let out = nest.sample_pointer(0, sample);
@@ -131,13 +160,17 @@ impl Family for Code {
                     }
                 };
                 let table = nest.constant_pointer(2 + self.epilogue.operands());
-                nest.repeat(self.output_positions, |nest, position| {
-                    let entry = nest.offset_by(table, position, 8);
+                let columns = nest.iconst(self.rows as i64 * 8);
+                let columns = nest.add(table, columns);
+                let columns = nest.load(columns, 0);
+                let columns = nest.add(table, columns);
+                nest.repeat(self.rows, |nest, row| {
+                    let entry = nest.offset_by(table, row, 8);
                     let list = nest.load(entry, 0);
                     let list = nest.add(table, list);
-                    let out = nest.offset_by(out, position, self.vector());
-                    let residual = nest.offset_by(residual, position, self.vector());
-                    nest.call(tile, &[input, out, residual, list]);
+                    let out = nest.offset_by(out, row, row_bytes);
+                    let residual = nest.offset_by(residual, row, row_bytes);
+                    nest.call(tile, &[input, out, residual, list, columns]);
                 });
             });
         })
@@ -145,26 +178,66 @@ impl Family for Code {
 }
 
 impl Code {
-    /// Emits the tile `(input, output, residual, list)`: one position of one block.
+    /// Emits the tile `(input, output, residual, list of the row, lists of the columns)`: a row of one block.
     fn emit(&self, asm: &mut dyn VectorAsm) {
-        let (sum, weight, x) = (asm.vec(), asm.vec(), asm.vec());
-        let (count, input, list) = (asm.int(), asm.int(), asm.arg(3));
+        let [out, residual, row, columns] = [1, 2, 3, 4].map(|index| asm.arg(index));
+        let counter = asm.int();
+        asm.set_int(counter, self.columns as i64);
+        let looped = asm.loop_begin(counter);
+        let sum = asm.vec();
         asm.splat(sum, 0.0);
+        let [list, line, behind] = [0; 3].map(|_| asm.int());
+        asm.copy_int(list, row);
+        asm.copy_int(behind, columns);
+        self.for_taps(asm, list, |asm, offset| {
+            asm.copy_int(line, asm.arg(0));
+            asm.add_int(line, offset);
+            let (of_row, weight) = (asm.vec(), asm.vec());
+            asm.splat(of_row, 0.0);
+            asm.copy_int(behind, columns);
+            self.emit_columns(asm, behind, line, of_row);
+            asm.broadcast(weight, list.at(WEIGHT));
+            asm.fma(sum, of_row, weight);
+            asm.free(of_row);
+            asm.free(weight);
+        });
+        [list, line].into_iter().for_each(|r| asm.free_int(r));
+        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
+        asm.add_imm(out, self.vector());
+        asm.add_imm(residual, self.vector());
+        asm.copy_int(columns, behind);
+        asm.free_int(behind);
+        asm.loop_end(looped);
+    }
+
+    /// sum += the weighted columns of the list, which `list` is behind then, from the input's row at `line`.
+    fn emit_columns(&self, asm: &mut dyn VectorAsm, list: R, line: R, sum: V) {
+        let (x, weight) = (asm.vec(), asm.vec());
+        self.for_taps(asm, list, |asm, offset| {
+            asm.add_int(offset, line);
+            asm.load(x, offset.at(0));
+            asm.broadcast(weight, list.at(WEIGHT));
+            asm.fma(sum, x, weight);
+        });
+        asm.free(x);
+        asm.free(weight);
+    }
+
+    /// Emits `body(asm, offset)` for each tap of a list, in which `list` advances: it is behind the list at the end.
+    fn for_taps(&self, asm: &mut dyn VectorAsm, list: R, mut body: impl FnMut(&mut dyn VectorAsm, R)) {
+        let [count, offset] = [0; 2].map(|_| asm.int());
         asm.load_int(count, list.at(0));
         asm.add_imm(list, 8);
         let any = asm.if_nonzero(count);
         let taps = asm.loop_begin(count);
-        asm.load_int(input, list.at(0));
-        asm.add_int(input, asm.arg(0));
-        asm.broadcast(weight, list.at(8));
-        asm.load(x, input.at(0));
-        asm.fma(sum, x, weight);
+        asm.load_int(offset, list.at(0));
+        body(asm, offset);
         asm.add_imm(list, 16);
         asm.loop_end(taps);
         asm.end_if(any);
-        asm.free(weight);
-        asm.free(x);
-        let (out, residual) = (asm.arg(1), asm.arg(2));
-        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
+        [count, offset].into_iter().for_each(|r| asm.free_int(r));
     }
 }
+
+/// Where the weight of a tap stands, from the tap on.
+const WEIGHT: i64 = 8;

@@ -75,7 +75,7 @@ impl Code {
         let channels = asm.loop_begin(counter);
         asm.broadcast(factor, gate.at(0));
         for (index, &w) in row.iter().enumerate() {
-            let offset = (index * self.conv.lanes * 4) as i32;
+            let offset = (index * self.conv.lanes * 4) as i64;
             asm.load(w, weights.at(offset));
             asm.mul(w, w, factor);
             asm.store(out.at(offset), w);

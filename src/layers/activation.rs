@@ -129,7 +129,14 @@ impl Layer for Activation {
         }
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        match self {
+            Activation::LeakyRelu(slope) => check_finite("the slope", f64::from(*slope)),
+            _ => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 

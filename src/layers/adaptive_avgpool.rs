@@ -38,7 +38,11 @@ impl Layer for AdaptiveAvgPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        self.size.iter().try_for_each(|&size| check_size("an output size", size))
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         let out = spread(&self.size, input.spatial().len())?;
         for (out, size) in out.iter().zip(input.spatial()) {
@@ -77,15 +81,20 @@ impl Layer for AdaptiveAvgPool {
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         let input = inputs[0].spatial();
         let out = self.out(input);
-        let largest = |(&input, &out): (&usize, &usize)| (0..out).map(|i| Self::region(i, input, out).len()).max();
+        // A region starts at most 1 - common / out behind a whole position.
+        let largest = |(&input, &out): (&usize, &usize)| (input + out - gcd(input, out)).div_ceil(out);
         Some(ResolvedWindow {
-            kernel: input.iter().zip(&out).filter_map(largest).collect(),
+            kernel: input.iter().zip(&out).map(largest).collect(),
             stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),
             dilation: vec![1; out.len()],
             pads: vec![(0, 0); out.len()],
             out,
         })
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl fmt::Display for AdaptiveAvgPool {

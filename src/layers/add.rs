@@ -26,7 +26,7 @@ impl Layer for Add {
         Some(2)
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let [a, b] = [inputs[0], inputs[1]];
         if a != b {
             return Err(ShapeError::new("E0312", format!("a sum of values that differ in shape: {a} and {b}")));

@@ -47,7 +47,7 @@ impl Layer for AvgPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let window = self.window.resolve_pool(inputs[0].spatial())?;
         Ok(inputs[0].with_dims([vec![inputs[0].channels()], window.out].concat()))
     }

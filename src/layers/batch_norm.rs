@@ -32,7 +32,15 @@ impl Layer for BatchNorm {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_finite("eps", self.eps)?;
+        match self.eps < 0.0 {
+            true => Err(ShapeError::new("E0216", format!("eps is {:?}; it must not be negative", self.eps))),
+            false => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 

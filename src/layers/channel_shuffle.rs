@@ -29,7 +29,11 @@ impl Layer for ChannelShuffle {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_size("the number of groups", self.groups)
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let channels = inputs[0].channels();
         if !channels.is_multiple_of(self.groups) {
             let message = format!("{channels} channels do not divide into {} groups", self.groups);

@@ -27,7 +27,7 @@ impl Layer for Concat {
         None
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let first = inputs[0];
         if let Some(other) = inputs.iter().find(|t| t.spatial() != first.spatial() || t.batch != first.batch) {
             return Err(ShapeError::new("E0311", format!("branches of different sizes: {first} and {other}")));

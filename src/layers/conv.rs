@@ -74,7 +74,27 @@ impl Layer for Conv {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_size("the number of output channels", self.channels)?;
+        check_size("the number of groups", self.groups)?;
+        if !self.channels.is_multiple_of(self.groups) {
+            let message = format!("{} output channels do not divide into {} groups", self.channels, self.groups);
+            return Err(ShapeError::new("E0217", message).param("groups"));
+        }
+        if self.window.ceil {
+            return Err(ShapeError::new("E0217", "a convolution does not round its output size up"));
+        }
+        let taps = checked_product(&self.window.kernel, "the kernel")?;
+        match &self.weights {
+            Some(weights) if weights.len() != taps => {
+                let message = format!("{} weights for a kernel of {taps}", weights.len());
+                Err(ShapeError::new("E0217", message).param("weights"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         let window = self.window.resolve(input.spatial())?;
         if !input.channels().is_multiple_of(self.groups) {
@@ -253,7 +273,7 @@ mod tests {
         assert_eq!(arguments(&[("weights", ArgValue::Weights([1.0].into(), vec![1]))]), Err("weights"));
         let op = conv(&[("kernel", dims([3, 3])), ("channels", int(usize::MAX))]);
         assert_eq!(shape(&op, &[&[3, 9, 9]]), Err("E0303"));
-        assert_eq!(shape(&op, &[&[3]]), Err("E0301"));
+        assert_eq!(shape(&conv(&[("kernel", dims([3, 3])), ("channels", int(6))]), &[&[3]]), Err("E0301"));
     }
 
     #[test]

@@ -34,7 +34,11 @@ impl Layer for Dense {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        check_size("the number of output features", self.features)
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         if !self.flatten && input.spatial().iter().any(|&size| size != 1) {
             let message = format!("a dense layer needs a flat input, this one is {input}");

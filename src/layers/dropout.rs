@@ -31,7 +31,14 @@ impl Layer for Dropout {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        match (0.0..=1.0).contains(&self.p) {
+            true => Ok(()),
+            false => Err(ShapeError::new("E0216", format!("{:?} is no probability", self.p))),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 

@@ -21,7 +21,7 @@ impl Layer for Flatten {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].with_dims([checked_product(&inputs[0].dims, "the flattened input")?]))
     }
 

@@ -39,7 +39,7 @@ impl Layer for GlobalAvgPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         global_shape(inputs[0])
     }
 

@@ -23,7 +23,7 @@ impl Layer for GlobalMaxPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         global_shape(inputs[0])
     }
 

@@ -40,7 +40,13 @@ impl Layer for LocalResponseNorm {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        // Any number above that of the channels is as good.
+        check_size("the number of channels", self.size.min(MAX_ELEMENTS))?;
+        [self.alpha, self.beta, self.k].into_iter().try_for_each(|number| check_finite("a factor or summand", number))
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         Ok(inputs[0].clone())
     }
 

@@ -30,7 +30,7 @@ impl Layer for MaxPool {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let window = self.window.resolve_pool(inputs[0].spatial())?;
         Ok(inputs[0].with_dims([vec![inputs[0].channels()], window.out].concat()))
     }

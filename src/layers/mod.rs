@@ -8,6 +8,7 @@
 //!
 //! | code | the input cannot be taken because |
 //! | --- | --- |
+//! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
 //! | `E0301` | it has the wrong number of spatial dimensions |
 //! | `E0302` | the kernel is larger than the padded input |
 //! | `E0303` | a size, or a product of sizes, is too large |
@@ -100,6 +101,21 @@ impl Accumulate {
     }
 }
 
+/// A size of a layer that is at least 1, and small enough to be multiplied by others.
+fn check_size(what: &str, size: usize) -> Result<(), ShapeError> {
+    match size {
+        1..=MAX_ELEMENTS => Ok(()),
+        0 => Err(ShapeError::new("E0216", format!("{what} is 0, and must be at least 1"))),
+        _ => Err(ShapeError::new("E0303", format!("{what} is {size}: more than {MAX_ELEMENTS}"))),
+    }
+}
+
+/// A number that is one in f32 too.
+fn check_finite(what: &str, number: f64) -> Result<(), ShapeError> {
+    let error = || ShapeError::new("E0216", format!("{what} is {number:?}, which does not fit in f32"));
+    (number as f32).is_finite().then_some(()).ok_or_else(error)
+}
+
 /// The product of sizes, if it is no more than [`MAX_ELEMENTS`]; `what` has so many elements.
 fn checked_product<'a>(sizes: impl IntoIterator<Item = &'a usize>, what: &str) -> Result<usize, ShapeError> {
     let product = sizes.into_iter().try_fold(1usize, |product, &size| product.checked_mul(size));
@@ -183,14 +199,29 @@ pub enum Lowering {
 pub trait Layer: fmt::Display {
     /// Keyword and parameters.
     fn spec(&self) -> &'static LayerSpec;
-    /// Number of inputs that flow in; `None` for two or more.
+    /// Number of inputs that flow in; `None` for any, but at least one.
     fn arity(&self) -> Option<usize> {
         Some(1)
     }
-    /// The output type, or why these inputs cannot be taken. No size of an input is 0, nor one of the output. All
-    /// sizes are checked: where this succeeds and the output fits [`MAX_ELEMENTS`],
-    /// [`params`](Layer::params), [`eval`](Layer::eval) and [`macs`](Layer::macs) succeed too.
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError>;
+    /// Whether the layer's own arguments make one, whatever its inputs: those that a text gives were checked with better
+    /// words before.
+    fn check(&self) -> Result<(), ShapeError> {
+        Ok(())
+    }
+    /// The output type of inputs as many as there must be, whose types are possible ones, for a layer that is one. See
+    /// [`shape`](Layer::shape), which sees to that.
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError>;
+    /// The output type, or why these inputs cannot be taken. Everything is checked, the layer's own arguments too: where
+    /// this succeeds and the output fits [`MAX_ELEMENTS`], [`params`](Layer::params), [`eval`](Layer::eval) and
+    /// [`macs`](Layer::macs) succeed as well.
+    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+        self.check()?;
+        if inputs.is_empty() || self.arity().is_some_and(|arity| arity != inputs.len()) {
+            return Err(ShapeError::new("E0217", format!("{} inputs are not as many as it takes", inputs.len())));
+        }
+        inputs.iter().try_for_each(|input| input.check()).map_err(|message| ShapeError::new("E0303", message))?;
+        self.rule(inputs)
+    }
     /// Weights in the order in which [`eval`](Layer::eval) takes them.
     fn params(&self, _inputs: &[&TensorType]) -> Vec<ParamSpec> {
         Vec::new()
@@ -224,6 +255,15 @@ macro_rules! layers {
         }
 
         impl Op {
+            /// Whether its kernels can do activations and an addition behind it.
+            pub fn takes_epilogue(&self) -> bool {
+                matches!(
+                    self,
+                    Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
+                        | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                )
+            }
+
             /// The layer's own rules; `None` for [`Op::Input`].
             pub fn layer(&self) -> Option<&dyn Layer> {
                 match self {

@@ -32,7 +32,7 @@ impl Layer for Mul {
         Some(2)
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let [x, gate] = [inputs[0], inputs[1]];
         let fits = gate.dims == x.dims || scales_channels(x, gate);
         if !fits || gate.batch != x.batch || gate.dtype != x.dtype {

@@ -83,7 +83,15 @@ impl Layer for Pad {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        let words = || ShapeError::new("E0217", "`half` and `same` belong to a kernel").param("sides");
+        match self.sides {
+            PadArg::Valid | PadArg::Half | PadArg::Same => Err(words()),
+            PadArg::All(_) | PadArg::List(_) => Ok(()),
+        }
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let amounts = self.amounts(inputs[0].spatial().len())?;
         let padded = |(&size, &(front, back)): (&usize, &(usize, usize))| {
             size.checked_add(front).and_then(|size| size.checked_add(back))

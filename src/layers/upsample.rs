@@ -77,7 +77,11 @@ impl Layer for Upsample {
         &SPEC
     }
 
-    fn shape(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
+    fn check(&self) -> Result<(), ShapeError> {
+        self.scale.iter().try_for_each(|&scale| check_size("a factor", scale))
+    }
+
+    fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let input = inputs[0];
         let scale = spread(&self.scale, input.spatial().len())?;
         let mut dims = vec![input.channels()];

@@ -1,6 +1,6 @@
 //! The sliding window that convolutions and poolings share: kernel, stride, dilation, padding.
 
-use super::{ArgError, ArgValue, Args, Kind, ParamDecl, ShapeError, checked_product};
+use super::{ArgError, ArgValue, Args, Kind, ParamDecl, ShapeError, check_size, checked_product};
 use crate::tensor::Tensor;
 use std::fmt;
 use std::ops::Range;
@@ -95,17 +95,20 @@ impl Window {
         Window { stride: kernel.clone(), kernel, dilation, padding: Padding::Valid, ceil: false }
     }
 
-    /// Pads and output size for an input of spatial size `input`, in which no size is 0.
+    /// Pads and output size for an input of spatial size `input`.
     ///
     /// Output size: floor((input + pads - effective) / stride) + 1 with effective = dilation * (kernel - 1) + 1
     /// (Dumoulin and Visin 2016, "A guide to convolution arithmetic for deep learning", relationship 15).
     ///
     /// # Errors
-    /// `E0301` rank differs, `E0302` the kernel is larger than the padded input, `E0303` a size overflows.
+    /// `E0301` rank differs, `E0302` the kernel is larger than the padded input, `E0303` a size is too large, `E0216` and
+    /// `E0217` what its fields hold is no window.
     pub fn resolve(&self, input: &[usize]) -> Result<ResolvedWindow, ShapeError> {
+        self.check()?;
         if input.len() != self.rank() {
             return Err(self.rank_error(input.len()));
         }
+        input.iter().try_for_each(|&size| check_size("a size of the input", size))?;
         checked_product(&self.kernel, "the kernel")?;
         let (mut pads, mut out) = (Vec::new(), Vec::new());
         for (dim, &size) in input.iter().enumerate() {
@@ -142,6 +145,19 @@ impl Window {
         Ok(window)
     }
 
+    /// Whether its numbers make a window at all.
+    fn check(&self) -> Result<(), ShapeError> {
+        let rank = self.rank();
+        let padded = if let Padding::Sides(sides) = &self.padding { sides.len() } else { rank };
+        if rank == 0 || [self.stride.len(), self.dilation.len(), padded].iter().any(|&len| len != rank) {
+            let message = format!("a kernel of {rank} dimensions whose stride, dilation or padding has another number");
+            return Err(ShapeError::new("E0217", message));
+        }
+        self.kernel.iter().try_for_each(|&size| check_size("a size of the kernel", size))?;
+        self.stride.iter().try_for_each(|&step| check_size("the stride", step))?;
+        self.dilation.iter().try_for_each(|&distance| check_size("the dilation", distance))
+    }
+
     fn rank_error(&self, spatial: usize) -> ShapeError {
         let error = ShapeError::new(
             "E0301",
@@ -174,6 +190,7 @@ impl Window {
             }
         };
         let padded = input.checked_add(pads.0).and_then(|p| p.checked_add(pads.1)).ok_or_else(overflow)?;
+        check_size("a padded size of the input", padded)?;
         let hang_over = if self.ceil { stride - 1 } else { 0 };
         let reach = padded.checked_add(hang_over).ok_or_else(overflow)?;
         let Some(room) = reach.checked_sub(effective) else {

@@ -2,36 +2,45 @@
 //! gamma (w x + b - mean) / sqrt(var + eps) + beta is again a convolution (Jacob et al. 2018, "Quantization and
 //! training of neural networks", section 3.2). The folded values are computed when the weights are packed.
 
+use super::uses::Uses;
 use super::{Config, Report};
 use crate::ir::{Graph, NodeId, Norm, Param, ParamId, ParamSource};
 use crate::layers::{Init, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
-    // Readers of each value among the nodes that are still in use.
-    let mut readers: Vec<usize> = graph.users().iter().map(Vec::len).collect();
+    let mut uses = Uses::of(graph);
     for id in graph.ids() {
+        uses.update(graph, id);
         let Op::BatchNorm(norm) = &graph[id].op else { continue };
+        if !graph[id].epilogue.is_empty() {
+            // It is a kernel's own work already.
+            continue;
+        }
         let eps = norm.eps;
         let producer = graph[id].inputs[0];
         let path = graph[id].origin.path.clone();
-        match refusal(graph, producer, readers[producer.0 as usize]) {
+        match refusal(graph, producer, &uses) {
             Some(why) => report.refused(&path, why),
             None => {
                 fold(graph, producer, id, eps);
-                readers[producer.0 as usize] = readers[id.0 as usize];
+                uses.replace(id, producer);
                 report.done(&path, format!("folded into {}", graph[producer].name()));
             }
         }
     }
+    uses.finish(graph);
 }
 
 /// Why the batch norm behind `producer` cannot be folded into it.
-fn refusal(graph: &Graph, producer: NodeId, readers: usize) -> Option<String> {
+fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     let node = &graph[producer];
     let name = node.op.layer().map_or("input".to_string(), |l| l.spec().keyword.to_string());
     match node.op {
-        Op::Conv(_) | Op::Dense(_) if readers > 1 || graph.is_output(producer) => {
+        Op::Conv(_) | Op::Dense(_) if uses.is_shared(producer) => {
             Some(format!("the value of {} is read elsewhere too", node.name()))
+        }
+        Op::Conv(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
+            Some(format!("something else is fused into {} already", node.name()))
         }
         Op::Conv(_) | Op::Dense(_) => None,
         _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),
@@ -52,7 +61,6 @@ fn fold(graph: &mut Graph, producer: NodeId, norm: NodeId, eps: f64) {
         Op::Dense(dense) => dense.bias = true,
         _ => unreachable!("checked by `refusal`"),
     }
-    graph.replace_uses(norm, producer);
 }
 
 /// A parameter of the shape of `like`.

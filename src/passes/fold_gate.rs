@@ -7,10 +7,10 @@ use crate::ir::{Graph, Node, NodeId};
 use crate::layers::{Conv, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
-    let users = graph.users();
+    let (users, outputs) = (graph.users(), graph.output_values());
     for id in graph.ids().filter(|&id| is_gate(graph, &graph[id])).collect::<Vec<_>>() {
         let path = graph[id].origin.path.clone();
-        match reader(graph, id, &users[id.0 as usize]) {
+        match reader(graph, id, &users[id.0 as usize], outputs[id.0 as usize]) {
             Err(why) => report.refused(&path, format!("the gate stays: {why}")),
             Ok(conv) => {
                 let &[x, gate] = graph[id].operands() else { unreachable!("verified") };
@@ -26,18 +26,21 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 
 /// Whether a node multiplies by one number for each channel.
 fn is_gate(graph: &Graph, node: &Node) -> bool {
-    matches!(node.op, Op::Mul(_)) && graph[node.inputs[1]].ty.dims != graph[node.inputs[0]].ty.dims
+    matches!(node.op, Op::Mul(_))
+        && node.epilogue.is_empty()
+        && graph[node.inputs[1]].ty.dims != graph[node.inputs[0]].ty.dims
 }
 
 /// The convolution that takes the gate, or why none can.
-fn reader(graph: &Graph, id: NodeId, users: &[NodeId]) -> Result<NodeId, String> {
+fn reader(graph: &Graph, id: NodeId, users: &[NodeId], is_output: bool) -> Result<NodeId, String> {
     let &[user] = users else { return Err("its value does not have one reader".into()) };
-    if graph.is_output(id) {
+    if is_output {
         return Err("its value is an output of the model".into());
     }
     let node = &graph[user];
     let (path, dims) = (node.name(), &graph[id].ty.dims);
     match &node.op {
+        _ if node.gated => return Err(format!("{path} has another one")),
         Op::Conv(Conv { window, groups: 1, .. }) if window.kernel.iter().all(|&k| k == 1) => {}
         _ => return Err(format!("{path} is no 1x1 convolution")),
     }

@@ -1,29 +1,34 @@
 //! Brings layers to the operations that kernels know: removes what does nothing at inference (dropout), writes
 //! global pooling as pooling, and lets a dense layer read a map that was flattened for it.
 
+use super::uses::Uses;
 use super::{Config, Report, split};
 use crate::ir::{Graph, NodeId};
 use crate::layers::{Dense, Lowering, Op, Pad, PadArg};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
+    let mut uses = Uses::of(graph);
     for id in graph.ids() {
-        lower_node(graph, id, report);
+        uses.update(graph, id);
+        lower_node(graph, id, &mut uses, report);
         absorb_flatten(graph, id, report);
     }
+    uses.finish(graph);
     // Zero borders and zero channels are added by different kernels.
     split::run(graph, |_, node| split_pad(&node.op));
 }
 
-fn lower_node(graph: &mut Graph, id: NodeId, report: &mut Report) {
+fn lower_node(graph: &mut Graph, id: NodeId, uses: &mut Uses, report: &mut Report) {
     let node = &graph[id];
     let types = graph.operand_types(node);
     let Some(lowering) = node.op.layer().map(|layer| layer.lower(&types)) else { return };
     let (path, name) = (node.origin.path.clone(), node.op.layer().map(|l| l.to_string()).unwrap_or_default());
     match lowering {
         Lowering::Keep => {}
+        // What was fused behind it is still to be done.
+        Lowering::Identity if !node.epilogue.is_empty() => {}
         Lowering::Identity => {
-            let input = node.inputs[0];
-            graph.replace_uses(id, input);
+            uses.replace(id, node.inputs[0]);
             report.done(&path, format!("removed `{name}`, which does nothing at inference"));
         }
         Lowering::As(op) => {

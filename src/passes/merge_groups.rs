@@ -5,13 +5,15 @@
 use super::{Config, Report};
 use crate::ir::{Graph, NodeId, Param, ParamSource};
 use crate::layers::{Conv, Op};
+use std::collections::HashSet;
 
 pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
     // A zero times infinity is NaN, and the sums of the layer's definition have no such products.
     if config.exact {
         return;
     }
-    for id in graph.ids() {
+    let with_mean: HashSet<_> = graph.nodes.iter().filter(|node| node.beside).map(|node| node.inputs[0]).collect();
+    for id in graph.ids().filter(|id| !with_mean.contains(id)) {
         let Some(merged) = merged(graph, id, config.channel_block) else { continue };
         merge(graph, id, merged);
         let path = graph[id].origin.path.clone();
@@ -62,8 +64,8 @@ fn merge(graph: &mut Graph, id: NodeId, merged: usize) {
 mod tests {
     use super::*;
     use crate::interp;
-    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
+    use crate::ir::{Output, Verified, verify};
     use crate::layers::{Accumulate, Padding, Window};
     use crate::tensor::{Batch, DType, Tensor, TensorType};
 
@@ -110,16 +112,16 @@ mod tests {
     fn the_merged_convolution_is_the_same_function() {
         let graph = network([32, 64], 8, 3);
         let config = Config { channel_block: 8, exact: false };
-        let (mut wide, mut exact) = (graph.clone(), graph.clone());
-        super::super::run(&mut wide, &config);
-        super::super::run(&mut exact, &Config { exact: true, ..config });
+        let graph = verify(graph).unwrap();
+        let (wide, _) = super::super::run(graph.clone(), &config);
+        let (exact, _) = super::super::run(graph.clone(), &Config { exact: true, ..config });
         let groups = |graph: &Graph| match &graph[graph.outputs[0].node].op {
             Op::Conv(conv) => conv.groups,
             other => panic!("{other:?}"),
         };
         assert_eq!((groups(&wide), groups(&exact)), (4, 8));
         let inputs = [Tensor::new([2, 32, 5, 5], (0..1600).map(|i| (i as f32).sin()).collect())];
-        let run = |graph: &Graph| interp::run(graph, &RandomWeights { seed: 3 }, &inputs, Accumulate::F64);
+        let run = |graph: &Verified<Graph>| interp::run(graph, &RandomWeights { seed: 3 }, &inputs, Accumulate::F64);
         assert_eq!(run(&wide), run(&graph));
     }
 }

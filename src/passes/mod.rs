@@ -1,6 +1,7 @@
 //! Rewriting the graph before it is scheduled: one file a pass, and the pipeline as a list.
 //!
-//! After each pass, values that nothing reads any more are removed and the graph is verified.
+//! After each pass, values that nothing reads any more are removed and the graph is verified. Passes take what earlier
+//! passes made as well: a graph that was optimised may be optimised again.
 
 mod concat_in_place;
 mod fold_batch_norm;
@@ -12,8 +13,9 @@ mod split;
 mod squeeze;
 mod subsample;
 mod sweep;
+mod uses;
 
-use crate::ir::{self, Graph};
+use crate::ir::{self, Graph, Verified};
 
 /// What the passes must know of the target.
 #[derive(Clone, Copy, Debug)]
@@ -69,22 +71,28 @@ pub const PIPELINE: &[(&str, Pass)] = &[
 ///
 /// # Panics
 /// If a pass breaks the graph: a defect, not an error of the model.
-pub fn run(graph: &mut Graph, config: &Config) -> Report {
+pub fn run(graph: Verified<Graph>, config: &Config) -> (Verified<Graph>, Report) {
     run_until(graph, config, PIPELINE.len())
 }
 
 /// Runs the first `count` passes.
-pub fn run_until(graph: &mut Graph, config: &Config, count: usize) -> Report {
-    let mut report = Report::default();
+pub fn run_until(graph: Verified<Graph>, config: &Config, count: usize) -> (Verified<Graph>, Report) {
+    let (mut graph, mut report) = (graph.into_inner(), Report::default());
+    // Where values lie is decided anew.
+    graph.nodes.iter_mut().for_each(|node| node.slice_of = None);
+    let mut verified = verify(graph, "before all");
     for (name, pass) in &PIPELINE[..count] {
+        let mut graph = verified.into_inner();
         report.pass = name;
-        pass(graph, config, &mut report);
-        sweep::run(graph);
-        if let Err(error) = ir::verify(graph) {
-            panic!("pass `{name}` broke the graph: {error}\n{}", ir::print(graph));
-        }
+        pass(&mut graph, config, &mut report);
+        sweep::run(&mut graph);
+        verified = verify(graph, name);
     }
-    report
+    (verified, report)
+}
+
+fn verify(graph: Graph, pass: &str) -> Verified<Graph> {
+    ir::verify(graph).unwrap_or_else(|error| panic!("pass `{pass}`: {error}"))
 }
 
 #[cfg(test)]
@@ -120,17 +128,17 @@ mod tests {
 
     /// The graph after all passes, which must mean the same, and the texts of the notes about a path.
     fn optimised(graph: &Graph, path: &str) -> (Graph, Vec<String>) {
-        let mut after = graph.clone();
-        let report = run(&mut after, &Config { channel_block: 8, exact: false });
+        let graph = ir::verify(graph.clone()).unwrap();
+        let (after, report) = run(graph.clone(), &Config { channel_block: 8, exact: false });
         let x = Tensor::new([2, 8, 5, 6], (0..480).map(|i| (i % 37) as f32 / 18.0 - 1.0).collect());
-        let [before, found] = [graph, &after].map(|graph| {
+        let [before, found] = [&graph, &after].map(|graph| {
             interp::run(graph, &RandomWeights { seed: 3 }, std::slice::from_ref(&x), Accumulate::F64).remove(0)
         });
         for (found, expected) in found.data().iter().zip(before.data()) {
             assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{found}, not {expected}");
         }
         let notes = report.notes.iter().filter(|note| note.path == path).map(|note| note.text.clone());
-        (after, notes.collect())
+        (after.into_inner(), notes.collect())
     }
 
     fn node<'g>(graph: &'g Graph, path: &str) -> &'g Node {

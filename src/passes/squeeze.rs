@@ -4,17 +4,18 @@
 use super::{Config, Report};
 use crate::ir::{Graph, Node};
 use crate::layers::{Op, Window};
+use std::collections::HashSet;
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
+    let mut with_mean: HashSet<_> = graph.nodes.iter().filter(|node| node.beside).map(|node| node.inputs[0]).collect();
     for id in graph.ids().filter(|&id| is_mean(graph, &graph[id])).collect::<Vec<_>>() {
         let (path, producer) = (graph[id].origin.path.clone(), graph[id].inputs[0]);
-        let has_mean = graph.nodes.iter().any(|node| node.beside && node.inputs[0] == producer);
         let of = graph[producer].name();
         let (node, kernel) = (&graph[id], &graph[producer].op);
         let why = match kernel {
             _ if !node.epilogue.is_empty() => Some("an activation follows the mean".to_string()),
             Op::Conv(conv) if conv.groups == conv.channels && conv.groups > 1 => {
-                has_mean.then(|| format!("the kernel of {of} makes a mean already"))
+                with_mean.contains(&producer).then(|| format!("the kernel of {of} makes a mean already"))
             }
             _ => Some(format!("{of} is no depthwise convolution")),
         };
@@ -22,6 +23,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             Some(why) => report.refused(&path, format!("the mean is a step of its own: {why}")),
             None => {
                 graph[id].beside = true;
+                with_mean.insert(producer);
                 report.done(&path, format!("the mean is made by the kernel of {of}"));
             }
         }

@@ -1,7 +1,7 @@
 //! Convolution lane by lane: see [`crate::kernels::channelwise`].
 
 use super::memory::Pointer;
-use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
+use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, epilogue, tasks};
 use crate::kernels::channelwise::Code;
 use crate::kernels::{Family, Operand};
@@ -52,9 +52,10 @@ impl Call<'_> {
     /// # Safety
     /// The pointers must be those of the block, the tiles those of the conf's segments, and the rows the conf's.
     pub unsafe fn rows(&self, rows: Range<usize>, row_tiles: &[Tile]) {
+        let table = RowTable { table: self.table, shape: &self.conf.rows, bytes: self.conf.row_bytes() };
         // SAFETY: the caller's.
         unsafe {
-            for_tiles(self.table, rows, row_tiles, |row, tile| {
+            for_tiles(table, rows, row_tiles, |row, tile| {
                 with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
             });
         }

@@ -1,7 +1,7 @@
 //! Direct convolution: see [`crate::kernels::conv`].
 
 use super::memory::Pointer;
-use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
+use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::conv::Code;
 use crate::kernels::{Family, Operand};
@@ -62,10 +62,11 @@ impl Call<'_> {
     /// # Safety
     /// The pointers must be those of the vector group, the tiles those of the conf's segments, and the rows the conf's.
     pub unsafe fn rows(&self, vector_group: usize, rows: Range<usize>, row_tiles: &[Tile]) {
+        let table = RowTable { table: self.table, shape: &self.conf.rows, bytes: self.conf.row_bytes() };
         let last = vector_group + 1 == self.conf.vector_groups();
         let vectors = if last { self.conf.last_vectors() } else { self.conf.tile.vectors };
         // SAFETY: the caller's.
-        unsafe { for_tiles(self.table, rows, row_tiles, |row, tile| self.tile(row, tile, vectors, last)) };
+        unsafe { for_tiles(table, rows, row_tiles, |row, tile| self.tile(row, tile, vectors, last)) };
     }
 
     /// One tile of `vectors` vectors: the sizes are those that `kernels::conv::Tile::all` finds for up to 15

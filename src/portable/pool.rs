@@ -2,7 +2,7 @@
 
 use super::epilogue::{self, max_nan};
 use super::memory::Pointer;
-use super::window::{Row, Tile, for_tiles, tiles, with_pixels};
+use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, tasks};
 use crate::kernels::pool::{Code, Mode};
 use crate::kernels::{Family, Operand};
@@ -47,9 +47,10 @@ impl Call<'_> {
     /// # Safety
     /// The pointers must be those of the block, the tiles those of the conf's segments, and the rows the conf's.
     pub unsafe fn rows(&self, rows: Range<usize>, row_tiles: &[Tile]) {
+        let table = RowTable { table: self.table, shape: &self.conf.rows, bytes: self.conf.row_bytes() };
         // SAFETY: the caller's.
         unsafe {
-            for_tiles(self.table, rows, row_tiles, |row, tile| {
+            for_tiles(table, rows, row_tiles, |row, tile| {
                 with_pixels!(tile.pixels, P => self.tile::<P>(row, tile));
             });
         }

@@ -10,32 +10,52 @@ use wide::f32x8;
 /// As [`super::run`].
 pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let table = Pointer::constant(operands, 2 + conf.epilogue.operands());
+    // SAFETY: the operand is the conf's table, which begins with the places of the rows' lists and of the columns'.
+    let (starts, columns) = unsafe {
+        let starts = table.table::<i64>(conf.rows + 1);
+        (starts, columns_of(table.at(starts[conf.rows]), conf.columns))
+    };
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let input = Pointer::sample(operands, 1, sample).vector(block * conf.input_positions);
-        let out = Pointer::sample(operands, 0, sample).vector(block * conf.output_positions);
-        let residual = epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * conf.output_positions);
-        for position in 0..conf.output_positions {
-            // SAFETY: the pointers are those of one task of the conf, the operand is its table.
+        let out = Pointer::sample(operands, 0, sample).vector(block * conf.positions());
+        let residual = epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * conf.positions());
+        for position in 0..conf.positions() {
+            let (row, column) = (position / conf.columns, position % conf.columns);
+            // SAFETY: the pointers are those of one task of the conf, the lists are of its table.
             unsafe {
-                let sum = position_sum(input, table, position);
+                let sum =
+                    weighted(list(table.at(starts[row])), |at| weighted(columns[column], |x| input.at(at + x).load()));
                 epilogue::finish(&conf.epilogue, &[sum], out.vector(position), residual.vector(position));
             }
         }
     }
 }
 
+/// Byte offsets and weights.
+type List<'a> = &'a [[i64; 2]];
+
 /// # Safety
-/// `table` is a conf's, which has this position, and `input` is a block of its input.
-unsafe fn position_sum(input: Pointer, table: Pointer, position: usize) -> f32x8 {
-    // SAFETY: the caller's; the table has a word for each position, which leads to a length that so many pairs follow.
-    let taps = unsafe {
-        let list = table.at(table.at(position as i64 * 8).table::<i64>(1)[0]);
-        let count = list.table::<i64>(1)[0] as usize;
-        list.at(8).table::<[i64; 2]>(count)
+/// A list of a conf's table must begin here, which nobody writes during `'a`.
+unsafe fn list<'a>(at: Pointer) -> List<'a> {
+    // SAFETY: the caller's; a list begins with its length.
+    unsafe { at.at(8).table(at.table::<i64>(1)[0] as usize) }
+}
+
+/// # Safety
+/// As [`list`], for `count` lists one behind the other.
+unsafe fn columns_of<'a>(mut at: Pointer, count: usize) -> Vec<List<'a>> {
+    let next = |_| {
+        // SAFETY: the caller's.
+        let list = unsafe { list(at) };
+        at = at.at(8 + size_of_val(list) as i64);
+        list
     };
-    taps.iter().fold(f32x8::ZERO, |sum, &[offset, weight]| {
-        // SAFETY: the table's offsets are those of positions of the input.
-        let x = unsafe { input.at(offset).load() };
-        x.mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum)
+    (0..count).map(next).collect()
+}
+
+/// The sum of what lies at each offset, times its weight.
+fn weighted(list: List, value: impl Fn(i64) -> f32x8) -> f32x8 {
+    list.iter().fold(f32x8::ZERO, |sum, &[offset, weight]| {
+        value(offset).mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum)
     })
 }

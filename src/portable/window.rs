@@ -1,10 +1,11 @@
 //! What kernels with a sliding window have in common: the table of rows and the tiles of a row.
 
 use super::memory::Pointer;
+use crate::kernels::rows::{RowBytes, RowShape};
 use crate::kernels::taps::Segment;
 use std::ops::Range;
 
-/// What the table (see [`Rows::table`](crate::kernels::taps::Rows::table)) says of one output row.
+/// What the table (see [`Rows::table`](crate::kernels::rows::Rows::table)) says of one output row.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     pub index: usize,
@@ -14,19 +15,68 @@ pub struct Row<'a> {
     pub taps: &'a [[i64; 2]],
 }
 
-impl<'a> Row<'a> {
+/// A table of rows, and what is known of it.
+#[derive(Clone, Copy)]
+pub struct RowTable<'a> {
+    pub table: Pointer,
+    pub shape: &'a RowShape,
+    pub bytes: RowBytes,
+}
+
+impl RowTable<'_> {
+    /// Where the row's input begins; its taps become those of the row.
+    ///
     /// # Safety
-    /// `table` is a table of rows that has this row, and that nobody writes during `'a`.
-    pub unsafe fn read(table: Pointer, index: usize) -> Row<'a> {
-        // SAFETY: the caller's; the head of the table has a pair for each row, whose second word leads to a length
-        // that so many pairs follow.
-        unsafe {
-            let [input, list] = table.at(index as i64 * 16).table::<[i64; 2]>(1)[0];
-            let list = table.at(list);
-            let count = list.table::<i64>(1)[0] as usize;
-            Row { index, input, taps: list.at(8).table(count) }
-        }
+    /// The table must have this row, and nobody may write it meanwhile.
+    unsafe fn read(&self, row: usize, taps: &mut Vec<[i64; 2]>) -> i64 {
+        taps.clear();
+        // SAFETY: the caller's.
+        unsafe { if self.shape.dims.len() < 2 { self.read_runs(row, taps) } else { self.read_box(row, taps) } }
     }
+
+    /// # Safety
+    /// As [`RowTable::read`], of rows of one dimension or none.
+    unsafe fn read_runs(&self, row: usize, taps: &mut Vec<[i64; 2]>) -> i64 {
+        // SAFETY: the caller's; the head of the table has a pair for each row, whose second word leads to a number of
+        // runs, of three words each.
+        let (base, runs) = unsafe {
+            let [base, list] = self.table.at(row as i64 * 16).table::<[i64; 2]>(1)[0];
+            let list = self.table.at(list);
+            (base, list.at(8).table::<[i64; 3]>(list.table::<i64>(1)[0] as usize))
+        };
+        let step = if self.shape.dims.is_empty() { [0; 2] } else { self.step(0) };
+        taps.extend(runs.iter().flat_map(|&[input, weights, count]| taps_from([input, weights], step, count)));
+        base
+    }
+
+    /// # Safety
+    /// As [`RowTable::read`], of rows of several dimensions.
+    unsafe fn read_box(&self, row: usize, taps: &mut Vec<[i64; 2]>) -> i64 {
+        taps.push([0; 2]);
+        let (mut table, mut rest, mut behind) = (self.table, row, self.shape.count);
+        for (d, dim) in self.shape.dims.iter().enumerate() {
+            behind /= dim.count;
+            // SAFETY: the caller's; the table has three words for each position of each dimension.
+            let entries = unsafe { table.table::<[i64; 3]>(dim.count) };
+            let [input, weights, count] = entries[rest / behind];
+            (rest, table) = (rest % behind, table.at(size_of_val(entries) as i64));
+            let step = self.step(d);
+            let from = |at: &[i64; 2]| taps_from([at[0] + input, at[1] + weights], step, count);
+            *taps = taps.iter().flat_map(from).collect();
+        }
+        0
+    }
+
+    /// Bytes of input and weights from one tap of a dimension to the next.
+    fn step(&self, d: usize) -> [i64; 2] {
+        let steps = self.shape.steps(d, self.bytes);
+        [steps.input, steps.weights]
+    }
+}
+
+/// `count` taps at equal distances.
+fn taps_from(first: [i64; 2], step: [i64; 2], count: i64) -> impl Iterator<Item = [i64; 2]> {
+    (0..count).map(move |tap| [first[0] + tap * step[0], first[1] + tap * step[1]])
 }
 
 /// Neighbouring output pixels that are computed together.
@@ -65,12 +115,13 @@ pub fn tiles(segments: &[Segment]) -> Vec<Tile> {
 /// Calls `body` for all tiles of some rows.
 ///
 /// # Safety
-/// `table` is a table of rows that has these, and that nobody writes meanwhile.
-pub unsafe fn for_tiles(table: Pointer, rows: Range<usize>, tiles: &[Tile], mut body: impl FnMut(Row, &Tile)) {
-    for row in rows {
+/// The table must have these rows, and nobody may write it meanwhile.
+pub unsafe fn for_tiles(table: RowTable, rows: Range<usize>, tiles: &[Tile], mut body: impl FnMut(Row, &Tile)) {
+    let mut taps = Vec::new();
+    for index in rows {
         // SAFETY: the caller's.
-        let row = unsafe { Row::read(table, row) };
-        tiles.iter().for_each(|tile| body(row, tile));
+        let input = unsafe { table.read(index, &mut taps) };
+        tiles.iter().for_each(|tile| body(Row { index, input, taps: &taps }, tile));
     }
 }
 

@@ -71,15 +71,15 @@ impl Binding {
         self.memory.batch
     }
 
-    /// Takes the tensors of a run, which must have the shapes that the plan states for the batch.
-    pub fn set_callers(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) {
+    /// Takes the values of a run, as many as the plan states for the batch.
+    pub fn set_callers<'a>(
+        &mut self,
+        inputs: impl Iterator<Item = &'a [f32]>,
+        outputs: impl Iterator<Item = &'a mut [f32]>,
+    ) {
         let Memory { inputs: input_data, outputs: output_data, .. } = &mut self.memory;
-        for (data, tensor) in input_data.iter_mut().zip(inputs) {
-            *data = tensor.data().as_ptr().cast_mut().cast();
-        }
-        for (data, tensor) in output_data.iter_mut().zip(outputs) {
-            *data = tensor.data_mut().as_mut_ptr().cast();
-        }
+        input_data.iter_mut().zip(inputs).for_each(|(data, values)| *data = values.as_ptr().cast_mut().cast());
+        output_data.iter_mut().zip(outputs).for_each(|(data, values)| *data = values.as_mut_ptr().cast());
         for &(index, place, offset) in &self.callers {
             let data = self.memory.base(place).wrapping_add(offset);
             self.threads.iter_mut().for_each(|operands| operands[index].data = data);
@@ -133,17 +133,26 @@ impl Memory {
         scratch: &[AlignedBuffer],
     ) -> Vec<Region> {
         let region = |start: *const u8, len, writable| Region { start: start.expose_provenance(), len, writable };
-        let buffer = |view: &View, writable| {
-            let buffer = &plan.buffers[view.buffer.0];
-            region(self.base(buffer.place), buffer.elements * 4 * self.batch, writable)
-        };
-        let inputs = step.inputs.iter().map(|view| buffer(view, false));
+        let inputs =
+            step.inputs.iter().flat_map(|view| self.samples(plan, view).map(|(at, len)| region(at, len, false)));
         let constants = constants.map(|(start, bytes)| region(start, bytes, false));
         let scratch = scratch.iter().map(|s| region(s.as_ptr(), s.len(), true));
         // What may be written comes first: the output may be written over an input.
         let outputs = std::iter::once(&step.output).chain(step.beside.iter().map(|(_, view)| view));
-        let outputs = outputs.map(|view| buffer(view, true));
+        let outputs = outputs.flat_map(|view| self.samples(plan, view).map(|(at, len)| region(at, len, true)));
         outputs.chain(inputs).chain(constants).chain(scratch).collect()
+    }
+
+    /// Where the samples of a value lie, and how many bytes each has; all together where nothing is between them.
+    fn samples(&self, plan: &Plan, view: &View) -> impl Iterator<Item = (*const u8, usize)> {
+        let Operand { data, stride } = self.operand(plan, view);
+        // In the arena a value of one position has room for whole blocks, and may be read as such.
+        let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_));
+        let one_position = view.ty.spatial().iter().product::<usize>() == 1;
+        let layout = if in_arena && one_position { Layout::Blocked } else { view.layout };
+        let bytes = layout.elements(&view.ty, plan.target.lanes) * 4;
+        let (count, bytes) = if bytes == stride as usize { (1, bytes * self.batch) } else { (self.batch, bytes) };
+        (0..count).map(move |sample| (data.wrapping_add(sample * stride as usize).cast_const(), bytes))
     }
 
     /// A value as a row-major tensor.

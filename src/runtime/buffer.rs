@@ -1,17 +1,23 @@
 //! Memory aligned for vectors.
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
 use std::io;
 
 /// Bytes of a buffer that are worth pages larger than the usual ones: two of x86-64's large pages.
 const LARGE: usize = 4 << 20;
 
-/// Zeroed bytes, aligned to a page: whole cache lines, and more than the widest vector needs.
+/// Zeroed bytes, aligned to whole cache lines, more than the widest vector needs.
 ///
 /// The system gives the memory when it is touched, in large pages where it has them: weights and values of a network
 /// are more than the usual pages that a core can find without searching.
+///
+/// In builds with debug assertions a buffer lies between pages that nobody may touch, and ends or begins at one: a kernel
+/// that reads or writes beside it faults.
 pub struct AlignedBuffer {
-    map: MmapMut,
+    map: MmapRaw,
+    /// Where the buffer is in the mapping, in bytes.
+    offset: usize,
+    len: usize,
 }
 
 impl AlignedBuffer {
@@ -20,31 +26,80 @@ impl AlignedBuffer {
     /// # Errors
     /// The system's, where there is not enough memory.
     pub fn zeroed(bytes: usize) -> io::Result<AlignedBuffer> {
-        let map = MmapMut::map_anon(bytes.max(1).next_multiple_of(64))?;
+        let len = bytes.max(1).checked_next_multiple_of(64).ok_or(io::ErrorKind::OutOfMemory)?;
+        let buffer = if cfg!(debug_assertions) { Self::between_guards(len)? } else { Self::plain(len)? };
         #[cfg(target_os = "linux")]
         if bytes >= LARGE {
             // A wish; a system without large pages refuses it.
-            let _ = map.advise(memmap2::Advice::HugePage);
+            let _ = buffer.map.advise(memmap2::Advice::HugePage);
         }
-        Ok(AlignedBuffer { map })
+        Ok(buffer)
+    }
+
+    fn plain(len: usize) -> io::Result<AlignedBuffer> {
+        Ok(AlignedBuffer { map: MmapMut::map_anon(len)?.into(), offset: 0, len })
+    }
+
+    /// At the end of its pages, or at their begin: so that both are met, every other size.
+    fn between_guards(len: usize) -> io::Result<AlignedBuffer> {
+        let page = region::page::size();
+        let pages = len.checked_next_multiple_of(page).filter(|pages| pages.checked_add(2 * page).is_some());
+        let pages = pages.ok_or(io::ErrorKind::OutOfMemory)?;
+        let map = MmapRaw::from(MmapMut::map_anon(pages + 2 * page)?);
+        for guard in [0, page + pages] {
+            // SAFETY: the page is of a mapping made just now, of which nobody has an address yet.
+            unsafe { region::protect(map.as_ptr().wrapping_add(guard), page, region::Protection::NONE) }
+                .map_err(io::Error::other)?;
+        }
+        let offset = if (len / 64).is_multiple_of(2) { page + pages - len } else { page };
+        Ok(AlignedBuffer { map, offset, len })
     }
 
     /// In bytes, a multiple of 64.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
-        self.map.len()
+        self.len
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.map
+        // SAFETY: `offset` and `len` lie in the part of the mapping that may be accessed, which the system filled with
+        // zeros and of which `self` gives away no other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.as_mut_ptr(), self.len) }
     }
 
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        self.map.as_mut_ptr()
+        self.map.as_mut_ptr().wrapping_add(self.offset)
     }
 
     /// For memory that is only read through the pointer.
     pub fn as_ptr(&self) -> *const u8 {
-        self.map.as_ptr()
+        self.map.as_ptr().wrapping_add(self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn a_buffer_is_aligned_and_zero_and_lies_at_a_guard() {
+        let page = region::page::size();
+        for bytes in [0, 1, 64, 65, 128, page, page + 64, 5 * page + 128] {
+            let mut buffer = AlignedBuffer::zeroed(bytes).unwrap();
+            assert!(buffer.len() >= bytes && buffer.len() < bytes + 65);
+            assert!(buffer.bytes_mut().iter().all(|&byte| byte == 0));
+            let (begin, len) = (buffer.as_ptr().addr(), buffer.len());
+            assert_eq!(begin % 64, 0);
+            let beside = if len / 64 % 2 == 0 { begin + len } else { begin - page };
+            let beside = region::query(std::ptr::without_provenance::<u8>(beside)).unwrap();
+            assert!(!beside.is_readable() && !beside.is_writable(), "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn what_no_machine_has_is_refused() {
+        assert!(AlignedBuffer::zeroed(usize::MAX).is_err());
+        assert!(AlignedBuffer::zeroed(usize::MAX - 4096).is_err());
     }
 }

@@ -92,9 +92,9 @@ impl Library {
     /// # Errors
     /// Where the inputs do not fit, or there is not enough memory.
     pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, LibraryError> {
-        let batch = inputs.first().map_or(0, Tensor::batch);
+        let batch = inputs.first().and_then(|tensor| tensor.shape().first()).copied().unwrap_or(0);
         let fits = |(tensor, shape): (&Tensor, &Vec<usize>)| {
-            tensor.shape()[1..] == shape[1..] && tensor.batch() == batch && (shape[0] == 0 || shape[0] == batch)
+            (shape[0] == 0 || shape[0] == batch) && tensor.shape() == [&[batch], &shape[1..]].concat()
         };
         if inputs.len() != self.inputs.len() || !inputs.iter().zip(&self.inputs).all(fits) {
             return Err(LibraryError::Inputs(self.inputs.clone()));

@@ -3,9 +3,9 @@
 mod binding;
 mod buffer;
 mod constants;
-mod denormals;
 pub mod library;
 mod session;
+mod sync;
 mod threads;
 
 pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};

@@ -3,37 +3,36 @@
 use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
 use super::constants::Constants;
-use super::denormals::FlushDenormals;
 use super::threads::Threads;
 use crate::backend;
-use crate::codegen::emulated::Emulation;
-use crate::codegen::{CodeError, CodeModule, Isa, JitCode};
+use crate::codegen::emulated::{Emulation, Executed, TileFault};
+use crate::codegen::{CodeError, CodeModule, HostIsa, Isa, JitCode};
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
-use crate::tensor::{Batch, Tensor};
+use crate::tensor::{Batch, Tensor, TensorType};
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
-    /// Code made in memory for an instruction set.
-    Jit(Isa),
+    /// Code made in memory for an instruction set of this machine.
+    Jit(HostIsa),
     /// Compiled-in portable vectors, for where no code may be made.
     Portable,
-    /// As `Jit`, but wide tiles are emulated and may only touch the operands of their step: for tests. A run panics
-    /// where a tile does anything else.
-    #[doc(hidden)]
+    /// As `Jit`, but wide tiles are emulated, on any CPU, and may only touch the operands of their step: a run that finds
+    /// one doing anything else is refused. Some hundred times as slow.
     Emulated(Isa),
 }
 
 impl Engine {
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) | Engine::Emulated(isa) => Target::new(isa),
+            Engine::Jit(isa) => Target::new(isa),
+            Engine::Emulated(isa) => Target::new(isa),
             Engine::Portable => portable::TARGET,
         }
     }
@@ -94,6 +93,10 @@ pub enum RunError {
     OutputCount { expected: usize, found: usize },
     #[error("output `{name}` has shape {found:?}, the model and its input give {expected:?}")]
     OutputShape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    #[error("{what} `{name}` has {found} values, {batch} samples of it have {expected}")]
+    Length { what: &'static str, name: String, batch: usize, expected: usize, found: usize },
+    #[error("{found} samples cannot be run: the model's input `{name}` is {expected}")]
+    Batch { name: String, expected: String, found: usize },
     #[error("inputs with different batch sizes: {0} and {1}")]
     BatchSizes(usize, usize),
     #[error(
@@ -102,6 +105,9 @@ pub enum RunError {
     Memory { batch: usize, bytes: usize, limit: usize },
     #[error("out of memory")]
     Allocation,
+    /// Only where tiles are emulated.
+    #[error("step {step}, {name}: {fault}")]
+    Tile { step: usize, name: String, fault: TileFault },
 }
 
 /// How long the parts of [`Session::new`] took.
@@ -137,13 +143,13 @@ pub struct Session {
 
 impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
-    pub fn new(graph: Graph, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
+    pub fn new(graph: Verified<Graph>, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         Session::tuned(graph, weights, options, &Choices::default())
     }
 
     /// As [`Session::new`], with kernels that were found to be fast by measuring.
     pub fn tuned(
-        graph: Graph,
+        graph: Verified<Graph>,
         weights: &dyn WeightSource,
         options: &Options,
         choices: &Choices,
@@ -152,7 +158,7 @@ impl Session {
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa, CodeModule::jit(false)?)?,
+            Engine::Jit(isa) => compile(&plan, isa.into(), CodeModule::jit(false)?)?,
             Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };
@@ -174,6 +180,11 @@ impl Session {
         self.times
     }
 
+    /// What the tiles of all runs have done; `None` where they are not emulated.
+    pub fn executed(&self) -> Option<Executed> {
+        self.code.emulation().map(Emulation::executed)
+    }
+
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
         self.constants.bytes()
@@ -189,10 +200,30 @@ impl Session {
     /// As [`Session::run`], into the outputs of a run before. Nothing is allocated where that run had the same batch.
     pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         self.bind(inputs, outputs)?;
-        let _flush = FlushDenormals::new();
+        self.run_steps()
+    }
+
+    /// As [`Session::run_into`], on memory that need not be that of tensors: for each input and output, in the graph's
+    /// order, the values of `batch` samples, row-major.
+    pub fn run_slices(&mut self, batch: usize, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        self.check_batch(batch)?;
+        let graph = &self.plan.graph;
+        let given = inputs.iter().map(|values| values.len());
+        check_lengths("input", batch, graph.inputs.iter().map(|&id| (&graph[id].origin.path, &graph[id].ty)), given)
+            .ok_or(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() })??;
+        let given = outputs.iter().map(|values| values.len());
+        let views = self.plan.outputs.iter().zip(&graph.outputs);
+        check_lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
+            .ok_or(RunError::OutputCount { expected: graph.outputs.len(), found: outputs.len() })??;
+        self.bind_batch(batch)?.set_callers(inputs.iter().copied(), outputs.iter_mut().map(|values| &mut **values));
+        self.run_steps()
+    }
+
+    /// Runs on what is bound.
+    fn run_steps(&mut self) -> Result<(), RunError> {
         for index in 0..self.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
-            unsafe { self.run_step(index) };
+            unsafe { self.run_step(index) }?;
         }
         Ok(())
     }
@@ -206,11 +237,8 @@ impl Session {
         let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
         self.bind(inputs, &mut outputs)?;
         for index in 0..self.plan.steps.len() {
-            {
-                let _flush = FlushDenormals::new();
-                // SAFETY: the tensors are bound and are still there.
-                unsafe { self.run_step(index) };
-            }
+            // SAFETY: the tensors are bound and are still there.
+            unsafe { self.run_step(index) }?;
             let memory = self.binding.as_ref().expect("bound").memory();
             observe(&StepDone { index, plan: &self.plan, memory });
         }
@@ -219,7 +247,7 @@ impl Session {
 
     /// # Safety
     /// The tensors of the last call of `bind` are still there, and nobody else uses its outputs.
-    unsafe fn run_step(&mut self, index: usize) {
+    unsafe fn run_step(&mut self, index: usize) -> Result<(), RunError> {
         let Session { plan, code, constants, scratch, .. } = self;
         let binding = self.binding.as_ref().expect("bound");
         let step = &plan.steps[index];
@@ -237,9 +265,11 @@ impl Session {
             // memory.
             unsafe { code.call(index, &step.kernel, operands, range.start, range.end) }
         });
-        if let Some(emulation) = code.emulation() {
-            emulation.check();
-        }
+        let checked = code.emulation().map_or(Ok(()), Emulation::check);
+        checked.map_err(|fault| {
+            let name = plan.graph[step.node].origin.path.clone();
+            RunError::Tile { step: index, name, fault }
+        })
     }
 
     fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
@@ -250,13 +280,34 @@ impl Session {
     fn bind(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
         let batch = self.check_inputs(inputs)?;
         self.check_outputs(outputs, batch)?;
+        let (inputs, outputs) = (inputs.iter().map(Tensor::data), outputs.iter_mut().map(Tensor::data_mut));
+        self.bind_batch(batch)?.set_callers(inputs, outputs);
+        Ok(())
+    }
+
+    /// Everything but the caller's memory, for a batch.
+    fn bind_batch(&mut self, batch: usize) -> Result<&mut Binding, RunError> {
         if self.binding.as_ref().is_none_or(|binding| binding.batch() != batch) {
             self.reserve(batch)?;
             let (_, arena) = self.arena.as_mut().expect("reserved");
             self.binding = Some(Binding::new(&self.plan, batch, arena, &self.constants, &mut self.scratch));
         }
-        self.binding.as_mut().expect("bound").set_callers(inputs, outputs);
-        Ok(())
+        Ok(self.binding.as_mut().expect("bound"))
+    }
+
+    fn check_batch(&self, batch: usize) -> Result<(), RunError> {
+        let graph = &self.plan.graph;
+        let fits = |ty: &TensorType| match ty.batch {
+            Batch::Fixed(fixed) => batch == fixed,
+            Batch::Symbolic(_) => batch > 0,
+        };
+        match graph.inputs.iter().find(|&&id| !fits(&graph[id].ty)) {
+            None => Ok(()),
+            Some(&id) => {
+                let (name, expected) = (graph[id].origin.path.clone(), graph[id].ty.to_string());
+                Err(RunError::Batch { name, expected, found: batch })
+            }
+        }
     }
 
     fn check_inputs(&self, inputs: &[Tensor]) -> Result<usize, RunError> {
@@ -315,6 +366,20 @@ impl Session {
         self.arena = Some((batch, arena));
         Ok(())
     }
+}
+
+/// Checks how many values were given for each of the model's inputs or outputs; `None` where their number is wrong.
+fn check_lengths<'a>(
+    what: &'static str,
+    batch: usize,
+    ports: impl ExactSizeIterator<Item = (&'a String, &'a TensorType)>,
+    given: impl ExactSizeIterator<Item = usize>,
+) -> Option<Result<(), RunError>> {
+    let check = |((name, ty), found): ((&String, &TensorType), usize)| match ty.elements().saturating_mul(batch) {
+        expected if expected == found => Ok(()),
+        expected => Err(RunError::Length { what, name: name.clone(), batch, expected, found }),
+    };
+    (ports.len() == given.len()).then(|| ports.zip(given).try_for_each(check))
 }
 
 /// One function for each distinct conf.
@@ -380,23 +445,27 @@ impl StepDone<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::Output;
     use crate::ir::weights::RandomWeights;
+    use crate::ir::{Output, verify};
     use crate::layers::{Dense, Softmax};
-    use crate::tensor::{DType, TensorType};
+    use crate::tensor::DType;
 
     fn session(threads: usize) -> Session {
-        try_session(threads).unwrap()
+        try_session(threads, Engine::Jit(Isa::detect())).unwrap()
     }
 
-    fn try_session(threads: usize) -> Result<Session, SessionError> {
+    fn try_session(threads: usize, engine: Engine) -> Result<Session, SessionError> {
         let mut graph = Graph::default();
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![32] };
         let x = graph.add_input("x", ty);
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
         let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
-        Session::new(graph, &RandomWeights { seed: 1 }, &Options { threads, ..Options::default() })
+        Session::new(
+            verify(graph).unwrap(),
+            &RandomWeights { seed: 1 },
+            &Options { threads, engine, ..Options::default() },
+        )
     }
 
     fn input(batch: usize) -> Tensor {
@@ -431,9 +500,46 @@ mod tests {
     }
 
     #[test]
+    fn runs_on_slices_of_the_right_lengths_only() {
+        let mut session = session(1);
+        let input = input(2);
+        let expected = session.run(std::slice::from_ref(&input)).unwrap();
+        let mut output = [0.0; 32];
+        session.run_slices(2, &[input.data()], &mut [&mut output]).unwrap();
+        assert_eq!(output, *expected[0].data());
+        let mut message = |batch, inputs: &[&[f32]], outputs: &mut [&mut [f32]]| {
+            session.run_slices(batch, inputs, outputs).unwrap_err().to_string()
+        };
+        let data = input.data();
+        let none = message(0, &[&[]], &mut [&mut []]);
+        assert_eq!(none, "0 samples cannot be run: the model's input `x` is [N, 32]");
+        assert_eq!(message(2, &[], &mut [&mut output]), "the model has 1 inputs, 0 were given");
+        let long = message(1, &[data], &mut [&mut output]);
+        assert_eq!(long, "input `x` has 64 values, 1 samples of it have 32");
+        let short = message(2, &[data], &mut [&mut output[1..]]);
+        assert_eq!(short, "output `y` has 31 values, 2 samples of it have 32");
+        assert!(message(usize::MAX, &[data], &mut [&mut output]).contains("has 64 values"));
+    }
+
+    #[test]
     fn a_session_without_threads_is_refused() {
-        let error = try_session(0).err().expect("an error");
+        let error = try_session(0, Engine::Portable).err().expect("an error");
         assert_eq!(error.to_string(), "cannot start 0 threads: at least one is needed");
+    }
+
+    #[test]
+    fn a_tile_that_leaves_its_operands_is_reported() {
+        for isa in [Isa::Avx2, Isa::Avx512] {
+            let mut session = try_session(1, Engine::Emulated(isa)).unwrap();
+            session.run(&[input(1)]).unwrap();
+            let executed = session.executed().unwrap();
+            assert!(executed.tiles > 0 && executed.instructions > executed.calls && executed.calls > 0, "{executed:?}");
+            // As if the code read one element too many.
+            let input_of_dense = session.plan.steps.iter_mut().find_map(|step| step.inputs.first_mut()).unwrap();
+            input_of_dense.ty.dims[0] -= 1;
+            let error = session.run(&[input(1)]).unwrap_err().to_string();
+            assert!(error.contains("step 0") && error.contains("read of ") && error.contains("outside"), "{error}");
+        }
     }
 
     #[test]

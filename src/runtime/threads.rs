@@ -6,26 +6,17 @@
 //! a thread that sleeps or has no core. Who waits for longer than a small step takes offers the core to others between
 //! two looks, since there may be more threads than cores: another session, or the very thread that is waited for.
 
-use super::denormals::FlushDenormals;
+use super::sync::thread::{self, JoinHandle};
+use super::sync::{Arc, AtomicBool, AtomicUsize, LOOKS, Mutex, Ordering, SPIN, Shareable, spin_loop};
 use std::any::Any;
-use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
-
-/// How long a worker looks for work before it parks.
-const SPIN: Duration = Duration::from_micros(100);
-/// Looks before the core is offered to others: some microseconds.
-const LOOKS: usize = 200;
+use std::time::Instant;
 
 /// A closure whose lifetime is not known to the compiler.
 type Work = dyn Fn(usize, Range<usize>) + Sync + 'static;
 
-/// The threads that run kernels: the caller's, and workers that live as long as this. Workers flush denormals; the
-/// caller sees to its own thread.
+/// The threads that run kernels: the caller's, and workers that live as long as this.
 pub struct Threads {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -37,7 +28,7 @@ struct Shared {
     /// For each worker, the last job of which somebody has begun its share.
     claims: Vec<AtomicUsize>,
     /// The current job.
-    job: UnsafeCell<Option<Job>>,
+    job: Shareable<Option<Job>>,
     /// Shares of workers of the current job that are not done.
     pending: AtomicUsize,
     /// For each worker, whether it must be unparked to see a new job.
@@ -104,10 +95,10 @@ impl Threads {
 
     fn publish(&mut self, job: Job) {
         // SAFETY: `&mut self` and `pending` 0 (the last `run` waited for it): no worker reads the job.
-        unsafe { *self.shared.job.get() = Some(job) };
+        self.shared.job.with_mut(|place| unsafe { *place = Some(job) });
         self.shared.pending.store(self.workers.len(), Ordering::Relaxed);
-        // Sequentially consistent with the worker's store to `parked` and load of `epoch`: one of the two sides sees
-        // the other.
+        // Before `wake` swaps `parked`, which a worker swaps too, before it looks at the epoch for the last time: whoever
+        // swaps second sees what the other has done.
         self.shared.epoch.fetch_add(1, Ordering::SeqCst);
         self.wake();
     }
@@ -134,7 +125,7 @@ impl Threads {
 /// Looks for a moment; whether it came true.
 fn looked(condition: impl Fn() -> bool) -> bool {
     (0..LOOKS).any(|_| {
-        std::hint::spin_loop();
+        spin_loop();
         condition()
     })
 }
@@ -155,7 +146,7 @@ impl Shared {
         Shared {
             epoch: AtomicUsize::new(0),
             claims: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-            job: UnsafeCell::new(None),
+            job: Shareable::new(None),
             pending: AtomicUsize::new(0),
             parked: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             stop: AtomicBool::new(false),
@@ -165,18 +156,19 @@ impl Shared {
 
     /// The life of worker `index` of `count`.
     fn work(&self, index: usize, count: usize) {
-        let _flush = FlushDenormals::new();
         let worker = index - 1;
         loop {
             self.await_job(worker);
-            if self.stop.load(Ordering::SeqCst) {
-                return;
-            }
             if !self.claim(worker) {
                 continue;
             }
+            // Not before: the last job may have ended and the pool been dropped meanwhile, and what was claimed is the
+            // epoch that says so.
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
             // SAFETY: the epoch was published after the job, which stays until `pending` is counted down below.
-            let job = unsafe { *self.job.get() }.expect("published before the epoch");
+            let job = self.job.with(|place| unsafe { *place }).expect("published before the epoch");
             // SAFETY: `Threads::run`, which holds the closure, waits for `pending`.
             let work = unsafe { &*job.work };
             self.attempt(|| work(index, share(job.tasks, count, index)));
@@ -214,7 +206,8 @@ impl Shared {
                 thread::yield_now();
                 continue;
             }
-            self.parked[worker].store(true, Ordering::SeqCst);
+            // Read and written in one: who has swapped before has published before, and is seen.
+            self.parked[worker].swap(true, Ordering::SeqCst);
             if !published() {
                 thread::park();
             }

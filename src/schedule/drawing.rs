@@ -2,13 +2,13 @@
 
 use super::{Place, Plan};
 use crate::analysis::draw::{Drawing, Kind, Shape, kind};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 impl Plan {
     /// Steps with their kernels; arrows from the steps that wrote what a step reads.
     pub fn drawing(&self) -> Drawing {
         let mut drawing = Drawing { title: self.graph.name.clone(), ..Drawing::default() };
-        let mut writers: HashMap<(usize, usize), usize> = HashMap::new();
+        let mut writers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         for (index, buffer) in self.buffers.iter().enumerate() {
             if let Place::Input(input) = buffer.place {
                 let node = &self.graph[self.graph.inputs[input]];
@@ -34,11 +34,10 @@ impl Plan {
     }
 
     /// The steps that wrote parts of what a view covers.
-    fn writers_of(&self, view: &super::View, writers: &HashMap<(usize, usize), usize>) -> Vec<usize> {
+    fn writers_of(&self, view: &super::View, writers: &BTreeMap<(usize, usize), usize>) -> Vec<usize> {
         let end = view.offset + view.layout.elements(&view.ty, self.target.lanes);
-        let covers =
-            |&(buffer, offset): &(usize, usize)| buffer == view.buffer.0 && (view.offset..end).contains(&offset);
-        let mut found: Vec<usize> = writers.iter().filter(|(place, _)| covers(place)).map(|(_, &step)| step).collect();
+        let covered = (view.buffer.0, view.offset)..(view.buffer.0, end);
+        let mut found: Vec<usize> = writers.range(covered).map(|(_, &step)| step).collect();
         found.sort_unstable();
         found
     }

@@ -1,7 +1,9 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::{Place, Plan, Step, View};
+use crate::ir::NodeId;
 use crate::kernels::tuning::Verdict;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// All passes' notes and all steps, or those of the nodes whose path begins with `layer`.
@@ -23,15 +25,17 @@ pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
         let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
     }
     text.push_str("\nsteps\n");
+    let verdicts: HashMap<NodeId, &Verdict> = plan.verdicts.iter().map(|(node, verdict)| (*node, verdict)).collect();
     for (index, step) in plan.steps.iter().enumerate() {
         if step.nodes().any(|node| wanted(&plan.graph[node].origin.path)) {
-            explain_step(plan, index, step, &mut text);
+            let verdict = verdicts.get(&step.node).copied().filter(|_| step.purpose.is_none());
+            explain_step(plan, index, step, verdict, &mut text);
         }
     }
     text
 }
 
-fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
+fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict>, text: &mut String) {
     let layers = step.nodes().map(|id| {
         let node = &plan.graph[id];
         let layer = node.op.layer().map_or("input".to_string(), |l| l.to_string());
@@ -43,7 +47,7 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, text: &mut String) {
     for (role, view) in roles(step) {
         let _ = writeln!(text, "      {role:7} {}", place(plan, view));
     }
-    if let Some((_, verdict)) = plan.verdicts.iter().find(|(id, _)| *id == step.node && step.purpose.is_none()) {
+    if let Some(verdict) = verdict {
         let _ = writeln!(text, "      choice  {}", describe(verdict));
     }
     for refusal in &step.refusals {

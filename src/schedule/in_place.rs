@@ -5,19 +5,22 @@ use super::{Buffer, BufferId, Place, Plan, Step, View};
 /// Gives the outputs of steps the buffers of operands that die there, where the kernel allows it and both have the
 /// same layout. Lifetimes must be set; arena offsets are still free.
 pub fn run(plan: &mut Plan) {
+    // Which buffer is there in the place of each. Steps that come before the one that first writes a buffer do not refer
+    // to it, so that one walk reaches all.
+    let mut instead: Vec<BufferId> = (0..plan.buffers.len()).map(BufferId).collect();
     for index in 0..plan.steps.len() {
+        plan.steps[index].views_mut().for_each(|view| view.buffer = instead[view.buffer.0]);
         if let Some((output, operand)) = overwritten(plan, index) {
             plan.buffers[operand.0].live.1 = plan.buffers[output.0].live.1;
             // Nothing refers to it any more.
             plan.buffers[output.0].live = (usize::MAX, 0);
             plan.buffers[output.0].elements = 0;
-            let views = plan.steps.iter_mut().flat_map(|Step { output, inputs, beside, .. }| {
-                [output].into_iter().chain(inputs).chain(beside.iter_mut().map(|(_, view)| view))
-            });
-            let views = views.chain(&mut plan.outputs).chain(plan.values.iter_mut().flatten());
-            views.filter(|view| view.buffer == output).for_each(|view| view.buffer = operand);
+            instead[output.0] = operand;
+            plan.steps[index].views_mut().for_each(|view| view.buffer = instead[view.buffer.0]);
         }
     }
+    let others = plan.outputs.iter_mut().chain(plan.values.iter_mut().flatten());
+    others.for_each(|view| view.buffer = instead[view.buffer.0]);
 }
 
 /// The buffer of a step's output, and that of an operand that it may be written over.
@@ -44,7 +47,7 @@ fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
 #[cfg(test)]
 mod tests {
     use crate::codegen::Isa;
-    use crate::ir::{Graph, Output};
+    use crate::ir::{Graph, Output, verify};
     use crate::kernels::Target;
     use crate::layers::{Activation, Add, Softmax};
     use crate::schedule::{Place, Plan, plan};
@@ -62,7 +65,7 @@ mod tests {
         let last = if again { graph.add_layer(Add, &[sum, a], "again").unwrap() } else { sum };
         let end = graph.add_layer(Softmax, &[last], "end").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: end });
-        plan(graph, Target::new(Isa::Clif))
+        plan(verify(graph).unwrap(), Target::new(Isa::Clif))
     }
 
     /// Values that have memory of their own.

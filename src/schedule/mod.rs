@@ -13,7 +13,7 @@ mod place;
 pub use explain::explain;
 pub use offers::{Offer, offers};
 
-use crate::ir::{Graph, NodeId, ParamId};
+use crate::ir::{Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{Choices, Verdict};
 use crate::kernels::{Kernel, Layout, Target};
 use crate::layers::Op;
@@ -85,6 +85,11 @@ impl Step {
         [&self.output].into_iter().chain(&self.inputs).chain(beside)
     }
 
+    fn views_mut(&mut self) -> impl Iterator<Item = &mut View> {
+        let beside = self.beside.iter_mut().map(|(_, view)| view);
+        [&mut self.output].into_iter().chain(&mut self.inputs).chain(beside)
+    }
+
     /// The nodes that the kernel does, in order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         self.chained.into_iter().chain([self.node])
@@ -115,7 +120,7 @@ const SPLIT_WORK: u64 = 200_000;
 pub struct Plan {
     pub target: Target,
     /// The graph after all passes.
-    pub graph: Graph,
+    pub graph: Verified<Graph>,
     pub notes: Vec<Note>,
     pub steps: Vec<Step>,
     pub buffers: Vec<Buffer>,
@@ -134,15 +139,15 @@ pub struct Plan {
 pub const ALIGNMENT: usize = 64;
 
 /// Optimises and schedules a graph for a target.
-pub fn plan(graph: Graph, target: Target) -> Plan {
+pub fn plan(graph: Verified<Graph>, target: Target) -> Plan {
     plan_tuned(graph, target, &Choices::default())
 }
 
 /// As [`plan`], with kernels that were found to be fast by measuring. The same graph, target and choices give the same
 /// plan.
-pub fn plan_tuned(mut graph: Graph, target: Target, choices: &Choices) -> Plan {
+pub fn plan_tuned(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan {
     let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
-    let report = crate::passes::run(&mut graph, &config);
+    let (graph, report) = crate::passes::run(graph, &config);
     let target = Target { deep: depth(&graph) > SHALLOW, ..target };
     let mut plan = place::place(graph, target, choices);
     plan.notes = report.notes;
@@ -183,6 +188,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::verify;
     use crate::layers::{Add, Conv, Padding, Window};
     use crate::tensor::{Batch, DType, TensorType};
 
@@ -202,7 +208,7 @@ mod tests {
         graph.outputs.push(crate::ir::Output { name: "y".into(), node: sum });
         assert_eq!(depth(&graph), 2);
         let config = crate::passes::Config { channel_block: 8, exact: false };
-        crate::passes::run(&mut graph, &config);
+        let (graph, _) = crate::passes::run(verify(graph).unwrap(), &config);
         // One of them now adds the other in its epilogue.
         assert_eq!(depth(&graph), 2);
     }

@@ -3,6 +3,8 @@
 use super::place::{node_view, values};
 use super::{Plan, View};
 use crate::kernels::{Kernel, tuning};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// Layers that share one kernel, and what else could be taken for all of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,11 +23,15 @@ pub struct Offer {
 /// follow them have the same indices.
 pub fn offers(plan: &Plan) -> Vec<Offer> {
     let mut offers: Vec<Offer> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for index in 0..plan.steps.len() {
         let Some(offer) = offer(plan, index) else { continue };
-        match offers.iter_mut().find(|other| other.key == offer.key) {
-            Some(known) => known.steps.push(index),
-            None => offers.push(offer),
+        match known.entry(offer.key.clone()) {
+            Entry::Occupied(at) => offers[*at.get()].steps.push(index),
+            Entry::Vacant(place) => {
+                place.insert(offers.len());
+                offers.push(offer);
+            }
         }
     }
     offers
@@ -37,7 +43,7 @@ fn offer(plan: &Plan, index: usize) -> Option<Offer> {
     let node = &plan.graph[step.node];
     let operands: Option<Vec<View>> = node.operands().iter().map(|id| plan.values[id.0 as usize].clone()).collect();
     let (operands, target) = (operands?, &plan.target);
-    let view = node_view(&plan.graph, step.node, values(&operands));
+    let view = node_view(&plan.graph, step.node, values(&operands), step.beside.is_some());
     let (chosen, _) = crate::kernels::choose(&view, target);
     debug_assert_eq!(chosen.kernel, step.kernel, "the plan was made without choices");
     let decision = |kernel: &Kernel| kernel.decision().expect("of a kernel with candidates");

@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
-use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
@@ -9,13 +9,15 @@ use crate::tensor::TensorType;
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
-pub fn place(graph: Graph, target: Target, choices: &Choices) -> Plan {
+pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan {
     let values = vec![None; graph.nodes.len()];
     let mut placer = Placer {
         graph: &graph,
         target,
         choices,
         readers: graph.users(),
+        outputs: first_outputs(&graph),
+        means: means(&graph),
         steps: vec![],
         buffers: vec![],
         values,
@@ -44,6 +46,10 @@ struct Placer<'a> {
     choices: &'a Choices,
     /// Nodes that read each value.
     readers: Vec<Vec<NodeId>>,
+    /// Which output of the model each value is, the first where it is several.
+    outputs: HashMap<NodeId, usize>,
+    /// For nodes whose kernels make a second value beside their own, that one's node.
+    means: HashMap<NodeId, NodeId>,
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     values: Vec<Option<View>>,
@@ -136,14 +142,14 @@ impl Placer<'_> {
 
     /// The value that the kernel of a node makes beside the node's own.
     fn place_beside(&mut self, id: NodeId) -> Option<(NodeId, View)> {
-        let beside = self.beside(id)?;
+        let beside = *self.means.get(&id)?;
         let view = self.add_value(&self.graph[beside].ty, Layout::Blocked);
         self.values[beside.0 as usize] = Some(view.clone());
         Some((beside, view))
     }
 
-    fn beside(&self, id: NodeId) -> Option<NodeId> {
-        beside(self.graph, id)
+    fn node_view<'v>(&'v self, id: NodeId, inputs: Vec<Value<'v>>) -> NodeView<'v> {
+        node_view(self.graph, id, inputs, self.means.contains_key(&id))
     }
 
     /// The kernel of a node, the node before it that the kernel does too, and why others were not taken.
@@ -154,7 +160,7 @@ impl Placer<'_> {
             None => None,
         };
         let current = self.graph[id].operands().iter().map(|&i| self.value(i)).collect::<Vec<View>>();
-        let view = node_view(self.graph, id, values(&current));
+        let view = self.node_view(id, values(&current));
         let (chosen, refusals) = kernels::choose(&view, &self.target);
         let (lowered, verdict) = tuning::follow(self.choices, &view, &self.target, chosen);
         let changed = verdict.as_ref().is_some_and(Verdict::changes);
@@ -166,20 +172,24 @@ impl Placer<'_> {
     /// Leaves a node to the kernel of the only node that reads it, if one kernel is to do both. Whether it did.
     fn chain(&mut self, id: NodeId) -> bool {
         let node = &self.graph[id];
+        if matches!(self.pairs.get(&id), Some((_, Ok(_)))) {
+            // Its own kernel does two nodes already.
+            return false;
+        }
         let &[reader] = &*self.readers[id.0 as usize] else { return false };
         let window = match &self.graph[reader].op {
             Op::Conv(conv) => conv.groups > 1,
             op => matches!(op, Op::MaxPool(_) | Op::AvgPool(_)),
         };
-        let hidden = node.slice_of.is_none() && !self.graph.is_output(id);
+        let hidden = node.slice_of.is_none() && !self.outputs.contains_key(&id);
         if !matches!(node.op, Op::Conv(_)) || !window || !hidden || self.graph[reader].operands() != [id] {
             return false;
         }
         let input = self.value(node.operands()[0]);
         let input = Value { ty: &input.ty, layout: input.layout };
         let between = Value { ty: &node.ty, layout: Layout::Blocked };
-        let first = node_view(self.graph, id, vec![input]);
-        let second = node_view(self.graph, reader, vec![between]);
+        let first = self.node_view(id, vec![input]);
+        let second = self.node_view(reader, vec![between]);
         let lowered = kernels::chain::lower_pair(&first, &second, &self.target);
         let chained = lowered.is_ok();
         self.pairs.insert(reader, (id, lowered));
@@ -192,10 +202,9 @@ impl Placer<'_> {
         if node.slice_of.is_some() && layout == Layout::Blocked {
             return self.slice_view(id);
         }
-        let output = self.graph.outputs.iter().position(|o| o.node == id);
         let row_major = layout == Layout::Nchw || positions(&node.ty) == 1;
-        match output {
-            Some(index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize].is_empty() => {
+        match self.outputs.get(&id) {
+            Some(&index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize].is_empty() => {
                 let buffer = self.add_buffer(Place::Output(index), node.ty.elements());
                 View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone() }
             }
@@ -219,30 +228,30 @@ impl Placer<'_> {
     fn slice_view(&mut self, id: NodeId) -> View {
         let node = &self.graph[id];
         let slice = node.slice_of.expect("only slices are asked for");
-        let whole = match &self.values[slice.concat.0 as usize] {
-            Some(view) => view.clone(),
-            None => {
-                let view = match self.graph[slice.concat].slice_of {
-                    Some(_) => self.slice_view(slice.concat),
-                    None => self.add_value(&self.graph[slice.concat].ty, Layout::Blocked),
-                };
-                self.values[slice.concat.0 as usize] = Some(view.clone());
-                view
-            }
-        };
+        let whole = self.concat_view(slice.concat);
         let offset = whole.offset + slice.channel * positions(&node.ty);
         View { buffer: whole.buffer, offset, layout: Layout::Blocked, ty: node.ty.clone() }
+    }
+
+    /// Where a concatenation is. It may be part of another one, and that of a third: outer ones are given their memory
+    /// first.
+    fn concat_view(&mut self, id: NodeId) -> View {
+        let outer = |&id: &NodeId| self.graph[id].slice_of.map(|slice| slice.concat);
+        let unplaced = std::iter::successors(Some(id), outer).take_while(|id| self.values[id.0 as usize].is_none());
+        for id in unplaced.collect::<Vec<_>>().into_iter().rev() {
+            let view = match self.graph[id].slice_of {
+                Some(_) => self.slice_view(id),
+                None => self.add_value(&self.graph[id].ty, Layout::Blocked),
+            };
+            self.values[id.0 as usize] = Some(view);
+        }
+        self.value(id)
     }
 
     /// Copies the operands of a concatenation that were not written in place.
     fn place_concat(&mut self, id: NodeId) {
         let node = &self.graph[id];
-        let whole = match self.values[id.0 as usize].clone() {
-            Some(view) => view,
-            None if node.slice_of.is_some() => self.slice_view(id),
-            None => self.add_value(&node.ty, Layout::Blocked),
-        };
-        self.values[id.0 as usize] = Some(whole.clone());
+        let whole = self.concat_view(id);
         let (mut inputs, mut channels, mut first) = (Vec::new(), Vec::new(), 0);
         for &operand in &node.inputs {
             let count = self.graph[operand].ty.channels();
@@ -362,20 +371,25 @@ impl Placer<'_> {
     }
 }
 
-/// The value that is made beside that of a node.
-fn beside(graph: &Graph, id: NodeId) -> Option<NodeId> {
-    graph.ids().find(|&other| graph[other].beside && graph[other].inputs[0] == id)
+/// The outputs of the model by the node, the first where it is several.
+fn first_outputs(graph: &Graph) -> HashMap<NodeId, usize> {
+    graph.outputs.iter().enumerate().rev().map(|(index, output)| (output.node, index)).collect()
 }
 
-/// A node with its operands where they are.
-pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>) -> NodeView<'a> {
+/// What is made beside the values of other nodes, by those.
+fn means(graph: &Graph) -> HashMap<NodeId, NodeId> {
+    graph.ids().filter(|&id| graph[id].beside).map(|id| (graph[id].inputs[0], id)).collect()
+}
+
+/// A node with its operands where they are. `mean`: its kernel makes the mean of its value too.
+pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>, mean: bool) -> NodeView<'a> {
     let node = &graph[id];
     NodeView {
         op: &node.op,
         inputs,
         output: &node.ty,
         gated: node.gated,
-        mean: beside(graph, id).is_some(),
+        mean,
         epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
     }
 }

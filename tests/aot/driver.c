@@ -2,6 +2,7 @@
  * INPUTS holds the raw values of all inputs one after the other; the outputs go to standard output in the same way. */
 #include "net.h"
 
+#include <fenv.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,7 @@ int main(int argc, char **argv) {
     if (memory_bytes == SIZE_MAX)
         fail("the model does not run this batch");
     void *memory = own ? NULL : aligned(memory_bytes);
+    fesetround(FE_UPWARD); /* results do not depend on it */
     if (parallel)
         error = net_run_parallel(&context, memory, batch, inputs, outputs, threads, two_threads, &splits);
     else
@@ -100,7 +102,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "%d steps split\n", splits);
 
     volatile float tiny = 1e-40f;
-    if (tiny * 1.0f == 0.0f)
+    if (tiny * 1.0f == 0.0f || fegetround() != FE_UPWARD)
         fail("the floating-point mode was not restored");
     for (size_t i = 0; i < net_output_count(); i++)
         fwrite(outputs[i], 4, elements(net_output_rank(i), net_output_shape(i), batch), stdout);

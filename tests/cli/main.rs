@@ -79,9 +79,10 @@ fn several_pictures_are_a_batch() {
 }
 
 #[test]
+#[cfg_attr(not(test_data), ignore = "needs the test data")]
 fn a_photograph_of_the_right_size_is_taken_as_it_is() {
-    let Some(weights) = testdata::shared("imagenet/mobilenet_v2_imagenet.safetensors") else { return };
-    let picture = testdata::shared("imagenet/chelsea_cat_224.png").unwrap();
+    let weights = testdata::shared("imagenet/mobilenet_v2_imagenet.safetensors");
+    let picture = testdata::shared("imagenet/chelsea_cat_224.png");
     let (weights, picture) = (weights.display().to_string(), picture.display().to_string());
     let (out, _) =
         run(&["run", "models/mobilenet_v2.cnn", "--weights", &weights, "--input", &picture, "--top", "5"], 0);
@@ -107,23 +108,23 @@ fn floats(path: &Path) -> (Vec<usize>, Vec<f32>) {
 
 #[test]
 fn two_hundred_digits_agree_with_the_reference_on_every_engine() {
-    let Some(data) = testdata::shared("digits") else { return };
+    let data = testdata::committed("digits");
     let images = data.join("mnist_test200_images_u8.npy");
     let labels = match npy::read(&data.join("mnist_test200_labels.npy")).unwrap().data {
         npy::ArrayData::U8(labels) => labels,
         other => panic!("{other:?}"),
     };
     let folder = tempfile::tempdir().unwrap();
-    for (model, stem, expected_right) in
-        [("models/lenet5.cnn", "lenet5_relu_maxpool", 199), ("models/lenet5.cnn:tanh", "lenet5_tanh_avgpool", 198)]
-    {
+    for (model, weights, stem, expected_right) in [
+        ("models/lenet5.cnn", "models/weights/lenet5_relu.safetensors", "lenet5_relu_maxpool", 199),
+        ("models/lenet5.cnn:tanh", "models/weights/lenet5_tanh.safetensors", "lenet5_tanh_avgpool", 198),
+    ] {
         let (_, expected) = floats(&data.join(format!("{stem}_mnist_test200_logits.npy")));
         let scale = expected.iter().fold(0f32, |m, x| m.max(x.abs()));
         for engine in engines() {
             let out = folder.path().join("out.npy").display().to_string();
-            let weights = data.join(format!("{stem}_mnist.safetensors")).display().to_string();
             let input = images.display().to_string();
-            let args = ["run", model, "--weights", &weights, "--input", &input, "--output", &out];
+            let args = ["run", model, "--weights", weights, "--input", &input, "--output", &out];
             run(&[&args, engine.as_slice()].concat(), 0);
             let (shape, found) = floats(Path::new(&out));
             assert_eq!(shape, [200, 10]);
@@ -281,6 +282,12 @@ fn a_full_disk_is_told_and_leaves_no_half_of_a_file() {
 /// Whenever it is killed, what is in the folder is whole.
 #[test]
 fn a_killed_compile_leaves_only_whole_files() {
+    kill_compile("embed");
+    kill_compile("file");
+}
+
+/// With the weights in this place.
+fn kill_compile(place: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
     for folder in [&whole, &killed] {
@@ -288,7 +295,8 @@ fn a_killed_compile_leaves_only_whole_files() {
     }
     let compile = |to: &Path| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
-        command.args(["compile", LARGE, "--random-weights", "--emit", "obj,header", "-o"]).arg(to);
+        let args = ["compile", LARGE, "--random-weights", "--emit", "obj,header", "--weights-in", place, "-o"];
+        command.args(args).arg(to);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command
@@ -337,11 +345,11 @@ fn verify_compares_layer_by_layer() {
 
 #[test]
 fn verify_takes_stored_inputs_and_outputs() {
-    let Some(data) = testdata::shared("digits") else { return };
+    let data = testdata::committed("digits");
     let path = |name: &str| data.join(name).display().to_string();
     let (images, logits) = (path("mnist_test200_images_u8.npy"), path("lenet5_relu_maxpool_mnist_test200_logits.npy"));
-    let weights = path("lenet5_relu_maxpool_mnist.safetensors");
-    let args = ["verify", "models/lenet5.cnn", "--weights", &weights];
+    let weights = "models/weights/lenet5_relu.safetensors";
+    let args = ["verify", "models/lenet5.cnn", "--weights", weights];
     let (out, _) = run(&[&args[..], &["--input", &images, "--expected", &logits]].concat(), 0);
     assert!(out.contains("ULP") && out.contains(", stored "), "{out}");
 
@@ -357,7 +365,7 @@ fn verify_takes_stored_inputs_and_outputs() {
     npy::write(&input, &[1, 1, 28, 28], &image).unwrap();
     let output = folder.path().join("y.npy");
     let (input, output) = (input.display().to_string(), output.display().to_string());
-    run(&["run", "models/lenet5.cnn", "--weights", &weights, "--input", &input, "--output", &output], 0);
+    run(&["run", "models/lenet5.cnn", "--weights", weights, "--input", &input, "--output", &output], 0);
     let (_, scores) = floats(Path::new(&output));
     let (x, y) = (bytemuck::cast_slice(&image), bytemuck::cast_slice(&scores));
     let tensor = |shape: Vec<usize>, data| safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, data);

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use svertka::ir::weights::RandomWeights;
-use svertka::ir::{Graph, NodeId, Output};
+use svertka::ir::{Graph, NodeId, Output, Verified, verify};
 use svertka::layers::*;
 use svertka::tensor::{Batch, DType, Tensor, TensorType};
 
@@ -23,12 +23,17 @@ pub fn output(graph: &mut Graph, node: NodeId) {
     graph.outputs.push(Output { name: format!("y{}", graph.outputs.len()), node });
 }
 
+/// A graph that is complete.
+pub fn verified(graph: Graph) -> Verified<Graph> {
+    verify(graph).unwrap()
+}
+
 /// A graph of one layer.
-pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Graph, ShapeError> {
+pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Verified<Graph>, ShapeError> {
     let (mut graph, x) = graph_of(dims);
     let y = graph.add_layer(op, &[x], "layer")?;
     output(&mut graph, y);
-    Ok(graph)
+    Ok(verified(graph))
 }
 
 /// Inputs for a graph: values in [-2, 2) that depend on the seed only.
@@ -147,6 +152,54 @@ pub fn chained() -> BoxedStrategy<Vec<Part>> {
             }
         })
         .boxed()
+}
+
+/// Convolutions and window layers behind each other in any order, so that many have neighbours on both sides with which
+/// one kernel could do them; some in branches, with sums around them, or with values between them that are outputs.
+pub fn neighbours() -> BoxedStrategy<Vec<Part>> {
+    let ops = || prop::collection::vec(neighbour(), 1..5);
+    let part = prop_oneof![
+        6 => neighbour().prop_map(Part::Layer),
+        2 => ops().prop_map(Part::Residual),
+        2 => prop::collection::vec(ops(), 2..4).prop_map(Part::Concat),
+        1 => ops().prop_map(Part::Grow),
+        1 => Just(Part::Output),
+    ];
+    prop::collection::vec(part, 2..8).boxed()
+}
+
+/// Of few different numbers of channels, so that groups fit and sums are possible.
+fn neighbour() -> BoxedStrategy<Op> {
+    let sizes = (prop::sample::select(vec![1usize, 2, 3, 5]), 1usize..3, 1usize..3);
+    let window = prop::collection::vec(sizes, 2).prop_map(|sizes| Window {
+        kernel: sizes.iter().map(|&(kernel, ..)| kernel).collect(),
+        stride: sizes.iter().map(|&(_, stride, _)| stride).collect(),
+        dilation: sizes.iter().map(|&(.., dilation)| dilation).collect(),
+        padding: Padding::Half,
+        ceil: false,
+    });
+    let conv = |kernel: usize, stride: usize, channels, groups| {
+        let (kernel, stride, dilation) = (vec![kernel; 2], vec![stride; 2], vec![1; 2]);
+        let window = Window { kernel, stride, dilation, padding: Padding::Half, ceil: false };
+        Op::from(Conv { channels, window, groups, bias: true, weights: None })
+    };
+    let channels = || prop::sample::select(vec![8usize, 16, 24]);
+    let groups = prop::sample::select(vec![(8usize, 8usize), (16, 16), (24, 24), (16, 8), (8, 2), (24, 2)]);
+    prop_oneof![
+        4 => channels().prop_map(move |channels| conv(1, 1, channels, 1)),
+        1 => channels().prop_map(move |channels| conv(3, 2, channels, 1)),
+        4 => (groups, window.clone(), any::<bool>()).prop_map(|((channels, groups), window, bias)| {
+            Conv { channels, window, groups, bias, weights: None }.into()
+        }),
+        3 => (window, any::<bool>(), any::<bool>()).prop_map(|(window, max, count_pad)| match max {
+            true => MaxPool { window }.into(),
+            false => AvgPool { window, count_pad }.into(),
+        }),
+        2 => activation().prop_map(Op::from),
+        1 => Just(GlobalAvgPool.into()),
+        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+    ]
+    .boxed()
 }
 
 pub fn pool(rank: usize) -> BoxedStrategy<Op> {
@@ -356,7 +409,7 @@ fn same_size(rank: usize) -> BoxedStrategy<Op> {
 }
 
 /// Builds a network of the parts that fit; its last value is the first output.
-pub fn network(dims: &[usize], parts: &[Part]) -> Graph {
+pub fn network(dims: &[usize], parts: &[Part]) -> Verified<Graph> {
     let (mut graph, mut x) = graph_of(dims);
     let mut extra = Vec::new();
     for (index, part) in parts.iter().enumerate() {
@@ -368,7 +421,7 @@ pub fn network(dims: &[usize], parts: &[Part]) -> Graph {
     }
     output(&mut graph, x);
     extra.into_iter().for_each(|node| output(&mut graph, node));
-    graph
+    verified(graph)
 }
 
 fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<NodeId> {
@@ -416,7 +469,7 @@ fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> O
 }
 
 /// Layers that read one value and differ in one argument: each is an output, behind an activation of its own slope.
-pub fn siblings() -> BoxedStrategy<Graph> {
+pub fn siblings() -> BoxedStrategy<Verified<Graph>> {
     dims()
         .prop_flat_map(|dims| {
             let rank = (dims.len() - 1).max(1);
@@ -445,7 +498,7 @@ pub fn siblings() -> BoxedStrategy<Graph> {
                 let y = if activated { add(&mut graph, slope, &[y], &format!("a{index}")).unwrap_or(y) } else { y };
                 output(&mut graph, y);
             }
-            graph
+            verified(graph)
         })
         .boxed()
 }

@@ -8,7 +8,7 @@ use svertka::io::preprocess::{Input, Layout, prepare};
 use svertka::ir::Graph;
 use svertka::tensor::Tensor;
 
-pub use svertka::io::testdata::shared;
+pub use svertka::io::testdata::{committed, shared};
 
 /// The card of a model, of its variant if one is named.
 pub fn card(name: &Name) -> Card {

@@ -1,13 +1,13 @@
 //! Parameters, multiply-accumulates, receptive fields and strides against published ones.
 
-use crate::data::{card, shared};
+use crate::data::{card, committed};
 use crate::{Model, Name, all, graph, name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use svertka::analysis::receptive_field::{Axis, Field};
 use svertka::analysis::{figures, receptive_field};
-use svertka::ir::Graph;
 use svertka::ir::build::Options;
+use svertka::ir::{Graph, Verified};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -51,12 +51,12 @@ struct Lite {
     input: usize,
 }
 
-fn reference() -> Option<Reference> {
-    let text = std::fs::read_to_string(shared("reference_figures.yaml")?).unwrap();
-    Some(serde_yaml::from_str(&text).unwrap())
+fn reference() -> Reference {
+    let text = std::fs::read_to_string(committed("reference_figures.yaml")).unwrap();
+    serde_yaml::from_str(&text).unwrap()
 }
 
-fn input_size(graph: &Graph) -> usize {
+fn input_size(graph: &Verified<Graph>) -> usize {
     graph[graph.inputs[0]].ty.spatial()[0]
 }
 
@@ -65,7 +65,7 @@ fn parameters(model: &str) -> u64 {
 }
 
 /// Size and stride of the field of the last feature map, in each dimension.
-fn field(graph: &Graph) -> Vec<(u64, (u64, u64))> {
+fn field(graph: &Verified<Graph>) -> Vec<(u64, (u64, u64))> {
     let fields = receptive_field(graph);
     match fields.of(fields.features.expect("a feature map")) {
         Field::Local(axes) => axes.iter().map(|axis: &Axis| (axis.size(), axis.stride())).collect(),
@@ -84,7 +84,7 @@ fn torchvision() -> Vec<(Name, Figures)> {
         assert!(named.is_some() != ABSENT.contains(&wanted), "no model file describes {wanted}");
         Some(Name { file: named?.file.clone(), variant: named?.variant.clone() })
     };
-    let published = reference().into_iter().flat_map(|reference| reference.torchvision);
+    let published = reference().torchvision.into_iter();
     published.filter_map(|(name, figures)| Some((find(&name)?, figures))).collect()
 }
 
@@ -115,7 +115,7 @@ fn side_outputs_have_parameters_too() {
     let with_aux = |file| figures(&Model::read(file).build(&Options { aux: true, ..Options::default() })).parameters;
     // Counted in torchvision's module with its auxiliary heads.
     assert_eq!(with_aux("googlenet"), 13_004_888);
-    let Some(reference) = reference() else { return };
+    let reference = reference();
     let published = &reference.torchvision["inception_v3"].weights["IMAGENET1K_V1"];
     assert_eq!(with_aux("inception_v3"), published.num_params);
 }
@@ -127,7 +127,7 @@ fn parameters_of_other_models() {
     assert_eq!(parameters("googlenet:googlenet_paper"), 6_998_552);
     // The paper, table 1: about 64 C^2 with C = 21.
     assert_eq!(parameters("dilated_context"), 64 * 21 * 21 + 8 * 21);
-    let Some(reference) = reference() else { return };
+    let reference = reference();
     for (variant, &expected) in &reference.papers.cifar_resnet {
         assert_eq!(parameters(&format!("resnet_cifar:{variant}")), expected, "{variant}");
     }

@@ -3,8 +3,8 @@
 use crate::{graph, name};
 use std::process::Command;
 use svertka::aot::{self, Cpu, Emit};
-use svertka::ir::Graph;
 use svertka::ir::weights::RandomWeights;
+use svertka::ir::{Graph, Verified};
 use svertka::runtime::library::Library;
 use svertka::runtime::{Options, Session};
 use svertka::schedule;
@@ -15,7 +15,7 @@ const NETWORKS: [&str; 5] = ["squeezenet", "resnet:resnet18", "mobilenet_v2", "m
 const WEIGHTS: RandomWeights = RandomWeights { seed: 3 };
 
 /// Values in [0, 1) that look random.
-fn input(graph: &Graph) -> Tensor {
+fn input(graph: &Verified<Graph>) -> Tensor {
     let shape = graph[graph.inputs[0]].ty.shape(1);
     let values = (0..shape.iter().product()).map(|i: usize| (i.wrapping_mul(0x9e37_79b1) >> 8) as u8 as f32 / 256.0);
     Tensor::new(shape.clone(), values.collect())

@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis::lint;
 use svertka::diagnostic::render;
-use svertka::ir::Graph;
 use svertka::ir::build::{self, Loader, Options, Program};
+use svertka::ir::{Graph, Verified};
 use svertka::source::{FileId, SourceMap};
 use svertka::syntax::format::format;
 
@@ -61,7 +61,7 @@ impl Model {
         Model { sources, root, program }
     }
 
-    fn build(&mut self, options: &Options) -> Graph {
+    fn build(&mut self, options: &Options) -> Verified<Graph> {
         let graph = build::build(&mut self.sources, &self.program, options);
         graph.unwrap_or_else(|errors| panic!("{}", render(&errors, &self.sources, false)))
     }
@@ -85,7 +85,7 @@ fn name(text: &str) -> Name {
     Name { file: file.into(), variant }
 }
 
-fn graph(name: &Name) -> Graph {
+fn graph(name: &Name) -> Verified<Graph> {
     Model::read(&name.file).build(&Options { variant: name.variant.clone(), ..Options::default() })
 }
 

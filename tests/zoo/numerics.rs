@@ -1,6 +1,6 @@
 //! What real networks say about real pictures, against the logits of PyTorch.
 
-use crate::data::{batch, bytes, card, first, input, logits, shared};
+use crate::data::{batch, bytes, card, committed, first, input, logits, shared};
 use crate::{Model, Name, folder, graph, name};
 use std::path::Path;
 use svertka::codegen::Isa;
@@ -8,9 +8,9 @@ use svertka::interp;
 use svertka::io::bind::BoundWeights;
 use svertka::io::preprocess::Layout;
 use svertka::io::weights::WeightFile;
-use svertka::ir::Graph;
 use svertka::ir::build;
 use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::ir::{Graph, Verified};
 use svertka::layers::Accumulate;
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
@@ -20,7 +20,7 @@ fn engines() -> Vec<Engine> {
     jit.chain([Engine::Portable]).collect()
 }
 
-fn weights(graph: &Graph, path: &Path) -> BoundWeights {
+fn weights(graph: &Verified<Graph>, path: &Path) -> BoundWeights {
     BoundWeights::bind(graph, WeightFile::open(path).unwrap()).unwrap_or_else(|misfit| panic!("{misfit}"))
 }
 
@@ -40,12 +40,12 @@ fn check(
     check_engines(&graph, weights, input, reference, tolerance)
 }
 
-fn interpret(graph: &Graph, weights: &dyn WeightSource, input: Tensor) -> Tensor {
+fn interpret(graph: &Verified<Graph>, weights: &dyn WeightSource, input: Tensor) -> Tensor {
     interp::run(graph, weights, &[input], Accumulate::F64).remove(0)
 }
 
 fn check_engines(
-    graph: &Graph,
+    graph: &Verified<Graph>,
     weights: &dyn WeightSource,
     input: &Tensor,
     reference: &Tensor,
@@ -85,12 +85,12 @@ fn classes(logits: &Tensor) -> Vec<usize> {
 }
 
 /// Small pictures with the committed weights, prepared as the card says.
-fn small(model: &str, images: &str, reference: &str) -> Option<Tensor> {
-    let (name, images, reference) = (name(model), shared(images)?, shared(reference)?);
+fn small(model: &str, images: &str, reference: &str) -> Tensor {
+    let (name, images, reference) = (name(model), committed(images), committed(reference));
     let (card, graph) = (card(&name), graph(&name));
     let input = input(&images, &card.preprocessing, &graph, Some(Layout::Nhw));
     let weights = weights(&graph, &card.weights_path().unwrap());
-    Some(check(&name, &weights, &input, &logits(&reference), 1e-5, 50))
+    check(&name, &weights, &input, &logits(&reference), 1e-5, 50)
 }
 
 #[test]
@@ -98,8 +98,7 @@ fn digits() {
     for (variant, activation, right) in [("relu", "relu_maxpool", 199), ("tanh", "tanh_avgpool", 198)] {
         let reference = format!("digits/lenet5_{activation}_mnist_test200_logits.npy");
         let found = small(&format!("lenet5:{variant}"), "digits/mnist_test200_images_u8.npy", &reference);
-        let Some(found) = found else { continue };
-        let labels = bytes(&shared("digits/mnist_test200_labels.npy").unwrap());
+        let labels = bytes(&committed("digits/mnist_test200_labels.npy"));
         let pairs = classes(&found).into_iter().zip(labels);
         assert_eq!(pairs.filter(|&(class, label)| class == usize::from(label)).count(), right, "{variant}");
     }
@@ -128,26 +127,28 @@ fn digit_pictures_are_read() {
 }
 
 #[test]
+#[cfg_attr(not(test_data), ignore = "needs the test data")]
 fn cifar() {
-    let Some(images) = shared("cifar10/cifar10_test100_images_u8_nhwc.npy") else { return };
+    let images = shared("cifar10/cifar10_test100_images_u8_nhwc.npy");
     let name = name("resnet_cifar:resnet20");
     let graph = graph(&name);
     let input = input(&images, &card(&name).preprocessing, &graph, Some(Layout::Nhwc));
-    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors").unwrap());
-    let reference = logits(&shared("cifar10/cifar10_resnet20_test100_logits.npy").unwrap());
+    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors"));
+    let reference = logits(&shared("cifar10/cifar10_resnet20_test100_logits.npy"));
     check(&name, &weights, &input, &reference, 1e-5, 10);
 }
 
 /// Undamaged pictures; the class is the last number of the name.
 #[test]
+#[cfg_attr(not(test_data), ignore = "needs the test data")]
 fn cifar_pictures_are_read() {
-    let Some(folder) = shared("cifar10/lossless20") else { return };
+    let folder = shared("cifar10/lossless20");
     let mut pictures: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     pictures.sort();
     let name = name("resnet_cifar:resnet20");
     let (card, graph) = (card(&name), graph(&name));
     let samples: Vec<Tensor> = pictures.iter().map(|path| input(path, &card.preprocessing, &graph, None)).collect();
-    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors").unwrap());
+    let weights = weights(&graph, &shared("cifar10/cifar10_resnet20.safetensors"));
     let stems = pictures.iter().map(|path| path.file_stem().unwrap().to_str().unwrap());
     let expected: Vec<usize> = stems.map(|stem| stem.rsplit('_').next().unwrap().parse().unwrap()).collect();
     assert_eq!(expected.len(), 20);
@@ -159,8 +160,9 @@ fn cifar_pictures_are_read() {
 }
 
 #[test]
+#[cfg_attr(not(test_data), ignore = "needs the test data")]
 fn photographs() {
-    let Some(top5) = shared("imagenet/top5.json") else { return };
+    let top5 = shared("imagenet/top5.json");
     let top5: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(top5).unwrap()).unwrap();
     let photographs: Vec<&str> =
         top5["image_order"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
@@ -171,11 +173,10 @@ fn photographs() {
         let name = name(model);
         let graph = graph(&name);
         let how = card(&name).preprocessing;
-        let read =
-            |photograph: &&str| input(&shared(&format!("imagenet/{photograph}_224.png")).unwrap(), &how, &graph, None);
+        let read = |photograph: &&str| input(&shared(&format!("imagenet/{photograph}_224.png")), &how, &graph, None);
         let input = batch(&photographs.iter().map(read).collect::<Vec<_>>());
-        let weights = weights(&graph, &shared(&format!("imagenet/{data}.safetensors")).unwrap());
-        let reference = logits(&shared(&format!("imagenet/{data}_logits.npy")).unwrap());
+        let weights = weights(&graph, &shared(&format!("imagenet/{data}.safetensors")));
+        let reference = logits(&shared(&format!("imagenet/{data}_logits.npy")));
         let found = check(&name, &weights, &input, &reference, 1e-4, 2);
         for (row, photograph) in found.data().chunks(1000).zip(&photographs) {
             let expected = top5[data][photograph].as_array().unwrap();

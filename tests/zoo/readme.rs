@@ -7,7 +7,7 @@ use std::fs;
 use svertka::analysis::receptive_field::{Axis, Field};
 use svertka::analysis::{figures, receptive_field};
 use svertka::io::card::Accuracy;
-use svertka::ir::{self, Graph};
+use svertka::ir::{self, Graph, Verified};
 
 const BEGIN: &str = "<!-- Made by `SVERTKA_BLESS=1 cargo test --test zoo readme`. -->\n";
 const END: &str = "<!-- End of what is made. -->\n";
@@ -61,7 +61,7 @@ fn table() -> String {
 /// The variants of a file; the default before them if none of them is the same.
 fn rows(file: &str) -> Vec<Name> {
     let name = |variant| Name { file: file.into(), variant };
-    let print = |name: &Name| ir::print(&Graph { name: String::new(), ..graph(name) });
+    let print = |name: &Name| ir::print(&Graph { name: String::new(), ..graph(name).into_inner() });
     let variants: Vec<Name> = Model::read(file).program.variants().into_iter().map(|v| name(Some(v))).collect();
     let default = print(&name(None));
     let has_own_row = variants.iter().all(|variant| print(variant) != default);
@@ -69,7 +69,7 @@ fn rows(file: &str) -> Vec<Name> {
 }
 
 /// Size and stride of the receptive field of the last feature map.
-fn field(graph: &Graph) -> (String, String) {
+fn field(graph: &Verified<Graph>) -> (String, String) {
     let fields = receptive_field(graph);
     let Some(Field::Local(axes)) = fields.features.map(|id| fields.of(id)) else { return Default::default() };
     let stride = |axis: &Axis| match axis.stride() {

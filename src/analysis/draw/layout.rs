@@ -3,8 +3,8 @@
 //! 1981), positions as near to those of the neighbours as the order allows. A long network goes on in further columns,
 //! so that it fits on a slide.
 
-use super::{Drawing, Shape};
-use std::collections::HashMap;
+use super::{Drawing, Shape, TooLarge};
+use std::collections::{HashMap, HashSet};
 
 pub const LINE: f64 = 16.0;
 const GAP_X: f64 = 24.0;
@@ -74,9 +74,16 @@ pub fn height(shape: &Shape) -> f64 {
     shape.lines.len() as f64 * LINE + 12.0
 }
 
+/// Boxes, and places where arrows pass boxes, that a drawing may have. An arrow may pass as many as there are boxes.
+const MAX_ITEMS: usize = 1 << 20;
+
 impl Layout {
-    pub fn new(drawing: &Drawing) -> Layout {
+    pub fn new(drawing: &Drawing) -> Result<Layout, TooLarge> {
         let ranks = ranks(drawing);
+        let passes: usize = drawing.arrows.iter().map(|&(from, to)| ranks[to] - ranks[from] - 1).sum();
+        if drawing.shapes.len() + passes > MAX_ITEMS {
+            return Err(TooLarge { boxes: drawing.shapes.len(), passes });
+        }
         let layers = ordered(drawing, &ranks);
         let routes = routes(drawing, &layers, &ranks);
         let sizes = sizes(drawing, &layers);
@@ -91,7 +98,7 @@ impl Layout {
         };
         layout.place(&sizes, &x, &columns);
         layout.turn(&columns);
-        layout
+        Ok(layout)
     }
 
     fn place(&mut self, sizes: &[Vec<Size>], x: &[Vec<f64>], columns: &[Column]) {
@@ -119,6 +126,8 @@ impl Layout {
     /// lower, further right, and enters lower.
     fn turn(&mut self, columns: &[Column]) {
         let mut right = MARGIN;
+        let ends: HashSet<usize> = columns.iter().map(|column| column.last).collect();
+        let followers = self.followers(&ends);
         for column in &columns[..columns.len() - 1] {
             right += column.width;
             let (last, next) = (&self.spots[column.last], &self.spots[column.last + 1]);
@@ -126,7 +135,8 @@ impl Layout {
             let highest = next.iter().map(|spot| spot.top).fold(f64::MAX, f64::min);
             for index in 0..last.len() {
                 let (before, behind) = (LANE * index as f64, LANE * (last.len() - 1 - index) as f64);
-                let x = self.followers(column.last, index).iter().map(|&to| next[to].x).collect::<Vec<_>>();
+                let followers = followers.get(&(column.last, index)).map_or(&[][..], |followers| followers);
+                let x = followers.iter().map(|&to| next[to].x).collect::<Vec<_>>();
                 let turn = Turn {
                     bottom: deepest + MARGIN / 2.0 + behind,
                     lane: right + GUTTER / 2.0 + behind,
@@ -139,13 +149,20 @@ impl Layout {
         }
     }
 
-    /// The things of the next layer that arrows lead to; of those the boxes that end an arrow, if there are any.
-    fn followers(&self, rank: usize, index: usize) -> Vec<usize> {
-        let steps = self.routes.iter().flat_map(|route| route.windows(2));
-        let next: Vec<Place> = steps.filter(|step| step[0] == (rank, index)).map(|step| step[1]).collect();
-        let boxes: Vec<Place> = next.iter().copied().filter(|place| self.shapes.contains(place)).collect();
-        let heads = if boxes.is_empty() { next } else { boxes };
-        heads.into_iter().map(|(_, index)| index).collect()
+    /// For what stands in the given layers, the things of the next layer that arrows lead to; of those the boxes that end
+    /// an arrow, if there are any.
+    fn followers(&self, ranks: &HashSet<usize>) -> HashMap<Place, Vec<usize>> {
+        let boxes: HashSet<Place> = self.shapes.iter().copied().collect();
+        let (mut all, mut heads) = (HashMap::<Place, Vec<usize>>::new(), HashMap::<Place, Vec<usize>>::new());
+        let steps = self.routes.iter().flat_map(|route| route.windows(2)).map(|step| (step[0], step[1]));
+        for (from, to) in steps.filter(|((rank, _), _)| ranks.contains(rank)) {
+            all.entry(from).or_default().push(to.1);
+            if boxes.contains(&to) {
+                heads.entry(from).or_default().push(to.1);
+            }
+        }
+        all.extend(heads);
+        all
     }
 }
 
@@ -416,7 +433,7 @@ mod tests {
 
     fn laid_out(body: &str) -> (Drawing, Layout) {
         let drawing = Drawing::of_graph(&net("8, 16, 16", body));
-        let layout = Layout::new(&drawing);
+        let layout = Layout::new(&drawing).unwrap();
         (drawing, layout)
     }
 

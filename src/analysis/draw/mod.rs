@@ -3,7 +3,7 @@
 mod layout;
 mod svg;
 
-use crate::ir::{Epilogue, Graph, Node, NodeId};
+use crate::ir::{Epilogue, Graph, Node, NodeId, Output, Verified};
 use crate::layers::Op;
 use std::fmt::Write;
 
@@ -36,6 +36,16 @@ pub struct Shape {
     pub lines: Vec<String>,
 }
 
+/// Nobody could look at it, and its layout would take minutes and gigabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "too large to be drawn as SVG: {boxes} boxes, and arrows that pass others {passes} times; DOT and Mermaid have no limit"
+)]
+pub struct TooLarge {
+    boxes: usize,
+    passes: usize,
+}
+
 /// Boxes in topological order, and arrows between them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Drawing {
@@ -47,26 +57,30 @@ pub struct Drawing {
 
 impl Drawing {
     /// A graph, before or after passes.
-    pub fn of_graph(graph: &Graph) -> Drawing {
+    pub fn of_graph(graph: &Verified<Graph>) -> Drawing {
         let mut drawing = Drawing { title: graph.name.clone(), ..Drawing::default() };
         for id in graph.ids() {
             let node = &graph[id];
-            let outputs = graph.outputs.iter().filter(|o| o.node == id).map(|o| match o.name.as_str() {
-                "output" => "output".to_string(),
-                name => format!("output {name}"),
-            });
-            let lines = [label(node), node.ty.to_string(), node.origin.path.clone()].into_iter().chain(outputs);
+            let lines = [label(node), node.ty.to_string(), node.origin.path.clone()].into_iter();
             let lines = lines.filter(|line| !line.is_empty()).collect();
             drawing.shapes.push(Shape { kind: kind(&node.op), lines });
             drawing.arrows.extend(node.inputs.iter().map(|&NodeId(from)| (from as usize, id.0 as usize)));
         }
+        for Output { name, node } in &graph.outputs {
+            drawing.shapes[node.0 as usize].lines.push(match name.as_str() {
+                "output" => "output".to_string(),
+                name => format!("output {name}"),
+            });
+        }
         drawing
     }
 
-    pub fn render(&self, format: Format) -> String {
+    /// # Errors
+    /// Where there is too much to be laid out as SVG; the other formats leave that to whoever shows them.
+    pub fn render(&self, format: Format) -> Result<String, TooLarge> {
         match format {
-            Format::Dot => self.dot(),
-            Format::Mermaid => self.mermaid(),
+            Format::Dot => Ok(self.dot()),
+            Format::Mermaid => Ok(self.mermaid()),
             Format::Svg => svg::render(self),
         }
     }

@@ -1,14 +1,14 @@
 //! A drawing as SVG.
 
 use super::layout::{LINE, Layout, MARGIN, Place, Spot, Turn, width};
-use super::{Drawing, Shape};
+use super::{Drawing, Shape, TooLarge};
 use std::fmt::Write;
 
 /// Radius of the corners of arrows that lead into the next column.
 const CORNER: f64 = 8.0;
 
-pub fn render(drawing: &Drawing) -> String {
-    let layout = Layout::new(drawing);
+pub fn render(drawing: &Drawing) -> Result<String, TooLarge> {
+    let layout = Layout::new(drawing)?;
     let (width, height) = layout.size;
     let title = escape(&drawing.title);
     let mut svg = format!(
@@ -33,7 +33,7 @@ pub fn render(drawing: &Drawing) -> String {
         draw_shape(&mut svg, shape, &layout.spots[rank][index]);
         svg.push_str("</g>\n");
     }
-    svg + "</svg>\n"
+    Ok(svg + "</svg>\n")
 }
 
 fn draw_shape(svg: &mut String, shape: &Shape, &Spot { x, top, bottom }: &Spot) {

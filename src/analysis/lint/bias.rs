@@ -7,6 +7,7 @@ use crate::layers::Op;
 /// A batch norm subtracts the mean of its input, and any constant with it.
 pub fn before_norm(subject: &Subject) -> Vec<Finding> {
     let graph = subject.graph;
+    let outputs = graph.output_values();
     let has_bias = |id: &NodeId| match &graph[*id].op {
         Op::Conv(conv) => conv.bias,
         Op::Dense(dense) => dense.bias,
@@ -15,7 +16,7 @@ pub fn before_norm(subject: &Subject) -> Vec<Finding> {
     let only_norms = |id: &NodeId| {
         let users = &subject.users[id.0 as usize];
         let norms = users.iter().all(|user| matches!(graph[*user].op, Op::BatchNorm(_)));
-        norms && !users.is_empty() && !graph.is_output(*id)
+        norms && !users.is_empty() && !outputs[id.0 as usize]
     };
     let finding = |node| Finding {
         node,

@@ -4,7 +4,7 @@ use super::{Finding, Subject};
 use crate::analysis::receptive_field::{Axis, Field, positions_read};
 use crate::ir::{Graph, NodeId};
 use crate::layers::ResolvedWindow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// What no feature sees as a whole, the classifier can only count.
 pub fn small(subject: &Subject) -> Vec<Finding> {
@@ -42,14 +42,9 @@ const MAX_WORK: usize = 5_000_000;
 pub fn checkerboard(subject: &Subject) -> Vec<Finding> {
     let graph = subject.graph;
     let rank = graph.inputs.first().map_or(0, |&id| graph[id].ty.spatial().len());
-    let mut found: Vec<Finding> = Vec::new();
-    for dim in 0..rank {
-        let new: Vec<Finding> = unread(graph, dim).into_iter().chain(gridding(subject, dim)).collect();
-        let is_new = |finding: &Finding| found.iter().all(|known| known.node != finding.node);
-        let new: Vec<Finding> = new.into_iter().filter(is_new).collect();
-        found.extend(new);
-    }
-    found
+    let of_dim = |dim| unread(graph, dim).into_iter().chain(gridding(subject, dim));
+    let mut known = HashSet::new();
+    (0..rank).flat_map(of_dim).filter(|finding| known.insert(finding.node)).collect()
 }
 
 fn unread(graph: &Graph, dim: usize) -> Vec<Finding> {

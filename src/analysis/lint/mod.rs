@@ -22,7 +22,7 @@ use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::ir::build::unused::{self, Kind, Unused};
 use crate::ir::build::{self, Loader, Options};
-use crate::ir::{Allow, Graph, NodeId};
+use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
 use std::collections::{HashMap, HashSet};
 
@@ -52,7 +52,7 @@ struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    fn new(graph: &Graph) -> Subject<'_> {
+    fn new(graph: &Verified<Graph>) -> Subject<'_> {
         Subject { graph, fields: receptive_field(graph), users: graph.users() }
     }
 }
@@ -68,7 +68,7 @@ struct Finding {
 
 /// The warnings about a graph that the builder has made, in the order of [`LINTS`], except those that the model or
 /// `allowed` silences. A layer of the text gives one for all of its copies.
-pub fn lint(graph: &Graph, allowed: &[String]) -> Vec<Diagnostic> {
+pub fn lint(graph: &Verified<Graph>, allowed: &[String]) -> Vec<Diagnostic> {
     let subject = Subject::new(graph);
     let is_allowed =
         |lint: &Lint| graph.allows.iter().map(|allow| &allow.lint).chain(allowed).any(|name| name == lint.name);
@@ -254,12 +254,13 @@ mod tests {
 
     #[test]
     fn warnings_can_be_silenced() {
-        let mut graph = net("8, 64", "conv 2, 8 | bn");
+        let graph = net("8, 64", "conv 2, 8 | bn");
         assert_eq!(lint(&graph, &[]).len(), 1);
         assert!(lint(&graph, &["even_kernel".into()]).is_empty());
         let span = graph.nodes[1].origin.span.unwrap();
-        graph.allows = ["even_kernel", "evn_kernel"].map(|lint| crate::ir::Allow { lint: lint.into(), span }).into();
-        let warnings = lint(&graph, &[]);
+        let mut allowing = graph.into_inner();
+        allowing.allows = ["even_kernel", "evn_kernel"].map(|lint| crate::ir::Allow { lint: lint.into(), span }).into();
+        let warnings = lint(&crate::ir::verify(allowing).unwrap(), &[]);
         assert_eq!((warnings.len(), warnings[0].code), (1, "W0700"));
         assert_eq!(warnings[0].help, ["did you mean `even_kernel`?"]);
     }

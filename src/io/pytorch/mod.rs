@@ -1,24 +1,29 @@
-//! What PyTorch's `torch.save` writes of a state dict since version 1.6: a zip archive with a pickle that describes
-//! the tensors, and an entry for each of their storages.
+//! What PyTorch's `torch.save` writes: since version 1.6 a zip archive with a pickle that describes the tensors and an
+//! entry for each of their storages, before that [all in one](legacy).
 //!
 //! Format: <https://docs.pytorch.org/docs/stable/notes/serialization.html>. Storages are stored uncompressed and
 //! aligned, so that tensors can be borrowed from the mapped file. Its checksums are not computed, which would mean
 //! to read all of it.
 
+mod legacy;
 mod pickle;
+mod state_dict;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use super::IoError;
 use super::safetensors::{floats, forget};
+use super::weights::Tensors;
 use super::zip::{Archive, Content};
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
-use pickle::{Pickle, Value, View, shortened};
+use state_dict::StateDict;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
+use value::{Pickle, View, shortened};
 
 const FORMAT: &str = "PyTorch weight";
 
@@ -31,99 +36,122 @@ const MAX_INFLATED_BYTES: u64 = 2 << 30;
 /// The first bytes of a zip archive.
 const ZIP: &[u8] = b"PK\x03\x04";
 
-/// The first bytes of a file of PyTorch before 1.6: the pickle of a number of 10 bytes.
-const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
-
-/// Under what names training scripts save the state dict among other things.
-const WRAPPERS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
-
-/// How deep a state dict is looked for.
-const MAX_WRAPPERS: usize = 4;
-
-/// What `torch.nn.DataParallel` puts before each name.
-const PARALLEL: &str = "module.";
-
-/// Whether a file is what `torch.save` writes, also that which is refused. No safetensors file begins so: its header
-/// would be longer than is accepted.
-pub(super) fn is_pytorch(bytes: &[u8]) -> bool {
-    bytes.starts_with(ZIP) || bytes.starts_with(LEGACY)
+/// Whether a file is an archive or a pickle.
+pub(super) fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(ZIP) || matches!(bytes, [0x80, 2..=5, ..])
 }
 
 pub(super) struct File {
     map: Mmap,
+    saved: Saved,
+}
+
+/// The state dict of a file.
+struct Saved {
     storages: Vec<Content>,
     names: Vec<String>,
     tensors: HashMap<String, Tensor>,
+    /// What stands under names of the state dict and is no tensor that can be read.
+    objects: Vec<(String, String)>,
 }
 
 /// A tensor that was found to lie within its storage.
 #[derive(Debug)]
-pub(super) struct Tensor {
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
+struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
     /// In elements, where they are not those of row-major order without gaps.
     strides: Option<Vec<usize>>,
-    /// Index in [`File::storages`].
+    /// Index in [`Saved::storages`].
     storage: usize,
     /// From its first element to its last one.
     bytes: Range<usize>,
 }
 
 impl File {
-    pub(super) fn read(path: &Path, map: Mmap) -> Result<File, IoError> {
-        if map.starts_with(LEGACY) {
-            let reason = "it was written by PyTorch before 1.6 or in its format; convert it with \
-                          torch.save(torch.load(...), ..., _use_new_zipfile_serialization=True)";
+    /// Reads what describes the tensors. Of several dictionaries of tensors `key` names one.
+    pub(super) fn read(path: &Path, map: Mmap, key: Option<&str>) -> Result<File, IoError> {
+        if map.starts_with(ZIP) {
+            return File::of_archive(path, map, key);
+        }
+        if !legacy::begins(&map) {
+            let reason = "it is a Python pickle, but not one of torch.save; save its tensors with torch.save or as \
+                          safetensors";
             return Err(IoError::unsupported(path, reason));
         }
-        let malformed = |reason: String| IoError::malformed(path, FORMAT, reason);
+        let pickles = legacy::pickles(&map);
+        let (pickle, mut contents) = legacy::read(path, &map, &pickles)?;
+        let load = |key: &str, _| {
+            contents.remove(key).ok_or_else(|| malformed(path, format!("it has no storage {}", shortened(key))))
+        };
+        let saved = Saved::read(path, &map, &pickle, key, load)?;
+        Ok(File { map, saved })
+    }
+
+    fn of_archive(path: &Path, map: Mmap, key: Option<&str>) -> Result<File, IoError> {
         let archive = Archive::read(path, FORMAT, &map)?;
-        let folder = folder(&archive).ok_or_else(|| malformed("its archive has no data.pkl".to_owned()))?;
+        let folder = folder(&archive).ok_or_else(|| other_archive(path, &archive))?;
         refuse_torchscript(path, &archive, folder)?;
         refuse_big_endian(path, &archive, folder, &map)?;
         let pickle = archive.content(&format!("{folder}/data.pkl"), MAX_PICKLE_BYTES)?;
         // A copy, since all that is checked depends on it and the mapped file may change.
         let pickle = pickle.bytes(&map).to_vec();
-        let pickle = pickle::read(&pickle).map_err(malformed)?;
-        let mut storages = Storages::new(&archive, folder, &map);
-        let (mut names, mut tensors) = (Vec::new(), HashMap::new());
-        for (name, view) in state_dict(&pickle).map_err(malformed)? {
-            let (storage, bytes) = storages.load(view.storage.key)?;
-            let tensor = Tensor::of_view(view, storage, bytes);
-            let tensor = tensor.map_err(|reason| malformed(format!("tensor {} {reason}", shortened(name))))?;
-            if tensors.insert(name.to_owned(), tensor).is_some() {
-                return Err(malformed(format!("two tensors are named {}", shortened(name))));
-            }
-            names.push(name.to_owned());
-        }
-        let storages = storages.loaded;
-        Ok(File { map, storages, names, tensors })
+        let pickle = pickle::read(&pickle).map_err(|reason| malformed(path, reason))?;
+        let load = |key: &str, limit| archive.content(&format!("{folder}/data/{key}"), limit);
+        let saved = Saved::read(path, &map, &pickle, key, load)?;
+        Ok(File { map, saved })
     }
+}
 
+impl Tensors for File {
     /// In the order of the state dict.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.names.clone()
+    fn names(&self) -> Vec<String> {
+        self.saved.names.clone()
     }
 
-    pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
-        self.tensors.get(name)
+    fn find(&self, name: &str) -> Option<(&[usize], Dtype)> {
+        self.saved.tensors.get(name).map(|tensor| (&tensor.shape[..], tensor.dtype))
     }
 
-    /// The values of a tensor, or `None` where its type is not one of the floating-point types taken.
-    pub(super) fn values(&self, tensor: &Tensor) -> Option<Cow<'_, [f32]>> {
-        let values = floats(tensor.dtype, &self.storages[tensor.storage].bytes(&self.map)[tensor.bytes.clone()])?;
+    fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
+        let tensor = self.saved.tensors.get(name)?;
+        let storage = self.saved.storages[tensor.storage].bytes(&self.map);
+        let values = floats(tensor.dtype, &storage[tensor.bytes.clone()])?;
         Some(match &tensor.strides {
             Some(strides) => super::gather(&values, &tensor.shape, strides).into(),
             None => values,
         })
     }
 
-    pub(super) fn release(&self, tensor: &Tensor) {
-        if let Content::Stored(range) = &self.storages[tensor.storage] {
+    fn release(&self, name: &str) {
+        let Some(tensor) = self.saved.tensors.get(name) else { return };
+        if let Content::Stored(range) = &self.saved.storages[tensor.storage] {
             let bytes = &tensor.bytes;
             forget(&self.map, range.start + bytes.start..range.start + bytes.end);
         }
     }
+
+    fn objects(&self) -> &[(String, String)] {
+        &self.saved.objects
+    }
+}
+
+fn malformed(path: &Path, reason: impl ToString) -> IoError {
+    IoError::malformed(path, FORMAT, reason)
+}
+
+/// What an archive is in which `torch.save` has no part.
+fn other_archive(path: &Path, archive: &Archive<'_>) -> IoError {
+    let any = |suffix: &str| archive.names().any(|name| name.ends_with(suffix));
+    let reason = if any("model.weights.h5") {
+        "it is a Keras model (.keras), which is not read; save its weights as safetensors"
+    } else if any(".npy") {
+        "it is a NumPy archive (.npz), which is not read as weights; convert it with \
+         safetensors.numpy.save_file(dict(numpy.load(...)), ...)"
+    } else {
+        return malformed(path, "its archive has no data.pkl");
+    };
+    IoError::unsupported(path, reason)
 }
 
 /// The folder in which the archive has all its entries; it is named after the file that was first written.
@@ -157,11 +185,37 @@ fn refuse_big_endian(path: &Path, archive: &Archive<'_>, folder: &str, map: &Mma
     }
 }
 
+impl Saved {
+    /// Checks the tensors of a state dict. `load` gives a storage by its key, and gets the bytes that it may take.
+    fn read(
+        path: &Path,
+        map: &Mmap,
+        pickle: &Pickle<'_>,
+        key: Option<&str>,
+        load: impl FnMut(&str, u64) -> Result<Content, IoError>,
+    ) -> Result<Saved, IoError> {
+        let StateDict { tensors: views, objects } =
+            state_dict::choose(pickle, key).map_err(|reason| IoError::unsupported(path, reason))?;
+        let mut storages = Storages::new(map, load);
+        let (mut names, mut tensors) = (Vec::new(), HashMap::new());
+        for (name, view) in views {
+            let (storage, bytes) = storages.load(view.storage.key)?;
+            let tensor = Tensor::of_view(view, storage, bytes);
+            let tensor = tensor.map_err(|reason| malformed(path, format!("tensor {} {reason}", shortened(name))))?;
+            if tensors.insert(name.to_owned(), tensor).is_some() {
+                return Err(malformed(path, format!("two tensors are named {}", shortened(name))));
+            }
+            names.push(name.to_owned());
+        }
+        let objects = objects.into_iter().map(|(name, what)| (name.to_owned(), what)).collect();
+        Ok(Saved { storages: storages.loaded, names, tensors, objects })
+    }
+}
+
 /// The storages that tensors are in, each loaded once.
-struct Storages<'a> {
-    archive: &'a Archive<'a>,
-    folder: &'a str,
+struct Storages<'a, L> {
     map: &'a Mmap,
+    load: L,
     loaded: Vec<Content>,
     /// Index in `loaded`.
     by_key: HashMap<String, usize>,
@@ -169,10 +223,10 @@ struct Storages<'a> {
     budget: u64,
 }
 
-impl<'a> Storages<'a> {
-    fn new(archive: &'a Archive<'a>, folder: &'a str, map: &'a Mmap) -> Storages<'a> {
+impl<'a, L: FnMut(&str, u64) -> Result<Content, IoError>> Storages<'a, L> {
+    fn new(map: &'a Mmap, load: L) -> Storages<'a, L> {
         let budget = map.len() as u64 + MAX_INFLATED_BYTES;
-        Storages { archive, folder, map, loaded: vec![], by_key: HashMap::new(), budget }
+        Storages { map, load, loaded: vec![], by_key: HashMap::new(), budget }
     }
 
     /// Index and length in bytes of a storage.
@@ -180,7 +234,7 @@ impl<'a> Storages<'a> {
         let index = match self.by_key.get(key) {
             Some(&index) => index,
             None => {
-                let content = self.archive.content(&format!("{}/data/{key}", self.folder), self.budget)?;
+                let content = (self.load)(key, self.budget)?;
                 self.budget -= content.bytes(self.map).len() as u64;
                 self.loaded.push(content);
                 self.by_key.insert(key.to_owned(), self.loaded.len() - 1);
@@ -191,61 +245,29 @@ impl<'a> Storages<'a> {
     }
 }
 
-/// The tensors of a state dict, which may stand within another dictionary, by name and in order.
-fn state_dict<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<Vec<(&'a str, &'p View<'a>)>, String> {
-    let mut found = pickle.root;
-    for _ in 0..MAX_WRAPPERS {
-        found = unwrapped(pickle, found).unwrap_or(found);
-    }
-    let Value::Dict(dict) = found else {
-        return Err(format!("it holds {}, not a dictionary of tensors", found.kind()));
-    };
-    let tensor = |&(name, value): &_| match value {
-        Value::Tensor(index) => Some((name, &pickle.tensors[index])),
-        _ => None,
-    };
-    let mut tensors: Vec<_> = pickle.dicts[dict].iter().filter_map(tensor).collect();
-    if tensors.is_empty() {
-        let keys: Vec<String> = pickle.dicts[dict].iter().take(8).map(|(key, _)| shortened(key)).collect();
-        return Err(format!("its dictionary has no tensors; it has: {}", keys.join(", ")));
-    }
-    if tensors.iter().all(|(name, _)| name.starts_with(PARALLEL)) {
-        tensors.iter_mut().for_each(|(name, _)| *name = &name[PARALLEL.len()..]);
-    }
-    Ok(tensors)
-}
-
-/// The dictionary within `outer` under one of the names of a state dict.
-fn unwrapped<'a>(pickle: &Pickle<'a>, outer: Value<'a>) -> Option<Value<'a>> {
-    let Value::Dict(outer) = outer else { return None };
-    let entries = &pickle.dicts[outer];
-    let inner = |wrapper| entries.iter().find(|(key, value)| *key == wrapper && matches!(value, Value::Dict(_)));
-    WRAPPERS.into_iter().find_map(inner).map(|&(_, value)| value)
-}
-
 impl Tensor {
     /// Checks a view against the length of its storage; `storage` is its index.
     fn of_view(view: &View<'_>, storage: usize, storage_bytes: usize) -> Result<Tensor, String> {
-        let View { storage: described, offset, shape, strides } = view;
-        let size = described.dtype.bitsize() / 8;
-        if described.elements.checked_mul(size) != Some(storage_bytes) {
+        let View { storage: described, dtype, offset, shape, strides } = view;
+        let size = |dtype: Dtype| dtype.bitsize() / 8;
+        if described.elements.checked_mul(size(described.dtype)) != Some(storage_bytes) {
             let (elements, dtype) = (described.elements, described.dtype);
             return Err(format!("has a storage of {elements} elements of {dtype}, but that has {storage_bytes} bytes"));
         }
+        let available = storage_bytes / size(*dtype);
         let outside =
             || format!("of shape {shape:?}, strides {strides:?} and offset {offset} lies outside its storage");
-        let elements =
-            span(*offset, shape, strides).filter(|span| span.end <= described.elements).ok_or_else(outside)?;
+        let elements = span(*offset, shape, strides).filter(|span| span.end <= available).ok_or_else(outside)?;
         // Otherwise a short file could describe more values than there is memory for.
-        if shape.iter().product::<usize>() > described.elements {
+        if shape.iter().product::<usize>() > available {
             return Err(format!("of shape {shape:?} repeats its elements; save it with .contiguous()"));
         }
         Ok(Tensor {
-            dtype: described.dtype,
+            dtype: *dtype,
             shape: shape.clone(),
             strides: (!is_contiguous(shape, strides)).then(|| strides.clone()),
             storage,
-            bytes: elements.start * size..elements.end * size,
+            bytes: elements.start * size(*dtype)..elements.end * size(*dtype),
         })
     }
 }

@@ -1,20 +1,25 @@
-//! The part of Python's pickle that describes a dictionary of tensors.
+//! The part of Python's pickle that describes tensors and what checkpoints hold beside them.
 //!
-//! A pickle is a program for a stack machine (CPython's `Lib/pickletools.py` describes every opcode). Here the
-//! opcodes that `torch.save` emits for dictionaries of tensors build plain values; every other opcode is an error.
-//! Nothing is ever called: the few names that a pickle may mention select one of the cases of [`Global`].
+//! A pickle is a program for a stack machine (CPython's `Lib/pickletools.py` describes every opcode). Here its
+//! opcodes build plain values and nothing is ever called: the few names that tensors and dictionaries are made by
+//! select a case of [`Global`], and what any other name makes is a value of which nothing but that name is known.
 //!
-//! No value is walked recursively, so nesting needs no limit; every opcode takes memory for at most one value, so
-//! [`MAX_STEPS`] bounds stack, memo and values.
+//! No value is walked recursively, so nesting needs no limit. [`MAX_STEPS`] bounds stack, memo and values: every
+//! opcode takes memory for at most one value, but for copies of lists into dictionaries, which are counted.
 
+use super::value::{Dict, Global, Name, Object, Pickle, Storage, Value, View};
 use ::safetensors::tensor::Dtype;
 use std::collections::HashMap;
 
-/// Opcodes of one pickle. A tensor takes about 40.
+/// Opcodes of one pickle, and entries copied by it. A tensor takes about 40.
 const MAX_STEPS: usize = 1 << 20;
 
 /// PyTorch's convolutions need 5.
 const MAX_DIMENSIONS: usize = 8;
+
+/// Bytes of a name by which a tensor or a dictionary can be found, and of the key of a storage. A pickle can refer to
+/// one long text a million times; with this limit, to look at all of them takes seconds.
+const MAX_NAME_BYTES: usize = 4096;
 
 /// Protocol 5 is the newest (PEP 574); `torch.save` writes 2 unless told otherwise.
 const MAX_PROTOCOL: u8 = 5;
@@ -25,6 +30,9 @@ mod op {
     pub const FRAME: u8 = 0x95;
     pub const STOP: u8 = b'.';
     pub const MARK: u8 = b'(';
+    pub const POP: u8 = b'0';
+    pub const POP_MARK: u8 = b'1';
+    pub const DUP: u8 = b'2';
     pub const NONE: u8 = b'N';
     pub const NEWTRUE: u8 = 0x88;
     pub const NEWFALSE: u8 = 0x89;
@@ -33,8 +41,16 @@ mod op {
     pub const BININT1: u8 = b'K';
     pub const BININT2: u8 = b'M';
     pub const LONG1: u8 = 0x8a;
+    pub const LONG4: u8 = 0x8b;
     pub const BINUNICODE: u8 = b'X';
     pub const SHORT_BINUNICODE: u8 = 0x8c;
+    pub const BINUNICODE8: u8 = 0x8d;
+    pub const BINSTRING: u8 = b'T';
+    pub const SHORT_BINSTRING: u8 = b'U';
+    pub const BINBYTES: u8 = b'B';
+    pub const SHORT_BINBYTES: u8 = b'C';
+    pub const BINBYTES8: u8 = 0x8e;
+    pub const BYTEARRAY8: u8 = 0x96;
     pub const EMPTY_TUPLE: u8 = b')';
     pub const TUPLE: u8 = b't';
     pub const TUPLE1: u8 = 0x85;
@@ -46,10 +62,15 @@ mod op {
     pub const EMPTY_DICT: u8 = b'}';
     pub const SETITEM: u8 = b's';
     pub const SETITEMS: u8 = b'u';
+    pub const EMPTY_SET: u8 = 0x8f;
+    pub const ADDITEMS: u8 = 0x90;
+    pub const FROZENSET: u8 = 0x91;
     pub const GLOBAL: u8 = b'c';
     pub const STACK_GLOBAL: u8 = 0x93;
     pub const BINPERSID: u8 = b'Q';
     pub const REDUCE: u8 = b'R';
+    pub const NEWOBJ: u8 = 0x81;
+    pub const NEWOBJ_EX: u8 = 0x92;
     pub const BUILD: u8 = b'b';
     pub const BINPUT: u8 = b'q';
     pub const LONG_BINPUT: u8 = b'r';
@@ -58,73 +79,18 @@ mod op {
     pub const LONG_BINGET: u8 = b'j';
 }
 
-/// A value on the stack. Those that others may refer to live in [`Pickle`] and are known here by their index.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value<'a> {
-    Text(&'a str),
-    Int(i64),
-    Global(Global),
-    Tuple(usize),
-    Dict(usize),
-    /// What lists hold is dropped: no weights are looked for in them.
-    List,
-    Storage(Storage<'a>),
-    Tensor(usize),
-    /// None, a bool, a float or an integer beyond 64 bits: nothing that weights depend on.
-    Other,
-}
-
-/// The names that a pickle may mention.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global {
-    /// `collections.OrderedDict`
-    OrderedDict,
-    /// `torch._utils._rebuild_tensor_v2`
-    RebuildTensor,
-    /// `torch._utils._rebuild_parameter`
-    RebuildParameter,
-    /// `torch.FloatStorage` and the like
-    Storage(Dtype),
-}
-
-/// Elements in an entry of the archive.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Storage<'a> {
-    pub(super) dtype: Dtype,
-    /// The name of the entry behind `data/`.
-    pub(super) key: &'a str,
-    pub(super) elements: usize,
-}
-
-/// A view of a storage; offset and strides count elements. As described: nothing is checked but that there is a
-/// stride for each dimension.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct View<'a> {
-    pub(super) storage: Storage<'a>,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
-
-/// What a pickle describes.
-#[derive(Debug)]
-pub(super) struct Pickle<'a> {
-    pub(super) root: Value<'a>,
-    /// Their entries under texts; others are dropped, since no weights are named by them.
-    pub(super) dicts: Vec<Vec<(&'a str, Value<'a>)>>,
-    pub(super) tensors: Vec<View<'a>>,
-}
-
-/// Reads a pickle.
+/// Reads the pickle at the start of `bytes`.
 ///
 /// # Errors
-/// What is wrong with it or goes beyond dictionaries of tensors, and at which byte.
+/// What is wrong with it, and at which byte.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickle<'_>, String> {
     let mut machine = Machine { rest: bytes, ..Machine::default() };
     for _ in 0..MAX_STEPS {
         let at = bytes.len() - machine.rest.len();
         if let Some(root) = machine.step().map_err(|error| format!("{error} (at byte {at} of its pickle)"))? {
-            return Ok(Pickle { root, dicts: machine.dicts, tensors: machine.tensors });
+            let length = bytes.len() - machine.rest.len();
+            let Machine { lists, dicts, objects, tensors, storages, .. } = machine;
+            return Ok(Pickle { root, lists, dicts, objects, tensors, storages, length });
         }
     }
     Err(format!("its pickle has more than {MAX_STEPS} opcodes"))
@@ -140,8 +106,13 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<u32, Value<'a>>,
     tuples: Vec<Vec<Value<'a>>>,
-    dicts: Vec<Vec<(&'a str, Value<'a>)>>,
+    lists: Vec<Vec<Value<'a>>>,
+    dicts: Vec<Dict<'a>>,
+    objects: Vec<Object<'a>>,
     tensors: Vec<View<'a>>,
+    storages: HashMap<&'a str, Storage<'a>>,
+    /// Items of lists of which dictionaries were made.
+    copied: usize,
 }
 
 impl<'a> Machine<'a> {
@@ -150,7 +121,13 @@ impl<'a> Machine<'a> {
         match self.byte()? {
             op::PROTO => self.protocol()?,
             op::FRAME => self.skip::<8>()?, // how much to read ahead
-            op::NONE | op::NEWTRUE | op::NEWFALSE => self.stack.push(Value::Other),
+            op::POP => self.pop_or_mark()?,
+            op::POP_MARK => drop(self.pop_to_mark()?),
+            op::DUP => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            op::NONE | op::NEWTRUE | op::NEWFALSE | op::EMPTY_SET => self.stack.push(Value::Other),
             op::BINFLOAT => {
                 self.skip::<8>()?;
                 self.stack.push(Value::Other);
@@ -158,9 +135,16 @@ impl<'a> Machine<'a> {
             op::BININT1 => self.int(|bytes| u8::from_le_bytes(bytes).into())?,
             op::BININT2 => self.int(|bytes| u16::from_le_bytes(bytes).into())?,
             op::BININT => self.int(|bytes| i32::from_le_bytes(bytes).into())?,
-            op::LONG1 => self.long()?,
-            op::BINUNICODE => self.text(u32::from_le_bytes)?,
+            op::LONG1 => self.long(|bytes| u8::from_le_bytes(bytes).into())?,
+            op::LONG4 => self.long(|bytes| u32::from_le_bytes(bytes).into())?,
+            op::BINUNICODE => self.text(|bytes| u32::from_le_bytes(bytes).into())?,
             op::SHORT_BINUNICODE => self.text(|bytes| u8::from_le_bytes(bytes).into())?,
+            op::BINUNICODE8 => self.text(u64::from_le_bytes)?,
+            op::BINSTRING => self.bytes_or_text(|bytes| u32::from_le_bytes(bytes).into())?,
+            op::SHORT_BINSTRING => self.bytes_or_text(|bytes| u8::from_le_bytes(bytes).into())?,
+            op::BINBYTES => self.other(|bytes| u32::from_le_bytes(bytes).into())?,
+            op::SHORT_BINBYTES => self.other(|bytes| u8::from_le_bytes(bytes).into())?,
+            op::BINBYTES8 | op::BYTEARRAY8 => self.other(u64::from_le_bytes)?,
             op::MARK => self.marks.push(self.stack.len()),
             op::EMPTY_TUPLE => self.tuple(vec![]),
             op::TUPLE1 => self.tuple_of::<1>()?,
@@ -170,16 +154,24 @@ impl<'a> Machine<'a> {
                 let items = self.pop_to_mark()?;
                 self.tuple(items);
             }
-            op::EMPTY_LIST => self.stack.push(Value::List),
+            op::EMPTY_LIST => {
+                self.stack.push(Value::List(self.lists.len()));
+                self.lists.push(vec![]);
+            }
             op::APPEND => {
-                self.pop()?;
-                self.expect_list()?;
+                let item = self.pop()?;
+                self.append(&[item])?;
             }
             op::APPENDS => {
-                self.pop_to_mark()?;
-                self.expect_list()?;
+                let items = self.pop_to_mark()?;
+                self.append(&items)?;
             }
-            op::EMPTY_DICT => self.dict(),
+            op::ADDITEMS => drop(self.pop_to_mark()?),
+            op::FROZENSET => {
+                self.pop_to_mark()?;
+                self.stack.push(Value::Other);
+            }
+            op::EMPTY_DICT => self.dict(Dict::default()),
             op::SETITEM => {
                 let (value, key) = (self.pop()?, self.pop()?);
                 self.set_items(&[key, value])?;
@@ -190,17 +182,24 @@ impl<'a> Machine<'a> {
             }
             op::GLOBAL => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.global(module, name)?;
+                self.stack.push(Value::Global(Global::named(module, name)));
             }
             op::STACK_GLOBAL => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Value::Text(module), Value::Text(name)) = (module, name) else {
                     return Err(format!("a name is given by {} and {}", module.kind(), name.kind()));
                 };
-                self.global(module, name)?;
+                self.stack.push(Value::Global(Global::named(module, name)));
             }
             op::BINPERSID => self.persistent()?,
-            op::REDUCE => self.reduce()?,
+            op::REDUCE | op::NEWOBJ => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.make(callable, arguments)?;
+            }
+            op::NEWOBJ_EX => {
+                let (_keywords, arguments, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.make(callable, arguments)?;
+            }
             op::BUILD => self.build()?,
             op::MEMOIZE => self.put(self.memo.len() as u32)?,
             op::BINPUT => {
@@ -220,23 +219,24 @@ impl<'a> Machine<'a> {
                 self.get(index)?;
             }
             op::STOP => return self.pop().map(Some),
-            other => return Err(format!("opcode {} has no place in a dictionary of tensors", name_of_opcode(other))),
+            other => return Err(format!("opcode {} has no place in a file of tensors", name_of_opcode(other))),
         }
         Ok(None)
     }
 
-    fn take(&mut self, count: usize) -> Step<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count).ok_or("it ends too early")?;
+    fn take(&mut self, count: u64) -> Step<&'a [u8]> {
+        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let (taken, rest) = split.ok_or("it ends too early")?;
         self.rest = rest;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        Ok(*self.take(N)?.first_chunk().expect("as many as taken"))
+        Ok(*self.take(N as u64)?.first_chunk().expect("as many as taken"))
     }
 
     fn skip<const N: usize>(&mut self) -> Step<()> {
-        self.take(N).map(drop)
+        self.array::<N>().map(drop)
     }
 
     fn byte(&mut self) -> Step<u8> {
@@ -245,7 +245,7 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Step<&'a str> {
         let end = self.rest.iter().position(|&byte| byte == b'\n').ok_or("a name has no end")?;
-        let line = self.take(end + 1)?;
+        let line = self.take(end as u64 + 1)?;
         utf8(&line[..end])
     }
 
@@ -260,10 +260,15 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// LONG1: a two's complement number of any length.
-    fn long(&mut self) -> Step<()> {
-        let length = self.byte()?;
-        let bytes = self.take(length.into())?;
+    /// The bytes behind their number.
+    fn counted<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u64) -> Step<&'a [u8]> {
+        let length = length(self.array()?);
+        self.take(length)
+    }
+
+    /// A two's complement number of any length.
+    fn long<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u64) -> Step<()> {
+        let bytes = self.counted(length)?;
         let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut extended = [if negative { 0xff } else { 0 }; 8];
         self.stack.push(match extended.get_mut(..bytes.len()) {
@@ -276,10 +281,22 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn text<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u32) -> Step<()> {
-        let length = length(self.array()?);
-        let text = utf8(self.take(length as usize)?)?;
+    fn text<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u64) -> Step<()> {
+        let text = utf8(self.counted(length)?)?;
         self.stack.push(Value::Text(text));
+        Ok(())
+    }
+
+    /// A `str` of Python 2, which holds texts as well as bytes.
+    fn bytes_or_text<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u64) -> Step<()> {
+        let text = utf8(self.counted(length)?);
+        self.stack.push(text.map_or(Value::Other, Value::Text));
+        Ok(())
+    }
+
+    fn other<const N: usize>(&mut self, length: impl Fn([u8; N]) -> u64) -> Step<()> {
+        self.counted(length)?;
+        self.stack.push(Value::Other);
         Ok(())
     }
 
@@ -289,6 +306,15 @@ impl<'a> Machine<'a> {
             return Err("a value is taken from an empty stack".to_owned());
         }
         Ok(self.stack.pop().expect("not empty"))
+    }
+
+    /// POP: a mark, where one is on top.
+    fn pop_or_mark(&mut self) -> Step<()> {
+        if self.marks.last() == Some(&self.stack.len()) {
+            self.marks.pop();
+            return Ok(());
+        }
+        self.pop().map(drop)
     }
 
     fn top(&mut self) -> Step<Value<'a>> {
@@ -316,82 +342,154 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn expect_list(&mut self) -> Step<()> {
+    fn append(&mut self, items: &[Value<'a>]) -> Step<()> {
         match self.top()? {
-            Value::List => Ok(()),
-            other => Err(format!("an item is appended to {}", other.kind())),
+            Value::List(list) => self.lists[list].extend(items),
+            Value::Object(_) => {}
+            other => return Err(format!("an item is appended to {}", other.kind())),
         }
+        Ok(())
     }
 
-    fn dict(&mut self) {
+    fn dict(&mut self, dict: Dict<'a>) {
         self.stack.push(Value::Dict(self.dicts.len()));
-        self.dicts.push(vec![]);
+        self.dicts.push(dict);
+    }
+
+    fn object(&mut self, made_by: Name<'a>) {
+        self.stack.push(Value::Object(self.objects.len()));
+        self.objects.push(Object { made_by, is_module: false });
     }
 
     fn set_items(&mut self, items: &[Value<'a>]) -> Step<()> {
-        let Value::Dict(dict) = self.top()? else {
-            return Err(format!("an entry is set in {}", self.top()?.kind()));
-        };
         let (pairs, []) = items.as_chunks() else { return Err("a key has no value".to_owned()) };
-        let named =
-            pairs.iter().filter_map(|&[key, value]| if let Value::Text(key) = key { Some((key, value)) } else { None });
-        self.dicts[dict].extend(named);
+        match self.top()? {
+            Value::Dict(dict) => pairs.iter().for_each(|&[key, value]| self.dicts[dict].set(key, value)),
+            Value::Object(_) => {}
+            other => return Err(format!("an entry is set in {}", other.kind())),
+        }
         Ok(())
     }
 
-    fn global(&mut self, module: &str, name: &str) -> Step<()> {
-        let global = Global::named(module, name).ok_or_else(|| {
-            let name = shortened(&format!("{module}.{name}"));
-            format!(
-                "it names {name}, which is none of what dictionaries of tensors are made of and is not executed; save \
-                 a state dict: torch.save(model.state_dict(), ...)"
-            )
-        })?;
-        self.stack.push(Value::Global(global));
-        Ok(())
-    }
-
-    /// BINPERSID: `torch.save` describes a storage by the tuple ("storage", type, key, device, elements).
+    /// BINPERSID: `torch.save` describes a storage by the tuple ("storage", type, key, device, elements), in its old
+    /// format with a sixth item, which is None unless it is a part of another storage; and in its old format a class
+    /// with its source text by ("module", class, file, text).
     fn persistent(&mut self) -> Step<()> {
         let id = self.pop()?;
-        let [Value::Text("storage"), Value::Global(Global::Storage(dtype)), Value::Text(key), Value::Text(_), elements] =
-            self.items(id)?[..]
-        else {
-            return Err("a persistent id does not describe a storage".to_owned());
-        };
-        let storage = Storage { dtype, key, elements: size(elements)? };
-        self.stack.push(Value::Storage(storage));
-        Ok(())
-    }
-
-    fn reduce(&mut self) -> Step<()> {
-        let arguments = self.pop()?;
-        let callable = self.pop()?;
-        match (callable, &self.items(arguments)?[..]) {
-            (Value::Global(Global::OrderedDict), []) => self.dict(),
-            (Value::Global(Global::RebuildTensor), &[Value::Storage(storage), offset, shape, strides, ..]) => {
-                let view =
-                    View { storage, offset: size(offset)?, shape: self.sizes(shape)?, strides: self.sizes(strides)? };
-                if view.shape.len() != view.strides.len() {
-                    return Err("a tensor has another number of strides than of dimensions".to_owned());
-                }
-                self.stack.push(Value::Tensor(self.tensors.len()));
-                self.tensors.push(view);
+        let (storage, is_part) = match self.items(id)?[..] {
+            [
+                Value::Text("storage"),
+                Value::Global(Global::Storage(dtype)),
+                Value::Text(key),
+                _,
+                elements,
+                ref more @ ..,
+            ] => {
+                let is_part = matches!(more, [Value::Tuple(_), ..]);
+                (Storage { dtype, key, elements: size(elements)? }, is_part)
             }
-            (Value::Global(Global::RebuildParameter), &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
-            (Value::Global(global), _) => return Err(format!("{global:?} has arguments of other types than expected")),
-            (other, _) => return Err(format!("{} is called", other.kind())),
+            [Value::Text("storage"), Value::Global(Global::Unknown(kind)), ..] => {
+                self.object(kind);
+                return Ok(());
+            }
+            [Value::Text("module"), class @ Value::Global(_), ..] => {
+                self.stack.push(class);
+                return Ok(());
+            }
+            _ => return Err("a persistent id does not describe a storage".to_owned()),
+        };
+        if storage.key.len() > MAX_NAME_BYTES {
+            return Err(format!("the key of a storage has {} bytes; accepted: {MAX_NAME_BYTES}", storage.key.len()));
+        }
+        self.storages.entry(storage.key).or_insert(storage);
+        if is_part {
+            self.object(Name { module: "torch", name: "Storage (a part of another one)" });
+        } else {
+            self.stack.push(Value::Storage(storage));
         }
         Ok(())
     }
 
-    /// BUILD: attributes of a state dict, such as the versions of its layers, are dropped.
-    fn build(&mut self) -> Step<()> {
-        self.pop()?;
-        match self.top()? {
-            Value::Dict(_) => Ok(()),
-            other => Err(format!("{} is given attributes", other.kind())),
+    /// REDUCE, NEWOBJ: what a name makes of a tuple of arguments.
+    fn make(&mut self, callable: Value<'a>, arguments: Value<'a>) -> Step<()> {
+        let global = match callable {
+            Value::Global(global) => global,
+            // A function that was made before, such as a part of one.
+            Value::Object(object) => Global::Unknown(self.objects[object].made_by),
+            other => return Err(format!("{} is called", other.kind())),
+        };
+        let wrong = || Err(format!("{} has arguments of other types than expected", global.name()));
+        match (global, &self.items(arguments)?[..]) {
+            (Global::OrderedDict | Global::DefaultDict, []) | (Global::DefaultDict, [_]) => self.dict(Dict::default()),
+            // As Python 2 writes it.
+            (Global::OrderedDict, &[Value::List(list)]) => self.dict_of_pairs(list)?,
+            (Global::Size, &[sizes @ Value::Tuple(_)]) => self.stack.push(sizes),
+            (Global::RebuildTensor, &[Value::Storage(storage), offset, shape, strides, ..]) => {
+                self.tensor(storage, storage.dtype, [offset, shape, strides])?;
+            }
+            (
+                Global::RebuildTensorOfType,
+                &[Value::Storage(storage), offset, shape, strides, _, _, Value::Global(Global::Dtype(dtype)), ..],
+            ) => self.tensor(storage, dtype, [offset, shape, strides])?,
+            (Global::RebuildParameter, &[tensor @ (Value::Tensor(_) | Value::Object(_)), ..]) => {
+                self.stack.push(tensor)
+            }
+            (Global::RebuildFromType, &[Value::Global(function), _, arguments, ..]) => match function {
+                // No function is this one's own: `make` calls itself once at most.
+                Global::RebuildFromType => return wrong(),
+                function => self.make(Value::Global(function), arguments)?,
+            },
+            // Of a storage or type that is not known.
+            (Global::RebuildTensor, [Value::Object(_), ..]) | (Global::RebuildTensorOfType, _) => {
+                self.object(global.name());
+            }
+            (Global::Unknown(name), _) => self.object(name),
+            _ => return wrong(),
         }
+        Ok(())
+    }
+
+    fn tensor(&mut self, storage: Storage<'a>, dtype: Dtype, view: [Value<'a>; 3]) -> Step<()> {
+        let [offset, shape, strides] = view;
+        let (offset, shape, strides) = (size(offset)?, self.sizes(shape)?, self.sizes(strides)?);
+        if shape.len() != strides.len() {
+            return Err("a tensor has another number of strides than of dimensions".to_owned());
+        }
+        self.stack.push(Value::Tensor(self.tensors.len()));
+        self.tensors.push(View { storage, dtype, offset, shape, strides });
+        Ok(())
+    }
+
+    /// The dictionary of a list of pairs. The same list may be given again and again, hence the count.
+    fn dict_of_pairs(&mut self, list: usize) -> Step<()> {
+        let items = &self.lists[list];
+        self.copied += items.len();
+        if self.copied > MAX_STEPS {
+            return Err(format!("its dictionaries are made of more than {MAX_STEPS} items"));
+        }
+        let mut dict = Dict::default();
+        for &item in items {
+            let pair = match item {
+                Value::Tuple(tuple) => &self.tuples[tuple],
+                Value::List(list) => &self.lists[list],
+                other => return Err(format!("{} stands where an entry of a dictionary should", other.kind())),
+            };
+            let &[key, value] = &pair[..] else { return Err("an entry of a dictionary is no pair".to_owned()) };
+            dict.set(key, value);
+        }
+        self.dict(dict);
+        Ok(())
+    }
+
+    /// BUILD: attributes, such as the versions of the layers of a state dict, are dropped.
+    fn build(&mut self) -> Step<()> {
+        let attributes = self.pop()?;
+        match (self.top()?, attributes) {
+            (Value::Object(object), Value::Dict(dict)) => self.objects[object].is_module |= self.dicts[dict].of_module,
+            (Value::Object(_) | Value::Dict(_) | Value::Tensor(_), _) => {}
+            (other, _) => return Err(format!("{} is given attributes", other.kind())),
+        }
+        Ok(())
     }
 
     fn put(&mut self, index: u32) -> Step<()> {
@@ -422,45 +520,13 @@ impl<'a> Machine<'a> {
     }
 }
 
-impl Global {
-    fn named(module: &str, name: &str) -> Option<Global> {
-        Some(match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
-            ("torch.storage", "UntypedStorage") => Global::Storage(Dtype::U8),
-            ("torch", _) => Global::Storage(match name {
-                "FloatStorage" => Dtype::F32,
-                "HalfStorage" => Dtype::F16,
-                "BFloat16Storage" => Dtype::BF16,
-                "DoubleStorage" => Dtype::F64,
-                "LongStorage" => Dtype::I64,
-                "IntStorage" => Dtype::I32,
-                "ShortStorage" => Dtype::I16,
-                "CharStorage" => Dtype::I8,
-                "ByteStorage" => Dtype::U8,
-                "BoolStorage" => Dtype::BOOL,
-                "ComplexFloatStorage" => Dtype::C64,
-                _ => return None,
-            }),
-            _ => return None,
-        })
-    }
-}
-
-impl Value<'_> {
-    /// What it is called in messages.
-    pub(super) fn kind(self) -> &'static str {
-        match self {
-            Value::Text(_) => "a text",
-            Value::Int(_) => "an integer",
-            Value::Global(_) => "a name",
-            Value::Tuple(_) => "a tuple",
-            Value::Dict(_) => "a dictionary",
-            Value::List => "a list",
-            Value::Storage(_) => "a storage",
-            Value::Tensor(_) => "a tensor",
-            Value::Other => "None, a bool or a float",
+impl<'a> Dict<'a> {
+    fn set(&mut self, key: Value<'a>, value: Value<'a>) {
+        if let Value::Text(key) = key
+            && key.len() <= MAX_NAME_BYTES
+        {
+            self.of_module |= key == "_modules";
+            self.entries.push((key, value));
         }
     }
 }
@@ -476,28 +542,13 @@ fn utf8(bytes: &[u8]) -> Step<&str> {
     std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8".to_owned())
 }
 
-/// A text that a message shows: quoted, and cut where it is very long.
-pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
 /// The name of an opcode that is refused, where strangers are likely to use it, and its number.
 fn name_of_opcode(opcode: u8) -> String {
     let name = match opcode {
         b'i' => "INST",
         b'o' => "OBJ",
-        0x81 => "NEWOBJ",
-        0x92 => "NEWOBJ_EX",
         0x82..=0x84 => "EXT",
         b'P' => "PERSID",
-        b'B' => "BINBYTES",
-        b'C' => "SHORT_BINBYTES",
-        0x8f => "EMPTY_SET",
-        0x90 => "ADDITEMS",
-        0x91 => "FROZENSET",
         _ => return format!("{opcode:#04x}"),
     };
     format!("{name} ({opcode:#04x})")

@@ -3,6 +3,7 @@ use super::super::zip::testing::archive;
 use super::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
+use std::io::Write;
 use tempfile::NamedTempFile;
 
 /// What CPython's pickler writes in protocol 2 for {'epoch': 3, 'lr': 0.1, 'best': None, 'lists': [1, 2, (3,)],
@@ -31,8 +32,8 @@ Storage\x94\x93\x94\x8c\x011\x94h\x18K\x01t\x94QK\x00))\x89h\x0b)R\x94t\x94R\x94
 const VALUES: [f32; 6] = [0.5, 1.0, 1.5, 2.0, 2.5, 3.0];
 
 fn file(content: &[u8]) -> NamedTempFile {
-    let file = NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), content).unwrap();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(content).unwrap();
     file
 }
 
@@ -173,36 +174,56 @@ fn integers_are_errors_only_when_read() {
 
 #[test]
 fn finds_the_state_dict_within_a_checkpoint() {
-    let inner = dict(&[("module.a", view(0, &[6], &[1])), ("module.b", view(0, &[1], &[1]))]);
-    for wrapper in ["state_dict", "model", "model_state_dict"] {
-        let outer = dict(&[("epoch", int(3)), ("optimizer", dict(&[])), (wrapper, inner.clone())]);
+    let inner = dict(&[("a", view(0, &[6], &[1])), ("b", view(0, &[1], &[1]))]);
+    for wrapper in ["state_dict", "model", "anything.at.all"] {
+        let best = ("best", view(0, &[], &[]));
+        let outer = dict(&[("epoch", int(3)), best, ("optimizer", dict(&[])), (wrapper, inner.clone())]);
         for value in [outer.clone(), dict(&[("model", outer)])] {
             let weights = open(&saved(&pickle(value), &[bytemuck::bytes_of(&VALUES)])).unwrap();
             assert_eq!(weights.names(), ["a", "b"]);
         }
     }
-    // A prefix that not all names have belongs to the names, as does a tensor that is called like a wrapper.
-    let names = dict(&[("module.a", view(0, &[6], &[1])), ("model", view(0, &[1], &[1]))]);
-    let weights = open(&saved(&pickle(names), &[bytemuck::bytes_of(&VALUES)])).unwrap();
-    assert_eq!(weights.names(), ["module.a", "model"]);
+    let deep = (0..9).fold(inner, |inner, _| dict(&[("in", inner)]));
+    assert!(refusal(&pickle(deep)).contains("its dictionary has no tensors"));
+}
+
+#[test]
+fn one_of_several_dictionaries_is_chosen_by_its_keys() {
+    let tensors = |names: &[&str]| dict(&names.iter().map(|name| (*name, view(0, &[6], &[1]))).collect::<Vec<_>>());
+    let ema = dict(&[("decay", int(1)), ("module.x", tensors(&["a", "b"])), ("best", view(0, &[], &[]))]);
+    let outer = pickle(dict(&[("model", tensors(&["a"])), ("ema", ema), ("best", view(0, &[], &[]))]));
+    let bytes = saved(&outer, &[bytemuck::bytes_of(&VALUES)]);
+    let file = file(&bytes);
+    let open = |key| WeightFile::open_dictionary(file.path(), key).map(|weights| weights.names());
+    let error = |key| open(key).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned();
+    let list = "\n    \"model\" (1 tensor)\n    \"ema.module.x\" (2 tensors)";
+    assert_eq!(error(None), format!("it has 2 dictionaries of tensors; choose one with --weights-key NAME:{list}"));
+    assert_eq!(error(Some("ema.x")), format!("it has no dictionary of tensors \"ema.x\"; it has:{list}"));
+    for wrong in ["model.", ".model", "x", "odel"] {
+        assert!(error(Some(wrong)).contains("it has no dictionary of tensors"), "{wrong}");
+    }
+    assert_eq!(open(Some("model")).unwrap(), ["a"]);
+    assert_eq!(open(Some("ema.module.x")).unwrap(), ["a", "b"]);
+    assert_eq!(open(Some("ema")).unwrap(), ["best"]);
+    assert_eq!(open(Some("")).unwrap(), ["best"]);
+    let many: Vec<String> = (0..20).map(|n| format!("d{n}")).collect();
+    let many: Vec<(&str, Vec<u8>)> = many.iter().map(|name| (name.as_str(), tensors(&["a"]))).collect();
+    assert!(refusal(&pickle(dict(&many))).ends_with("\"d7\" (1 tensor)\n    and 12 more"));
 }
 
 #[test]
 fn names_what_it_does_not_execute() {
     let error = refusal(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00ls\x85R.");
-    assert!(error.contains(r#"it names "os.system", which is none of"#), "{error}");
-    assert!(error.ends_with("torch.save(model.state_dict(), ...) (at byte 2 of its pickle)"), "{error}");
+    assert!(error.ends_with(r#"it holds an object made by "os.system", not a dictionary of tensors"#), "{error}");
     let error = refusal(b"\x80\x04\x8c\x08builtins\x8c\x04eval\x93.");
-    assert!(error.contains(r#"it names "builtins.eval""#), "{error}");
-    for (opcode, name) in
-        [(0x81, "NEWOBJ (0x81)"), (b'i', "INST (0x69)"), (b'o', "OBJ (0x6f)"), (b'P', "PERSID (0x50)")]
-    {
+    assert!(error.ends_with("it holds a name, not a dictionary of tensors"), "{error}");
+    for (opcode, name) in [(0x82, "EXT (0x82)"), (b'i', "INST (0x69)"), (b'o', "OBJ (0x6f)"), (b'P', "PERSID (0x50)")] {
         let error = refusal(&[0x80, 2, b'}', opcode, b'.']);
-        assert!(error.contains(&format!("opcode {name} has no place in a dictionary of tensors")), "{error}");
+        assert!(error.contains(&format!("opcode {name} has no place in a file of tensors")), "{error}");
     }
-    let long = [b"\x80\x02c", "x".repeat(1 << 20).as_bytes(), b"\ny\n."].concat();
+    let long = [b"\x80\x02c", "x".repeat(1 << 20).as_bytes(), b"\ny\n)R."].concat();
     assert!(refusal(&long).len() < 400);
-    let known = b"\x80}()tQabehjqrsuGJKMNXR]c.\x88\x89\x8a\x8c\x85\x86\x87\x93\x94\x95";
+    let known = b"\x80}()tQabehjqrsuGJKMNXR]c.012TUBC\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x90\x91\x92\x93\x94\x95\x96";
     for opcode in (0..=255).filter(|opcode| !known.contains(opcode)) {
         assert!(refusal(&[0x80, 2, opcode]).contains("has no place"), "{opcode:#04x}");
     }
@@ -219,13 +240,16 @@ fn values_of_wrong_types_are_errors() {
         (b"N(Ne.", "an item is appended to None"),
         (b"]NNs.", "an entry is set in a list"),
         (b"}(Nu.", "a key has no value"),
-        (b"NNR.", "None, a bool or a float stands where a tuple should"),
-        (b"N)R.", "None, a bool or a float is called"),
-        (b"ccollections\nOrderedDict\nN\x85R.", "OrderedDict has arguments of other types than expected"),
-        (b"ctorch._utils\n_rebuild_parameter\nN\x85R.", "RebuildParameter has arguments of other types"),
+        (b"ccollections\nOrderedDict\nNR.", "None, a bool, a number or bytes stands where a tuple should"),
+        (b"N)R.", "None, a bool, a number or bytes is called"),
+        (b"ccollections\nOrderedDict\nN\x85R.", r#""collections.OrderedDict" has arguments of other types"#),
+        (
+            b"ctorch._utils\n_rebuild_parameter\nN\x85R.",
+            r#""torch._utils._rebuild_parameter" has arguments of other types"#,
+        ),
         (b"]}b.", "a list is given attributes"),
         (b"N\x85Q.", "a persistent id does not describe a storage"),
-        (b"NN\x93.", "a name is given by None, a bool or a float and"),
+        (b"NN\x93.", "a name is given by None, a bool, a number or bytes and"),
         (b"X\x01\x00\x00\x00\xff.", "a text is not UTF-8"),
         (b"h\x07.", "the memo has no value 7"),
     ];
@@ -286,26 +310,108 @@ fn length_and_memo_are_limited() {
     assert!(refusal(&[b"N".to_vec(), vec![0x94; 1 << 21]].concat()).ends_with("more than 1048576 opcodes"));
     let error = refusal(&vec![b'N'; (16 << 20) + 1]);
     assert!(error.contains("archive entry is 16777217 bytes, the limit is 16777216"), "{error}");
+    // A list of 100,000 pairs, of which dictionaries are made again and again.
+    let pair = [b"]".to_vec(), text("k"), b"a".to_vec(), b"Na".to_vec()].concat();
+    let pairs = [b"](", &pair.repeat(100_000)[..], b"eq\x00"].concat();
+    let again = b"ccollections\nOrderedDict\nh\x00\x85R0".repeat(1000);
+    assert!(refusal(&[pairs, again, b".".to_vec()].concat()).contains("made of more than 1048576 items"));
+    // One long text that is referred to again and again: as the key of a storage, of entries, and as a name.
+    let long = "x".repeat(8 << 20);
+    let error = refusal(&pickle(dict(&[("t", tensor(storage("FloatStorage", &long, 6), 0, &[1], &[1]))])));
+    assert!(error.contains("the key of a storage has 8388608 bytes; accepted: 4096"), "{error}");
+    let entries = b"h\x00h\x01".repeat(200_000);
+    let remembered = [&text(&long)[..], b"q\x000ca\nb\n)Rq\x010}(", &text("t"), &view(0, &[6], &[1])].concat();
+    let many = open(&saved(&[remembered, entries, b"u.".to_vec()].concat(), &[bytemuck::bytes_of(&VALUES)])).unwrap();
+    assert_eq!(many.names(), ["t"]);
+    let objects = [&b"c"[..], long.as_bytes(), b"\nb\nq\x000}("].concat();
+    let named: Vec<u8> = (0..100_000).flat_map(|n| [text(&format!("{n:06}")), b"h\x00)R".to_vec()].concat()).collect();
+    let tensor = [text("t"), view(0, &[6], &[1]), b"u.".to_vec()].concat();
+    let many = open(&saved(&[objects, named, tensor].concat(), &[bytemuck::bytes_of(&VALUES)])).unwrap();
+    assert_eq!((many.objects().len(), many.names().len()), (100_000, 1));
+    // A length that the file does not have.
+    for opcode in [&b"\x8e"[..], b"\x8d", b"\x96", b"B", b"T", b"X", b"\x8b"] {
+        assert!(refusal(&[opcode, &[0xff; 12], b"."].concat()).contains("it ends too early"), "{opcode:?}");
+    }
     // A high index takes no more memory than a low one.
     assert!(refusal(b"Nr\xff\xff\xff\xffj\xff\xff\xff\xff.").contains("it holds None"));
 }
 
 #[test]
 fn other_formats_of_pytorch_are_told_apart() {
-    assert!(error_of(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.").contains("_use_new_zipfile_serialization=True"));
+    assert!(error_of(b"\x80\x02N.").contains("it is a Python pickle, but not one of torch.save"));
     let script = archive(&[("net/data.pkl", PROTOCOL_2), ("net/code/__torch__.py", b""), ("net/version", b"3\n")]);
     assert!(error_of(&script).contains("it is a TorchScript program"));
     assert!(error_of(&archive(&[("net/data.pkl", b""), ("net/constants.pkl", b"")])).contains("TorchScript"));
     let order = |order| error_of(&archive(&[("net/data.pkl", PROTOCOL_2), ("net/byteorder", order)]));
     assert!(order(b"big").contains("its values are big-endian"));
     assert!(order(b"\xff").contains(r"its byte order is '\xff'"));
-    assert!(error_of(&archive(&[("x.npy", b"")])).ends_with("its archive has no data.pkl"));
+    assert!(error_of(&archive(&[("x", b"")])).ends_with("its archive has no data.pkl"));
+    assert!(error_of(&archive(&[("x.npy", b"")])).contains("it is a NumPy archive (.npz)"));
+    assert!(error_of(&archive(&[("config.json", b""), ("model.weights.h5", b"")])).contains("it is a Keras model"));
+}
+
+/// A file in the format before PyTorch 1.6: this pickle, and storages of so many elements under these keys.
+fn legacy(pickle: &[u8], storages: &[(&str, u64, &[u8])]) -> Vec<u8> {
+    let keys: Vec<Vec<u8>> = storages.iter().map(|(key, ..)| text(key)).collect();
+    let keys = [b"\x80\x02](", &keys.concat()[..], b"e."].concat();
+    let start = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let storages = storages.iter().map(|(_, count, bytes)| [&count.to_le_bytes(), *bytes].concat());
+    [&start[..], pickle, &keys, &storages.collect::<Vec<_>>().concat()].concat()
+}
+
+#[test]
+fn reads_the_format_before_1_6() {
+    let values = bytemuck::bytes_of(&VALUES);
+    let two = [("u", tensor(storage("LongStorage", "1", 1), 0, &[], &[])), ("t", view(4, &[2], &[1]))];
+    let good = pickle(dict(&two));
+    let weights = open(&legacy(&good, &[("1", 1, &[0; 8]), ("0", 6, values)])).unwrap();
+    assert_eq!((weights.names().join(" "), weights.read("t").unwrap().to_vec()), ("u t".to_owned(), vec![2.5, 3.0]));
+    let error = |storages: &[(&str, u64, &[u8])]| error_of(&legacy(&good, storages));
+    assert!(error(&[("0", 6, values)]).ends_with(r#"it has no storage "1""#));
+    assert!(error(&[("0", 6, values), ("2", 1, &[])]).ends_with(r#"nothing describes storage "2""#));
+    assert!(error(&[("0", 6, values), ("0", 6, values)]).ends_with(r#"it has two storages "0""#));
+    assert!(error(&[("0", 5, values)]).ends_with(r#"storage "0" of 6 elements of F32 says that it has 5"#));
+    assert!(error(&[("0", 6, &values[..23])]).contains("it is truncated"));
+    let huge = pickle(dict(&[("t", tensor(storage("FloatStorage", "0", i64::MAX), 0, &[1], &[1]))]));
+    assert!(error_of(&legacy(&huge, &[("0", i64::MAX as u64, values)])).contains("it is truncated"));
+    let other = legacy(&good, &[]).iter().map(|&byte| if byte == 0xe9 { 0xea } else { byte }).collect::<Vec<_>>();
+    assert!(error_of(&other).ends_with("version 1002 of its format is not known"));
+    // More bytes than pickles may have, and no end of the first of them.
+    let long = [&b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19X\xff\xff\xff\x7f"[..], &vec![0; 17 << 20]].concat();
+    assert!(
+        error_of(&long).ends_with("it ends too early (at byte 14 of its pickle); accepted: pickles of 16777216 bytes")
+    );
+}
+
+/// A storage in the format before PyTorch 1.6, where it may be a part of another one.
+fn storage_with(part: Vec<u8>) -> Vec<u8> {
+    let id = [text("storage"), b"ctorch\nFloatStorage\n".to_vec(), text("0"), text("cpu"), int(6), part];
+    [tuple(&id), b"Q".to_vec()].concat()
+}
+
+#[test]
+fn what_is_not_made_here_is_told_by_name() {
+    let values = bytemuck::bytes_of(&VALUES);
+    let whole = tensor(storage_with(b"N".to_vec()), 0, &[6], &[1]);
+    let part = tensor(storage_with(tuple(&[text("9"), int(0), int(2)])), 0, &[2], &[1]);
+    let quantised = [b"ctorch._utils\n_rebuild_qtensor\n", &tuple(std::slice::from_ref(&whole))[..], b"R"].concat();
+    let complex = tensor(storage("ComplexDoubleStorage", "7", 1), 0, &[1], &[1]);
+    let state = pickle(dict(&[("whole", whole), ("part", part), ("quantised", quantised), ("complex", complex)]));
+    let weights = open(&legacy(&state, &[("0", 6, values)])).unwrap();
+    assert_eq!(weights.names(), ["whole"]);
+    let objects: Vec<&str> = weights.objects().iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(objects, ["complex", "part", "quantised"]);
+    assert_eq!(weights.objects()[2].1, r#"an object made by "torch._utils._rebuild_qtensor""#);
+    // A module of which the source text was saved beside it.
+    let class = [tuple(&[text("module"), b"cnets\nNet\n".to_vec(), text("nets.py"), text("class")]), b"Q".to_vec()];
+    let net = [&class.concat()[..], b")\x81", &dict(&[("_modules", b"}".to_vec())]), b"b"].concat();
+    let error = error_of(&legacy(&pickle(net), &[]));
+    assert!(error.contains(r#"it holds a whole model (an object made by "nets.Net")"#), "{error}");
 }
 
 #[test]
 fn reads_an_archive_that_was_compressed_again() {
     use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};
-    use std::io::Write;
     let mut bytes = std::io::Cursor::new(vec![]);
     let mut zip = ZipWriter::new(&mut bytes);
     let options = FileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -330,11 +436,11 @@ fn reads_an_archive_that_was_compressed_again() {
 #[test]
 fn truncation_is_an_error_at_every_length() {
     let bytes = example();
-    let whole = file(&bytes);
-    WeightFile::open(whole.path()).unwrap();
+    open(&bytes).unwrap();
     for length in 0..bytes.len() {
-        std::fs::write(whole.path(), &bytes[..length]).unwrap();
-        assert!(matches!(WeightFile::open(whole.path()), Err(IoError::Malformed { .. })), "{length} bytes");
+        let error = open(&bytes[..length]).unwrap_err();
+        // The first three bytes do not tell what it is.
+        assert!(length < ZIP.len() || matches!(error, IoError::Malformed { .. }), "{length} bytes: {error}");
     }
     for protocol in [PROTOCOL_2, PROTOCOL_4] {
         for length in 0..protocol.len() {
@@ -375,5 +481,29 @@ proptest! {
             pickle[position] = value;
         }
         exhaust(&saved(&pickle, &[bytemuck::bytes_of(&VALUES), &7i64.to_le_bytes()]));
+    }
+
+    /// Programs that are mostly not refused at once, as damaged ones are.
+    #[test]
+    fn no_program_panics(parts in prop::collection::vec(any::<prop::sample::Index>(), 1..60)) {
+        let known: [&[u8]; 34] = [
+            b"N", b"K\x02", b"(", b"]", b"}", b")", b"t", b"\x85", b"\x86", b"\x87", b"a", b"e", b"s", b"u", b"R", b"b",
+            b"\x81", b"Q", b"0", b"1", b"2", b"q\x00", b"h\x00", b"q\x01", b"h\x01", b"\x90", b"\x91", b"\x93",
+            b"ccollections\nOrderedDict\n", b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_parameter\n",
+            b"ctorch._tensor\n_rebuild_from_type_v2\n", b"cos\nsystem\n", b"ctorch\nSize\n",
+        ];
+        let made = [
+            text("a"),
+            text("_modules"),
+            storage("FloatStorage", "0", 6),
+            view(0, &[6], &[1]),
+            dict(&[("a", view(0, &[6], &[1])), ("b", dict(&[("c", view(2, &[2], &[1]))]))]),
+            tuple(&[storage("FloatStorage", "0", 6), int(0), ints(&[2, 3]), ints(&[3, 1])]),
+        ];
+        let all: Vec<&[u8]> = known.into_iter().chain(made.iter().map(Vec::as_slice)).collect();
+        let program: Vec<u8> = parts.iter().flat_map(|part| all[part.index(all.len())]).copied().collect();
+        // On a stack that does not run empty soon.
+        let program = [b"}(])Nh\x00", &program[..], b"."].concat();
+        exhaust(&saved(&[b"Nq\x00q\x01", &program[..]].concat(), &[bytemuck::bytes_of(&VALUES)]));
     }
 }

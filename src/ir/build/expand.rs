@@ -281,7 +281,7 @@ impl<'a> Builder<'a> {
     }
 
     fn output(&mut self, name: &Ident, value: Flow) {
-        if self.graph.outputs.iter().any(|o| o.name == name.text) {
+        if !self.output_names.insert(name.text.clone()) {
             let error = Diagnostic::error("E0322", format!("two outputs have the name `{}`", name.text));
             self.error(error.at(name.span, "this is the second"));
         }
@@ -317,7 +317,9 @@ impl<'a> Builder<'a> {
         let left_out = self.graph.nodes[nodes..].iter().flat_map(|node| &node.inputs);
         self.uses.aside.extend(left_out);
         self.graph.nodes.truncate(nodes);
-        self.graph.outputs.truncate(outputs);
+        for output in self.graph.outputs.drain(outputs..) {
+            self.output_names.remove(&output.name);
+        }
         self.weight_elements = elements;
     }
 }

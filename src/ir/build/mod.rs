@@ -61,6 +61,7 @@
 //! | E0323 | a `concat` without branches |
 //! | E0324 | `aux` without a label |
 //! | E0325 | an input without batch and channels |
+//! | E0326 | two inputs of different batches |
 //! | E0501 | a text that is too large, or nested too deep to be parsed |
 //! | E0502 | too many steps |
 //! | E0503 | a value has too many elements |
@@ -91,7 +92,7 @@ mod value;
 
 pub use files::Program;
 
-use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename};
+use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename, Verified};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
@@ -168,11 +169,15 @@ pub fn load(
     Program::load(sources, root, limits, loader)
 }
 
-/// Builds one variant. The graph satisfies [`verify`](super::verify).
+/// Builds one variant.
 ///
 /// # Errors
 /// Every mistake of the model, in the order of discovery.
-pub fn build(sources: &mut SourceMap, program: &Program, options: &Options) -> Result<Graph, Vec<Diagnostic>> {
+pub fn build(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+) -> Result<Verified<Graph>, Vec<Diagnostic>> {
     build_counted(sources, program, options, &mut Uses::default()).0
 }
 
@@ -182,7 +187,7 @@ fn build_counted(
     program: &Program,
     options: &Options,
     uses: &mut Uses,
-) -> (Result<Graph, Vec<Diagnostic>>, usize) {
+) -> (Result<Verified<Graph>, Vec<Diagnostic>>, usize) {
     let defines = match params::parse_defines(sources, &options.defines) {
         Ok(defines) => defines,
         Err(errors) => return (Err(errors), 0),
@@ -190,8 +195,7 @@ fn build_counted(
     let mut builder = Builder::new(sources, program, options, uses);
     builder.program(&defines, options.variant.as_deref());
     let result = if builder.report.is_empty() {
-        debug_assert_eq!(super::verify(&builder.graph), Ok(()));
-        Ok(builder.graph)
+        Ok(super::verify(builder.graph).expect("the builder makes nothing else than graphs"))
     } else {
         Err(builder.report.finish())
     };
@@ -205,7 +209,7 @@ pub fn check(
     root: FileId,
     options: &Options,
     loader: &mut dyn Loader,
-    lint: &mut dyn FnMut(&Graph) -> Vec<Diagnostic>,
+    lint: &mut dyn FnMut(&Verified<Graph>) -> Vec<Diagnostic>,
 ) -> (Vec<Diagnostic>, Vec<Unused>) {
     let program = match load(sources, root, &options.limits, loader) {
         Ok(program) => program,
@@ -278,6 +282,7 @@ struct Builder<'a> {
     weights: HashMap<String, Span>,
     weight_elements: usize,
     uses: &'a mut Uses,
+    output_names: HashSet<String>,
     /// Fewest layers of each block.
     estimates: HashMap<&'a str, u128>,
     steps: usize,
@@ -311,6 +316,7 @@ impl<'a> Builder<'a> {
             weights: HashMap::new(),
             weight_elements: 0,
             uses,
+            output_names: HashSet::new(),
             estimates: HashMap::new(),
             steps: 0,
             depth: 0,
@@ -358,7 +364,7 @@ impl<'a> Builder<'a> {
             return;
         }
         self.graph.outputs.insert(0, Output { name: "output".into(), node });
-        if self.graph.outputs[1..].iter().any(|o| o.name == "output") {
+        if !self.output_names.insert("output".into()) {
             let error = Diagnostic::error("E0322", "two outputs have the name `output`")
                 .at(body.span, "the last value of the net has this name unless it is given another")
                 .help("end the net with `output NAME`, or give the earlier output another name");

@@ -12,7 +12,7 @@ use crate::layers::{self, Op};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{Expr, ExprKind, ItemKind};
 use crate::syntax::parser;
-use crate::tensor::{Batch, DType, MAX_ELEMENTS, TensorType};
+use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, MAX_ELEMENTS, TensorType};
 use std::collections::HashSet;
 
 /// Parses the values of `-D name=value`.
@@ -218,6 +218,23 @@ impl<'a> Builder<'a> {
             let flow = self.input_type_of(input).map(|ty| self.add_input(input, ty));
             self.inputs.push((&input.name.text, flow));
         }
+        self.check_batches();
+    }
+
+    /// All inputs of a run have the same batch.
+    fn check_batches(&mut self) {
+        let fixed = self.program.inputs.iter().zip(&self.inputs).filter_map(|(input, (name, flow))| {
+            let Batch::Fixed(batch) = self.graph[(*flow).ok()?].ty.batch else { return None };
+            Some((*name, batch, input.dims[0].span))
+        });
+        let mut fixed = fixed.collect::<Vec<_>>().into_iter();
+        let Some((first, batch, place)) = fixed.next() else { return };
+        let Some((other, other_batch, other_place)) = fixed.find(|(_, other, _)| *other != batch) else { return };
+        let error = Diagnostic::error("E0326", format!("the inputs `{first}` and `{other}` have different batches"))
+            .at(other_place, format!("{other_batch} samples"))
+            .at(place, format!("{batch} samples"))
+            .help("all inputs of a run have the same batch: write the same number, or a name such as `N` for any");
+        self.error(error);
     }
 
     fn add_input(&mut self, input: &Input, ty: TensorType) -> NodeId {
@@ -263,9 +280,10 @@ impl<'a> Builder<'a> {
         {
             return Ok(Batch::Symbolic(name.clone()));
         }
-        match self.integer(expr)? {
-            n @ 1..=MAX_BATCH => Ok(Batch::Fixed(n as usize)),
-            n => {
+        let n = self.integer(expr)?;
+        match usize::try_from(n) {
+            Ok(n @ 1..=MAX_BATCH) => Ok(Batch::Fixed(n)),
+            _ => {
                 let error = Diagnostic::error("E0216", format!("the batch must be between 1 and {MAX_BATCH}"));
                 Err(self.error(error.at(expr.span, format!("this is {n}"))))
             }
@@ -295,8 +313,3 @@ impl<'a> Builder<'a> {
         }
     }
 }
-
-/// Dimensions of one sample: channels and three spatial sizes.
-const MAX_DIMS: usize = 4;
-/// Everything behind the graph may rely on it; see [`MAX_ELEMENTS`].
-const MAX_BATCH: i64 = 1 << 16;

@@ -228,7 +228,7 @@ impl Emitter<'_> {
 
     fn coefficient(&self, asm: &dyn VectorAsm, value: f32) -> Mem {
         let index = self.coefficients.0.iter().position(|&c| c == value).expect("in the table");
-        self.table.at((index * asm.lanes() * 4) as i32)
+        self.table.at((index * asm.lanes() * 4) as i64)
     }
 }
 

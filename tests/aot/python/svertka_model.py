@@ -4,7 +4,9 @@
     [scores] = model.run([image])
 
 Inputs are anything with the buffer interface that holds f32 values, row-major with the batch first: `array.array("f")`,
-a NumPy array, a memory-mapped file. Outputs are `array.array("f")`; `numpy.frombuffer` views them as an array.
+a NumPy array of float32, or their bytes, as `bytes` or a memory-mapped file. Read-only ones are copied. An array of
+several dimensions must have the shape of the input, with the batch or without it; a flat one has as many values as the
+samples that it holds. Outputs are `array.array("f")`; `numpy.frombuffer` views them as an array.
 """
 
 import array
@@ -29,11 +31,17 @@ class Model:
 
     def run(self, inputs):
         """The outputs for one buffer an input; the batch follows from the first one's size."""
-        batch = memoryview(inputs[0]).nbytes // (4 * _elements(self.inputs[0][1]))
-        for data, (name, shape) in zip(inputs, self.inputs, strict=True):
-            expected = 4 * batch * _elements(shape)
-            if memoryview(data).nbytes != expected:
-                raise ValueError(f"input {name}: {memoryview(data).nbytes} bytes instead of {expected}")
+        if not isinstance(inputs, (list, tuple)):
+            raise TypeError(f"inputs: a list with one buffer for each input, not {type(inputs).__name__}")
+        if len(inputs) != len(self.inputs):
+            names = ", ".join(name for name, _ in self.inputs)
+            raise ValueError(f"the model has {len(self.inputs)} inputs ({names}), {len(inputs)} were given")
+        inputs = [_values(data, name, shape) for data, (name, shape) in zip(inputs, self.inputs)]
+        batch = inputs[0].nbytes // (4 * _elements(self.inputs[0][1])) if inputs else 1
+        for data, (name, shape) in zip(inputs, self.inputs):
+            expected = batch * _elements(shape)
+            if data.nbytes != 4 * expected:
+                raise ValueError(f"input {name}: {data.nbytes // 4} values instead of {expected} for {batch} samples")
         memory_bytes = self._function("memory_bytes", ctypes.c_size_t)(ctypes.c_size_t(batch), ctypes.c_size_t(1))
         if memory_bytes == ctypes.c_size_t(-1).value:
             raise ValueError(f"the model cannot run a batch of {batch}")
@@ -53,7 +61,9 @@ class Model:
         return self._function("version", ctypes.c_char_p)().decode()
 
     def _function(self, suffix, result):
-        function = getattr(self._functions, f"{self._name}_{suffix}")
+        function = getattr(self._functions, f"{self._name}_{suffix}", None)
+        if function is None:
+            raise ValueError(f"the library has no model `{self._name}`: it lacks {self._name}_{suffix}")
         function.restype = result
         return function
 
@@ -77,6 +87,26 @@ def _elements(shape):
     for size in shape[1:]:
         product *= size
     return product
+
+
+def _values(data, name, shape):
+    """A buffer that `_address` takes, of the values of an input of this name and shape; ValueError where it is none."""
+    view = memoryview(data)
+    raw = view.ndim == 1 and view.format in ("B", "b", "c")
+    if not raw and view.format.lstrip("@=<") != "f":
+        raise ValueError(
+            f"input {name}: elements of type '{view.format}' ({view.itemsize} bytes each) instead of float32; "
+            "NumPy's .astype('float32') converts them"
+        )
+    if not view.c_contiguous:
+        raise ValueError(f"input {name}: the values do not lie side by side; numpy.ascontiguousarray copies them")
+    wanted = shape[1:]
+    if view.ndim > 1 and view.shape != wanted and view.shape[1:] != wanted:
+        expected = ", ".join(map(str, (shape[0] or "N", *wanted)))
+        raise ValueError(f"input {name}: shape {view.shape}, the model expects ({expected})")
+    if view.nbytes == 0 or view.nbytes % (4 * _elements(shape)) != 0:
+        raise ValueError(f"input {name}: {view.nbytes} bytes; a sample has {_elements(shape)} values of 4 bytes")
+    return memoryview(bytearray(view)) if view.readonly else view
 
 
 def _map(path):

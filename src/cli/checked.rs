@@ -1,0 +1,52 @@
+//! `svertka verify --checked`: the tiles of this very network run in the emulator of their instructions, which lets them
+//! touch the operands of their step and nothing else.
+
+use super::args::{EngineArg, EngineArgs, IsaArg};
+use super::{Failure, Outcome, print};
+use crate::codegen::Isa;
+use crate::runtime::{Engine, Options, RunError, Session};
+
+/// Options of the session, for an instruction set that the machine need not have.
+pub fn options(args: &EngineArgs) -> Result<Options, Failure> {
+    if args.engine != EngineArg::Jit {
+        return Err(Failure::usage("only generated code has tiles to check: `--checked` goes with `--engine jit`"));
+    }
+    let isa = match args.isa {
+        IsaArg::Auto => Isa::detect().into(),
+        IsaArg::Clif => Isa::Clif,
+        IsaArg::Avx2 => Isa::Avx2,
+        IsaArg::Avx512 => Isa::Avx512,
+    };
+    if isa == Isa::Clif {
+        return Err(Failure::usage(
+            "`--checked` emulates the instructions that svertka's own assembler emits, and tiles for clif are compiled by \
+             Cranelift; choose `--isa avx2` or `--isa avx512`, which need no such CPU here",
+        ));
+    }
+    let any = EngineArgs { isa: IsaArg::Auto, ..args.clone() }.options()?.expect("not the interpreter");
+    Ok(Options { engine: Engine::Emulated(isa), ..any })
+}
+
+/// What a run that was refused says.
+///
+/// # Panics
+/// Where a tile has left its operands: a defect of svertka's own.
+pub fn failure(error: RunError) -> Failure {
+    match error {
+        RunError::Tile { .. } => panic!("{error}"),
+        _ => Failure::input(error),
+    }
+}
+
+/// Prints what was checked, if anything was.
+pub fn report(session: &Session) -> Outcome {
+    let Some(done) = session.executed() else { return Ok(()) };
+    print(&format!(
+        "checked {}: {} steps, {} tiles, {} calls, {} instructions; no access outside the operands of a step",
+        session.plan().target.isa,
+        session.plan().steps.len(),
+        done.tiles,
+        done.calls,
+        done.instructions
+    ))
+}

@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{Graph, Verified};
-use svertka::layers::{Accumulate, Activation, AvgPool, Conv, MaxPool, Op, Padding, Window};
+use svertka::layers::{Accumulate, AvgPool, Conv, MaxPool, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -26,7 +26,7 @@ fn check(graph: &Verified<Graph>, batch: usize, seed: u64, engines: &[Engine]) {
     for &engine in engines {
         let options = Options { engine, ..forced(seed) };
         for (options, tolerance) in [(Options { exact: true, ..options }, 1e-5), (options, 1e-4)] {
-            let one = run(graph, &options, &inputs, seed);
+            let one = run_judged(graph, &options, &inputs, seed, tolerance);
             for ((found, expected), output) in one.iter().zip(&expected).zip(&graph.outputs) {
                 let (difference, output) = (difference(found, expected), &output.name);
                 assert!(
@@ -306,59 +306,4 @@ fn random_inverted_residuals_in_wide_vectors() {
     let parts = prop::collection::vec(mobile().prop_map(Part::Mobile), 1..3);
     let cases = (prop::collection::vec(1usize..12, 3), parts, 1usize..3, any::<u64>());
     run_wide(cases, |(dims, parts, batch, seed)| check_wide(&network(&dims, &parts), batch, seed));
-}
-
-/// What `kernels::math::logistic` promises, where a multiply-add rounds once: ulps of distance from f64.
-#[test]
-fn sigmoid_and_silu_are_as_close_as_they_promise() {
-    let values: Vec<f32> = (-86_900..=90_000).map(|i| i as f32 * 1e-3).collect();
-    let x = Tensor::new([1, 1, values.len()], values.clone());
-    for activation in [Activation::Sigmoid, Activation::Silu] {
-        let graph = single(activation, &[1, values.len()]).unwrap();
-        for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
-            let options = Options { engine: Engine::Jit(isa), ..Options::default() };
-            let found = run(&graph, &options, std::slice::from_ref(&x), 1).remove(0);
-            for (&x, &found) in values.iter().zip(found.data()) {
-                let wide = f64::from(x);
-                let expected = if activation == Activation::Silu { wide } else { 1.0 } / (1.0 + (-wide).exp());
-                let nearest = (expected as f32).abs();
-                let ulps = (f64::from(found) - expected).abs() / f64::from(nearest.next_up() - nearest);
-                let promised = if x >= 2.0 {
-                    3.0
-                } else if x >= -16.0 {
-                    13.0
-                } else {
-                    29.0
-                };
-                assert!(ulps <= promised, "{isa}: {activation} of {x}: {ulps} ulp from {expected}");
-            }
-        }
-    }
-}
-
-/// Activations over all magnitudes: sigmoid and silu
-/// relative to themselves, so far as they are normal numbers; what clips, relative to its argument too.
-#[test]
-fn activations_are_accurate_and_keep_nan() {
-    use Activation::*;
-    let bits = (0..=80f32.to_bits()).step_by(1_000_003);
-    let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e30, -1e30];
-    let values: Vec<f32> = bits.flat_map(|bits| [f32::from_bits(bits), -f32::from_bits(bits)]).chain(special).collect();
-    let x = Tensor::new([1, 1, values.len()], values.clone());
-    for activation in [Relu, Relu6, LeakyRelu(0.1), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu] {
-        let graph = single(activation, &[1, values.len()]).unwrap();
-        for engine in engines() {
-            let found = run(&graph, &Options { engine, ..Options::default() }, std::slice::from_ref(&x), 1).remove(0);
-            for (&x, &found) in values.iter().zip(found.data()) {
-                let expected = activation.apply(x);
-                let itself = matches!(activation, Sigmoid | Silu);
-                let scale = if itself { expected.abs().max(1e-36) } else { expected.abs().max(x.abs()) };
-                // Denormals are flushed.
-                let allowed = (2e-6 * scale).max(f32::MIN_POSITIVE);
-                let close = (found - expected).abs() <= allowed || found == expected;
-                let both_nan = found.is_nan() && expected.is_nan();
-                assert!(close || both_nan, "{engine:?}: {activation} of {x}: {found}, not {expected}");
-            }
-        }
-    }
 }

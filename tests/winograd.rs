@@ -4,10 +4,14 @@
 mod common;
 
 use common::*;
+use std::borrow::Cow;
 use svertka::interp;
+use svertka::ir::weights::WeightSource;
+use svertka::ir::{Graph, Param, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::{Accumulate, Conv, Padding, Window};
 use svertka::runtime::{Options, Session};
+use svertka::tensor::Tensor;
 
 /// Kernel; for each size of tile, the error relative to the largest output that must not be passed.
 type Form = ([usize; 2], &'static [(usize, f32)]);
@@ -54,4 +58,77 @@ fn errors_of_every_form() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// A convolution of 16 channels of 30x27 positions.
+fn convolution(kernel: [usize; 2]) -> Verified<Graph> {
+    let ones = vec![1; 2];
+    let window =
+        Window { kernel: kernel.to_vec(), stride: ones.clone(), dilation: ones, padding: Padding::Half, ceil: false };
+    single(Conv { channels: 12, window, groups: 1, bias: true, weights: None }, &[16, 30, 27]).unwrap()
+}
+
+fn run(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Tensor {
+    let options = Options { force_winograd: Some(m), ..Options::default() };
+    let mut session = Session::new(graph.clone(), weights, &options).unwrap();
+    assert!(session.plan().steps.iter().any(|step| matches!(step.kernel, Kernel::Winograd(_))));
+    session.run(std::slice::from_ref(input)).unwrap().remove(0)
+}
+
+/// A NaN or an infinity reaches the outputs that see it, and of the others those in the same tiles only, which are no
+/// farther away than a tile is large; all else keeps its bits. An exact kernel keeps them apart.
+#[test]
+fn nan_and_infinity_stay_in_their_tiles() {
+    let graph = convolution([3, 3]);
+    let clean = inputs(&graph, 1, 5).remove(0);
+    for value in [f32::NAN, f32::INFINITY] {
+        let (row, column) = (13, 9);
+        let mut input = clean.clone();
+        input.plane_mut(0, 3)[row * 27 + column] = value;
+        let distance = |position: usize| (position / 27).abs_diff(row).max((position % 27).abs_diff(column));
+        for m in 2..=6 {
+            let [expected, found] = [&clean, &input].map(|input| run(&graph, m, &weights(3), input));
+            for channel in 0..12 {
+                let pairs = expected.plane(0, channel).iter().zip(found.plane(0, channel));
+                for (position, (expected, found)) in pairs.enumerate() {
+                    match distance(position) {
+                        0..=1 => assert!(!found.is_finite(), "{value}, tiles of {m}: {position} sees it"),
+                        d if d > m => {
+                            assert_eq!(expected.to_bits(), found.to_bits(), "{value}, tiles of {m}: {position}")
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let exact = Options { exact: true, ..Options::default() };
+        let found = Session::new(graph.clone(), &weights(3), &exact).unwrap().run(&[input]).unwrap().remove(0);
+        let touched = (0..12).map(|channel| found.plane(0, channel).iter().filter(|x| !x.is_finite()).count());
+        assert!(touched.clone().all(|count| count == 9), "{:?}", touched.collect::<Vec<_>>());
+    }
+}
+
+/// Alternating signs, the worst for the transforms.
+struct Alternating(f32);
+
+impl WeightSource for Alternating {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let sign = |i: usize| if i.is_multiple_of(2) { self.0 } else { -self.0 };
+        Cow::Owned((0..param.dims.iter().product()).map(sign).collect())
+    }
+}
+
+/// Inputs of 1e36 and `channels * x * w` of 1e34, the ends of the range that `kernels::winograd` states.
+#[test]
+fn nothing_overflows_in_the_stated_range() {
+    for kernel in [[3, 3], [2, 2], [5, 5], [7, 3], [3, 1], [1, 7]] {
+        let graph = convolution(kernel);
+        let (x, w) = (1e36f32, 1e34 / 1e36 / 16.0);
+        let draws = inputs(&graph, 1, 7).remove(0);
+        let input = Tensor::new(draws.shape(), draws.data().iter().map(|d| x.copysign(*d)).collect());
+        for m in 2..=6 {
+            let found = run(&graph, m, &Alternating(w), &input);
+            assert!(found.data().iter().all(|y| y.is_finite()), "{kernel:?}, tiles of {m}");
+        }
+    }
 }

@@ -75,6 +75,18 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
         self.builder.ins().return_(&[]);
     }
 
+    /// Opens a part that runs where `r` is not zero, or where it is.
+    fn open_part(&mut self, r: R, nonzero: bool) -> Loop {
+        let (part, after) = (self.builder.create_block(), self.builder.create_block());
+        let condition = self.int_value(r);
+        let (then, otherwise) = if nonzero { (part, after) } else { (after, part) };
+        self.builder.ins().brif(condition, then, &[], otherwise, &[]);
+        self.builder.switch_to_block(part);
+        self.builder.seal_block(part);
+        self.open.push(Open { looped: None, after });
+        Loop(self.open.len())
+    }
+
     fn int_value(&mut self, r: R) -> Value {
         self.builder.use_var(self.ints[usize::from(r.0)])
     }
@@ -241,13 +253,11 @@ impl VectorAsm for ClifAsm<'_, '_> {
     }
 
     fn if_nonzero(&mut self, r: R) -> Loop {
-        let (part, after) = (self.builder.create_block(), self.builder.create_block());
-        let condition = self.int_value(r);
-        self.builder.ins().brif(condition, part, &[], after, &[]);
-        self.builder.switch_to_block(part);
-        self.builder.seal_block(part);
-        self.open.push(Open { looped: None, after });
-        Loop(self.open.len())
+        self.open_part(r, true)
+    }
+
+    fn if_zero(&mut self, r: R) -> Loop {
+        self.open_part(r, false)
     }
 
     fn end_if(&mut self, part: Loop) {

@@ -494,7 +494,7 @@ fn copy_word_copies_any_bits_and_nothing_else() {
 }
 
 #[test]
-fn load_int_reads_pointers_and_if_nonzero_skips() {
+fn load_int_reads_pointers_and_conditional_parts_are_skipped() {
     for isa in Isa::ALL {
         let input = noise(16, 7);
         for flag in [0, 1, u64::MAX, 1 << 32] {
@@ -506,6 +506,9 @@ fn load_int_reads_pointers_and_if_nonzero_skips() {
                 asm.load_int(pointer, table.at(8));
                 let part = asm.if_nonzero(flag);
                 asm.load(v, pointer.at(0));
+                asm.end_if(part);
+                let part = asm.if_zero(flag);
+                asm.splat(v, 5.0);
                 asm.end_if(part);
                 asm.store(out.at(0), v);
             };
@@ -525,7 +528,7 @@ fn load_int_reads_pointers_and_if_nonzero_skips() {
                 let args = [regions.words(&table), regions.output(&mut out), flag];
                 emulate(&x64::assemble(isa, 3, &mut build), &args, &mut regions).unwrap();
             }
-            let want = if flag == 0 { vec![3.0; isa.lanes()] } else { input[..isa.lanes()].to_vec() };
+            let want = if flag == 0 { vec![5.0; isa.lanes()] } else { input[..isa.lanes()].to_vec() };
             assert_same(&out, &want, &format!("{isa} flag {flag:#x}"));
         }
     }
@@ -698,6 +701,9 @@ fn every_operation(asm: &mut dyn VectorAsm) {
     let next = asm.int();
     asm.load_int(next, pointer.at(128));
     let part = asm.if_nonzero(next);
+    asm.copy_int(pointer, next);
+    asm.end_if(part);
+    let part = asm.if_zero(next);
     asm.copy_int(pointer, next);
     asm.end_if(part);
     asm.loop_end(looped);

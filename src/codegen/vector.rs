@@ -93,7 +93,9 @@ pub trait VectorAsm {
     fn loop_end(&mut self, looped: Loop);
     /// Opens a part that is skipped where `r` is zero.
     fn if_nonzero(&mut self, r: R) -> Loop;
-    /// Closes it.
+    /// Opens a part that is skipped where `r` is not zero.
+    fn if_zero(&mut self, r: R) -> Loop;
+    /// Closes either.
     fn end_if(&mut self, part: Loop);
 
     /// All lanes = value

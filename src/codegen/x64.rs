@@ -212,6 +212,14 @@ impl X64Asm {
         }
     }
 
+    /// Opens a part that `skip` jumps over, by whether `r` is zero.
+    fn open_part(&mut self, r: R, skip: Code) -> Loop {
+        self.emit(Instruction::with2(Code::Test_rm64_r64, int(r), int(r)));
+        self.emit(Instruction::with_branch(skip, 0));
+        self.open.push(Open::If { jump_end: self.len });
+        Loop(self.open.len())
+    }
+
     fn emit(&mut self, instruction: Result<Instruction, IcedError>) {
         let instruction = instruction.expect("operands match the encoding");
         self.len += self.encoder.encode(&instruction, self.len as u64).expect("operands can be encoded");
@@ -418,10 +426,11 @@ impl VectorAsm for X64Asm {
     }
 
     fn if_nonzero(&mut self, r: R) -> Loop {
-        self.emit(Instruction::with2(Code::Test_rm64_r64, int(r), int(r)));
-        self.emit(Instruction::with_branch(Code::Je_rel32_64, 0));
-        self.open.push(Open::If { jump_end: self.len });
-        Loop(self.open.len())
+        self.open_part(r, Code::Je_rel32_64)
+    }
+
+    fn if_zero(&mut self, r: R) -> Loop {
+        self.open_part(r, Code::Jne_rel32_64)
     }
 
     fn end_if(&mut self, part: Loop) {

@@ -195,6 +195,14 @@ impl Second {
         }
     }
 
+    /// Bytes of a total for the mean of a block.
+    fn total_bytes(&self) -> i64 {
+        match self {
+            Second::Channelwise(code) if code.mean => code.total_bytes(),
+            Second::Channelwise(_) | Second::Pool(_) => 0,
+        }
+    }
+
     fn may_overwrite(&self, index: usize) -> bool {
         match self {
             Second::Channelwise(code) => code.may_overwrite(index),
@@ -370,6 +378,11 @@ impl Code {
         self.constants_operand() + 6
     }
 
+    /// Bytes of the rings of the vector groups that are done together; the totals of their blocks lie behind them.
+    fn rings(&self) -> i64 {
+        self.groups as i64 * self.group_ring()
+    }
+
     /// Bytes of the ring of one vector group.
     fn group_ring(&self) -> i64 {
         self.first.tile.vectors as i64 * self.first.out_block_stride()
@@ -387,8 +400,9 @@ impl Family for Code {
         self.bands.parts() * self.first.vector_groups()
     }
 
+    /// Rings and totals.
     fn scratch(&self) -> usize {
-        self.groups * self.group_ring() as usize
+        self.rings() as usize + self.groups * self.first.tile.vectors * self.second.total_bytes() as usize
     }
 
     /// The residual operand of the second.
@@ -424,7 +438,7 @@ struct Sample {
     out: Word,
     residual: Word,
     /// The means of the channels, where they are wanted.
-    totals: Word,
+    means: Word,
 }
 
 impl NestEmitter<'_> {
@@ -438,7 +452,7 @@ impl NestEmitter<'_> {
                 input: nest.sample_pointer(1, sample),
                 out,
                 residual: if conf.second.residuals() > 0 { nest.sample_pointer(2, sample) } else { out },
-                totals: if conf.second.mean() { nest.sample_pointer(conf.mean_operand(), sample) } else { out },
+                means: if conf.second.mean() { nest.sample_pointer(conf.mean_operand(), sample) } else { out },
             };
             nest.for_range_step(first, last, conf.groups as i64, |nest, begin| {
                 let end = nest.add_imm(begin, conf.groups as i64);
@@ -454,7 +468,8 @@ impl NestEmitter<'_> {
         let table = nest.constant_pointer(conf.constants_operand() + 3);
         let rings = nest.constant_pointer(conf.scratch_operand());
         self.for_blocks(nest, [begin, end], |nest, block| {
-            self.second.emit_zero(nest, block, sample.totals);
+            let total = self.total(nest, begin, block);
+            self.second.emit_zero(nest, total);
         });
         let all = nest.iconst(conf.bands.count as i64);
         let first_band = nest.mul_imm(part, conf.bands.of_part as i64);
@@ -467,12 +482,23 @@ impl NestEmitter<'_> {
                 let place = nest.sub(group, begin);
                 let ring = nest.offset_by(rings, place, conf.group_ring());
                 self.emit_first(nest, group, new_rows, ring, sample);
-                self.emit_second(nest, group, band, ring, sample);
+                self.emit_second(nest, [begin, group], band, ring, sample);
             });
         });
         self.for_blocks(nest, [begin, end], |nest, block| {
-            self.second.emit_divide(nest, block, sample.totals);
+            let total = self.total(nest, begin, block);
+            self.second.emit_divide(nest, block, total, sample.means);
         });
+    }
+
+    /// Where a block's total for its mean is, of those from the vector group `first_group` on.
+    fn total(&self, nest: &mut NestBuilder, first_group: Word, block: Word) -> Word {
+        let (conf, second) = (self.conf, &self.conf.second);
+        let first_block = nest.mul_imm(first_group, conf.first.tile.vectors as i64);
+        let place = nest.sub(block, first_block);
+        let scratch = nest.constant_pointer(conf.scratch_operand());
+        let totals = nest.add_imm(scratch, conf.rings());
+        nest.offset_by(totals, place, second.total_bytes())
     }
 
     /// Calls `body` for the channel blocks of some vector groups.
@@ -493,8 +519,15 @@ impl NestEmitter<'_> {
         self.conf.first.generate_group(nest, group, rows, pointers, &self.first);
     }
 
-    /// A band of the channel blocks of a vector group, from its ring.
-    fn emit_second(&self, nest: &mut NestBuilder, group: Word, band: Word, ring: Word, sample: &Sample) {
+    /// A band of the channel blocks of a vector group, from its ring; the first group of those that are done together.
+    fn emit_second(
+        &self,
+        nest: &mut NestBuilder,
+        [first_group, group]: [Word; 2],
+        band: Word,
+        ring: Word,
+        sample: &Sample,
+    ) {
         let (conf, second) = (self.conf, &self.conf.second);
         let all = nest.iconst(second.rows().count as i64);
         let begin = nest.mul_imm(band, conf.bands.rows as i64);
@@ -509,7 +542,7 @@ impl NestEmitter<'_> {
                 input: nest.offset_by(ring, place, conf.first.out_block_stride()),
                 out: nest.offset_by(sample.out, block, second.out_block_stride()),
                 residual: nest.offset_by(sample.residual, block, second.out_block_stride()),
-                totals: sample.totals,
+                total: self.total(nest, first_group, block),
                 constants: [4, 5].map(|index| nest.constant_pointer(conf.constants_operand() + index)),
             };
             self.second.emit_rows(nest, rows, &pointers);
@@ -529,7 +562,8 @@ struct BlockPointers {
     input: Word,
     out: Word,
     residual: Word,
-    totals: Word,
+    /// For the mean.
+    total: Word,
     /// Those of the second, for all blocks.
     constants: [Word; 2],
 }
@@ -548,12 +582,11 @@ impl SecondTiles<'_> {
     }
 
     fn emit_rows(&self, nest: &mut NestBuilder, rows: [Word; 2], pointers: &BlockPointers) {
-        let &BlockPointers { block, input, out, residual, totals, constants } = pointers;
+        let &BlockPointers { block, input, out, residual, total, constants } = pointers;
         match self {
             SecondTiles::Channelwise(conf, tiles) => {
                 let [weights, table] = constants;
                 let weights = nest.offset_by(weights, block, conf.weight_block());
-                let total = if conf.mean { nest.offset_by(totals, block, conf.vector()) } else { out };
                 conf.generate_rows(nest, rows, [input, weights, out, residual, table, total], tiles);
             }
             SecondTiles::Pool(conf, tiles) => {
@@ -564,18 +597,17 @@ impl SecondTiles<'_> {
     }
 
     /// Before the first band of a block.
-    fn emit_zero(&self, nest: &mut NestBuilder, block: Word, totals: Word) {
+    fn emit_zero(&self, nest: &mut NestBuilder, total: Word) {
         if let SecondTiles::Channelwise(conf, tiles) = self {
-            let total = nest.offset_by(totals, block, conf.vector());
             conf.generate_zero(nest, total, tiles);
         }
     }
 
     /// Behind the last band of a block.
-    fn emit_divide(&self, nest: &mut NestBuilder, block: Word, totals: Word) {
+    fn emit_divide(&self, nest: &mut NestBuilder, block: Word, total: Word, means: Word) {
         if let SecondTiles::Channelwise(conf, tiles) = self {
-            let total = nest.offset_by(totals, block, conf.vector());
-            conf.generate_divide(nest, total, tiles);
+            let mean = nest.offset_by(means, block, conf.vector());
+            conf.generate_divide(nest, total, mean, tiles);
         }
     }
 }

@@ -5,12 +5,13 @@
 //! An input vector is loaded once for a row of the tile and used under every kernel column that meets it.
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Every};
 use super::nest::{self, KernelNest};
 use super::permute::Source;
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Target};
-use crate::codegen::vector::{Mem, R, V, VectorAsm};
+use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
@@ -65,6 +66,8 @@ pub struct Interior {
 
 /// Unrolled code of one tile stays below this many FMAs.
 const MAX_UNROLLED: usize = 1400;
+/// Registers that a tile's part of the mean takes beside the values.
+const MEAN_REGISTERS: usize = 3;
 /// The nearest cache. Rows that are read tile by tile from farther away took half as long again.
 const NEAREST: usize = 32 << 10;
 
@@ -132,16 +135,17 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
     let window = conv.window.resolve(spatial).expect("verified");
     let (window, input) = limit_columns(window, spatial, target.lanes * 4);
     let dim = window.out.len() - 1;
-    // Beside the sums: one register for each kernel column and one for the input, or one for a weight only.
-    let by_input = target.registers.saturating_sub(window.kernel[dim] + 1);
-    // The mean takes two at the end.
-    let pixels = if by_input >= 4 { by_input } else { target.registers - 1 - usize::from(node.mean) };
+    // Beside the sums: one register for each kernel column and one for the input, or one for a weight only. The mean takes
+    // some at the end.
+    let others = if node.mean { MEAN_REGISTERS } else { 1 };
+    let by_input = target.registers.saturating_sub(others.max(window.kernel[dim] + 1));
+    let pixels = if by_input >= 4 { by_input } else { target.registers - others };
     let rows = Rows::new(&window, &input);
     let kernel_rows: usize = window.kernel[..dim].iter().product();
     // Taps are reached with 32-bit offsets.
     let reach = input.iter().product::<usize>() * target.lanes * 4;
-    let unrolled =
-        multiplicity == 1 && kernel_rows * window.kernel[dim] * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
+    let taps = kernel_rows * window.kernel[dim];
+    let unrolled = multiplicity == 1 && taps <= CHAIN && taps * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
     let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4)
         .filter(|interior| unrolled && interior.count > 1);
     let code = Code {
@@ -197,6 +201,21 @@ impl Code {
         RowBytes { input: self.input_row(), weights: self.kernel as i64 * self.vector() }
     }
 
+    /// Bytes of a total for the mean of a block: the sum, and what rounding has lost of it.
+    pub(super) fn total_bytes(&self) -> i64 {
+        2 * self.vector()
+    }
+
+    /// Bytes of scratch memory for the total, if there is one.
+    fn own_scratch(&self) -> i64 {
+        if self.mean { self.total_bytes() } else { 0 }
+    }
+
+    /// Whether more tiles than one chain may add share a total.
+    fn has_long_mean(&self) -> bool {
+        self.rows.count * self.segments.iter().map(|segment| segment.repeat).sum::<usize>() > CHAIN
+    }
+
     /// Bytes of an input row.
     fn input_row(&self) -> i64 {
         self.input_columns as i64 * self.vector()
@@ -232,6 +251,11 @@ impl Code {
         (self.multiplicity * self.taps() + 1) as i64 * self.vector()
     }
 
+    /// Whether there are more terms than one chain may add, so that a tile's totals wait in the output meanwhile.
+    fn is_long(&self) -> bool {
+        self.multiplicity * self.taps() > CHAIN
+    }
+
     /// The weights of a kernel row stay in registers.
     fn weights_fit(&self, registers: usize, pixels: usize) -> bool {
         pixels + self.kernel < registers
@@ -253,11 +277,12 @@ impl Family for Code {
 
     /// The residual operand: a light epilogue reads it where it is about to store.
     fn may_overwrite(&self, index: usize) -> bool {
-        index == 1 && self.epilogue.is_light()
+        index == 1 && self.epilogue.is_light() && !self.is_long()
     }
 
+    /// A total, and what finding rows needs.
     fn scratch(&self) -> usize {
-        self.rows.scratch()
+        self.own_scratch() as usize + self.rows.scratch()
     }
 
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -319,7 +344,7 @@ impl Code {
             false => None,
             true => Some(MeanTiles {
                 zero: module.define_tile(&format!("{name}_mean0"), isa, 1, &mut |asm| self.emit_zero(asm))?,
-                divide: module.define_tile(&format!("{name}_mean1"), isa, 1, &mut |asm| self.emit_mean(asm))?,
+                divide: module.define_tile(&format!("{name}_mean1"), isa, 2, &mut |asm| self.emit_mean(asm))?,
             }),
         };
         Ok(Tiles { rows: tiles, interior, whole, mean })
@@ -345,27 +370,27 @@ impl Code {
             let weights = nest.constant_pointer(constants);
             let weights = nest.offset_by(weights, block, self.weight_block());
             let table = nest.constant_pointer(constants + 1);
-            let total = match self.mean {
-                false => out,
+            let [mean, total] = match self.mean {
+                false => [out; 2],
                 true => {
-                    let totals = nest.sample_pointer(constants - 1, sample);
-                    nest.offset_by(totals, block, self.vector())
+                    let means = nest.sample_pointer(constants - 1, sample);
+                    [nest.offset_by(means, block, self.vector()), nest.constant_pointer(constants + 2)]
                 }
             };
             self.generate_zero(nest, total, tiles);
             self.generate_block(nest, [input, weights, out, residual, table, total], tiles);
-            self.generate_divide(nest, total, tiles);
+            self.generate_divide(nest, total, mean, tiles);
         });
     }
 
-    /// Before the first row of a block: where its sums for the mean will be, if that is wanted.
+    /// Before the first row of a block: its total for the mean, if that is wanted.
     pub(super) fn generate_zero(&self, nest: &mut NestBuilder, total: Word, tiles: &Tiles) {
         tiles.mean.iter().for_each(|mean| nest.call(mean.zero, &[total]));
     }
 
-    /// Behind the last row of a block: the mean from the sums.
-    pub(super) fn generate_divide(&self, nest: &mut NestBuilder, total: Word, tiles: &Tiles) {
-        tiles.mean.iter().for_each(|mean| nest.call(mean.divide, &[total]));
+    /// Behind the last row of a block: the mean from the total.
+    pub(super) fn generate_divide(&self, nest: &mut NestBuilder, total: Word, mean: Word, tiles: &Tiles) {
+        tiles.mean.iter().for_each(|tiles| nest.call(tiles.divide, &[total, mean]));
     }
 
     /// The given rows of one block, one by one: input, weights, output, residual, table of rows, sums for the mean.
@@ -378,8 +403,14 @@ impl Code {
     ) {
         let [input, weights, out, residual, table, total] = pointers;
         nest.for_range(begin, end, |nest, row| {
-            let Located { input, taps } =
-                self.rows.locate(nest, table, row, input, self.row_bytes(), self.constants_operand() + 2);
+            let Located { input, taps } = self.rows.locate(
+                nest,
+                table,
+                row,
+                input,
+                self.row_bytes(),
+                (self.constants_operand() + 2, self.own_scratch()),
+            );
             let arguments = [input, weights, out, residual, taps, total];
             if !self.whole {
                 return self.generate_row(nest, row, arguments, &tiles.rows);
@@ -492,7 +523,8 @@ impl Code {
     /// Epilogue and stores; gives the sums back.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[V]) {
         let (out, residual, total) = (asm.arg(2), asm.arg(3), asm.arg(5));
-        let mut add = |asm: &mut dyn VectorAsm, values: &[V]| add_to_total(asm, values, total);
+        let long = self.has_long_mean();
+        let mut add = |asm: &mut dyn VectorAsm, values: &[V]| add_to_total(asm, values, total, long);
         let mut nothing = |_: &mut dyn VectorAsm, _: &[V]| {};
         let use_values: &mut dyn FnMut(&mut dyn VectorAsm, &[V]) = if self.mean { &mut add } else { &mut nothing };
         self.epilogue.finish_and(asm, sums, out, residual, self.lanes, use_values);
@@ -502,36 +534,68 @@ impl Code {
     fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
         let (input, weights) = (asm.arg(0), asm.arg(1));
         let sums = self.emit_bias(asm, segment);
+        let totals = self.is_long().then(|| Every::chain(asm, self.kernel));
+        if totals.is_some() {
+            self.emit_total(asm, &sums, |asm, sum, _, out| {
+                asm.store(out, sum);
+                asm.splat(sum, 0.0);
+            });
+        }
         let members = asm.int();
         asm.set_int(members, self.multiplicity as i64);
         let group = asm.loop_begin(members);
-        self.emit_rows(asm, segment, &sums);
+        self.emit_rows(asm, segment, &sums, totals.as_ref());
         asm.add_imm(input, self.input_positions as i64 * self.vector());
         asm.add_imm(weights, self.taps() as i64 * self.vector());
         asm.loop_end(group);
+        asm.free_int(members);
+        if let Some(every) = totals {
+            every.end(asm);
+            self.emit_total(asm, &sums, |asm, sum, total, out| {
+                asm.load(total, out);
+                asm.add(sum, sum, total);
+            });
+        }
         self.emit_end(asm, &sums);
     }
 
-    /// Emits the tile `(total)`: the sums of a block before the first row.
+    /// Calls `f(asm, sum, free register, its place in the output)` for every sum.
+    fn emit_total(&self, asm: &mut dyn VectorAsm, sums: &[V], f: impl Fn(&mut dyn VectorAsm, V, V, Mem)) {
+        let (out, total) = (asm.arg(2).at(0), asm.vec());
+        sums.iter().enumerate().for_each(|(p, &sum)| f(asm, sum, total, self.vector_at(out, p)));
+        asm.free(total);
+    }
+
+    /// Emits the tile `(total)`: that of a block before the first row.
     fn emit_zero(&self, asm: &mut dyn VectorAsm) {
         let zero = asm.vec();
         asm.splat(zero, 0.0);
         asm.store(asm.arg(0).at(0), zero);
+        asm.store(asm.arg(0).at(self.vector()), zero);
     }
 
-    /// Emits the tile `(total)`: the mean from the sum.
+    /// Emits the tile `(total, mean)`.
     fn emit_mean(&self, asm: &mut dyn VectorAsm) {
         let (sum, count) = (asm.vec(), asm.vec());
         asm.load(sum, asm.arg(0).at(0));
         asm.splat(count, self.positions() as f32);
         asm.div(sum, sum, count);
-        asm.store(asm.arg(0).at(0), sum);
+        asm.store(asm.arg(1).at(0), sum);
     }
 
-    fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V]) {
+    fn emit_rows(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], totals: Option<&Every>) {
         let (line, taps) = ([asm.arg(0), asm.arg(1)], asm.arg(4));
+        let add_to_total = |asm: &mut dyn VectorAsm| {
+            self.emit_total(asm, sums, |asm, sum, total, out| {
+                asm.load(total, out);
+                asm.add(total, total, sum);
+                asm.store(out, total);
+                asm.splat(sum, 0.0);
+            });
+        };
         self.rows.emit_taps(asm, taps, line, self.row_bytes(), &mut |asm, input, weights| {
             self.emit_row(asm, segment, sums, input.at(0), weights.at(0));
+            totals.iter().for_each(|every| every.pass(asm, add_to_total));
         });
     }
 
@@ -576,25 +640,42 @@ impl Code {
     }
 }
 
-/// total += the sum of the values, in a fixed order.
-fn add_to_total(asm: &mut dyn VectorAsm, values: &[V], total: R) {
-    let sum = asm.vec();
-    asm.load(sum, total.at(0));
-    if let [first, second, rest @ ..] = values {
-        // Two sums side by side, so that a row does not wait for one addition after the other.
-        let part = asm.vec();
-        asm.add(part, *first, *second);
-        for (index, &value) in rest.iter().enumerate() {
-            let sum = if index % 2 == 0 { part } else { sum };
-            asm.add(sum, sum, value);
+/// total += the sum of the values, in a fixed order; keeping what rounding loses of a `long` total, as
+/// [`super::long::Total`] does. Takes [`MEAN_REGISTERS`].
+fn add_to_total(asm: &mut dyn VectorAsm, values: &[V], total: R, long: bool) {
+    let [part, other, sum] = [0; MEAN_REGISTERS].map(|_| asm.vec());
+    // Two sums side by side, so that a row does not wait for one addition after the other.
+    for (index, &value) in values.iter().enumerate() {
+        match index {
+            0 => asm.copy(part, value),
+            1 => asm.copy(other, value),
+            _ => {
+                let sum = if index % 2 == 0 { part } else { other };
+                asm.add(sum, sum, value);
+            }
         }
-        asm.add(sum, sum, part);
-        asm.free(part);
-    } else {
-        values.iter().for_each(|&value| asm.add(sum, sum, value));
     }
-    asm.store(total.at(0), sum);
-    asm.free(sum);
+    if values.len() > 1 {
+        asm.add(part, part, other);
+    }
+    asm.load(other, total.at(0));
+    if long {
+        let lost = total.at((asm.lanes() * 4) as i64);
+        asm.load(sum, lost);
+        asm.sub(part, part, sum);
+        asm.add(sum, other, part);
+        asm.store(total.at(0), sum);
+        asm.sub(other, sum, other);
+        asm.sub(other, other, part);
+        // An infinite sum has lost nothing that is a number.
+        asm.splat(part, 0.0);
+        asm.select(Compare::Eq, other, other, other, other, part);
+        asm.store(lost, other);
+    } else {
+        asm.add(other, other, part);
+        asm.store(total.at(0), other);
+    }
+    [part, other, sum].into_iter().for_each(|v| asm.free(v));
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! architectures", section II).
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Every};
 use super::nest::{self, KernelNest};
 use super::packing::{self, Packing};
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
@@ -544,6 +545,12 @@ impl Code {
         all.map(|chunks| Phase { first: chunks.start == 0, last: chunks.end == last + 1, chunks }).collect()
     }
 
+    /// Whether a chunk has more terms than one chain may add, so that a tile's totals wait in the output meanwhile.
+    fn is_long(&self) -> bool {
+        let channels = self.chunk_blocks.min(self.input.blocks) * self.input.block + self.input.tail;
+        channels * self.window.kernel_rows * self.window.kernel > CHAIN
+    }
+
     /// Bytes of the weights of one chunk of one vector group.
     fn panel(&self) -> i64 {
         self.chunk_blocks as i64 * self.weight_block()
@@ -665,10 +672,10 @@ impl Family for Code {
         self.groups * self.line_tasks()
     }
 
-    /// The residual operand: a light epilogue reads it where it is about to store. Not where sums wait in the output
+    /// The residual operand: a light epilogue reads it where it is about to store. Not where totals wait in the output
     /// before.
     fn may_overwrite(&self, index: usize) -> bool {
-        index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1
+        index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1 && !self.is_long()
     }
 
     fn scratch(&self) -> usize {
@@ -712,7 +719,7 @@ struct Ahead {
 /// Where chunks of the input channels stand among all.
 struct Phase {
     chunks: Range<usize>,
-    /// Sums begin with the bias, not with what waits in the output.
+    /// Sums begin with the bias; those of the others are added to what waits in the output.
     first: bool,
     /// Sums are complete.
     last: bool,
@@ -878,7 +885,7 @@ impl Code {
         let pixel = (self.lanes * 4) as i64;
         nest.for_range(begin, end, |nest, row| {
             let Located { input, taps } =
-                self.rows.locate(nest, table, row, input, self.row_bytes(), self.bias_operand() + 2);
+                self.rows.locate(nest, table, row, input, self.row_bytes(), (self.bias_operand() + 2, 0));
             let place = if self.out_rows < self.rows.count { nest.rem_imm(row, self.out_rows as i64) } else { row };
             let out = nest.offset_by(out, place, self.out_row());
             let residual = nest.offset_by(residual, place, self.out_row());
@@ -934,6 +941,8 @@ struct Pointers {
     input: R,
     weights: R,
     taps: R,
+    /// When totals are brought up to date, if they wait in the output.
+    totals: Option<Every>,
 }
 
 impl TileEmitter<'_> {
@@ -941,8 +950,10 @@ impl TileEmitter<'_> {
         let sums: Vec<Vec<V>> =
             (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
         self.emit_begin(asm, &sums);
-        let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5) };
         let input = &self.conf.input;
+        let row = self.conf.window.kernel * input.block;
+        let totals = self.conf.is_long().then(|| Every::chain(asm, row));
+        let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5), totals };
         let others = self.conf.chunk_blocks * (self.conf.chunks() - 1);
         let blocks = if self.phase.last { input.blocks - others } else { self.conf.chunk_blocks };
         if blocks > 0 {
@@ -954,39 +965,87 @@ impl TileEmitter<'_> {
             asm.add_imm(pointers.input, input.block_stride);
             asm.add_imm(pointers.weights, self.conf.weight_block());
             asm.loop_end(blocks);
+            asm.free_int(counter);
         }
         if input.tail > 0 && self.phase.last {
             self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
         }
+        pointers.totals.into_iter().for_each(|every| every.end(asm));
         self.emit_end(asm, &sums);
     }
 
-    /// Sums begin with the bias, or with what the chunk before left in the output.
+    /// Sums begin with the bias, or at zero where a total waits in the output: that of the chunks before, or the bias.
     fn emit_begin(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
-        if !self.phase.first {
-            return self.for_blocks(asm, |asm, v, out, _, lanes| {
-                for (p, pixel) in sums.iter().enumerate() {
-                    asm.load_first(pixel[v], out.at((p * self.conf.lanes * 4) as i64), lanes);
-                }
-            });
+        if self.phase.first {
+            let bias = asm.arg(2);
+            for v in 0..self.vectors {
+                asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i64));
+                sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
+            }
+            if self.conf.is_long() {
+                self.for_outputs(asm, sums, &mut |asm, sum, out, lanes| asm.store_first(out, sum, lanes));
+            }
         }
-        let bias = asm.arg(2);
+        if self.total_waits() {
+            sums.iter().flatten().for_each(|&sum| asm.splat(sum, 0.0));
+        }
+    }
+
+    /// Whether the output holds a total that the sums are still to be added to.
+    fn total_waits(&self) -> bool {
+        !self.phase.first || self.conf.is_long()
+    }
+
+    /// Adds the sums to the totals in the output, and begins anew at zero. Takes an integer register.
+    fn emit_total(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+        let total = asm.vec();
+        self.for_outputs(asm, sums, &mut |asm, sum, out, lanes| {
+            asm.load_first(total, out, lanes);
+            asm.add(total, total, sum);
+            asm.store_first(out, total, lanes);
+            asm.splat(sum, 0.0);
+        });
+        asm.free(total);
+    }
+
+    /// Calls `f(asm, sum, its place in the output, lanes)` for every sum. Takes an integer register.
+    fn for_outputs(
+        &self,
+        asm: &mut dyn VectorAsm,
+        sums: &[Vec<V>],
+        f: &mut dyn FnMut(&mut dyn VectorAsm, V, Mem, usize),
+    ) {
+        let out = asm.int();
+        asm.copy_int(out, asm.arg(3));
         for v in 0..self.vectors {
-            asm.load(sums[0][v], bias.at((v * self.conf.lanes * 4) as i64));
-            sums[1..].iter().for_each(|pixel| asm.copy(pixel[v], sums[0][v]));
+            for (p, pixel) in sums.iter().enumerate() {
+                f(asm, pixel[v], out.at((p * self.conf.lanes * 4) as i64), self.lanes(v));
+            }
+            asm.add_imm(out, self.conf.out_block_stride());
         }
+        asm.free_int(out);
+    }
+
+    /// Lanes of a vector of outputs that may be touched.
+    fn lanes(&self, v: usize) -> usize {
+        self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes)
     }
 
     /// The kernel rows of one input block of `channels` channels.
     fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
+        let row_done = |asm: &mut dyn VectorAsm| {
+            pointers.totals.iter().for_each(|every| every.pass(asm, |asm| self.emit_total(asm, sums)));
+        };
         if self.conf.rows.plain && channels == unroll {
-            return self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
+            self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
+            return row_done(asm);
         }
         let rows = &self.conf.rows;
         let line = [pointers.input, pointers.weights];
         rows.emit_taps(asm, pointers.taps, line, self.conf.row_bytes(), &mut |asm, input, weights| {
             if channels == unroll {
-                return self.emit_taps(asm, sums, input, weights, unroll);
+                self.emit_taps(asm, sums, input, weights, unroll);
+                return row_done(asm);
             }
             let (chunks, counter) = ((channels / unroll) as i64, asm.int());
             let steps = [unroll as i64 * 4, (unroll * self.conf.window.kernel) as i64 * self.conf.weight_stride()];
@@ -997,6 +1056,7 @@ impl TileEmitter<'_> {
             asm.loop_end(looped);
             [input, weights].into_iter().zip(steps).for_each(|(pointer, step)| asm.add_imm(pointer, -chunks * step));
             asm.free_int(counter);
+            row_done(asm);
         });
     }
 
@@ -1049,6 +1109,14 @@ impl TileEmitter<'_> {
 
     /// Epilogue and stores, one output block after the other.
     fn emit_end(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+        if self.total_waits() {
+            let total = asm.vec();
+            self.for_outputs(asm, sums, &mut |asm, sum, out, lanes| {
+                asm.load_first(total, out, lanes);
+                asm.add(sum, sum, total);
+            });
+            asm.free(total);
+        }
         let epilogue = self.epilogue;
         let block = |v: usize| sums.iter().map(|pixel| pixel[v]).collect::<Vec<V>>();
         if epilogue.is_light() {
@@ -1068,8 +1136,7 @@ impl TileEmitter<'_> {
         asm.copy_int(out, asm.arg(3));
         asm.copy_int(residual, asm.arg(4));
         for v in 0..self.vectors {
-            let lanes = self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes);
-            f(asm, v, out, residual, lanes);
+            f(asm, v, out, residual, self.lanes(v));
             asm.add_imm(out, self.conf.out_block_stride());
             asm.add_imm(residual, self.conf.out_block_stride());
         }

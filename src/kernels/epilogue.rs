@@ -153,6 +153,7 @@ const MAX_GROUP: usize = 4;
 fn group(item: &Item) -> usize {
     match item {
         Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
+        Item::Activation(Activation::Gelu) => math::GELU_GROUP,
         _ => MAX_GROUP,
     }
 }
@@ -184,17 +185,16 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
         Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
         Activation::Silu => math::logistic(asm, Logistic::Silu, values),
         Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
-        Activation::HardSigmoid => hard_sigmoid(asm, values),
+        Activation::HardSigmoid => hard_sigmoid(asm, values, values),
         Activation::HardSwish => {
-            let copies: Vec<V> = values.iter().map(|_| asm.vec()).collect();
-            copies.iter().zip(values).for_each(|(&copy, &value)| asm.copy(copy, value));
-            hard_sigmoid(asm, values);
-            for (copy, &value) in copies.into_iter().zip(values) {
-                asm.mul(value, value, copy);
-                asm.free(copy);
+            let factors: Vec<V> = values.iter().map(|_| asm.vec()).collect();
+            hard_sigmoid(asm, &factors, values);
+            for (factor, &value) in factors.into_iter().zip(values) {
+                asm.mul(value, value, factor);
+                asm.free(factor);
             }
         }
-        Activation::Gelu => values.iter().for_each(|&value| math::gelu(asm, value)),
+        Activation::Gelu => math::gelu(asm, values),
     }
 }
 
@@ -209,16 +209,12 @@ fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {
     [factor, zero, scaled].into_iter().for_each(|v| asm.free(v));
 }
 
-/// min(max(x / 6 + 1 / 2, 0), 1)
-fn hard_sigmoid(asm: &mut dyn VectorAsm, values: &[V]) {
-    let (sixth, half) = (asm.vec(), asm.vec());
-    asm.splat(sixth, 1.0 / 6.0);
-    asm.splat(half, 0.5);
-    values.iter().for_each(|&value| asm.horner(value, sixth, half));
-    asm.free(sixth);
-    asm.free(half);
-    at_least(asm, values, 0.0);
-    at_most(asm, values, 1.0);
+/// to = min(max(value + 3, 0), 6) / 6. As value / 6 + 1 / 2 it would cancel close to -3; six times the rounded 1 / 6 is 1.
+fn hard_sigmoid(asm: &mut dyn VectorAsm, to: &[V], values: &[V]) {
+    with_constant(asm, 3.0, |asm, three| to.iter().zip(values).for_each(|(&to, &value)| asm.add(to, value, three)));
+    at_least(asm, to, 0.0);
+    at_most(asm, to, 6.0);
+    with_constant(asm, 1.0 / 6.0, |asm, sixth| to.iter().for_each(|&to| asm.mul(to, to, sixth)));
 }
 
 fn at_least(asm: &mut dyn VectorAsm, values: &[V], low: f32) {

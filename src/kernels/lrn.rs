@@ -1,5 +1,6 @@
 //! Local response normalisation across channels; the lanes are positions.
 
+use super::long::{CHAIN, Total};
 use super::math;
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
@@ -112,18 +113,23 @@ impl Code {
     }
 
     fn emit_positions(&self, asm: &mut dyn VectorAsm, count: usize) {
-        let (sum, x) = (asm.vec(), asm.vec());
+        let (total, x) = (Total::new(asm), asm.vec());
         let (channel, channels) = (asm.int(), asm.int());
-        asm.splat(sum, 0.0);
         asm.copy_int(channel, asm.arg(0));
         asm.copy_int(channels, asm.arg(1));
         let window = asm.loop_begin(channels);
         asm.load_first(x, channel.at(0), count);
-        asm.fma(sum, x, x);
+        if self.channels.min(self.reach.0.saturating_add(self.reach.1).saturating_add(1)) > CHAIN {
+            asm.mul(x, x, x);
+            total.add(asm, x);
+        } else {
+            asm.fma(total.sum(), x, x);
+        }
         asm.add_imm(channel, self.plane());
         asm.loop_end(window);
         asm.free_int(channel);
         asm.free_int(channels);
+        let sum = total.end(asm);
         let k = asm.vec();
         asm.splat(k, self.k.get());
         asm.splat(x, self.factor.get());

@@ -20,6 +20,7 @@
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
 pub mod epilogue;
+pub mod long;
 pub mod math;
 
 pub mod chain;

@@ -1,6 +1,7 @@
 //! Max and mean pooling over a sliding window.
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Every, Total};
 use super::nest::{self, KernelNest};
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
@@ -16,6 +17,8 @@ pub struct Code {
     pub lanes: usize,
     pub blocks: usize,
     pub mode: Mode,
+    /// A window has more terms than one chain may add.
+    pub long: bool,
     pub rows: RowShape,
     pub kernel_rows: usize,
     pub kernel: usize,
@@ -70,10 +73,14 @@ impl Conf {
         let (window, input) = limit_columns(window, node.inputs[0].ty.spatial(), target.lanes * 4);
         let dim = window.out.len() - 1;
         let rows = Rows::new(&window, &input);
+        let long = mode != Mode::Max && window.kernel.iter().product::<usize>() > CHAIN;
+        // A long sum needs registers for its total too.
+        let pixels = if long { (target.registers - 1) / (1 + Total::REGISTERS) } else { target.registers - 3 };
         let code = Code {
             lanes: target.lanes,
             blocks: node.output.channels().div_ceil(target.lanes),
             mode,
+            long,
             rows: rows.shape().clone(),
             kernel_rows: window.kernel[..dim].iter().product(),
             kernel: window.kernel[dim],
@@ -83,7 +90,7 @@ impl Conf {
             input_columns: input[dim],
             input_positions: input.iter().product(),
             columns: window.out[dim],
-            segments: segments(&window, input[dim], (target.registers - 3).min(8)),
+            segments: segments(&window, input[dim], pixels.min(8)),
             epilogue: node.epilogue.clone(),
         };
         Conf { code, tables: Tables { rows, divisors } }
@@ -191,7 +198,7 @@ impl Code {
         let columns = self.columns as i64;
         nest.for_range(begin, end, |nest, row| {
             let Located { input, taps } =
-                self.rows.locate(nest, table, row, input, self.row_bytes(), 4 + self.epilogue.operands());
+                self.rows.locate(nest, table, row, input, self.row_bytes(), (4 + self.epilogue.operands(), 0));
             let out = nest.offset_by(out, row, columns * self.vector());
             let residual = nest.offset_by(residual, row, columns * self.vector());
             let divisors = nest.offset_by(divisors, row, columns * 4);
@@ -216,18 +223,17 @@ impl Code {
 
     /// Emits one tile: `(input, output, residual, taps, divisors)`.
     fn emit(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        if self.long {
+            return self.emit_long(asm, segment);
+        }
         let start = if self.mode == Mode::Max { f32::NEG_INFINITY } else { 0.0 };
         let by_column = self.by_column(segment, asm.registers());
         let count = if by_column { segment.pixels + self.kernel - 1 } else { segment.pixels };
         let mut sums: Vec<V> = (0..count).map(|_| asm.vec()).collect();
         sums.iter().for_each(|&sum| asm.splat(sum, start));
-        let (input, taps) = (asm.arg(0), asm.arg(3));
-        self.rows.emit_taps(asm, taps, [input, input], self.row_bytes(), &mut |asm, input, _| {
-            if by_column {
-                self.emit_columns(asm, segment, &sums, input);
-            } else {
-                self.emit_row(asm, segment, &sums, input);
-            }
+        self.for_rows(asm, &mut |asm, input| match by_column {
+            true => self.emit_columns(asm, segment, &sums, input),
+            false => self.emit_row(asm, segment, &sums, input),
         });
         if by_column {
             self.combine_columns(asm, &mut sums, segment.pixels);
@@ -235,6 +241,32 @@ impl Code {
         self.emit_divide(asm, &sums);
         let (out, residual) = (asm.arg(1), asm.arg(2));
         self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+    }
+
+    /// As [`Code::emit`], for windows of many terms: chains of them are added to totals.
+    fn emit_long(&self, asm: &mut dyn VectorAsm, segment: &Segment) {
+        let parts: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
+        parts.iter().for_each(|&part| asm.splat(part, 0.0));
+        let totals: Vec<Total> = parts.iter().map(|_| Total::new(asm)).collect();
+        let add = |asm: &mut dyn VectorAsm| totals.iter().zip(&parts).for_each(|(total, &part)| total.add(asm, part));
+        let every = Every::chain(asm, self.kernel);
+        self.for_rows(asm, &mut |asm, input| {
+            self.emit_row(asm, segment, &parts, input);
+            every.pass(asm, add);
+        });
+        every.end(asm);
+        add(asm);
+        parts.into_iter().for_each(|part| asm.free(part));
+        let sums: Vec<V> = totals.into_iter().map(|total| total.end(asm)).collect();
+        self.emit_divide(asm, &sums);
+        let (out, residual) = (asm.arg(1), asm.arg(2));
+        self.epilogue.finish(asm, &sums, out, residual, self.lanes);
+    }
+
+    /// Runs `body(asm, input row)` for each kernel row inside the input.
+    fn for_rows(&self, asm: &mut dyn VectorAsm, body: &mut dyn FnMut(&mut dyn VectorAsm, R)) {
+        let (input, taps) = (asm.arg(0), asm.arg(3));
+        self.rows.emit_taps(asm, taps, [input, input], self.row_bytes(), &mut |asm, input, _| body(asm, input));
     }
 
     /// Whether the rows of each input column are combined first, and then the columns of each window: neighbouring windows

@@ -3,6 +3,7 @@
 //! a sum over rows of sums over columns needs a list of taps for each row and each column only.
 
 use super::epilogue::Epilogue;
+use super::long::{CHAIN, Total};
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
@@ -21,6 +22,8 @@ pub struct Code {
     pub rows: usize,
     /// Output columns, in the last dimension.
     pub columns: usize,
+    /// A row or a column has more terms than one chain may add.
+    pub long: bool,
     pub epilogue: Epilogue,
 }
 
@@ -69,6 +72,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         input_positions: node.inputs[0].positions(),
         rows: tables.rows.len(),
         columns: tables.columns.len(),
+        long: tables.rows.iter().chain(&tables.columns).any(|list| list.len() > CHAIN),
         epilogue: node.epilogue.clone(),
     };
     let kernel = Conf { code, tables }.into();
@@ -184,24 +188,22 @@ impl Code {
         let counter = asm.int();
         asm.set_int(counter, self.columns as i64);
         let looped = asm.loop_begin(counter);
-        let sum = asm.vec();
-        asm.splat(sum, 0.0);
+        let sum = Sum::new(asm, self.long);
         let [list, line, behind] = [0; 3].map(|_| asm.int());
         asm.copy_int(list, row);
         asm.copy_int(behind, columns);
         self.for_taps(asm, list, |asm, offset| {
             asm.copy_int(line, asm.arg(0));
             asm.add_int(line, offset);
-            let (of_row, weight) = (asm.vec(), asm.vec());
-            asm.splat(of_row, 0.0);
             asm.copy_int(behind, columns);
-            self.emit_columns(asm, behind, line, of_row);
+            let (of_row, weight) = (self.emit_columns(asm, behind, line), asm.vec());
             asm.broadcast(weight, list.at(WEIGHT));
-            asm.fma(sum, of_row, weight);
+            sum.add_product(asm, of_row, weight);
             asm.free(of_row);
             asm.free(weight);
         });
         [list, line].into_iter().for_each(|r| asm.free_int(r));
+        let sum = sum.end(asm);
         self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
         asm.add_imm(out, self.vector());
         asm.add_imm(residual, self.vector());
@@ -210,17 +212,19 @@ impl Code {
         asm.loop_end(looped);
     }
 
-    /// sum += the weighted columns of the list, which `list` is behind then, from the input's row at `line`.
-    fn emit_columns(&self, asm: &mut dyn VectorAsm, list: R, line: R, sum: V) {
+    /// The sum of the weighted columns of the list, which `list` is behind then, from the input's row at `line`.
+    fn emit_columns(&self, asm: &mut dyn VectorAsm, list: R, line: R) -> V {
+        let sum = Sum::new(asm, self.long);
         let (x, weight) = (asm.vec(), asm.vec());
         self.for_taps(asm, list, |asm, offset| {
             asm.add_int(offset, line);
             asm.load(x, offset.at(0));
             asm.broadcast(weight, list.at(WEIGHT));
-            asm.fma(sum, x, weight);
+            sum.add_product(asm, x, weight);
         });
         asm.free(x);
         asm.free(weight);
+        sum.end(asm)
     }
 
     /// Emits `body(asm, offset)` for each tap of a list, in which `list` advances: it is behind the list at the end.
@@ -236,6 +240,43 @@ impl Code {
         asm.loop_end(taps);
         asm.end_if(any);
         [count, offset].into_iter().for_each(|r| asm.free_int(r));
+    }
+}
+
+/// A sum of products.
+enum Sum {
+    Short(V),
+    /// Of more terms than one chain may add.
+    Long(Total),
+}
+
+impl Sum {
+    /// Zero.
+    fn new(asm: &mut dyn VectorAsm, long: bool) -> Sum {
+        if long {
+            return Sum::Long(Total::new(asm));
+        }
+        let sum = asm.vec();
+        asm.splat(sum, 0.0);
+        Sum::Short(sum)
+    }
+
+    /// Adds x * weight; x is lost.
+    fn add_product(&self, asm: &mut dyn VectorAsm, x: V, weight: V) {
+        match self {
+            Sum::Short(sum) => asm.fma(*sum, x, weight),
+            Sum::Long(total) => {
+                asm.mul(x, x, weight);
+                total.add(asm, x);
+            }
+        }
+    }
+
+    fn end(self, asm: &mut dyn VectorAsm) -> V {
+        match self {
+            Sum::Short(sum) => sum,
+            Sum::Long(total) => total.end(asm),
+        }
     }
 }
 

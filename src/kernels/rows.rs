@@ -237,8 +237,8 @@ impl RowShape {
         if self.dims.len() < 2 { 0 } else { (self.dims.len() * 3 - 1) * 8 }
     }
 
-    /// Finds a row in the table; `input` is where the input begins, and the kernel's operand `scratch` its scratch memory,
-    /// if it needs some.
+    /// Finds a row in the table; `input` is where the input begins, and what it needs of scratch memory begins
+    /// `scratch.1` bytes into operand `scratch.0`.
     pub fn locate(
         &self,
         nest: &mut NestBuilder,
@@ -246,14 +246,15 @@ impl RowShape {
         row: Word,
         input: Word,
         bytes: RowBytes,
-        scratch: usize,
+        scratch: (usize, i64),
     ) -> Located {
         if self.dims.len() < 2 {
             let entry = nest.offset_by(table, row, 16);
             let (base, list) = (nest.load(entry, 0), nest.load(entry, 8));
             return Located { input: nest.add(input, base), taps: nest.add(table, list) };
         }
-        let taps = nest.constant_pointer(scratch);
+        let taps = nest.constant_pointer(scratch.0);
+        let taps = nest.add_imm(taps, scratch.1);
         let input = self.locate_box(nest, table, row, input, bytes, taps);
         Located { input, taps }
     }

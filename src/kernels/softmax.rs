@@ -1,5 +1,6 @@
 //! Softmax over the channels; the lanes are positions.
 
+use super::long::{CHAIN, Total};
 use super::math;
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
@@ -77,19 +78,24 @@ impl Family for Code {
 impl Code {
     /// Emits the tile `(input, output)`: all channels of `count` positions.
     fn emit(&self, asm: &mut dyn VectorAsm, count: usize) {
-        let (largest, sum, x) = (asm.vec(), asm.vec(), asm.vec());
+        let (largest, x) = (asm.vec(), asm.vec());
         asm.splat(largest, f32::NEG_INFINITY);
         self.for_channels(asm, |asm, input, _| {
             asm.load_first(x, input.at(0), count);
             asm.max_nan(largest, largest, x);
         });
-        asm.splat(sum, 0.0);
+        let total = Total::new(asm);
         self.for_channels(asm, |asm, input, out| {
             asm.load_first(x, input.at(0), count);
             self.emit_exp(asm, x, largest);
-            asm.add(sum, sum, x);
             asm.store_first(out.at(0), x, count);
+            if self.channels > CHAIN {
+                total.add(asm, x);
+            } else {
+                asm.add(total.sum(), total.sum(), x);
+            }
         });
+        let sum = total.end(asm);
         self.for_channels(asm, |asm, _, out| {
             asm.load_first(x, out.at(0), count);
             asm.div(x, x, sum);

@@ -9,8 +9,13 @@
 //! Where tiles do not cover the output exactly, the last in a dimension is smaller (see `dim`): its frequencies are
 //! the first ones of the others, on the same weights.
 //!
-//! Rounding errors are larger than those of the direct sum, the more so the larger tiles are; a NaN or an infinity in
-//! the input reaches all outputs of its tile.
+//! Rounding errors are larger than those of the direct sum, the more so the larger tiles are. A NaN or an infinity in the
+//! input makes NaN of all outputs of the tiles that read it, in every channel; outputs of other tiles keep their bits.
+//! Where that must not be, kernels are asked to be exact.
+//!
+//! V is up to 225 times larger than the input, and M and the sums behind it up to 23,900 times larger than `channels * x *
+//! w` with the largest input x and weight w (the tests of `transform` hold both). So nothing overflows as long as x is
+//! below 1e36 and `channels * x * w` below 1e34; beyond, outputs may be NaN that the direct sum could still give.
 
 mod dim;
 mod nest;

@@ -81,8 +81,24 @@ impl Activation {
 
     /// The function itself, evaluated in f64 and rounded once. NaN gives NaN.
     pub fn apply(self, x: f32) -> f32 {
-        let x = f64::from(x);
-        let y = match self {
+        self.evaluate(x.into()) as f32
+    }
+
+    /// By how much the function enlarges small differences at most: no less than its steepest slope.
+    pub fn steepness(self) -> f32 {
+        match self {
+            Activation::LeakyRelu(slope) => slope.abs().max(1.0),
+            Activation::HardSwish => 1.5,
+            Activation::Gelu | Activation::Silu => 1.13,
+            Activation::Relu | Activation::Relu6 | Activation::Tanh | Activation::Sigmoid | Activation::HardSigmoid => {
+                1.0
+            }
+        }
+    }
+
+    /// The function itself, in f64.
+    pub fn evaluate(self, x: f64) -> f64 {
+        match self {
             Activation::Relu => clamp(x, 0.0, f64::INFINITY),
             Activation::Relu6 => clamp(x, 0.0, 6.0),
             Activation::LeakyRelu(slope) => {
@@ -97,9 +113,9 @@ impl Activation {
             Activation::Silu => x / (1.0 + (-x).exp()),
             Activation::HardSwish => x * clamp(x + 3.0, 0.0, 6.0) / 6.0,
             Activation::HardSigmoid => clamp(x + 3.0, 0.0, 6.0) / 6.0,
-            Activation::Gelu => 0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2)),
-        };
-        y as f32
+            // 1 + erf(y) would cancel for negative y.
+            Activation::Gelu => 0.5 * x * libm::erfc(-x / std::f64::consts::SQRT_2),
+        }
     }
 }
 

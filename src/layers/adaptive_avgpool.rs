@@ -63,6 +63,10 @@ impl Layer for AdaptiveAvgPool {
         slide(x, &out, |p| (positions(p), ()), |values, ()| (accumulate.sum(values) / values.len() as f64) as f32)
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {
         let input = inputs[0].spatial();
         let out = self.out(input);

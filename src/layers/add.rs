@@ -38,6 +38,10 @@ impl Layer for Add {
         let sums = inputs[0].data().iter().zip(inputs[1].data()).map(|(a, b)| a + b).collect();
         Tensor::new(inputs[0].shape(), sums)
     }
+
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
 }
 
 impl fmt::Display for Add {

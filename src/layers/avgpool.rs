@@ -62,6 +62,10 @@ impl Layer for AvgPool {
         slide(x, &window.out, seen, |values, &divisor| (accumulate.sum(values) / divisor as f64) as f32)
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         self.window.resolve(inputs[0].spatial()).ok()
     }

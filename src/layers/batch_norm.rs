@@ -69,6 +69,21 @@ impl Layer for BatchNorm {
         }
         y
     }
+
+    /// x * scale + (bias - mean * scale)
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        let &[weight, bias, mean, variance] = params else { unreachable!("four parameters") };
+        let mut y = inputs[0].clone();
+        for n in 0..y.batch() {
+            for c in 0..y.channels() {
+                let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|param| f64::from(param[c]));
+                let scale = weight.abs() / (variance + self.eps).sqrt();
+                let terms = |x: f32| (f64::from(x).abs() + mean.abs()) * scale + bias.abs();
+                y.plane_mut(n, c).iter_mut().for_each(|value| *value = terms(*value) as f32);
+            }
+        }
+        y
+    }
 }
 
 impl fmt::Display for BatchNorm {

@@ -149,6 +149,10 @@ impl Layer for Conv {
         y
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
         let taps: usize = self.window.kernel.iter().product();
         let positions: usize = self.shape(inputs).map(|t| t.spatial().iter().product()).unwrap_or(0);

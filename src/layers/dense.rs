@@ -71,6 +71,10 @@ impl Layer for Dense {
         Tensor::new([inputs[0].batch(), self.features], y)
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn macs(&self, inputs: &[&TensorType]) -> u64 {
         (self.features as u64).saturating_mul(inputs[0].elements() as u64)
     }

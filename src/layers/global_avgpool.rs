@@ -47,6 +47,10 @@ impl Layer for GlobalAvgPool {
         map_planes(inputs[0], |plane| (accumulate.sum(plane) / plane.len() as f64) as f32)
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {
         let pool = AvgPool { window: Window::whole(inputs[0].spatial()), count_pad: true };
         Lowering::As(pool.into())

@@ -73,6 +73,7 @@ pub use window::{Padding, ResolvedWindow, Window};
 
 use crate::tensor::{MAX_ELEMENTS, Tensor, TensorType};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Precision of the sums inside the reference evaluation; values between layers are f32 either way.
@@ -83,19 +84,21 @@ pub enum Accumulate {
 }
 
 impl Accumulate {
-    /// start + sum of a\[i\] * b\[i\], formed in this order and rounded to f32 at the end.
+    /// start + sum of a\[i\] * b\[i\], rounded to f32 at the end.
     pub fn dot(self, start: f32, a: &[f32], b: &[f32]) -> f32 {
-        let pairs = a.iter().zip(b);
         match self {
-            Accumulate::F32 => pairs.fold(start, |sum, (a, b)| sum + a * b),
-            Accumulate::F64 => pairs.fold(f64::from(start), |sum, (&a, &b)| sum + f64::from(a) * f64::from(b)) as f32,
+            Accumulate::F32 => start + pairwise(0..a.len().min(b.len()), &|i| a[i] * b[i]),
+            Accumulate::F64 => {
+                let pairs = a.iter().zip(b);
+                pairs.fold(f64::from(start), |sum, (&a, &b)| sum + f64::from(a) * f64::from(b)) as f32
+            }
         }
     }
 
-    /// The sum of `values`, formed in this order.
+    /// The sum of `values`.
     pub fn sum(self, values: &[f32]) -> f64 {
         match self {
-            Accumulate::F32 => values.iter().fold(0.0, |sum: f32, value| sum + value).into(),
+            Accumulate::F32 => pairwise(0..values.len(), &|i| values[i]).into(),
             Accumulate::F64 => values.iter().fold(0.0, |sum, &value| sum + f64::from(value)),
         }
     }
@@ -114,6 +117,30 @@ fn check_size(what: &str, size: usize) -> Result<(), ShapeError> {
 fn check_finite(what: &str, number: f64) -> Result<(), ShapeError> {
     let error = || ShapeError::new("E0216", format!("{what} is {number:?}, which does not fit in f32"));
     (number as f32).is_finite().then_some(()).ok_or_else(error)
+}
+
+/// The sum of terms in f32: of halves, until a part is short. Its error grows with the logarithm of their number.
+fn pairwise(range: Range<usize>, term: &impl Fn(usize) -> f32) -> f32 {
+    const SHORT: usize = 64;
+    if range.len() <= SHORT {
+        return range.map(term).fold(0.0, |sum, term| sum + term);
+    }
+    let middle = range.start + range.len() / 2;
+    pairwise(range.start..middle, term) + pairwise(middle..range.end, term)
+}
+
+/// The magnitudes of the elements.
+pub fn absolute(x: &Tensor) -> Tensor {
+    Tensor::new(x.shape(), x.data().iter().map(|x| x.abs()).collect())
+}
+
+/// [`Layer::magnitude`] of a layer whose outputs are sums of products of inputs and parameters, with factors that are
+/// not negative.
+fn magnitude_of_sums(layer: &impl Layer, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+    let inputs: Vec<Tensor> = inputs.iter().map(|x| absolute(x)).collect();
+    let params: Vec<Vec<f32>> = params.iter().map(|values| values.iter().map(|x| x.abs()).collect()).collect();
+    let params: Vec<&[f32]> = params.iter().map(|values| &values[..]).collect();
+    layer.eval(&inputs.iter().collect::<Vec<_>>(), &params, Accumulate::F64)
 }
 
 /// The product of sizes, if it is no more than [`MAX_ELEMENTS`]; `what` has so many elements.
@@ -228,6 +255,11 @@ pub trait Layer: fmt::Display {
     }
     /// The layer's mathematical definition, as plainly as it can be written.
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor;
+    /// For each element of the output the sum of the magnitudes of the terms that make it: what its rounding error is in
+    /// proportion to, whether or not they cancel. By default that of the element itself.
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        absolute(&self.eval(inputs, params, Accumulate::F64))
+    }
     /// See [`Lowering`].
     fn lower(&self, _inputs: &[&TensorType]) -> Lowering {
         Lowering::Keep
@@ -391,8 +423,20 @@ mod tests {
     #[test]
     fn sums_in_both_precisions() {
         let (a, b) = ([1e8, 1.0, -1e8], [1.0, 1.0, 1.0]);
-        assert_eq!(Accumulate::F32.dot(0.5, &a, &b), 0.0);
+        assert_eq!(Accumulate::F32.dot(0.5, &a, &b), 0.5);
         assert_eq!(Accumulate::F64.dot(0.5, &a, &b), 1.5);
         assert_eq!((Accumulate::F32.sum(&a), Accumulate::F64.sum(&a)), (0.0, 1.0));
+    }
+
+    /// Equal terms are the worst: one chain of a million additions of 0.1 is off by 1 %.
+    #[test]
+    fn long_sums_keep_their_precision_in_f32() {
+        let terms = vec![0.1; 1 << 20];
+        let mean = Accumulate::F32.sum(&terms) / terms.len() as f64;
+        assert!((mean / f64::from(0.1f32) - 1.0).abs() < 1e-6, "{mean}");
+        let factors = vec![0.3; 9216];
+        let exact = 9216.0 * f64::from(0.1f32) * f64::from(0.3f32);
+        let dot = f64::from(Accumulate::F32.dot(0.0, &terms, &factors));
+        assert!((dot / exact - 1.0).abs() < 1e-6, "{dot}");
     }
 }

@@ -108,6 +108,10 @@ impl Layer for Upsample {
         })
     }
 
+    fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
+        magnitude_of_sums(self, inputs, params)
+    }
+
     fn lower(&self, _inputs: &[&TensorType]) -> Lowering {
         if self.scale.iter().all(|&scale| scale == 1) { Lowering::Identity } else { Lowering::Keep }
     }

@@ -1,5 +1,6 @@
 //! Convolution lane by lane: see [`crate::kernels::channelwise`].
 
+use super::long::Totals;
 use super::memory::Pointer;
 use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, epilogue, tasks};
@@ -69,8 +70,12 @@ impl Call<'_> {
         let positions = self.conf.positions();
         // SAFETY: the caller's.
         unsafe {
-            let values = (0..positions).map(|position| self.out.vector(position).load());
-            mean.store(values.fold(f32x8::ZERO, |sum, value| sum + value) / f32x8::splat(positions as f32));
+            let (mut totals, mut sum) = (Totals::new(), [[f32x8::ZERO]]);
+            for position in 0..positions {
+                sum[0][0] += self.out.vector(position).load();
+                totals.passed(1, &mut sum);
+            }
+            mean.store(totals.finish(sum)[0][0] / f32x8::splat(positions as f32));
         }
     }
 
@@ -83,12 +88,14 @@ impl Call<'_> {
         let position = row.index * conf.columns + tile.start;
         // SAFETY: the conf's sizes and table lead to elements of the operands only.
         unsafe {
-            let mut sums = [self.weights.at(conf.weight_block() - VECTOR).load(); P];
+            let mut sums = [[self.weights.at(conf.weight_block() - VECTOR).load(); P]];
+            let mut totals = Totals::new();
             for _ in 0..conf.multiplicity {
-                add_rows(conf, &mut sums, input, weights, row, tile);
+                add_rows(conf, &mut sums, &mut totals, input, weights, row, tile);
                 input = input.vector(conf.input_positions);
                 weights = weights.vector(conf.taps());
             }
+            let [sums] = totals.finish(sums);
             epilogue::finish(&conf.epilogue, &sums, self.out.vector(position), self.residual.vector(position));
         }
     }
@@ -101,7 +108,8 @@ impl Call<'_> {
 #[inline(always)]
 unsafe fn add_rows<const P: usize>(
     conf: &Code,
-    sums: &mut [f32x8; P],
+    sums: &mut [[f32x8; P]; 1],
+    totals: &mut Totals<P, 1>,
     input: Pointer,
     weights: Pointer,
     row: Row,
@@ -114,10 +122,11 @@ unsafe fn add_rows<const P: usize>(
             // SAFETY: the caller's; the taps and the tile's columns are inside the input.
             unsafe {
                 let weight = weights.vector(column).load();
-                for (p, sum) in sums.iter_mut().enumerate() {
+                for (p, sum) in sums[0].iter_mut().enumerate() {
                     *sum = input.vector(p * conf.stride).load().mul_add(weight, *sum);
                 }
             }
         }
+        totals.passed(tile.columns.len(), sums);
     }
 }

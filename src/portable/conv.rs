@@ -1,5 +1,6 @@
 //! Direct convolution: see [`crate::kernels::conv`].
 
+use super::long::Totals;
 use super::memory::Pointer;
 use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
@@ -103,15 +104,17 @@ impl Call<'_> {
         // SAFETY: the conf's strides and table lead to elements of the operands only.
         unsafe {
             let mut sums: [[f32x8; V]; P] = [std::array::from_fn(|v| self.bias.vector(v).load()); P];
+            let mut totals = Totals::new();
             for _ in 0..input.blocks {
-                sums = self.add_rows(sums, &block, row, tile);
+                sums = self.add_rows(sums, &mut totals, &block, row, tile);
                 block.input = block.input.at(input.block_stride);
                 block.weights = block.weights.at(self.conf.weight_block());
             }
             if input.tail > 0 {
                 (block.channels, block.unroll) = (input.tail, input.tail);
-                sums = self.add_rows(sums, &block, row, tile);
+                sums = self.add_rows(sums, &mut totals, &block, row, tile);
             }
+            let sums = totals.finish(sums);
             let place = row.index % self.conf.out_rows;
             self.store(sums, place * self.conf.columns + tile.start, last);
         }
@@ -125,6 +128,7 @@ impl Call<'_> {
     unsafe fn add_rows<const V: usize, const P: usize>(
         &self,
         mut sums: [[f32x8; V]; P],
+        totals: &mut Totals<V, P>,
         block: &Block,
         row: Row,
         tile: &Tile,
@@ -143,6 +147,7 @@ impl Call<'_> {
                     sums = unsafe { add_channels(sums, input, step, weights, weight, block.unroll) };
                 }
             }
+            totals.passed(tile.columns.len() * block.channels, &mut sums);
         }
         sums
     }

@@ -1,5 +1,6 @@
 //! Local response normalisation: see [`crate::kernels::lrn`].
 
+use super::long::Totals;
 use super::memory::Pointer;
 use super::{LANES, tasks};
 use crate::kernels::lrn::Code;
@@ -34,11 +35,14 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
 /// # Safety
 /// They must be readable from `window` on, `plane` bytes from one channel to the next.
 unsafe fn square_sum(window: Pointer, channels: i64, plane: i64, count: usize) -> f32x8 {
-    (0..channels).fold(f32x8::ZERO, |sum, channel| {
+    let (mut totals, mut sum) = (Totals::new(), [[f32x8::ZERO]]);
+    for channel in 0..channels {
         // SAFETY: the caller's.
         let x = unsafe { window.at(channel * plane).load_first(count) };
-        x.mul_add(x, sum)
-    })
+        sum[0][0] = x.mul_add(x, sum[0][0]);
+        totals.passed(1, &mut sum);
+    }
+    totals.finish(sum)[0][0]
 }
 
 /// (k + factor * sum)^beta

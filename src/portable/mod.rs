@@ -6,6 +6,7 @@
 //! function that is generic over the size of the tile.
 
 mod epilogue;
+mod long;
 mod memory;
 mod window;
 

@@ -1,6 +1,7 @@
 //! Pooling: see [`crate::kernels::pool`].
 
 use super::epilogue::{self, max_nan};
+use super::long::Totals;
 use super::memory::Pointer;
 use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{VECTOR, tasks};
@@ -63,13 +64,13 @@ impl Call<'_> {
         // SAFETY: the caller's; there is a divisor for each position where there is more than one.
         unsafe {
             let values: [f32x8; P] = match self.conf.mode {
-                Mode::Max => self.fold(row, tile, f32::NEG_INFINITY, max_nan),
+                Mode::Max => self.fold(row, tile, f32::NEG_INFINITY, max_nan, |_, _| {}),
                 Mode::Mean(divisor) => {
-                    let sums = self.fold(row, tile, 0.0, |sum, x| sum + x);
+                    let sums = self.sums(row, tile);
                     sums.map(|sum| sum / f32x8::splat(divisor.get()))
                 }
                 Mode::MeanOf => {
-                    let sums: [f32x8; P] = self.fold(row, tile, 0.0, |sum, x| sum + x);
+                    let sums: [f32x8; P] = self.sums(row, tile);
                     let divisors = self.divisors.at(position as i64 * 4);
                     std::array::from_fn(|p| sums[p] / divisors.at(p as i64 * 4).broadcast())
                 }
@@ -79,7 +80,22 @@ impl Call<'_> {
         }
     }
 
-    /// Combines the windows of a tile's pixels, beginning with `start`.
+    /// The sums of the windows of a tile's pixels.
+    ///
+    /// # Safety
+    /// As [`Call::tile`].
+    #[inline(always)]
+    unsafe fn sums<const P: usize>(&self, row: Row, tile: &Tile) -> [f32x8; P] {
+        let mut totals = Totals::new();
+        let passed = |terms, sums: &mut [f32x8; P]| totals.passed(terms, std::array::from_mut(sums));
+        // SAFETY: the caller's.
+        let sums = unsafe { self.fold(row, tile, 0.0, |sum, x| sum + x, passed) };
+        let [sums] = totals.finish([sums]);
+        sums
+    }
+
+    /// Combines the windows of a tile's pixels, beginning with `start`; says behind each kernel row how many values of
+    /// each were combined.
     ///
     /// # Safety
     /// As [`Call::tile`].
@@ -90,6 +106,7 @@ impl Call<'_> {
         tile: &Tile,
         start: f32,
         combine: impl Fn(f32x8, f32x8) -> f32x8,
+        mut passed: impl FnMut(usize, &mut [f32x8; P]),
     ) -> [f32x8; P] {
         let conf = self.conf;
         let input = self.input.at(row.input + tile.input_column(conf.stride, conf.pad) * VECTOR);
@@ -102,6 +119,7 @@ impl Call<'_> {
                     *value = combine(*value, unsafe { input.vector(p * conf.stride).load() });
                 }
             }
+            passed(tile.columns.len(), &mut values);
         }
         values
     }

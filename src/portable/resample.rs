@@ -1,5 +1,6 @@
 //! Weighted sums of positions: see [`crate::kernels::resample`].
 
+use super::long::Totals;
 use super::memory::Pointer;
 use super::{epilogue, tasks};
 use crate::kernels::resample::Code;
@@ -55,7 +56,10 @@ unsafe fn columns_of<'a>(mut at: Pointer, count: usize) -> Vec<List<'a>> {
 
 /// The sum of what lies at each offset, times its weight.
 fn weighted(list: List, value: impl Fn(i64) -> f32x8) -> f32x8 {
-    list.iter().fold(f32x8::ZERO, |sum, &[offset, weight]| {
-        value(offset).mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum)
-    })
+    let (mut totals, mut sum) = (Totals::new(), [[f32x8::ZERO]]);
+    for &[offset, weight] in list {
+        sum[0][0] = value(offset).mul_add(f32x8::splat(f32::from_bits(weight as u32)), sum[0][0]);
+        totals.passed(1, &mut sum);
+    }
+    totals.finish(sum)[0][0]
 }

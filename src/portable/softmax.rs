@@ -1,6 +1,7 @@
 //! Softmax over the channels: see [`crate::kernels::softmax`].
 
 use super::epilogue::max_nan;
+use super::long::Totals;
 use super::memory::Pointer;
 use super::{LANES, tasks};
 use crate::kernels::softmax::Code;
@@ -29,12 +30,14 @@ unsafe fn strip_of(conf: &Code, input: Pointer, out: Pointer, count: usize) {
     unsafe {
         let start = f32x8::splat(f32::NEG_INFINITY);
         let largest = planes.clone().fold(start, |m, plane| max_nan(m, input.at(plane).load_first(count)));
-        let mut sum = f32x8::ZERO;
+        let (mut totals, mut sum) = (Totals::new(), [[f32x8::ZERO]]);
         for plane in planes.clone() {
             let x = (input.at(plane).load_first(count) - largest).exp();
             out.at(plane).store_first(x, count);
-            sum += x;
+            sum[0][0] += x;
+            totals.passed(1, &mut sum);
         }
+        let sum = totals.finish(sum)[0][0];
         for plane in planes {
             let x = out.at(plane).load_first(count);
             out.at(plane).store_first(x / sum, count);

@@ -1,9 +1,12 @@
 //! Random layers and networks for the differential tests.
 
 use proptest::prelude::*;
-use svertka::ir::weights::RandomWeights;
-use svertka::ir::{Graph, NodeId, Output, Verified, verify};
+use std::borrow::Cow;
+use svertka::interp;
+use svertka::ir::weights::{RandomWeights, WeightSource};
+use svertka::ir::{Graph, NodeId, Output, Param, Verified, verify};
 use svertka::layers::*;
+use svertka::runtime::{Options, Session};
 use svertka::tensor::{Batch, DType, Tensor, TensorType};
 
 /// The type of an input with a free batch.
@@ -51,8 +54,30 @@ pub fn inputs(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
     graph.inputs.iter().map(tensor).collect()
 }
 
-pub fn weights(seed: u64) -> RandomWeights {
-    RandomWeights { seed }
+/// Random weights of channels that differ much in size: what is wrong in a small one must not hide behind a large one.
+#[derive(Clone, Copy, Debug)]
+pub struct UnevenWeights {
+    seed: u64,
+}
+
+pub fn weights(seed: u64) -> UnevenWeights {
+    UnevenWeights { seed }
+}
+
+impl WeightSource for UnevenWeights {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let mut values = RandomWeights { seed: self.seed }.values(param).into_owned();
+        // Scales and variances of batch norms stay as they are.
+        if param.init != Init::NearOne {
+            let row = values.len() / param.dims[0];
+            for (channel, values) in values.chunks_mut(row).enumerate() {
+                let draw = (channel as u64 + 1).wrapping_mul(self.seed | 1) >> 7;
+                let factor = [1.0, 1.0, 0.125, 1.0 / 1024.0][(draw % 4) as usize];
+                values.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        Cow::Owned(values)
+    }
 }
 
 /// Layers that take any input of `rank` spatial dimensions, most of the time.
@@ -466,6 +491,28 @@ fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> O
     let types: Vec<&TensorType> = inputs.iter().map(|&id| &graph[id].ty).collect();
     let small = op.layer()?.shape(&types).is_ok_and(|ty| ty.elements() <= 40_000);
     small.then(|| graph.add_layer(op, inputs, path).ok()).flatten()
+}
+
+/// Runs a network and checks that every channel of each of its layers, taken by itself, is within `tolerance` of its terms.
+pub fn run_judged(
+    graph: &Verified<Graph>,
+    options: &Options,
+    inputs: &[Tensor],
+    seed: u64,
+    tolerance: f32,
+) -> Vec<Tensor> {
+    let mut session = Session::new(graph.clone(), &weights(seed), options).unwrap();
+    let mut found = vec![None; session.plan().graph.nodes.len()];
+    let outputs = session.run_observed(inputs, &mut |done| {
+        done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
+    });
+    let fused = &session.plan().graph;
+    let errors = interp::channel_errors(fused, &weights(seed), inputs, found);
+    for (id, worst) in fused.ids().zip(errors).filter_map(|(id, worst)| Some((id, worst?))) {
+        let path = &fused[id].origin.path;
+        assert!(worst.error <= tolerance, "{options:?}, {path}: {worst:?}\n{}", svertka::ir::print(fused));
+    }
+    outputs.unwrap()
 }
 
 /// Layers that read one value and differ in one argument: each is an output, behind an activation of its own slope.

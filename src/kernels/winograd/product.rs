@@ -8,8 +8,9 @@
 use super::super::Target;
 use super::super::taps::split;
 use super::odd_lines;
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::kernels::long::{CHAIN, Every};
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -163,6 +164,23 @@ impl Conf {
         let sums: Vec<Vec<V>> = (0..pixels).map(|_| (0..vectors).map(|_| asm.vec()).collect()).collect();
         sums.iter().flatten().for_each(|&sum| asm.splat(sum, 0.0));
         let (blocks, tail) = (self.channels_in / self.lanes, self.channels_in % self.lanes);
+        // Of many channels, totals wait in M.
+        let totals = (self.channels_in > CHAIN).then(|| Every::chain(asm, self.lanes));
+        if totals.is_some() {
+            self.for_places(asm, &sums, |asm, sum, m| asm.store(m, sum));
+        }
+        let total = |asm: &mut dyn VectorAsm, store: bool| {
+            let total = asm.vec();
+            self.for_places(asm, &sums, |asm, sum, m| {
+                asm.load(total, m);
+                asm.add(sum, sum, total);
+                if store {
+                    asm.store(m, sum);
+                    asm.splat(sum, 0.0);
+                }
+            });
+            asm.free(total);
+        };
         if blocks > 0 {
             let count = asm.int();
             asm.set_int(count, blocks as i64);
@@ -174,11 +192,19 @@ impl Conf {
             asm.add_imm(input, self.block_stride);
             asm.add_imm(weights, (self.lanes * vectors) as i64 * self.vector());
             asm.add_imm(next, (lines * LINE) as i64);
+            totals.iter().for_each(|every| every.pass(asm, |asm| total(asm, true)));
             asm.loop_end(looped);
             asm.free_int(count);
         }
         self.emit_channels(asm, &sums, input, weights, tail);
-        self.emit_stores(asm, &sums);
+        if let Some(every) = totals {
+            every.end(asm);
+            total(asm, false);
+        }
+        self.for_places(asm, &sums, |asm, sum, m| {
+            asm.store(m, sum);
+            asm.free(sum);
+        });
         [input, weights].into_iter().for_each(|r| asm.free_int(r));
     }
 
@@ -204,14 +230,13 @@ impl Conf {
         row.into_iter().chain(element).for_each(|v| asm.free(v));
     }
 
-    /// Stores the sums and gives their registers back.
-    fn emit_stores(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>]) {
+    /// Calls `f(asm, sum, its place in M)` for every sum.
+    fn for_places(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], mut f: impl FnMut(&mut dyn VectorAsm, V, Mem)) {
         let m = asm.int();
         asm.copy_int(m, asm.arg(2));
         for v in 0..sums[0].len() {
             for (p, pixel) in sums.iter().enumerate() {
-                asm.store(m.at((p as i64 * self.vector()) as i64), pixel[v]);
-                asm.free(pixel[v]);
+                f(asm, pixel[v], m.at(p as i64 * self.vector()));
             }
             asm.add_imm(m, self.block_stride);
         }

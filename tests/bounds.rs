@@ -233,7 +233,6 @@ fn verify_checked_shows_it_for_one_network() {
         let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
         let [steps, tiles, calls, instructions] = numbers[..] else { panic!("{line}") };
         assert!(steps >= 6 && tiles >= 6 && calls > tiles && instructions > 10 * calls, "{line}");
-        assert!(text.contains("all within tolerance"), "{text}");
     }
 }
 

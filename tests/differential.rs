@@ -5,11 +5,13 @@ mod common;
 
 use common::*;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use std::collections::HashSet;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{Graph, Verified};
-use svertka::layers::{Accumulate, AvgPool, Conv, MaxPool, Op, Padding, Window};
+use svertka::layers::{self, Accumulate, AvgPool, Conv, MaxPool, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -98,6 +100,18 @@ fn deep_convolution() -> impl Strategy<Value = (Vec<usize>, Op)> {
 
 fn config() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() }
+}
+
+/// A layer that is added to the language must be added to `common::layer`.
+#[test]
+fn every_layer_is_drawn() {
+    let mut runner = TestRunner::deterministic();
+    let layers = layer(2);
+    let draw = |_| layers.new_tree(&mut runner).unwrap().current();
+    let drawn: Vec<Op> = (0..2000).map(draw).collect();
+    let drawn: HashSet<&str> = drawn.iter().map(|op| op.layer().unwrap().spec().keyword).collect();
+    let missing = layers::entries().find(|entry| !drawn.contains(entry.spec.keyword));
+    assert_eq!(missing.map(|entry| entry.spec.keyword), None);
 }
 
 proptest! {

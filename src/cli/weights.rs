@@ -9,8 +9,6 @@ use crate::ir::ParamSource;
 use crate::ir::weights::{RandomWeights, WeightSource};
 use std::path::PathBuf;
 
-/// Which weights were asked for.
-
 #[derive(clap::Args)]
 pub struct WeightArgs {
     /// Weight file: safetensors, the index (.index.json) of one in several files, or PyTorch's .pth; the one that the
@@ -21,7 +19,7 @@ pub struct WeightArgs {
     #[arg(long, value_name = "NAME")]
     pub weights_key: Option<String>,
     /// Take random weights where none are given; the outputs then mean nothing
-    #[arg(long, conflicts_with_all = ["weights", "weights_key"])]
+    #[arg(long, conflicts_with = "weights")]
     pub random_weights: bool,
     /// Seed of random weights and random inputs; asks for random weights where none are given
     #[arg(long)]
@@ -58,7 +56,8 @@ impl WeightArgs {
             return Ok(Box::new(bound));
         }
         if self.weights_key.is_some() {
-            return Err(Failure::usage("--weights-key names a dictionary of a weight file; give that with --weights"));
+            let message = "--weights-key names a dictionary of a weight file; give that with --weights";
+            return Err(Failure::usage(message));
         }
         let needed = model.graph.params.iter().any(|param| param.source == ParamSource::File);
         if needed && missing == Missing::Refused && !self.random_weights && self.seed.is_none() {

@@ -155,7 +155,7 @@ mod tests {
     fn emulated_kernels_flush_and_do_not_change_the_mode() {
         for isa in [Isa::Avx2, Isa::Avx512] {
             let mut module = CodeModule::jit_emulated().unwrap();
-            let kernel = third(&mut module, isa.into());
+            let kernel = third(&mut module, isa);
             let code = module.finish_jit().unwrap();
             let mut data = [2.0 * f32::MIN_POSITIVE; 16];
             data[0] = -f32::MIN_POSITIVE / 2.0;

@@ -261,8 +261,7 @@ mod tests {
     #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
         let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
-        let (opened, length) = (file(&small).reopen().unwrap(), small.len() as u64);
-        let error = read_at_most(Path::new("p"), opened, length, 99).unwrap_err().to_string();
+        let error = read_at_most(Path::new("p"), file(&small).reopen().unwrap(), 1 << 10, 99).unwrap_err().to_string();
         assert!(error.ends_with("picture is 100 pixels, the limit is 99"), "{error}");
         // 2^31 - 1 pixels a side, claimed in a valid header of a file of a few bytes.
         let mut claim = small.clone();

@@ -58,7 +58,7 @@ impl Input {
 
 /// A tensor of a safetensors file: the one of this name, or the only one.
 fn read_tensor(path: &Path, file: &File, name: Option<&str>) -> Result<Array, IoError> {
-    let file = WeightFile::read_opened(path, file, None)?;
+    let file = WeightFile::of_file(path, file, None)?;
     let names = file.names();
     let name = match &names[..] {
         [only] => only,

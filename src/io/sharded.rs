@@ -55,7 +55,7 @@ impl File {
         }
         let open = |name: &&String| {
             let path = beside(path, name)?;
-            weights::tensors(&path, weights::map(&path, &super::open(&path)?.0)?, key)
+            weights::tensors(&path, weights::map(&path)?, key)
         };
         let files = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let number = |name: &String| names.binary_search(&name).expect("one of those that were collected");
@@ -191,6 +191,16 @@ mod tests {
         assert!(
             error_of(&format!(r#"{{"weight_map": {{{}}}}}"#, many.join(","))).contains("1001 files, the limit is 1000")
         );
+    }
+
+    /// What a pipe gives is gone afterwards.
+    #[test]
+    fn an_index_is_read_once() {
+        let (_folder, path) = folder(GOOD);
+        let opened = fs::File::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "{}").unwrap();
+        assert_eq!(WeightFile::of_file(&path, &opened, None).unwrap().names(), ["a", "b", "c"]);
     }
 
     #[test]

@@ -50,12 +50,12 @@ impl WeightFile {
     /// As [`open`](Self::open). Of the dictionaries of tensors in what `torch.save` wrote, `key` names one: its key or,
     /// where it stands in others, their keys joined by dots. Without it there must be only one.
     pub fn open_dictionary(path: &Path, key: Option<&str>) -> Result<WeightFile, IoError> {
-        WeightFile::read_opened(path, &super::open(path)?.0, key)
+        WeightFile::of_file(path, &super::open(path)?.0, key)
     }
 
     /// The same of a file that is open already.
-    pub(super) fn read_opened(path: &Path, file: &File, key: Option<&str>) -> Result<WeightFile, IoError> {
-        let map = map(path, file)?;
+    pub(super) fn of_file(path: &Path, file: &File, key: Option<&str>) -> Result<WeightFile, IoError> {
+        let map = map_file(path, file)?;
         let tensors = if sharded::begins(&map) {
             Box::new(sharded::File::read(path, &map, key)?)
         } else {
@@ -127,7 +127,11 @@ pub(super) fn tensors(path: &Path, map: Mmap, key: Option<&str>) -> Result<Box<d
     Err(IoError::unsupported(path, foreign::explain(start, "neither safetensors nor a file of torch.save")))
 }
 
-pub(super) fn map(path: &Path, file: &File) -> Result<Mmap, IoError> {
+pub(super) fn map(path: &Path) -> Result<Mmap, IoError> {
+    map_file(path, &super::open(path)?.0)
+}
+
+fn map_file(path: &Path, file: &File) -> Result<Mmap, IoError> {
     // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
     // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
     // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read

@@ -58,7 +58,7 @@ pub struct Node {
     pub origin: Origin,
     /// The value is written directly into channels of another node's value, from this channel on.
     pub slice_of: Option<Slice>,
-    /// The layer, a convolution of one group, takes its operand times one number for each channel: the gate.
+    /// The layer, a 1x1 convolution of one group, takes its operand times one number for each channel: the gate.
     pub gated: bool,
     /// The value, the mean over all positions of the operand, is made by the operand's own kernel.
     pub beside: bool,

@@ -35,7 +35,7 @@ pub struct MalformedGraph(String);
 /// handles are in range and nodes in topological order; inputs are the input nodes, each once, of one batch; each node's
 /// layer can exist, has as many operands and weights as it asks for, of the shapes that it asks for, and the type that
 /// its shape rule gives; what is fused with a node is something that its kernels can do: epilogues of activations and of
-/// one addition of a value of the node's own type, gates before convolutions of one group, means beside depthwise
+/// one addition of a value of the node's own type, gates before 1x1 convolutions of one group, means beside depthwise
 /// convolutions; parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
 /// they are made of.
 ///
@@ -109,9 +109,10 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
 
 fn check_gate(graph: &Graph, node: &Node) -> Result<(), String> {
     let Some(gate) = node.gate() else { return Ok(()) };
-    let Op::Conv(Conv { groups: 1, .. }) = node.op else {
-        return Err("a gate stands before what is no convolution of one group".into());
-    };
+    match &node.op {
+        Op::Conv(Conv { groups: 1, window, .. }) if window.kernel.iter().all(|&size| size == 1) => {}
+        _ => return Err("a gate stands before what is no 1x1 convolution of one group".into()),
+    }
     let (x, gate) = (&graph[node.operands()[0]].ty, &graph[gate].ty);
     let one_position = gate.spatial().iter().all(|&size| size == 1);
     if !one_position || gate.channels() != x.channels() || gate.batch != x.batch {

@@ -483,8 +483,8 @@ impl Code {
         let looped = asm.loop_begin(rows);
         let sums = self.emit_bias(asm, segment);
         for (tap, row) in interior.taps.iter().enumerate() {
-            let input = input.at((*row as i64 * self.input_row()) as i64);
-            let weights = weights.at((tap * self.kernel) as i64 * self.vector() as i64);
+            let input = input.at(*row as i64 * self.input_row());
+            let weights = weights.at((tap * self.kernel) as i64 * self.vector());
             self.emit_row(asm, segment, &sums, input, weights);
         }
         self.emit_end(asm, &sums);
@@ -504,7 +504,7 @@ impl Code {
             // A run for each tap: see `Rows::in_ring`.
             asm.load_int(row, taps.at(8 + 24 * tap as i64));
             asm.add_int(row, input);
-            let weights = weights.at((tap * self.kernel) as i64 * self.vector() as i64);
+            let weights = weights.at((tap * self.kernel) as i64 * self.vector());
             self.emit_row(asm, segment, &sums, row.at(0), weights);
         }
         asm.free_int(row);
@@ -514,7 +514,7 @@ impl Code {
     /// The sums of a tile, which begin as the bias.
     fn emit_bias(&self, asm: &mut dyn VectorAsm, segment: &Segment) -> Vec<V> {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
-        let bias = asm.arg(1).at((self.weight_block() - self.vector()) as i64);
+        let bias = asm.arg(1).at(self.weight_block() - self.vector());
         asm.load(sums[0], bias);
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         sums

@@ -952,7 +952,9 @@ impl TileEmitter<'_> {
         self.emit_begin(asm, &sums);
         let input = &self.conf.input;
         let row = self.conf.window.kernel * input.block;
-        let totals = self.conf.is_long().then(|| Every::chain(asm, row));
+        // The bias has been read.
+        let spare = asm.arg(2);
+        let totals = self.conf.is_long().then(|| Every::chain_in(asm, spare, row));
         let pointers = Pointers { input: asm.arg(0), weights: asm.arg(1), taps: asm.arg(5), totals };
         let others = self.conf.chunk_blocks * (self.conf.chunks() - 1);
         let blocks = if self.phase.last { input.blocks - others } else { self.conf.chunk_blocks };
@@ -970,7 +972,6 @@ impl TileEmitter<'_> {
         if input.tail > 0 && self.phase.last {
             self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
         }
-        pointers.totals.into_iter().for_each(|every| every.end(asm));
         self.emit_end(asm, &sums);
     }
 
@@ -1075,7 +1076,7 @@ impl TileEmitter<'_> {
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
                 for (v, &weight) in row.iter().enumerate() {
-                    asm.load(weight, weights.at(position as i64 + (v * conf.lanes * 4) as i64));
+                    asm.load(weight, weights.at(position + (v * conf.lanes * 4) as i64));
                 }
                 for &p in &users {
                     let x = self.element(input, p, column, channel);
@@ -1096,7 +1097,7 @@ impl TileEmitter<'_> {
     fn prefetch_ahead(&self, asm: &mut dyn VectorAsm) {
         let Some(Ahead { argument, lines }) = self.conf.ahead() else { return };
         let ahead = asm.arg(argument);
-        (0..lines).for_each(|line| asm.prefetch(ahead.at((line * LINE) as i64)));
+        (0..lines).for_each(|line| asm.prefetch(ahead.at(line * LINE)));
         asm.add_imm(ahead, lines * LINE);
     }
 
@@ -1104,7 +1105,7 @@ impl TileEmitter<'_> {
     fn element(&self, input: R, pixel: usize, column: usize, channel: usize) -> Mem {
         let window = &self.conf.window;
         let position = (pixel * window.stride + column * window.dilation) as i64 * self.conf.input.pixel_stride;
-        input.at((position + channel as i64 * 4) as i64)
+        input.at(position + channel as i64 * 4)
     }
 
     /// Epilogue and stores, one output block after the other.

@@ -16,16 +16,17 @@ pub struct Every {
 }
 
 impl Every {
-    /// Before the loop.
-    pub fn new(asm: &mut dyn VectorAsm, passes: usize) -> Every {
-        let every = Every { left: asm.int(), passes: passes.max(1) as i64 };
-        asm.set_int(every.left, every.passes);
-        every
+    /// Before the loop: as many passes as add no more than [`CHAIN`] terms.
+    pub fn chain(asm: &mut dyn VectorAsm, terms_of_pass: usize) -> Every {
+        let left = asm.int();
+        Every::chain_in(asm, left, terms_of_pass)
     }
 
-    /// As many passes as add no more than [`CHAIN`] terms.
-    pub fn chain(asm: &mut dyn VectorAsm, terms_of_pass: usize) -> Every {
-        Every::new(asm, CHAIN / terms_of_pass)
+    /// The same in a register that the caller has.
+    pub fn chain_in(asm: &mut dyn VectorAsm, left: R, terms_of_pass: usize) -> Every {
+        let every = Every { left, passes: (CHAIN / terms_of_pass).max(1) as i64 };
+        asm.set_int(left, every.passes);
+        every
     }
 
     /// In the loop: emits `body`, which runs in the last of each so many passes.

@@ -320,7 +320,7 @@ impl Code {
             asm.store(out.at(0), x);
         } else {
             for position in 0..positions as i64 {
-                let (from, to) = (input.at(position * step as i64), out.at(position * out_step as i64));
+                let (from, to) = (input.at(position * step), out.at(position * out_step));
                 match kind {
                     Kind::Zero => asm.store_first(to, x, 1),
                     Kind::Channel(_) => asm.copy_word(to, from),

@@ -85,10 +85,9 @@ impl Tables {
         let of_dim = |d: usize| (0..out[d]).map(|i| taps(d, i)).collect::<Vec<_>>();
         let last = out.len().saturating_sub(1);
         let mut rows = vec![vec![(0, 1.0)]];
-        for d in 0..last {
+        for (d, size) in input.iter().enumerate().take(last) {
             let extend = |list: &[(usize, f32)], inner: &[(usize, f32)]| -> Vec<(usize, f32)> {
-                let with =
-                    |&(at, weight): &(usize, f32)| inner.iter().map(move |&(i, w)| (at * input[d] + i, weight * w));
+                let with = |&(at, weight): &(usize, f32)| inner.iter().map(move |&(i, w)| (at * size + i, weight * w));
                 list.iter().flat_map(with).collect()
             };
             let of_dim = of_dim(d);

@@ -25,7 +25,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
                     let gate = Pointer::sample(operands, 2, sample).vector(block).load();
                     call.each(|x, _| x * gate);
                 }
-                Function::Affine { .. } => {
+                Function::Affine => {
                     let constants = 1 + conf.operands + conf.epilogue.operands();
                     let packed = Pointer::constant(operands, constants).vector(2 * block);
                     let (scale, shift) = (packed.load(), packed.vector(1).load());

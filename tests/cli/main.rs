@@ -295,8 +295,8 @@ fn kill_compile(place: &str) {
     }
     let compile = |to: &Path| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
-        let args = ["compile", LARGE, "--random-weights", "--emit", "obj,header", "--weights-in", place, "-o"];
-        command.args(args).arg(to);
+        command.args(["compile", LARGE, "--random-weights", "--emit", "obj,header", "--weights-in", place, "-o"]);
+        command.arg(to);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command

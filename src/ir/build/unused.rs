@@ -166,12 +166,13 @@ impl Uses {
     /// Notes what can be seen of the graph of a variant, which has just been built.
     pub fn of_graph(&mut self, graph: &Graph, program: &Program) {
         let aside = std::mem::take(&mut self.aside);
-        let (users, outputs) = (graph.users(), graph.output_values());
+        let users = graph.users();
+        let outputs: HashSet<NodeId> = graph.outputs.iter().map(|output| output.node).collect();
         for id in graph.ids() {
             let node = &graph[id];
             let Some(span) = node.origin.span else { continue };
             let kind = if node.op == Op::Input { Kind::Input } else { Kind::Layer };
-            let used = !users[id.0 as usize].is_empty() || outputs[id.0 as usize] || aside.contains(&id);
+            let used = !users[id.0 as usize].is_empty() || outputs.contains(&id) || aside.contains(&id);
             self.meet(kind, span, &node.origin.path, used);
             if kind == Kind::Input {
                 for output in graph.outputs.iter().filter(|output| output.node == id) {

@@ -187,7 +187,7 @@ impl Conf {
             let looped = asm.loop_begin(count);
             (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i64)));
             let v_lines = (pixels * self.vector() as usize).div_ceil(LINE);
-            (0..v_lines).for_each(|line| asm.prefetch(input.at(self.v_stride as i64 + (line * LINE) as i64)));
+            (0..v_lines).for_each(|line| asm.prefetch(input.at(self.v_stride + (line * LINE) as i64)));
             self.emit_channels(asm, &sums, input, weights, self.lanes);
             asm.add_imm(input, self.block_stride);
             asm.add_imm(weights, (self.lanes * vectors) as i64 * self.vector());
@@ -214,10 +214,10 @@ impl Conf {
         let element = (!self.embedded && row.len() > 1).then(|| asm.vec());
         for channel in 0..channels {
             for (v, &weight) in row.iter().enumerate() {
-                asm.load(weight, weights.at(((channel * row.len() + v) as i64 * self.vector()) as i64));
+                asm.load(weight, weights.at((channel * row.len() + v) as i64 * self.vector()));
             }
             for (p, pixel) in sums.iter().enumerate() {
-                let x = input.at((p as i64 * self.vector()) as i64 + channel as i64 * 4);
+                let x = input.at((p as i64 * self.vector()) + channel as i64 * 4);
                 match element {
                     Some(element) => {
                         asm.broadcast(element, x);

@@ -31,12 +31,12 @@ impl Stages<'_> {
             .map(|row| {
                 (span.first..span.last).contains(&row).then(|| {
                     let x = asm.vec();
-                    asm.load(x, input.at(((row - span.first) as i64 * conf.input_row()) as i64));
+                    asm.load(x, input.at((row - span.first) as i64 * conf.input_row()));
                     x
                 })
             })
             .collect();
-        emitter.input(asm, &x, &mut |asm, f, value| asm.store(strip.at((f as i64 * stride) as i64), value));
+        emitter.input(asm, &x, &mut |asm, f, value| asm.store(strip.at(f as i64 * stride), value));
         x.into_iter().flatten().for_each(|v| asm.free(v));
         asm.add_imm(input, conf.vector());
         asm.add_imm(strip, conf.vector());
@@ -55,7 +55,7 @@ impl Stages<'_> {
         asm.copy_int(count, asm.arg(3));
         let tiles = asm.loop_begin(count);
         let x: Vec<Option<V>> = load_all(asm, matrices.size(), strip, conf.vector()).into_iter().map(Some).collect();
-        emitter.input(asm, &x, &mut |asm, f, value| asm.store(v.at((f as i64 * conf.v_stride()) as i64), value));
+        emitter.input(asm, &x, &mut |asm, f, value| asm.store(v.at(f as i64 * conf.v_stride()), value));
         x.into_iter().flatten().for_each(|v| asm.free(v));
         asm.add_imm(strip, outputs as i64 * conf.vector());
         asm.add_imm(v, conf.vector());
@@ -90,7 +90,7 @@ impl Stages<'_> {
             let x = load_at(asm, matrices[0].size(), m, f as i64 * conf.m_stride(), stride);
             for (row, value) in columns.output(asm, x).into_iter().enumerate() {
                 let position = (row * size + f) as i64 * conf.vector();
-                asm.store(patch.at((FRAME_BYTES + position) as i64), value);
+                asm.store(patch.at(FRAME_BYTES + position), value);
                 asm.free(value);
             }
         }
@@ -131,7 +131,7 @@ fn load_all(asm: &mut dyn VectorAsm, count: usize, base: R, stride: i64) -> Vec<
 fn load_at(asm: &mut dyn VectorAsm, count: usize, base: R, start: i64, stride: i64) -> Vec<V> {
     let load = |i: usize| {
         let x = asm.vec();
-        asm.load(x, base.at((start + i as i64 * stride) as i64));
+        asm.load(x, base.at(start + i as i64 * stride));
         x
     };
     (0..count).map(load).collect()

@@ -3,8 +3,11 @@
 //! `cargo run -p svertka-fuzz` replays the corpora and then mutates them; see `main.rs` for its settings. Bytes that
 //! made a target fail belong into `corpus/TARGET/`, where they are tried first ever after.
 
+#[path = "../../common/values.rs"]
+mod common;
 mod encoder;
 mod files;
+mod graph;
 pub mod memory;
 pub mod mutate;
 mod packed;
@@ -34,6 +37,7 @@ pub const TARGETS: &[Target] = &[
         dictionary: text::DICTIONARY,
         executions: 10_000,
     },
+    Target { name: "graph", run: graph::run, seeds: &[], extensions: &[], dictionary: &[], executions: 2_000 },
     Target {
         name: "safetensors",
         run: files::weights,
@@ -78,7 +82,7 @@ pub const TARGETS: &[Target] = &[
         seeds: &["models"],
         extensions: &["yaml"],
         dictionary: files::CARD,
-        executions: 20_000,
+        executions: 5_000,
     },
     Target { name: "encoder", run: encoder::run, seeds: &[], extensions: &[], dictionary: &[], executions: 20_000 },
     Target { name: "tuning", run: tuning::run, seeds: &[], extensions: &[], dictionary: &[], executions: 500 },

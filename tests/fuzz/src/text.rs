@@ -1,13 +1,14 @@
 //! Model texts: parsed, formatted, built, verified, planned.
 
 use svertka::analysis;
+use svertka::codegen::Isa;
 use svertka::diagnostic::render;
 use svertka::ir::build::{self, Limits, Loader, Options};
+use svertka::ir::{self, Graph, Verified};
 use svertka::kernels::Target;
 use svertka::schedule;
 use svertka::source::SourceMap;
 use svertka::syntax::format::format;
-use svertka::{codegen::Isa, ir};
 
 /// Graphs whose values have more elements than this are not planned: a fuzzer has other things to do.
 const MOST_ELEMENTS: usize = 1 << 16;
@@ -47,8 +48,8 @@ pub fn run(bytes: &[u8]) {
     let mut sources = SourceMap::default();
     let root = sources.add("fuzz.cnn", text);
     let options = Options { limits: small(), ..Options::default() };
-    let lint = |graph: &ir::Graph| analysis::lint(graph, &[]);
-    let findings = build::check(&mut sources, root, &options, &mut NoFiles, &lint);
+    let mut lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
+    let (findings, _) = build::check(&mut sources, root, &options, &mut NoFiles, &mut lint);
     render(&findings, &sources, false);
     let program = build::load(&mut sources, root, &options.limits, &mut NoFiles);
     let Ok(graph) = program.and_then(|program| build::build(&mut sources, &program, &options)) else { return };

@@ -7,11 +7,11 @@ mod threads;
 
 /// As `src/runtime/sync.rs`, of loom's models. Nobody looks before he waits: that would only repeat what comes.
 mod sync {
-    pub use loom::cell::UnsafeCell as Shareable;
     pub use loom::hint::spin_loop;
     pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     pub use loom::sync::{Arc, Mutex};
     pub use loom::thread;
+    pub type Shareable<T> = loom::cell::UnsafeCell<T>;
     pub const SPIN: std::time::Duration = std::time::Duration::ZERO;
     pub const LOOKS: usize = 0;
 }

@@ -108,8 +108,8 @@ fn as_many_branches_outputs_and_inputs_as_are_allowed_are_planned() {
     // In place, and copied.
     assert_eq!(huge("8, 2, 2", &branches(|i| format!("c{i}: conv 1x1, 8"))).steps.len(), 19_000 + 1);
     assert_eq!(huge("5, 2, 2", &branches(|_| "softmax | sigmoid".into())).arena % 16, 0);
-    let outputs = huge("4, 2, 2", &lines(16_000, |i| format!("c{i}: conv 1x1, 4 | output o{i}")));
-    assert_eq!(outputs.outputs.len(), 16_000);
+    let outputs = huge("4, 2, 2", &lines(15_000, |i| format!("c{i}: conv 1x1, 4 | output o{i}")));
+    assert_eq!(outputs.outputs.len(), 15_000);
     let inputs = lines(30_000, |i| format!("input i{i}: f32[N, 4]"));
     let inputs = plan(model(&format!("model m\n{inputs}\nnet {{ relu }}")));
     assert_eq!(inputs.graph.inputs.len(), 30_000);

@@ -39,11 +39,11 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
 }
 
 impl File {
-    /// Opens every file of an index, once.
-    pub(super) fn read(path: &Path, key: Option<&str>) -> Result<File, IoError> {
+    /// Opens every file of the index that holds `bytes`, once.
+    pub(super) fn read(path: &Path, bytes: &[u8], key: Option<&str>) -> Result<File, IoError> {
         let malformed = |reason: String| IoError::malformed(path, FORMAT, reason);
-        let text = text::read_at_most(path, MAX_INDEX_BYTES)?;
-        let index: Index = serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
+        let text = text::of_bytes(path, bytes, MAX_INDEX_BYTES)?;
+        let index: Index = serde_json::from_str(&text).map_err(|error| {
             malformed(format!("{error}; the index of a weight file names the file of each tensor in \"weight_map\""))
         })?;
         let mut names: Vec<&String> = index.weight_map.values().collect();
@@ -191,6 +191,16 @@ mod tests {
         assert!(
             error_of(&format!(r#"{{"weight_map": {{{}}}}}"#, many.join(","))).contains("1001 files, the limit is 1000")
         );
+    }
+
+    /// What a pipe gives is gone afterwards.
+    #[test]
+    fn an_index_is_read_once() {
+        let (_folder, path) = folder(GOOD);
+        let opened = fs::File::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "{}").unwrap();
+        assert_eq!(WeightFile::of_file(&path, &opened, None).unwrap().names(), ["a", "b", "c"]);
     }
 
     #[test]

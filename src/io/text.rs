@@ -23,8 +23,22 @@ pub fn read_at_most(path: &Path, limit: u64) -> Result<String, IoError> {
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(IoError::system(path, "read"))?;
     let found = length.max(bytes.len() as u64);
     if found > limit {
-        return Err(IoError::TooLarge { path: path.to_owned(), what: "text", unit: "bytes", found, limit });
+        return Err(too_large(path, found, limit));
     }
+    decode(path, bytes)
+}
+
+/// The same of a file that holds `bytes`.
+pub(super) fn of_bytes(path: &Path, bytes: &[u8], limit: u64) -> Result<String, IoError> {
+    let found = bytes.len() as u64;
+    if found > limit { Err(too_large(path, found, limit)) } else { decode(path, bytes.to_vec()) }
+}
+
+fn too_large(path: &Path, found: u64, limit: u64) -> IoError {
+    IoError::TooLarge { path: path.to_owned(), what: "text", unit: "bytes", found, limit }
+}
+
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<String, IoError> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(IoError::unsupported(path, "this text is UTF-16; save it as UTF-8"));
     }

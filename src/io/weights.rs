@@ -56,8 +56,11 @@ impl WeightFile {
     /// The same of a file that is open already.
     pub(super) fn of_file(path: &Path, file: &File, key: Option<&str>) -> Result<WeightFile, IoError> {
         let map = map_file(path, file)?;
-        let tensors =
-            if sharded::begins(&map) { Box::new(sharded::File::read(path, key)?) } else { tensors(path, map, key)? };
+        let tensors = if sharded::begins(&map) {
+            Box::new(sharded::File::read(path, &map, key)?)
+        } else {
+            tensors(path, map, key)?
+        };
         Ok(WeightFile { path: path.to_owned(), tensors })
     }
 

@@ -40,7 +40,7 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
             Some(format!("the value of {} is read elsewhere too", node.name()))
         }
         Op::Conv(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
-            Some(format!("something else is fused into {} already", node.origin.path))
+            Some(format!("something else is fused into {} already", node.name()))
         }
         Op::Conv(_) | Op::Dense(_) => None,
         _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),

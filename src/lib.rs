@@ -34,8 +34,13 @@
 //! Modules import only from modules above them in this table. `syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
 //! decides. Files are read and written in `io`, `cli` and `runtime` only (`bench` reads what the system says of the
-//! machine). After a graph has passed [`ir::verify`],
-//! nothing behind it may fail on account of the model.
+//! machine).
+//!
+//! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
+//! of the model. A kernel is code and tables ([`kernels::Family`]): a function is generated from the former alone, and
+//! shared where it is equal. Code runs in process for an instruction set that was detected ([`codegen::HostIsa`]). The
+//! caller's floating-point mode is left as it is: kernels set theirs and restore it. No chain of f32 additions is longer
+//! than `kernels::long::CHAIN`.
 
 pub mod source;
 

@@ -143,7 +143,7 @@ impl Rows {
     /// the start of the table; then the lists: the number of *runs*, then for each the byte offsets of its first tap
     /// (input, weights) and the number of its taps, which lie at equal distances.
     ///
-    /// Of several dimensions, for each dimension after the other and each of its positions [`ENTRY_WORDS`] words: byte
+    /// Of several dimensions, for each dimension after the other and each of its positions three words: byte
     /// offsets of input and weights of the first tap, and the number of taps.
     pub fn table(&self, input_row: i64, weight_row: i64) -> Vec<i64> {
         match self.dims.len() {

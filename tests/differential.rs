@@ -198,6 +198,60 @@ fn depthwise_convolutions_that_differ_in_padding() {
     }
 }
 
+/// Pairs whose rows are not those of an image, because the columns of one layer stand in its table of rows, although the
+/// image has one column.
+#[test]
+fn pairs_over_images_of_one_column() {
+    let window = |kernel: [usize; 2], stride: [usize; 2], padding| Window {
+        kernel: kernel.to_vec(),
+        stride: stride.to_vec(),
+        dilation: vec![1; 2],
+        padding,
+        ceil: false,
+    };
+    let conv = |window, groups| Op::from(Conv { channels: 64, window, groups, bias: true, weights: None });
+    let pool = |window| Op::from(MaxPool { window });
+    let valid = Padding::Valid;
+    let cases = [
+        (
+            [3, 194, 3],
+            conv(window([3, 3], [1, 4_194_304], valid.clone()), 1),
+            pool(window([2, 1], [2, 1], valid.clone())),
+        ),
+        (
+            [1, 192, 1],
+            conv(window([1, 1], [1, 1], valid.clone()), 1),
+            conv(window([65, 65], [2, 2], Padding::Half), 64),
+        ),
+        (
+            [1, 192, 1],
+            conv(window([1, 1], [1, 1], valid), 1),
+            pool(window([2, 65], [2, 1], Padding::Sides(vec![(0, 0), (0, 64)]))),
+        ),
+    ];
+    for (dims, first, second) in cases {
+        let parts = [first, second].map(Part::Layer);
+        // A seed that makes one kernel of the two where it can.
+        (1..3).for_each(|band| check(&network(&dims, &parts), 1, 6 * band, &engines()));
+    }
+}
+
+/// Windows whose numbers are far larger than their input.
+#[test]
+fn windows_far_larger_than_their_input() {
+    let window = |kernel: &[usize], dilation: &[usize], padding| Window {
+        kernel: kernel.to_vec(),
+        stride: vec![1; kernel.len()],
+        dilation: dilation.to_vec(),
+        padding,
+        ceil: false,
+    };
+    let pool = MaxPool { window: window(&[(1 << 33) + 1], &[1], Padding::Half) };
+    check(&single(pool, &[2, 4]).unwrap(), 1, 0, &engines());
+    let pool = MaxPool { window: window(&[1, 2], &[1 << 36, 1], Padding::Valid) };
+    check(&single(pool, &[2, 3, 40_000]).unwrap(), 1, 0, &engines());
+}
+
 /// Rows of several dimensions: the tile walks a box of taps, and its weights do not begin at the block's first.
 #[test]
 fn channelwise_convolutions_of_three_dimensions() {

@@ -220,7 +220,7 @@ fn aarch64_digits_agree_with_the_reference() {
     lab.compile("models/lenet5.cnn", &["--weights", weights, "--cpu", "aarch64-generic", "--name", "net"]);
     let mut command = Command::new(cc);
     command.args(["-std=c11", "-D_GNU_SOURCE", "-static", "-pthread", "-I"]).arg(lab.folder.path());
-    output(command.arg(example("driver.c")).arg(lab.path("libnet.a")).arg("-o").arg(lab.path("program")));
+    output(command.arg(example("driver.c")).arg(lab.path("libnet.a")).arg("-o").arg(lab.path("program")).arg("-lm"));
 
     let batch = 10;
     let images = npy::read(&data.join("mnist_test200_images_u8.npy")).unwrap();

@@ -146,6 +146,17 @@ fn means_of_regions_and_of_channels() {
     }
 }
 
+/// Totals that keep what rounding loses of them, of parts whose sum is beyond f32.
+#[test]
+fn sums_beyond_f32_are_infinite() {
+    let graph = layer(GlobalAvgPool, &[1, 64, 64]);
+    for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
+        let mut session = Session::new(graph.clone(), &Equal(0.0), &Options { engine, ..Options::default() }).unwrap();
+        let found = session.run(&[filled(&graph, 5e35)]).unwrap();
+        assert_eq!(found[0].data(), [f32::INFINITY], "{engine:?}");
+    }
+}
+
 /// Rows of columns, both shorter than what one chain may add, but not together; in regions of different sizes.
 #[test]
 fn means_of_uneven_regions() {

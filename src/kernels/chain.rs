@@ -158,7 +158,7 @@ impl WindowLayer {
             Kernel::Pool(conf) => WindowLayer::Pool(conf),
             other => unreachable!("{other:?}"),
         };
-        match second.code().input_columns() == columns {
+        match second.code().input_columns() == columns && second.tables().rows.of_image() {
             true => Ok(second),
             false => Err("too many kernel columns".into()),
         }
@@ -282,7 +282,7 @@ impl Bands {
         let least = (1..=BAND.min(rows.count())).rev().find(|&band| most(band) > 0);
         let Some(least) = least else { return Err("rows are too long for the second-level cache".into()) };
         let groups = all.div_ceil(all.div_ceil(most(least)));
-        let largest = (least..=rows.count()).take_while(|&band| most(band) >= groups).last().unwrap_or(least);
+        let largest = largest_where(least..rows.count(), |band| most(band) >= groups);
         let parts = most_parts(TASKS.div_ceil(all));
         let of_part = |band: usize| rows.count().div_ceil(band).div_ceil(parts);
         // Of the sizes near the largest, one that gives equal parts.
@@ -327,6 +327,17 @@ impl BandShape {
     }
 }
 
+/// The largest of a range and its end for which the condition, which holds for the first and fails from some number on,
+/// holds.
+fn largest_where(range: Range<usize>, condition: impl Fn(usize) -> bool) -> usize {
+    let (mut holds, mut end) = (range.start, range.end.max(range.start) + 1);
+    while holds + 1 < end {
+        let middle = holds + (end - holds) / 2;
+        if condition(middle) { holds = middle } else { end = middle }
+    }
+    holds
+}
+
 /// For each output row, the first input row that it or one behind it needs. With dilation the first row that sees no
 /// padding may need an older one than those before it.
 fn oldest_needed(rows: &Rows) -> Vec<usize> {
@@ -345,7 +356,7 @@ impl Conf {
     /// Of a second layer whose input is the whole image, and a first whose rows are whole rows of it.
     fn new(first: conv::Conf, second: WindowLayer, target: &Target) -> Result<Conf, String> {
         let (code, columns) = (first.code, second.code().input_columns());
-        if code.exact.is_some() || !code.columns.is_multiple_of(columns) {
+        if code.exact.is_some() || !first.tables.rows.of_image() || !code.columns.is_multiple_of(columns) {
             return Err("rows of the convolution before are not those of the image".into());
         }
         let joined = code.columns / columns;
@@ -587,6 +598,7 @@ impl SecondTiles<'_> {
             SecondTiles::Channelwise(conf, tiles) => {
                 let [weights, table] = constants;
                 let weights = nest.offset_by(weights, block, conf.weight_block());
+                let weights = nest.add_imm(weights, conf.vector());
                 conf.generate_rows(nest, rows, [input, weights, out, residual, table, total], tiles);
             }
             SecondTiles::Pool(conf, tiles) => {

@@ -143,7 +143,8 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
     let rows = Rows::new(&window, &input);
     let kernel_rows: usize = window.kernel[..dim].iter().product();
     // Taps are reached with 32-bit offsets.
-    let reach = input.iter().product::<usize>() * target.lanes * 4;
+    let columns = (window.kernel[dim] - 1) * window.dilation[dim] + pixels * window.stride[dim];
+    let reach = (input.iter().product::<usize>() + columns) * target.lanes * 4;
     let taps = kernel_rows * window.kernel[dim];
     let unrolled = multiplicity == 1 && taps <= CHAIN && taps * pixels <= MAX_UNROLLED && i32::try_from(reach).is_ok();
     let interior = Interior::find(&rows, kernel_rows, input[dim] * target.lanes * 4)
@@ -229,7 +230,7 @@ impl Code {
         self.kernel_rows * self.kernel
     }
 
-    /// `[block][member of the group][kernel row][kernel column][lane]`, then one row of biases.
+    /// For each block a row of biases, then `[member of the group][kernel row][kernel column][lane]`.
     fn pack(&self, weight: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
         let (m, taps) = (self.multiplicity, self.taps());
         let mut packed = Vec::with_capacity(self.blocks() * (m * taps + 1) * self.lanes);
@@ -238,15 +239,15 @@ impl Code {
                 let channel = block * self.lanes + lane;
                 if channel < self.channels { values[channel * stride + index] } else { 0.0 }
             };
+            packed.extend((0..self.lanes).map(|lane| bias.map_or(0.0, |b| value(lane, b, 0, 1))));
             for index in 0..m * taps {
                 packed.extend((0..self.lanes).map(|lane| value(lane, weight, index, m * taps)));
             }
-            packed.extend((0..self.lanes).map(|lane| bias.map_or(0.0, |b| value(lane, b, 0, 1))));
         }
         packed
     }
 
-    /// Bytes of the weights and biases of one block.
+    /// Bytes of the biases and weights of one block; tiles are given the place of the weights.
     pub(crate) fn weight_block(&self) -> i64 {
         (self.multiplicity * self.taps() + 1) as i64 * self.vector()
     }
@@ -369,6 +370,7 @@ impl Code {
             let constants = self.constants_operand();
             let weights = nest.constant_pointer(constants);
             let weights = nest.offset_by(weights, block, self.weight_block());
+            let weights = nest.add_imm(weights, self.vector());
             let table = nest.constant_pointer(constants + 1);
             let [mean, total] = match self.mean {
                 false => [out; 2],
@@ -514,7 +516,7 @@ impl Code {
     /// The sums of a tile, which begin as the bias.
     fn emit_bias(&self, asm: &mut dyn VectorAsm, segment: &Segment) -> Vec<V> {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
-        let bias = asm.arg(1).at(self.weight_block() - self.vector());
+        let bias = asm.arg(1).at(-self.vector());
         asm.load(sums[0], bias);
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         sums
@@ -667,9 +669,10 @@ fn add_to_total(asm: &mut dyn VectorAsm, values: &[V], total: R, long: bool) {
         asm.store(total.at(0), sum);
         asm.sub(other, sum, other);
         asm.sub(other, other, part);
-        // An infinite sum has lost nothing that is a number.
+        // What an infinite sum has lost is infinite or NaN, and forgotten: the difference from itself is no number.
         asm.splat(part, 0.0);
-        asm.select(Compare::Eq, other, other, other, other, part);
+        asm.sub(sum, other, other);
+        asm.select(Compare::Eq, other, sum, part, other, part);
         asm.store(lost, other);
     } else {
         asm.add(other, other, part);

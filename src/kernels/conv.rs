@@ -611,9 +611,10 @@ impl Code {
         let rows = packing::Rows::new(weight, columns);
         let (places, stride) = (self.weight_places(), self.tile.vectors * self.lanes);
         let parts = self.groups * self.vector_groups();
-        Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to| {
+        Packing::new([1, parts, self.weight_group() as usize / 4], move |part, to, used| {
             let rows_of_part = self.rows_of_part(part, rows.count());
-            packing::Part { matrix: &rows, rows: rows_of_part, columns: 0..columns }.transpose(&places, stride, to[0]);
+            let part = packing::Part { matrix: &rows, rows: rows_of_part, columns: 0..columns };
+            part.transpose_in_slices(&places, stride, to[0], used);
         })
     }
 

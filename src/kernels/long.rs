@@ -71,10 +71,11 @@ impl Total {
         asm.sub(self.lost, sum, self.sum);
         asm.sub(self.lost, self.lost, part);
         asm.copy(self.sum, sum);
-        asm.free(sum);
         asm.splat(part, 0.0);
-        // An infinite sum has lost nothing that is a number.
-        asm.select(Compare::Eq, self.lost, self.lost, self.lost, self.lost, part);
+        // What an infinite sum has lost is infinite or NaN, and forgotten: the difference from itself is no number.
+        asm.sub(sum, self.lost, self.lost);
+        asm.select(Compare::Eq, self.lost, sum, part, self.lost, part);
+        asm.free(sum);
     }
 
     /// The register of the sum, to which no more than [`CHAIN`] parts may be added as they are.

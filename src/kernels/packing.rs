@@ -19,8 +19,8 @@ pub struct Packing<'a> {
     fill: Box<Fill<'a>>,
 }
 
-/// Packs a part: its elements of each outer index, zeros before.
-type Fill<'a> = dyn Fn(usize, &mut [&mut [f32]]) + Sync + 'a;
+/// Packs a part: its elements of each outer index, zeros before. Calls the last argument as [`Packing::write`] does.
+type Fill<'a> = dyn Fn(usize, &mut [&mut [f32]], &Used) + Sync + 'a;
 
 /// Called by the threads that pack, each time that one has packed another part of the weights.
 pub type Used<'a> = dyn Fn() + Sync + 'a;
@@ -35,7 +35,7 @@ impl<'a> Packing<'a> {
     /// `fill(part, slices)` gets one slice of `elements` zeros for each outer index.
     pub fn new(
         [outer, parts, elements]: [usize; 3],
-        fill: impl Fn(usize, &mut [&mut [f32]]) + Sync + 'a,
+        fill: impl Fn(usize, &mut [&mut [f32]], &Used) + Sync + 'a,
     ) -> Packing<'a> {
         Packing { outer, parts, elements, fill: Box::new(fill) }
     }
@@ -70,7 +70,7 @@ impl<'a> Packing<'a> {
         let often = (USED / (self.outer * self.elements)).max(1);
         let fill_share = |index: usize, parts: &mut [Vec<&mut [f32]>]| {
             for (i, slices) in parts.iter_mut().enumerate() {
-                (self.fill)(index * share + i, slices);
+                (self.fill)(index * share + i, slices, used);
                 if (i + 1).is_multiple_of(often) {
                     used();
                 }
@@ -127,6 +127,8 @@ impl<'a> Rows<'a> {
 /// Columns of all rows that are transposed before the next ones: four cache lines of each row, since single lines of many
 /// rows, which lie far apart, come slowly from memory (loading ResNet-50 took 1.2 times as long).
 const RUN: usize = 64;
+/// Elements of a cache line: so many rows of each column are written together at least.
+const LINE: usize = 16;
 /// Rows and columns of the square that is transposed in registers.
 const SIDE: usize = 4;
 
@@ -138,6 +140,20 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// As [`Part::transpose`], some rows after the other, and calls `used` between them: a system may map much of a file
+    /// around each place that is read, so that places far from each other take memory between two calls.
+    pub fn transpose_in_slices(&self, places: &[usize], stride: usize, to: &mut [f32], used: &Used) {
+        let rows = (USED / places.len().max(1)).next_multiple_of(LINE);
+        for first in self.rows.clone().step_by(rows) {
+            if first > self.rows.start {
+                used();
+            }
+            let slice = first..self.rows.end.min(first + rows);
+            let part = Part { matrix: self.matrix, rows: slice, columns: self.columns.clone() };
+            part.transpose(places, stride, &mut to[first - self.rows.start..]);
+        }
+    }
+
     /// Puts element `column` of each row at `to[places[column] * stride + row]`, rows and columns counted from the first.
     pub fn transpose(&self, places: &[usize], stride: usize, to: &mut [f32]) {
         assert_eq!(places.len(), self.columns.len());
@@ -229,7 +245,7 @@ mod tests {
     #[test]
     fn any_number_of_threads_packs_the_same() {
         let sizes = [3, 5, SPLIT];
-        let packing = Packing::new(sizes, |part, slices| {
+        let packing = Packing::new(sizes, |part, slices, _| {
             slices.iter_mut().enumerate().for_each(|(outer, slice)| slice.fill((outer * 10 + part) as f32));
         });
         let packed = |threads| {

@@ -62,8 +62,8 @@ struct Seen {
     /// Input row under the first kernel position; negative inside the padding.
     base: i64,
     /// First kernel position inside the input, and one past the last.
-    first: u32,
-    last: u32,
+    first: u64,
+    last: u64,
 }
 
 impl fmt::Debug for Rows {
@@ -80,13 +80,15 @@ impl Rows {
         let seen = |d: usize, at: usize| {
             let (first, last) = columns_inside(window, d, at, input[d]);
             let position = (at * window.stride[d]) as i64 - window.pads[d].0 as i64;
-            let tap = |k: usize| u32::try_from(k).expect("a kernel has fewer elements");
-            Seen { base: position * behind(input, d) as i64, first: tap(first), last: tap(last) }
+            // Where no tap is inside, nobody uses the product.
+            let base = position.wrapping_mul(behind(input, d) as i64);
+            Seen { base, first: first as u64, last: last as u64 }
         };
         let dims: Vec<Vec<Seen>> = (0..outer).map(|d| (0..window.out[d]).map(|at| seen(d, at)).collect()).collect();
         let shape = |d: usize| RowDim {
             count: window.out[d],
-            input_step: window.dilation[d] * behind(input, d),
+            // A kernel of one has no next tap.
+            input_step: if window.kernel[d] == 1 { 0 } else { window.dilation[d] * behind(input, d) },
             kernel_step: behind(&window.kernel, d),
         };
         let one_under = |seen: &Seen| (seen.first, seen.last) == (0, 1);
@@ -104,6 +106,11 @@ impl Rows {
 
     pub fn shape(&self) -> &RowShape {
         &self.shape
+    }
+
+    /// Whether they are those of an image: of one dimension.
+    pub fn of_image(&self) -> bool {
+        self.dims.len() == 1
     }
 
     /// The dimension, where there is just one.
@@ -133,7 +140,7 @@ impl Rows {
     pub fn needed(&self, row: usize) -> Option<Range<usize>> {
         let (dim, seen) = self.only().expect("rows of an image have one dimension");
         let Seen { base, first, last } = seen[row];
-        let place = |tap: u32| (base + (tap as usize * dim.input_step) as i64) as usize;
+        let place = |tap: u64| (base + (tap as usize * dim.input_step) as i64) as usize;
         (first < last).then(|| place(first)..place(last - 1) + 1)
     }
 
@@ -165,7 +172,7 @@ impl Rows {
                 lists.extend(runs.iter().flat_map(words));
                 place
             });
-            head.extend([base * input_row, list]);
+            head.extend([base.wrapping_mul(input_row), list]);
         }
         head.extend(lists);
         head
@@ -176,12 +183,12 @@ impl Rows {
     fn runs(&self, row: usize) -> (i64, Vec<Run>) {
         let (dim, seen) = (self.shape.dims[0], self.dims[0][row]);
         let taps = (seen.last - seen.first) as usize;
-        let place = |tap: u32| (tap as usize * dim.input_step) as i64;
+        let place = |tap: u64| (tap as usize * dim.input_step) as i64;
         match self.ring {
             None if taps == 0 => (seen.base, Vec::new()),
             None => (seen.base, vec![Run { input: place(seen.first), tap: seen.first as usize, taps }]),
             Some(ring) => {
-                let in_ring = |tap: u32| (seen.base + place(tap)).rem_euclid(ring as i64);
+                let in_ring = |tap: u64| (seen.base + place(tap)).rem_euclid(ring as i64);
                 let start = if taps > 0 { in_ring(seen.first) - place(seen.first) } else { 0 };
                 let whole = (seen.first..seen.last).all(|tap| in_ring(tap) == start + place(tap));
                 let base = if whole { start } else { 0 };
@@ -195,9 +202,11 @@ impl Rows {
         let outer = self.shape.dims.iter().zip(&self.dims);
         let words = outer.flat_map(|(dim, seen)| {
             seen.iter().flat_map(move |&Seen { base, first, last }| {
-                let input = base + i64::from(first) * dim.input_step as i64;
-                let weights = i64::from(first) * dim.kernel_step as i64;
-                [input * input_row, weights * weight_row, i64::from(last - first)]
+                let (taps, first) = ((last - first) as i64, first as i64);
+                // Where there are no taps, nobody uses the products.
+                let input = base.wrapping_add(first.wrapping_mul(dim.input_step as i64));
+                let weights = first.wrapping_mul(dim.kernel_step as i64);
+                [input.wrapping_mul(input_row), weights.wrapping_mul(weight_row), taps]
             })
         });
         words.collect()

@@ -467,7 +467,7 @@ impl Code {
         let transform = WeightTransform::new(self);
         let rows = packing::Rows::new(weight, self.channels_in * self.dims[0].taps * self.dims[1].taps);
         let elements = self.frequencies() * self.blocks_of(0).len() * self.column();
-        Packing::new([1, self.chunks(), elements], move |task, to| transform.pack(self, &rows, task, to[0]))
+        Packing::new([1, self.chunks(), elements], move |task, to, _| transform.pack(self, &rows, task, to[0]))
     }
 
     /// One value for each output channel; 0 behind the real ones.

@@ -38,7 +38,7 @@ impl AvgPool {
     }
 
     fn divisor(&self, window: &ResolvedWindow, position: usize, input: &[usize]) -> usize {
-        if self.count_pad { window.padded_taps(position, input) } else { window.taps(position, input).len() }
+        if self.count_pad { window.padded_taps(position, input) } else { window.seen_taps(position, input) }
     }
 }
 

@@ -255,6 +255,12 @@ impl ResolvedWindow {
         first..end.min(self.kernel[dim])
     }
 
+    /// How many taps of the window at output position `position` fall inside the input.
+    pub fn seen_taps(&self, position: usize, input: &[usize]) -> usize {
+        let at = unravel(position, &self.out);
+        (0..input.len()).map(|d| self.inside(d, at[d], input[d]).len()).product()
+    }
+
     /// How many taps of the window at output position `position` fall inside the input or its padding.
     pub fn padded_taps(&self, position: usize, input: &[usize]) -> usize {
         let at = unravel(position, &self.out);

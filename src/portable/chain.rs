@@ -110,7 +110,7 @@ impl Call<'_> {
         channelwise::Call {
             conf,
             input: self.block_of_ring(group, block),
-            weights: self.constant(4).at(block as i64 * conf.weight_block()),
+            weights: self.constant(4).at(block as i64 * conf.weight_block()).vector(1),
             table: self.constant(5),
             out: Pointer::sample(self.operands, 0, self.sample).at(out),
             residual: epilogue::residual(&conf.epilogue, self.operands, 2, self.sample).at(out),

@@ -20,7 +20,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
         let call = Call {
             conf,
             input: Pointer::sample(operands, 1, sample).vector(block * conf.multiplicity * conf.input_positions),
-            weights: weights.at(block as i64 * conf.weight_block()),
+            weights: weights.at(block as i64 * conf.weight_block()).vector(1),
             table,
             out: Pointer::sample(operands, 0, sample).vector(block * positions),
             residual: epilogue::residual(&conf.epilogue, operands, 2, sample).vector(block * positions),
@@ -40,7 +40,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
 pub(super) struct Call<'a> {
     pub conf: &'a Code,
     pub input: Pointer,
-    /// Of the block.
+    /// Of the block; its biases lie before them.
     pub weights: Pointer,
     pub table: Pointer,
     pub out: Pointer,
@@ -88,7 +88,7 @@ impl Call<'_> {
         let position = row.index * conf.columns + tile.start;
         // SAFETY: the conf's sizes and table lead to elements of the operands only.
         unsafe {
-            let mut sums = [[self.weights.at(conf.weight_block() - VECTOR).load(); P]];
+            let mut sums = [[self.weights.at(-VECTOR).load(); P]];
             let mut totals = Totals::new();
             for _ in 0..conf.multiplicity {
                 add_rows(conf, &mut sums, &mut totals, input, weights, row, tile);

@@ -46,8 +46,8 @@ impl<const V: usize, const P: usize> Totals<V, P> {
             let exact = *part - *lost;
             let sum = *total + exact;
             let more = (sum - *total) - exact;
-            // An infinite sum has lost nothing that is a number.
-            (*total, *lost, *part) = (sum, more.is_nan().select(f32x8::ZERO, more), f32x8::ZERO);
+            // What an infinite sum has lost is infinite or NaN, and forgotten.
+            (*total, *lost, *part) = (sum, (more - more).simd_eq(f32x8::ZERO).select(more, f32x8::ZERO), f32x8::ZERO);
         }
     }
 }

@@ -38,8 +38,14 @@ pub struct Args {
     batch: u16,
     /// Largest difference allowed: of outputs, relative to the largest magnitude; of each channel of a layer, taken by
     /// itself, relative to the largest sum of the magnitudes of its terms. By default what is promised
-    #[arg(long)]
+    #[arg(long, value_parser = tolerance)]
     tolerance: Option<f32>,
+}
+
+/// Nothing is above NaN or infinity, so that they would accept everything.
+fn tolerance(text: &str) -> Result<f32, String> {
+    let number: Result<f32, _> = text.parse();
+    number.ok().filter(|number| number.is_finite() && *number >= 0.0).ok_or("expected a number of at least 0".into())
 }
 
 pub fn run(args: &Args) -> Outcome {

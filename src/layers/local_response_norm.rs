@@ -43,7 +43,15 @@ impl Layer for LocalResponseNorm {
     fn check(&self) -> Result<(), ShapeError> {
         // Any number above that of the channels is as good.
         check_size("the number of channels", self.size.min(MAX_ELEMENTS))?;
-        [self.alpha, self.beta, self.k].into_iter().try_for_each(|number| check_finite("a factor or summand", number))
+        [self.alpha, self.beta, self.k]
+            .into_iter()
+            .try_for_each(|number| check_finite("a factor or summand", number))?;
+        // The power of a number that is not above 0 is a matter of taste, and powers differ in it.
+        if self.alpha < 0.0 || (self.k as f32) < f32::MIN_POSITIVE {
+            let message = "what is raised to `beta` must be above 0: `alpha` at least 0, `k` above it";
+            return Err(ShapeError::new("E0216", message));
+        }
+        Ok(())
     }
 
     fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
@@ -88,6 +96,14 @@ mod tests {
         let paper = make("lrn", &[("size", int(5)), ("alpha", ArgValue::Float(5e-4)), ("k", ArgValue::Float(2.0))]);
         assert_eq!(text(&paper), "lrn 5, alpha 0.0005, k 2.0");
         assert_eq!(shape(&op, &[&[3, 4, 4]]), Ok(vec![3, 4, 4]));
+    }
+
+    #[test]
+    fn what_is_raised_to_a_power_is_above_0() {
+        let lrn = |k, alpha| Op::from(LocalResponseNorm { size: 3, alpha, beta: 0.5, k });
+        for op in [lrn(0.0, 1.0), lrn(-1.0, 1.0), lrn(1e-40, 1.0), lrn(1.0, -1.0)] {
+            assert_eq!(shape(&op, &[&[3, 4, 4]]), Err("E0216"), "{}", text(&op));
+        }
     }
 
     /// An even window has one more channel in front.

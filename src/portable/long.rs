@@ -47,7 +47,7 @@ impl<const V: usize, const P: usize> Totals<V, P> {
             let sum = *total + exact;
             let more = (sum - *total) - exact;
             // What an infinite sum has lost is infinite or NaN, and forgotten.
-            (*total, *lost, *part) = (sum, (more - more).simd_eq(f32x8::ZERO).select(more, f32x8::ZERO), f32x8::ZERO);
+            (*total, *lost, *part) = (sum, more.is_finite().select(more, f32x8::ZERO), f32x8::ZERO);
         }
     }
 }

@@ -139,3 +139,12 @@ fn what_cannot_be_written_or_compared_is_found_first() {
     let (_, err) = run(&["graph", LENET, "-o", &absent], 1);
     assert!(err.contains("absent/r: cannot write"), "{err}");
 }
+
+#[test]
+fn a_tolerance_that_accepts_everything_is_refused() {
+    for number in ["nan", "inf", "-1"] {
+        let tolerance = format!("--tolerance={number}");
+        let (_, err) = run(&["verify", LENET, "--seed", "1", &tolerance], 2);
+        assert!(err.contains("expected a number of at least 0"), "{err}");
+    }
+}

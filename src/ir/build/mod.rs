@@ -97,7 +97,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
 use crate::syntax::ast::{Block, Body, Expr, StepKind};
-use crate::tensor::MAX_ELEMENTS;
+use crate::tensor::TensorType;
 use args::LayerArgs;
 use report::{Report, Reported};
 use scope::{Frame, Globals};
@@ -129,11 +129,34 @@ pub struct Limits {
     pub text: usize,
     /// Items of a list.
     pub list: usize,
+    /// Elements of a value of one sample, and of all weights: what planning and packing may take memory for.
+    pub elements: usize,
+    /// A single size of a value, for which tables may have an entry for each position or channel.
+    pub size: usize,
+}
+
+impl Limits {
+    /// Which limit a value is above, in words.
+    fn excess(&self, ty: &TensorType) -> Option<String> {
+        if ty.dims.iter().any(|&size| size > self.size) {
+            return Some(format!("the limit is {} for each size", grouped(self.size as u128)));
+        }
+        let fits = ty.checked_elements().is_some_and(|elements| elements <= self.elements);
+        (!fits).then(|| format!("the limit is {} elements", grouped(self.elements as u128)))
+    }
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { layers: 100_000, steps: 10_000_000, depth: 200, text: 1 << 20, list: 1_000_000 }
+        Limits {
+            layers: 100_000,
+            steps: 10_000_000,
+            depth: 200,
+            text: 1 << 20,
+            list: 1_000_000,
+            elements: 1 << 31,
+            size: 1 << 26,
+        }
     }
 }
 
@@ -463,10 +486,9 @@ impl<'a> Builder<'a> {
                 return Err(self.shape_error(error, problem.help));
             }
         };
-        if ty.checked_elements().is_none() {
+        if let Some(excess) = self.limits.excess(&ty) {
             let message = format!("this value is too large: one sample is {ty}");
-            let error = Diagnostic::error("E0503", message)
-                .at(site.span, format!("the limit is {} elements", grouped(MAX_ELEMENTS as u128)));
+            let error = Diagnostic::error("E0503", message).at(site.span, excess);
             return Err(self.shape_error(error, None));
         }
         let specs = layer.params(&types);
@@ -478,9 +500,9 @@ impl<'a> Builder<'a> {
     fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<super::ParamId, Reported> {
         let name = if site.path.is_empty() { spec.role.into() } else { format!("{}.{}", site.path, spec.role) };
         let elements = spec.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
-        let total = elements.and_then(|n| self.weight_elements.checked_add(n)).filter(|n| *n <= MAX_ELEMENTS);
+        let total = elements.and_then(|n| self.weight_elements.checked_add(n)).filter(|n| *n <= self.limits.elements);
         let Some(total) = total else {
-            let limit = grouped(MAX_ELEMENTS as u128);
+            let limit = grouped(self.limits.elements as u128);
             let message = format!("the model has more than {limit} weights");
             let label = format!("`{name}` has the shape {:?}", spec.dims);
             return Err(self.halt(Diagnostic::error("E0504", message).at(site.span, label)));

@@ -5,14 +5,14 @@ use super::eval::not_integer;
 use super::files::{Input, Model, Variant};
 use super::report::Reported;
 use super::scope::Global;
-use super::value::{Value, grouped};
+use super::value::Value;
 use super::{Builder, Node, NodeId, Options, Origin, Program};
 use crate::diagnostic::Diagnostic;
 use crate::layers::{self, Op};
 use crate::source::{SourceMap, Span};
 use crate::syntax::ast::{Expr, ExprKind, ItemKind};
 use crate::syntax::parser;
-use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, MAX_ELEMENTS, TensorType};
+use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, TensorType};
 use std::collections::HashSet;
 
 /// Parses the values of `-D name=value`.
@@ -257,10 +257,9 @@ impl<'a> Builder<'a> {
         let sizes: Vec<Result<usize, Reported>> = dims.iter().map(|dim| self.size(dim)).collect();
         let dims = sizes.into_iter().collect::<Result<Vec<_>, _>>()?;
         let ty = TensorType { dtype: DType::F32, batch: batch?, dims };
-        if ty.checked_elements().is_none() {
-            let limit = format!("the limit is {} elements of one sample", grouped(MAX_ELEMENTS as u128));
+        if let Some(excess) = self.limits.excess(&ty) {
             let error = Diagnostic::error("E0503", format!("this input is too large: {ty}"));
-            return Err(self.error(error.at(input.span, limit)));
+            return Err(self.error(error.at(input.span, excess)));
         }
         Ok(ty)
     }

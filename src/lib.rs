@@ -39,8 +39,8 @@
 //! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
 //! of the model. A kernel is code and tables ([`kernels::Family`]): a function is generated from the former alone, and
 //! shared where it is equal. Code runs in process for an instruction set that was detected ([`codegen::HostIsa`]). The
-//! caller's floating-point mode is left as it is: kernels set theirs and restore it. No chain of f32 additions is longer
-//! than `kernels::long::CHAIN`.
+//! caller's floating-point mode is left as it is: kernels set theirs and restore it. Terms are added in f32 in chains of
+//! `kernels::long::CHAIN`, or of one kernel row of a block of channels where that is longer.
 
 pub mod source;
 

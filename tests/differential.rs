@@ -172,17 +172,16 @@ fn random_layers_that_differ_in_one_argument_in_wide_vectors() {
     run_wide((siblings(), 1usize..3, any::<u64>()), |(graph, batch, seed)| check_wide(&graph, batch, seed));
 }
 
+fn window(kernel: &[usize], stride: &[usize], dilation: &[usize], padding: Padding) -> Window {
+    let [kernel, stride, dilation] = [kernel, stride, dilation].map(<[usize]>::to_vec);
+    Window { kernel, stride, dilation, padding, ceil: false }
+}
+
 /// Two depthwise convolutions of one network, of which the second ran the code of the first: they differ only in where
 /// the rows lie that see all of the kernel.
 #[test]
 fn depthwise_convolutions_that_differ_in_padding() {
-    let window = |kernel: [usize; 2], stride: [usize; 2], padding| Window {
-        kernel: kernel.to_vec(),
-        stride: stride.to_vec(),
-        dilation: vec![1; 2],
-        padding,
-        ceil: false,
-    };
+    let window = |kernel: [usize; 2], stride: [usize; 2], padding| window(&kernel, &stride, &[1; 2], padding);
     let sides = |rows| Padding::Sides(vec![rows, (1, 1)]);
     for (dims, windows) in [
         ([8, 12, 4], [Padding::Half, Padding::Same].map(|padding| window([5, 1], [2, 1], padding))),
@@ -202,13 +201,7 @@ fn depthwise_convolutions_that_differ_in_padding() {
 /// image has one column.
 #[test]
 fn pairs_over_images_of_one_column() {
-    let window = |kernel: [usize; 2], stride: [usize; 2], padding| Window {
-        kernel: kernel.to_vec(),
-        stride: stride.to_vec(),
-        dilation: vec![1; 2],
-        padding,
-        ceil: false,
-    };
+    let window = |kernel: [usize; 2], stride: [usize; 2], padding| window(&kernel, &stride, &[1; 2], padding);
     let conv = |window, groups| Op::from(Conv { channels: 64, window, groups, bias: true, weights: None });
     let pool = |window| Op::from(MaxPool { window });
     let valid = Padding::Valid;
@@ -239,13 +232,8 @@ fn pairs_over_images_of_one_column() {
 /// Windows whose numbers are far larger than their input.
 #[test]
 fn windows_far_larger_than_their_input() {
-    let window = |kernel: &[usize], dilation: &[usize], padding| Window {
-        kernel: kernel.to_vec(),
-        stride: vec![1; kernel.len()],
-        dilation: dilation.to_vec(),
-        padding,
-        ceil: false,
-    };
+    let window =
+        |kernel: &[usize], dilation: &[usize], padding| window(kernel, &vec![1; kernel.len()], dilation, padding);
     let pool = MaxPool { window: window(&[(1 << 33) + 1], &[1], Padding::Half) };
     check(&single(pool, &[2, 4]).unwrap(), 1, 0, &engines());
     let pool = MaxPool { window: window(&[1, 2], &[1 << 36, 1], Padding::Valid) };
@@ -301,13 +289,7 @@ fn random_wide_windows_in_wide_vectors() {
 fn columns_far_from_each_other() {
     let far = 40_000_000;
     for (stride, dilation) in [(1, far), (far, 1)] {
-        let window = |padding| Window {
-            kernel: vec![2],
-            stride: vec![stride],
-            dilation: vec![dilation],
-            padding: Padding::Sides(vec![padding]),
-            ceil: false,
-        };
+        let window = |padding| window(&[2], &[stride], &[dilation], Padding::Sides(vec![padding]));
         let pads = if stride == 1 { (far - 1, 2) } else { (0, 3 * far) };
         for op in [
             Op::from(Conv { channels: 3, window: window(pads), groups: 1, bias: true, weights: None }),

@@ -3,19 +3,19 @@
 //! # The pipeline
 //!
 //! ```text
-//! text --syntax--> ast --ir::build--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
-//!                                       |                                    |                         |
-//!                                     interp (the judge)                  portable                 runtime: in process
-//!                                     analysis (figures)                  (no code generation)     aot: object files
+//! text --front::text--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
+//!                         |                                    |                         |
+//!                       interp (the judge)                  portable                 runtime: in process
+//!                       analysis (figures)                  (no code generation)     aot: object files
 //! ```
 //!
 //! | module | what it is |
 //! | --- | --- |
 //! | [`source`], [`diagnostic`] | texts, spans, messages |
 //! | [`hash`] | names of what is kept in files |
-//! | [`syntax`] | tree, parser, formatter |
 //! | [`layers`] | one file a layer: parameters, shape rule, reference evaluation, lowering |
-//! | [`ir`] | the graph, its builder and its invariants |
+//! | [`ir`] | the graph and its invariants |
+//! | [`front`] | from outside to the graph: `text` has the tree, parser, formatter and builder of the language |
 //! | [`interp`] | the reference interpreter |
 //! | [`analysis`] | parameters, multiply-accumulates, receptive fields |
 //! | [`passes`] | one file a rewriting of the graph |
@@ -31,7 +31,7 @@
 //!
 //! # Invariants
 //!
-//! Modules import only from modules above them in this table. `syntax` knows no layer's name. `codegen` knows no
+//! Modules import only from modules above them in this table. `front::text::syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
 //! decides. Files are read and written in `io`, `cli` and `runtime` only (`bench` reads what the system says of the
 //! machine).
@@ -48,11 +48,11 @@ pub mod diagnostic;
 pub mod hash;
 pub mod tensor;
 
-pub mod syntax;
-
 pub mod layers;
 
 pub mod ir;
+
+pub mod front;
 
 pub mod interp;
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis::lint::{self, LINTS};
 use svertka::diagnostic::{self, Diagnostic, Severity};
-use svertka::ir::build::{self, Loader, Options, unused};
+use svertka::front::text::build::{self, Loader, Options, unused};
 use svertka::ir::{self, Graph, Verified};
 use svertka::source::{FileId, SourceMap};
 
@@ -135,11 +135,11 @@ fn every_warning_has_an_example() {
     }
 }
 
-/// The table of codes is in the documentation of `ir::build`.
+/// The table of codes is in the documentation of `front::text::build`.
 #[test]
 fn every_code_has_an_example() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let table = fs::read_to_string(root.join("src/ir/build/mod.rs")).unwrap();
+    let table = fs::read_to_string(root.join("src/front/text/build/mod.rs")).unwrap();
     let codes: Vec<&str> = table.lines().filter_map(|l| l.strip_prefix("//! | E")).map(|l| &l[..4]).collect();
     assert!(codes.len() > 40, "{codes:?}");
     let folder = fs::read_dir(root.join("tests/golden/diagnostics")).unwrap().map(|entry| entry.unwrap().path());

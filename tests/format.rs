@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::diagnostic::render;
+use svertka::front::text::syntax::format::format;
 use svertka::source::SourceMap;
-use svertka::syntax::format::format;
 
 fn golden_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format");

@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use std::fmt::Write;
 use svertka::diagnostic::render;
+use svertka::front::text::syntax::ast::*;
+use svertka::front::text::syntax::format::format;
+use svertka::front::text::syntax::parser::parse;
 use svertka::source::{FileId, SourceMap, Span};
-use svertka::syntax::ast::*;
-use svertka::syntax::format::format;
-use svertka::syntax::parser::parse;
 
 fn source(text: &str) -> (SourceMap, FileId) {
     let mut sources = SourceMap::default();

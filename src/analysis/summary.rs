@@ -2,7 +2,7 @@
 
 use super::figures::{self, Figures, NodeFigures, Parameters};
 use super::receptive_field::{self, Axis, Field, ReceptiveFields};
-use crate::ir::build::grouped;
+use crate::front::text::build::grouped;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::{Layer, Op};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};

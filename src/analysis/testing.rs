@@ -1,7 +1,7 @@
 //! What the tests of the analyses share.
 
 use crate::diagnostic;
-use crate::ir::build::{self, NoFiles, Options};
+use crate::front::text::build::{self, NoFiles, Options};
 use crate::ir::{Graph, Verified};
 use crate::source::SourceMap;
 

@@ -5,7 +5,7 @@ use super::model::{self, FolderLoader};
 use super::{Failure, Outcome, print, tell};
 use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::ir::build::Options;
+use crate::front::text::build::Options;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]

@@ -2,8 +2,8 @@
 
 use super::model;
 use super::{Failure, Outcome, print};
+use crate::front::text::syntax::format::format;
 use crate::io::write::write_atomically;
-use crate::syntax::format::format;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]

@@ -205,8 +205,8 @@ fn harmless(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::front::text::build::{self, NoFiles, Options};
     use crate::ir::Verified;
-    use crate::ir::build::{self, NoFiles, Options};
     use crate::source::SourceMap;
     use ::safetensors::{Dtype, serialize_to_file, tensor::TensorView};
 

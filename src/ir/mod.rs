@@ -3,7 +3,6 @@
 //! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the invariants; it runs
 //! after the builder and after every pass. What reads a graph demands that it was verified: [`Verified`].
 
-pub mod build;
 pub mod weights;
 
 mod handles;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use svertka::analysis::receptive_field::{Axis, Field};
 use svertka::analysis::{figures, receptive_field};
-use svertka::ir::build::Options;
+use svertka::front::text::build::Options;
 use svertka::ir::{Graph, Verified};
 
 #[derive(Deserialize)]

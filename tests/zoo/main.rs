@@ -14,10 +14,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis::lint;
 use svertka::diagnostic::render;
-use svertka::ir::build::{self, Loader, Options, Program};
+use svertka::front::text::build::{self, Loader, Options, Program};
+use svertka::front::text::syntax::format::format;
 use svertka::ir::{Graph, Verified};
 use svertka::source::{FileId, SourceMap};
-use svertka::syntax::format::format;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")

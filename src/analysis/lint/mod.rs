@@ -20,8 +20,8 @@ mod kernels;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
-use crate::ir::build::unused::{self, Kind, Unused};
-use crate::ir::build::{self, Loader, Options};
+use crate::front::text::build::unused::{self, Kind, Unused};
+use crate::front::text::build::{self, Loader, Options};
 use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
 use std::collections::{HashMap, HashSet};

@@ -3,12 +3,12 @@
 use svertka::analysis;
 use svertka::codegen::Isa;
 use svertka::diagnostic::render;
-use svertka::ir::build::{self, Limits, Loader, Options};
+use svertka::front::text::build::{self, Limits, Loader, Options};
+use svertka::front::text::syntax::format::format;
 use svertka::ir::{self, Graph, Verified};
 use svertka::kernels::Target;
 use svertka::schedule;
 use svertka::source::SourceMap;
-use svertka::syntax::format::format;
 
 /// Graphs whose values have more elements than this are not planned: a fuzzer has other things to do.
 const MOST_ELEMENTS: usize = 1 << 16;

@@ -6,9 +6,9 @@ use super::scope::Evaluated;
 use super::value::{Value, grouped};
 use super::{Builder, Flow, Site};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Block, Call, Expr, Label, Step};
 use crate::layers::{self, Entry};
 use crate::source::Span;
-use crate::syntax::ast::{Block, Call, Expr, Label, Step};
 
 /// What a call's name stands for.
 enum Callee<'a> {

@@ -4,9 +4,9 @@ use super::report::Reported;
 use super::value::Value;
 use super::{Builder, Flow};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Block, Expr};
 use crate::layers::{self, Kind};
 use crate::source::Span;
-use crate::syntax::ast::{Block, Expr};
 use std::collections::HashMap;
 
 /// A value, or the mark of an error that has been reported in its place.

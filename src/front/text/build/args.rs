@@ -6,9 +6,9 @@ use super::scope::PAD_WORDS;
 use super::value::{Value, grouped};
 use super::{Builder, Given};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Arg, Call, Expr, ExprKind, Param};
 use crate::layers::{self, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 use crate::source::Span;
-use crate::syntax::ast::{Arg, Call, Expr, ExprKind, Param};
 use std::sync::Arc;
 
 /// The checked arguments of a layer, and where they are written.
@@ -439,7 +439,7 @@ fn default_value(decl: &ParamDecl) -> Option<ArgValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ir::build::value::List;
+    use crate::front::text::build::value::List;
     use std::rc::Rc;
 
     #[test]

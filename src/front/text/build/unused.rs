@@ -20,10 +20,10 @@
 
 use super::Program;
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Arg, Body, Call, Expr, ExprKind, Ident, LabelPart, Param, Step, StepKind};
 use crate::ir::{Graph, NodeId};
 use crate::layers::Op;
 use crate::source::{FileId, Span};
-use crate::syntax::ast::{Arg, Body, Call, Expr, ExprKind, Ident, LabelPart, Param, Step, StepKind};
 use std::collections::{HashMap, HashSet};
 
 /// A kind of thing that may be without effect.

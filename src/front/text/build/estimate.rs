@@ -7,8 +7,8 @@
 use super::Builder;
 use super::scope::Global;
 use super::value::Value;
+use crate::front::text::syntax::ast::{BinaryOp, Block, Body, Call, Expr, ExprKind, Step, StepKind};
 use crate::layers;
-use crate::syntax::ast::{BinaryOp, Block, Body, Call, Expr, ExprKind, Step, StepKind};
 
 impl<'a> Builder<'a> {
     pub fn estimate_block(&mut self, block: &'a Block) -> u128 {

@@ -5,9 +5,9 @@ use super::unused::Kind;
 use super::value::Value;
 use super::{Builder, Flow, NodeId, Site};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Body, Expr, Project, Step, StepKind};
 use crate::layers::{Add, Concat, Mul, Op};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{Body, Expr, Project, Step, StepKind};
 use crate::tensor::TensorType;
 
 /// The chain of shapes of one path.

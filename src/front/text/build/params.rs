@@ -8,10 +8,10 @@ use super::scope::Global;
 use super::value::Value;
 use super::{Builder, Node, NodeId, Options, Origin, Program};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Expr, ExprKind, ItemKind};
+use crate::front::text::syntax::parser;
 use crate::layers::{self, Op};
 use crate::source::{SourceMap, Span};
-use crate::syntax::ast::{Expr, ExprKind, ItemKind};
-use crate::syntax::parser;
 use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, TensorType};
 use std::collections::HashSet;
 

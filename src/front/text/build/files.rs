@@ -2,9 +2,9 @@
 
 use super::{Limits, Loader};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, File, Ident, ItemKind, Param};
+use crate::front::text::syntax::parser;
 use crate::source::{FileId, SourceMap, Span};
-use crate::syntax::ast::{Arg, Block, Body, Const, Expr, File, Ident, ItemKind, Param};
-use crate::syntax::parser;
 use std::collections::HashMap;
 
 /// All items of a model, each kind by itself. Names are unique.

@@ -1,7 +1,7 @@
 //! From the syntax tree to the checked graph.
 //!
 //! [`Program::load`](load) parses a file and those it uses; [`build`] expands the blocks of one variant into an
-//! [`ir::Graph`](Graph). All mistakes are reported in one run: an error leaves a mark in place of a value,
+//! [`ir::Graph`](crate::ir::Graph). All mistakes are reported in one run: an error leaves a mark in place of a value,
 //! and whoever meets the mark passes it on without a message of its own.
 //!
 //! | file | concern |
@@ -92,11 +92,11 @@ mod value;
 
 pub use files::Program;
 
-use super::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamSource, Rename, Verified};
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
+use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
-use crate::syntax::ast::{Block, Body, Expr, StepKind};
 use crate::tensor::TensorType;
 use args::LayerArgs;
 use report::{Report, Reported};
@@ -218,7 +218,7 @@ fn build_counted(
     let mut builder = Builder::new(sources, program, options, uses);
     builder.program(&defines, options.variant.as_deref());
     let result = if builder.report.is_empty() {
-        Ok(super::verify(builder.graph).expect("the builder makes nothing else than graphs"))
+        Ok(verify(builder.graph).expect("the builder makes nothing else than graphs"))
     } else {
         Err(builder.report.finish())
     };
@@ -497,7 +497,7 @@ impl<'a> Builder<'a> {
         Ok(self.graph.add_node(Node::new(op, inputs, params, ty, origin)))
     }
 
-    fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<super::ParamId, Reported> {
+    fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<ParamId, Reported> {
         let name = if site.path.is_empty() { spec.role.into() } else { format!("{}.{}", site.path, spec.role) };
         let elements = spec.dims.iter().try_fold(1usize, |a, &d| a.checked_mul(d));
         let total = elements.and_then(|n| self.weight_elements.checked_add(n)).filter(|n| *n <= self.limits.elements);

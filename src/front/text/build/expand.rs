@@ -5,8 +5,8 @@ use super::report::Reported;
 use super::value::{Value, grouped};
 use super::{Builder, Flow, Naming, Output};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::syntax::ast::{Body, Const, Expr, Ident, Label, LabelPart, Line, Step, StepKind};
 use crate::source::Span;
-use crate::syntax::ast::{Body, Const, Expr, Ident, Label, LabelPart, Line, Step, StepKind};
 
 impl<'a> Builder<'a> {
     /// All lines of a body as one sequence. Names made inside end with it.

@@ -1,0 +1,3 @@
+//! Front ends: what comes from outside, as a graph. [`ir`](crate::ir) knows none of them.
+
+pub mod text;

@@ -350,9 +350,8 @@ impl<'a> Read<'a> for ValueInfo<'a> {
 
 impl<'a> Read<'a> for Type<'a> {
     fn read(&mut self, field: Field<'a>, budget: &mut Budget) -> Result<(), Malformed> {
-        match field.number {
-            1 => merge(self.tensor.get_or_insert_default(), field.message()?, budget)?,
-            _ => {}
+        if field.number == 1 {
+            merge(self.tensor.get_or_insert_default(), field.message()?, budget)?;
         }
         Ok(())
     }
@@ -371,9 +370,8 @@ impl<'a> Read<'a> for TensorType<'a> {
 
 impl<'a> Read<'a> for Shape<'a> {
     fn read(&mut self, field: Field<'a>, budget: &mut Budget) -> Result<(), Malformed> {
-        match field.number {
-            1 => budget.push_message(&mut self.dims, field, MAX_DIMS)?,
-            _ => {}
+        if field.number == 1 {
+            budget.push_message(&mut self.dims, field, MAX_DIMS)?;
         }
         Ok(())
     }

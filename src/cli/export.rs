@@ -53,7 +53,10 @@ fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
     let used: BTreeMap<&str, &str> =
         used.map(|file| (file.name.strip_prefix(&folder).unwrap_or(&file.name), file.text.as_str())).collect();
     let used = (!used.is_empty()).then(|| ("svertka.uses", serde_json::json!(used).to_string()));
-    [("svertka.source", root.text.clone()), ("svertka.arguments", arguments.to_string())].into_iter().chain(used).collect()
+    [("svertka.source", root.text.clone()), ("svertka.arguments", arguments.to_string())]
+        .into_iter()
+        .chain(used)
+        .collect()
 }
 
 /// Both files take their places once both are whole, the model last: it says where what is where in the other.

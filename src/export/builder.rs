@@ -1,9 +1,9 @@
 //! The model that is being made: names, values, weights and constants.
 
 use super::call::Call;
-use super::message::Message;
-use super::schema::{entry, graph, model, opset, tensor, value};
 use super::{Model, OPSET};
+use crate::front::onnx::encode::Message;
+use crate::front::onnx::fields::{entry, graph, model, opset, tensor, value};
 use crate::ir::{Graph, Node, NodeId, ParamId};
 use crate::tensor::{Batch, DType, TensorType};
 use std::collections::{HashMap, HashSet};
@@ -81,7 +81,13 @@ impl<'g> Builder<'g> {
     pub fn model(mut self, metadata: &[(&str, String)]) -> Model<'g> {
         self.name_outputs();
         // The versions that were current together: onnx/helper.py, VERSION_TABLE.
-        let ir_version = if self.opset < 19 { 8 } else if self.opset < 21 { 9 } else { 10 };
+        let ir_version = if self.opset < 19 {
+            8
+        } else if self.opset < 21 {
+            9
+        } else {
+            10
+        };
         let head = Message::default()
             .int(model::IR_VERSION, ir_version)
             .text(model::PRODUCER_NAME, "svertka")

@@ -1,7 +1,7 @@
 //! One node of an ONNX graph: an operator with its inputs and attributes.
 
-use super::message::Message;
-use super::schema::{attribute, node};
+use crate::front::onnx::encode::Message;
+use crate::front::onnx::fields::{attribute, node};
 
 /// An operator that is applied to values, which are named; its own name and that of its output it gets when it is added
 /// to a model.

@@ -81,18 +81,19 @@ fn batch_norm(site: &mut Site, layer: &BatchNorm) -> Steps {
 fn pad(site: &mut Site, layer: &Pad) -> Steps {
     let amounts = layer.amounts(site.input_type(0).spatial().len()).expect("the graph was verified");
     let x = site.input(0);
-    Ok(pads(site, x, &amounts).into())
+    Ok(pads(site, x, &amounts, None).into())
 }
 
-/// Zeros in front of and behind the channels and each spatial dimension of a value.
+/// Zeros, or what is given, in front of and behind the channels and each spatial dimension of a value.
 /// <https://onnx.ai/onnx/operators/onnx__Pad.html>
-pub fn pads(site: &mut Site, value: String, amounts: &[(usize, usize)]) -> Call {
+pub fn pads(site: &mut Site, value: String, amounts: &[(usize, usize)], with: Option<f64>) -> Call {
     let front = amounts.iter().map(|&(front, _)| front as i64);
     let back = amounts.iter().map(|&(_, back)| back as i64);
     // In front of all axes, then behind them; the first is the batch.
     let pads: Vec<i64> = [0].into_iter().chain(front).chain([0]).chain(back).collect();
     let pads = site.integers("pads", &pads);
-    Call::new("Pad", [value, pads])
+    let with = with.map(|with| site.scalar("padding", with));
+    Call::new("Pad", [value, pads].into_iter().chain(with).collect::<Vec<_>>())
 }
 
 /// Channels as [groups, of a group], with these two turned.

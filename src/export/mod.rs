@@ -2,7 +2,6 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | `message`, `schema` | the wire format: fields of messages, and their numbers |
 //! | `call` | one node of ONNX |
 //! | `builder` | names, values, weights and constants of the model that is made |
 //! | `layers`, `pooling`, `pointwise`, `resize` | a function a layer: the nodes that it becomes |
@@ -15,17 +14,16 @@
 mod builder;
 mod call;
 mod layers;
-mod message;
 mod pointwise;
 mod pooling;
 mod resize;
-mod schema;
 mod write;
 
 use crate::diagnostic::Diagnostic;
+use crate::front::onnx::encode::Message;
 use crate::ir::{Graph, Node, Verified};
 use builder::{Builder, Step};
-use message::Message;
+
 pub use write::{Apart, MAX_INSIDE};
 
 /// The oldest opset that is written, of 2022: nearly every engine reads it.

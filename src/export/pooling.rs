@@ -26,10 +26,11 @@ fn overhang(window: &ResolvedWindow, input: &[usize]) -> Vec<usize> {
 }
 
 /// Whether ONNX's size under `ceil_mode`, ceil((input + pads - effective) / stride) + 1, is the window's. It is one more
-/// where the last window would start behind the input, which svertka (as PyTorch) leaves out, and some engines too.
+/// where the last window would start behind the input, which svertka (as PyTorch) leaves out, and some engines too; and
+/// it is said for windows only that fit into the padded input.
 fn agrees_on_ceil(window: &ResolvedWindow, input: &[usize]) -> bool {
-    let room = |d: usize| input[d] + window.pads[d].0 + window.pads[d].1 - window.effective(d);
-    (0..input.len()).all(|d| room(d).div_ceil(window.stride[d]) + 1 == window.out[d])
+    let room = |d: usize| (input[d] + window.pads[d].0 + window.pads[d].1).checked_sub(window.effective(d));
+    (0..input.len()).all(|d| room(d).is_some_and(|room| room.div_ceil(window.stride[d]) + 1 == window.out[d]))
 }
 
 /// The window, and whether ONNX is to round its size up. Where that would give another size, what hangs over is padding.
@@ -45,32 +46,58 @@ fn rounded(mut window: ResolvedWindow, input: &[usize]) -> (ResolvedWindow, bool
     (window, false)
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
-pub fn max(site: &mut Site, layer: &MaxPool) -> Steps {
-    let (resolved, ceil) = rounded(resolved(site, layer), site.input_type(0).spatial());
-    Ok(window(Call::new("MaxPool", site.inputs()), &resolved).flag("ceil_mode", ceil).into())
+/// Whether less is padded than there are taps, which engines demand of a pooling; here, the dilated window counts.
+fn is_taken(window: &ResolvedWindow) -> bool {
+    window.pads.iter().zip(&window.kernel).all(|(&(front, back), &taps)| front.max(back) < taps)
 }
 
-/// What hangs over never counts, but older engines count it with the padding: where both are there, the padding is made
-/// by a node of its own. <https://onnx.ai/onnx/operators/onnx__AveragePool.html>
+/// The operand with all that the windows see beside it, as a node of its own. `value` is what it is padded with, zeros if
+/// none is given.
+fn padded(site: &mut Site, window: &mut ResolvedWindow, value: Option<f64>) -> String {
+    let ty = site.input_type(0);
+    let over = overhang(window, ty.spatial());
+    window.pads.iter_mut().zip(over).for_each(|((_, back), over)| *back += over);
+    let sizes = ty.spatial().iter().zip(&window.pads).map(|(size, (front, back))| size + front + back);
+    let dims: Vec<usize> = [ty.channels()].into_iter().chain(sizes).collect();
+    let amounts = [&[(0, 0)], &window.pads[..]].concat();
+    window.pads.fill((0, 0));
+    let x = site.input(0);
+    let call = pads(site, x, &amounts, value);
+    site.value(call, &dims)
+}
+
+/// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
+pub fn max(site: &mut Site, layer: &MaxPool) -> Steps {
+    let (mut resolved, ceil) = rounded(resolved(site, layer), site.input_type(0).spatial());
+    let x = if is_taken(&resolved) { site.input(0) } else { padded(site, &mut resolved, Some(f64::NEG_INFINITY)) };
+    Ok(window(Call::new("MaxPool", [x]), &resolved).flag("ceil_mode", ceil).into())
+}
+
+/// What hangs over never counts, but older engines count it with the padding. Where both are there, the mean of all taps
+/// of an operand that is padded beforehand is corrected, by a constant at each position.
+/// <https://onnx.ai/onnx/operators/onnx__AveragePool.html>
 pub fn average(site: &mut Site, layer: &AvgPool) -> Steps {
     let ty = site.input_type(0);
-    let (mut x, mut sizes, mut resolved) = (site.input(0), ty.spatial().to_vec(), resolved(site, layer));
-    let hangs_over = overhang(&resolved, &sizes).iter().any(|&size| size > 0);
+    let resolved = resolved(site, layer);
+    let hangs_over = overhang(&resolved, ty.spatial()).iter().any(|&size| size > 0);
     let is_padded = resolved.pads.iter().any(|&pads| pads != (0, 0));
-    if layer.count_pad && hangs_over && is_padded {
-        let amounts = [&[(0, 0)], &resolved.pads[..]].concat();
-        sizes.iter_mut().zip(&mut resolved.pads).for_each(|(size, pads)| {
-            *size += pads.0 + pads.1;
-            *pads = (0, 0);
-        });
-        let padded = pads(site, x, &amounts);
-        x = site.value(padded, &[&[ty.channels()], &sizes[..]].concat());
-    }
-    let (resolved, ceil) = rounded(resolved, &sizes);
-    let call = Call::new("AveragePool", [x]).since(if is_dilated(&resolved) { 19 } else { super::OPSET });
     let count_pad = layer.count_pad && !hangs_over;
-    Ok(window(call, &resolved).flag("ceil_mode", ceil).flag("count_include_pad", count_pad).into())
+    let (mut window, ceil) = rounded(resolved, ty.spatial());
+    if is_taken(&window) && !(hangs_over && layer.count_pad && is_padded) {
+        let call = average_call(site.input(0), &window);
+        return Ok(call.flag("ceil_mode", ceil).flag("count_include_pad", count_pad).into());
+    }
+    let x = padded(site, &mut window, None);
+    let mean = site.value(average_call(x, &window), &site.node.ty.dims);
+    let taps: usize = window.kernel.iter().product();
+    let factors: Vec<f32> = layer.divisors(ty.spatial()).iter().map(|divisor| taps as f32 / divisor).collect();
+    let factors = site.floats("factors", site.node.ty.spatial(), &factors);
+    Ok(Call::new("Mul", [mean, factors]).into())
+}
+
+fn average_call(x: String, resolved: &ResolvedWindow) -> Call {
+    let since = if is_dilated(resolved) { 19 } else { super::OPSET };
+    window(Call::new("AveragePool", [x]).since(since), resolved)
 }
 
 /// An average pooling where the regions are equal; else the mean of each dimension's regions in turn, as a product with a
@@ -116,10 +143,11 @@ fn means(site: &mut Site, x: String, dims: &mut [usize], axis: usize) -> Call {
     reshape(site, x, "shape", dims)
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__LRN.html>, whose window of an even size begins one channel later than here, and
-/// which engines refuse: then from the definition, the windows as those of a pooling over [1, C, positions].
+/// <https://onnx.ai/onnx/operators/onnx__LRN.html>. Its window of an even size begins one channel later than here, and
+/// engines take images and odd sizes only: else from the definition, the windows as those of a pooling over
+/// [1, C, positions].
 pub fn local_response_norm(site: &mut Site, layer: &LocalResponseNorm) -> Steps {
-    if layer.size % 2 == 1 {
+    if layer.size % 2 == 1 && site.input_type(0).spatial().len() == 2 {
         let call = Call::new("LRN", site.inputs()).int("size", layer.size as i64);
         return Ok(call.float("alpha", layer.alpha).float("beta", layer.beta).float("bias", layer.k).into());
     }

@@ -2,8 +2,8 @@
 
 use super::Model;
 use super::builder::{Weight, tensor_head};
-use super::message::Message;
-use super::schema::{entry, graph, model, tensor};
+use crate::front::onnx::encode::Message;
+use crate::front::onnx::fields::{entry, graph, model, tensor};
 use crate::ir::weights::{WeightSource, release, values};
 use std::io::{self, Write};
 
@@ -114,7 +114,8 @@ impl Weight {
     }
 
     fn apart(&self, name: &str, offset: u64) -> Field {
-        let place = [("location", name.to_owned()), ("offset", offset.to_string()), ("length", self.length().to_string())];
+        let place =
+            [("location", name.to_owned()), ("offset", offset.to_string()), ("length", self.length().to_string())];
         let tensor = place.iter().fold(self.head(), |tensor, (key, value)| {
             tensor.message(tensor::EXTERNAL_DATA, &Message::default().text(entry::KEY, key).text(entry::VALUE, value))
         });

@@ -97,10 +97,6 @@ impl Layer for AdaptiveAvgPool {
     }
 }
 
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 impl fmt::Display for AdaptiveAvgPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "adaptive_avgpool {}", per_dim_text(&self.size))

@@ -174,7 +174,7 @@ fn conf(node: &NodeView, conv: &Conv, (window, spatial): (ResolvedWindow, &[usiz
         kernel: window.kernel[dim],
         stride: window.stride[dim],
         dilation: window.dilation[dim],
-        pad: window.pads[dim].0,
+        pad: -window.origin(dim, 0),
         input_columns: input[dim],
         input_positions: input.iter().product(),
         columns: window.out[dim],

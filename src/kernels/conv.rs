@@ -255,7 +255,7 @@ impl Problem {
             kernel: self.window.kernel[dim],
             stride: self.window.stride[dim],
             dilation: self.window.dilation[dim],
-            pad: self.window.pads[dim].0,
+            pad: -self.window.origin(dim, 0),
         };
         let columns = self.window.out[dim];
         let flat_output = columns * rows.count == 1;
@@ -312,6 +312,7 @@ fn whole(spatial: &[usize]) -> ResolvedWindow {
         stride: ones.clone(),
         dilation: ones.clone(),
         pads: vec![(0, 0); spatial.len()],
+        skip: vec![0; spatial.len()],
         out: ones,
     }
 }
@@ -352,7 +353,8 @@ fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usiz
     let dims = vec![positions / columns, columns];
     let ones = vec![1, 1];
     let pads = vec![(0, 0); 2];
-    (ResolvedWindow { kernel: ones.clone(), stride: ones.clone(), dilation: ones, pads, out: dims.clone() }, dims)
+    let (kernel, stride, skip) = (ones.clone(), ones.clone(), vec![0; 2]);
+    (ResolvedWindow { kernel, stride, dilation: ones, pads, skip, out: dims.clone() }, dims)
 }
 
 /// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.

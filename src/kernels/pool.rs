@@ -86,7 +86,7 @@ impl Conf {
             kernel: window.kernel[dim],
             stride: window.stride[dim],
             dilation: window.dilation[dim],
-            pad: window.pads[dim].0,
+            pad: -window.origin(dim, 0),
             input_columns: input[dim],
             input_positions: input.iter().product(),
             columns: window.out[dim],

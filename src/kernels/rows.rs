@@ -425,6 +425,7 @@ mod tests {
             stride: vec![1, 1],
             dilation: vec![1, 1],
             pads: vec![(1, 1), (1, 1)],
+            skip: vec![0; 2],
             out: vec![4, 14],
         }
     }
@@ -465,6 +466,7 @@ mod tests {
             stride: vec![1; 3],
             dilation: vec![1; 3],
             pads: vec![(63, 63), (63, 63), (0, 0)],
+            skip: vec![0; 3],
             out: sizes.clone(),
         };
         let rows = Rows::new(&window, &sizes);

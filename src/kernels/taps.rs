@@ -89,6 +89,7 @@ mod tests {
             stride: vec![1, 1],
             dilation: vec![1, 1],
             pads: vec![(1, 1), (1, 1)],
+            skip: vec![0; 2],
             out: vec![4, 14],
         }
     }

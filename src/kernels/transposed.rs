@@ -116,12 +116,13 @@ fn combinations(transposed: &ConvTranspose, input: &[usize]) -> Vec<Vec<Phase>> 
 /// The convolution of a phase.
 fn part(phases: &[Phase], node: &NodeView, transposed: &ConvTranspose, target: &Target) -> Part {
     // Where no tap meets the phase, one that sees nothing: all of its positions are padding.
-    let pad = |phase: &Phase| if phase.taps == 0 { phase.count as i64 } else { -phase.origin };
+    let origin = |phase: &Phase| if phase.taps == 0 { -(phase.count as i64) } else { phase.origin };
     let mut window = ResolvedWindow {
         kernel: phases.iter().map(|phase| phase.taps.max(1)).collect(),
         stride: vec![1; phases.len()],
         dilation: phases.iter().map(|phase| phase.dilation).collect(),
-        pads: phases.iter().map(|phase| (pad(phase), 0)).collect(),
+        pads: phases.iter().map(|phase| (origin(phase).min(0).unsigned_abs() as usize, 0)).collect(),
+        skip: phases.iter().map(|phase| origin(phase).max(0) as usize).collect(),
         out: phases.iter().map(|phase| phase.count).collect(),
     };
     let mut input = node.inputs[0].ty.spatial().to_vec();

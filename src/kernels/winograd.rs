@@ -201,7 +201,7 @@ impl<'a> Problem<'a> {
             taps: self.window.kernel[d],
             m: m[d],
             input: self.input[d],
-            pad: self.window.pads[d].0 as usize,
+            pad: self.window.pads[d].0,
             output: self.window.out[d],
         })
     }

@@ -92,6 +92,7 @@ impl Layer for AdaptiveAvgPool {
             stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),
             dilation: vec![1; out.len()],
             pads: vec![(0, 0); out.len()],
+            skip: vec![0; out.len()],
             out,
         })
     }

@@ -66,8 +66,10 @@ pub struct ResolvedWindow {
     pub kernel: Vec<usize>,
     pub stride: Vec<usize>,
     pub dilation: Vec<usize>,
-    /// Front and back of each dimension; a negative one is the number of positions there that no window sees.
-    pub pads: Vec<(i64, i64)>,
+    /// Front and back of each dimension.
+    pub pads: Vec<(usize, usize)>,
+    /// Input positions before the first window, where there is no padding in front.
+    pub skip: Vec<usize>,
     /// Output size.
     pub out: Vec<usize>,
 }
@@ -107,12 +109,12 @@ impl Window {
         self.check_rank(input)?;
         let (mut pads, mut out) = (Vec::new(), Vec::new());
         for (dim, &size) in input.iter().enumerate() {
-            let ((front, back), size) = self.resolve_dim(dim, size)?;
-            pads.push((front as i64, back as i64));
+            let (pad, size) = self.resolve_dim(dim, size)?;
+            pads.push(pad);
             out.push(size);
         }
         let (kernel, stride, dilation) = (self.kernel.clone(), self.stride.clone(), self.dilation.clone());
-        Ok(ResolvedWindow { kernel, stride, dilation, pads, out })
+        Ok(ResolvedWindow { kernel, stride, dilation, pads, skip: vec![0; input.len()], out })
     }
 
     /// Like [`resolve`](Window::resolve), for windows that must not lie in the padding alone.
@@ -123,7 +125,7 @@ impl Window {
     pub(super) fn resolve_pool(&self, input: &[usize]) -> Result<ResolvedWindow, ShapeError> {
         let window = self.resolve(input)?;
         for (dim, &(front, back)) in window.pads.iter().enumerate() {
-            let (pad, most) = (front.max(back) as usize, window.effective(dim) / 2);
+            let (pad, most) = (front.max(back), window.effective(dim) / 2);
             if pad > most {
                 let message = format!("a pool of {} may pad by {most} at most, not by {pad}", window.effective(dim));
                 let help = "a window must not lie in the padding alone: pad less, or use a larger kernel";
@@ -221,15 +223,17 @@ impl Window {
 }
 
 impl ResolvedWindow {
-    /// Whether each window is one position, and none lies in the padding.
+    /// Whether each window is one position, none lies in the padding, and the first is that of the first position.
     pub fn is_pointwise(&self) -> bool {
-        self.kernel.iter().all(|&k| k == 1) && self.pads.iter().all(|&pad| pad == (0, 0))
+        let starts = self.pads.iter().all(|&pad| pad == (0, 0)) && self.skip.iter().all(|&skip| skip == 0);
+        starts && self.kernel.iter().all(|&k| k == 1)
     }
 
     /// The same with a further dimension of size 1 behind the others.
     pub fn with_column(mut self) -> ResolvedWindow {
         [&mut self.kernel, &mut self.stride, &mut self.dilation, &mut self.out].into_iter().for_each(|v| v.push(1));
         self.pads.push((0, 0));
+        self.skip.push(0);
         self
     }
 
@@ -261,7 +265,7 @@ impl ResolvedWindow {
 
     /// The input position under the first tap in dimension `dim` at output position `at`; negative inside the padding.
     pub fn origin(&self, dim: usize, at: usize) -> i64 {
-        (at * self.stride[dim]) as i64 - self.pads[dim].0
+        (at * self.stride[dim] + self.skip[dim]) as i64 - self.pads[dim].0 as i64
     }
 
     /// Taps in dimension `dim` at output position `at` that fall inside an input of size `input`.
@@ -283,7 +287,7 @@ impl ResolvedWindow {
     pub fn padded_taps(&self, position: usize, input: &[usize]) -> usize {
         let at = unravel(position, &self.out);
         let count = |d: usize| {
-            let left = (input[d] as i64 + self.pads[d].1 - self.origin(d, at[d])) as usize;
+            let left = (input[d] as i64 + self.pads[d].1 as i64 - self.origin(d, at[d])) as usize;
             left.div_ceil(self.dilation[d]).min(self.kernel[d])
         };
         (0..input.len()).map(count).product()

@@ -31,9 +31,12 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
-    let graph = parse(&mut sources, root, &path, &options.limits)
-        .and_then(|program| build::build(&mut sources, &program, &options))
+    let (graph, warnings) = parse(&mut sources, root, &path, &options.limits)
+        .and_then(|program| build::build_and_warn(&mut sources, &program, &options))
         .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    if !warnings.is_empty() {
+        terminal::tell(&diagnostics(&warnings, &sources));
+    }
     Ok(Model { path, graph, sources, card, time: start.elapsed() })
 }
 

@@ -9,6 +9,7 @@
 //! | W0704 | `small_field` | a classifier whose features each see a part of the input only |
 //! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
 //! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
+//! | W0707 | `counted_name` | weights that are named by a count, where labels name others |
 //!
 //! What is written and has no effect is warned of too; those warnings, W08xx, are listed in [`unused`].
 //!
@@ -17,6 +18,7 @@
 mod bias;
 mod field;
 mod kernels;
+mod names;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -42,6 +44,7 @@ pub const LINTS: &[Lint] = &[
     Lint { code: "W0704", name: "small_field", find: field::small },
     Lint { code: "W0705", name: "bias_before_norm", find: bias::before_norm },
     Lint { code: "W0706", name: "checkerboard", find: field::checkerboard },
+    Lint { code: "W0707", name: "counted_name", find: names::counted },
 ];
 
 /// A network before optimisation, with what several rules ask for.

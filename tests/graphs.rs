@@ -153,6 +153,7 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(AdaptiveAvgPool { size: vec![] }.into(), "0 sizes for an input with 2 spatial dimensions");
     said(Upsample { scale: vec![2, 0], mode: Interpolation::Nearest }.into(), "a factor is 0");
     said(ChannelShuffle { groups: 0 }.into(), "the number of groups is 0");
+    said(ChannelSlice { channels: 3..3 }.into(), "3..3 are no channels");
     said(Pad { sides: PadArg::Same, channels: (0, 0) }.into(), "belong to a kernel");
     said(BatchNorm { eps: f64::NAN }.into(), "eps is NaN");
     said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");

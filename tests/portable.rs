@@ -209,6 +209,7 @@ fn permute() {
     agree(&layer(ChannelShuffle { groups: 3 }, &[12, 4, 5]), family);
     agree(&layer(Pad { sides: PadArg::List(vec![0; 4]), channels: (2, 3) }, &[12, 4, 5]), family);
     agree(&layer(Flatten, &[12, 4, 5]), family);
+    agree(&layer(ChannelSlice { channels: 3..11 }, &[12, 4, 5]), family);
 }
 
 #[test]

@@ -198,6 +198,7 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::Pad(_)
         | Op::Upsample(_)
         | Op::ChannelShuffle(_)
+        | Op::ChannelSlice(_)
         | Op::Concat(_)
         | Op::Add(_)
         | Op::Mul(_) => op.layer().map(|layer| layer.spec().keyword),

@@ -75,6 +75,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
             let channels = node.output.channels();
             Conf::new(shape, moves((0..channels).map(|c| source(shuffle.source(c, channels)))))
         }
+        Op::ChannelSlice(slice) => Conf::new(shape, moves(slice.channels.clone().map(source))),
         Op::Pad(pad) => {
             let (front, back) = pad.channels;
             if node.inputs[0].positions() != shape.positions {

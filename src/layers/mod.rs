@@ -15,6 +15,7 @@
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
 //! | `E0306` | a window of the pool could lie in the padding alone |
+//! | `E0307` | it has not all that is to be taken of it |
 //! | `E0311` | the branches of a concatenation differ in size |
 //! | `E0312` | the two values of a sum differ in shape |
 //! | `E0313` | the gate does not fit the value that it scales |
@@ -29,6 +30,7 @@ mod add;
 mod avgpool;
 mod batch_norm;
 mod channel_shuffle;
+mod channel_slice;
 mod concat;
 mod conv;
 mod dense;
@@ -54,6 +56,7 @@ pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 pub use avgpool::AvgPool;
 pub use batch_norm::BatchNorm;
 pub use channel_shuffle::ChannelShuffle;
+pub use channel_slice::ChannelSlice;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use dense::Dense;
@@ -341,6 +344,7 @@ layers! {
     Pad,
     Upsample,
     ChannelShuffle,
+    ChannelSlice,
     Concat,
     Add,
     Mul,

@@ -44,6 +44,7 @@ fn accepts(kind: Kind) -> String {
         Kind::Pad => "`valid`, `half`, `same`, `1`, `(0, 1)`, `(0, 1, 0, 1)`".into(),
         Kind::Bool => "`true` or `false`; the name alone means `true`".into(),
         Kind::Float => "a number".into(),
+        Kind::Range => "two integers `0..8`, 0 or above".into(),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
         Kind::Weights => "a nested list of numbers".into(),
     }

@@ -1,6 +1,6 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
-use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
+use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
 use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
@@ -102,6 +102,10 @@ impl Placer<'_> {
             // Placed with its reader.
             return;
         }
+        if let Some(view) = self.part_of_operand(id) {
+            self.values[id.0 as usize] = Some(view);
+            return;
+        }
         let (chained, lowered, refusals) = self.choose(id);
         let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
         let operands = self.graph[chained.unwrap_or(id)].operands();
@@ -167,6 +171,17 @@ impl Placer<'_> {
         self.verdicts.extend(verdict.map(|verdict| (id, verdict)));
         let refusals = if changed { Vec::new() } else { refusals };
         (None, lowered, refusal.into_iter().chain(refusals).collect())
+    }
+
+    /// Where a node's value is found in the memory of its operand; `None` where it must be made, or must lie elsewhere.
+    fn part_of_operand(&self, id: NodeId) -> Option<View> {
+        let node = &self.graph[id];
+        let computes = !node.epilogue.is_empty() || node.slice_of.is_some();
+        if computes {
+            None
+        } else {
+            views::of(&node.op, &node.ty, &self.value(*node.operands().first()?), self.target.lanes)
+        }
     }
 
     /// Leaves a node to the kernel of the only node that reads it, if one kernel is to do both. Whether it did.

@@ -225,7 +225,7 @@ impl Bytes<'_> {
 
     fn op(&mut self, x: &TensorType) -> Op {
         let (rank, channels) = (x.dims.len().saturating_sub(1), x.dims.first().copied().unwrap_or(1));
-        match self.below(24) {
+        match self.below(25) {
             0..6 => self.conv(rank, channels),
             6 => Dense { features: self.size(20), bias: self.flag(), flatten: self.flag() }.into(),
             7 => MaxPool { window: self.window(rank) }.into(),
@@ -258,7 +258,11 @@ impl Bytes<'_> {
             20 => ChannelShuffle { groups: self.size(4) }.into(),
             21 => Concat.into(),
             22 => Add.into(),
-            23 if self.seldom(64) => Op::Input,
+            23 => {
+                let start = [0, 4, 8][self.below(3)];
+                ChannelSlice { channels: start..self.size(20).saturating_add(start) }.into()
+            }
+            24 if self.seldom(64) => Op::Input,
             _ => Mul.into(),
         }
     }

@@ -60,6 +60,7 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => pad(rank),
         1 => upsample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
+        1 => slice(),
         1 => prop_oneof![Just(Identity.into()), Just(Dropout { p: 0.5 }.into())],
     ]
     .boxed()
@@ -256,6 +257,14 @@ fn upsample(rank: usize) -> BoxedStrategy<Op> {
     (prop::collection::vec(1usize..4, rank), mode).prop_map(|(scale, mode)| Upsample { scale, mode }.into()).boxed()
 }
 
+/// At and beside the borders of blocks.
+fn slice() -> BoxedStrategy<Op> {
+    let start = prop_oneof![Just(0usize), Just(4), Just(8), Just(16), 0usize..20];
+    (start, prop_oneof![1usize..20, Just(4), Just(8), Just(16)])
+        .prop_map(|(start, count)| ChannelSlice { channels: start..start + count }.into())
+        .boxed()
+}
+
 /// Channels and spatial sizes of an input.
 pub fn dims() -> BoxedStrategy<Vec<usize>> {
     let spatial = prop_oneof![
@@ -280,6 +289,8 @@ pub enum Part {
     Grow(Vec<Op>),
     /// x * g(x)
     Gate(Activation),
+    /// [a, f(b)] of two parts of the channels, the second of which f works on, or of the first (`true`).
+    Split(usize, Vec<Op>, bool),
     /// An inverted residual: see [`Mobile`].
     Mobile(Mobile),
     /// The value is an output too.
@@ -373,6 +384,7 @@ pub fn part(rank: usize) -> BoxedStrategy<Part> {
         2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
         2 => chain().prop_map(Part::Grow),
         1 => activation().prop_map(Part::Gate),
+        2 => (1usize..20, chain(), any::<bool>()).prop_map(|(at, ops, swap)| Part::Split(at, ops, swap)),
         1 => Just(Part::Output),
     ]
     .boxed()
@@ -432,6 +444,17 @@ fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<Nod
         Part::Grow(ops) => {
             let y = chain(graph, x, ops, path)?;
             add(graph, Concat, &[x, y], &format!("{path}.grow"))
+        }
+        Part::Split(at, ops, swap) => {
+            let channels = graph[x].ty.channels();
+            let mut halves = [0..*at, *at..channels]
+                .map(|channels| add(graph, ChannelSlice { channels }, &[x], &format!("{path}.slice")));
+            let [_, Some(worked)] = &mut halves else { return None };
+            *worked = chain(graph, *worked, ops, path)?;
+            if *swap {
+                halves.reverse();
+            }
+            add(graph, Concat, &[halves[0]?, halves[1]?], &format!("{path}.joined"))
         }
         Part::Gate(activation) => {
             let pooled = add(graph, GlobalAvgPool, &[x], &format!("{path}.pool"))?;

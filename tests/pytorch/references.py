@@ -323,6 +323,9 @@ def rearranged():
             m.case(mode + "_corners" * align, f"upsample {text}, mode bilinear{suffix}", how, of)
     m.case("shuffle", "channel_shuffle 3", nn.ChannelShuffle(3))
     m.case("shuffle_wide", "channel_shuffle 4", nn.ChannelShuffle(4), "broad")
+    m.case("slice_front", "slice 0..4", lambda x: x[:, :4])
+    m.case("slice_wide", "slice 8..in.c", lambda x: x[:, 8:], "broad")
+    m.case("slice_flat", "slice 3..11", lambda x: x[:, 3:11], "flat")
     m.case("flatten_image", "flatten", nn.Flatten())
     m.case("flatten_volume", "flatten", nn.Flatten(), "solid")
     m.case("flatten_ones", "flatten", nn.Flatten(), "ones")
@@ -366,6 +369,14 @@ def combinations():
     m.case("shuffled", f"seq {{ {block} }}",
            nn.Sequential(conv2(6, 12, 1, groups=3), nn.ChannelShuffle(3),
                          conv2(12, 12, 3, groups=12, padding=1), nn.LeakyReLU(0.1)))
+    halves = "slice 0..in.c // 2\n    { slice in.c // 2..in.c | work: conv 3x3, 8, half | relu }"
+
+    def split(m, x):
+        a, b = m.first(x).chunk(2, 1)
+        return F.channel_shuffle(torch.cat([a, F.relu(m.work(b))], 1), 2)
+
+    m.case("split", f"{{ first: conv 1x1, 16 | concat {{ {halves} }} | channel_shuffle 2 }}",
+           Net(split, first=conv2(6, 16, 1), work=conv2(8, 8, 3, padding=1)))
     block = "conv 3x3, 8, stride 2 | tanh | flatten | dense 11 | relu | dropout | dense 5 | softmax"
     m.case("classified", f"seq {{ {block} }}",
            nn.Sequential(conv2(6, 8, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(160, 11), nn.ReLU(),

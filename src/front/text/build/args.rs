@@ -309,6 +309,7 @@ fn kind_text(kind: Kind) -> String {
         Kind::Pad => "`valid`, `half`, `same`, a number, or a list of numbers".into(),
         Kind::Bool => "`true` or `false`".into(),
         Kind::Float => "a number".into(),
+        Kind::Range => "a range such as `0..8`".into(),
         Kind::Word(words) => quoted_list(words, "or"),
         Kind::Weights => "a list of numbers, nested once for each dimension".into(),
     }
@@ -343,6 +344,12 @@ fn convert(decl: &ParamDecl, value: &Value, max_items: usize) -> Result<ArgValue
             _ => Err(Problem::Kind),
         },
         Kind::Float => value.as_f64().map(ArgValue::Float).ok_or(Problem::Kind),
+        Kind::Range => match value {
+            Value::Range(from, to) => {
+                Ok(ArgValue::Range(integer(&Value::Int(*from), 0)?..integer(&Value::Int(*to), 0)?))
+            }
+            _ => Err(Problem::Kind),
+        },
         Kind::Word(words) => match value {
             Value::Word(word) => words.iter().find(|w| **w == &**word).map(|w| ArgValue::Word(w)).ok_or(Problem::Kind),
             _ => Err(Problem::Kind),

@@ -15,6 +15,8 @@ pub enum Kind {
     Dims,
     /// One positive number for all spatial dimensions, or one for each: `2`, `2x1`, `(2, 1)`.
     PerDim,
+    /// One number, 0 or above, for all spatial dimensions, or one for each: `1`, `(0, 1)`.
+    Counts,
     /// `valid`, `half`, `same`, a number for all sides, one for each dimension, or one for each side.
     /// The three words may stand alone, without the parameter's name.
     Pad,
@@ -230,6 +232,7 @@ fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
         Kind::Int => positive(text).map(ArgValue::Int),
         Kind::Count => text.parse().ok().map(ArgValue::Int),
         Kind::Dims | Kind::PerDim => text.split('x').map(positive).collect::<Option<_>>().map(ArgValue::Dims),
+        Kind::Counts => text.parse().ok().map(|n| ArgValue::Dims(vec![n])),
         Kind::Pad => Some(ArgValue::Pad(match text {
             "valid" => PadArg::Valid,
             "half" => PadArg::Half,

@@ -5,7 +5,7 @@ use super::*;
 const SPEC: LayerSpec = LayerSpec {
     keyword: "slice",
     doc: "The channels a..b, from a up to but without b: y[c] = x[a + c]. `slice 0..in.c / 2` is the first half, \
-          `slice 8..in.c` all but the first eight.",
+          `slice 8..in.c` all but the first eight, of the input of a block.",
     params: &[ParamDecl::required("channels", Kind::Range, "the first channel and the one behind the last")],
 };
 
@@ -42,7 +42,7 @@ impl Layer for ChannelSlice {
         let (Range { start, end }, channels) = (self.channels.clone(), inputs[0].channels());
         if end > channels {
             let message = format!("the channels {start}..{end} of {channels} channels");
-            let help = format!("the last ones are `{start}..in.c`; the channel behind `..` is not among them");
+            let help = "the number behind `..` is the first channel that is not taken";
             return Err(ShapeError::new("E0307", message).param("channels").help(help));
         }
         Ok(inputs[0].with_dims([&[end - start], inputs[0].spatial()].concat()))

@@ -8,15 +8,17 @@ use crate::tensor::TensorType;
 /// Where the value of a layer, which is of type `ty`, is found in the memory of its operand; `None` where it must be made.
 pub fn of(op: &Op, ty: &TensorType, operand: &View, lanes: usize) -> Option<View> {
     let positions = ty.spatial().iter().product::<usize>();
-    let (first, whole_blocks) = match op {
-        Op::ChannelSlice(slice) => (slice.channels.start, operand.layout == Layout::Blocked),
+    let row_major = operand.layout == Layout::Nchw || operand.ty.spatial().iter().all(|&size| size == 1);
+    let (first, layout) = match op {
+        Op::ChannelSlice(slice) => (slice.channels.start, operand.layout),
+        Op::Flatten(_) | Op::Unflatten(_) if row_major => (0, Layout::Nchw),
         _ => return None,
     };
     let offset = operand.offset + first * positions;
     // One position is the same in both layouts, and may be read in whole blocks.
     let readable = positions > 1 || offset.is_multiple_of(lanes);
-    let found = readable && (!whole_blocks || first.is_multiple_of(lanes));
-    found.then(|| View { offset, ty: ty.clone(), ..operand.clone() })
+    let found = readable && (layout == Layout::Nchw || first.is_multiple_of(lanes));
+    found.then(|| View { buffer: operand.buffer, offset, layout, ty: ty.clone() })
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => upsample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
         1 => slice(),
+        3 => rearrangement(rank),
         1 => prop_oneof![Just(Identity.into()), Just(Dropout { p: 0.5 }.into())],
     ]
     .boxed()
@@ -265,15 +266,30 @@ fn slice() -> BoxedStrategy<Op> {
         .boxed()
 }
 
+/// Layers that move positions; few sizes fit the blocks.
+fn rearrangement(rank: usize) -> BoxedStrategy<Op> {
+    let per_dim = |range| prop::collection::vec(range, rank);
+    let order = prop::sample::select(vec![BlockOrder::Crd, BlockOrder::Dcr]);
+    let block = || prop_oneof![(1usize..3).prop_map(|size| vec![size]), per_dim(1usize..4)];
+    prop_oneof![
+        3 => (block(), order.clone()).prop_map(|(block, order)| DepthToSpace { block, order }.into()),
+        3 => (block(), order).prop_map(|(block, order)| SpaceToDepth { block, order }.into()),
+        2 => (per_dim(1usize..4), per_dim(0usize..3)).prop_map(|(step, at)| Subsample { step, at }.into()),
+        1 => prop::collection::vec(1usize..4, 1..4).prop_map(|size| Unflatten { size }.into()),
+    ]
+    .boxed()
+}
+
 /// Channels and spatial sizes of an input.
 pub fn dims() -> BoxedStrategy<Vec<usize>> {
     let spatial = prop_oneof![
         4 => prop::collection::vec(1usize..15, 2),
+        1 => prop::collection::vec(prop::sample::select(vec![2usize, 4, 6, 12]), 1..4),
         2 => prop::collection::vec(1usize..40, 1),
         1 => prop::collection::vec(1usize..7, 3),
         1 => Just(vec![]),
     ];
-    let channels = prop_oneof![1usize..20, Just(16), Just(32), 30usize..40];
+    let channels = prop_oneof![4 => 1usize..20, 2 => Just(16), 2 => Just(32), 1 => Just(72), 2 => 30usize..40];
     (channels, spatial).prop_map(|(channels, spatial)| [vec![channels], spatial].concat()).boxed()
 }
 

@@ -53,6 +53,7 @@
 //! | E0305 | a dense layer on an input that is not flat |
 //! | E0306 | windows that see nothing but padding |
 //! | E0307 | channels or positions to be taken that the input has not |
+//! | E0308 | sizes that do not divide into blocks or maps |
 //! | E0311 | branches of different sizes |
 //! | E0312 | the two paths of a residual differ in shape |
 //! | E0313 | a gate does not fit the value it scales |

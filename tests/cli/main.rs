@@ -2,6 +2,8 @@
 
 mod arguments;
 mod cards;
+mod export;
+mod sizes;
 mod streams;
 
 use assert_cmd::Command;

@@ -10,4 +10,4 @@ mod sync;
 mod threads;
 
 pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};
-pub use sizes::{Sessions, SizedError, check_weights};
+pub use sizes::{Build, Sessions, SizedError, check_weights};

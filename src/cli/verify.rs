@@ -68,6 +68,7 @@ pub fn run(args: &Args) -> Outcome {
             done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
         })
         .map_err(checked::failure)?;
+    checked::run_large(&mut session, &inputs)?;
     checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));

@@ -129,6 +129,14 @@ pub enum AotError {
 /// Code reaches data within 2 GiB of it; half of that leaves room for the program around it.
 const MAX_EMBEDDED: usize = 1 << 30;
 
+/// Whether public names may begin with `name`.
+///
+/// # Errors
+/// Where it is no name of C.
+pub fn check_name(name: &str) -> Result<(), AotError> {
+    if is_c_identifier(name) { Ok(()) } else { Err(AotError::Name(name.into())) }
+}
+
 /// Compiles a plan and packs its weights. No file is written but by the link step of a shared library, in a temporary
 /// directory.
 ///
@@ -136,9 +144,7 @@ const MAX_EMBEDDED: usize = 1 << 30;
 /// Where the name, the CPU or the weights' size do not allow what was asked for, or there is no linker.
 pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Result<Artifacts, AotError> {
     let Options { name, cpu, .. } = options;
-    if !is_c_identifier(name) {
-        return Err(AotError::Name(name.clone()));
-    }
+    check_name(name)?;
     if !cpu.runs(plan.target) {
         return Err(AotError::Target { plan: plan.target.isa.to_string(), cpu: cpu.name });
     }

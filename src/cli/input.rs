@@ -5,7 +5,7 @@ use super::arguments::name_and_file;
 use super::model::Model;
 use crate::io::preprocess::{Input, Layout, prepare};
 use crate::ir::Graph;
-use crate::tensor::Tensor;
+use crate::tensor::{Batch, Tensor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,23 @@ fn join(parts: Vec<Tensor>) -> Tensor {
     let batch = parts.iter().map(Tensor::batch).sum::<usize>();
     let shape = [&[batch], &parts[0].shape()[1..]].concat();
     Tensor::new(shape, parts.into_iter().flat_map(Tensor::into_data).collect())
+}
+
+/// Samples of a run: as many as the model has, if it says so, else as many as were asked for, else one.
+///
+/// # Errors
+/// Where both differ.
+pub fn batch(given: Option<u16>, graph: &Graph) -> Result<usize, Failure> {
+    let own = graph.inputs.iter().find_map(|&id| match graph[id].ty.batch {
+        Batch::Fixed(batch) => Some(batch),
+        Batch::Symbolic(_) => None,
+    });
+    match (own, given.map(usize::from)) {
+        (Some(own), Some(given)) if own != given => {
+            Err(Failure::usage(format!("the model has a batch of {own}; leave out `--batch {given}`")))
+        }
+        (own, given) => Ok(own.or(given).unwrap_or(1)),
+    }
 }
 
 /// Values in [-1, 1) that depend on the seed only.

@@ -4,7 +4,7 @@ use super::Failure;
 use super::args::ModelArgs;
 use super::arguments::file_and_variant;
 use super::terminal;
-use crate::diagnostic::{Diagnostic, render};
+use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
 use crate::io::text;
@@ -27,14 +27,26 @@ pub struct Model {
 /// Builds the model that the arguments name.
 pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let (path, variant) = split_variant(&args.model);
-    let card = Card::for_model(&path)?.map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
+    let whole_card = Card::for_model(&path)?;
+    let card = whole_card.as_ref().map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let graph = parse(&mut sources, root, &path, &options.limits)
+        .inspect(|program| whole_card.iter().for_each(|card| warn_of_variants(card, program)))
         .and_then(|program| build::build(&mut sources, &program, &options))
-        .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+        .map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &sources)))?;
     Ok(Model { path, graph, sources, card, time: start.elapsed() })
+}
+
+/// What a card says of variants that the model does not have is without effect.
+fn warn_of_variants(card: &Card, program: &Program) {
+    let known = program.variants();
+    for name in card.variants.keys().filter(|name| !known.contains(name)) {
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        terminal::tell(&format!("warning: {}: the model has no variant `{name}`{near}", card.path().display()));
+    }
 }
 
 /// The text of a model file.

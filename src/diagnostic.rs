@@ -159,7 +159,7 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
             let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             kind.span(l.span.range()).label(l.text.as_str())
         });
-        group = group.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotations(annotations));
+        group = group.element(Snippet::source(file.text.as_str()).path(harmless(&file.name)).annotations(annotations));
     }
     for note in &diagnostic.notes {
         group = group.element(Level::NOTE.message(harmless(note)));

@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;

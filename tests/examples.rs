@@ -2,7 +2,7 @@
 //! README files say and run on pictures. Tests are ignored where a compiler, an emulator or data are absent.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use svertka::io::{npy, testdata};
 
 /// A folder to work in.

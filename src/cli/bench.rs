@@ -200,7 +200,7 @@ impl Contender {
         let setting = setting(batch, name, &options, ahead_of_time);
         let model_hash = format!("{:016x}", fnv1a(ir::print(&model.graph).as_bytes()));
         let macs = figures(&model.graph).macs() * batch as u64;
-        let inputs = input::random(&model.graph, batch, args.setup.weights.seed());
+        let inputs = input::random(&model.graph, batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
         let weights = args.setup.weights.choose(&model, Missing::Random)?;
         let load_s = start.elapsed().as_secs_f64();

@@ -77,6 +77,7 @@ pub fn run(args: &Args) -> Outcome {
         ));
     }
     let model = model::load(&args.model)?;
+    model::check_planning(&model.graph, None)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     let choices = choices(args)?;
     create_folder(&args.output)?;

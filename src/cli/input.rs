@@ -117,7 +117,16 @@ pub fn batch(given: Option<u16>, graph: &Graph) -> Result<usize, Failure> {
 }
 
 /// Values in [-1, 1) that depend on the seed only.
-pub fn random(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
+///
+/// # Errors
+/// Where they are more than the limit of memory, in bytes.
+pub fn random(graph: &Graph, batch: usize, seed: u64, limit: usize) -> Result<Vec<Tensor>, Failure> {
+    let elements = graph.inputs.iter().map(|&id| graph[id].ty.elements().saturating_mul(batch));
+    let bytes = elements.fold(0, usize::saturating_add).saturating_mul(4);
+    if bytes > limit {
+        let limit = format!("above the limit of {limit} bytes (raise it with --memory-limit)");
+        return Err(Failure::input(format!("random inputs of {bytes} bytes: {limit}")));
+    }
     let mut state = seed;
     let mut draw = || {
         // Knuth's MMIX generator; its high bits are good enough for test inputs.
@@ -129,5 +138,5 @@ pub fn random(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
         let len = shape.iter().product();
         Tensor::new(shape, std::iter::repeat_with(&mut draw).take(len).collect())
     });
-    tensors.collect()
+    Ok(tensors.collect())
 }

@@ -1,14 +1,15 @@
 //! Loading a model: its text, the files that it uses, its card.
 
-use super::Failure;
 use super::args::ModelArgs;
 use super::arguments::file_and_variant;
 use super::terminal;
+use super::{Failure, Outcome};
 use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
 use crate::io::text;
 use crate::ir::{Graph, Verified};
+use crate::runtime;
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,15 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
         .and_then(|program| build::build(&mut sources, &program, &options))
         .map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &sources)))?;
     Ok(Model { path, graph, sources, card, time: start.elapsed() })
+}
+
+/// Whether memory suffices for planning: that of a run with these options, or the usual limit.
+///
+/// # Errors
+/// Where it does not.
+pub fn check_planning(graph: &Graph, options: Option<&runtime::Options>) -> Outcome {
+    let limit = options.map_or(runtime::Options::default().memory_limit, |options| options.memory_limit);
+    runtime::check_planning(graph, limit).map_err(Failure::input)
 }
 
 /// What a card says of variants that the model does not have is without effect.

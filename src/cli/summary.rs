@@ -28,6 +28,7 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
+    model::check_planning(&model.graph, None)?;
     let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
     let summary = analysis::summary(&model.graph, Some(arena as u64));
     print(&summary.render(args.format.into()))?;

@@ -57,11 +57,14 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Random)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
-        None => input::random(&model.graph, input::batch(args.batch, &model.graph)?, args.weights.seed()),
+        None => {
+            let batch = input::batch(args.batch, &model.graph)?;
+            input::random(&model.graph, batch, args.weights.seed(), options.memory_limit)?
+        }
     };
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
+    let mut session = args.engine.tuned().session(model.graph.clone(), weights.as_ref(), &options)?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
-    let mut session = args.engine.tuned().session(model.graph, weights.as_ref(), &options)?;
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {

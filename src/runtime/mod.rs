@@ -8,4 +8,4 @@ mod session;
 mod sync;
 mod threads;
 
-pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};
+pub use session::{Engine, Options, RunError, Session, SessionError, StepDone, check_planning};

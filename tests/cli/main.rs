@@ -231,7 +231,7 @@ fn compile_writes_a_library_and_its_header() {
     for file in ["liblenet5.a", "lenet5.h", "lenet5.s"] {
         assert!(folder.path().join(file).exists(), "{file}");
     }
-    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "z80"], 1);
+    let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &to, "--cpu", "z80"], 2);
     assert!(err.contains("z80") && err.contains("znver4") && err.contains("aarch64-generic"), "{err}");
 }
 

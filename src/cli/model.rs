@@ -37,8 +37,11 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let built = parse(&mut sources, root, &path, &options.limits)
         .inspect(|program| whole_card.iter().for_each(|card| warn_of_variants(card, program)))
-        .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
-    let (graph, program) = built.map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &sources)))?;
+        .and_then(|program| Ok((build::build_and_warn(&mut sources, &program, &options)?, program)));
+    let ((graph, warnings), program) = built.map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &sources)))?;
+    if !warnings.is_empty() {
+        terminal::tell_raw(&format!("{}\n", diagnostics(&warnings, &sources)));
+    }
     Ok(Model { path, graph, sources, card, program, options, time: start.elapsed() })
 }
 

@@ -10,6 +10,7 @@ mod in_place;
 mod memory;
 mod offers;
 mod place;
+mod views;
 
 pub use explain::explain;
 pub use memory::{planning_bytes, weight_bytes};

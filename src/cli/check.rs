@@ -35,6 +35,18 @@ pub fn run(args: &Args) -> Outcome {
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong.join("\n\n"))) }
 }
 
+/// The file, which is given without a variant.
+fn whole(file: &Path) -> Result<PathBuf, Failure> {
+    match model::split_variant(file.as_os_str()) {
+        (path, Some(_)) if path.exists() => Err(Failure::usage(format!(
+            "{}: every variant is checked at once; leave the name of the variant out: `svertka check {}`",
+            file.display(),
+            path.display()
+        ))),
+        _ => Ok(file.to_owned()),
+    }
+}
+
 /// A file without errors.
 struct Checked {
     warnings: usize,
@@ -42,7 +54,7 @@ struct Checked {
 }
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
-    let (mut sources, root) = model::read(file)?;
+    let (mut sources, root) = model::read(&whole(file)?)?;
     let mut loader = FolderLoader::new(file);
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);

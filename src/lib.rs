@@ -78,4 +78,7 @@ pub mod io;
 
 pub mod bench;
 
+pub mod error;
+pub mod model;
+
 pub mod cli;

@@ -175,3 +175,124 @@ impl Tensor {
         &mut self.data[start..start + size]
     }
 }
+
+/// A shape and values that do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an array of shape {shape:?} does not have {found} values")]
+pub struct LengthError {
+    /// The sizes, the batch first.
+    pub shape: Vec<usize>,
+    /// How many values there are.
+    pub found: usize,
+}
+
+/// A dense f32 array that another owns, row-major; dimension 0 is the batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView<'a> {
+    shape: &'a [usize],
+    data: &'a [f32],
+}
+
+impl<'a> TensorView<'a> {
+    /// The array of these sizes with these values; nothing is copied.
+    ///
+    /// # Errors
+    /// Where there are not as many values as the sizes say.
+    pub fn new(shape: &'a [usize], data: &'a [f32]) -> Result<TensorView<'a>, LengthError> {
+        check_length(shape, data.len())?;
+        Ok(TensorView { shape, data })
+    }
+
+    /// The sizes, the batch first.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The values.
+    pub fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    /// A copy.
+    pub fn to_tensor(&self) -> Tensor {
+        Tensor::new(self.shape, self.data.to_vec())
+    }
+}
+
+/// As [`TensorView`], to be written to.
+#[derive(Debug, PartialEq)]
+pub struct TensorViewMut<'a> {
+    shape: &'a [usize],
+    data: &'a mut [f32],
+}
+
+impl<'a> TensorViewMut<'a> {
+    /// The array of these sizes in this memory.
+    ///
+    /// # Errors
+    /// Where there are not as many values as the sizes say.
+    pub fn new(shape: &'a [usize], data: &'a mut [f32]) -> Result<TensorViewMut<'a>, LengthError> {
+        check_length(shape, data.len())?;
+        Ok(TensorViewMut { shape, data })
+    }
+
+    /// The sizes, the batch first.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The values.
+    pub fn into_data(self) -> &'a mut [f32] {
+        self.data
+    }
+}
+
+fn check_length(shape: &[usize], found: usize) -> Result<(), LengthError> {
+    let expected = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    match !shape.is_empty() && expected == Some(found) {
+        true => Ok(()),
+        false => Err(LengthError { shape: shape.to_vec(), found }),
+    }
+}
+
+/// What a network can be run on.
+pub trait AsTensor {
+    /// The array.
+    fn as_tensor(&self) -> TensorView<'_>;
+}
+
+impl AsTensor for Tensor {
+    fn as_tensor(&self) -> TensorView<'_> {
+        TensorView { shape: &self.shape, data: &self.data }
+    }
+}
+
+impl AsTensor for TensorView<'_> {
+    fn as_tensor(&self) -> TensorView<'_> {
+        *self
+    }
+}
+
+impl<T: AsTensor> AsTensor for &T {
+    fn as_tensor(&self) -> TensorView<'_> {
+        (**self).as_tensor()
+    }
+}
+
+/// What a network can write its outputs to.
+pub trait AsTensorMut {
+    /// The array.
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_>;
+}
+
+impl AsTensorMut for Tensor {
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_> {
+        TensorViewMut { shape: &self.shape, data: &mut self.data }
+    }
+}
+
+impl AsTensorMut for TensorViewMut<'_> {
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_> {
+        TensorViewMut { shape: self.shape, data: self.data }
+    }
+}

@@ -10,7 +10,7 @@ use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Param, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::{Accumulate, Conv, Padding, Window};
-use svertka::runtime::{Options, Session};
+use svertka::runtime::{Forced, Options, Session};
 use svertka::tensor::Tensor;
 
 /// Kernel; for each size of tile, the error relative to the largest output that must not be passed.
@@ -43,7 +43,7 @@ fn errors_of_every_form() {
                 single(Conv { channels: 24, window, groups: 1, bias: true, weights: None }, &[64, 19, 23]).unwrap();
             let inputs = inputs(&graph, 2, 5);
             let expected = interp::run(&graph, &weights(3), &inputs, Accumulate::F64);
-            let options = Options { force_winograd: Some(m), ..Options::default() };
+            let options = Options { forced: Forced { winograd: Some(m), chain: None }, ..Options::default() };
             let mut session = Session::new(graph, &weights(3), &options).unwrap();
             let found = session.run(&inputs).unwrap();
             let is_winograd = |kernel: &Kernel| matches!(kernel, Kernel::Winograd(_));
@@ -69,7 +69,7 @@ fn convolution(kernel: [usize; 2]) -> Verified<Graph> {
 }
 
 fn run(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Tensor {
-    let options = Options { force_winograd: Some(m), ..Options::default() };
+    let options = Options { forced: Forced { winograd: Some(m), chain: None }, ..Options::default() };
     let mut session = Session::new(graph.clone(), weights, &options).unwrap();
     assert!(session.plan().steps.iter().any(|step| matches!(step.kernel, Kernel::Winograd(_))));
     session.run(std::slice::from_ref(input)).unwrap().remove(0)

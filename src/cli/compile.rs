@@ -72,9 +72,9 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Refused)?;
     let choices = choices(args)?;
     create_folder(&args.output)?;
-    let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
+    let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
-    let plan = choices.load().plan(model.graph, target);
+    let plan = choices.load().plan(model.graph().clone(), target);
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -84,7 +84,7 @@ pub fn run(args: &Args) -> Outcome {
         Memory::Library => Some(OwnMemory { batch: args.batch.into(), threads: args.threads.into() }),
     };
     let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
-    let artifacts = aot::compile(&plan, weights.as_ref(), &options).map_err(Failure::input)?;
+    let artifacts = aot::compile(&plan, &weights, &options).map_err(Failure::input)?;
     write(&args.output, &artifacts)
 }
 

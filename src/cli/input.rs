@@ -2,9 +2,10 @@
 
 use super::Failure;
 use super::arguments::name_and_file;
-use super::model::Model;
-use crate::io::preprocess::{Input, Layout, prepare};
+use crate::error::Error;
+use crate::io::preprocess::Layout;
 use crate::ir::Graph;
+use crate::model::Model;
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,16 +42,12 @@ pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
     if args.input.is_empty() {
         return Ok(None);
     }
-    let preprocessing = model.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
-    let of_input = files_of_inputs(&args.input, &model.graph)?;
+    let of_input = files_of_inputs(&args.input, model.graph())?;
     let mut names = Vec::new();
     let mut tensors = Vec::new();
-    for (index, (&id, files)) in model.graph.inputs.iter().zip(&of_input).enumerate() {
-        let (node, how) = (&model.graph[id], &preprocessing);
-        let read =
-            |file| Ok(prepare(file, Input::read(file, Some(&node.origin.path))?, how, &node.ty.dims, args.layout)?);
-        let parts = files.iter().map(|file| read(file));
-        let parts = parts.collect::<Result<Vec<Tensor>, Failure>>()?;
+    for (index, ((name, _), files)) in model.inputs().zip(&of_input).enumerate() {
+        let parts = files.iter().map(|file| model.read_input(name, file, args.layout));
+        let parts = parts.collect::<Result<Vec<Tensor>, Error>>()?;
         if index == 0 {
             names = files.iter().zip(&parts).flat_map(|(file, part)| sample_names(file, part.batch())).collect();
         }

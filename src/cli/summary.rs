@@ -28,12 +28,12 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
-    let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
-    let summary = analysis::summary(&model.graph, Some(arena as u64));
+    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes(1);
+    let summary = analysis::summary(model.graph(), Some(arena as u64));
     print(&summary.render(args.format.into()))?;
-    let warnings = analysis::lint(&model.graph, &args.lints.allow);
+    let warnings = analysis::lint(model.graph(), &args.lints.allow);
     if !warnings.is_empty() {
-        tell(&format!("\n{}", model::diagnostics(&warnings, &model.sources)));
+        tell(&format!("\n{}", model::diagnostics(&warnings, model.sources())));
     }
     Ok(())
 }

@@ -56,8 +56,8 @@ fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
     let weights = args.setup.weights.choose(&model, Missing::Random)?;
-    let inputs = input::random(&model.graph, args.setup.batch.into(), args.setup.weights.seed());
-    let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
+    let inputs = input::random(model.graph(), args.setup.batch.into(), args.setup.weights.seed());
+    let (graph, weights, options, inputs, span) = (model.graph(), &weights, &options, &inputs, args.min_time);
     let mut progress = Progress::new();
     let tuner = Tuner { graph, weights, options, inputs, span };
     tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)

@@ -57,11 +57,11 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Random)?;
     let inputs = match input::read(&args.input, &model)? {
         Some(files) => files.tensors,
-        None => input::random(&model.graph, args.batch.into(), args.weights.seed()),
+        None => input::random(model.graph(), args.batch.into(), args.weights.seed()),
     };
-    let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
-    let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
-    let mut session = args.engine.tuned().session(model.graph, weights.as_ref(), &options)?;
+    let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
+    let expected = interp::run(model.graph(), &weights, &inputs, Accumulate::F64);
+    let mut session = args.engine.tuned().session(model.graph().clone(), &weights, &options)?;
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Outcome {
     checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));
-    let errors = interp::channel_errors(graph, weights.as_ref(), &inputs, found);
+    let errors = interp::channel_errors(graph, &weights, &inputs, found);
     let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(graph[node].name(), error?)));
     let mut rows: Vec<Row> = layers.collect();
     for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {

@@ -46,6 +46,9 @@ pub enum IoError {
     /// A valid file with content that svertka does not take.
     #[error("{}: {reason}", path.display())]
     Unsupported { path: PathBuf, reason: String },
+    /// Which of the dictionaries of tensors in it is meant?
+    #[error("{}: {reason}", path.display())]
+    Dictionary { path: PathBuf, reason: String },
     /// The file holds nothing under this name.
     #[error("{}: no {what} {name:?}", path.display())]
     Missing { path: PathBuf, what: &'static str, name: String },

@@ -8,4 +8,5 @@ mod session;
 mod sync;
 mod threads;
 
-pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};
+pub(crate) use session::check_inputs;
+pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone};

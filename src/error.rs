@@ -5,8 +5,8 @@ use crate::io::IoError;
 use crate::io::bind::Misfit;
 use crate::runtime::{RunError, SessionError};
 use crate::source::SourceMap;
+use crate::tensor::LengthError;
 use std::fmt;
-use std::path::PathBuf;
 
 /// Why a model could not be opened, made ready, or run. Messages say what is wrong, where, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,9 @@ pub enum Error {
     /// A run was refused.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// Values that are not as many as their shape says.
+    #[error(transparent)]
+    Length(#[from] LengthError),
     /// There is no input of this name.
     #[error("no input `{name}`; the model has {known}")]
     UnknownInput {
@@ -46,9 +49,6 @@ pub enum Error {
     /// An output that holds no scores of classes.
     #[error("an output of shape {0:?} is not a classification")]
     NoClasses(Vec<usize>),
-    /// A file that can only be used where there is a folder to look in.
-    #[error("{}: a model that is given as a text uses no files", .0.display())]
-    NoFolder(PathBuf),
 }
 
 /// Everything that is wrong with the text of a model. Displayed as excerpts of the text with what is to be said of them.

@@ -94,7 +94,8 @@ fn one_of_several_dictionaries_is_chosen() {
     let error = error_of(&["--weights", "two.pth"]);
     let list = "    \"model\" (8 tensors)\n    \"ema.module\" (8 tensors)\n";
     let what = "it has 2 dictionaries of tensors; name one of them:";
-    assert_eq!(error, format!("error: two.pth: {what}\n{list}"));
+    let help = "help: which one is said by --weights-key NAME\n";
+    assert_eq!(error, format!("error: two.pth: {what}\n{list}{help}"));
     let error = error_of(&["--weights", "prefix_model.safetensors", "--weights-key", "model"]);
     assert!(error.contains("name none"), "{error}");
     let (code, _, error) = run(&["--weights-key", "model"]);

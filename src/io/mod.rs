@@ -12,9 +12,11 @@ use thiserror::Error;
 pub mod bind;
 pub mod card;
 mod foreign;
+#[cfg(feature = "pictures")]
 pub mod images;
 mod naming;
 pub mod npy;
+#[cfg(feature = "pictures")]
 pub mod preprocess;
 mod pytorch;
 mod safetensors;

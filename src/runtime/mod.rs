@@ -3,6 +3,7 @@
 mod binding;
 mod buffer;
 mod constants;
+#[cfg(feature = "cli")]
 pub mod library;
 mod session;
 mod sync;

@@ -73,52 +73,47 @@
 //! caller's floating-point mode is left as it is: kernels set theirs and restore it. Terms are added in f32 in chains of
 //! `kernels::long::CHAIN`, or of one kernel row of a block of channels where that is longer.
 
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod source;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod diagnostic;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod hash;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod tensor;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod layers;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod ir;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod front;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod interp;
-#[cfg_attr(not(internals), doc(hidden))]
+// What a program may rely on is documented whole; of the rest, what needs it.
+#![cfg_attr(internals, allow(missing_docs))]
+
 pub mod analysis;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod passes;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod codegen;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod kernels;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod schedule;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod backend;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod aot;
 #[cfg_attr(not(internals), doc(hidden))]
-pub mod portable;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod runtime;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod io;
+pub mod backend;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod bench;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod error;
-#[cfg_attr(not(internals), doc(hidden))]
-pub mod model;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod cli;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod codegen;
+pub mod diagnostic;
+pub mod error;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod front;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod hash;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod interp;
+pub mod io;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod ir;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod kernels;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod layers;
+pub mod model;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod passes;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod portable;
+pub mod runtime;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod schedule;
+pub mod source;
+pub mod tensor;
 
 pub use analysis::summary::{self, Summary};
 pub use codegen::{HostIsa, Isa};

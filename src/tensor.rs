@@ -6,10 +6,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {
+    /// IEEE 754 single precision.
     F32,
 }
 
 impl DType {
+    /// Bytes of an element.
     pub fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,
@@ -30,6 +32,7 @@ impl fmt::Display for DType {
 pub enum Batch {
     /// Any size, decided at each run; holds the name it was given, usually `N`.
     Symbolic(String),
+    /// This number of samples at every run.
     Fixed(usize),
 }
 
@@ -47,8 +50,11 @@ pub const MAX_DIMS: usize = 4;
 /// spatial sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
+    /// Type of the elements.
     pub dtype: DType,
+    /// How many samples.
     pub batch: Batch,
+    /// Sizes of one sample: channels, then the spatial ones.
     pub dims: Vec<usize>,
 }
 
@@ -58,6 +64,7 @@ impl TensorType {
         TensorType { dtype: self.dtype, batch: self.batch.clone(), dims: dims.into() }
     }
 
+    /// The first size of a sample.
     pub fn channels(&self) -> usize {
         self.dims[0]
     }
@@ -123,20 +130,24 @@ impl Tensor {
         Tensor { shape, data }
     }
 
+    /// An array of zeros.
     pub fn zeros(shape: impl Into<Vec<usize>>) -> Tensor {
         let shape = shape.into();
         let len = shape.iter().product();
         Tensor { shape, data: vec![0.0; len] }
     }
 
+    /// All sizes, the batch first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
+    /// Samples.
     pub fn batch(&self) -> usize {
         self.shape[0]
     }
 
+    /// Size of dimension 1.
     pub fn channels(&self) -> usize {
         self.shape[1]
     }
@@ -146,14 +157,17 @@ impl Tensor {
         &self.shape[2..]
     }
 
+    /// The values, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data
     }
 
+    /// The values, row-major.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
+    /// The values, row-major.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
@@ -169,6 +183,7 @@ impl Tensor {
         &self.data[(n * self.channels() + c) * size..][..size]
     }
 
+    /// As [`plane`](Tensor::plane), to be written to.
     pub fn plane_mut(&mut self, n: usize, c: usize) -> &mut [f32] {
         let size: usize = self.spatial().iter().product();
         let start = (n * self.channels() + c) * size;

@@ -1,6 +1,6 @@
 //! The checked graph: an arena of nodes with typed handles, each with its layer, inputs, weights and type.
 //!
-//! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the invariants; it runs
+//! Nodes stand in topological order: a node's inputs come before it. [`verify()`] states and checks the invariants; it runs
 //! after the builder and after every pass. What reads a graph demands that it was verified: [`Verified`].
 
 pub mod weights;

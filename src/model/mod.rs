@@ -11,12 +11,15 @@ use crate::error::{Error, ModelError};
 use crate::front::text::build::{self, Limits, Loader, NoFiles};
 use crate::interp;
 use crate::io::card::Card;
+#[cfg(feature = "pictures")]
 use crate::io::preprocess::{Input, Layout, prepare};
 use crate::io::text;
 use crate::ir::{Graph, Verified};
 use crate::layers::Accumulate;
 use crate::runtime::{self, Options, Session};
-use crate::source::{FileId, SourceMap};
+#[cfg(feature = "cli")]
+use crate::source::FileId;
+use crate::source::SourceMap;
 use crate::tensor::{AsTensor, Tensor, TensorType};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -209,6 +212,7 @@ impl Model {
     ///
     /// # Errors
     /// Where there is no such input, the file cannot be read, or it does not fit.
+    #[cfg(feature = "pictures")]
     pub fn read_input(&self, input: &str, file: &Path, layout: Option<Layout>) -> Result<Tensor, Error> {
         let found = self.inputs().find(|(name, _)| *name == input);
         let (name, ty) = found.ok_or_else(|| self.unknown_input(input))?;
@@ -216,6 +220,7 @@ impl Model {
         Ok(prepare(file, Input::read(file, Some(name))?, &preprocessing, &ty.dims, layout)?)
     }
 
+    #[cfg(feature = "pictures")]
     fn unknown_input(&self, name: &str) -> Error {
         let known: Vec<&str> = self.inputs().map(|(name, _)| name).collect();
         Error::UnknownInput { name: name.to_owned(), known: known.join(", ") }
@@ -255,6 +260,7 @@ pub(crate) fn cut(word: &OsStr, at: usize) -> Option<(&OsStr, &OsStr)> {
 }
 
 /// Reads a model file, to be looked at as a text.
+#[cfg(feature = "cli")]
 pub(crate) fn read_text(path: &Path) -> Result<(SourceMap, FileId), Error> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), text::read(path)?);

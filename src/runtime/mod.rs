@@ -4,6 +4,7 @@ mod binding;
 mod buffer;
 mod constants;
 #[cfg(feature = "cli")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod library;
 mod session;
 mod sync;

@@ -30,6 +30,8 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// What kernels are chosen for.
+    #[doc(hidden)]
     pub fn target(self) -> Target {
         match self {
             Engine::Jit(isa) => Target::new(isa),
@@ -42,7 +44,9 @@ impl Engine {
 /// How to make a [`Session`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Who does the work.
     pub engine: Engine,
+    /// Threads of a session, the caller's included; at least 1.
     pub threads: usize,
     /// Without kernels whose rounding errors are larger than those of the layers' own sums.
     pub exact: bool,
@@ -71,6 +75,8 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What kernels are chosen for.
+    #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
         let Forced { winograd: force_winograd, chain: force_chain } = self.forced;
@@ -81,12 +87,28 @@ impl Options {
 /// Why a network could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// No code can be made.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// The system gives no threads.
     #[error("cannot start {threads} threads: {cause}")]
-    Threads { threads: usize, cause: std::io::Error },
+    Threads {
+        /// As many as were asked for.
+        threads: usize,
+        /// The system's word.
+        cause: std::io::Error,
+    },
+    /// More memory than [`Options::memory_limit`] would be needed.
     #[error("{what} of {bytes} bytes: above the limit of {limit} bytes")]
-    Memory { what: &'static str, bytes: usize, limit: usize },
+    Memory {
+        /// For what.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// The system gives no memory.
     #[error("out of memory")]
     Allocation,
     /// Only where tiles are emulated.
@@ -97,34 +119,102 @@ pub enum SessionError {
 /// Why a run was refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum RunError {
+    /// Too few inputs or too many.
     #[error("the model has {expected} inputs, {found} were given")]
-    InputCount { expected: usize, found: usize },
+    InputCount {
+        /// Those of the model.
+        expected: usize,
+        /// Those given.
+        found: usize,
+    },
+    /// An input that is not of the model's shape.
     #[error("input `{name}` has shape {found:?}, the model expects {expected}")]
-    InputShape { name: String, expected: String, found: Vec<usize> },
+    InputShape {
+        /// The input.
+        name: String,
+        /// Its type in the model.
+        expected: String,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// Memory for too few outputs or too many.
     #[error("the model has {expected} outputs, {found} were given")]
-    OutputCount { expected: usize, found: usize },
+    OutputCount {
+        /// Those of the model.
+        expected: usize,
+        /// Those given.
+        found: usize,
+    },
+    /// Memory that is not of the output's shape.
     #[error("output `{name}` has shape {found:?}, the model and its input give {expected:?}")]
-    OutputShape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    OutputShape {
+        /// The output.
+        name: String,
+        /// Its shape for the batch of the inputs.
+        expected: Vec<usize>,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// A slice that is too short or too long.
     #[error("{what} `{name}` has {found} values, {batch} samples of it have {expected}")]
-    Length { what: &'static str, name: String, batch: usize, expected: usize, found: usize },
+    Length {
+        /// Input or output.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Samples of the run.
+        batch: usize,
+        /// Values that these have.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A batch that the model does not take.
     #[error("{found} samples cannot be run: the model's input `{name}` is {expected}")]
-    Batch { name: String, expected: String, found: usize },
+    Batch {
+        /// The input that does not take it.
+        name: String,
+        /// Its type in the model.
+        expected: String,
+        /// Samples asked for.
+        found: usize,
+    },
+    /// Inputs of different batches.
     #[error("inputs with different batch sizes: {0} and {1}")]
     BatchSizes(usize, usize),
+    /// More memory than [`Options::memory_limit`] would be needed for this batch.
     #[error("a batch of {batch} needs {bytes} bytes of memory: above the limit of {limit} bytes")]
-    Memory { batch: usize, bytes: usize, limit: usize },
+    Memory {
+        /// Samples of the run.
+        batch: usize,
+        /// What they need.
+        bytes: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// The system gives no memory.
     #[error("out of memory")]
     Allocation,
     /// Only where tiles are emulated.
     #[error("step {step}, {name}: {fault}")]
-    Tile { step: usize, name: String, fault: TileFault },
+    Tile {
+        /// Of the plan.
+        step: usize,
+        /// Its layer.
+        name: String,
+        /// What a tile did that it may not do.
+        fault: TileFault,
+    },
 }
 
 /// How long the parts of [`Session::new`] took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BuildTimes {
+    /// Optimising and scheduling.
     pub plan: Duration,
+    /// Generating code.
     pub code: Duration,
+    /// Packing weights.
     pub pack: Duration,
 }
 
@@ -210,10 +300,13 @@ impl Session {
         }
     }
 
+    /// The plan that it follows.
+    #[doc(hidden)]
     pub fn plan(&self) -> &Plan {
         &self.compiled.plan
     }
 
+    /// How long its parts took to make.
     pub fn times(&self) -> BuildTimes {
         self.compiled.times
     }
@@ -486,6 +579,7 @@ impl Code {
 
 /// A step of a run that has just ended.
 pub struct StepDone<'a> {
+    /// Of the step in the plan.
     pub index: usize,
     plan: &'a Plan,
     memory: &'a Memory,

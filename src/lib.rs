@@ -54,6 +54,7 @@
 //! | [`schedule`] | kernels, layouts and memory of a network: the plan |
 //! | [`portable`] | the plan on portable vectors |
 //! | [`runtime`] | sessions and threads |
+//! | [`export`] | ONNX models |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
@@ -91,6 +92,8 @@ pub mod cli;
 pub mod codegen;
 pub mod diagnostic;
 pub mod error;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod export;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod front;
 #[cfg_attr(not(internals), doc(hidden))]

@@ -8,6 +8,7 @@ use super::receptive_field::{self, Axis, Field, ReceptiveFields};
 use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::{Layer, Op};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What a summary says of one layer; sizes are those of one sample.
@@ -65,6 +66,9 @@ pub struct Summary {
     pub model: String,
     /// Dimensions of the inputs without the batch.
     pub inputs: Vec<Vec<usize>>,
+    /// The sizes of the inputs that may be given anew.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub free_sizes: BTreeMap<String, usize>,
     /// Trained weights: `weights`, `biases` and `norms`.
     pub parameters: u64,
     /// Of convolutions and dense layers.
@@ -115,6 +119,7 @@ pub fn summary(graph: &Verified<Graph>, arena_bytes: Option<u64>) -> Summary {
     Summary {
         model: graph.name.clone(),
         inputs: graph.inputs.iter().map(|&id| graph[id].ty.dims.clone()).collect(),
+        free_sizes: graph.sizes().into_iter().collect(),
         parameters,
         weights,
         biases,

@@ -456,7 +456,7 @@ impl Session {
         match graph.inputs.iter().find(|&&id| !fits(&graph[id].ty)) {
             None => Ok(()),
             Some(&id) => {
-                let (name, expected) = (graph[id].origin.path.clone(), graph[id].ty.to_string());
+                let (name, expected) = (graph[id].origin.path.clone(), graph.shape_of(id));
                 Err(RunError::Batch { name, expected, found: batch })
             }
         }
@@ -506,7 +506,7 @@ pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, R
     if inputs.len() != graph.inputs.len() {
         return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
     }
-    for ((name, ty), input) in graph.input_types().zip(inputs) {
+    for ((&id, (name, ty)), input) in graph.inputs.iter().zip(graph.input_types()).zip(inputs) {
         let found = input.as_tensor().shape();
         let batch_fits = match &ty.batch {
             Batch::Fixed(n) => found.first() == Some(n),
@@ -514,7 +514,7 @@ pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, R
         };
         if !batch_fits || found[1..] != ty.dims {
             let (name, found) = (name.to_owned(), found.to_vec());
-            return Err(RunError::InputShape { name, expected: ty.to_string(), found });
+            return Err(RunError::InputShape { name, expected: graph.shape_of(id), found });
         }
     }
     let mut batches = inputs.iter().map(|input| input.as_tensor().shape()[0]);

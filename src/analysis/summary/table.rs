@@ -39,7 +39,9 @@ impl Summary {
 
     fn title(&self) -> String {
         let inputs: Vec<String> = self.inputs.iter().map(|input| dims(input)).collect();
-        format!("{}, input {}", self.model, inputs.join(" and "))
+        let free: Vec<&str> = self.free_sizes.keys().map(String::as_str).collect();
+        let free = if free.is_empty() { String::new() } else { format!(" (free: {})", free.join(", ")) };
+        format!("{}, input {}{free}", self.model, inputs.join(" and "))
     }
 
     fn totals(&self) -> String {

@@ -39,7 +39,7 @@ impl Span {
 }
 
 /// One source text and the name it is shown under.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceFile {
     /// What messages call it: its path.
     pub name: String,
@@ -48,7 +48,7 @@ pub struct SourceFile {
 }
 
 /// All source texts of a compilation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
 }

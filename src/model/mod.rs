@@ -8,7 +8,7 @@ pub use weights::{BoundWeights, Weights};
 
 use crate::analysis::{self, summary::Summary};
 use crate::error::{Error, ModelError};
-use crate::front::text::build::{self, Limits, Loader, NoFiles};
+use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
 use crate::io::card::Card;
 #[cfg(feature = "pictures")]
@@ -46,6 +46,8 @@ pub struct Model {
     graph: Verified<Graph>,
     sources: SourceMap,
     card: Option<Card>,
+    program: Program,
+    options: build::Options,
     time: Duration,
 }
 
@@ -88,9 +90,8 @@ impl ModelOptions {
         let path = path.as_ref();
         let card = Card::for_model(path)?.map(|card| self.of_variant(card));
         let (start, text) = (Instant::now(), text::read(path)?);
-        let (graph, sources) = self.build(&path.display().to_string(), text, &mut FolderLoader::new(path))?;
-        let name = path.display().to_string();
-        Ok(Model { name, path: Some(path.to_owned()), graph, sources, card, time: start.elapsed() })
+        let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
+        Ok(Model { path: Some(path.to_owned()), card, time: start.elapsed(), ..model })
     }
 
     /// Reads a model from a text, which can use no other files and has no card.
@@ -98,22 +99,24 @@ impl ModelOptions {
     /// # Errors
     /// All mistakes in the text together.
     pub fn parse(&self, text: &str) -> Result<Model, Error> {
-        let start = Instant::now();
-        let (graph, sources) = self.build("model", text.to_owned(), &mut NoFiles)?;
-        Ok(Model { name: "model".into(), path: None, graph, sources, card: None, time: start.elapsed() })
+        self.build("model".into(), text.to_owned(), &mut NoFiles)
     }
 
     fn of_variant(&self, card: Card) -> Card {
         self.build.variant.as_deref().map_or_else(|| card.clone(), |variant| card.for_variant(variant))
     }
 
-    fn build(&self, name: &str, text: String, loader: &mut dyn Loader) -> Result<(Verified<Graph>, SourceMap), Error> {
-        let mut sources = SourceMap::default();
-        let root = sources.add(name, text);
-        let graph = build::load(&mut sources, root, &self.build.limits, loader)
-            .and_then(|program| build::build(&mut sources, &program, &self.build));
-        match graph {
-            Ok(graph) => Ok((graph, sources)),
+    fn build(&self, name: String, text: String, loader: &mut dyn Loader) -> Result<Model, Error> {
+        let start = Instant::now();
+        let (mut sources, options) = (SourceMap::default(), self.build.clone());
+        let root = sources.add(name.clone(), text);
+        let built = build::load(&mut sources, root, &options.limits, loader)
+            .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
+        match built {
+            Ok((graph, program)) => {
+                let time = start.elapsed();
+                Ok(Model { name, path: None, graph, sources, card: None, program, options, time })
+            }
             Err(diagnostics) => Err(ModelError { diagnostics, sources }.into()),
         }
     }
@@ -161,6 +164,32 @@ impl Model {
     /// Name and sizes of each weight that a weight file must hold.
     pub fn weights(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.graph.params.iter().filter(|param| param.is_read()).map(|param| (param.name.as_str(), &param.dims[..]))
+    }
+
+    /// Whether a value was given for this parameter of the model.
+    pub fn defines(&self, parameter: &str) -> bool {
+        self.options.defines.iter().any(|(given, _)| given == parameter)
+    }
+
+    /// The sizes of inputs that may be given anew, and what they are.
+    pub fn sizes(&self) -> Vec<(String, usize)> {
+        self.graph.sizes()
+    }
+
+    /// Builds it anew for other free sizes.
+    ///
+    /// # Errors
+    /// Where a layer cannot take them. The model is then as it was.
+    pub fn resize(&mut self, sizes: &[(String, usize)]) -> Result<(), Error> {
+        let mut options = self.options.clone();
+        options.defines.extend(sizes.iter().map(|(name, size)| (name.clone(), size.to_string())));
+        let (start, mut sources) = (Instant::now(), self.sources.clone());
+        match build::build(&mut sources, &self.program, &options) {
+            Ok(graph) => (self.graph, self.sources) = (graph, sources),
+            Err(diagnostics) => return Err(ModelError { diagnostics, sources }.into()),
+        }
+        self.time += start.elapsed();
+        Ok(())
     }
 
     /// Shapes, parameters, multiply-accumulates and receptive fields.

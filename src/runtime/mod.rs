@@ -7,8 +7,10 @@ mod constants;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod library;
 mod session;
+mod sizes;
 mod sync;
 mod threads;
 
 pub(crate) use session::check_inputs;
 pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone};
+pub use sizes::{Sessions, SizedError, check_weights};

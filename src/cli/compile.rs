@@ -119,7 +119,7 @@ fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, F
             return Err(Failure::usage(format!("--size: `{name}` is no free size of the model; {free}")));
         }
         model.resize(sizes)?;
-        check_weights(&graphs[0], &model.graph()).map_err(Failure::input)?;
+        check_weights(&graphs[0], model.graph()).map_err(Failure::input)?;
         graphs.push(model.graph().clone());
     }
     Ok(graphs)

@@ -13,7 +13,11 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let options = ModelOptions::default().aux(args.aux);
     let options = variant.into_iter().fold(options, ModelOptions::variant);
     let defines = args.define.iter();
-    Ok(defines.fold(options, |options, (name, value)| options.define(name, value)).open(path)?)
+    let model = defines.fold(options, |options, (name, value)| options.define(name, value)).open(path)?;
+    if !model.warnings().is_empty() {
+        terminal::tell(&diagnostics(model.warnings(), model.sources()));
+    }
+    Ok(model)
 }
 
 /// Errors and warnings as text, in colour on a terminal.

@@ -7,6 +7,7 @@ pub use classes::Class;
 pub use weights::{BoundWeights, Weights};
 
 use crate::analysis::{self, summary::Summary};
+use crate::diagnostic::Diagnostic;
 use crate::error::{Error, ModelError};
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
@@ -45,6 +46,7 @@ pub struct Model {
     path: Option<PathBuf>,
     graph: Verified<Graph>,
     sources: SourceMap,
+    warnings: Vec<Diagnostic>,
     card: Option<Card>,
     program: Program,
     options: build::Options,
@@ -111,11 +113,11 @@ impl ModelOptions {
         let (mut sources, options) = (SourceMap::default(), self.build.clone());
         let root = sources.add(name.clone(), text);
         let built = build::load(&mut sources, root, &options.limits, loader)
-            .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
+            .and_then(|program| Ok((build::build_and_warn(&mut sources, &program, &options)?, program)));
         match built {
-            Ok((graph, program)) => {
+            Ok(((graph, warnings), program)) => {
                 let time = start.elapsed();
-                Ok(Model { name, path: None, graph, sources, card: None, program, options, time })
+                Ok(Model { name, path: None, graph, sources, warnings, card: None, program, options, time })
             }
             Err(diagnostics) => Err(ModelError { diagnostics, sources }.into()),
         }
@@ -200,6 +202,11 @@ impl Model {
     /// What its card says of it.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
+    }
+
+    /// What in its text is odd or without effect, as far as building it showed.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// The texts that it was built of.

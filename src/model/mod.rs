@@ -7,7 +7,7 @@ pub use classes::Class;
 pub use weights::{BoundWeights, Weights};
 
 use crate::analysis::{self, summary::Summary};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::error::{Error, ModelError};
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
@@ -47,6 +47,7 @@ pub struct Model {
     graph: Verified<Graph>,
     sources: SourceMap,
     warnings: Vec<Diagnostic>,
+    remarks: Vec<String>,
     card: Option<Card>,
     program: Program,
     options: build::Options,
@@ -90,10 +91,12 @@ impl ModelOptions {
     /// Where a file cannot be read, and all mistakes in the text together.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
         let path = path.as_ref();
-        let card = Card::for_model(path)?.map(|card| self.of_variant(card));
+        let card = Card::for_model(path)?;
         let (start, text) = (Instant::now(), text::read(path)?);
         let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
-        Ok(Model { path: Some(path.to_owned()), card, time: start.elapsed(), ..model })
+        let remarks = card.iter().flat_map(|card| unknown_variants(card, &model.program)).collect();
+        let card = card.map(|card| self.of_variant(card));
+        Ok(Model { path: Some(path.to_owned()), card, remarks, time: start.elapsed(), ..model })
     }
 
     /// Reads a model from a text, which can use no other files and has no card.
@@ -117,7 +120,18 @@ impl ModelOptions {
         match built {
             Ok(((graph, warnings), program)) => {
                 let time = start.elapsed();
-                Ok(Model { name, path: None, graph, sources, warnings, card: None, program, options, time })
+                Ok(Model {
+                    name,
+                    path: None,
+                    graph,
+                    sources,
+                    warnings,
+                    remarks: Vec::new(),
+                    card: None,
+                    program,
+                    options,
+                    time,
+                })
             }
             Err(diagnostics) => Err(ModelError { diagnostics, sources }.into()),
         }
@@ -209,6 +223,11 @@ impl Model {
         &self.warnings
     }
 
+    /// What in its card is without effect.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
+    }
+
     /// The texts that it was built of.
     pub fn sources(&self) -> &SourceMap {
         &self.sources
@@ -261,6 +280,17 @@ impl Model {
         let known: Vec<&str> = self.inputs().map(|(name, _)| name).collect();
         Error::UnknownInput { name: name.to_owned(), known: known.join(", ") }
     }
+}
+
+/// What a card says of variants that the model does not have is without effect.
+fn unknown_variants(card: &Card, program: &Program) -> Vec<String> {
+    let known = program.variants();
+    let unknown = card.variants.keys().filter(|name| !known.contains(name));
+    let remark = |name: &String| {
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        format!("{}: the model has no variant `{name}`{}", card.path().display(), near.unwrap_or_default())
+    };
+    unknown.map(remark).collect()
 }
 
 /// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone.

@@ -12,5 +12,5 @@ mod sync;
 mod threads;
 
 pub(crate) use session::check_inputs;
-pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone};
+pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone, check_planning};
 pub use sizes::{Sessions, SizedError, check_weights};

@@ -14,6 +14,7 @@ use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
 use crate::tensor::{AsTensor, AsTensorMut, Batch, Tensor, TensorType};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -265,6 +266,20 @@ impl Session {
         options: &Options,
         choices: &Choices,
     ) -> Result<Session, SessionError> {
+        Session::beside(&[], graph, weights, options, choices)
+    }
+
+    /// As [`Session::tuned`], beside sessions of the same network at other sizes, with the same weights: what these have
+    /// packed in the order that this one reads is there once.
+    pub(super) fn beside(
+        others: &[&Session],
+        graph: Verified<Graph>,
+        weights: &dyn WeightSource,
+        options: &Options,
+        choices: &Choices,
+    ) -> Result<Session, SessionError> {
+        check_planning(&graph, options.memory_limit)?;
+        check_limit("weights of the model", schedule::weight_bytes(&graph), options.memory_limit)?;
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
@@ -274,7 +289,8 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit)?;
+        let others: Vec<&Constants> = others.iter().map(|other| &other.compiled.constants).collect();
+        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }))
     }
@@ -319,6 +335,11 @@ impl Session {
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
         self.compiled.constants.bytes()
+    }
+
+    /// Which pieces of memory packed weights and tables lie in: address and bytes of each.
+    pub(super) fn constant_chunks(&self) -> HashMap<*const u8, usize> {
+        self.compiled.constants.chunks()
     }
 
     /// Name and type of each input, in the order in which runs take them.
@@ -520,6 +541,21 @@ pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, R
     let mut batches = inputs.iter().map(|input| input.as_tensor().shape()[0]);
     let batch = batches.next().expect("a network has an input");
     batches.find(|&other| other != batch).map_or(Ok(batch), |other| Err(RunError::BatchSizes(batch, other)))
+}
+
+/// Refuses, before it is taken, planning memory above a limit in bytes.
+///
+/// # Errors
+/// [`SessionError::Memory`].
+pub fn check_planning(graph: &Graph, limit: usize) -> Result<(), SessionError> {
+    check_limit("tables of the kernels", schedule::planning_bytes(graph), limit)
+}
+
+fn check_limit(what: &'static str, bytes: u64, limit: usize) -> Result<(), SessionError> {
+    match usize::try_from(bytes).unwrap_or(usize::MAX) {
+        bytes if bytes > limit => Err(SessionError::Memory { what, bytes, limit }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks how many values were given for each of the model's inputs or outputs; `None` where their number is wrong.

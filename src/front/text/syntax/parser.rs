@@ -292,7 +292,7 @@ impl Builder {
         match rule {
             Rule::seq_step => StepKind::Seq(self.body(next(&mut parts))),
             Rule::group_step => StepKind::Group(self.body(next(&mut parts))),
-            Rule::branches_step => StepKind::Branches(join(next(&mut parts).as_rule()), self.body(next(&mut parts))),
+            Rule::branches_step => StepKind::Branches(join(next(&mut parts).as_str()), self.body(next(&mut parts))),
             Rule::grow_step => StepKind::Grow(self.body(next(&mut parts))),
             Rule::gate_step => StepKind::Gate(self.body(next(&mut parts))),
             Rule::residual_step => self.residual(&mut parts),
@@ -524,13 +524,8 @@ fn has_comma(pair: &Pair<Rule>) -> bool {
     pair.clone().into_inner().any(|part| part.as_rule() == Rule::comma)
 }
 
-fn join(keyword: Rule) -> Join {
-    match keyword {
-        Rule::kw_concat => Join::Concat,
-        Rule::kw_add => Join::Add,
-        Rule::kw_mul => Join::Mul,
-        rule => unreachable!("{rule:?} joins no branches"),
-    }
+fn join(keyword: &str) -> Join {
+    Join::ALL.into_iter().find(|join| join.keyword() == keyword).expect("the grammar guarantees one of them")
 }
 
 fn binary_op(text: &str) -> BinaryOp {

@@ -103,7 +103,9 @@ impl Family for Code {
 
     fn name(&self) -> String {
         let function = match self.function {
-            Function::Activation(activation) => activation.to_string().replace([' ', '.', '-'], "_"),
+            Function::Activation(activation) => {
+                activation.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+            }
             Function::Add => "add".into(),
             Function::Mul => "mul".into(),
             Function::Gate => "gate".into(),

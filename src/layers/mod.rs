@@ -48,6 +48,7 @@ mod upsample;
 mod testing;
 
 pub use activation::Activation;
+pub(crate) use activation::{SELU_ALPHA, SELU_SCALE};
 pub use adaptive_avgpool::AdaptiveAvgPool;
 pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};

@@ -205,8 +205,33 @@ impl Bytes<'_> {
 
     fn activation(&mut self) -> Activation {
         use Activation::*;
-        let slope = self.number() as f32;
-        [Relu, Relu6, LeakyRelu(slope), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu][self.below(9)]
+        let [a, b] = [self.number(), self.number()];
+        let (number, other) = (a as f32, b as f32);
+        let all = [
+            Relu,
+            Relu6,
+            LeakyRelu(number),
+            ThresholdedRelu(number),
+            Elu(number),
+            Selu,
+            Celu(number),
+            Gelu,
+            GeluTanh,
+            Silu,
+            HardSwish,
+            Mish,
+            Softplus,
+            Softsign,
+            Tanh,
+            Sigmoid,
+            HardSigmoid { slope: a, offset: b },
+            Clip { low: number, high: other },
+            Affine { scale: number, shift: other },
+            Exp,
+            Sqrt,
+            Abs,
+        ];
+        all[self.below(all.len())]
     }
 
     fn window(&mut self, rank: usize) -> Window {

@@ -44,6 +44,11 @@ pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Verified<Graph>, Shap
 
 /// Layers that take any input of `rank` spatial dimensions, most of the time.
 pub fn layer(rank: usize) -> BoxedStrategy<Op> {
+    prop_oneof![30 => tame_layer(rank), 1 => steep().prop_map(Op::from)].boxed()
+}
+
+/// Those that may stand before others.
+fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
     let rank = rank.max(1);
     prop_oneof![
         6 => conv(rank),
@@ -222,6 +227,7 @@ fn lrn() -> BoxedStrategy<Op> {
         .boxed()
 }
 
+/// Activations that keep all values near those that they get.
 pub fn activation() -> impl Strategy<Value = Activation> {
     use Activation::*;
     prop::sample::select(vec![
@@ -229,13 +235,30 @@ pub fn activation() -> impl Strategy<Value = Activation> {
         Relu6,
         LeakyRelu(0.1),
         LeakyRelu(1.5),
-        Tanh,
-        Sigmoid,
+        Elu(0.7),
+        Selu,
+        Celu(0.5),
+        Gelu,
+        GeluTanh,
         Silu,
         HardSwish,
-        HardSigmoid,
-        Gelu,
+        Mish,
+        Softplus,
+        Softsign,
+        Tanh,
+        Sigmoid,
+        Activation::HARD_SIGMOID,
+        HardSigmoid { slope: 0.2, offset: 0.5 },
+        Clip { low: -0.5, high: 1.5 },
+        Clip { low: -1.0, high: f32::INFINITY },
+        Affine { scale: -0.5, shift: 0.25 },
+        Abs,
     ])
+}
+
+/// Activations that make large differences of small ones, or NaN.
+fn steep() -> impl Strategy<Value = Activation> {
+    prop::sample::select(vec![Activation::ThresholdedRelu(0.5), Activation::Exp, Activation::Sqrt])
 }
 
 fn dense() -> BoxedStrategy<Op> {
@@ -368,7 +391,7 @@ impl Mobile {
 pub fn part(rank: usize) -> BoxedStrategy<Part> {
     let chain = move || prop::collection::vec(same_size(rank), 1..3);
     prop_oneof![
-        5 => layer(rank).prop_map(Part::Layer),
+        5 => tame_layer(rank).prop_map(Part::Layer),
         3 => chain().prop_map(Part::Residual),
         2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
         2 => chain().prop_map(Part::Grow),

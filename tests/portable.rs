@@ -184,7 +184,11 @@ fn pointwise() {
     for activation in rectifiers.into_iter().chain(smooth).chain(others) {
         agree(&layer(activation, &[11, 5, 5]), family);
     }
-    agree(&layer(BatchNorm { eps: 1e-5 }, &[11, 5, 5]), family);
+    for flag in [true, false] {
+        agree(&layer(BatchNorm { eps: 1e-5, affine: flag }, &[11, 5, 5]), family);
+        agree(&layer(Scale { bias: flag }, &[11, 5, 5]), family);
+        agree(&layer(PRelu { shared: flag }, &[11, 5, 5]), family);
+    }
     agree(&gated(), family);
     let pair = [Op::from(Add), Op::from(Mul)];
     pair.into_iter().for_each(|op| agree(&of_two_inputs(op), family));

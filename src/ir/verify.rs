@@ -218,6 +218,6 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
 }
 
 fn norm_fits(graph: &Graph, norm: &Norm, channels: usize) -> bool {
-    let eps = norm.eps.is_finite() && norm.eps >= 0.0;
-    eps && norm.parts().into_iter().all(|part| graph[part].dims == [channels])
+    let eps = norm.statistics.is_none_or(|of| of.eps.is_finite() && of.eps >= 0.0);
+    eps && norm.parts().all(|part| graph[part].dims == [channels])
 }

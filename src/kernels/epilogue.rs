@@ -217,14 +217,18 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
 const SELU: math::Elu = math::Elu { rate: 1.0, low: (SELU_SCALE * SELU_ALPHA) as f32, high: SELU_SCALE as f32 };
 
 fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {
-    let [factor, zero, scaled] = [0; 3].map(|_| asm.vec());
-    asm.splat(factor, slope);
+    with_constant(asm, slope, |asm, slope| with_slopes(asm, slope, values));
+}
+
+/// value = value * slope where it is below 0.
+pub(super) fn with_slopes(asm: &mut dyn VectorAsm, slopes: V, values: &[V]) {
+    let [zero, scaled] = [0; 2].map(|_| asm.vec());
     asm.splat(zero, 0.0);
     for &value in values {
-        asm.mul(scaled, factor, value);
+        asm.mul(scaled, slopes, value);
         asm.select(Compare::Ge, value, value, zero, value, scaled);
     }
-    [factor, zero, scaled].into_iter().for_each(|v| asm.free(v));
+    [zero, scaled].into_iter().for_each(|v| asm.free(v));
 }
 
 fn thresholded_relu(asm: &mut dyn VectorAsm, alpha: f32, values: &[V]) {

@@ -389,8 +389,9 @@ impl fmt::Display for Activation {
             Activation::GeluTanh => f.write_str(" tanh"),
             other if other == Activation::HARD_SIGMOID => Ok(()),
             Activation::HardSigmoid { slope, offset } => write!(f, " {slope:?}, {offset:?}"),
-            Activation::Clip { low: f32::NEG_INFINITY, high } => write!(f, " high {high:?}"),
-            Activation::Clip { low, high: f32::INFINITY } => write!(f, " low {low:?}"),
+            // `high -1` would be a difference.
+            Activation::Clip { low: f32::NEG_INFINITY, high } => write!(f, " high = {high:?}"),
+            Activation::Clip { low, high: f32::INFINITY } => write!(f, " {low:?}"),
             Activation::Clip { low, high } => write!(f, " {low:?}, {high:?}"),
             Activation::Affine { scale, shift: 0.0 } => write!(f, " {scale:?}"),
             Activation::Affine { scale, shift } => write!(f, " {scale:?}, {shift:?}"),
@@ -415,15 +416,76 @@ mod tests {
     }
 
     #[test]
+    fn texts_say_what_differs_from_the_defaults() {
+        use super::testing::*;
+        let float = |name, value| (name, ArgValue::Float(value));
+        let cases = [
+            ("thresholded_relu", vec![float("alpha", -0.5)], "thresholded_relu -0.5"),
+            ("elu", vec![], "elu"),
+            ("celu", vec![float("alpha", 2.0)], "celu 2.0"),
+            ("gelu", vec![], "gelu"),
+            ("gelu", vec![("approximate", ArgValue::Word("tanh"))], "gelu tanh"),
+            ("hard_sigmoid", vec![], "hard_sigmoid"),
+            // The number of f32 next to a sixth.
+            ("hard_sigmoid", vec![float("slope", 0.166_666_67)], "hard_sigmoid"),
+            ("hard_sigmoid", vec![float("slope", 0.2)], "hard_sigmoid 0.2, 0.5"),
+            ("clip", vec![float("low", -1.0), float("high", 1.0)], "clip -1.0, 1.0"),
+            ("clip", vec![float("low", -1.0)], "clip -1.0"),
+            ("clip", vec![float("high", -1.0)], "clip high = -1.0"),
+            ("affine", vec![float("scale", 2.0)], "affine 2.0"),
+            ("affine", vec![float("scale", 2.0), float("shift", -1.0)], "affine 2.0, -1.0"),
+        ];
+        for (keyword, arguments, expected) in cases {
+            assert_eq!(text(&make(keyword, &arguments)), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_function_are_refused() {
+        use super::testing::*;
+        let float = |name, value| (name, ArgValue::Float(value));
+        let cases = [
+            ("clip", vec![]),
+            ("clip", vec![float("low", 1.0), float("high", 0.5)]),
+            ("clip", vec![float("low", 1e39)]),
+            ("celu", vec![float("alpha", 0.0)]),
+            ("celu", vec![float("alpha", -1.0)]),
+            ("hard_sigmoid", vec![float("slope", 0.0)]),
+            ("hard_sigmoid", vec![float("slope", -0.2)]),
+            ("hard_sigmoid", vec![float("slope", 1e-30), float("offset", 1e30)]),
+            ("elu", vec![float("alpha", 1e39)]),
+            ("affine", vec![float("scale", 1e39)]),
+        ];
+        for (keyword, arguments) in cases {
+            assert!(try_make(keyword, &arguments).is_err(), "{keyword} {arguments:?}");
+        }
+    }
+
+    #[test]
     fn known_values() {
         let cases = [
+            (Activation::Elu(0.5), -1.0, -0.316_060_28),
+            (Activation::Selu, 1.0, 1.050_701),
+            (Activation::Celu(2.0), -2.0, -1.264_241_1),
+            (Activation::ThresholdedRelu(1.0), 1.0, 0.0),
+            (Activation::Mish, 1.0, 0.865_098_4),
+            (Activation::Softplus, 0.0, 0.693_147_2),
+            (Activation::Softsign, -3.0, -0.75),
+            (Activation::GeluTanh, 1.0, 0.841_192),
+            (Activation::HARD_SIGMOID, 1.0, 4.0 / 6.0),
+            (Activation::HardSigmoid { slope: 0.2, offset: 0.5 }, 1.0, 0.7),
+            (Activation::Clip { low: -1.0, high: 1.0 }, -3.0, -1.0),
+            (Activation::Affine { scale: 2.0, shift: -1.0 }, 3.0, 5.0),
+            (Activation::Exp, 1.0, std::f32::consts::E),
+            (Activation::Sqrt, 2.0, std::f32::consts::SQRT_2),
+            (Activation::Abs, -2.0, 2.0),
             (Activation::Relu, -1.0, 0.0),
             (Activation::Relu6, 7.5, 6.0),
             (Activation::LeakyRelu(0.1), -2.0, -0.2),
             (Activation::Sigmoid, 0.0, 0.5),
             (Activation::Silu, 1.0, 0.731_058_6),
             (Activation::HardSwish, 1.0, 4.0 / 6.0),
-            (Activation::HardSigmoid, -3.5, 0.0),
+            (Activation::HARD_SIGMOID, -3.5, 0.0),
             (Activation::Gelu, 1.0, 0.841_344_7),
         ];
         for (activation, x, y) in cases {

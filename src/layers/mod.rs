@@ -41,6 +41,8 @@ mod local_response_norm;
 mod maxpool;
 mod mul;
 mod pad;
+mod prelu;
+mod scale;
 mod softmax;
 mod upsample;
 
@@ -67,7 +69,9 @@ pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
 pub use pad::Pad;
+pub use prelu::PRelu;
 pub use reference::reference_page;
+pub use scale::Scale;
 pub use softmax::Softmax;
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
@@ -293,7 +297,7 @@ macro_rules! layers {
                 matches!(
                     self,
                     Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
-                        | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                        | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
 
@@ -333,8 +337,10 @@ layers! {
     GlobalAvgPool,
     GlobalMaxPool,
     BatchNorm,
+    Scale,
     LocalResponseNorm,
     Activation,
+    PRelu,
     Softmax,
     Dropout,
     Identity,

@@ -56,7 +56,9 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         1 => adaptive(rank),
         1 => Just(GlobalAvgPool.into()),
         1 => Just(GlobalMaxPool.into()),
-        1 => Just(BatchNorm { eps: 1e-5 }.into()),
+        1 => any::<bool>().prop_map(|affine| BatchNorm { eps: 1e-5, affine }.into()),
+        1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
+        1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => lrn(),
         3 => activation().prop_map(Op::from),
         1 => Just(Softmax.into()),
@@ -190,7 +192,7 @@ fn neighbour() -> BoxedStrategy<Op> {
         }),
         2 => activation().prop_map(Op::from),
         1 => Just(GlobalAvgPool.into()),
-        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+        1 => Just(BatchNorm { eps: 1e-3, affine: true }.into()),
     ]
     .boxed()
 }
@@ -359,7 +361,7 @@ impl Mobile {
         let wide = conv(self.expanded, 1, 1, 1);
         let deep = conv(self.expanded, self.kernel, self.stride, self.expanded);
         let act = Op::from(self.activation);
-        let norm = |op: Op| if self.norm { vec![op, BatchNorm { eps: 1e-3 }.into()] } else { vec![op] };
+        let norm = |op: Op| if self.norm { vec![op, BatchNorm { eps: 1e-3, affine: true }.into()] } else { vec![op] };
         let ops = [norm(wide), vec![act.clone()], norm(deep), vec![act]].concat();
         let deep = chain(graph, x, &ops, &format!("{path}.deep"))?;
         let gated = match self.squeeze {
@@ -413,8 +415,19 @@ fn same_size(rank: usize) -> BoxedStrategy<Op> {
     prop_oneof![
         4 => conv,
         2 => activation().prop_map(Op::from),
-        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+        1 => scaling(),
+        1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => Just(Dropout { p: 0.5 }.into()),
+    ]
+    .boxed()
+}
+
+/// What can be folded into a layer before it.
+fn scaling() -> BoxedStrategy<Op> {
+    prop_oneof![
+        any::<bool>().prop_map(|affine| BatchNorm { eps: 1e-3, affine }.into()),
+        any::<bool>().prop_map(|bias| Scale { bias }.into()),
+        Just(Activation::Affine { scale: -0.75, shift: 0.5 }.into()),
     ]
     .boxed()
 }
@@ -519,7 +532,10 @@ pub fn siblings() -> BoxedStrategy<Verified<Graph>> {
                 prop::collection::vec(upsample(rank), 2..4),
                 prop::collection::vec(adaptive(rank), 2..4),
                 prop::collection::vec((1usize..5).prop_map(|groups| ChannelShuffle { groups }.into()), 2..4),
-                prop::collection::vec((1u32..9).prop_map(|eps| BatchNorm { eps: eps.into() }.into()), 2..4),
+                prop::collection::vec(
+                    (1u32..9).prop_map(|eps| BatchNorm { eps: eps.into(), affine: true }.into()),
+                    2..4
+                ),
             ];
             (Just(dims), prop_oneof![3 => windows, 2 => other], any::<bool>())
         })

@@ -226,13 +226,17 @@ fn params() -> impl Strategy<Value = Vec<Param>> {
     prop::collection::vec(param, 0..3)
 }
 
+fn size() -> impl Strategy<Value = Size> {
+    (prop::option::of(variable()), expr()).prop_map(|(name, value)| Size { name, value })
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let args = |size| prop::collection::vec(arg(), size);
     let kind = prop_oneof![
         "[a-z/.# ]{0,9}".prop_map(|path| ItemKind::Use { path, path_span: no_span() }),
         (variable(), expr()).prop_map(|(name, value)| ItemKind::Const(Const { name, value })),
         (name(), params()).prop_map(|(name, params)| ItemKind::Model { name, params }),
-        (word(), name(), prop::collection::vec(expr(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
+        (word(), name(), prop::collection::vec(size(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
             name,
             dtype,
             dims
@@ -376,7 +380,13 @@ impl Printer {
                 self.put(&name.text);
                 self.token(":");
                 self.put(&dtype.text);
-                self.list("[", dims, "]", |p, dim| p.expr(dim, 0));
+                self.list("[", dims, "]", |p, size| {
+                    if let Some(name) = &size.name {
+                        p.put(&name.text);
+                        p.token("=");
+                    }
+                    p.expr(&size.value, 0);
+                });
             }
             ItemKind::Defaults { layer, args } => {
                 write!(self.out, "defaults {} ", layer.text).unwrap();

@@ -62,6 +62,7 @@
 //! | E0324 | `aux` without a label |
 //! | E0325 | an input without batch and channels |
 //! | E0326 | two inputs of different batches |
+//! | E0327 | a default for the batch |
 //! | E0501 | a text that is too large, or nested too deep to be parsed |
 //! | E0502 | too many steps |
 //! | E0503 | a value has too many elements |

@@ -30,8 +30,8 @@ pub enum ItemKind {
     Const(Const),
     /// `model resnet(n = [3, 4, 6, 3], classes = 1000)`
     Model { name: Ident, params: Vec<Param> },
-    /// `input image: f32[N, 3, 224, 224]`
-    Input { name: Ident, dtype: Ident, dims: Vec<Expr> },
+    /// `input image: f32[N, 3, H = 224, W = 224]`
+    Input { name: Ident, dtype: Ident, dims: Vec<Size> },
     /// `defaults conv half`
     Defaults { layer: Ident, args: Vec<Arg> },
     /// `block Bottleneck(c, s) { ... }`
@@ -65,6 +65,13 @@ pub struct Block {
 pub struct Param {
     pub name: Ident,
     pub default: Option<Expr>,
+}
+
+/// A size of an input: `224`, or `H = 224`, a free one with its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Size {
+    pub name: Option<Ident>,
+    pub value: Expr,
 }
 
 /// `{ ... }`: lines. In a sequence the lines are joined as by `|`; in `concat` each line is a branch.

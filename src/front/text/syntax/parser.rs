@@ -200,8 +200,14 @@ impl Builder {
     fn input(&mut self, parts: &mut Parts) -> ItemKind {
         let name = self.ident(next(parts));
         let dtype = self.ident(next(parts));
-        let dims = self::parts(next(parts)).map(|size| self.expr(size, 0)).collect();
+        let dims = self::parts(next(parts)).map(|size| self.size(size)).collect();
         ItemKind::Input { name, dtype, dims }
+    }
+
+    fn size(&mut self, pair: Pair<Rule>) -> Size {
+        let mut parts = parts(pair);
+        let name = next_if(&mut parts, Rule::variable_name).map(|name| self.ident(name));
+        Size { name, value: self.expr(next(&mut parts), 0) }
     }
 
     fn variant(&mut self, parts: &mut Parts) -> ItemKind {

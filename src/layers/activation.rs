@@ -469,7 +469,7 @@ mod tests {
             (Activation::Celu(2.0), -2.0, -1.264_241_1),
             (Activation::ThresholdedRelu(1.0), 1.0, 0.0),
             (Activation::Mish, 1.0, 0.865_098_4),
-            (Activation::Softplus, 0.0, 0.693_147_2),
+            (Activation::Softplus, 0.0, std::f32::consts::LN_2),
             (Activation::Softsign, -3.0, -0.75),
             (Activation::GeluTanh, 1.0, 0.841_192),
             (Activation::HARD_SIGMOID, 1.0, 4.0 / 6.0),

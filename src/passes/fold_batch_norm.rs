@@ -1,5 +1,5 @@
 //! Folds a batch norm, or another scale and shift of each channel, into the weights and bias of what is in front of it:
-//! gamma (w x + b - mean) / sqrt(var + eps) + beta is again a convolution or a dense layer (Jacob et al. 2018, "Quantization
+//! gamma (w x + b - mean) / sqrt(var + eps) + beta is again a convolution (also a transposed one) or a dense layer (Jacob et al. 2018, "Quantization
 //! and training of neural networks", section 3.2), or a batch norm or scale. The folded values are computed when the
 //! weights are packed.
 
@@ -36,17 +36,15 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 /// Why what stands behind `producer` cannot be folded into it.
 fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     let node = &graph[producer];
-    let name = node.op.layer().map_or("input".to_string(), |l| l.spec().keyword.to_string());
+    let (name, keyword) = (node.name(), node.op.layer().map_or("input", |layer| layer.spec().keyword));
     match node.op {
-        Op::Conv(_) | Op::Dense(_) | Op::BatchNorm(_) | Op::Scale(_) if uses.is_shared(producer) => {
-            Some(format!("the value of {} is read elsewhere too", node.name()))
-        }
-        Op::Conv(_) | Op::Dense(_) | Op::BatchNorm(_) | Op::Scale(_) if !node.epilogue.is_empty() => {
-            Some(format!("something else is fused into {} already", node.name()))
-        }
-        Op::Conv(_) | Op::Dense(_) | Op::BatchNorm(_) | Op::Scale(_) => None,
-        _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::BatchNorm(_) | Op::Scale(_) => {}
+        _ => return Some(format!("it stands behind `{keyword}`, which has no weights to fold it into")),
     }
+    if uses.is_shared(producer) {
+        return Some(format!("the value of {name} is read elsewhere too"));
+    }
+    (!node.epilogue.is_empty()).then(|| format!("something else is fused into {name} already"))
 }
 
 fn fold(graph: &mut Graph, producer: NodeId, id: NodeId) {
@@ -71,6 +69,7 @@ fn fold(graph: &mut Graph, producer: NodeId, id: NodeId) {
     node.params = [&[scaled, shifted], statistics].concat();
     match &mut node.op {
         Op::Conv(conv) => conv.bias = true,
+        Op::ConvTranspose(conv) => conv.bias = true,
         Op::Dense(dense) => dense.bias = true,
         Op::BatchNorm(norm) => norm.affine = true,
         Op::Scale(scale) => scale.bias = true,

@@ -14,6 +14,7 @@ use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
 use crate::tensor::{Batch, Tensor, TensorType};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
@@ -154,6 +155,18 @@ impl Session {
         options: &Options,
         choices: &Choices,
     ) -> Result<Session, SessionError> {
+        Session::beside(&[], graph, weights, options, choices)
+    }
+
+    /// As [`Session::tuned`], beside sessions of the same network at other sizes, with the same weights: what these have
+    /// packed in the order that this one reads is there once.
+    pub(super) fn beside(
+        others: &[&Session],
+        graph: Verified<Graph>,
+        weights: &dyn WeightSource,
+        options: &Options,
+        choices: &Choices,
+    ) -> Result<Session, SessionError> {
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
@@ -163,7 +176,8 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit)?;
+        let others: Vec<&Constants> = others.iter().map(|other| &other.constants).collect();
+        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
@@ -188,6 +202,11 @@ impl Session {
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
         self.constants.bytes()
+    }
+
+    /// Which pieces of memory packed weights and tables lie in: address and bytes of each.
+    pub(super) fn constant_chunks(&self) -> HashMap<*const u8, usize> {
+        self.constants.chunks()
     }
 
     /// Computes the outputs, in the order of the graph's outputs.

@@ -167,6 +167,8 @@ impl Session {
         options: &Options,
         choices: &Choices,
     ) -> Result<Session, SessionError> {
+        check_planning(&graph, options.memory_limit)?;
+        check_limit("weights of the model", schedule::weight_bytes(&graph), options.memory_limit)?;
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
@@ -384,6 +386,21 @@ impl Session {
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
         self.arena = Some((batch, arena));
         Ok(())
+    }
+}
+
+/// Refuses, before it is taken, planning memory above a limit in bytes.
+///
+/// # Errors
+/// [`SessionError::Memory`].
+pub fn check_planning(graph: &Graph, limit: usize) -> Result<(), SessionError> {
+    check_limit("tables of the kernels", schedule::planning_bytes(graph), limit)
+}
+
+fn check_limit(what: &'static str, bytes: u64, limit: usize) -> Result<(), SessionError> {
+    match usize::try_from(bytes).unwrap_or(usize::MAX) {
+        bytes if bytes > limit => Err(SessionError::Memory { what, bytes, limit }),
+        _ => Ok(()),
     }
 }
 

@@ -190,6 +190,8 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::GlobalAvgPool(_)
         | Op::GlobalMaxPool(_)
         | Op::BatchNorm(_)
+        | Op::LayerNorm(_)
+        | Op::InstanceNorm(_)
         | Op::LocalResponseNorm(_)
         | Op::Activation(_)
         | Op::Softmax(_)

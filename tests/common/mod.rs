@@ -54,6 +54,8 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => Just(GlobalMaxPool.into()),
         1 => Just(BatchNorm { eps: 1e-5 }.into()),
         1 => lrn(),
+        2 => any::<bool>().prop_map(|affine| LayerNorm { eps: 1e-3, affine }.into()),
+        2 => any::<bool>().prop_map(|affine| InstanceNorm { eps: 1e-3, affine }.into()),
         3 => activation().prop_map(Op::from),
         1 => Just(Softmax.into()),
         1 => Just(Flatten.into()),

@@ -1,11 +1,12 @@
 //! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
-use super::model::{self, FolderLoader};
+use super::model;
 use super::{Failure, Outcome, print, tell_raw};
 use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::build::Options;
+use crate::model::{FolderLoader, read_text};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -43,7 +44,7 @@ struct Checked {
 }
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
-    let (mut sources, root) = model::read(file)?;
+    let (mut sources, root) = read_text(file)?;
     let mut loader = FolderLoader::new(file);
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);

@@ -236,6 +236,16 @@ fn lrn() {
 }
 
 #[test]
+fn normalise() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Normalise(_));
+    for dims in [&[11, 5, 5][..], &[16, 40], &[3, 700]] {
+        agree(&layer(LayerNorm { eps: 1e-5, affine: true }, dims), family);
+        agree(&layer(InstanceNorm { eps: 1e-5, affine: true }, dims), family);
+    }
+    agree(&layer(LayerNorm { eps: 1e-5, affine: false }, &[37]), family);
+}
+
+#[test]
 fn softmax() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Softmax(_));
     agree(&layer(Softmax, &[11, 5, 5]), family);

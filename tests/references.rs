@@ -191,6 +191,8 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::GlobalMaxPool(_)
         | Op::BatchNorm(_)
         | Op::Scale(_)
+        | Op::LayerNorm(_)
+        | Op::InstanceNorm(_)
         | Op::LocalResponseNorm(_)
         | Op::Activation(_)
         | Op::PRelu(_)

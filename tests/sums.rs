@@ -146,6 +146,21 @@ fn means_of_regions_and_of_channels() {
     }
 }
 
+/// The mean is far from 0, and the distances from it are small.
+#[test]
+fn normalisations_of_many_values() {
+    for (op, dims) in [
+        (Op::from(InstanceNorm { eps: 1e-5, affine: true }), &[2, 512, 1024][..]),
+        (LayerNorm { eps: 1e-5, affine: true }.into(), &[25_000]),
+        (LayerNorm { eps: 1e-5, affine: true }.into(), &[9_000, 3]),
+    ] {
+        let graph = layer(op, dims);
+        let mut input = filled(&graph, 0.1);
+        input.data_mut().iter_mut().step_by(7).for_each(|x| *x = 0.6);
+        check(&graph, input, &Equal(0.3));
+    }
+}
+
 /// Totals that keep what rounding loses of them, of parts whose sum is beyond f32.
 #[test]
 fn sums_beyond_f32_are_infinite() {

@@ -6,7 +6,8 @@
 //! arithmetic exact for layers that do not move evenly as well: upsampling and adaptive pooling.
 //!
 //! A field may reach over the borders of the input, into the padding. A gate with one factor a channel (squeeze and
-//! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see.
+//! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see. So are
+//! the mean and deviation of an instance norm.
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};

@@ -28,6 +28,7 @@ pub mod chain;
 pub mod channelwise;
 pub mod conv;
 pub mod lrn;
+pub mod normalise;
 pub mod permute;
 pub mod pointwise;
 pub mod pool;
@@ -356,6 +357,7 @@ kernels! {
     Resample(resample),
     Pointwise(pointwise),
     Lrn(lrn),
+    Normalise(normalise),
     Softmax(softmax),
     Permute(permute),
     Scale(scale),
@@ -372,6 +374,7 @@ impl Kernel {
             | Kernel::Channelwise(_)
             | Kernel::Transposed(_)
             | Kernel::Pool(_)
+            | Kernel::Normalise(_)
             | Kernel::Resample(_)
             | Kernel::Scale(_)
             | Kernel::Chain(_)

@@ -43,8 +43,11 @@ mod flatten;
 mod global_avgpool;
 mod global_maxpool;
 mod identity;
+mod instance_norm;
+mod layer_norm;
 mod local_response_norm;
 mod maxpool;
+mod moments;
 mod mul;
 mod pad;
 mod prelu;
@@ -78,6 +81,8 @@ pub use flatten::Flatten;
 pub use global_avgpool::GlobalAvgPool;
 pub use global_maxpool::GlobalMaxPool;
 pub use identity::Identity;
+pub use instance_norm::InstanceNorm;
+pub use layer_norm::LayerNorm;
 pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
@@ -360,6 +365,8 @@ layers! {
     GlobalMaxPool,
     BatchNorm,
     Scale,
+    LayerNorm,
+    InstanceNorm,
     LocalResponseNorm,
     Activation,
     PRelu,

@@ -14,6 +14,7 @@ mod chain;
 mod channelwise;
 mod conv;
 mod lrn;
+mod normalise;
 mod permute;
 mod pointwise;
 mod pool;
@@ -63,6 +64,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Pool(conf) => pool::run(&conf.code, operands, begin, end),
             Kernel::Resample(conf) => resample::run(&conf.code, operands, begin, end),
             Kernel::Pointwise(conf) => pointwise::run(&conf.code, operands, begin, end),
+            Kernel::Normalise(conf) => normalise::run(&conf.code, operands, begin, end),
             Kernel::Lrn(conf) => lrn::run(&conf.code, operands, begin, end),
             Kernel::Scale(conf) => scale::run(&conf.code, operands, begin, end),
             Kernel::Chain(conf) => chain::run(conf, operands, begin, end),

@@ -262,7 +262,11 @@ impl Bytes<'_> {
             11 => {
                 [Op::from(GlobalAvgPool), GlobalMaxPool.into(), Softmax.into(), Identity.into()][self.below(4)].clone()
             }
-            12 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
+            12 => match self.below(3) {
+                0 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
+                1 => LayerNorm { eps: self.number(), affine: self.flag() }.into(),
+                _ => InstanceNorm { eps: self.number(), affine: self.flag() }.into(),
+            },
             13 => {
                 // Of a sum above 0, whose powers are numbers.
                 let [alpha, beta, k] =

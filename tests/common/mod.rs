@@ -61,6 +61,8 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
         1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => lrn(),
+        2 => any::<bool>().prop_map(|affine| LayerNorm { eps: 1e-3, affine }.into()),
+        2 => any::<bool>().prop_map(|affine| InstanceNorm { eps: 1e-3, affine }.into()),
         3 => activation().prop_map(Op::from),
         1 => Just(Softmax.into()),
         1 => Just(Flatten.into()),

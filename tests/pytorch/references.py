@@ -320,6 +320,13 @@ def pools():
     m.write()
 
 
+class ChannelNorm(nn.LayerNorm):
+    """A LayerNorm over the channels, which PyTorch's has last."""
+
+    def forward(self, x):
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
 def normalisations():
     m = Model("normalisations", "Batch norms, local response normalisation and softmax.")
     m.case("bn_image", "bn", nn.BatchNorm2d(6))
@@ -336,6 +343,13 @@ def normalisations():
     m.case("prelu_wide", "prelu", nn.PReLU(20), "broad")
     m.case("prelu_flat", "prelu", nn.PReLU(13), "flat")
     m.case("prelu_shared", "prelu shared", nn.PReLU())
+    for of, channels in [("image", 6), ("broad", 20), ("sound", 4), ("solid", 3), ("flat", 13)]:
+        m.case(f"layer_{of}", "layer_norm eps 1e-6", ChannelNorm(channels, eps=1e-6), of)
+    m.case("layer_plain", "layer_norm affine false", ChannelNorm(20, elementwise_affine=False), "broad")
+    m.case("instance_image", "instance_norm affine", nn.InstanceNorm2d(6, affine=True))
+    m.case("instance_wide", "instance_norm eps 1e-2", nn.InstanceNorm2d(20, eps=1e-2), "broad")
+    m.case("instance_signal", "instance_norm", nn.InstanceNorm1d(4), "sound")
+    m.case("instance_volume", "instance_norm affine", nn.InstanceNorm3d(3, affine=True), "solid")
     m.case("lrn_plain", "lrn 5", nn.LocalResponseNorm(5))
     m.case("lrn_paper", "lrn 5, alpha 0.3, k 2", nn.LocalResponseNorm(5, alpha=0.3, k=2.0))
     m.case("lrn_even", "lrn 4, alpha 0.3, beta 0.5", nn.LocalResponseNorm(4, alpha=0.3, beta=0.5))

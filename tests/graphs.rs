@@ -153,7 +153,7 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(AdaptiveAvgPool { size: vec![] }.into(), "0 sizes for an input with 2 spatial dimensions");
     said(Upsample { scale: vec![2, 0], mode: Interpolation::Nearest }.into(), "a factor is 0");
     said(ChannelShuffle { groups: 0 }.into(), "the number of groups is 0");
-    said(Pad { sides: PadArg::Same, channels: (0, 0) }.into(), "belong to a kernel");
+    said(Pad { sides: PadArg::Same, channels: (0, 0), fill: Fill::ZEROS }.into(), "belong to a kernel");
     said(BatchNorm { eps: f64::NAN }.into(), "eps is NaN");
     said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");
     said(Activation::LeakyRelu(f32::INFINITY).into(), "the slope is inf");

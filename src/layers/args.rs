@@ -14,6 +14,8 @@ pub enum Kind {
     Dims,
     /// One positive number for all spatial dimensions, or one for each: `2`, `2x1`, `(2, 1)`.
     PerDim,
+    /// One number above 0 for all spatial dimensions, or one for each: `1.5`, `(1.5, 2)`.
+    Factors,
     /// `valid`, `half`, `same`, a number for all sides, one for each dimension, or one for each side.
     /// The three words may stand alone, without the parameter's name.
     Pad,
@@ -79,6 +81,7 @@ pub enum ArgValue {
     Pad(PadArg),
     Bool(bool),
     Float(f64),
+    Factors(Vec<f64>),
     Word(&'static str),
     /// Row-major values and the shape of the nested list.
     Weights(Arc<[f32]>, Vec<usize>),
@@ -228,7 +231,7 @@ fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
         Kind::Bool => text.parse().ok().map(ArgValue::Bool),
         Kind::Float => text.parse().ok().map(ArgValue::Float),
         Kind::Word(words) => words.iter().find(|w| **w == text).map(|w| ArgValue::Word(w)),
-        Kind::Weights => None,
+        Kind::Factors | Kind::Weights => None,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
 //! | `E0301` | it has the wrong number of spatial dimensions |
-//! | `E0302` | the kernel is larger than the padded input, or padding leaves nothing of the output |
+//! | `E0302` | the kernel is larger than the padded input, no position would be left, or mirrored ones are more than there are |
 //! | `E0303` | a size, or a product of sizes, is too large |
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
@@ -32,6 +32,7 @@ mod channel_shuffle;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod crop;
 mod dense;
 mod dropout;
 mod flatten;
@@ -42,6 +43,7 @@ mod local_response_norm;
 mod maxpool;
 mod mul;
 mod pad;
+mod resize;
 mod softmax;
 mod upsample;
 
@@ -58,6 +60,7 @@ pub use channel_shuffle::ChannelShuffle;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::{ConvTranspose, Phase};
+pub use crop::Crop;
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
@@ -67,8 +70,9 @@ pub use identity::Identity;
 pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
-pub use pad::Pad;
+pub use pad::{Fill, Pad};
 pub use reference::reference_page;
+pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use softmax::Softmax;
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
@@ -299,7 +303,7 @@ macro_rules! layers {
                 matches!(
                     self,
                     Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
-                        | Op::Upsample(_) | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                        | Op::Resize(_) | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
 
@@ -347,7 +351,9 @@ layers! {
     Identity,
     Flatten,
     Pad,
+    Crop,
     Upsample,
+    Resize,
     ChannelShuffle,
     Concat,
     Add,

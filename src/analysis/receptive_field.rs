@@ -468,6 +468,8 @@ mod tests {
             "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
             "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
             "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "avgpool 2 | resize 27, bilinear | conv 3, 2, half | resize scale 2, bicubic | crop (3, 2) | pad 1",
+            "resize 24 | conv 3, 2, half | resize scale 1.5, bilinear, coordinates asymmetric",
             "avgpool 2 | conv_transpose 4, 2, stride 2, pad 1 | conv 3, 2 | conv_transpose 5, 2, stride 3, pad (4, 0)",
             "conv_transpose 2, 2, dilation 3, stride 2 | avgpool 2 | conv_transpose 3, 2, stride 2, pad 2",
             "identity as s | avgpool 2 | conv 3, 2, half | upsample 2 | concat { identity\nfrom s } | conv 3, 2, half",

@@ -58,10 +58,7 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => Just(Softmax.into()),
         1 => Just(Flatten.into()),
         2 => dense(),
-        1 => pad(rank),
-        1 => crop(rank),
-        1 => upsample(rank),
-        2 => resize(rank),
+        5 => resample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
         1 => prop_oneof![Just(Identity.into()), Just(Dropout { p: 0.5 }.into())],
     ]
@@ -259,6 +256,11 @@ fn dense() -> BoxedStrategy<Op> {
     (1usize..70, any::<bool>(), any::<bool>())
         .prop_map(|(features, bias, flatten)| Dense { features, bias, flatten }.into())
         .boxed()
+}
+
+/// Padding, cropping and other sizes.
+pub fn resample(rank: usize) -> BoxedStrategy<Op> {
+    prop_oneof![1 => pad(rank), 1 => crop(rank), 1 => upsample(rank), 2 => resize(rank)].boxed()
 }
 
 fn pad(rank: usize) -> BoxedStrategy<Op> {

@@ -306,7 +306,7 @@ fn networks_of_three_dimensions() {
         Part::Layer(Upsample { scale: vec![1, 2, 2], mode: Interpolation::Bilinear { align_corners: false } }.into()),
         Part::Layer(Crop { sides }.into()),
         Part::Output,
-        Part::Layer(resize(Filter::Cubic(-0.75), Coordinates::HalfPixel).into()),
+        Part::Layer(resize(Filter::Cubic(0.75), Coordinates::HalfPixel).into()),
         Part::Layer(Pad { sides: PadArg::All(1), channels: (0, 0), fill: Fill::Constant(0.5) }.into()),
         Part::Layer(GlobalAvgPool.into()),
         Part::Layer(Dense { features: 5, bias: true, flatten: true }.into()),

@@ -154,6 +154,12 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(Upsample { scale: vec![2, 0], mode: Interpolation::Nearest }.into(), "a factor is 0");
     said(ChannelShuffle { groups: 0 }.into(), "the number of groups is 0");
     said(Pad { sides: PadArg::Same, channels: (0, 0), fill: Fill::ZEROS }.into(), "belong to a kernel");
+    said(ChannelSlice { channels: 3..3 }.into(), "3..3 are no channels");
+    said(DepthToSpace { block: vec![2, 0], order: BlockOrder::Crd }.into(), "a size of the block is 0");
+    said(SpaceToDepth { block: vec![], order: BlockOrder::Dcr }.into(), "0 sizes for an input");
+    said(Subsample { step: vec![0], at: vec![0] }.into(), "a step is 0");
+    said(Subsample { step: vec![1], at: vec![usize::MAX] }.into(), "of 6 positions");
+    said(Unflatten { size: vec![0] }.into(), "a size is 0");
     said(BatchNorm { eps: f64::NAN }.into(), "eps is NaN");
     said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");
     said(Activation::LeakyRelu(f32::INFINITY).into(), "the slope is inf");
@@ -189,7 +195,7 @@ fn inputs_of_different_batches_are_refused() {
         graph[x].ty.batch = Batch::Fixed(3);
         graph.add_input("b", TensorType { batch: Batch::Fixed(2), ..input_type(&[8, 6, 6]) });
     });
-    assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65536");
+    assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65535");
 }
 
 /// The branches of `add` and `mul`, in any order and of one value twice, mean what they say on every engine.

@@ -201,6 +201,11 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::Upsample(_)
         | Op::Resize(_)
         | Op::ChannelShuffle(_)
+        | Op::ChannelSlice(_)
+        | Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Subsample(_)
+        | Op::Unflatten(_)
         | Op::Concat(_)
         | Op::Add(_)
         | Op::Mul(_) => op.layer().map(|layer| layer.spec().keyword),

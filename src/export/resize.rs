@@ -50,7 +50,7 @@ pub fn resize(site: &mut Site, layer: &Resize) -> Steps {
     let nearest = |call: Call, rounding: &str| call.word("mode", "nearest").word("nearest_mode", rounding);
     let call = match layer.filter {
         Filter::Linear => call.word("mode", "linear"),
-        Filter::Cubic(coefficient) => call.word("mode", "cubic").float("cubic_coeff_a", coefficient),
+        Filter::Cubic(coefficient) => call.word("mode", "cubic").float("cubic_coeff_a", -coefficient),
         Filter::Nearest(Rounding::Floor) => nearest(call, "floor"),
         Filter::Nearest(Rounding::Ceil) => nearest(call, "ceil"),
         Filter::Nearest(Rounding::PreferFloor) => nearest(call, "round_prefer_floor"),

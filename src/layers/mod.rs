@@ -15,6 +15,8 @@
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
 //! | `E0306` | a window of the pool could lie in the padding alone |
+//! | `E0307` | it has not all that is to be taken of it |
+//! | `E0308` | its sizes do not divide into blocks or maps |
 //! | `E0311` | the branches of a concatenation differ in size |
 //! | `E0312` | the two values of a sum differ in shape |
 //! | `E0313` | the gate does not fit the value that it scales |
@@ -28,12 +30,15 @@ mod adaptive_avgpool;
 mod add;
 mod avgpool;
 mod batch_norm;
+mod blocks;
 mod channel_shuffle;
+mod channel_slice;
 mod concat;
 mod conv;
 mod conv_transpose;
 mod crop;
 mod dense;
+mod depth_to_space;
 mod dropout;
 mod flatten;
 mod global_avgpool;
@@ -45,6 +50,9 @@ mod mul;
 mod pad;
 mod resize;
 mod softmax;
+mod space_to_depth;
+mod subsample;
+mod unflatten;
 mod upsample;
 
 #[cfg(test)]
@@ -56,12 +64,15 @@ pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 pub use avgpool::AvgPool;
 pub use batch_norm::BatchNorm;
+pub use blocks::{BlockOrder, block_places};
 pub use channel_shuffle::ChannelShuffle;
+pub use channel_slice::ChannelSlice;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::{ConvTranspose, Phase};
 pub use crop::Crop;
 pub use dense::Dense;
+pub use depth_to_space::DepthToSpace;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_avgpool::GlobalAvgPool;
@@ -74,6 +85,9 @@ pub use pad::{Fill, Pad};
 pub use reference::reference_page;
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use softmax::Softmax;
+pub use space_to_depth::SpaceToDepth;
+pub use subsample::Subsample;
+pub use unflatten::Unflatten;
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
 
@@ -350,11 +364,16 @@ layers! {
     Dropout,
     Identity,
     Flatten,
+    Unflatten,
     Pad,
     Crop,
     Upsample,
     Resize,
     ChannelShuffle,
+    ChannelSlice,
+    DepthToSpace,
+    SpaceToDepth,
+    Subsample,
     Concat,
     Add,
     Mul,

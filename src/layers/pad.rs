@@ -199,7 +199,7 @@ impl fmt::Display for Pad {
         }
         match self.fill {
             Fill::Constant(0.0) => Ok(()),
-            Fill::Constant(value) => write!(f, ", value {value:?}"),
+            Fill::Constant(value) => write!(f, ", value = {value:?}"),
             Fill::Reflect => f.write_str(", mode reflect"),
             Fill::Edge => f.write_str(", mode edge"),
         }
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(mode("reflect"), (vec![3.0, 2.0, 1.0, 2.0, 3.0, 2.0], "pad sides (2, 1), mode reflect".into()));
         assert_eq!(mode("edge"), (vec![1.0, 1.0, 1.0, 2.0, 3.0, 3.0], "pad sides (2, 1), mode edge".into()));
         let value = y(&[("value", ArgValue::Float(0.5))]);
-        assert_eq!(value, (vec![0.5, 0.5, 1.0, 2.0, 3.0, 0.5], "pad sides (2, 1), value 0.5".into()));
+        assert_eq!(value, (vec![0.5, 0.5, 1.0, 2.0, 3.0, 0.5], "pad sides (2, 1), value = 0.5".into()));
     }
 
     #[test]

@@ -22,7 +22,12 @@ const SPEC: LayerSpec = LayerSpec {
             "prefer_floor",
             "of `nearest`; the last two round to the nearest, and differ in the middle",
         ),
-        ParamDecl::named("coefficient", Kind::Float, "-0.75", "of `bicubic`: the slope at a distance of 1"),
+        ParamDecl::named(
+            "coefficient",
+            Kind::Float,
+            "0.75",
+            "of `bicubic`: how steeply weights fall at a distance of 1",
+        ),
     ],
 };
 
@@ -44,7 +49,7 @@ pub enum Filter {
     Nearest(Rounding),
     /// Linear in each dimension.
     Linear,
-    /// Cubic in each dimension, with this coefficient.
+    /// Cubic in each dimension; at a distance of 1 the weights fall with this slope. ONNX and Keys have it below 0.
     Cubic(f64),
 }
 
@@ -170,7 +175,7 @@ impl Resize {
             Filter::Cubic(coefficient) => (-1..3)
                 .map(|tap| {
                     let position = at.floor() + f64::from(tap);
-                    (inside(position), cubic(coefficient, (at - position).abs()) as f32)
+                    (inside(position), cubic(-coefficient, (at - position).abs()) as f32)
                 })
                 .collect(),
         }
@@ -286,8 +291,8 @@ impl fmt::Display for Resize {
             Filter::Nearest(Rounding::Ceil) => f.write_str(", rounding ceil")?,
             Filter::Nearest(Rounding::PreferCeil) => f.write_str(", rounding prefer_ceil")?,
             Filter::Linear => f.write_str(", bilinear")?,
-            Filter::Cubic(-0.75) => f.write_str(", bicubic")?,
-            Filter::Cubic(coefficient) => write!(f, ", bicubic, coefficient {coefficient:?}")?,
+            Filter::Cubic(0.75) => f.write_str(", bicubic")?,
+            Filter::Cubic(coefficient) => write!(f, ", bicubic, coefficient = {coefficient:?}")?,
         }
         match self.coordinates {
             Coordinates::HalfPixel => Ok(()),
@@ -320,8 +325,8 @@ mod tests {
         assert_eq!(op, resize(Extent::Size(vec![3, 2]), nearest, Coordinates::HalfPixel));
         assert_eq!(text(&op), "resize 3x2");
         let scale = Extent::Scale(vec![1.5, 2.0]);
-        let op = resize(scale, Filter::Cubic(-0.5), Coordinates::AlignCorners);
-        assert_eq!(text(&op), "resize scale (1.5, 2.0), bicubic, coefficient -0.5, coordinates align_corners");
+        let op = resize(scale, Filter::Cubic(0.5), Coordinates::AlignCorners);
+        assert_eq!(text(&op), "resize scale (1.5, 2.0), bicubic, coefficient = 0.5, coordinates align_corners");
         let op = resize(Extent::Scale(vec![0.5]), Filter::Nearest(Rounding::Ceil), Coordinates::Asymmetric);
         assert_eq!(text(&op), "resize scale 0.5, rounding ceil, coordinates asymmetric");
         assert_eq!(
@@ -346,7 +351,7 @@ mod tests {
         assert_close(&down(Filter::Linear, Coordinates::HalfPixel), &[1.333_333_3, 3.0]);
         assert_close(&down(Filter::Linear, Coordinates::AlignCorners), &[1.0, 4.0]);
         assert_close(&down(Filter::Linear, Coordinates::HalfPixelSymmetric), &[1.666_666_7, 3.333_333_3]);
-        let cubic = resize(Extent::Scale(vec![2.0]), Filter::Cubic(-0.75), Coordinates::HalfPixel);
+        let cubic = resize(Extent::Scale(vec![2.0]), Filter::Cubic(0.75), Coordinates::HalfPixel);
         let found = line(&cubic, &[1.0, 2.0, 3.0, 4.0]);
         assert_close(&found[..4], &[0.894_531_25, 1.191_406_3, 1.667_968_8, 2.296_875]);
     }

@@ -266,7 +266,7 @@ mod tests {
             try_make("pad", &[&[("sides", ArgValue::Pad(sides))], more].concat())
         };
         let reflect = ("mode", ArgValue::Word("reflect"));
-        let op = with(PadArg::All(3), &[reflect.clone()]).unwrap();
+        let op = with(PadArg::All(3), std::slice::from_ref(&reflect)).unwrap();
         assert_eq!(shape(&op, &[&[2, 4]]), Ok(vec![2, 10]));
         assert_eq!(shape(&op, &[&[2, 3]]), Err("E0302"));
         let param = |more: &[_]| with(PadArg::All(1), more).unwrap_err().param;

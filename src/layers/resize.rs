@@ -235,13 +235,12 @@ impl Layer for Resize {
     fn check(&self) -> Result<(), ShapeError> {
         match &self.extent {
             Extent::Size(sizes) => sizes.iter().try_for_each(|&size| check_size("a size", size))?,
-            Extent::Scale(factors) => match factors.iter().find(|factor| !(**factor > 0.0 && factor.is_finite())) {
-                Some(factor) => {
+            Extent::Scale(factors) => {
+                if let Some(factor) = factors.iter().find(|factor| !(**factor > 0.0 && factor.is_finite())) {
                     let message = format!("a factor is {factor:?}, and must be above 0");
                     return Err(ShapeError::new("E0216", message).param("scale"));
                 }
-                None => {}
-            },
+            }
         }
         match self.filter {
             Filter::Cubic(coefficient) => check_finite("the coefficient", coefficient),

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{Graph, Verified};
-use svertka::layers::{self, Accumulate, AvgPool, BatchNorm, Conv, ConvTranspose, MaxPool, Op, Padding, Window};
+use svertka::layers::{self, *};
 use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -83,6 +83,14 @@ fn deep_convolution() -> impl Strategy<Value = (Vec<usize>, Op)> {
     })
 }
 
+/// Layers that resample positions.
+fn resampling() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    dims().prop_filter("has positions", |dims| dims.len() > 1).prop_flat_map(|dims| {
+        let layer = resample(dims.len() - 1);
+        (Just(dims), layer)
+    })
+}
+
 /// Transposed convolutions with what can be fused behind them.
 fn transposed() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
     let dims = prop_oneof![
@@ -142,6 +150,13 @@ proptest! {
     #[test]
     fn random_deep_convolutions((dims, op) in deep_convolution(), batch in 1usize..3, seed: u64) {
         check(&single(op, &dims).unwrap(), batch, seed, &engines());
+    }
+
+    #[test]
+    fn random_resampling((dims, op) in resampling(), batch in 1usize..3, seed: u64) {
+        if let Ok(graph) = single(op, &dims) {
+            check(&graph, batch, seed, &engines());
+        }
     }
 
     #[test]
@@ -258,6 +273,47 @@ fn windows_far_larger_than_their_input() {
     check(&single(pool, &[2, 4]).unwrap(), 1, 0, &engines());
     let pool = MaxPool { window: window(&[1, 2], &[1 << 36, 1], Padding::Valid) };
     check(&single(pool, &[2, 3, 40_000]).unwrap(), 1, 0, &engines());
+}
+
+/// Whole networks of volumes, of every layer that has positions.
+#[test]
+fn networks_of_three_dimensions() {
+    let window = |kernel: usize, stride: usize| window(&[kernel; 3], &[stride; 3], &[1; 3], Padding::Half);
+    let conv = |channels, kernel, stride, groups| {
+        Part::Layer(Conv { channels, window: window(kernel, stride), groups, bias: true, weights: None }.into())
+    };
+    let transposed = ConvTranspose {
+        channels: 12,
+        window: window(3, 2),
+        output_padding: vec![1, 0, 1],
+        groups: 1,
+        bias: false,
+        output_major: false,
+    };
+    let resize = |filter, coordinates| Resize { extent: Extent::Size(vec![5, 3, 4]), filter, coordinates };
+    let sides = PadArg::List(vec![1, 0, 1, 1, 0, 1]);
+    let parts = [
+        conv(8, 3, 1, 1),
+        Part::Layer(BatchNorm { eps: 1e-3, affine: true }.into()),
+        Part::Layer(Activation::Relu.into()),
+        Part::Residual(vec![Conv { channels: 8, window: window(3, 1), groups: 8, bias: true, weights: None }.into()]),
+        Part::Layer(MaxPool { window: window(3, 2) }.into()),
+        Part::Output,
+        conv(12, 3, 1, 4),
+        Part::Layer(transposed.into()),
+        Part::Layer(BatchNorm { eps: 1e-3, affine: true }.into()),
+        Part::Layer(AvgPool { window: window(2, 2), count_pad: false }.into()),
+        Part::Layer(Pad { sides: sides.clone(), channels: (0, 0), fill: Fill::Reflect }.into()),
+        Part::Layer(Upsample { scale: vec![1, 2, 2], mode: Interpolation::Bilinear { align_corners: false } }.into()),
+        Part::Layer(Crop { sides }.into()),
+        Part::Output,
+        Part::Layer(resize(Filter::Cubic(0.75), Coordinates::HalfPixel).into()),
+        Part::Layer(Pad { sides: PadArg::All(1), channels: (0, 0), fill: Fill::Constant(0.5) }.into()),
+        Part::Layer(GlobalAvgPool.into()),
+        Part::Layer(Dense { features: 5, bias: true, flatten: true }.into()),
+    ];
+    check(&network(&[3, 5, 6, 7], &parts), 2, 0, &engines());
+    check_wide(&network(&[3, 5, 6, 7], &parts), 1, 0);
 }
 
 /// Rows of several dimensions: the tile walks a box of taps, and its weights do not begin at the block's first.

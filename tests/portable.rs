@@ -170,7 +170,10 @@ fn resample() {
         agree(&layer(Upsample { scale: vec![2, 3], mode }, &[11, 4, 5]), family);
     }
     agree(&layer(AdaptiveAvgPool { size: vec![3, 2] }, &[11, 7, 5]), family);
-    agree(&layer(Pad { sides: PadArg::List(vec![1, 0, 2, 3]), channels: (0, 0) }, &[11, 4, 5]), family);
+    agree(
+        &layer(Pad { sides: PadArg::List(vec![1, 0, 2, 3]), channels: (0, 0), fill: Fill::ZEROS }, &[11, 4, 5]),
+        family,
+    );
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn of_two_inputs(op: Op) -> Verified<Graph> {
 fn permute() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Permute(_));
     agree(&layer(ChannelShuffle { groups: 3 }, &[12, 4, 5]), family);
-    agree(&layer(Pad { sides: PadArg::List(vec![0; 4]), channels: (2, 3) }, &[12, 4, 5]), family);
+    agree(&layer(Pad { sides: PadArg::List(vec![0; 4]), channels: (2, 3), fill: Fill::ZEROS }, &[12, 4, 5]), family);
     agree(&layer(Flatten, &[12, 4, 5]), family);
     agree(&layer(ChannelSlice { channels: 3..11 }, &[12, 4, 5]), family);
     for order in [BlockOrder::Crd, BlockOrder::Dcr] {

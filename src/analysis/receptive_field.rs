@@ -11,7 +11,10 @@
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};
-use crate::layers::{AdaptiveAvgPool, ConvTranspose, Interpolation, Op, Phase, ResolvedWindow, Upsample, gcd};
+use crate::layers::{
+    AdaptiveAvgPool, ConvTranspose, Coordinates, Filter, Interpolation, Op, Phase, Resize, ResolvedWindow, Upsample,
+    gcd,
+};
 use crate::tensor::TensorType;
 use std::ops::Range;
 
@@ -104,6 +107,14 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
     let dims = 0..input.spatial().len();
     match op {
         Op::Upsample(upsample) => dims.map(|d| Axis::of_upsample(upsample, d)).collect(),
+        Op::Resize(resize) => {
+            let out = resize.sizes(input.spatial()).ok()?;
+            dims.map(|d| Axis::of_resize(resize, d, input.spatial()[d], out[d])).collect()
+        }
+        Op::Crop(crop) => {
+            let ranges = crop.ranges(input.spatial()).ok()?;
+            ranges.iter().map(|range| Axis::at(i64::try_from(range.start).ok()?)).collect()
+        }
         Op::DepthToSpace(layer) => {
             dims.map(|d| Axis::repeated(*layer.block.get(d).unwrap_or(&layer.block[0]))).collect()
         }
@@ -118,7 +129,7 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
         }
         Op::Pad(pad) => {
             let amounts = pad.amounts(dims.len()).ok()?;
-            amounts[1..].iter().map(|&(front, _)| Axis::shifted(front)).collect()
+            amounts[1..].iter().map(|&(front, _)| Axis::at(i64::try_from(front).ok()?.checked_neg()?)).collect()
         }
         op => match op.layer()?.window(&[input]) {
             Some(window) => dims.map(|d| Axis::of_window(&window, d)).collect(),
@@ -198,8 +209,8 @@ impl Axis {
         Axis { step: 1, spans: vec![(0, 0)] }
     }
 
-    fn shifted(front: usize) -> Option<Axis> {
-        let at = i64::try_from(front).ok()?.checked_neg()?;
+    /// Position p reads the one that is `at` further.
+    fn at(at: i64) -> Option<Axis> {
         Some(Axis { step: 1, spans: vec![(at, at)] })
     }
 
@@ -249,6 +260,30 @@ impl Axis {
         // Of an output that is shorter than a stride.
         spans.resize(stride, *spans.last()?);
         Some(Axis { step: 1, spans })
+    }
+
+    /// Where `out` positions repeat a pattern that does not depend on the size of the map.
+    fn of_resize(resize: &Resize, dim: usize, input: usize, out: usize) -> Option<Axis> {
+        let common = gcd(input, out);
+        let phases = out / common;
+        let exact = resize.position(dim, phases, input, out) - resize.position(dim, 0, input, out);
+        let moves = resize.coordinates != Coordinates::AlignCorners && exact == (input / common) as f64;
+        if phases > MAX_PHASES || !moves {
+            return None;
+        }
+        let span = |i: usize| {
+            let at = resize.position(dim, i, input, out);
+            let (low, high) = (at.floor() as i64, at.ceil() as i64);
+            match resize.filter {
+                Filter::Nearest(rounding) => {
+                    let nearest = rounding.of(at) as i64;
+                    (nearest, nearest)
+                }
+                Filter::Cubic(_) if low < high => (low - 1, high + 1),
+                Filter::Linear | Filter::Cubic(_) => (low, high),
+            }
+        };
+        Some(Axis { step: (input / common) as i64, spans: (0..phases).map(span).collect() })
     }
 
     fn of_adaptive(pool: &AdaptiveAvgPool, dim: usize, input: usize) -> Option<Axis> {
@@ -453,6 +488,8 @@ mod tests {
             "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
             "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
             "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "avgpool 2 | resize 27, bilinear | conv 3, 2, half | resize scale 2, bicubic | crop (3, 2) | pad 1",
+            "resize 24 | conv 3, 2, half | resize scale 1.5, bilinear, coordinates asymmetric",
             "conv 3, 4, stride 2 | depth_to_space 2 | conv 5, 2 | space_to_depth 3 | conv 2, 2",
             "conv 2, 2 | subsample 3, at 1 | conv 3, 2 | upsample 2 | slice 1..2",
             "avgpool 2 | conv_transpose 4, 2, stride 2, pad 1 | conv 3, 2 | conv_transpose 5, 2, stride 3, pad (4, 0)",

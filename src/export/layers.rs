@@ -31,6 +31,8 @@ pub fn step(site: &mut Site) -> Steps {
         Op::Dropout(_) | Op::Identity(_) => Ok(Step::Same(site.input(0))),
         Op::Flatten(_) => Ok(flatten(site).into()),
         Op::Pad(layer) => pad(site, layer),
+        Op::Crop(layer) => crop(site, layer),
+        Op::Resize(layer) => resize::resize(site, layer),
         Op::Upsample(layer) => resize::upsample(site, layer),
         Op::ChannelShuffle(layer) => channel_shuffle(site, layer),
         Op::ChannelSlice(layer) => rearrange::channel_slice(site, layer),
@@ -151,7 +153,24 @@ fn affine(site: &mut Site, given: bool) -> Vec<String> {
 fn pad(site: &mut Site, layer: &Pad) -> Steps {
     let amounts = layer.amounts(site.input_type(0).spatial().len()).expect("the graph was verified");
     let x = site.input(0);
-    Ok(pads(site, x, &amounts, None).into())
+    let call = match layer.fill {
+        Fill::Constant(value) => pads(site, x, &amounts, (value != 0.0).then_some(value.into())),
+        Fill::Reflect => pads(site, x, &amounts, None).word("mode", "reflect"),
+        Fill::Edge => pads(site, x, &amounts, None).word("mode", "edge"),
+    };
+    Ok(call.into())
+}
+
+/// As a slice of each axis behind the channels.
+/// <https://onnx.ai/onnx/operators/onnx__Slice.html>
+fn crop(site: &mut Site, layer: &Crop) -> Steps {
+    let ranges = layer.ranges(site.input_type(0).spatial()).expect("the graph was verified");
+    let starts: Vec<i64> = ranges.iter().map(|range| range.start as i64).collect();
+    let ends: Vec<i64> = ranges.iter().map(|range| range.end as i64).collect();
+    let axes: Vec<i64> = (2..2 + ranges.len() as i64).collect();
+    let [starts, ends, axes] =
+        [("starts", starts), ("ends", ends), ("axes", axes)].map(|(name, values)| site.integers(name, &values));
+    Ok(Call::new("Slice", [site.input(0), starts, ends, axes]).into())
 }
 
 /// Zeros, or what is given, in front of and behind the channels and each spatial dimension of a value.

@@ -1,9 +1,9 @@
-//! Enlarging.
+//! Other sizes.
 
 use super::builder::Site;
 use super::call::Call;
 use super::layers::Steps;
-use crate::layers::{Interpolation, Upsample};
+use crate::layers::{Coordinates, Extent, Filter, Interpolation, Resize, Rounding, Upsample};
 
 /// <https://onnx.ai/onnx/operators/onnx__Resize.html>
 pub fn upsample(site: &mut Site, layer: &Upsample) -> Steps {
@@ -20,4 +20,41 @@ pub fn upsample(site: &mut Site, layer: &Upsample) -> Steps {
     let call = Call::new("Resize", [site.input(0), String::new(), scales]).word("mode", mode);
     let call = call.word("coordinate_transformation_mode", coordinates);
     Ok(if mode == "nearest" { call.word("nearest_mode", "floor") } else { call }.into())
+}
+
+/// The same operator, which has words for all of it.
+pub fn resize(site: &mut Site, layer: &Resize) -> Steps {
+    let (from, to) = (site.input_type(0).spatial(), site.node.ty.spatial());
+    let inputs = match &layer.extent {
+        Extent::Size(_) => {
+            let sizes: Vec<i64> = to.iter().map(|&size| size as i64).collect();
+            vec![site.input(0), String::new(), String::new(), site.integers("sizes", &sizes)]
+        }
+        Extent::Scale(factors) => {
+            let scales: Vec<f32> = (0..from.len()).map(|d| factors[d.min(factors.len() - 1)] as f32).collect();
+            vec![site.input(0), String::new(), site.floats("scales", &[scales.len()], &scales)]
+        }
+    };
+    let call = Call::new("Resize", inputs).since(18).ints("axes", 2..2 + from.len());
+    let call = call.word(
+        "coordinate_transformation_mode",
+        match layer.coordinates {
+            Coordinates::HalfPixel => "half_pixel",
+            Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+            Coordinates::AlignCorners => "align_corners",
+            Coordinates::Asymmetric => "asymmetric",
+            Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+        },
+    );
+    let call = if layer.coordinates == Coordinates::HalfPixelSymmetric { call.since(19) } else { call };
+    let nearest = |call: Call, rounding: &str| call.word("mode", "nearest").word("nearest_mode", rounding);
+    let call = match layer.filter {
+        Filter::Linear => call.word("mode", "linear"),
+        Filter::Cubic(coefficient) => call.word("mode", "cubic").float("cubic_coeff_a", -coefficient),
+        Filter::Nearest(Rounding::Floor) => nearest(call, "floor"),
+        Filter::Nearest(Rounding::Ceil) => nearest(call, "ceil"),
+        Filter::Nearest(Rounding::PreferFloor) => nearest(call, "round_prefer_floor"),
+        Filter::Nearest(Rounding::PreferCeil) => nearest(call, "round_prefer_ceil"),
+    };
+    Ok(call.into())
 }

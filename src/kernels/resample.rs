@@ -1,4 +1,4 @@
-//! Each output position is a weighted sum of a few input positions of the same channel: upsampling, zero padding,
+//! Each output position is a weighted sum of a few input positions of the same channel: other sizes, padding, cropping,
 //! and adaptive pooling whose windows differ in size. The weights are products of one factor for each dimension, so that
 //! a sum over rows of sums over columns needs a list of taps for each row and each column only.
 
@@ -9,7 +9,7 @@ use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
-use crate::layers::{AdaptiveAvgPool, Op};
+use crate::layers::{AdaptiveAvgPool, Fill, Filter, Op, Pad, Resize};
 use std::fmt;
 
 /// Every decision about one resampling that its code depends on.
@@ -22,6 +22,8 @@ pub struct Code {
     pub rows: usize,
     /// Output columns, in the last dimension.
     pub columns: usize,
+    /// Positions are copied: no list has more than one tap, all weigh 1, and this is where there is none.
+    pub fill: Option<Number>,
     /// Rows and columns together have more terms than one chain may add.
     pub long: bool,
     pub epilogue: Epilogue,
@@ -51,7 +53,11 @@ impl fmt::Debug for Tables {
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let (input, out) = (node.inputs[0].ty.spatial(), node.output.spatial());
     let tables = match node.op {
-        Op::Upsample(upsample) => Tables::new(input, out, |d, i| upsample.mode.sources(i, input[d], out[d] / input[d])),
+        Op::Resize(resize) => Tables::new(input, out, |d, i| resize.sources(d, i, input[d], out[d])),
+        Op::Crop(crop) => {
+            let ranges = crop.ranges(input).expect("verified");
+            Tables::new(input, out, |d, i| vec![(ranges[d].start + i, 1.0)])
+        }
         Op::AdaptiveAvgPool(_) => Tables::new(input, out, |d, i| {
             let region = AdaptiveAvgPool::region(i, input[d], out[d]);
             let weight = 1.0 / region.len() as f32;
@@ -60,13 +66,19 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::Pad(pad) if pad.channels == (0, 0) => {
             let amounts = pad.amounts(input.len()).expect("verified");
             Tables::new(input, out, |d, i| {
-                let position = i.checked_sub(amounts[d + 1].0).filter(|&p| p < input[d]);
+                let position = pad.fill.source(i, amounts[d + 1].0, input[d]);
                 position.map(|p| (p, 1.0)).into_iter().collect()
             })
         }
         _ => return Err("not a resampling of positions".into()),
     };
+    let fill = match node.op {
+        Op::Pad(Pad { fill: Fill::Constant(value), .. }) => Some((*value).into()),
+        Op::Pad(_) | Op::Crop(_) | Op::Resize(Resize { filter: Filter::Nearest(_), .. }) => Some(0.0.into()),
+        _ => None,
+    };
     let code = Code {
+        fill,
         lanes: target.lanes,
         blocks: node.output.channels().div_ceil(target.lanes),
         input_positions: node.inputs[0].positions(),
@@ -192,10 +204,26 @@ impl Code {
         let counter = asm.int();
         asm.set_int(counter, self.columns as i64);
         let looped = asm.loop_begin(counter);
-        let sum = Sum::new(asm, self.long);
         let [list, line, behind] = [0; 3].map(|_| asm.int());
         asm.copy_int(list, row);
         asm.copy_int(behind, columns);
+        let sum = match self.fill {
+            Some(fill) => self.emit_copy(asm, fill.get(), [list, line, behind]),
+            None => self.emit_sum(asm, [list, line, behind]),
+        };
+        [list, line].into_iter().for_each(|r| asm.free_int(r));
+        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
+        asm.add_imm(out, self.vector());
+        asm.add_imm(residual, self.vector());
+        asm.copy_int(columns, behind);
+        asm.free_int(behind);
+        asm.loop_end(looped);
+    }
+
+    /// The weighted sum of the rows' sums. Takes the list of the row, a free register, and the lists of the columns, behind
+    /// whose first the last is then, if the row has taps.
+    fn emit_sum(&self, asm: &mut dyn VectorAsm, [list, line, behind]: [R; 3]) -> V {
+        let (sum, columns) = (Sum::new(asm, self.long), asm.arg(4));
         self.for_taps(asm, list, |asm, offset| {
             asm.copy_int(line, asm.arg(0));
             asm.add_int(line, offset);
@@ -206,14 +234,22 @@ impl Code {
             asm.free(of_row);
             asm.free(weight);
         });
-        [list, line].into_iter().for_each(|r| asm.free_int(r));
-        let sum = sum.end(asm);
-        self.epilogue.finish(asm, &[sum], out, residual, self.lanes);
-        asm.add_imm(out, self.vector());
-        asm.add_imm(residual, self.vector());
-        asm.copy_int(columns, behind);
-        asm.free_int(behind);
-        asm.loop_end(looped);
+        sum.end(asm)
+    }
+
+    /// The value under the only taps, or `fill`. As [`Code::emit_sum`].
+    fn emit_copy(&self, asm: &mut dyn VectorAsm, fill: f32, [list, line, behind]: [R; 3]) -> V {
+        let value = asm.vec();
+        asm.splat(value, fill);
+        self.for_taps(asm, list, |asm, offset| {
+            asm.copy_int(line, offset);
+            asm.add_int(line, asm.arg(0));
+            self.for_taps(asm, behind, |asm, offset| {
+                asm.add_int(offset, line);
+                asm.load(value, offset.at(0));
+            });
+        });
+        value
     }
 
     /// The sum of the weighted columns of the list, which `list` is behind then, from the input's row at `line`.

@@ -15,6 +15,8 @@ pub enum Kind {
     Dims,
     /// One positive number for all spatial dimensions, or one for each: `2`, `2x1`, `(2, 1)`.
     PerDim,
+    /// One number above 0 for all spatial dimensions, or one for each: `1.5`, `(1.5, 2)`.
+    Factors,
     /// One number, 0 or above, for all spatial dimensions, or one for each: `1`, `(0, 1)`.
     Counts,
     /// `valid`, `half`, `same`, a number for all sides, one for each dimension, or one for each side.
@@ -84,6 +86,7 @@ pub enum ArgValue {
     Pad(PadArg),
     Bool(bool),
     Float(f64),
+    Factors(Vec<f64>),
     Word(&'static str),
     Range(Range<usize>),
     /// Row-major values and the shape of the nested list.
@@ -242,7 +245,7 @@ fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
         Kind::Bool => text.parse().ok().map(ArgValue::Bool),
         Kind::Float => text.parse().ok().map(ArgValue::Float),
         Kind::Word(words) => words.iter().find(|w| **w == text).map(|w| ArgValue::Word(w)),
-        Kind::Range | Kind::Weights => None,
+        Kind::Factors | Kind::Range | Kind::Weights => None,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
 //! | `E0301` | it has the wrong number of spatial dimensions |
-//! | `E0302` | the kernel is larger than the padded input, or padding leaves nothing of the output |
+//! | `E0302` | the kernel is larger than the padded input, no position would be left, or mirrored ones are more than there are |
 //! | `E0303` | a size, or a product of sizes, is too large |
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
@@ -36,6 +36,7 @@ mod channel_slice;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod crop;
 mod dense;
 mod depth_to_space;
 mod dropout;
@@ -51,6 +52,7 @@ mod moments;
 mod mul;
 mod pad;
 mod prelu;
+mod resize;
 mod scale;
 mod softmax;
 mod space_to_depth;
@@ -74,6 +76,7 @@ pub use channel_slice::ChannelSlice;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::{ConvTranspose, Phase};
+pub use crop::Crop;
 pub use dense::Dense;
 pub use depth_to_space::DepthToSpace;
 pub use dropout::Dropout;
@@ -86,9 +89,10 @@ pub use layer_norm::LayerNorm;
 pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
-pub use pad::Pad;
+pub use pad::{Fill, Pad};
 pub use prelu::PRelu;
 pub use reference::reference_page;
+pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
 pub use softmax::Softmax;
 pub use space_to_depth::SpaceToDepth;
@@ -323,7 +327,7 @@ macro_rules! layers {
                 matches!(
                     self,
                     Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
-                        | Op::Upsample(_) | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                        | Op::Resize(_) | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
 
@@ -376,7 +380,9 @@ layers! {
     Flatten,
     Unflatten,
     Pad,
+    Crop,
     Upsample,
+    Resize,
     ChannelShuffle,
     ChannelSlice,
     DepthToSpace,

@@ -1,13 +1,14 @@
-//! Zeros around the input.
+//! Zeros, or what is near, around the input.
 
 use super::args::sides;
-use super::window::{flat_error, grid};
+use super::window::{flat_error, unravel};
 use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
     keyword: "pad",
-    doc: "Zeros around each plane, and whole channels of zeros in front of and behind the others: `pad 1`, \
-          `pad sides (0, 1, 0, 1), channels (16, 16)`.",
+    doc: "Zeros (or another value) around each plane, and whole channels of zeros in front of and behind the others: \
+          `pad 1`, `pad sides (0, 1, 0, 1), channels (16, 16)`. `reflect` continues each plane as a mirror at its border \
+          would, without the border itself, `edge` with the border.",
     params: &[
         ParamDecl::positional(
             "sides",
@@ -16,6 +17,8 @@ const SPEC: LayerSpec = LayerSpec {
             "zeros on all sides, for each dimension, or front and back of each dimension",
         ),
         ParamDecl::named("channels", Kind::Pad, "valid", "channels of zeros on both sides, or (front, back)"),
+        ParamDecl::named("mode", Kind::Word(&["constant", "reflect", "edge"]), "constant", "what is around each plane"),
+        ParamDecl::named("value", Kind::Float, "0.0", "the constant"),
     ],
 };
 
@@ -26,6 +29,34 @@ pub struct Pad {
     pub sides: PadArg,
     /// Front and back.
     pub channels: (usize, usize),
+    pub fill: Fill,
+}
+
+/// What is around each plane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fill {
+    Constant(f32),
+    /// The mirror image, without the border itself.
+    Reflect,
+    /// The border.
+    Edge,
+}
+
+impl Fill {
+    pub const ZEROS: Fill = Fill::Constant(0.0);
+
+    /// The input position that stands at output position `i` of a dimension of `input` positions, which follows `front`
+    /// others; `None` where the constant does.
+    pub fn source(self, i: usize, front: usize, input: usize) -> Option<usize> {
+        let at = i as i64 - front as i64;
+        let last = input as i64 - 1;
+        match self {
+            Fill::Constant(_) => (0..=last).contains(&at).then_some(at as usize),
+            Fill::Edge => Some(at.clamp(0, last) as usize),
+            // Less is padded than there is.
+            Fill::Reflect => Some((last - (last - at.abs()).abs()) as usize),
+        }
+    }
 }
 
 impl Pad {
@@ -42,7 +73,19 @@ impl Pad {
             Padding::Sides(sides) => sides[0],
             Padding::Half | Padding::Same => return Err(word_error("channels")),
         };
-        Ok(Pad { sides, channels })
+        let value = args.float("value");
+        let fill = match args.word("mode") {
+            "reflect" => Fill::Reflect,
+            "edge" => Fill::Edge,
+            _ => Fill::Constant(value as f32),
+        };
+        if value != 0.0 && !matches!(fill, Fill::Constant(_)) {
+            return Err(ArgError::new("value", "the value is that of `constant`").help("leave `value` or `mode` out"));
+        }
+        if channels != (0, 0) && fill != Fill::ZEROS {
+            return Err(ArgError::new("channels", "whole channels are zeros").help("pad them in a layer of their own"));
+        }
+        Ok(Pad { sides, channels, fill })
     }
 
     /// Front and back of the channels and of each of `rank` spatial dimensions.
@@ -66,7 +109,7 @@ impl Pad {
 }
 
 /// Padding in words means that of a kernel, which this layer has not.
-fn numbers<'a>(name: &'static str, pad: &'a PadArg) -> Result<&'a PadArg, ArgError> {
+pub(super) fn numbers<'a>(name: &'static str, pad: &'a PadArg) -> Result<&'a PadArg, ArgError> {
     match pad {
         PadArg::Valid => Ok(&PadArg::All(0)),
         PadArg::Half | PadArg::Same => Err(word_error(name)),
@@ -87,7 +130,13 @@ impl Layer for Pad {
         let words = || ShapeError::new("E0217", "`half` and `same` belong to a kernel").param("sides");
         match self.sides {
             PadArg::Valid | PadArg::Half | PadArg::Same => Err(words()),
-            PadArg::All(_) | PadArg::List(_) => Ok(()),
+            PadArg::All(_) | PadArg::List(_) if self.channels != (0, 0) && self.fill != Fill::ZEROS => {
+                Err(ShapeError::new("E0217", "whole channels are zeros").param("channels"))
+            }
+            PadArg::All(_) | PadArg::List(_) => match self.fill {
+                Fill::Constant(value) => check_finite("the value", value.into()),
+                Fill::Reflect | Fill::Edge => Ok(()),
+            },
         }
     }
 
@@ -98,6 +147,13 @@ impl Layer for Pad {
         };
         let dims: Option<Vec<usize>> = inputs[0].dims.iter().zip(&amounts).map(padded).collect();
         let dims = dims.ok_or_else(|| ShapeError::new("E0303", "the padded size does not fit in 64 bits"))?;
+        let too_far = |(&size, &(front, back)): (&usize, &(usize, usize))| front.max(back) >= size;
+        if self.fill == Fill::Reflect
+            && let Some((size, _)) = inputs[0].dims.iter().zip(&amounts).find(|pair| too_far(*pair))
+        {
+            let message = format!("a mirror image of {size} positions has {} at most beside them", size - 1);
+            return Err(ShapeError::new("E0302", message).param("sides").help("pad less, or with `edge`"));
+        }
         Ok(inputs[0].with_dims(dims))
     }
 
@@ -106,14 +162,16 @@ impl Layer for Pad {
         let amounts = self.amounts(x.spatial().len()).expect("checked by the shape rule");
         let dims = &x.shape()[1..];
         let padded: Vec<usize> = dims.iter().zip(&amounts).map(|(&size, (front, back))| front + size + back).collect();
-        let places: Vec<Vec<usize>> =
-            dims.iter().zip(&amounts).map(|(&size, &(front, _))| (front..front + size).collect()).collect();
-        // Where the elements of one sample go.
-        let targets = grid(&padded, &places);
-        let elements: usize = padded.iter().product();
-        let mut y = vec![0.0; x.batch() * elements];
-        for (from, to) in x.data().chunks(targets.len()).zip(y.chunks_mut(elements)) {
-            from.iter().zip(&targets).for_each(|(&value, &target)| to[target] = value);
+        let constant = if let Fill::Constant(value) = self.fill { value } else { 0.0 };
+        let elements: usize = dims.iter().product();
+        let mut y = Vec::new();
+        for sample in x.data().chunks(elements) {
+            for p in 0..padded.iter().product() {
+                let at = unravel(p, &padded);
+                let sources = (0..dims.len()).map(|d| self.fill.source(at[d], amounts[d].0, dims[d]));
+                let index = sources.zip(dims).try_fold(0, |index, (at, size)| Some(index * size + at?));
+                y.push(index.map_or(constant, |index| sample[index]));
+            }
         }
         Tensor::new([vec![x.batch()], padded].concat(), y)
     }
@@ -136,9 +194,14 @@ impl fmt::Display for Pad {
             PadArg::All(n) => write!(f, "pad {n}")?,
             PadArg::Valid | PadArg::Half | PadArg::Same => f.write_str("pad 0")?,
         }
-        match self.channels {
-            (0, 0) => Ok(()),
-            (front, back) => write!(f, ", channels ({front}, {back})"),
+        if self.channels != (0, 0) {
+            write!(f, ", channels ({}, {})", self.channels.0, self.channels.1)?;
+        }
+        match self.fill {
+            Fill::Constant(0.0) => Ok(()),
+            Fill::Constant(value) => write!(f, ", value = {value:?}"),
+            Fill::Reflect => f.write_str(", mode reflect"),
+            Fill::Edge => f.write_str(", mode edge"),
         }
     }
 }
@@ -156,7 +219,7 @@ mod tests {
     #[test]
     fn defaults_do_nothing() {
         let op = make("pad", &[]);
-        assert_eq!(op, Op::from(Pad { sides: PadArg::All(0), channels: (0, 0) }));
+        assert_eq!(op, Op::from(Pad { sides: PadArg::All(0), channels: (0, 0), fill: Fill::ZEROS }));
         assert_eq!(text(&op), "pad 0");
         assert_eq!(lower(&op, &[3, 4, 4]), Lowering::Identity);
         assert_eq!(shape(&op, &[&[3]]), Ok(vec![3]));
@@ -181,6 +244,35 @@ mod tests {
         assert_eq!(shape(&pad(PadArg::List(vec![1, 2, 3]), &[0]), &[&[3, 4, 5]]), Err("E0301"));
         assert_eq!(shape(&pad(PadArg::All(1), &[0]), &[&[3]]), Err("E0301"));
         assert_eq!(shape(&pad(PadArg::All(usize::MAX), &[0]), &[&[3, 4]]), Err("E0303"));
+    }
+
+    #[test]
+    fn what_is_near_continues() {
+        let y = |more: &[(&'static str, ArgValue)]| {
+            let sides = [("sides", ArgValue::Pad(PadArg::List(vec![2, 1])))];
+            let op = make("pad", &[&sides, more].concat());
+            (eval(&op, &[&Tensor::new([1, 1, 3], vec![1.0, 2.0, 3.0])], &[]).data().to_vec(), text(&op))
+        };
+        let mode = |mode| y(&[("mode", ArgValue::Word(mode))]);
+        assert_eq!(mode("reflect"), (vec![3.0, 2.0, 1.0, 2.0, 3.0, 2.0], "pad sides (2, 1), mode reflect".into()));
+        assert_eq!(mode("edge"), (vec![1.0, 1.0, 1.0, 2.0, 3.0, 3.0], "pad sides (2, 1), mode edge".into()));
+        let value = y(&[("value", ArgValue::Float(0.5))]);
+        assert_eq!(value, (vec![0.5, 0.5, 1.0, 2.0, 3.0, 0.5], "pad sides (2, 1), value = 0.5".into()));
+    }
+
+    #[test]
+    fn modes_have_their_limits() {
+        let with = |sides, more: &[(&'static str, ArgValue)]| {
+            try_make("pad", &[&[("sides", ArgValue::Pad(sides))], more].concat())
+        };
+        let reflect = ("mode", ArgValue::Word("reflect"));
+        let op = with(PadArg::All(3), std::slice::from_ref(&reflect)).unwrap();
+        assert_eq!(shape(&op, &[&[2, 4]]), Ok(vec![2, 10]));
+        assert_eq!(shape(&op, &[&[2, 3]]), Err("E0302"));
+        let param = |more: &[_]| with(PadArg::All(1), more).unwrap_err().param;
+        assert_eq!(param(&[reflect.clone(), ("value", ArgValue::Float(1.0))]), "value");
+        assert_eq!(param(&[reflect, ("channels", ArgValue::Pad(PadArg::All(1)))]), "channels");
+        assert_eq!(param(&[("value", ArgValue::Float(1.0)), ("channels", ArgValue::Pad(PadArg::All(1)))]), "channels");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Enlargement by whole factors.
 
-use super::window::{grid, per_dim_text, slide, spread, unravel};
+use super::window::{per_dim_text, spread};
 use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
@@ -54,21 +54,16 @@ impl Upsample {
     }
 }
 
-impl Interpolation {
-    /// The input positions that make up output position `i` of one dimension, and their weights.
-    pub fn sources(self, i: usize, input: usize, scale: usize) -> Vec<(usize, f32)> {
-        let at = match self {
-            Interpolation::Nearest => return vec![(i / scale, 1.0)],
-            Interpolation::Bilinear { align_corners: false } => ((i as f64 + 0.5) / scale as f64 - 0.5).max(0.0),
-            Interpolation::Bilinear { align_corners: true } if input == 1 => 0.0,
-            Interpolation::Bilinear { align_corners: true } => {
-                i as f64 * (input - 1) as f64 / (input * scale - 1) as f64
-            }
+impl Upsample {
+    /// The same by the layer for all sizes, whose factors here are whole.
+    fn resize(&self) -> Resize {
+        let (filter, coordinates) = match self.mode {
+            Interpolation::Nearest => (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric),
+            Interpolation::Bilinear { align_corners: false } => (Filter::Linear, Coordinates::HalfPixel),
+            Interpolation::Bilinear { align_corners: true } => (Filter::Linear, Coordinates::AlignCorners),
         };
-        let low = (at as usize).min(input - 1);
-        let high = (low + 1).min(input - 1);
-        let fraction = at - low as f64;
-        vec![(low, (1.0 - fraction) as f32), (high, fraction as f32)]
+        let factors = self.scale.iter().map(|&scale| scale as f64).collect();
+        Resize { extent: Extent::Scale(factors), filter, coordinates }
     }
 }
 
@@ -91,37 +86,20 @@ impl Layer for Upsample {
         Ok(input.with_dims(dims))
     }
 
-    fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], accumulate: Accumulate) -> Tensor {
-        let x = inputs[0];
-        let (input, dims) = (x.spatial(), 0..x.spatial().len());
-        let scale = spread(&self.scale, input.len()).expect("checked by the shape rule");
-        let out: Vec<usize> = dims.clone().map(|d| input[d] * scale[d]).collect();
-        let sources = |p| {
-            let at = unravel(p, &out);
-            let sources = dims.clone().map(|d| self.mode.sources(at[d], input[d], scale[d]));
-            let (places, weights): (Vec<Vec<usize>>, Vec<Vec<f32>>) = sources.map(|s| s.into_iter().unzip()).unzip();
-            (grid(input, &places), products(&weights))
-        };
-        slide(x, &out, sources, |values, weights| match self.mode {
-            Interpolation::Nearest => values[0],
-            Interpolation::Bilinear { .. } => accumulate.dot(0.0, values, weights),
-        })
+    fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor {
+        self.resize().eval(inputs, params, accumulate)
     }
 
     fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
-        magnitude_of_sums(self, inputs, params)
+        self.resize().magnitude(inputs, params)
     }
 
     fn lower(&self, _inputs: &[&TensorType]) -> Lowering {
-        if self.scale.iter().all(|&scale| scale == 1) { Lowering::Identity } else { Lowering::Keep }
+        match self.scale.iter().all(|&scale| scale == 1) {
+            true => Lowering::Identity,
+            false => Lowering::As(self.resize().into()),
+        }
     }
-}
-
-/// The products of all combinations of one weight from each list, in the order of [`grid`].
-fn products(weights: &[Vec<f32>]) -> Vec<f32> {
-    weights.iter().fold(vec![1.0], |products, weights| {
-        products.iter().flat_map(|product| weights.iter().map(move |weight| product * weight)).collect()
-    })
 }
 
 impl fmt::Display for Upsample {

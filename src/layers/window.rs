@@ -340,7 +340,7 @@ pub(super) fn unravel(mut index: usize, dims: &[usize]) -> Vec<usize> {
 ///
 /// # Errors
 /// `E0301` if there are none or the number differs.
-pub(super) fn spread(values: &[usize], rank: usize) -> Result<Vec<usize>, ShapeError> {
+pub(super) fn spread<T: Copy>(values: &[T], rank: usize) -> Result<Vec<T>, ShapeError> {
     match (values.len(), rank) {
         (_, 0) => Err(flat_error()),
         (1, _) => Ok(vec![values[0]; rank]),

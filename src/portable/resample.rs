@@ -24,8 +24,12 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
             let (row, column) = (position / conf.columns, position % conf.columns);
             // SAFETY: the pointers are those of one task of the conf, the lists are of its table.
             unsafe {
-                let sum =
-                    weighted(list(table.at(starts[row])), |at| weighted(columns[column], |x| input.at(at + x).load()));
+                let rows = list(table.at(starts[row]));
+                let sum = match (conf.fill, rows, columns[column]) {
+                    (None, rows, columns) => weighted(rows, |at| weighted(columns, |x| input.at(at + x).load())),
+                    (Some(_), [[row, _], ..], [[column, _], ..]) => input.at(row + column).load(),
+                    (Some(fill), ..) => f32x8::splat(fill.get()),
+                };
                 epilogue::finish(&conf.epilogue, &[sum], out.vector(position), residual.vector(position));
             }
         }

@@ -284,8 +284,15 @@ impl Bytes<'_> {
             18 => Pad {
                 sides: self.pad(rank),
                 channels: (self.below(3), self.size(9).wrapping_sub(usize::from(self.flag()))),
+                fill: match self.below(6) {
+                    0 => Fill::Constant(self.number() as f32),
+                    1 => Fill::Reflect,
+                    2 => Fill::Edge,
+                    _ => Fill::ZEROS,
+                },
             }
             .into(),
+            19 if self.flag() => self.resize(rank),
             19 => {
                 let align_corners = self.flag();
                 let mode = if self.flag() { Interpolation::Nearest } else { Interpolation::Bilinear { align_corners } };
@@ -335,6 +342,23 @@ impl Bytes<'_> {
         let window = Window { ceil: false, ..self.window(rank) };
         let output_padding = (0..rank).map(|_| self.size(3).wrapping_sub(1)).collect();
         ConvTranspose { channels, window, output_padding, groups, bias, output_major: self.seldom(8) }.into()
+    }
+
+    fn resize(&mut self, rank: usize) -> Op {
+        use Coordinates::*;
+        let extent = match self.below(4) {
+            0 => return Crop { sides: self.pad(rank) }.into(),
+            1 => Extent::Size(self.sizes(rank, 9)),
+            _ => Extent::Scale((0..rank).map(|_| self.number()).collect()),
+        };
+        let roundings = [Rounding::Floor, Rounding::Ceil, Rounding::PreferFloor, Rounding::PreferCeil];
+        let filter = match self.below(3) {
+            0 => Filter::Nearest(roundings[self.below(4)]),
+            1 => Filter::Linear,
+            _ => Filter::Cubic(self.number()),
+        };
+        let all = [HalfPixel, PytorchHalfPixel, AlignCorners, Asymmetric, HalfPixelSymmetric];
+        Resize { extent, filter, coordinates: all[self.below(5)] }.into()
     }
 
     fn pad(&mut self, rank: usize) -> PadArg {

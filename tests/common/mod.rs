@@ -67,8 +67,7 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         1 => Just(Softmax.into()),
         1 => Just(Flatten.into()),
         2 => dense(),
-        1 => pad(rank),
-        1 => upsample(rank),
+        5 => resample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
         1 => slice(),
         3 => rearrangement(rank),
@@ -288,9 +287,40 @@ fn dense() -> BoxedStrategy<Op> {
         .boxed()
 }
 
+/// Padding, cropping and other sizes.
+pub fn resample(rank: usize) -> BoxedStrategy<Op> {
+    prop_oneof![1 => pad(rank), 1 => crop(rank), 1 => upsample(rank), 2 => resize(rank)].boxed()
+}
+
 fn pad(rank: usize) -> BoxedStrategy<Op> {
-    (prop::collection::vec(0usize..3, 2 * rank), (0usize..5, 0usize..5))
-        .prop_map(|(sides, channels)| Pad { sides: PadArg::List(sides), channels }.into())
+    let fill = prop::sample::select(vec![Fill::ZEROS, Fill::ZEROS, Fill::Constant(-1.5), Fill::Reflect, Fill::Edge]);
+    (prop::collection::vec(0usize..3, 2 * rank), (0usize..5, 0usize..5), fill)
+        .prop_map(|(sides, channels, fill)| {
+            let channels = if fill == Fill::ZEROS { channels } else { (0, 0) };
+            Pad { sides: PadArg::List(sides), channels, fill }.into()
+        })
+        .boxed()
+}
+
+fn crop(rank: usize) -> BoxedStrategy<Op> {
+    prop::collection::vec(0usize..3, 2 * rank).prop_map(|sides| Crop { sides: PadArg::List(sides) }.into()).boxed()
+}
+
+fn resize(rank: usize) -> BoxedStrategy<Op> {
+    use Coordinates::*;
+    let extent = prop_oneof![
+        prop::collection::vec(1usize..20, rank).prop_map(Extent::Size),
+        prop::collection::vec(0.2f64..3.0, rank).prop_map(Extent::Scale),
+    ];
+    let roundings = [Rounding::Floor, Rounding::Ceil, Rounding::PreferFloor, Rounding::PreferCeil];
+    let filter = prop_oneof![
+        prop::sample::select(roundings.to_vec()).prop_map(Filter::Nearest),
+        Just(Filter::Linear),
+        prop::sample::select(vec![0.75, 0.5]).prop_map(Filter::Cubic),
+    ];
+    let all = vec![HalfPixel, PytorchHalfPixel, AlignCorners, Asymmetric, HalfPixelSymmetric];
+    (extent, filter, prop::sample::select(all))
+        .prop_map(|(extent, filter, coordinates)| Resize { extent, filter, coordinates }.into())
         .boxed()
 }
 

@@ -441,6 +441,13 @@ def rearranged():
     m.case("pad_both", "pad sides (1, 0, 0, 2), channels 1", lambda x: F.pad(x, (0, 2, 1, 0, 1, 1)))
     m.case("pad_signal", "pad (3, 1)", nn.ConstantPad1d((3, 1), 0), "sound")
     m.case("pad_volume", "pad (0, 1, 1, 0, 2, 0)", nn.ConstantPad3d((2, 0, 1, 0, 0, 1), 0), "solid")
+    m.case("pad_value", "pad sides (1, 0, 0, 2), value 0.5", lambda x: F.pad(x, (0, 2, 1, 0), value=0.5))
+    m.case("pad_reflect", "pad sides (1, 3, 2, 0), mode reflect", lambda x: F.pad(x, (2, 0, 1, 3), mode="reflect"))
+    m.case("pad_edge", "pad sides (1, 3, 2, 0), mode edge", lambda x: F.pad(x, (2, 0, 1, 3), mode="replicate"), "broad")
+    m.case("pad_reflect_signal", "pad 5, mode reflect", nn.ReflectionPad1d(5), "sound")
+    m.case("pad_edge_volume", "pad (1, 0, 2), mode edge", nn.ReplicationPad3d((2, 2, 0, 0, 1, 1)), "solid")
+    m.case("crop", "crop (0, 1, 2, 3)", lambda x: F.pad(x, (-2, -3, 0, -1)))
+    m.case("crop_all", "crop sides 1", lambda x: x[:, :, 1:-1, 1:-1, 1:-1], "solid")
     m.case("nearest", "upsample 2x3", nn.Upsample(scale_factor=(2, 3)), "broad")
     m.case("nearest_signal", "upsample 3, mode nearest", nn.Upsample(scale_factor=3), "sound")
     m.case("nearest_volume", "upsample 1x2x1", nn.Upsample(scale_factor=(1, 2, 1)), "solid")
@@ -480,6 +487,80 @@ def rearranged():
     m.case("dropout", "dropout p 0.2", nn.Dropout(0.2).eval())
     m.case("identity", "identity", nn.Identity())
     m.write()
+
+
+def resized():
+    m = Model("resized", "Other sizes: by PyTorch where it has words for it, else by the formulas of ONNX's Resize.")
+    sizes = [("image", (14, 5)), ("broad", (3, 11)), ("sound", (31,)), ("solid", (7, 2, 9))]
+    for of, size in sizes:
+        text = "x".join(map(str, size))
+        modes = {1: "linear", 2: "bilinear", 3: "trilinear"}
+        for align, coordinates in [(False, "half_pixel"), (True, "align_corners")]:
+            how = nn.Upsample(size, mode=modes[len(size)], align_corners=align)
+            m.case(f"{of}_{coordinates}", f"resize {text}, bilinear, coordinates {coordinates}", how, of)
+            if len(size) == 2:
+                how = nn.Upsample(size, mode="bicubic", align_corners=align)
+                m.case(f"{of}_cubic_{coordinates}", f"resize {text}, mode bicubic, coordinates {coordinates}", how, of)
+        m.case(f"{of}_nearest", f"resize {text}, rounding floor, coordinates asymmetric", nn.Upsample(size), of)
+        m.case(f"{of}_exact", f"resize size {text}, rounding prefer_ceil",
+               lambda x: F.interpolate(x, size, mode="nearest-exact"), of)
+    m.case("factor", "resize scale 1.7, bilinear",
+           lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"))
+    m.case("factors", "resize scale (0.6, 2.3), mode bicubic",
+           lambda x: F.interpolate(x, scale_factor=(0.6, 2.3), mode="bicubic"))
+    for coordinates in ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]:
+        for rounding in ["floor", "ceil", "prefer_floor", "prefer_ceil"]:
+            m.case(f"nearest_{coordinates}_{rounding}",
+                   f"resize scale (0.6, 1.4), rounding {rounding}, coordinates {coordinates}",
+                   interpolated((0.6, 1.4), coordinates, rounding=rounding))
+        m.case(f"linear_{coordinates}", f"resize scale (1.3, 0.1), bilinear, coordinates {coordinates}",
+               interpolated((1.3, 0.1), coordinates))
+        m.case(f"cubic_{coordinates}",
+               f"resize scale (1.3, 0.4), bicubic, coordinates {coordinates}, coefficient 0.5",
+               interpolated((1.3, 0.4), coordinates, coefficient=-0.5))
+    m.write()
+
+
+def interpolated(scales, coordinates, rounding=None, coefficient=None):
+    """ONNX's Resize: a matrix for each spatial dimension. Linear without rounding and coefficient."""
+
+    def place(i, size, out, scale):
+        if coordinates == "asymmetric":
+            return i / scale
+        if coordinates in ("align_corners", "pytorch_half_pixel") and out == 1:
+            return 0.0
+        if coordinates == "align_corners":
+            return i * (size - 1) / (out - 1)
+        middle = size / 2 * (1 - out / (scale * size)) if coordinates == "half_pixel_symmetric" else 0.0
+        return middle + (i + 0.5) / scale - 0.5
+
+    def weight(distance):
+        if rounding:
+            return float(distance == 0)
+        if coefficient is None:
+            return max(0.0, 1 - abs(distance))
+        a, d = coefficient, abs(distance)
+        if d <= 1:
+            return (a + 2) * d**3 - (a + 3) * d**2 + 1
+        return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
+
+    round_to = {"floor": math.floor, "ceil": math.ceil, "prefer_floor": lambda at: math.ceil(at - 0.5),
+                "prefer_ceil": lambda at: math.floor(at + 0.5), None: lambda at: at}[rounding]
+
+    def matrix(size, scale):
+        out = math.floor(size * scale)
+        rows = torch.zeros(out, size, dtype=torch.float64)
+        for i in range(out):
+            at = round_to(place(i, size, out, scale))
+            for near in range(math.floor(at) - 2, math.floor(at) + 4):
+                rows[i, min(max(near, 0), size - 1)] += weight(at - near)
+        return rows
+
+    def resize(x):
+        down, across = (matrix(size, scale) for size, scale in zip(x.shape[2:], scales))
+        return down @ x @ across.T
+
+    return resize
 
 
 def combinations():
@@ -550,6 +631,6 @@ deconv1, deconv2, deconv3 = map(unbiased, (nn.ConvTranspose1d, nn.ConvTranspose2
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for model in (conv, conv_transpose, depthwise, dense, maxpool, avgpool, pools, normalisations, activations, rearranged,
+    for model in (conv, conv_transpose, depthwise, dense, maxpool, avgpool, pools, normalisations, activations, rearranged, resized,
                   combinations):
         model()

@@ -324,6 +324,7 @@ fn kind_text(kind: Kind) -> String {
         Kind::Count => "an integer, 0 or above".into(),
         Kind::Dims => "a size such as `3x3`, or `3` in 1-D".into(),
         Kind::PerDim => "a positive integer, or one for each dimension such as `2x1`".into(),
+        Kind::Factors => "a number above 0, or one for each dimension such as `(1.5, 2)`".into(),
         Kind::Counts => "an integer, 0 or above, or one for each dimension such as `(0, 1)`".into(),
         Kind::Pad => "`valid`, `half`, `same`, a number, or a list of numbers".into(),
         Kind::Bool => "`true` or `false`".into(),
@@ -357,6 +358,7 @@ fn convert(decl: &ParamDecl, value: &Value, max_items: usize) -> Result<ArgValue
         Kind::Int => integer(value, 1).map(ArgValue::Int),
         Kind::Count => integer(value, 0).map(ArgValue::Int),
         Kind::Dims | Kind::PerDim => integers(value, 1).map(ArgValue::Dims),
+        Kind::Factors => factors(value).map(ArgValue::Factors),
         Kind::Counts => integers(value, 0).map(ArgValue::Dims),
         Kind::Pad => padding(value).map(ArgValue::Pad),
         Kind::Bool => match value {
@@ -393,6 +395,20 @@ fn integers(value: &Value, least: i64) -> Result<Vec<usize>, Problem> {
         Value::List(list) if list.items.is_empty() => Err(Problem::Range("must not be empty".into())),
         Value::List(list) => list.items.iter().map(|item| integer(item, least)).collect(),
         other => integer(other, least).map(|v| vec![v]),
+    }
+}
+
+/// One number or several, all above 0: `2`, `1.5`, `2x1`, `(1.5, 2)`.
+fn factors(value: &Value) -> Result<Vec<f64>, Problem> {
+    let numbers: Option<Vec<f64>> = match value {
+        Value::Dims(dims) => Some(dims.iter().map(|&n| n as f64).collect()),
+        Value::List(list) => list.items.iter().map(Value::as_f64).collect(),
+        other => other.as_f64().map(|number| vec![number]),
+    };
+    match numbers.ok_or(Problem::Kind)? {
+        numbers if numbers.is_empty() => Err(Problem::Range("must not be empty".into())),
+        numbers if numbers.iter().all(|number| *number > 0.0) => Ok(numbers),
+        _ => Err(Problem::Range("must be above 0".into())),
     }
 }
 

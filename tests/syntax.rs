@@ -78,10 +78,10 @@ fn name() -> impl Strategy<Value = Ident> {
         .prop_map(|text| Ident { text, span: no_span() })
 }
 
-const RESERVED: [&str; 31] = [
+const RESERVED: [&str; 33] = [
     "x", "then", "as", "if", "else", "in", "and", "or", "not", "true", "false", "use", "const", "model", "input",
-    "defaults", "block", "net", "variant", "rename", "allow", "seq", "residual", "project", "concat", "grow", "gate",
-    "for", "from", "aux", "output",
+    "defaults", "block", "net", "variant", "rename", "allow", "seq", "residual", "project", "concat", "add", "mul",
+    "grow", "gate", "for", "from", "aux", "output",
 ];
 
 /// The name of an input, an output or a value: any word.
@@ -178,7 +178,7 @@ fn step() -> BoxedStrategy<Step> {
             let kind = prop_oneof![
                 body().prop_map(StepKind::Seq),
                 body().prop_map(StepKind::Group),
-                body().prop_map(StepKind::Concat),
+                (prop::sample::select(&Join::ALL[..]), body()).prop_map(|(join, body)| StepKind::Branches(join, body)),
                 body().prop_map(StepKind::Grow),
                 body().prop_map(StepKind::Gate),
                 (prop::option::of(expr()), body(), prop::option::of((prop::option::of(expr()), body()))).prop_map(
@@ -509,7 +509,7 @@ impl Printer {
             }
             StepKind::Seq(body) => self.block("seq", body),
             StepKind::Group(body) => self.body(body),
-            StepKind::Concat(body) => self.block("concat", body),
+            StepKind::Branches(join, body) => self.block(join.keyword(), body),
             StepKind::Grow(body) => self.block("grow", body),
             StepKind::Gate(body) => self.block("gate", body),
             StepKind::Residual { cond, body, project } => {

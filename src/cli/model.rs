@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, render};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
 use crate::io::text;
-use crate::ir::{Graph, Verified};
+use crate::ir::{Graph, Sizes, Verified};
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct Model {
     pub graph: Verified<Graph>,
     pub sources: SourceMap,
     pub card: Option<Card>,
+    program: Program,
+    options: Options,
     /// From reading the text to the checked graph.
     pub time: Duration,
 }
@@ -31,10 +33,28 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
-    let graph = parse(&mut sources, root, &path, &options.limits)
-        .and_then(|program| build::build(&mut sources, &program, &options))
-        .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
-    Ok(Model { path, graph, sources, card, time: start.elapsed() })
+    let built = parse(&mut sources, root, &path, &options.limits)
+        .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
+    let (graph, program) = built.map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    Ok(Model { path, graph, sources, card, program, options, time: start.elapsed() })
+}
+
+impl Model {
+    /// Whether `-D` gives this parameter.
+    pub fn defines(&self, name: &str) -> bool {
+        self.options.defines.iter().any(|(given, _)| given == name)
+    }
+
+    /// Builds it anew for other free sizes.
+    pub fn resize(&mut self, sizes: &Sizes) -> Result<(), Failure> {
+        let mut options = self.options.clone();
+        options.defines.extend(sizes.iter().map(|(name, size)| (name.clone(), size.to_string())));
+        let start = Instant::now();
+        self.graph = build::build(&mut self.sources, &self.program, &options)
+            .map_err(|errors| Failure::Input(diagnostics(&errors, &self.sources)))?;
+        self.time += start.elapsed();
+        Ok(())
+    }
 }
 
 /// The text of a model file.

@@ -74,7 +74,7 @@ pub struct Size {
     pub value: Expr,
 }
 
-/// `{ ... }`: lines. In a sequence the lines are joined as by `|`; in `concat` each line is a branch.
+/// `{ ... }`: lines. In a sequence the lines are joined as by `|`; in `concat`, `add` and `mul` each line is a branch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Body {
     pub lines: Vec<Line>,
@@ -124,8 +124,8 @@ pub enum StepKind {
     Group(Body),
     /// `residual if cond { ... } project if cond { ... }`
     Residual { cond: Option<Expr>, body: Body, project: Option<Project> },
-    /// `concat { ... }`, one branch a line
-    Concat(Body),
+    /// `concat { ... }`, `add { ... }`, `mul { ... }`: one branch a line
+    Branches(Join, Body),
     /// `grow { ... }`: x ++ f(x)
     Grow(Body),
     /// `gate { ... }`: x * g(x)
@@ -142,6 +142,26 @@ pub enum StepKind {
     Output(Ident),
     /// `const mid = 4 * c`, local to the body
     Const(Const),
+}
+
+/// What becomes of the values of branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    Concat,
+    Add,
+    Mul,
+}
+
+impl Join {
+    pub const ALL: [Join; 3] = [Join::Concat, Join::Add, Join::Mul];
+
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Join::Concat => "concat",
+            Join::Add => "add",
+            Join::Mul => "mul",
+        }
+    }
 }
 
 /// The second path of a residual. Without a condition it is built where the main path changes the shape; otherwise the

@@ -53,7 +53,8 @@ fn conv(site: &mut Site, layer: &Conv) -> Steps {
     pooling::window(site, call, &layer.window, &window).map(Step::from)
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
+/// Outputs behind the last window are more than engines take where they reach one more window: then there is one, of
+/// zeros. <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
     if layer.output_major {
         return Err(Refusal::new("its weights are ordered by output channel", "export the graph before any pass"));
@@ -61,14 +62,26 @@ fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
     let (weights, window) = (site.weights(), &layer.window);
     let input = site.input_type(0).spatial();
     let sizes = layer.resolve(input).expect("the graph was verified");
-    // What is left out at the end, or added there.
-    let ends = sizes.iter().enumerate().map(|(d, &(front, size))| {
-        let whole = (input[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
-        (whole.saturating_sub(front + size), (front + size).saturating_sub(whole))
-    });
-    let (back, extra): (Vec<usize>, Vec<usize>) = ends.unzip();
+    let (mut zeros, mut back, mut extra) = (vec![(0, 0)], Vec::new(), Vec::new());
+    for (d, &(front, size)) in sizes.iter().enumerate() {
+        let stride = window.stride[d];
+        let whole = (input[d] - 1) * stride + (window.kernel[d] - 1) * window.dilation[d] + 1;
+        let missing = (front + size).saturating_sub(whole);
+        let more = if missing < stride { 0 } else { missing.div_ceil(stride) };
+        zeros.push((0, more));
+        back.push((whole + more * stride).saturating_sub(front + size));
+        extra.push((front + size).saturating_sub(whole + more * stride));
+    }
+    let mut x = site.input(0);
+    if zeros.iter().any(|&amount| amount != (0, 0)) {
+        let sizes: Vec<Size> =
+            site.sizes(0).iter().zip(&zeros).map(|(size, (_, more))| Some((*size)? + more)).collect();
+        let call = pads(site, x, &zeros, None);
+        x = site.value(call, &sizes);
+    }
+    let inputs: Vec<String> = [x].into_iter().chain(weights).collect();
     let pads = sizes.iter().map(|&(front, _)| front).chain(back);
-    let call = Call::new("ConvTranspose", with(site, weights)).int("group", layer.groups as i64);
+    let call = Call::new("ConvTranspose", inputs).int("group", layer.groups as i64);
     let call = call.ints("kernel_shape", window.kernel.clone()).ints("strides", window.stride.clone());
     let call = call.ints("dilations", window.dilation.clone()).ints("pads", pads);
     Ok(call.ints("output_padding", extra).into())

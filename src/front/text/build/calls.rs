@@ -168,7 +168,7 @@ impl<'a> Builder<'a> {
         match (&step.label, self.naming.next) {
             (Some(_), _) => self.part(step.label.as_ref(), "", |builder, path| builder.within(path, Some(0), copy_all)),
             (None, Some(_)) => copy_all(self),
-            (None, None) => self.within(self.naming.path.clone(), Some(0), copy_all),
+            (None, None) => self.part(None, &call.name.text, |builder, path| builder.within(path, Some(0), copy_all)),
         }
     }
 
@@ -229,6 +229,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("hardsigmoid", "hard_sigmoid"),
     ("leakyrelu", "leaky_relu"),
     ("lrelu", "leaky_relu"),
+    ("pixel_shuffle", "depth_to_space"),
+    ("pixelshuffle", "depth_to_space"),
+    ("pixel_unshuffle", "space_to_depth"),
+    ("pixelunshuffle", "space_to_depth"),
     ("view", "flatten"),
     ("reshape", "flatten"),
 ];

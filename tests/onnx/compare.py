@@ -61,7 +61,8 @@ def names():
 
 def sizes_of(shape):
     """A size for each dimension: two samples, and free sizes that are none of those in the files."""
-    return [2] + [dim if isinstance(dim, int) else 192 for dim in shape[1:]]
+    free = 320 if len(shape) == 4 else 16000
+    return [2] + [dim if isinstance(dim, int) else free for dim in shape[1:]]
 
 
 def tame(path, weights):

@@ -65,7 +65,7 @@ fn convert<'m>(
         Ok(onnx) => return Ok(onnx),
         Err(errors) => errors,
     };
-    let fail = |errors: Vec<_>| Failure::Input(model::diagnostics(&errors, &model.sources));
+    let fail = |errors: Vec<_>| Failure::Diagnosed(model::diagnostics(&errors, &model.sources));
     if other.is_none() {
         return Err(fail(errors));
     }

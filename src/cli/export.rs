@@ -1,13 +1,14 @@
 //! `svertka export`: ONNX models.
 
 use super::args::ModelArgs;
-use super::model::{self, Model};
+use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print, tell};
 use crate::export::{self, Apart, MAX_INSIDE};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
+use crate::model::{Model, split_variant};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,25 +34,27 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
-    let other = larger(args, &mut model);
+    let other = larger(args, &mut model)?;
     let onnx = convert(args, &model, other.as_ref())?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     match args.external || onnx.length() > MAX_INSIDE {
-        true => write_apart(&args.output, &onnx, weights.as_ref()),
-        false => Ok(write_atomically(&args.output, |out| onnx.write(weights.as_ref(), out, None))?),
+        true => write_apart(&args.output, &onnx, &weights),
+        false => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
     }
 }
 
 /// The graph for larger inputs, which shows what depends on the sizes; `None` where they are not free.
-fn larger(args: &Args, model: &mut Model) -> Option<Verified<Graph>> {
-    let (graph, sizes) = (model.graph.clone(), model.graph.sizes());
+fn larger(args: &Args, model: &mut Model) -> Result<Option<Verified<Graph>>, Failure> {
+    let sizes = model.sizes();
     if args.fixed_sizes || sizes.is_empty() {
-        return None;
+        return Ok(None);
     }
     // So much larger that what depends on them differs, or less so where that is above a limit.
-    let of_factor = |factor| sizes.iter().map(|(name, size)| (name.clone(), size * factor)).collect();
+    let of_factor = |factor| sizes.iter().map(|(name, size)| (name.clone(), size * factor)).collect::<Vec<_>>();
     let built = [16, 5, 4, 3, 2].into_iter().any(|factor| model.resize(&of_factor(factor)).is_ok());
-    built.then(|| std::mem::replace(&mut model.graph, graph))
+    let larger = built.then(|| model.graph().clone());
+    model.resize(&sizes)?;
+    Ok(larger)
 }
 
 /// With free sizes where ONNX can say that; else they are fixed, and why is said.
@@ -61,30 +64,30 @@ fn convert<'m>(
     other: Option<&'m Verified<Graph>>,
 ) -> Result<export::Model<'m>, Failure> {
     let metadata = metadata(args, model);
-    let errors = match export::export(&model.graph, other, &metadata) {
+    let errors = match export::export(model.graph(), other, &metadata) {
         Ok(onnx) => return Ok(onnx),
         Err(errors) => errors,
     };
-    let fail = |errors: Vec<_>| Failure::Diagnosed(model::diagnostics(&errors, &model.sources));
+    let fail = |errors: Vec<_>| Failure::Diagnosed(model::diagnostics(&errors, model.sources()));
     if other.is_none() {
         return Err(fail(errors));
     }
-    let onnx = export::export(&model.graph, None, &metadata).map_err(fail)?;
-    let sizes: Vec<String> = model.graph.sizes().iter().map(|(name, size)| format!("{name} = {size}")).collect();
+    let onnx = export::export(model.graph(), None, &metadata).map_err(fail)?;
+    let sizes: Vec<String> = model.sizes().iter().map(|(name, size)| format!("{name} = {size}")).collect();
     tell(&format!("note: sizes are fixed, {}: {}", sizes.join(", "), errors[0].message));
     Ok(onnx)
 }
 
 /// What the model is made from, so that the very text can be had back.
 fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
-    let (_, variant) = model::split_variant(&args.model.model);
+    let (_, variant) = split_variant(&args.model.model);
     let arguments = serde_json::json!({
         "variant": variant,
         "define": args.model.define,
         "aux": args.model.aux,
     });
     // The root file comes first, then those that it uses, then the arguments of -D.
-    let [root, others @ ..] = model.sources.files() else { unreachable!("a model has a text") };
+    let [root, others @ ..] = model.sources().files() else { unreachable!("a model has a text") };
     let folder = root.name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let used = others.iter().filter(|file| file.name != "-D");
     let used: BTreeMap<&str, &str> =

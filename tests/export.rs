@@ -19,14 +19,14 @@ use svertka::front::text::build::{self, NoFiles};
 use svertka::interp;
 use svertka::io::npy;
 use svertka::ir::weights::{RandomWeights, WeightSource, values};
-use svertka::ir::{Epilogue, Graph, ParamId, Verified};
+use svertka::ir::{Epilogue, FreeSize, Graph, Node, ParamId, Verified};
 use svertka::layers::*;
 use svertka::source::SourceMap;
 use svertka::tensor::Tensor;
 
 /// What an exporter wrote.
 fn written(graph: &Verified<Graph>, source: &dyn WeightSource) -> Vec<u8> {
-    let model = export::export(graph, &[("svertka.source", "the text".into())]).unwrap();
+    let model = export::export(graph, None, &[("svertka.source", "the text".into())]).unwrap();
     let mut bytes = Vec::new();
     model.write(source, &mut bytes, None).unwrap();
     bytes
@@ -94,10 +94,19 @@ fn check_weights(onnx: &proto::Graph, graph: &Graph, source: &dyn WeightSource) 
 
 /// Checks a network's model, and leaves it as a case for other engines if that was asked for.
 fn export_case(graph: &Verified<Graph>, seed: u64) {
+    let source = weights(seed);
+    let bytes = match export::export(graph, None, &[]) {
+        Ok(_) => written(graph, &source),
+        Err(errors) => return assert!(errors.iter().all(|error| error.message.contains("than a kernel has taps"))),
+    };
+    check(&bytes, graph, &source);
+    leave_case(&bytes, graph, seed);
+}
+
+/// Writes a model with what the interpreter computes of its graph into the folder for cases.
+fn leave_case(bytes: &[u8], graph: &Verified<Graph>, seed: u64) {
     static CASES: AtomicUsize = AtomicUsize::new(0);
     let source = weights(seed);
-    let bytes = written(graph, &source);
-    check(&bytes, graph, &source);
     let Some(folder) = std::env::var_os("SVERTKA_ONNX_CASES").map(PathBuf::from) else { return };
     let inputs = inputs(graph, 2, seed);
     let outputs = interp::run(graph, &source, &inputs, Accumulate::F64);
@@ -122,6 +131,32 @@ proptest! {
     fn random_networks_are_exported(graph in any_network(), seed in any::<u64>()) {
         export_case(&graph, seed);
     }
+
+    /// A model of two sizes is one of a third.
+    #[test]
+    fn random_networks_of_free_sizes_are_exported((dims, parts) in parts(), seed in any::<u64>()) {
+        let [one, other, third] = [1, 7, 2].map(|factor| free_network(&dims, factor, &parts));
+        let same = |other: &Graph| operations(other) == operations(&one);
+        if !one.free.is_empty() && same(&third) && let Ok(model) = export::export(&one, Some(&other), &[]) {
+            let mut bytes = Vec::new();
+            model.write(&weights(seed), &mut bytes, None).unwrap();
+            leave_case(&bytes, &third, seed);
+        }
+    }
+}
+
+/// A network whose spatial sizes are free, and here so many times as large.
+fn free_network(dims: &[usize], factor: usize, parts: &[Part]) -> Verified<Graph> {
+    let dims: Vec<usize> = dims[..1].iter().copied().chain(dims[1..].iter().map(|size| size * factor)).collect();
+    let mut graph = network(&dims, parts).into_inner();
+    graph.free = (1..dims.len()).map(|dim| FreeSize { name: format!("S{dim}"), input: 0, dim }).collect();
+    verified(graph)
+}
+
+/// Layers and their weights.
+fn operations(graph: &Graph) -> Vec<(Op, Vec<Vec<usize>>)> {
+    let params = |node: &Node| node.params.iter().map(|&param| graph[param].dims.clone()).collect();
+    graph.nodes.iter().map(|node| (node.op.clone(), params(node))).collect()
 }
 
 /// The graph of a model's text.
@@ -183,7 +218,7 @@ fn names_and_operators() {
 #[test]
 fn weights_apart() {
     let graph = graph("model m\ninput x: f32[N, 32]\nnet { a: dense 33 | b: dense 32 }");
-    let (source, model) = (RandomWeights { seed: 1 }, export::export(&graph, &[]).unwrap());
+    let (source, model) = (RandomWeights { seed: 1 }, export::export(&graph, None, &[]).unwrap());
     let (mut bytes, mut data) = (Vec::new(), Vec::new());
     model.write(&source, &mut bytes, Some(Apart { name: "m.data", out: &mut data })).unwrap();
     let onnx = proto::Model::parse(&bytes).unwrap().graph.unwrap();
@@ -205,7 +240,7 @@ fn weights_apart() {
 #[test]
 fn the_length_is_known_before() {
     let graph = graph(NETWORK);
-    let model = export::export(&graph, &[]).unwrap();
+    let model = export::export(&graph, None, &[]).unwrap();
     let mut bytes = Vec::new();
     model.write(&RandomWeights { seed: 1 }, &mut bytes, None).unwrap();
     assert_eq!(model.length(), bytes.len() as u64);
@@ -219,6 +254,36 @@ fn names_that_meet() {
     insta::assert_snapshot!(listing(&written(&graph, &RandomWeights { seed: 1 })));
 }
 
+/// Sizes that are free stay so where a layer lets them; layers that do not are named.
+#[test]
+fn free_sizes() {
+    let text = |net: &str, size: usize| format!("model m\ninput x: f32[N, 4, H = {size}, W = H]\nnet {{ {net} }}");
+    let of_sizes = |net: &str| {
+        let [graph, other] = [16, 80].map(|size| graph(&text(net, size)));
+        let model = export::export(&graph, Some(&other), &[])
+            .map_err(|errors| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n"))?;
+        let mut bytes = Vec::new();
+        model.write(&RandomWeights { seed: 1 }, &mut bytes, None).unwrap();
+        let onnx = proto::Model::parse(&bytes).unwrap().graph.unwrap();
+        let shape = |value: &proto::ValueInfo| {
+            let dims = &value.ty.tensor.as_ref().unwrap().shape.as_ref().unwrap().dims;
+            let text = |dim: &proto::Dim| dim.value.map_or(dim.name.to_string(), |size| size.to_string());
+            dims.iter().map(text).collect::<Vec<_>>().join(" ")
+        };
+        Ok(format!("{} -> {}\n{}", shape(&onnx.inputs[0]), shape(&onnx.outputs[0]), listing(&bytes)))
+    };
+    let nets = [
+        "conv 3x3, 8, stride 2, same | channel_shuffle 4 | maxpool 3x3, stride 2, pad 1, ceil | lrn 4",
+        "a: conv 1x1, 4 | avgpool 3x3, stride 2, pad 1, ceil | global_avgpool | flatten | dense 2",
+        "maxpool 2x2, stride 3, ceil | adaptive_avgpool 3 | flatten | dense 4",
+        "adaptive_avgpool H | pad H, channels (0, 0) | relu",
+        "flatten | dense 2",
+    ];
+    let listed: String =
+        nets.map(|net| format!("{net}\n{}\n", of_sizes(net).unwrap_or_else(|error: String| error))).concat();
+    insta::assert_snapshot!(listed);
+}
+
 /// A graph that a pass has changed is not the source.
 #[test]
 fn fused_graphs_are_refused() {
@@ -227,7 +292,7 @@ fn fused_graphs_are_refused() {
     graph[y].epilogue.push(Epilogue::Activation(Activation::Relu));
     output(&mut graph, y);
     let graph = verified(graph);
-    let errors = export::export(&graph, &[]).err().unwrap();
+    let errors = export::export(&graph, None, &[]).err().unwrap();
     assert_eq!((errors.len(), errors[0].code), (1, "E0901"));
     assert!(errors[0].message.starts_with("fc cannot be said in ONNX"), "{}", errors[0].message);
 }

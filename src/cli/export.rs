@@ -3,10 +3,11 @@
 use super::args::ModelArgs;
 use super::model;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, print, tell};
 use crate::export::{self, Apart, MAX_INSIDE};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
+use crate::ir::{Graph, Verified};
 use crate::model::{Model, split_variant};
 use std::collections::BTreeMap;
 use std::io;
@@ -25,18 +26,56 @@ pub struct Args {
     /// above 1.8 GB, where ONNX files end, this is done anyway
     #[arg(long)]
     external: bool,
+    /// Fix the sizes of the inputs as they are, though the model leaves them free
+    #[arg(long)]
+    fixed_sizes: bool,
 }
 
 pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
-    let model = model::load(&args.model)?;
-    let onnx = export::export(model.graph(), &metadata(args, &model))
-        .map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, model.sources())))?;
+    let mut model = model::load(&args.model)?;
+    let other = larger(args, &mut model)?;
+    let onnx = convert(args, &model, other.as_ref())?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     match args.external || onnx.length() > MAX_INSIDE {
         true => write_apart(&args.output, &onnx, &weights),
         false => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
     }
+}
+
+/// The graph for larger inputs, which shows what depends on the sizes; `None` where they are not free.
+fn larger(args: &Args, model: &mut Model) -> Result<Option<Verified<Graph>>, Failure> {
+    let sizes = model.sizes();
+    if args.fixed_sizes || sizes.is_empty() {
+        return Ok(None);
+    }
+    // So much larger that what depends on them differs, or less so where that is above a limit.
+    let of_factor = |factor| sizes.iter().map(|(name, size)| (name.clone(), size * factor)).collect::<Vec<_>>();
+    let built = [16, 5, 4, 3, 2].into_iter().any(|factor| model.resize(&of_factor(factor)).is_ok());
+    let larger = built.then(|| model.graph().clone());
+    model.resize(&sizes)?;
+    Ok(larger)
+}
+
+/// With free sizes where ONNX can say that; else they are fixed, and why is said.
+fn convert<'m>(
+    args: &Args,
+    model: &'m Model,
+    other: Option<&'m Verified<Graph>>,
+) -> Result<export::Model<'m>, Failure> {
+    let metadata = metadata(args, model);
+    let errors = match export::export(model.graph(), other, &metadata) {
+        Ok(onnx) => return Ok(onnx),
+        Err(errors) => errors,
+    };
+    let fail = |errors: Vec<_>| Failure::Diagnosed(model::diagnostics(&errors, model.sources()));
+    if other.is_none() {
+        return Err(fail(errors));
+    }
+    let onnx = export::export(model.graph(), None, &metadata).map_err(fail)?;
+    let sizes: Vec<String> = model.sizes().iter().map(|(name, size)| format!("{name} = {size}")).collect();
+    tell(&format!("note: sizes are fixed, {}: {}", sizes.join(", "), errors[0].message));
+    Ok(onnx)
 }
 
 /// What the model is made from, so that the very text can be had back.

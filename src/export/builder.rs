@@ -1,7 +1,8 @@
 //! The model that is being made: names, values, weights and constants.
 
 use super::call::Call;
-use super::{Model, OPSET};
+use super::{Model, OPSET, Refusal, is_fused, layers};
+use crate::diagnostic::Diagnostic;
 use crate::front::onnx::encode::Message;
 use crate::front::onnx::fields::{entry, graph, model, opset, tensor, value};
 use crate::ir::{Graph, Node, NodeId, ParamId};
@@ -30,8 +31,13 @@ pub struct Weight {
     pub param: ParamId,
 }
 
+/// A size of a sample; `None` where it is free.
+pub type Size = Option<usize>;
+
 pub struct Builder<'g> {
     graph: &'g Graph,
+    /// The same for other free sizes.
+    other: &'g Graph,
     opset: i64,
     names: Names,
     /// The value of each node so far.
@@ -44,37 +50,59 @@ pub struct Builder<'g> {
 }
 
 impl<'g> Builder<'g> {
-    pub fn new(graph: &'g Graph) -> Builder<'g> {
+    /// `other` has the same nodes.
+    pub fn new(graph: &'g Graph, other: &'g Graph) -> Builder<'g> {
         let mut names = Names::default();
         let inputs: Vec<String> = graph.inputs.iter().map(|&id| names.take(&graph[id].origin.path)).collect();
         let outputs = graph.outputs.iter().map(|output| names.take(&output.name)).collect();
-        let mut body = Message::default().text(graph::NAME, &graph.name);
-        let mut values = vec![String::new(); graph.nodes.len()];
-        for (&id, name) in graph.inputs.iter().zip(inputs) {
-            body = body.message(graph::INPUT, &value_info(&name, &graph[id].ty));
-            values[id.0 as usize] = name;
+        let body = Message::default().text(graph::NAME, &graph.name);
+        let values = vec![String::new(); graph.nodes.len()];
+        let mut builder = Builder { graph, other, opset: OPSET, names, values, outputs, body, weights: Vec::new() };
+        for (index, (&id, name)) in graph.inputs.iter().zip(inputs).enumerate() {
+            let sizes = builder.sizes(id).into_iter().enumerate();
+            let sizes: Vec<Message> = sizes.map(|(dim, size)| dimension(size, graph.free_size(index, dim))).collect();
+            builder.add(graph::INPUT, &value_info(&name, &graph[id].ty, &sizes));
+            builder.values[id.0 as usize] = name;
         }
-        Builder { graph, opset: OPSET, names, values, outputs, body, weights: Vec::new() }
+        builder
+    }
+
+    /// The sizes of a value.
+    fn sizes(&self, id: NodeId) -> Vec<Size> {
+        let both = self.graph[id].ty.dims.iter().zip(&self.other[id].ty.dims);
+        both.map(|(one, other)| (one == other).then_some(*one)).collect()
     }
 
     /// Where the nodes of a layer are added.
-    pub fn site(&mut self, node: &'g Node) -> Site<'_, 'g> {
+    fn site(&mut self, id: NodeId) -> Site<'_, 'g> {
+        let node = &self.graph[id];
         let scope = node.origin.path.split('.').filter(|part| !part.is_empty());
         let scope = scope.map(|part| format!("/{part}")).collect();
-        Site { builder: self, node, scope }
+        Site { builder: self, id, node, scope }
     }
 
-    /// Ends the layer of `id`, whose value gets the name of the first output that it is.
-    pub fn finish(&mut self, id: NodeId, step: Step) {
-        let node = &self.graph[id];
+    /// Adds the nodes of a layer, whose value gets the name of the first output that it is. What was said, for comparison.
+    ///
+    /// # Errors
+    /// Why there is nothing to say; its value is then one without a name.
+    pub fn add_layer(&mut self, id: NodeId) -> Result<Vec<u8>, Diagnostic> {
+        let (start, node) = (self.body.bytes().len(), &self.graph[id]);
+        let step = match is_fused(node) {
+            true => Err(Refusal::new("other work is fused with it", "export the graph before any pass")),
+            false => layers::step(&mut self.site(id)),
+        };
+        let step = step.map_err(|refusal| refusal.diagnostic(node))?;
         self.values[id.0 as usize] = match step {
             Step::Same(value) => value,
             Step::Call(call) => {
                 let output = self.graph.outputs.iter().position(|output| output.node == id);
                 let output = output.map(|index| self.outputs[index].clone());
-                self.site(node).call(call, output, &node.ty)
+                let sizes = self.sizes(id);
+                self.site(id).call(call, output, &sizes)
             }
         };
+        let dims = node.params.iter().flat_map(|&param| &self.graph[param].dims).flat_map(|size| size.to_le_bytes());
+        Ok(self.body.bytes()[start..].iter().copied().chain(dims).collect())
     }
 
     /// The finished model.
@@ -103,14 +131,14 @@ impl<'g> Builder<'g> {
     /// is a copy.
     fn name_outputs(&mut self) {
         for (output, name) in self.graph.outputs.iter().zip(self.outputs.clone()) {
-            let node = &self.graph[output.node];
-            let value = self.values[output.node.0 as usize].clone();
+            let id = output.node;
+            let (value, sizes) = (self.values[id.0 as usize].clone(), self.sizes(id));
             if value != name {
                 let copied = Call::new("Identity", [value]);
-                self.site(node).call(copied, Some(name.clone()), &node.ty);
+                self.site(id).call(copied, Some(name.clone()), &sizes);
             }
-            let declared = std::mem::take(&mut self.body).message(graph::OUTPUT, &value_info(&name, &node.ty));
-            self.body = declared;
+            let sizes: Vec<Message> = sizes.iter().map(|&size| dimension(size, None)).collect();
+            self.add(graph::OUTPUT, &value_info(&name, &self.graph[id].ty, &sizes));
         }
     }
 
@@ -122,6 +150,7 @@ impl<'g> Builder<'g> {
 /// A layer whose nodes are being added.
 pub struct Site<'b, 'g> {
     builder: &'b mut Builder<'g>,
+    id: NodeId,
     pub node: &'g Node,
     /// What the names of nodes begin with: `/layer1/0/conv1`.
     scope: String,
@@ -139,6 +168,21 @@ impl<'g> Site<'_, 'g> {
 
     pub fn input_type(&self, index: usize) -> &'g TensorType {
         &self.builder.graph[self.node.inputs[index]].ty
+    }
+
+    /// The sizes of an operand.
+    pub fn sizes(&self, index: usize) -> Vec<Size> {
+        self.builder.sizes(self.node.inputs[index])
+    }
+
+    /// The sizes of the layer's value.
+    pub fn own_sizes(&self) -> Vec<Size> {
+        self.builder.sizes(self.id)
+    }
+
+    /// Whether a size of the first operand is free.
+    pub fn is_free(&self) -> bool {
+        self.sizes(0).contains(&None)
     }
 
     /// All weights of the layer, in its order and their shapes.
@@ -185,33 +229,42 @@ impl<'g> Site<'_, 'g> {
         name
     }
 
-    /// A value between the layer's nodes; `dims` are those of a sample.
-    pub fn value(&mut self, call: Call, dims: &[usize]) -> String {
-        let ty = self.input_type(0).with_dims(dims);
-        self.call(call, None, &ty)
+    /// A value between the layer's nodes; `sizes` are those of a sample.
+    pub fn value(&mut self, call: Call, sizes: &[impl Copy + Into<Size>]) -> String {
+        let sizes: Vec<Size> = sizes.iter().map(|&size| size.into()).collect();
+        self.call(call, None, &sizes)
     }
 
-    /// The value of a step that others follow; `dims` are those of a sample.
-    pub fn done(&mut self, step: Step, dims: &[usize]) -> String {
+    /// The value of a step that others follow; `sizes` are those of a sample.
+    pub fn done(&mut self, step: Step, sizes: &[usize]) -> String {
         match step {
-            Step::Call(call) => self.value(call, dims),
+            Step::Call(call) => self.value(call, sizes),
             Step::Same(value) => value,
         }
     }
 
-    /// Adds a node; its value is called `output`, or after the node.
-    fn call(&mut self, call: Call, output: Option<String>, ty: &TensorType) -> String {
+    /// Integers that are computed: a list without a batch.
+    pub fn list(&mut self, call: Call) -> String {
+        self.node(call, None)
+    }
+
+    /// Adds a node; its value is called `output`, or after the node, and then declared.
+    fn call(&mut self, call: Call, output: Option<String>, sizes: &[Size]) -> String {
+        let is_output = output.is_some();
+        let value = self.node(call, output);
+        if !is_output {
+            let sizes: Vec<Message> = sizes.iter().map(|&size| dimension(size, None)).collect();
+            let declared = value_info(&value, &self.node.ty, &sizes);
+            self.builder.add(graph::VALUE_INFO, &declared);
+        }
+        value
+    }
+
+    fn node(&mut self, call: Call, output: Option<String>) -> String {
         let builder = &mut *self.builder;
         builder.opset = builder.opset.max(call.since);
         let name = builder.names.take(&format!("{}/{}", self.scope, call.operator));
-        let value = match output {
-            Some(output) => output,
-            None => {
-                let value = builder.names.take(&format!("{name}_output_0"));
-                builder.add(graph::VALUE_INFO, &value_info(&value, ty));
-                value
-            }
-        };
+        let value = output.unwrap_or_else(|| builder.names.take(&format!("{name}_output_0")));
         builder.add(graph::NODE, &call.node(&name, &value));
         value
     }
@@ -223,15 +276,23 @@ pub fn tensor_head(name: &str, kind: i64, dims: &[usize]) -> Message {
     Message::default().ints(tensor::DIMS, &dims).int(tensor::ELEMENT_TYPE, kind).text(tensor::NAME, name)
 }
 
-/// Name and type of a value.
-fn value_info(name: &str, ty: &TensorType) -> Message {
-    let size = |size: usize| Message::default().int(value::SIZE, size as i64);
+/// A dimension: a size, or else a name, or neither.
+fn dimension(size: Size, name: Option<&str>) -> Message {
+    match (size, name) {
+        (Some(size), _) => Message::default().int(value::SIZE, size as i64),
+        (None, Some(name)) => Message::default().text(value::SYMBOL, name),
+        (None, None) => Message::default(),
+    }
+}
+
+/// Name and type of a value, which has the batch and the element type of `ty`.
+fn value_info(name: &str, ty: &TensorType, sizes: &[Message]) -> Message {
     let batch = match &ty.batch {
-        Batch::Symbolic(name) => Message::default().text(value::SYMBOL, name),
-        Batch::Fixed(batch) => size(*batch),
+        Batch::Symbolic(name) => dimension(None, Some(name)),
+        Batch::Fixed(batch) => dimension(Some(*batch), None),
     };
-    let shape = [batch].into_iter().chain(ty.dims.iter().map(|&dim| size(dim)));
-    let shape = shape.fold(Message::default(), |shape, dim| shape.message(value::DIMENSION, &dim));
+    let shape = [&batch].into_iter().chain(sizes);
+    let shape = shape.fold(Message::default(), |shape, dim| shape.message(value::DIMENSION, dim));
     let DType::F32 = ty.dtype;
     let tensor = Message::default().int(value::ELEMENT_TYPE, tensor::FLOAT).message(value::SHAPE, &shape);
     let ty = Message::default().message(value::TENSOR_TYPE, &tensor);

@@ -1,6 +1,6 @@
 //! The nodes that each layer becomes.
 
-use super::builder::{Site, Step};
+use super::builder::{Site, Size, Step};
 use super::call::Call;
 use super::{Refusal, pointwise, pooling, rearrange, resize};
 use crate::layers::*;
@@ -60,10 +60,12 @@ pub fn with(site: &Site, more: impl IntoIterator<Item = String>) -> Vec<String> 
 fn conv(site: &mut Site, layer: &Conv) -> Steps {
     let weights = site.weights();
     let call = Call::new("Conv", with(site, weights)).int("group", layer.groups as i64);
-    Ok(pooling::window(call, &resolved(site, layer)).into())
+    let window = pooling::resolved(site, layer);
+    pooling::window(site, call, &layer.window, &window).map(Step::from)
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
+/// Outputs behind the last window are more than engines take where they reach one more window: then there is one, of
+/// zeros. <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
     if layer.output_major {
         return Err(Refusal::new("its weights are ordered by output channel", "export the graph before any pass"));
@@ -71,22 +73,29 @@ fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
     let (weights, window) = (site.weights(), &layer.window);
     let input = site.input_type(0).spatial();
     let sizes = layer.resolve(input).expect("the graph was verified");
-    // What is left out at the end, or added there.
-    let ends = sizes.iter().enumerate().map(|(d, &(front, size))| {
-        let whole = (input[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
-        (whole.saturating_sub(front + size), (front + size).saturating_sub(whole))
-    });
-    let (back, extra): (Vec<usize>, Vec<usize>) = ends.unzip();
+    let (mut zeros, mut back, mut extra) = (vec![(0, 0)], Vec::new(), Vec::new());
+    for (d, &(front, size)) in sizes.iter().enumerate() {
+        let stride = window.stride[d];
+        let whole = (input[d] - 1) * stride + (window.kernel[d] - 1) * window.dilation[d] + 1;
+        let missing = (front + size).saturating_sub(whole);
+        let more = if missing < stride { 0 } else { missing.div_ceil(stride) };
+        zeros.push((0, more));
+        back.push((whole + more * stride).saturating_sub(front + size));
+        extra.push((front + size).saturating_sub(whole + more * stride));
+    }
+    let mut x = site.input(0);
+    if zeros.iter().any(|&amount| amount != (0, 0)) {
+        let sizes: Vec<Size> =
+            site.sizes(0).iter().zip(&zeros).map(|(size, (_, more))| Some((*size)? + more)).collect();
+        let call = pads(site, x, &zeros, None);
+        x = site.value(call, &sizes);
+    }
+    let inputs: Vec<String> = [x].into_iter().chain(weights).collect();
     let pads = sizes.iter().map(|&(front, _)| front).chain(back);
-    let call = Call::new("ConvTranspose", with(site, weights)).int("group", layer.groups as i64);
+    let call = Call::new("ConvTranspose", inputs).int("group", layer.groups as i64);
     let call = call.ints("kernel_shape", window.kernel.clone()).ints("strides", window.stride.clone());
     let call = call.ints("dilations", window.dilation.clone()).ints("pads", pads);
     Ok(call.ints("output_padding", extra).into())
-}
-
-/// The window for the sizes of the operand.
-pub fn resolved(site: &Site, layer: &impl Layer) -> ResolvedWindow {
-    layer.window(&[site.input_type(0)]).expect("the graph was verified")
 }
 
 /// <https://onnx.ai/onnx/operators/onnx__Gemm.html>
@@ -187,22 +196,37 @@ pub fn pads(site: &mut Site, value: String, amounts: &[(usize, usize)], with: Op
 
 /// Channels as [groups, of a group], with these two turned.
 fn channel_shuffle(site: &mut Site, layer: &ChannelShuffle) -> Steps {
-    let ty = site.input_type(0);
-    let each = ty.channels() / layer.groups;
-    let grouped = [&[layer.groups, each], ty.spatial()].concat();
-    let turned = [&[each, layer.groups], ty.spatial()].concat();
+    let each = site.input_type(0).channels() / layer.groups;
+    let positions: Vec<Size> = match site.is_free() {
+        true => vec![None],
+        false => site.sizes(0)[1..].to_vec(),
+    };
+    let [split, mixed] =
+        [[layer.groups, each], [each, layer.groups]].map(|two| [&two.map(Some)[..], &positions[..]].concat());
     let x = site.input(0);
-    let split = reshape(site, x, "groups", &grouped);
-    let split = site.value(split, &grouped);
-    let axes = [0, 2, 1].into_iter().chain(3..grouped.len() + 1);
-    let mixed = site.value(Call::new("Transpose", [split]).ints("perm", axes), &turned);
-    Ok(reshape(site, mixed, "shape", &ty.dims).into())
+    let call = reshape(site, x, "groups", &split);
+    let x = site.value(call, &split);
+    let axes = [0, 2, 1].into_iter().chain(3..split.len() + 1);
+    let x = site.value(Call::new("Transpose", [x]).ints("perm", axes), &mixed);
+    Ok(reshape_back(site, x).into())
 }
 
-/// A value in another shape of a sample. <https://onnx.ai/onnx/operators/onnx__Reshape.html>
-pub fn reshape(site: &mut Site, value: String, role: &str, dims: &[usize]) -> Call {
-    // 0: the batch stays what it is.
-    let shape: Vec<i64> = [0].into_iter().chain(dims.iter().map(|&size| size as i64)).collect();
+/// A value in another shape of a sample, in which one size at most is free.
+/// <https://onnx.ai/onnx/operators/onnx__Reshape.html>
+pub fn reshape(site: &mut Site, value: String, role: &str, sizes: &[impl Copy + Into<Size>]) -> Call {
+    // 0: the batch stays what it is. -1: what is left.
+    let sizes = sizes.iter().map(|&size| size.into().map_or(-1, |size| size as i64));
+    let shape: Vec<i64> = [0].into_iter().chain(sizes).collect();
     let shape = site.integers(role, &shape);
+    Call::new("Reshape", [value, shape])
+}
+
+/// A value of as many elements in the shape of the first operand. <https://onnx.ai/onnx/operators/onnx__Shape.html>
+pub fn reshape_back(site: &mut Site, value: String) -> Call {
+    let sizes = site.sizes(0);
+    if sizes.iter().filter(|size| size.is_none()).count() <= 1 {
+        return reshape(site, value, "shape", &sizes);
+    }
+    let shape = site.list(Call::new("Shape", [site.input(0)]));
     Call::new("Reshape", [value, shape])
 }

@@ -22,8 +22,8 @@ mod write;
 
 use crate::diagnostic::Diagnostic;
 use crate::front::onnx::encode::Message;
-use crate::ir::{Graph, Node, Verified};
-use builder::{Builder, Step};
+use crate::ir::{Graph, Node, NodeId, Verified};
+use builder::Builder;
 
 pub use write::{Apart, MAX_INSIDE};
 
@@ -46,27 +46,42 @@ struct Refusal {
     way_out: String,
 }
 
-/// The model that a graph is; `metadata` are keys and values that stand in it as they are.
+/// The model that a graph is; `metadata` are keys and values that stand in it as they are. `other` is the same model built
+/// for other values of its free sizes: sizes in which the two differ are free in ONNX too.
 ///
 /// # Errors
-/// `E0901` for each layer that ONNX cannot say.
-pub fn export<'g>(graph: &'g Verified<Graph>, metadata: &[(&str, String)]) -> Result<Model<'g>, Vec<Diagnostic>> {
-    let mut builder = Builder::new(graph);
+/// `E0901` for each layer that ONNX cannot say, also one that depends on free sizes in a way that it cannot say; `E0902`
+/// where there are other layers for other sizes.
+pub fn export<'g>(
+    graph: &'g Verified<Graph>,
+    other: Option<&'g Verified<Graph>>,
+    metadata: &[(&str, String)],
+) -> Result<Model<'g>, Vec<Diagnostic>> {
+    let Some(other) = other else {
+        let mut builder = Builder::new(graph, graph);
+        let errors: Vec<Diagnostic> = layers(graph).filter_map(|id| builder.add_layer(id).err()).collect();
+        return if errors.is_empty() { Ok(builder.model(metadata)) } else { Err(errors) };
+    };
+    let names = |graph: &Graph| graph.params.iter().map(|param| param.name.clone()).collect::<Vec<_>>();
+    if graph.nodes.len() != other.nodes.len() || names(graph) != names(other) {
+        return Err(vec![Diagnostic::error("E0902", "other sizes of the input make other layers")]);
+    }
+    // What does not depend on the sizes is said in the same words for both.
+    let (mut builder, mut twin) = (Builder::new(graph, other), Builder::new(other, graph));
     let mut errors = Vec::new();
-    for (id, node) in graph.ids().zip(&graph.nodes).filter(|(_, node)| node.op.layer().is_some()) {
-        let step = match is_fused(node) {
-            true => Err(Refusal::new("other work is fused with it", "export the graph before any pass")),
-            false => layers::step(&mut builder.site(node)),
-        };
-        match step {
-            Ok(step) => builder.finish(id, step),
-            Err(refusal) => {
-                errors.push(refusal.diagnostic(node));
-                builder.finish(id, Step::Same(String::new()));
-            }
+    for id in layers(graph) {
+        match (builder.add_layer(id), twin.add_layer(id)) {
+            (Ok(said), Ok(again)) if said == again => {}
+            (Ok(_), _) => errors.push(Refusal::of_sizes("its arguments or weights").diagnostic(&graph[id])),
+            (Err(error), _) => errors.push(error),
         }
     }
     if errors.is_empty() { Ok(builder.model(metadata)) } else { Err(errors) }
+}
+
+/// All nodes but the inputs.
+fn layers(graph: &Graph) -> impl Iterator<Item = NodeId> {
+    graph.ids().filter(|&id| graph[id].op.layer().is_some())
 }
 
 /// Whether a pass has changed what the node does or where its value lies.
@@ -77,6 +92,12 @@ fn is_fused(node: &Node) -> bool {
 impl Refusal {
     fn new(reason: impl Into<String>, way_out: impl Into<String>) -> Refusal {
         Refusal { reason: reason.into(), way_out: way_out.into() }
+    }
+
+    /// Of something that another size of the input would make another.
+    fn of_sizes(what: &str) -> Refusal {
+        let way_out = "give the sizes of the input for good";
+        Refusal::new(format!("{what} would depend on the free sizes of the input"), way_out)
     }
 
     fn diagnostic(self, node: &Node) -> Diagnostic {

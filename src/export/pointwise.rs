@@ -22,7 +22,7 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
         Activation::Tanh => plain("Tanh"),
         Activation::Sigmoid => plain("Sigmoid"),
         Activation::Silu => {
-            let factor = site.value(plain("Sigmoid"), &site.node.ty.dims);
+            let factor = site.value(plain("Sigmoid"), &site.own_sizes());
             Call::new("Mul", with(site, [factor]))
         }
         Activation::HardSwish => plain("HardSwish"),

@@ -1,17 +1,43 @@
 //! Windows over positions, and over channels.
 
-use super::builder::{Site, Step};
+use super::Refusal;
+use super::builder::{Site, Size, Step};
 use super::call::Call;
-use super::layers::{Steps, pads, reshape, resolved};
-use crate::layers::{AdaptiveAvgPool, AvgPool, LocalResponseNorm, MaxPool, ResolvedWindow};
+use super::layers::{Steps, pads, reshape, reshape_back};
+use crate::layers::{AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, MaxPool, Padding, ResolvedWindow, Window};
 
-/// The attributes of a window, its padding in numbers.
-pub fn window(call: Call, window: &ResolvedWindow) -> Call {
-    let front = window.pads.iter().map(|&(front, _)| front);
-    let back = window.pads.iter().map(|&(_, back)| back);
-    let call = call.ints("kernel_shape", window.kernel.iter().copied()).ints("strides", window.stride.iter().copied());
-    let call = if is_dilated(window) { call.ints("dilations", window.dilation.iter().copied()) } else { call };
-    call.ints("pads", front.chain(back))
+/// The window for the sizes of the operand.
+pub fn resolved(site: &Site, layer: &impl Layer) -> ResolvedWindow {
+    layer.window(&[site.input_type(0)]).expect("the graph was verified")
+}
+
+/// The attributes of a window, its padding in numbers where these do not depend on free sizes.
+pub fn window(site: &Site, call: Call, window: &Window, resolved: &ResolvedWindow) -> Result<Call, Refusal> {
+    let call = call.ints("kernel_shape", resolved.kernel.iter().copied());
+    let call = call.ints("strides", resolved.stride.iter().copied());
+    let call = if is_dilated(resolved) { call.ints("dilations", resolved.dilation.iter().copied()) } else { call };
+    match (leaves_padding(site, window), has_gaps(resolved)) {
+        (false, _) => {
+            let front = resolved.pads.iter().map(|&(front, _)| front);
+            let back = resolved.pads.iter().map(|&(_, back)| back);
+            Ok(call.ints("pads", front.chain(back)))
+        }
+        (true, false) => Ok(call.word("auto_pad", "SAME_UPPER")),
+        // Engines refuse it, or pad by less than nothing.
+        (true, true) => Err(Refusal::of_sizes("the padding of windows with gaps in or between them")),
+    }
+}
+
+/// Whether ONNX is to find the padding, since it depends on free sizes. That of `same` does not where windows move by 1,
+/// or see one position.
+fn leaves_padding(site: &Site, window: &Window) -> bool {
+    let moves = window.kernel.iter().zip(&window.stride).any(|(&size, &step)| size != 1 && step != 1);
+    site.is_free() && window.padding == Padding::Same && moves
+}
+
+/// Whether there are positions between or within windows that none sees.
+fn has_gaps(window: &ResolvedWindow) -> bool {
+    is_dilated(window) || window.stride.iter().zip(&window.kernel).any(|(step, size)| step > size)
 }
 
 fn is_dilated(window: &ResolvedWindow) -> bool {
@@ -33,71 +59,74 @@ fn agrees_on_ceil(window: &ResolvedWindow, input: &[usize]) -> bool {
     (0..input.len()).all(|d| room(d).is_some_and(|room| room.div_ceil(window.stride[d]) + 1 == window.out[d]))
 }
 
-/// The window, and whether ONNX is to round its size up. Where that would give another size, what hangs over is padding.
-fn rounded(mut window: ResolvedWindow, input: &[usize]) -> (ResolvedWindow, bool) {
-    let overhang = overhang(&window, input);
-    if overhang.iter().all(|&size| size == 0) {
-        return (window, false);
+/// Whether it is for every size of the input: the last window starts within the input, wherever that ends.
+fn always_agrees_on_ceil(window: &ResolvedWindow) -> bool {
+    (0..window.kernel.len()).all(|d| window.stride[d] + window.pads[d].1 <= window.effective(d))
+}
+
+/// Whether ONNX is to round the size up. Where that would give another size, what hangs over becomes padding.
+fn round(site: &Site, window: &Window, resolved: &mut ResolvedWindow, input: &[usize]) -> Result<bool, Refusal> {
+    if site.is_free() && window.ceil {
+        let agrees = always_agrees_on_ceil(resolved) && window.padding != Padding::Same;
+        return agrees.then_some(true).ok_or_else(|| Refusal::of_sizes("whether its last window is one"));
     }
-    if agrees_on_ceil(&window, input) {
-        return (window, true);
+    let over = overhang(resolved, input);
+    if agrees_on_ceil(resolved, input) || over.iter().all(|&size| size == 0) {
+        return Ok(over.iter().any(|&size| size > 0));
     }
-    window.pads.iter_mut().zip(overhang).for_each(|((_, back), over)| *back += over);
-    (window, false)
+    resolved.pads.iter_mut().zip(over).for_each(|((_, back), over)| *back += over);
+    Ok(false)
 }
 
 /// Whether less is padded than there are taps, which engines demand of a pooling; here, the dilated window counts.
-fn is_taken(window: &ResolvedWindow) -> bool {
-    window.pads.iter().zip(&window.kernel).all(|(&(front, back), &taps)| front.max(back) < taps)
+fn is_taken(site: &Site, window: &Window, resolved: &ResolvedWindow) -> bool {
+    let less = resolved.pads.iter().zip(&resolved.kernel).all(|(&(front, back), &taps)| front.max(back) < taps);
+    less || leaves_padding(site, window)
 }
 
-/// The operand with all that the windows see beside it, as a node of its own. `value` is what it is padded with, zeros if
-/// none is given.
+/// The operand padded by a node of its own, with zeros if no value is given.
 fn padded(site: &mut Site, window: &mut ResolvedWindow, value: Option<f64>) -> String {
-    let ty = site.input_type(0);
-    let over = overhang(window, ty.spatial());
-    window.pads.iter_mut().zip(over).for_each(|((_, back), over)| *back += over);
-    let sizes = ty.spatial().iter().zip(&window.pads).map(|(size, (front, back))| size + front + back);
-    let dims: Vec<usize> = [ty.channels()].into_iter().chain(sizes).collect();
     let amounts = [&[(0, 0)], &window.pads[..]].concat();
+    let pad = |(size, &(front, back)): (Size, &(usize, usize))| size.map(|size| size + front + back);
+    let sizes: Vec<Size> = site.sizes(0).into_iter().zip(&amounts).map(pad).collect();
     window.pads.fill((0, 0));
     let x = site.input(0);
     let call = pads(site, x, &amounts, value);
-    site.value(call, &dims)
+    site.value(call, &sizes)
 }
 
 /// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
 pub fn max(site: &mut Site, layer: &MaxPool) -> Steps {
-    let (mut resolved, ceil) = rounded(resolved(site, layer), site.input_type(0).spatial());
-    let x = if is_taken(&resolved) { site.input(0) } else { padded(site, &mut resolved, Some(f64::NEG_INFINITY)) };
-    Ok(window(Call::new("MaxPool", [x]), &resolved).flag("ceil_mode", ceil).into())
+    let mut resolved = resolved(site, layer);
+    let ceil = round(site, &layer.window, &mut resolved, site.input_type(0).spatial())?;
+    let x = match is_taken(site, &layer.window, &resolved) {
+        true => site.input(0),
+        false => padded(site, &mut resolved, Some(f64::NEG_INFINITY)),
+    };
+    let call = window(site, Call::new("MaxPool", [x]), &layer.window, &resolved)?;
+    Ok(call.flag("ceil_mode", ceil).into())
 }
 
-/// What hangs over never counts, but older engines count it with the padding. Where both are there, the mean of all taps
-/// of an operand that is padded beforehand is corrected, by a constant at each position.
-/// <https://onnx.ai/onnx/operators/onnx__AveragePool.html>
+/// What hangs over never counts, but older engines count it with the padding: where both may be there, the padding is made
+/// before. <https://onnx.ai/onnx/operators/onnx__AveragePool.html>
 pub fn average(site: &mut Site, layer: &AvgPool) -> Steps {
-    let ty = site.input_type(0);
-    let resolved = resolved(site, layer);
-    let hangs_over = overhang(&resolved, ty.spatial()).iter().any(|&size| size > 0);
+    let (mut resolved, mut input) = (resolved(site, layer), site.input_type(0).spatial().to_vec());
+    let over = overhang(&resolved, &input);
+    let hangs_over = layer.window.ceil && (site.is_free() || over.iter().any(|&size| size > 0));
     let is_padded = resolved.pads.iter().any(|&pads| pads != (0, 0));
-    let count_pad = layer.count_pad && !hangs_over;
-    let (mut window, ceil) = rounded(resolved, ty.spatial());
-    if is_taken(&window) && !(hangs_over && layer.count_pad && is_padded) {
-        let call = average_call(site.input(0), &window);
-        return Ok(call.flag("ceil_mode", ceil).flag("count_include_pad", count_pad).into());
+    let mut x = site.input(0);
+    if hangs_over && is_padded && layer.count_pad {
+        input.iter_mut().zip(&resolved.pads).for_each(|(size, (front, back))| *size += front + back);
+        x = padded(site, &mut resolved, None);
     }
-    let x = padded(site, &mut window, None);
-    let mean = site.value(average_call(x, &window), &site.node.ty.dims);
-    let taps: usize = window.kernel.iter().product();
-    let factors: Vec<f32> = layer.divisors(ty.spatial()).iter().map(|divisor| taps as f32 / divisor).collect();
-    let factors = site.floats("factors", site.node.ty.spatial(), &factors);
-    Ok(Call::new("Mul", [mean, factors]).into())
-}
-
-fn average_call(x: String, resolved: &ResolvedWindow) -> Call {
-    let since = if is_dilated(resolved) { 19 } else { super::OPSET };
-    window(Call::new("AveragePool", [x]).since(since), resolved)
+    let ceil = round(site, &layer.window, &mut resolved, &input)?;
+    if !is_taken(site, &layer.window, &resolved) {
+        let reason = "it averages over windows with no fewer steps beside the input than a kernel has taps";
+        return Err(Refusal::new(reason, "pad less, or leave `ceil` out"));
+    }
+    let call = Call::new("AveragePool", [x]).since(if is_dilated(&resolved) { 19 } else { super::OPSET });
+    let call = window(site, call, &layer.window, &resolved)?.flag("ceil_mode", ceil);
+    Ok(call.flag("count_include_pad", layer.count_pad && !hangs_over).into())
 }
 
 /// An average pooling where the regions are equal; else the mean of each dimension's regions in turn, as a product with a
@@ -106,6 +135,9 @@ pub fn adaptive_average(site: &mut Site, _layer: &AdaptiveAvgPool) -> Steps {
     let (input, out) = (site.input_type(0).spatial(), site.node.ty.spatial());
     if out.iter().all(|&size| size == 1) {
         return Ok(Call::new("GlobalAveragePool", site.inputs()).into());
+    }
+    if site.is_free() {
+        return Err(Refusal::of_sizes("its regions"));
     }
     if input.iter().zip(out).all(|(input, out)| input.is_multiple_of(*out)) {
         let kernel: Vec<usize> = input.iter().zip(out).map(|(input, out)| input / out).collect();
@@ -151,23 +183,27 @@ pub fn local_response_norm(site: &mut Site, layer: &LocalResponseNorm) -> Steps 
         let call = Call::new("LRN", site.inputs()).int("size", layer.size as i64);
         return Ok(call.float("alpha", layer.alpha).float("beta", layer.beta).float("bias", layer.k).into());
     }
-    let ty = site.input_type(0);
-    let plane = [1, ty.channels(), ty.spatial().iter().product()];
-    let square = site.value(Call::new("Mul", [site.input(0), site.input(0)]), &ty.dims);
+    let (sizes, channels) = (site.sizes(0), site.input_type(0).channels());
+    let plane = [
+        Some(1),
+        Some(channels),
+        if site.is_free() { None } else { Some(site.input_type(0).spatial().iter().product()) },
+    ];
+    let square = site.value(Call::new("Mul", [site.input(0), site.input(0)]), &sizes);
     let call = reshape(site, square, "plane", &plane);
     let square = site.value(call, &plane);
     // A wider window has nothing more to see, and a narrower one is what engines take.
-    let size = layer.size.min(2 * plane[1]);
+    let size = layer.size.min(2 * channels);
     let pads = [size / 2, 0, (size - 1) / 2, 0];
     let call = Call::new("AveragePool", [square]).ints("kernel_shape", [size, 1]).ints("pads", pads);
     let mean = site.value(call.flag("count_include_pad", true), &plane);
-    let call = reshape(site, mean, "shape", &ty.dims);
-    let mean = site.value(call, &ty.dims);
+    let call = reshape_back(site, mean);
+    let mean = site.value(call, &sizes);
     let scale = site.scalar("alpha", layer.alpha * (size as f64 / layer.size as f64));
-    let scaled = site.value(Call::new("Mul", [mean, scale]), &ty.dims);
+    let scaled = site.value(Call::new("Mul", [mean, scale]), &sizes);
     let k = site.scalar("k", layer.k);
-    let sum = site.value(Call::new("Add", [scaled, k]), &ty.dims);
+    let sum = site.value(Call::new("Add", [scaled, k]), &sizes);
     let beta = site.scalar("beta", layer.beta);
-    let divisor = site.value(Call::new("Pow", [sum, beta]), &ty.dims);
+    let divisor = site.value(Call::new("Pow", [sum, beta]), &sizes);
     Ok(Call::new("Div", [site.input(0), divisor]).into())
 }

@@ -85,3 +85,30 @@ fn weights_in_a_file_of_their_own() {
     assert!(err.contains("m.onnx.data"), "{err}");
     assert_eq!(fs::read(&to).unwrap(), b"before");
 }
+
+/// Sizes stay free where every layer lets them; else they are fixed with a note, or by request.
+#[test]
+fn free_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("m.onnx").display().to_string();
+    let dims = |net: &str, more: &str| {
+        let text = format!("model m\ninput x: f32[N, 3, H = 32, W = 48]\nnet {{ conv 3x3, 4, stride 2 | {net} }}");
+        let model = write(folder.path(), "m.cnn", text);
+        let (_, err) = run(&words(&format!("export {model} --seed 1 -o {to}{more}")), 0);
+        let bytes = fs::read(&to).unwrap();
+        let onnx = proto::Model::parse(&bytes).unwrap().graph.unwrap();
+        let dims = &onnx.inputs[0].ty.tensor.as_ref().unwrap().shape.as_ref().unwrap().dims;
+        let dims: Vec<String> =
+            dims.iter().map(|dim| dim.value.map_or(dim.name.into(), |size| size.to_string())).collect();
+        (dims.join(" "), err.lines().filter(|line| line.contains("sizes")).collect::<String>())
+    };
+    assert_eq!(dims("maxpool 2x2", ""), ("N 3 H W".into(), String::new()));
+    assert_eq!(dims("maxpool 2x2", " --fixed-sizes"), ("N 3 32 48".into(), String::new()));
+    let (dims, note) = dims("adaptive_avgpool 3", " -D W=64");
+    assert_eq!(dims, "N 3 32 64");
+    assert_eq!(
+        note,
+        "note: sizes are fixed, H = 32, W = 64: `adaptive_avgpool 3` cannot be said in ONNX: its regions would depend on \
+         the free sizes of the input"
+    );
+}

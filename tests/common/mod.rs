@@ -669,9 +669,13 @@ pub fn any_layer() -> impl Strategy<Value = (Vec<usize>, Op)> {
 
 /// A network with one input.
 pub fn any_network() -> impl Strategy<Value = Verified<Graph>> {
-    let parts = dims().prop_flat_map(|dims| {
+    parts().prop_map(|(dims, parts)| network(&dims, &parts))
+}
+
+/// An input's sizes, and what [`network`] makes of them.
+pub fn parts() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
+    dims().prop_flat_map(|dims| {
         let parts = prop::collection::vec(part(dims.len() - 1), 1..8);
         (Just(dims), parts)
-    });
-    parts.prop_map(|(dims, parts)| network(&dims, &parts))
+    })
 }

@@ -11,6 +11,7 @@ mod compile;
 mod explain;
 mod fmt;
 mod graph;
+mod import;
 mod input;
 mod model;
 mod peak;
@@ -37,6 +38,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Turn an ONNX file into a text, a weight file and a card
+    Import(import::Args),
     /// Report every error of model files, and what in them is odd or without effect
     Check(check::Args),
     /// Bring model files into the standard layout
@@ -119,6 +122,7 @@ fn end(outcome: Outcome) -> ExitCode {
 
 fn run(verb: Verb) -> Outcome {
     match verb {
+        Verb::Import(args) => import::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Summary(args) => summary::run(&args),

@@ -3,11 +3,12 @@
 use super::Failure;
 use super::args::ModelArgs;
 use super::arguments::file_and_variant;
-use super::terminal;
+use super::terminal::{self, tell};
 use crate::diagnostic::{Diagnostic, render};
+use crate::front::onnx::{self, weights::Weights};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
-use crate::io::text;
+use crate::io::{self, text};
 use crate::ir::{Graph, Verified};
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
@@ -20,6 +21,8 @@ pub struct Model {
     pub graph: Verified<Graph>,
     pub sources: SourceMap,
     pub card: Option<Card>,
+    /// Those that the model's own file holds.
+    pub weights: Option<Weights>,
     /// From reading the text to the checked graph.
     pub time: Duration,
 }
@@ -27,6 +30,9 @@ pub struct Model {
 /// Builds the model that the arguments name.
 pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let (path, variant) = split_variant(&args.model);
+    if is_onnx(&path) {
+        return load_onnx(&path, variant.as_deref(), args);
+    }
     let card = Card::for_model(&path)?.map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
@@ -34,7 +40,39 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let graph = parse(&mut sources, root, &path, &options.limits)
         .and_then(|program| build::build(&mut sources, &program, &options))
         .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
-    Ok(Model { path, graph, sources, card, time: start.elapsed() })
+    Ok(Model { path, graph, sources, card, weights: None, time: start.elapsed() })
+}
+
+/// Whether a file is taken for one of ONNX.
+pub fn is_onnx(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "onnx")
+}
+
+fn load_onnx(path: &Path, variant: Option<&str>, args: &ModelArgs) -> Result<Model, Failure> {
+    if let Some(variant) = variant {
+        return Err(Failure::input(format!("{}: an ONNX file has no variant `{variant}`", path.display())));
+    }
+    if !args.define.is_empty() {
+        return Err(Failure::input(format!("{}: an ONNX file has no parameters for -D", path.display())));
+    }
+    let card = Card::for_model(path)?;
+    let start = Instant::now();
+    let import = import(path, &onnx::Options::default())?;
+    let onnx::Import { graph, sources, weights, .. } = import;
+    Ok(Model { path: path.to_owned(), graph, sources, card, weights: Some(weights), time: start.elapsed() })
+}
+
+/// Reads an ONNX file, and says what is not as the file has it.
+pub fn import(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
+    let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    let options = onnx::Options { name, ..options.clone() };
+    let file = io::onnx::read(path)?;
+    let import = onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|errors| {
+        let text = diagnostics(&errors, &SourceMap::default());
+        Failure::Input(format!("{}: this network is not imported\n{text}", path.display()))
+    })?;
+    import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
+    Ok(import)
 }
 
 /// The text of a model file.

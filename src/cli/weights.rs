@@ -41,7 +41,7 @@ impl WeightArgs {
         self.seed.unwrap_or(1)
     }
 
-    /// The file that was asked for, else the card's, else random weights.
+    /// The file that was asked for, else the card's, else the model's own, else random weights.
     ///
     /// # Errors
     /// Where the weights do not fit the model, or there are none.
@@ -54,6 +54,9 @@ impl WeightArgs {
                 tell(&format!("note: {}: names are taken {note}", path.display()));
             }
             return Ok(Box::new(bound));
+        }
+        if let Some(own) = model.weights.as_ref().filter(|_| !self.random_weights) {
+            return Ok(Box::new(own.clone()));
         }
         if self.weights_key.is_some() {
             let message = "--weights-key names a dictionary of a weight file; give that with --weights";

@@ -15,6 +15,7 @@ mod foreign;
 pub mod images;
 mod naming;
 pub mod npy;
+pub mod onnx;
 pub mod preprocess;
 mod pytorch;
 mod safetensors;

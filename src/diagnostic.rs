@@ -1,7 +1,8 @@
 //! Errors and warnings as data, and the one renderer that prints them.
 //!
 //! Codes: `E01xx` syntax, `E02xx` names and values, `E03xx` shapes and structure, `E04xx` weights,
-//! `E05xx` limits, `E06xx` files and the command line; `W` is a warning with a lint's name.
+//! `E05xx` limits, `E06xx` files and the command line, `E08xx` ONNX files, `E09xx` export;
+//! `W` is a warning with a lint's name.
 
 use crate::source::{SourceMap, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};

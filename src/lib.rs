@@ -24,6 +24,7 @@
 //! | [`schedule`] | kernels, layouts and memory of a network: the plan |
 //! | [`portable`] | the plan on portable vectors |
 //! | [`runtime`] | sessions and threads |
+//! | [`export`] | ONNX models |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
@@ -67,6 +68,8 @@ pub mod kernels;
 pub mod schedule;
 
 pub mod backend;
+
+pub mod export;
 
 pub mod aot;
 

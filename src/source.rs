@@ -64,6 +64,11 @@ impl SourceMap {
         &self.files[id.0 as usize]
     }
 
+    /// All texts, in the order in which they were added.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
     /// The text under a span.
     pub fn slice(&self, span: Span) -> &str {
         &self.file(span.file).text[span.range()]

@@ -96,12 +96,18 @@ impl TensorType {
     }
 }
 
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Batch::Symbolic(name) => f.write_str(name),
+            Batch::Fixed(n) => write!(f, "{n}"),
+        }
+    }
+}
+
 impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.batch {
-            Batch::Symbolic(name) => write!(f, "[{name}")?,
-            Batch::Fixed(n) => write!(f, "[{n}")?,
-        }
+        write!(f, "[{}", self.batch)?;
         self.dims.iter().try_for_each(|d| write!(f, ", {d}"))?;
         f.write_str("]")
     }

@@ -71,21 +71,6 @@ fn run(graph: &Verified<Graph>, options: &Options, inputs: &[Tensor], seed: u64)
     Session::new(graph.clone(), &weights(seed), options).unwrap().run(inputs).unwrap()
 }
 
-fn any_layer() -> impl Strategy<Value = (Vec<usize>, Op)> {
-    dims().prop_flat_map(|dims| {
-        let layer = layer(dims.len() - 1);
-        (Just(dims), layer)
-    })
-}
-
-fn any_network() -> impl Strategy<Value = Verified<Graph>> {
-    let parts = dims().prop_flat_map(|dims| {
-        let parts = prop::collection::vec(part(dims.len() - 1), 1..8);
-        (Just(dims), parts)
-    });
-    parts.prop_map(|(dims, parts)| network(&dims, &parts))
-}
-
 /// Convolutions whose weights are too many for the nearest caches: their sums wait in memory between parts of the
 /// input channels.
 fn deep_convolution() -> impl Strategy<Value = (Vec<usize>, Op)> {

@@ -191,3 +191,28 @@ fn inputs_of_different_batches_are_refused() {
     });
     assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65536");
 }
+
+/// The branches of `add` and `mul`, in any order and of one value twice, mean what they say on every engine.
+#[test]
+fn sums_and_products_of_branches() {
+    let graph = model(
+        "model m\ninput x: f32[N, 8, 5, 7]\ninput gate: f32[N, 8]\n\
+         net {\nadd {\nfrom x\nfrom x\nmax: maxpool 3x3, stride 1, pad 1\n}\n\
+         mul {\nfrom gate\nidentity\nfrom x\nfrom gate\n}\n}",
+    );
+    let inputs = inputs(&graph, 2, 1);
+    let (kernel, stride, dilation) = (vec![3; 2], vec![1; 2], vec![1; 2]);
+    let pool = MaxPool { window: Window { kernel, stride, dilation, padding: Padding::Half, ceil: false } };
+    let pooled = pool.eval(&[&inputs[0]], &[], Accumulate::F64);
+    let mut expected = inputs[0].clone();
+    for (i, y) in expected.data_mut().iter_mut().enumerate() {
+        let (x, gate) = (*y, inputs[1].data()[i / 35]);
+        *y = (2.0 * x + pooled.data()[i]) * x * gate * gate;
+    }
+    assert!(difference(&interp::run(&graph, &weights(1), &inputs, Accumulate::F64)[0], &expected) < 1e-6);
+    for engine in engines() {
+        let options = Options { engine, ..Options::default() };
+        let found = Session::new(graph.clone(), &weights(1), &options).unwrap().run(&inputs).unwrap();
+        assert!(difference(&found[0], &expected) < 1e-5, "{engine:?}");
+    }
+}

@@ -78,10 +78,10 @@ fn name() -> impl Strategy<Value = Ident> {
         .prop_map(|text| Ident { text, span: no_span() })
 }
 
-const RESERVED: [&str; 31] = [
+const RESERVED: [&str; 33] = [
     "x", "then", "as", "if", "else", "in", "and", "or", "not", "true", "false", "use", "const", "model", "input",
-    "defaults", "block", "net", "variant", "rename", "allow", "seq", "residual", "project", "concat", "grow", "gate",
-    "for", "from", "aux", "output",
+    "defaults", "block", "net", "variant", "rename", "allow", "seq", "residual", "project", "concat", "add", "mul",
+    "grow", "gate", "for", "from", "aux", "output",
 ];
 
 /// The name of an input, an output or a value: any word.
@@ -178,7 +178,7 @@ fn step() -> BoxedStrategy<Step> {
             let kind = prop_oneof![
                 body().prop_map(StepKind::Seq),
                 body().prop_map(StepKind::Group),
-                body().prop_map(StepKind::Concat),
+                (prop::sample::select(&Join::ALL[..]), body()).prop_map(|(join, body)| StepKind::Branches(join, body)),
                 body().prop_map(StepKind::Grow),
                 body().prop_map(StepKind::Gate),
                 (prop::option::of(expr()), body(), prop::option::of((prop::option::of(expr()), body()))).prop_map(
@@ -226,13 +226,17 @@ fn params() -> impl Strategy<Value = Vec<Param>> {
     prop::collection::vec(param, 0..3)
 }
 
+fn size() -> impl Strategy<Value = Size> {
+    (prop::option::of(variable()), expr()).prop_map(|(name, value)| Size { name, value })
+}
+
 fn item() -> impl Strategy<Value = Item> {
     let args = |size| prop::collection::vec(arg(), size);
     let kind = prop_oneof![
         "[a-z/.# ]{0,9}".prop_map(|path| ItemKind::Use { path, path_span: no_span() }),
         (variable(), expr()).prop_map(|(name, value)| ItemKind::Const(Const { name, value })),
         (name(), params()).prop_map(|(name, params)| ItemKind::Model { name, params }),
-        (word(), name(), prop::collection::vec(expr(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
+        (word(), name(), prop::collection::vec(size(), 1..4)).prop_map(|(name, dtype, dims)| ItemKind::Input {
             name,
             dtype,
             dims
@@ -376,7 +380,13 @@ impl Printer {
                 self.put(&name.text);
                 self.token(":");
                 self.put(&dtype.text);
-                self.list("[", dims, "]", |p, dim| p.expr(dim, 0));
+                self.list("[", dims, "]", |p, size| {
+                    if let Some(name) = &size.name {
+                        p.put(&name.text);
+                        p.token("=");
+                    }
+                    p.expr(&size.value, 0);
+                });
             }
             ItemKind::Defaults { layer, args } => {
                 write!(self.out, "defaults {} ", layer.text).unwrap();
@@ -499,7 +509,7 @@ impl Printer {
             }
             StepKind::Seq(body) => self.block("seq", body),
             StepKind::Group(body) => self.body(body),
-            StepKind::Concat(body) => self.block("concat", body),
+            StepKind::Branches(join, body) => self.block(join.keyword(), body),
             StepKind::Grow(body) => self.block("grow", body),
             StepKind::Gate(body) => self.block("gate", body),
             StepKind::Residual { cond, body, project } => {

@@ -7,6 +7,7 @@ use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::{Layer, Op};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// What a summary says of one layer; sizes are those of one sample.
@@ -57,6 +58,9 @@ pub struct Summary {
     pub model: String,
     /// Dimensions of the inputs without the batch.
     pub inputs: Vec<Vec<usize>>,
+    /// The sizes of the inputs that may be given anew.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub free_sizes: BTreeMap<String, usize>,
     pub parameters: u64,
     pub weights: u64,
     pub biases: u64,
@@ -99,6 +103,7 @@ pub fn summary(graph: &Verified<Graph>, arena_bytes: Option<u64>) -> Summary {
     Summary {
         model: graph.name.clone(),
         inputs: graph.inputs.iter().map(|&id| graph[id].ty.dims.clone()).collect(),
+        free_sizes: graph.sizes().into_iter().collect(),
         parameters,
         weights,
         biases,
@@ -211,7 +216,9 @@ impl Summary {
 
     fn title(&self) -> String {
         let inputs: Vec<String> = self.inputs.iter().map(|input| dims(input)).collect();
-        format!("{}, input {}", self.model, inputs.join(" and "))
+        let free: Vec<&str> = self.free_sizes.keys().map(String::as_str).collect();
+        let free = if free.is_empty() { String::new() } else { format!(" (free: {})", free.join(", ")) };
+        format!("{}, input {}{free}", self.model, inputs.join(" and "))
     }
 
     fn totals(&self) -> String {

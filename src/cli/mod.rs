@@ -9,6 +9,7 @@ mod check;
 mod checked;
 mod compile;
 mod explain;
+mod export;
 mod fmt;
 mod graph;
 mod import;
@@ -62,6 +63,8 @@ enum Verb {
     Peak(peak::Args),
     /// Write object files, libraries and headers that other programs link
     Compile(compile::Args),
+    /// Write the model with its weights as ONNX
+    Export(export::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -134,6 +137,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Tune(args) => tune::run(&args),
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "svertka", &mut script);

@@ -7,9 +7,11 @@ pub mod weights;
 
 mod handles;
 mod print;
+mod sizes;
 mod verify;
 
 pub use print::print;
+pub use sizes::{FreeSize, SizeError, Sizes};
 pub use verify::{MalformedGraph, Verified, verify};
 
 use crate::layers::{Init, Op, ShapeError};
@@ -149,6 +151,8 @@ pub struct Graph {
     pub nodes: Vec<Node>,
     pub params: Vec<Param>,
     pub inputs: Vec<NodeId>,
+    /// Sizes of inputs that may be given anew, in the order of inputs and dimensions.
+    pub free: Vec<FreeSize>,
     /// The main output first.
     pub outputs: Vec<Output>,
     pub renames: Vec<Rename>,

@@ -34,7 +34,7 @@ fn print_node(graph: &Graph, id: NodeId, text: &mut String) {
         let _ = write!(text, " * gate %{}", gate.0);
     }
     print_epilogue(node, text);
-    let _ = write!(text, " : {} {}", node.ty.dtype, node.ty);
+    let _ = write!(text, " : {} {}", node.ty.dtype, graph.shape_of(id));
     if node.beside {
         let _ = write!(text, " beside %{}", node.inputs[0].0);
     }

@@ -32,7 +32,8 @@ impl<T> Verified<T> {
 pub struct MalformedGraph(String);
 
 /// Checks every invariant:
-/// handles are in range and nodes in topological order; inputs are the input nodes, each once, of one batch; each node's
+/// handles are in range and nodes in topological order; inputs are the input nodes, each once, of one batch, and free sizes are
+/// spatial sizes of theirs; each node's
 /// layer can exist, has as many operands and weights as it asks for, of the shapes that it asks for, and the type that
 /// its shape rule gives; what is fused with a node is something that its kernels can do: epilogues of activations and of
 /// one addition of a value of the node's own type, gates before 1x1 convolutions of one group, means beside depthwise
@@ -49,6 +50,7 @@ pub fn verify(graph: Graph) -> Result<Verified<Graph>, MalformedGraph> {
 fn check(graph: &Graph) -> Result<(), String> {
     handles::check(graph)?;
     check_inputs(graph)?;
+    graph.check_sizes()?;
     for param in &graph.params {
         check_param(graph, param).map_err(|e| format!("weight {}: {e}", param.name))?;
     }

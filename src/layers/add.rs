@@ -4,7 +4,8 @@ use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
     keyword: "add",
-    doc: "y = x1 + x2, element by element; written as `residual { ... }` for x + f(x).",
+    doc: "y = x1 + x2, element by element; written as `add { ... }`, one branch a line, or as `residual { ... }` for \
+          x + f(x).",
     params: &[],
 };
 

@@ -361,7 +361,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    const RESERVED: &str = "x then from as if else for in seq residual project concat grow gate aux output const net \
+    const RESERVED: &str = "x then from as if else for in seq residual project concat add mul grow gate aux output const net \
                             block model input defaults variant use rename allow and or not true false";
 
     #[test]

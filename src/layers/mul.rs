@@ -4,8 +4,8 @@ use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
     keyword: "mul",
-    doc: "y = x * g, element by element, or with one factor for each channel; written as `gate { ... }` for x * g(x) \
-          (squeeze and excitation: Hu et al. 2018).",
+    doc: "y = x * g, element by element, or with one factor for each channel; written as `mul { ... }`, one branch \
+          a line, or as `gate { ... }` for x * g(x) (squeeze and excitation: Hu et al. 2018).",
     params: &[],
 };
 

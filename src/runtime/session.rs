@@ -304,7 +304,7 @@ impl Session {
         match graph.inputs.iter().find(|&&id| !fits(&graph[id].ty)) {
             None => Ok(()),
             Some(&id) => {
-                let (name, expected) = (graph[id].origin.path.clone(), graph[id].ty.to_string());
+                let (name, expected) = (graph[id].origin.path.clone(), graph.shape_of(id));
                 Err(RunError::Batch { name, expected, found: batch })
             }
         }
@@ -323,7 +323,7 @@ impl Session {
             };
             if !batch_fits || tensor.shape()[1..] != ty.dims {
                 let (name, found) = (graph[id].origin.path.clone(), tensor.shape().to_vec());
-                return Err(RunError::InputShape { name, expected: ty.to_string(), found });
+                return Err(RunError::InputShape { name, expected: graph.shape_of(id), found });
             }
         }
         let batch = inputs[0].batch();

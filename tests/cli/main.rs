@@ -2,6 +2,7 @@
 
 mod arguments;
 mod cards;
+mod export;
 mod streams;
 
 use assert_cmd::Command;

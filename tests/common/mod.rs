@@ -529,3 +529,20 @@ fn with_padding(op: &Op, padding: Padding, (groups, channels): (usize, usize)) -
     }
     op
 }
+
+/// An input's sizes, and a layer that takes it most of the time.
+pub fn any_layer() -> impl Strategy<Value = (Vec<usize>, Op)> {
+    dims().prop_flat_map(|dims| {
+        let layer = layer(dims.len() - 1);
+        (Just(dims), layer)
+    })
+}
+
+/// A network with one input.
+pub fn any_network() -> impl Strategy<Value = Verified<Graph>> {
+    let parts = dims().prop_flat_map(|dims| {
+        let parts = prop::collection::vec(part(dims.len() - 1), 1..8);
+        (Just(dims), parts)
+    });
+    parts.prop_map(|(dims, parts)| network(&dims, &parts))
+}

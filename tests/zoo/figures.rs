@@ -1,7 +1,7 @@
 //! Parameters, multiply-accumulates, receptive fields and strides against published ones.
 
 use crate::data::{card, committed};
-use crate::{Model, Name, all, graph, name};
+use crate::{Model, Name, all, files, graph, name};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use svertka::analysis::receptive_field::{Axis, Field};
@@ -98,6 +98,22 @@ fn figures_of_torchvision() {
         assert_eq!(counted.buffers, published.bn_buffers, "{name}");
         assert_eq!((counted.macs_conv, counted.macs_dense), (published.macs.conv, published.macs.linear), "{name}");
         assert_eq!(field(&graph), [(published.receptive_field, (published.stride, 1)); 2], "{name}");
+    }
+}
+
+/// Dense layers on all positions fix their size.
+const FIXED: [&str; 2] = ["lenet5", "mlp"];
+
+#[test]
+fn sizes_are_free_and_weights_do_not_depend_on_them() {
+    for file in files() {
+        let mut model = Model::read(&file);
+        let usual = model.build(&Options::default());
+        let larger = |(name, size): (String, usize)| (name, (size + 32).to_string());
+        let defines: Vec<(String, String)> = usual.sizes().into_iter().map(larger).collect();
+        assert_eq!(defines.is_empty(), FIXED.contains(&file.as_str()), "{file}");
+        let other = model.build(&Options { defines, ..Options::default() });
+        assert_eq!(other.params, usual.params, "{file}");
     }
 }
 

@@ -214,7 +214,7 @@ fn engines_agree_with_the_interpreter() {
 #[test]
 fn an_even_picture_has_no_edges() {
     let graph = Model::read("edges").build(&build::Options {
-        defines: vec![("h".into(), "4".into()), ("w".into(), "5".into())],
+        defines: vec![("H".into(), "4".into()), ("W".into(), "5".into())],
         ..build::Options::default()
     });
     let mut session = Session::new(graph, &RandomWeights { seed: 1 }, &Options::default()).unwrap();

@@ -30,8 +30,8 @@ fn readme_is_up_to_date() {
 
 fn table() -> String {
     let mut text = String::from(
-        "\n| model | parameters | MACs | field | stride | top 1 | top 5 | |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
+        "\n| model | input | parameters | MACs | field | stride | top 1 | top 5 | |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n",
     );
     let mut sources = Vec::new();
     for name in files().iter().flat_map(|file| rows(file)) {
@@ -40,6 +40,7 @@ fn table() -> String {
         let (field, stride) = field(&graph);
         let cells = [
             format!("`{}.cnn{}`", name.file, name.variant.iter().map(|v| format!(":{v}")).collect::<String>()),
+            format!("`{}`", graph.shape_of(graph.inputs[0])),
             grouped(counted.parameters),
             grouped(counted.macs()),
             field,

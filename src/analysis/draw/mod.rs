@@ -61,7 +61,7 @@ impl Drawing {
         let mut drawing = Drawing { title: graph.name.clone(), ..Drawing::default() };
         for id in graph.ids() {
             let node = &graph[id];
-            let lines = [label(node), node.ty.to_string(), node.origin.path.clone()].into_iter();
+            let lines = [label(node), graph.shape_of(id), node.origin.path.clone()].into_iter();
             let lines = lines.filter(|line| !line.is_empty()).collect();
             drawing.shapes.push(Shape { kind: kind(&node.op), lines });
             drawing.arrows.extend(node.inputs.iter().map(|&NodeId(from)| (from as usize, id.0 as usize)));

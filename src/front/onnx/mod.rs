@@ -1,7 +1,7 @@
 //! ONNX files (<https://onnx.ai>), read and written.
 //!
 //! [`import`] walks the nodes in topological order, each by the rule of its operator. A value is a constant, which is
-//! computed with there and then ([`fold`]; sizes may depend on the batch), or a [`Flow`](flow::Flow): the value of a node
+//! computed with there and then (`fold`; sizes may depend on the batch), or a `Flow`: the value of a node
 //! of the graph under construction, seen through permuted, split and joined axes. What no layer says is refused, by name
 //! and all at once, and nothing is guessed: an attribute that a rule never asked for refuses its node.
 //!
@@ -10,15 +10,16 @@
 //! | [`wire`] | protocol buffers: fields of messages, in place |
 //! | [`proto`] | the messages of a model file |
 //! | [`constant`] | tensors that are known, and files beside the model |
-//! | [`fold`] | computing with them |
-//! | [`flow`] | values of the network as ONNX sees them |
-//! | [`call`] | a node as its operator's rule sees it |
-//! | [`walk`] | from inputs to outputs; what is refused, and which cut would help |
-//! | [`plain`] | layers that bring axes in order |
-//! | [`patterns`] | several nodes that are one layer |
-//! | [`ops`] | the operators, a file for each few that belong together |
+//! | `fold` | computing with them |
+//! | `flow` | values of the network as ONNX sees them |
+//! | `call` | a node as its operator's rule sees it |
+//! | `walk` | from inputs to outputs; what is refused, and which cut would help |
+//! | `plain` | layers that bring axes in order |
+//! | `patterns` | several nodes that are one layer |
+//! | `ops` | the operators, a file for each few that belong together |
 //! | [`weights`] | what layers get of the file's constants |
-//! | [`flat`] | the graph as a text of the language |
+//! | `flat` | the graph as a text of the language |
+//! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
 //!
 //! # Diagnostic codes
 //!
@@ -34,16 +35,18 @@
 //! | E0808 | `--cut` or `--input` names what there is not |
 //! | E0809 | a network that the language cannot say |
 
-pub mod call;
+mod call;
 pub mod constant;
-pub mod flat;
-pub mod flow;
-pub mod fold;
-pub mod ops;
-pub mod patterns;
-pub mod plain;
+pub mod encode;
+pub mod fields;
+mod flat;
+mod flow;
+mod fold;
+mod ops;
+mod patterns;
+mod plain;
 pub mod proto;
-pub mod walk;
+mod walk;
 pub mod weights;
 pub mod wire;
 
@@ -54,6 +57,7 @@ use crate::layers::ShapeError;
 use crate::source::SourceMap;
 use constant::{Bytes, External};
 use proto::Model;
+use walk::Samples;
 use weights::Weights;
 
 /// Why an operator, a constant or a value cannot be taken, in words.
@@ -108,7 +112,11 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
         vec![error]
     };
     let model = Model::parse((**file).as_ref()).map_err(malformed)?;
-    let found = walk::walk(&model, file, external, options)?;
+    let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
+        // A network may be for one sample only, and have no axis for them.
+        let others = walk::walk(&model, file, external, options, Samples::None);
+        others.map_err(|_| errors)
+    })?;
     let flat::Flat { text, graph } = flat::write(&found.graph);
     let mut sources = SourceMap::default();
     let root = sources.add(format!("{}.cnn", found.graph.name), text.clone());

@@ -20,6 +20,15 @@ pub struct Found {
     pub notes: Vec<String>,
 }
 
+/// Where the samples of a batch are in the file's values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Samples {
+    /// Along the first axis.
+    First,
+    /// There is one, without an axis; here it has one of size 1.
+    None,
+}
+
 /// The operator sets that are known.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
 
@@ -36,6 +45,7 @@ pub struct Importer<'a> {
     pub file: &'a Bytes,
     pub external: &'a mut dyn External,
     options: &'a Options,
+    samples: Samples,
     readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
     refused: Vec<Refused<'a>>,
     /// Values that leave the network.
@@ -63,6 +73,7 @@ pub fn walk<'a>(
     file: &'a Bytes,
     external: &'a mut dyn External,
     options: &'a Options,
+    samples: Samples,
 ) -> Result<Found, Vec<Diagnostic>> {
     let opset = check_versions(model).map_err(|e| vec![e])?;
     let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
@@ -79,6 +90,7 @@ pub fn walk<'a>(
         file,
         external,
         options,
+        samples,
         readers: HashMap::new(),
         refused: Vec::new(),
         outputs: HashSet::new(),
@@ -237,7 +249,7 @@ impl<'a> Importer<'a> {
             match (named, dim.value.and_then(|value| usize::try_from(value).ok())) {
                 (Some(size), _) | (None, Some(size)) => sizes.push(Some(size)),
                 (None, None) => {
-                    if axis > 0 {
+                    if axis > 0 || self.samples == Samples::None {
                         open.push(if dim.name.is_empty() { place } else { dim.name.to_string() });
                     }
                     sizes.push(None);
@@ -248,6 +260,10 @@ impl<'a> Importer<'a> {
             let sizes: Vec<String> = open.iter().map(|name| format!("{name}=224")).collect();
             let help = format!("give them, for example --input {}", sizes.join(","));
             return Err(error(format!("leaves sizes open: {}", open.join(", "))).help(help));
+        }
+        if self.samples == Samples::None {
+            sizes.insert(0, Some(1));
+            self.notes.push(format!("the input `{}` has no axis for samples in the file; here it has one, of size 1", input.name));
         }
         let batch = sizes[0].map_or(Batch::Symbolic("N".into()), Batch::Fixed);
         let dims: Vec<usize> = sizes.into_iter().skip(1).flatten().collect();
@@ -262,7 +278,7 @@ impl<'a> Importer<'a> {
 
     fn input(&mut self, name: &'a str, ty: TensorType) {
         let rank = ty.dims.len() + 1;
-        let last = rank > 2 && self.channels_are_last(name, rank);
+        let last = rank > 2 && self.samples == Samples::First && self.channels_are_last(name, rank);
         let dims = if last { [&ty.dims[rank - 2..], &ty.dims[..rank - 2]].concat() } else { ty.dims.clone() };
         let ty = ty.with_dims(dims);
         let word = self.unique(word(name));
@@ -272,6 +288,9 @@ impl<'a> Importer<'a> {
             let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
             flow = flow.transposed(&perm).expect("a permutation");
             self.notes.push(format!("the input `{name}` has its channels last in the file, and first here: {ty}"));
+        }
+        if self.samples == Samples::None {
+            flow.axes.remove(0);
         }
         self.values.insert(name, Value::Flow(flow));
     }
@@ -506,10 +525,13 @@ impl<'a> Importer<'a> {
 
     /// The node whose value is an output of the file. Where its channels are last there, they are first here.
     fn output(&mut self, name: &str) -> Result<NodeId, Refusal> {
-        let flow = match &self.values[name] {
+        let mut flow = match &self.values[name] {
             Value::Flow(flow) => flow.clone(),
             _ => return Err(Refusal::new("it is constant")),
         };
+        if self.samples == Samples::None {
+            flow.axes.insert(0, Vec::new());
+        }
         let rank = flow.rank();
         match self.plain(&flow) {
             Ok(node) => Ok(node),

@@ -1,23 +1,32 @@
-//! The combinators: residual x + f(x), concat f(x) ++ g(x) ++ .., grow x ++ f(x), gate x * g(x).
+//! The combinators: of branches concat f(x) ++ g(x) ++ .., add f(x) + g(x) + .., mul f(x) * g(x) * .., and their common
+//! cases residual x + f(x), grow x ++ f(x), gate x * g(x).
 
 use super::report::Reported;
 use super::unused::Kind;
 use super::value::Value;
 use super::{Builder, Flow, NodeId, Site};
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Body, Expr, Project, Step, StepKind};
-use crate::layers::{Add, Concat, Mul, Op};
+use crate::front::text::syntax::ast::{Body, Expr, Join, Project, Step, StepKind};
+use crate::layers::{Add, Concat, Layer, Mul, Op};
 use crate::source::{SourceMap, Span};
 use crate::tensor::TensorType;
 
 /// The chain of shapes of one path.
 type Trail = Vec<(String, Vec<usize>)>;
 
+/// One of several values that are joined.
+struct Branch<'s> {
+    name: &'s str,
+    span: Span,
+    value: Flow,
+    trail: Trail,
+}
+
 impl<'a> Builder<'a> {
     pub fn combinator(&mut self, step: &'a Step, x: Flow) -> Flow {
         let keyword = match &step.kind {
             StepKind::Residual { .. } => "residual",
-            StepKind::Concat(_) => "concat",
+            StepKind::Branches(join, _) => join.keyword(),
             StepKind::Grow(_) => "grow",
             _ => "gate",
         };
@@ -28,11 +37,12 @@ impl<'a> Builder<'a> {
                 StepKind::Residual { cond, body, project } => {
                     builder.residual(cond.as_ref(), body, project.as_ref(), site, x)
                 }
-                StepKind::Concat(body) => builder.concat(body, site, x),
+                StepKind::Branches(join, body) => builder.branches(*join, body, site, x),
                 StepKind::Grow(body) => {
                     let (y, trail) = builder.traced(body, x);
-                    let branches = vec![("the input", span, x, Trail::new()), ("the body", body.span, y, trail)];
-                    builder.join(x, branches, site)
+                    let input = Branch { name: "the input", span, value: x, trail: Trail::new() };
+                    let grown = Branch { name: "the body", span: body.span, value: y, trail };
+                    builder.join(Join::Concat, x, vec![input, grown], site)
                 }
                 StepKind::Gate(body) => {
                     let (gate, _) = builder.traced(body, x);
@@ -135,42 +145,74 @@ impl<'a> Builder<'a> {
         self.error(error)
     }
 
-    fn concat(&mut self, body: &'a Body, site: Site, x: Flow) -> Flow {
+    fn branches(&mut self, join: Join, body: &'a Body, site: Site, x: Flow) -> Flow {
         if body.lines.is_empty() {
-            let error = Diagnostic::error("E0323", "a concat without branches");
+            let error = Diagnostic::error("E0323", format!("`{}` without branches", join.keyword()));
             return Err(self.error(error.at(site.span, "each line of its body is a branch")));
         }
         let mark = self.frame().trail.len();
         let mut branches = Vec::new();
         for line in &body.lines {
-            let y = self.branch(line, x);
-            branches.push(("this branch", line.span, y, self.frame().trail.split_off(mark)));
+            let value = self.branch(line, x);
+            let trail = self.frame().trail.split_off(mark);
+            branches.push(Branch { name: "this branch", span: line.span, value, trail });
         }
-        self.join(x, branches, site)
+        self.join(join, x, branches, site)
     }
 
-    /// Concatenates branches: name, place, value and chain of shapes of each.
-    fn join(&mut self, x: Flow, branches: Vec<(&str, Span, Flow, Trail)>, site: Site) -> Flow {
-        let values = branches.iter().map(|(_, _, y, _)| *y).collect::<Result<Vec<_>, _>>()?;
-        if let [single] = values[..] {
-            return Ok(single);
+    /// Joins the values of branches; that of a single one is the result.
+    fn join(&mut self, join: Join, x: Flow, branches: Vec<Branch>, site: Site) -> Flow {
+        let mut values = branches.iter().map(|branch| branch.value).collect::<Result<Vec<_>, _>>()?;
+        let types: Vec<&TensorType> = values.iter().map(|&value| &self.graph[value].ty).collect();
+        let main = main_branch(join, &types);
+        if let Some(odd) = (0..types.len()).find(|&i| i != main && !fits(join, types[main], types[i])) {
+            return Err(self.unequal_branches(join, x, &branches, [odd, main]));
         }
-        let ty = |i: usize| &self.graph[values[i]].ty;
-        let fits = |i: usize| ty(i).spatial() == ty(0).spatial() && ty(i).batch == ty(0).batch;
-        let Some(odd) = (1..values.len()).find(|&i| !fits(i)) else {
-            return self.add(Op::from(Concat), values, site);
+        let op = match join {
+            Join::Concat if values.len() > 1 => return self.add(Op::from(Concat), values, site),
+            Join::Concat | Join::Add => Op::from(Add),
+            Join::Mul => Op::from(Mul),
         };
+        let first = values.remove(main);
+        values.into_iter().try_fold(first, |result, value| {
+            self.add(op.clone(), vec![result, value], Site { path: site.path.clone(), ..site })
+        })
+    }
+
+    /// Reports that the first of two branches, by their numbers, does not fit the second.
+    fn unequal_branches(&mut self, join: Join, x: Flow, branches: &[Branch], pair: [usize; 2]) -> Reported {
+        let [odd, main] = pair.map(|i| branches[i].value.map(|value| &self.graph[value].ty));
+        let (Ok(odd), Ok(main)) = (odd, main) else { return Reported };
+        let (code, message, help) = match join {
+            Join::Concat => {
+                ("E0311", "the branches differ in size", format!("all sizes but the channels must agree: {SAME_SIZES}"))
+            }
+            Join::Add => (
+                "E0312",
+                "the branches of this sum differ in shape",
+                match odd.spatial() == main.spatial() {
+                    true => format!("all channels must agree: end this branch with `{}`", to_channels(main)),
+                    false => format!("all sizes must agree: {SAME_SIZES}"),
+                },
+            ),
+            Join::Mul => (
+                "E0313",
+                "a branch of this product does not fit the largest one",
+                Mul.rule(&[main, odd]).err().and_then(|error| error.help).unwrap_or_default(),
+            ),
+        };
+        let mut error = Diagnostic::error(code, message).help(help);
+        for (i, ty) in pair.into_iter().zip([odd, main]) {
+            error = error.at(branches[i].span, format!("{} gives {ty}", branches[i].name));
+        }
         let input = x.ok().map(|x| &self.graph[x].ty);
-        let error = Diagnostic::error("E0311", "the branches differ in size");
-        let error = [odd, 0].iter().fold(error, |error, &i| {
-            let (name, span, _, _) = &branches[i];
-            error.at(*span, format!("{name} gives {}", ty(i)))
-        });
-        let error = [0, odd].iter().filter(|&&i| !branches[i].3.is_empty()).fold(error, |error, &i| {
-            error.note(format!("shapes of {}: {}", ordinal(branches[i].0, i), chain(input, &branches[i].3)))
-        });
-        let help = "all sizes but the channels must agree: pad with `half` or `same`, and use the same strides";
-        Err(self.error(error.help(help)))
+        let mut numbers = pair.to_vec();
+        numbers.sort_unstable();
+        for i in numbers.into_iter().filter(|&i| !branches[i].trail.is_empty()) {
+            error =
+                error.note(format!("shapes of {}: {}", ordinal(branches[i].name, i), chain(input, &branches[i].trail)));
+        }
+        self.error(error)
     }
 
     /// Reports an error of a layer with the chain of shapes that led to it.
@@ -183,6 +225,34 @@ impl<'a> Builder<'a> {
             Some(help) => error.help(help),
             None => error,
         })
+    }
+}
+
+/// How to keep the sizes of branches the same.
+const SAME_SIZES: &str = "pad with `half` or `same`, and use the same strides";
+
+/// The branch that the others have to fit: in a product one of the largest, which the others scale.
+fn main_branch(join: Join, types: &[&TensorType]) -> usize {
+    match join {
+        Join::Concat | Join::Add => 0,
+        Join::Mul => (0..types.len()).rev().max_by_key(|&i| types[i].checked_elements()).unwrap_or(0),
+    }
+}
+
+/// Whether a branch of type `other` can be joined with the main one.
+fn fits(join: Join, main: &TensorType, other: &TensorType) -> bool {
+    match join {
+        Join::Concat => main.spatial() == other.spatial() && main.batch == other.batch,
+        Join::Add => main == other,
+        Join::Mul => Mul.rule(&[main, other]).is_ok(),
+    }
+}
+
+/// A layer that gives a value the channels of `ty`, as it is written.
+fn to_channels(ty: &TensorType) -> String {
+    match ty.spatial().len() {
+        0 => format!("dense {}", ty.channels()),
+        rank => format!("conv {}, {}", vec!["1"; rank].join("x"), ty.channels()),
     }
 }
 
@@ -217,7 +287,6 @@ fn projection(x: &TensorType, y: &TensorType) -> String {
                 for example with `half`"
             .into();
     };
-    let kernel = vec!["1"; x.spatial().len().max(1)].join("x");
     let stride = match strides.first() {
         Some(&s) if strides.iter().all(|&other| other == s) => {
             if s == 1 {
@@ -227,9 +296,9 @@ fn projection(x: &TensorType, y: &TensorType) -> String {
             }
         }
         Some(_) => format!(", stride {}", strides.iter().map(usize::to_string).collect::<Vec<_>>().join("x")),
-        None => return format!("add   project {{ downsample: dense {} }}", y.channels()),
+        None => return format!("add   project {{ downsample: {} }}", to_channels(y)),
     };
-    format!("add   project {{ downsample: seq {{ conv {kernel}, {}{stride} | bn }} }}", y.channels())
+    format!("add   project {{ downsample: seq {{ {}{stride} | bn }} }}", to_channels(y))
 }
 
 /// The keyword of a step, behind its label.

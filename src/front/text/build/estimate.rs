@@ -51,7 +51,7 @@ impl<'a> Builder<'a> {
             StepKind::Seq(body)
             | StepKind::Group(body)
             | StepKind::Residual { body, .. }
-            | StepKind::Concat(body)
+            | StepKind::Branches(_, body)
             | StepKind::Grow(body)
             | StepKind::Gate(body) => self.estimate_body(body, unknown),
             StepKind::For { names, iter, body } => {

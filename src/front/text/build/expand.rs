@@ -2,6 +2,7 @@
 
 use super::combine::keyword_span;
 use super::report::Reported;
+use super::scope::MAX_SUGGESTIONS;
 use super::value::{Value, grouped};
 use super::{Builder, Flow, Naming, Output};
 use crate::diagnostic::Diagnostic;
@@ -27,12 +28,12 @@ impl<'a> Builder<'a> {
 
     fn scoped<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
         let frame = self.frame();
-        let (vars, skips) = (frame.vars.len(), frame.skips.len());
+        let (vars, named) = (frame.vars.len(), frame.named.len());
         let outer = std::mem::replace(&mut frame.scope, vars);
         let result = f(self);
         let frame = self.frame();
         frame.vars.truncate(vars);
-        frame.skips.truncate(skips);
+        frame.named.truncate(named);
         frame.scope = outer;
         result
     }
@@ -65,7 +66,7 @@ impl<'a> Builder<'a> {
                     None => x,
                 },
             },
-            StepKind::Residual { .. } | StepKind::Concat(_) | StepKind::Grow(_) | StepKind::Gate(_) => {
+            StepKind::Residual { .. } | StepKind::Branches(..) | StepKind::Grow(_) | StepKind::Gate(_) => {
                 self.combinator(step, x)
             }
             StepKind::From(name) => self.from(name),
@@ -247,35 +248,27 @@ impl<'a> Builder<'a> {
 
     /// `as name`
     fn name_value(&mut self, name: &'a Ident, value: Flow) {
-        let skips = &self.frame().skips;
-        let earlier = skips.iter().find(|(n, _, _)| *n == name.text).map(|(_, _, span)| *span);
-        if skips.len() >= MAX_SKIPS {
-            let error = Diagnostic::error("E0506", format!("more than {MAX_SKIPS} named values in one block"));
-            self.halt(error.at(name.span, "this is one too many"));
-        }
-        if let Some(earlier) = earlier {
-            let error = Diagnostic::error("E0210", format!("the name `{}` is given to two values", name.text))
-                .at(name.span, "given again here")
-                .at(earlier, "first given here");
-            self.error(error);
-        }
-        self.frame().skips.push((&name.text, value, name.span));
+        let Err(earlier) = self.frame().named.insert(&name.text, value, name.span) else { return };
+        let error = Diagnostic::error("E0210", format!("the name `{}` is given to two values", name.text))
+            .at(name.span, "given again here")
+            .at(earlier, "first given here");
+        self.error(error);
     }
 
     /// `from name`
     fn from(&mut self, name: &'a Ident) -> Flow {
-        let skips = self.frame().skips.iter().map(|(name, value, _)| (*name, *value)).collect::<Vec<_>>();
-        let known = skips.iter().rev().chain(&self.inputs);
-        if let Some((_, value)) = known.clone().find(|(n, _)| *n == name.text) {
-            let value = *value;
+        let input = |inputs: &[(&str, Flow)]| inputs.iter().find(|(n, _)| *n == name.text).map(|(_, value)| *value);
+        if let Some(value) = self.frame().named.get(&name.text).or_else(|| input(&self.inputs)) {
             if let Ok(id) = value {
                 self.trace(format!("from {}", name.text), id);
             }
             return value;
         }
+        let inputs = self.inputs.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let known: Vec<&str> = self.frame().named.names().take(MAX_SUGGESTIONS).chain(inputs).collect();
         let error = Diagnostic::error("E0222", format!("no value has the name `{}`", name.text))
             .at(name.span, "not named above in this body or one around it")
-            .did_you_mean(&name.text, known.map(|(n, _)| *n));
+            .did_you_mean(&name.text, known);
         let help = format!("name a value where it is made: `.. as {}`; names do not enter or leave blocks", name.text);
         Err(self.error(if error.help.is_empty() { error.help(help) } else { error }))
     }
@@ -324,7 +317,5 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Bounds the time that it takes to find a named value.
-const MAX_SKIPS: usize = 256;
 /// Bounds the memory that names take.
 const MAX_PATH: usize = 1000;

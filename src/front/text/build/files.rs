@@ -2,15 +2,19 @@
 
 use super::{Limits, Loader};
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, File, Ident, ItemKind, Param};
+use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, ExprKind, File, Ident, ItemKind, Param, Size};
 use crate::front::text::syntax::parser;
 use crate::source::{FileId, SourceMap, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// All items of a model, each kind by itself. Names are unique.
 #[derive(Debug, Default)]
 pub struct Program {
     pub model: Option<Model>,
+    /// The free sizes of the inputs; the last parameters of the model.
+    pub sizes: Vec<Param>,
+    /// Their names.
+    free: HashSet<String>,
     pub inputs: Vec<Input>,
     pub net: Option<Net>,
     pub consts: Vec<Const>,
@@ -33,6 +37,7 @@ pub struct Model {
 pub struct Input {
     pub name: Ident,
     pub dtype: Ident,
+    /// Free sizes are names here.
     pub dims: Vec<Expr>,
     pub span: Span,
 }
@@ -83,7 +88,13 @@ impl Program {
             loader,
         };
         reader.file(root, own.to_string());
+        reader.sizes();
         if reader.errors.is_empty() { Ok(reader.program) } else { Err(reader.errors) }
+    }
+
+    /// Whether this is the name of a free size.
+    pub(super) fn is_free(&self, name: &str) -> bool {
+        self.free.contains(name)
     }
 
     /// Names of the variants, in the order of the file.
@@ -165,7 +176,6 @@ impl Reader<'_> {
                 }
             }
             ItemKind::Model { name, params } => {
-                self.unique_params(&params);
                 if self.declare_one("model", name.span) {
                     self.program.model = Some(Model { name, params });
                 }
@@ -176,6 +186,7 @@ impl Reader<'_> {
                 }
             }
             ItemKind::Input { name, dtype, dims } => {
+                let dims = dims.into_iter().enumerate().map(|(at, size)| self.size(at, size)).collect();
                 if self.declare("input", &name) {
                     self.program.inputs.push(Input { name, dtype, dims, span });
                 }
@@ -188,6 +199,35 @@ impl Reader<'_> {
             ItemKind::Defaults { layer, args } => self.program.defaults.push(Defaults { layer, args, span }),
             ItemKind::Rename { from, to } => self.program.renames.push((from, to)),
             ItemKind::Allow(lints) => self.program.allows.extend(lints),
+        }
+    }
+
+    /// What stands for a size of an input: its value, or the name of a free one, which becomes a parameter.
+    fn size(&mut self, at: usize, size: Size) -> Expr {
+        let Some(name) = size.name else { return size.value };
+        if at == 0 {
+            let error =
+                Diagnostic::error("E0327", "the batch has no default: each run decides how many samples it has")
+                    .at(name.span, "the first size is the batch");
+            self.errors.push(error.help(format!("write `{}` alone", name.text)));
+        }
+        let expr = Expr { kind: ExprKind::Name(name.text.clone()), span: name.span };
+        self.program.free.insert(name.text.clone());
+        self.program.sizes.push(Param { name, default: Some(size.value) });
+        expr
+    }
+
+    /// Makes parameters of the model of all free sizes.
+    fn sizes(&mut self) {
+        let Some(model) = &mut self.program.model else { return };
+        model.params.extend(self.program.sizes.iter().cloned());
+        let params = model.params.clone();
+        self.unique_params(&params);
+        for name in params.iter().map(|param| &param.name) {
+            if let Some(constant) = self.names.get(&("constant", name.text.clone())) {
+                let error = Diagnostic::error("E0210", format!("`{}` is a parameter and a constant", name.text));
+                self.errors.push(error.at(name.span, "the parameter").at(*constant, "the constant"));
+            }
         }
     }
 

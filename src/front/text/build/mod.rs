@@ -12,7 +12,7 @@
 //! | `args` | arguments against declared parameters |
 //! | `expand` | bodies, steps, labels |
 //! | `calls` | layers, blocks, repeats |
-//! | `combine` | residual, concat, grow, gate |
+//! | `combine` | residual, concat, add, mul, grow, gate |
 //! | `estimate` | how many layers a text makes, before it makes them |
 //! | `report` | each mistake once |
 //! | `unused` | what was written and has no effect |
@@ -53,15 +53,16 @@
 //! | E0305 | a dense layer on an input that is not flat |
 //! | E0306 | windows that see nothing but padding |
 //! | E0311 | branches of different sizes |
-//! | E0312 | the two paths of a residual differ in shape |
+//! | E0312 | the two paths of a residual, or branches that are added, differ in shape |
 //! | E0313 | a gate does not fit the value it scales |
 //! | E0320 | no model, no input, no net, or an empty one |
 //! | E0321 | two weights of the same name |
 //! | E0322 | two outputs of the same name |
-//! | E0323 | a `concat` without branches |
+//! | E0323 | a `concat`, `add` or `mul` without branches |
 //! | E0324 | `aux` without a label |
 //! | E0325 | an input without batch and channels |
 //! | E0326 | two inputs of different batches |
+//! | E0327 | a default for the batch |
 //! | E0501 | a text that is too large, or nested too deep to be parsed |
 //! | E0502 | too many steps |
 //! | E0503 | a value has too many elements |
@@ -100,7 +101,7 @@ use crate::source::{FileId, SourceMap, Span};
 use crate::tensor::TensorType;
 use args::LayerArgs;
 use report::{Report, Reported};
-use scope::{Frame, Globals};
+use scope::{Frame, Globals, Named};
 use std::collections::{HashMap, HashSet};
 use unused::{Unused, Uses};
 pub(crate) use value::grouped;
@@ -398,7 +399,8 @@ impl<'a> Builder<'a> {
     fn new_frame(&self, block: Option<&'a Block>, call: Option<Span>, input: Flow) -> Frame<'a> {
         let trail = input.iter().map(|&id| ("in".to_string(), self.graph[id].ty.dims.clone())).collect();
         let path = self.naming.path.clone();
-        Frame { block, path, call, vars: Vec::new(), scope: 0, skips: Vec::new(), input, trail, copy: None }
+        let named = Named::default();
+        Frame { block, path, call, vars: Vec::new(), scope: 0, named, input, trail, copy: None }
     }
 
     /// Reports an error together with the calls that led to it.

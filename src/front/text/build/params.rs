@@ -8,8 +8,9 @@ use super::scope::Global;
 use super::value::Value;
 use super::{Builder, Node, NodeId, Options, Origin, Program};
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Expr, ExprKind, ItemKind};
+use crate::front::text::syntax::ast::{Expr, ExprKind, ItemKind, Param};
 use crate::front::text::syntax::parser;
+use crate::ir::FreeSize;
 use crate::layers::{self, Op};
 use crate::source::{SourceMap, Span};
 use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, TensorType};
@@ -70,6 +71,9 @@ impl<'a> Builder<'a> {
             self.model_parameters(model, defines, variant);
         } else {
             self.missing("model", "begin with `model NAME`");
+            for Param { name, default } in &self.program.sizes {
+                self.globals.extend(default.iter().map(|default| (name.text.as_str(), Global::Pending(default))));
+            }
         }
         known.extend(&sizes);
         for (name, expr) in defines {
@@ -212,7 +216,7 @@ impl<'a> Builder<'a> {
     /// Adds the inputs of the model to the graph.
     pub fn model_inputs(&mut self) {
         if self.program.inputs.is_empty() {
-            self.missing("input", "write for example `input image: f32[N, 3, 224, 224]`");
+            self.missing("input", "write for example `input image: f32[N, 3, H = 224, W = 224]`");
         }
         for input in &self.program.inputs {
             let flow = self.input_type_of(input).map(|ty| self.add_input(input, ty));
@@ -237,11 +241,25 @@ impl<'a> Builder<'a> {
         self.error(error);
     }
 
-    fn add_input(&mut self, input: &Input, ty: TensorType) -> NodeId {
+    fn add_input(&mut self, input: &'a Input, ty: TensorType) -> NodeId {
         let origin = Origin { path: input.name.text.clone(), span: Some(input.span) };
         let id = self.graph.add_node(Node::new(Op::Input, Vec::new(), Vec::new(), ty, origin));
+        let free = input.dims[1..].iter().enumerate().filter_map(|(dim, expr)| Some((dim, self.free_name(expr)?)));
+        // Channels are a parameter like others: weights depend on them.
+        let free = free.filter(|(dim, _)| *dim > 0).map(|(dim, name)| {
+            let (name, input) = (name.to_string(), self.graph.inputs.len());
+            FreeSize { name, input, dim }
+        });
+        let free: Vec<FreeSize> = free.collect();
+        self.graph.free.extend(free);
         self.graph.inputs.push(id);
         id
+    }
+
+    /// The name of a free size.
+    fn free_name(&self, expr: &'a Expr) -> Option<&'a str> {
+        let ExprKind::Name(name) = &expr.kind else { return None };
+        self.program.is_free(name).then_some(name)
     }
 
     fn input_type_of(&mut self, input: &'a Input) -> Result<TensorType, Reported> {
@@ -295,9 +313,7 @@ impl<'a> Builder<'a> {
         {
             let error = Diagnostic::error("E0220", format!("the size `{name}` of the input is not given"))
                 .at(expr.span, "only the batch, the first dimension, may stay open")
-                .help(format!(
-                    "give it with `-D {name}=..`, or make it a parameter of the model: `model m({name} = 224)`"
-                ));
+                .help(format!("give it with `-D {name}=..`, or write its default: `{name} = 224`"));
             let reported = self.error(error);
             self.globals.insert(name, Global::Done(Err(reported)));
             return Err(reported);

@@ -22,6 +22,48 @@ pub enum Global<'a> {
 
 pub type Globals<'a> = HashMap<&'a str, Global<'a>>;
 
+/// Values named by `as`, each with the place of its name. A hash finds them, since a large file may name thousands; how
+/// many there can be, the length of the text bounds, for no loop keeps the names of its passes.
+#[derive(Default)]
+pub struct Named<'a> {
+    /// In the order in which they were named.
+    names: Vec<&'a str>,
+    values: HashMap<&'a str, (Flow, Span)>,
+}
+
+impl<'a> Named<'a> {
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// # Errors
+    /// The place where another value was given this name.
+    pub fn insert(&mut self, name: &'a str, value: Flow, span: Span) -> Result<(), Span> {
+        if let Some((_, earlier)) = self.values.get(name) {
+            return Err(*earlier);
+        }
+        self.names.push(name);
+        self.values.insert(name, (value, span));
+        Ok(())
+    }
+
+    pub fn get(&self, name: &str) -> Option<Flow> {
+        self.values.get(name).map(|(value, _)| *value)
+    }
+
+    /// The latest first.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().rev().copied()
+    }
+
+    /// Forgets all but the first `len`.
+    pub fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            self.values.remove(name);
+        }
+    }
+}
+
 /// A running call of a block, or the net.
 pub struct Frame<'a> {
     /// `None` for the net.
@@ -34,8 +76,7 @@ pub struct Frame<'a> {
     pub vars: Vec<(&'a str, Evaluated)>,
     /// Where in `vars` those of the innermost body begin.
     pub scope: usize,
-    /// Values named by `as`, with the place of the name.
-    pub skips: Vec<(&'a str, Flow, Span)>,
+    pub named: Named<'a>,
     pub input: Flow,
     /// The sizes on the way from the input to here: name of the step and dimensions behind it.
     pub trail: Vec<(String, Vec<usize>)>,
@@ -144,6 +185,6 @@ impl<'a> Builder<'a> {
 /// Bounds the time that it takes to find a name.
 const MAX_LOCALS: usize = 256;
 /// Bounds the time that it takes to find a similar name.
-const MAX_SUGGESTIONS: usize = 1000;
+pub const MAX_SUGGESTIONS: usize = 1000;
 /// Words for padding that may stand without `pad`.
 pub const PAD_WORDS: [&str; 3] = ["valid", "half", "same"];

@@ -122,6 +122,16 @@ fn limits_can_be_raised_and_lowered() {
     assert_eq!(nodes, Ok(150_001));
 }
 
+/// A large flat file names every value that has two readers; finding one takes no longer for it.
+#[test]
+fn thousands_of_values_have_names() {
+    let mut text = String::from("net {\nidentity as v0\n");
+    for i in 1..6000 {
+        text += &format!("from v{} | residual {{ from v{} }} as v{i}\n", i - 1, i / 2);
+    }
+    assert_eq!(graph(&(text + "}")).nodes.len(), 2 + 5999);
+}
+
 /// Each level of a chain of blocks doubles what the next one makes.
 #[test]
 fn doubling_is_refused_before_it_is_done() {

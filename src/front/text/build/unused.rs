@@ -240,6 +240,8 @@ fn of_text(program: &Program) -> Vec<Unused> {
 struct Names<'a> {
     /// What is declared around the place that is looked at, innermost last, and whether it has been named.
     declared: Vec<(Kind, &'a Ident, bool)>,
+    /// Places in `declared` of what has this name, of values apart from others.
+    places: HashMap<(bool, &'a str), Vec<usize>>,
     /// Names declared nowhere around their place: of globals, layers, blocks, words.
     free: HashSet<&'a str>,
     /// All words that may call something, with their files.
@@ -251,15 +253,24 @@ impl<'a> Names<'a> {
     fn scoped(&mut self, inside: impl FnOnce(&mut Self)) {
         let mark = self.declared.len();
         inside(self);
-        let ended = self.declared.drain(mark..).filter(|(_, _, named)| !named);
-        self.unused.extend(ended.map(|(kind, name, _)| Unused::new(kind, name)));
+        for (kind, name, named) in self.declared.drain(mark..) {
+            self.places.get_mut(&(kind == Kind::Value, name.text.as_str())).and_then(Vec::pop);
+            if !named {
+                self.unused.push(Unused::new(kind, name));
+            }
+        }
+    }
+
+    fn declare(&mut self, kind: Kind, name: &'a Ident) {
+        self.places.entry((kind == Kind::Value, &name.text)).or_default().push(self.declared.len());
+        self.declared.push((kind, name, false));
     }
 
     fn block(&mut self, params: &'a [Param], body: &'a Body) {
         self.scoped(|names| {
             for param in params {
                 param.default.iter().for_each(|default| names.expr(default));
-                names.declared.push((Kind::Parameter, &param.name, false));
+                names.declare(Kind::Parameter, &param.name);
             }
             names.body(body);
         });
@@ -285,7 +296,7 @@ impl<'a> Names<'a> {
                 self.body(body);
             }
             // Values named in a branch end with it.
-            StepKind::Concat(body) => {
+            StepKind::Branches(_, body) => {
                 body.lines.iter().for_each(|line| {
                     self.scoped(|names| line.steps.iter().for_each(|step| names.step(step)));
                 });
@@ -308,16 +319,16 @@ impl<'a> Names<'a> {
                 self.body(then);
                 otherwise.iter().for_each(|body| self.body(body));
             }
-            StepKind::From(name) => self.named(&[Kind::Value], &name.text),
+            StepKind::From(name) => self.named(true, &name.text),
             StepKind::Aux(inner) => self.scoped(|names| names.step(inner)),
             StepKind::Output(_) => {}
             StepKind::Const(item) => {
                 self.expr(&item.value);
-                self.declared.push((Kind::Constant, &item.name, false));
+                self.declare(Kind::Constant, &item.name);
             }
         }
         if let Some(alias) = &step.alias {
-            self.declared.push((Kind::Value, alias, false));
+            self.declare(Kind::Value, alias);
         }
     }
 
@@ -332,14 +343,13 @@ impl<'a> Names<'a> {
 
     fn word(&mut self, word: &'a str, span: Span) {
         self.words.insert((span.file, word));
-        self.named(&[Kind::Parameter, Kind::Constant], word);
+        self.named(false, word);
     }
 
-    /// Marks the innermost declaration of one of these kinds.
-    fn named(&mut self, kinds: &[Kind], name: &'a str) {
-        let declared = self.declared.iter_mut().rev().find(|(kind, of, _)| kinds.contains(kind) && of.text == name);
-        match declared {
-            Some((_, _, named)) => *named = true,
+    /// Marks the innermost declaration of a value, or else of something else, of this name.
+    fn named(&mut self, value: bool, name: &'a str) {
+        match self.places.get(&(value, name)).and_then(|places| places.last()) {
+            Some(&place) => self.declared[place].2 = true,
             None => {
                 self.free.insert(name);
             }

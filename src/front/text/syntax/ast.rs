@@ -30,8 +30,8 @@ pub enum ItemKind {
     Const(Const),
     /// `model resnet(n = [3, 4, 6, 3], classes = 1000)`
     Model { name: Ident, params: Vec<Param> },
-    /// `input image: f32[N, 3, 224, 224]`
-    Input { name: Ident, dtype: Ident, dims: Vec<Expr> },
+    /// `input image: f32[N, 3, H = 224, W = 224]`
+    Input { name: Ident, dtype: Ident, dims: Vec<Size> },
     /// `defaults conv half`
     Defaults { layer: Ident, args: Vec<Arg> },
     /// `block Bottleneck(c, s) { ... }`
@@ -67,7 +67,14 @@ pub struct Param {
     pub default: Option<Expr>,
 }
 
-/// `{ ... }`: lines. In a sequence the lines are joined as by `|`; in `concat` each line is a branch.
+/// A size of an input: `224`, or `H = 224`, a free one with its default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Size {
+    pub name: Option<Ident>,
+    pub value: Expr,
+}
+
+/// `{ ... }`: lines. In a sequence the lines are joined as by `|`; in `concat`, `add` and `mul` each line is a branch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Body {
     pub lines: Vec<Line>,
@@ -117,8 +124,8 @@ pub enum StepKind {
     Group(Body),
     /// `residual if cond { ... } project if cond { ... }`
     Residual { cond: Option<Expr>, body: Body, project: Option<Project> },
-    /// `concat { ... }`, one branch a line
-    Concat(Body),
+    /// `concat { ... }`, `add { ... }`, `mul { ... }`: one branch a line
+    Branches(Join, Body),
     /// `grow { ... }`: x ++ f(x)
     Grow(Body),
     /// `gate { ... }`: x * g(x)
@@ -135,6 +142,26 @@ pub enum StepKind {
     Output(Ident),
     /// `const mid = 4 * c`, local to the body
     Const(Const),
+}
+
+/// What becomes of the values of branches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Join {
+    Concat,
+    Add,
+    Mul,
+}
+
+impl Join {
+    pub const ALL: [Join; 3] = [Join::Concat, Join::Add, Join::Mul];
+
+    pub fn keyword(self) -> &'static str {
+        match self {
+            Join::Concat => "concat",
+            Join::Add => "add",
+            Join::Mul => "mul",
+        }
+    }
 }
 
 /// The second path of a residual. Without a condition it is built where the main path changes the shape; otherwise the

@@ -132,14 +132,14 @@ fn parts(pair: Pair<'_, Rule>) -> Parts<'_> {
     parts.peekable()
 }
 
-/// Whether a token says nothing that its surrounding rule does not say. (`aux` does.)
+/// Whether a token says nothing that its surrounding rule does not say. (`aux` does, and which branches are joined.)
 #[rustfmt::skip]
 fn is_fixed(rule: Rule) -> bool {
     use Rule::*;
     matches!(
         rule,
         kw_use | kw_const | kw_model | kw_input | kw_defaults | kw_block | kw_net | kw_variant | kw_rename
-        | kw_allow | kw_seq | kw_residual | kw_project | kw_concat | kw_grow | kw_gate | kw_for | kw_in | kw_if | kw_else
+        | kw_allow | kw_seq | kw_residual | kw_project | kw_grow | kw_gate | kw_for | kw_in | kw_if | kw_else
         | kw_from | kw_output | kw_as | kw_x | kw_then
         | lparen | rparen | lbracket | rbracket | lbrace | rbrace
         | comma | colon | equals | pipe | arrow | dots | EOI
@@ -200,8 +200,14 @@ impl Builder {
     fn input(&mut self, parts: &mut Parts) -> ItemKind {
         let name = self.ident(next(parts));
         let dtype = self.ident(next(parts));
-        let dims = self::parts(next(parts)).map(|size| self.expr(size, 0)).collect();
+        let dims = self::parts(next(parts)).map(|size| self.size(size)).collect();
         ItemKind::Input { name, dtype, dims }
+    }
+
+    fn size(&mut self, pair: Pair<Rule>) -> Size {
+        let mut parts = parts(pair);
+        let name = next_if(&mut parts, Rule::variable_name).map(|name| self.ident(name));
+        Size { name, value: self.expr(next(&mut parts), 0) }
     }
 
     fn variant(&mut self, parts: &mut Parts) -> ItemKind {
@@ -268,7 +274,7 @@ impl Builder {
         match rule {
             Rule::seq_step => StepKind::Seq(self.body(next(&mut parts))),
             Rule::group_step => StepKind::Group(self.body(next(&mut parts))),
-            Rule::concat_step => StepKind::Concat(self.body(next(&mut parts))),
+            Rule::branches_step => StepKind::Branches(join(next(&mut parts).as_rule()), self.body(next(&mut parts))),
             Rule::grow_step => StepKind::Grow(self.body(next(&mut parts))),
             Rule::gate_step => StepKind::Gate(self.body(next(&mut parts))),
             Rule::residual_step => self.residual(&mut parts),
@@ -498,6 +504,15 @@ fn unquote(string: &str) -> String {
 
 fn has_comma(pair: &Pair<Rule>) -> bool {
     pair.clone().into_inner().any(|part| part.as_rule() == Rule::comma)
+}
+
+fn join(keyword: Rule) -> Join {
+    match keyword {
+        Rule::kw_concat => Join::Concat,
+        Rule::kw_add => Join::Add,
+        Rule::kw_mul => Join::Mul,
+        rule => unreachable!("{rule:?} joins no branches"),
+    }
 }
 
 fn binary_op(text: &str) -> BinaryOp {

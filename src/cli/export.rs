@@ -1,0 +1,76 @@
+//! `svertka export`: ONNX models.
+
+use super::args::ModelArgs;
+use super::model::{self, Model};
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, print};
+use crate::export::{self, Apart, MAX_INSIDE};
+use crate::io::write::{check_writable, is_stdout, write_atomically};
+use crate::ir::weights::WeightSource;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    weights: WeightArgs,
+    /// File to write, `-` for standard output
+    #[arg(short, long, value_name = "MODEL.onnx")]
+    output: PathBuf,
+    /// Write the weights into a file of their own beside the model, MODEL.onnx.data, which goes where the model goes;
+    /// above 1.8 GB, where ONNX files end, this is done anyway
+    #[arg(long)]
+    external: bool,
+}
+
+pub fn run(args: &Args) -> Outcome {
+    check_writable(&args.output)?;
+    let model = model::load(&args.model)?;
+    let onnx = export::export(&model.graph, &metadata(args, &model))
+        .map_err(|errors| Failure::Input(model::diagnostics(&errors, &model.sources)))?;
+    let weights = args.weights.choose(&model, Missing::Refused)?;
+    match args.external || onnx.length() > MAX_INSIDE {
+        true => write_apart(&args.output, &onnx, weights.as_ref()),
+        false => Ok(write_atomically(&args.output, |out| onnx.write(weights.as_ref(), out, None))?),
+    }
+}
+
+/// What the model is made from, so that the very text can be had back.
+fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
+    let (_, variant) = model::split_variant(&args.model.model);
+    let arguments = serde_json::json!({
+        "variant": variant,
+        "define": args.model.define,
+        "aux": args.model.aux,
+    });
+    // The root file comes first, then those that it uses, then the arguments of -D.
+    let [root, others @ ..] = model.sources.files() else { unreachable!("a model has a text") };
+    let folder = root.name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let used = others.iter().filter(|file| file.name != "-D");
+    let used: BTreeMap<&str, &str> =
+        used.map(|file| (file.name.strip_prefix(&folder).unwrap_or(&file.name), file.text.as_str())).collect();
+    let used = (!used.is_empty()).then(|| ("svertka.uses", serde_json::json!(used).to_string()));
+    [("svertka.source", root.text.clone()), ("svertka.arguments", arguments.to_string())]
+        .into_iter()
+        .chain(used)
+        .collect()
+}
+
+/// Both files take their places once both are whole, the model last: it says where what is where in the other.
+fn write_apart(path: &Path, onnx: &export::Model, weights: &dyn WeightSource) -> Outcome {
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|_| !is_stdout(path));
+    let name = name.ok_or_else(|| {
+        let message = "weights in a file of their own need a model file with a name in UTF-8, which both files have";
+        Failure::usage(format!("{}: {message}; give one with --output", path.display()))
+    })?;
+    let data = format!("{name}.data");
+    let beside = path.with_file_name(&data);
+    write_atomically(path, |out| {
+        let both = |values: &mut dyn io::Write| onnx.write(weights, out, Some(Apart { name: &data, out: values }));
+        write_atomically(&beside, both).map_err(io::Error::other)
+    })?;
+    print(&format!("{}, with its weights in {}\n", path.display(), beside.display()))
+}

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Has ONNX Runtime run what `svertka export` writes, and compares with svertka.
+
+    python tests/onnx/compare.py [--svertka target/debug/svertka] [MODEL ...]
+    python tests/onnx/compare.py --cases FOLDER
+
+Run by hand: it needs onnx, onnxruntime and numpy. Without a folder each variant of each file in models/ (or those that
+are named, as FILE or FILE:VARIANT) is exported with random weights, checked by onnx.checker, run by ONNX Runtime and
+by `svertka run` on one random input, and the largest difference relative to the largest output is printed.
+
+A folder of cases, random layers and networks with what the interpreter says of them, is made by
+
+    SVERTKA_ONNX_CASES=FOLDER PROPTEST_CASES=1000 cargo test --test export random
+
+Ends with 1 where a difference is above 1e-4, or where a model is refused.
+"""
+
+import argparse
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LIMIT = 1e-4
+
+
+def session(path):
+    """A checked model, its graph as it stands: no fusing that could hide what a node does."""
+    onnx.checker.check_model(path, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def difference(found, expected):
+    """The largest difference relative to the largest value; infinities and NaN must agree."""
+    if found.shape != expected.shape:
+        return np.inf
+    finite = np.isfinite(expected)
+    if not np.array_equal(found[~finite], expected[~finite], equal_nan=True):
+        return np.inf
+    return float(np.max(np.abs(found - expected)[finite], initial=0) / max(np.max(np.abs(expected[finite]), initial=0), 1e-6))
+
+
+def names():
+    """The default and the variants of each file in models/."""
+    for path in sorted((ROOT / "models").glob("*.cnn")):
+        text = path.read_text()
+        if re.search(r"^model ", text, re.M):
+            yield path.stem
+            yield from (f"{path.stem}:{name}" for name in re.findall(r"^variant (\w+)", text, re.M))
+
+
+def compare_model(name, options, folder):
+    """The difference of the worst output of a model, its nodes and its opset."""
+    file, _, variant = name.partition(":")
+    model = f"{ROOT}/models/{file}.cnn" + (f":{variant}" if variant else "")
+    path = str(folder / "model.onnx")
+    run = lambda *words: subprocess.run([options.svertka, *words], check=True, capture_output=True)
+    run("export", model, "--random-weights", "-o", path, *options.rest)
+    engine = session(path)
+    sizes = [[dim if isinstance(dim, int) else 1 for dim in value.shape] for value in engine.get_inputs()]
+    inputs = [np.random.default_rng(0).standard_normal(size).astype(np.float32) for size in sizes]
+    words = []
+    for value, array in zip(engine.get_inputs(), inputs):
+        np.save(folder / f"{value.name}.npy", array)
+        words += ["--input", f"{value.name}={folder / value.name}.npy" if len(inputs) > 1 else f"{folder / value.name}.npy"]
+    outputs = [value.name for value in engine.get_outputs()]
+    for output in outputs:
+        words += ["--output", f"{output}={folder / output}.out.npy"]
+    run("run", model, "--random-weights", *words)
+    found = engine.run(None, {value.name: array for value, array in zip(engine.get_inputs(), inputs)})
+    worst = max(difference(array, np.load(folder / f"{output}.out.npy")) for output, array in zip(outputs, found))
+    graph = onnx.load(path, load_external_data=False)
+    return worst, len(graph.graph.node), graph.opset_import[0].version
+
+
+def compare_case(case):
+    engine = session(str(case / "model.onnx"))
+    load = lambda kind, values: [np.load(case / f"{kind}{index}.npy") for index in range(len(values))]
+    inputs = load("input", engine.get_inputs())
+    found = engine.run(None, {value.name: array for value, array in zip(engine.get_inputs(), inputs)})
+    return max(difference(*pair) for pair in zip(found, load("output", found)))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", help="all if none is named")
+    parser.add_argument("--svertka", default=str(ROOT / "target/debug/svertka"))
+    parser.add_argument("--cases", type=pathlib.Path)
+    options, options.rest = parser.parse_known_args()
+    failed = []
+
+    def judge(name, compared):
+        try:
+            worst, *more = compared()
+        except Exception as error:
+            stderr = getattr(error, "stderr", None)
+            worst, more = np.inf, [(stderr or str(error).encode()).decode(errors="replace").strip()[:400]]
+        ok = worst <= LIMIT
+        failed.extend([] if ok else [name])
+        if not ok or not options.cases:
+            print(f"{name:40} {worst:8.1e}  {'  '.join(map(str, more))}{'' if ok else '  FAILED'}", flush=True)
+
+    if options.cases:
+        cases = sorted(options.cases.iterdir(), key=lambda path: int(path.name))
+        for case in cases:
+            judge(str(case), lambda: [compare_case(case), (case / "graph.txt").read_text()])
+        print(f"{len(cases) - len(failed)} of {len(cases)} cases agree")
+    else:
+        for name in options.models or names():
+            with tempfile.TemporaryDirectory() as folder:
+                judge(name, lambda: compare_model(name, options, pathlib.Path(folder)))
+    sys.exit(f"above {LIMIT}: {', '.join(failed)}" if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

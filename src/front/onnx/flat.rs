@@ -109,6 +109,7 @@ fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
             taken.insert(join_start(first));
         }
         match first.op {
+            Op::Concat(_) if first.inputs.len() == 2 => drop(taken.insert(first.inputs[1])),
             Op::Concat(_) => taken.extend(&first.inputs),
             Op::Add(_) => drop(taken.insert(first.inputs[0])),
             Op::Mul(_) => drop(taken.insert(first.inputs[1])),
@@ -144,6 +145,7 @@ fn layer(graph: &Graph, node: &Node, names: &HashMap<NodeId, String>) -> String 
     match &node.op {
         Op::Add(_) => format!("residual {{ {} }}", from(&node.inputs[0])),
         Op::Mul(_) => format!("gate {{ {} }}", from(&node.inputs[1])),
+        Op::Concat(_) if node.inputs.len() == 2 => format!("grow {{ {} }}", from(&node.inputs[1])),
         Op::Concat(_) => {
             let branches: Vec<String> = node.inputs.iter().map(|id| format!("{}\n", from(id))).collect();
             format!("concat {{\n{}}}", branches.concat())

@@ -7,8 +7,9 @@ use super::proto::{Model, Node, ValueInfo};
 use super::weights::{Weight, Weights};
 use super::{Options, Refusal, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::front::text::syntax::parser;
 use crate::ir::{Graph, NodeId, Output, Param, ParamSource};
-use crate::layers::{Init, Op};
+use crate::layers::{Concat, Init, Op};
 use crate::tensor::{Batch, DType, MAX_DIMS, TensorType};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -51,6 +52,8 @@ pub struct Importer<'a> {
     /// Values that leave the network.
     outputs: HashSet<&'a str>,
     labels: HashSet<String>,
+    /// By the operands that they have in the file.
+    concats: HashMap<Vec<NodeId>, NodeId>,
     /// Elements of constants that may still be computed.
     folded: usize,
 }
@@ -78,10 +81,7 @@ pub fn walk<'a>(
     let opset = check_versions(model).map_err(|e| vec![e])?;
     let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
     let mut importer = Importer {
-        graph: Graph {
-            name: word(if source.name.is_empty() { &options.name } else { source.name }),
-            ..Graph::default()
-        },
+        graph: Graph { name: name_of(source.name, &options.name), ..Graph::default() },
         weights: Weights::default(),
         notes: Vec::new(),
         values: HashMap::new(),
@@ -95,6 +95,7 @@ pub fn walk<'a>(
         refused: Vec::new(),
         outputs: HashSet::new(),
         labels: HashSet::new(),
+        concats: HashMap::new(),
         folded: 0,
     };
     importer.index(&source.nodes).map_err(|e| vec![e])?;
@@ -263,7 +264,10 @@ impl<'a> Importer<'a> {
         }
         if self.samples == Samples::None {
             sizes.insert(0, Some(1));
-            self.notes.push(format!("the input `{}` has no axis for samples in the file; here it has one, of size 1", input.name));
+            self.notes.push(format!(
+                "the input `{}` has no axis for samples in the file; here it has one, of size 1",
+                input.name
+            ));
         }
         let batch = sizes[0].map_or(Batch::Symbolic("N".into()), Batch::Fixed);
         let dims: Vec<usize> = sizes.into_iter().skip(1).flatten().collect();
@@ -434,6 +438,25 @@ impl<'a> Importer<'a> {
     /// If it does not take these operands.
     pub fn layer(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Result<NodeId, Refusal> {
         Ok(self.graph.add_layer(op, inputs, "")?)
+    }
+
+    /// Adds a concatenation. Where its first operands are in one already, that takes their place: exporters make one list
+    /// of [[[a, b], c], d], in which the growing of a dense block is lost.
+    ///
+    /// # Errors
+    /// If their sizes differ.
+    pub fn concat(&mut self, operands: Vec<NodeId>) -> Result<NodeId, Refusal> {
+        const LONGEST: usize = 256;
+        let known = |length: &usize| self.concats.get(&operands[..*length]).copied();
+        let lengths = (2..operands.len().min(LONGEST)).rev();
+        let node = match lengths.into_iter().find_map(|length| Some((length, known(&length)?))) {
+            Some((length, first)) => self.layer(Concat, &[&[first], &operands[length..]].concat())?,
+            None => self.layer(Concat, &operands)?,
+        };
+        if operands.len() <= LONGEST {
+            self.concats.insert(operands, node);
+        }
+        Ok(node)
     }
 
     /// Adds a layer with its weights, in the order in which it takes them.
@@ -624,6 +647,12 @@ fn title(node: &Node) -> String {
         ("", Some(output)) => format!("of `{output}`"),
         (name, _) => format!("`{name}`"),
     }
+}
+
+/// The network's name.
+fn name_of(own: &str, given: &str) -> String {
+    let name = word(if own.is_empty() { given } else { own });
+    if parser::is_item_name(&name) { name } else { format!("{name}_") }
 }
 
 /// A name as a word of the language.

@@ -8,7 +8,7 @@ use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::{Flow, whole_axis};
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
-use crate::layers::{Concat, Pad, PadArg};
+use crate::layers::{Pad, PadArg};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -165,7 +165,7 @@ fn concat(importer: &mut Importer, call: &Call) -> Outputs {
     };
     if flows.iter().all(alike) {
         let nodes: Vec<_> = flows.iter().map(|flow| flow.node).collect();
-        let node = importer.layer(Concat, &nodes)?;
+        let node = importer.concat(nodes)?;
         let mut joined = Flow { node, ..flows[0].clone() };
         joined.axes[axis] = whole_axis(importer.ty(node), 1);
         return Ok(vec![joined.into()]);
@@ -177,7 +177,7 @@ fn concat(importer: &mut Importer, call: &Call) -> Outputs {
         )));
     }
     let nodes = flows.iter().map(|flow| importer.plain(flow)).collect::<Result<Vec<_>, _>>()?;
-    let node = importer.layer(Concat, &nodes)?;
+    let node = importer.concat(nodes)?;
     Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }
 

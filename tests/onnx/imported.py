@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares imported networks with ONNX Runtime.
 
-    python tests/onnx/torchvision.py [--svertka target/debug/svertka] [--keep FOLDER] [MODEL.onnx | NETWORK ...]
+    python tests/onnx/imported.py [--svertka target/debug/svertka] [--keep FOLDER] [MODEL.onnx | NETWORK ...]
 
 Run by hand: it needs onnx, onnxruntime and numpy, and torch with torchvision for networks that are no files. Each network
 of torchvision's is exported with random weights by both exporters of PyTorch; `svertka run` and ONNX Runtime then take one
@@ -23,7 +23,7 @@ import onnxruntime
 LIMIT = 1e-5
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NETWORKS = {
-    "alexnet": 96, "vgg11_bn": 64, "googlenet": 96, "inception_v3": 128, "resnet18": 64, "resnet50": 64,
+    "alexnet": 224, "vgg11_bn": 224, "googlenet": 96, "inception_v3": 128, "resnet18": 64, "resnet50": 64,
     "resnext50_32x4d": 64, "wide_resnet50_2": 64, "densenet121": 64, "squeezenet1_1": 64, "mobilenet_v2": 64,
     "mobilenet_v3_small": 64, "mobilenet_v3_large": 64, "mnasnet0_5": 64, "shufflenet_v2_x0_5": 64, "efficientnet_b0": 64,
     "efficientnet_v2_s": 64, "regnet_x_400mf": 64, "regnet_y_400mf": 64, "convnext_tiny": 64,

@@ -23,7 +23,7 @@
 //! | [`kernels`] | one file a kernel family: conf, packing, code |
 //! | [`schedule`] | kernels, layouts and memory of a network: the plan |
 //! | [`portable`] | the plan on portable vectors |
-//! | [`runtime`] | sessions and threads |
+//! | [`runtime`] | sessions, also for free sizes, and threads |
 //! | [`export`] | ONNX models |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |

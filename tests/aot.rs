@@ -46,6 +46,14 @@ fn small_network() -> Verified<Graph> {
         norm: true,
         shown: false,
     };
+    let transposed = ConvTranspose {
+        channels: 20,
+        window: window(3, 2),
+        output_padding: vec![1; 2],
+        groups: 1,
+        bias: false,
+        output_major: false,
+    };
     let parts = [
         Part::Layer(conv(20, 3, 1)),
         Part::Layer(Activation::Relu.into()),
@@ -56,6 +64,8 @@ fn small_network() -> Verified<Graph> {
         Part::Output,
         Part::Gate(Activation::Sigmoid),
         Part::Layer(LocalResponseNorm { size: 3, alpha: 0.1, beta: 0.75, k: 1.5 }.into()),
+        Part::Layer(transposed.into()),
+        Part::Layer(BatchNorm { eps: 1e-3 }.into()),
         Part::Layer(Upsample { scale: vec![2, 2], mode: Interpolation::Nearest }.into()),
         Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
         Part::Layer(Softmax.into()),

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{Graph, Verified};
-use svertka::layers::{self, Accumulate, AvgPool, Conv, MaxPool, Op, Padding, Window};
+use svertka::layers::{self, Accumulate, AvgPool, BatchNorm, Conv, ConvTranspose, MaxPool, Op, Padding, Window};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
@@ -83,6 +83,35 @@ fn deep_convolution() -> impl Strategy<Value = (Vec<usize>, Op)> {
     })
 }
 
+/// Transposed convolutions with what can be fused behind them.
+fn transposed() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
+    let dims = prop_oneof![
+        4 => (1usize..20, prop::collection::vec(1usize..9, 2)),
+        1 => (1usize..20, prop::collection::vec(1usize..20, 1)),
+        1 => (1usize..10, prop::collection::vec(1usize..5, 3)),
+    ];
+    dims.prop_flat_map(|(channels, spatial)| {
+        let behind = prop_oneof![Just(Op::from(BatchNorm { eps: 1e-3 })), activation().prop_map(Op::from),];
+        let rank = spatial.len();
+        let parts = (conv_transpose(rank), prop::collection::vec(behind, 0..3), any::<bool>());
+        let parts = parts.prop_map(move |(first, behind, residual)| match residual {
+            true => vec![Part::Layer(first.clone()), Part::Residual([vec![same_again(&first)], behind].concat())],
+            false => [first].into_iter().chain(behind).map(Part::Layer).collect(),
+        });
+        (Just([vec![channels], spatial].concat()), parts)
+    })
+}
+
+/// A transposed convolution that keeps the size and the channels of what another one makes.
+fn same_again(op: &Op) -> Op {
+    let Op::ConvTranspose(conv) = op else { unreachable!("asked for one") };
+    let rank = conv.window.rank();
+    let stride = vec![1; rank];
+    let window =
+        Window { kernel: vec![3; rank], padding: Padding::Half, dilation: stride.clone(), stride, ceil: false };
+    ConvTranspose { window, output_padding: vec![0; rank], ..conv.clone() }.into()
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() }
 }
@@ -112,6 +141,11 @@ proptest! {
     #[test]
     fn random_deep_convolutions((dims, op) in deep_convolution(), batch in 1usize..3, seed: u64) {
         check(&single(op, &dims).unwrap(), batch, seed, &engines());
+    }
+
+    #[test]
+    fn random_transposed_convolutions((dims, parts) in transposed(), batch in 1usize..3, seed: u64) {
+        check(&network(&dims, &parts), batch, seed, &engines());
     }
 
     #[test]
@@ -262,6 +296,11 @@ proptest! {
     fn random_wide_windows((dims, op) in wide_window(), seed: u64) {
         check(&single(op, &dims).unwrap(), 1, seed, &engines());
     }
+}
+
+#[test]
+fn random_transposed_convolutions_in_wide_vectors() {
+    run_wide((transposed(), any::<u64>()), |((dims, parts), seed)| check_wide(&network(&dims, &parts), 1, seed));
 }
 
 #[test]

@@ -182,6 +182,7 @@ fn keyword(op: &Op) -> Option<&'static str> {
     match op {
         Op::Input => None,
         Op::Conv(_)
+        | Op::ConvTranspose(_)
         | Op::Dense(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)

@@ -10,7 +10,7 @@
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};
-use crate::layers::{AdaptiveAvgPool, Interpolation, Op, ResolvedWindow, Upsample};
+use crate::layers::{AdaptiveAvgPool, ConvTranspose, Interpolation, Op, Phase, ResolvedWindow, Upsample, gcd};
 use crate::tensor::TensorType;
 use std::ops::Range;
 
@@ -104,6 +104,10 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
     match op {
         Op::Upsample(upsample) => dims.map(|d| Axis::of_upsample(upsample, d)).collect(),
         Op::AdaptiveAvgPool(pool) => dims.map(|d| Axis::of_adaptive(pool, d, input.spatial()[d])).collect(),
+        Op::ConvTranspose(conv) => {
+            let sizes = conv.resolve(input.spatial()).ok()?;
+            dims.map(|d| Axis::of_transposed(conv, d, sizes[d])).collect()
+        }
         Op::Pad(pad) => {
             let amounts = pad.amounts(dims.len()).ok()?;
             amounts[1..].iter().map(|&(front, _)| Axis::shifted(front)).collect()
@@ -190,7 +194,7 @@ impl Axis {
     }
 
     fn of_window(window: &ResolvedWindow, dim: usize) -> Option<Axis> {
-        let first = i64::try_from(window.pads[dim].0).ok()?.checked_neg()?;
+        let first = window.origin(dim, 0);
         let last = first.checked_add(i64::try_from(window.effective(dim) - 1).ok()?)?;
         Some(Axis { step: i64::try_from(window.stride[dim]).ok()?, spans: vec![(first, last)] })
     }
@@ -214,6 +218,19 @@ impl Axis {
         Some(Axis { step: 1, spans: (0..scale).map(span).collect::<Option<_>>()? })
     }
 
+    /// The windows of all phases; one position where a phase meets no tap.
+    fn of_transposed(conv: &ConvTranspose, dim: usize, size: (usize, usize)) -> Option<Axis> {
+        let stride = conv.window.stride[dim];
+        if stride > MAX_PHASES {
+            return None;
+        }
+        let span = |Phase { taps, dilation, origin, .. }| (origin, origin + (taps.max(1) as i64 - 1) * dilation as i64);
+        let mut spans: Vec<(i64, i64)> = conv.phases(dim, size).map(span).collect();
+        // Of an output that is shorter than a stride.
+        spans.resize(stride, *spans.last()?);
+        Some(Axis { step: 1, spans })
+    }
+
     fn of_adaptive(pool: &AdaptiveAvgPool, dim: usize, input: usize) -> Option<Axis> {
         let out = *pool.size.get(dim).or(pool.size.first())?;
         let common = gcd(input, out);
@@ -233,8 +250,8 @@ impl Axis {
         Some((first.checked_add(moved)?, last.checked_add(moved)?))
     }
 
-    /// What `layer` sees through its input, whose field is `self`. The ends of all spans grow with the position, so
-    /// that those of the first and last position read are the ends of the whole.
+    /// What `layer` sees through its input, whose field is `self`. Spans move with the position from one period to the next,
+    /// so that the ends of the whole are among those of the first and the last period read.
     fn through(&self, layer: &Axis) -> Option<Axis> {
         // The number of the layer's own periods after which the input's phases repeat.
         let repeat = self.spans.len() / gcd(self.spans.len(), usize::try_from(layer.step).ok()?);
@@ -245,7 +262,11 @@ impl Axis {
         let input_periods = layer.step.checked_mul(repeat as i64)? / self.spans.len() as i64;
         let span = |at: i64| {
             let (first, last) = layer.read_by(at)?;
-            Some((self.read_by(first)?.0, self.read_by(last)?.1))
+            let others = self.spans.len() as i64 - 1;
+            let low = (first..=last.min(first.checked_add(others)?)).map(|at| Some(self.read_by(at)?.0));
+            let high = (first.max(last.checked_sub(others)?)..=last).map(|at| Some(self.read_by(at)?.1));
+            let (low, high) = (low.collect::<Option<Vec<_>>>()?, high.collect::<Option<Vec<_>>>()?);
+            Some((low.into_iter().min()?, high.into_iter().max()?))
         };
         let spans = (0..phases as i64).map(span).collect::<Option<_>>()?;
         Some(Axis { step: self.step.checked_mul(input_periods)?, spans })
@@ -291,10 +312,6 @@ impl Axis {
         let (first, last) = self.spans[0];
         (first as f64 + last as f64) / 2.0
     }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -393,11 +410,19 @@ mod tests {
     }
 
     #[test]
+    fn transposed_convolutions_divide_the_stride() {
+        assert_eq!(of("conv_transpose 4, 2, stride 2, pad 1"), (2, (1, 2), -1, -0.5));
+        assert_eq!(of("maxpool 2 | conv_transpose 2, 2, stride 2"), (2, (1, 1), 0, 0.5));
+        assert_eq!(of("maxpool 2 | conv_transpose 3, 2, stride 2, pad 1, output_padding 1"), (4, (1, 1), 0, 0.5));
+    }
+
+    #[test]
     fn numbers_out_of_proportion() {
         let fields = |body: &str| receptive_field(&net("1, 2", body)).of(NodeId(2)).clone();
         let far = "60000000000";
         assert_eq!(fields(&format!("conv 1, 1, stride {far} | conv 1, 1, stride {far}")), Field::Differs);
         assert_eq!(fields("upsample 16 | upsample 16"), Field::Differs);
+        assert_eq!(fields("identity | conv_transpose 1, 1, stride 60000"), Field::Differs);
     }
 
     /// The inputs that change each output are those in its field, as far as they lie in the input.
@@ -408,6 +433,8 @@ mod tests {
             "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
             "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
             "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "avgpool 2 | conv_transpose 4, 2, stride 2, pad 1 | conv 3, 2 | conv_transpose 5, 2, stride 3, pad (4, 0)",
+            "conv_transpose 2, 2, dilation 3, stride 2 | avgpool 2 | conv_transpose 3, 2, stride 2, pad 2",
             "identity as s | avgpool 2 | conv 3, 2, half | upsample 2 | concat { identity\nfrom s } | conv 3, 2, half",
         ] {
             let graph = net("1, 36", body);

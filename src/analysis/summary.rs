@@ -155,6 +155,7 @@ fn window(fields: &ReceptiveFields, id: NodeId) -> Window {
 fn short(op: &Op, layer: &dyn Layer, channels: usize) -> String {
     let (window, groups) = match op {
         Op::Conv(conv) => (&conv.window, conv.groups),
+        Op::ConvTranspose(conv) => (&conv.window, conv.groups),
         Op::MaxPool(pool) => (&pool.window, 1),
         Op::AvgPool(pool) => (&pool.window, 1),
         _ => return layer.spec().keyword.into(),

@@ -19,7 +19,9 @@ pub fn model(text: &str) -> Verified<Graph> {
 pub fn text(dims: &str, body: &str) -> String {
     let mut labels = 0..;
     let mut label = |word: &str| match word.trim() {
-        keyword @ ("conv" | "dense" | "bn") => format!("{keyword}{}: {word}", labels.next().unwrap_or(0)),
+        keyword @ ("conv" | "conv_transpose" | "dense" | "bn") => {
+            format!("{keyword}{}: {word}", labels.next().unwrap_or(0))
+        }
         _ => word.into(),
     };
     let words = body.split_inclusive([' ', '\n']).map(&mut label);

@@ -1,10 +1,12 @@
 //! Inputs of a model from files, or random ones.
 
-use super::Failure;
 use super::arguments::name_and_file;
 use super::model::Model;
-use crate::io::preprocess::{Input, Layout, prepare};
-use crate::ir::Graph;
+use super::{Failure, Outcome};
+use crate::io::card::Preprocessing;
+use crate::io::npy::{Array, ArrayData};
+use crate::io::preprocess::{Input, Layout, own_dims, prepare};
+use crate::ir::{Graph, NodeId, Sizes};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,10 @@ pub struct InputArgs {
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
     #[arg(long, value_parser = parse_layout, value_name = "HW|NHW|HWC|CHW|NHWC|NCHW")]
     pub layout: Option<Layout>,
+    /// Neither resize nor crop pictures, as the model's card says: take them in their own size, for which the model is
+    /// compiled where its sizes are free
+    #[arg(long)]
+    pub keep_size: bool,
 }
 
 fn parse_layout(text: &str) -> Result<Layout, String> {
@@ -36,20 +42,30 @@ pub struct Files {
     pub names: Vec<String>,
 }
 
-/// The inputs that the arguments name; `None` where they name none.
-pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
+/// The inputs that the arguments name; `None` where they name none. Where its sizes are free and `-D` gives none, the model
+/// is built anew for those that files have of their own.
+pub fn read(args: &InputArgs, model: &mut Model) -> Result<Option<Files>, Failure> {
     if args.input.is_empty() {
         return Ok(None);
     }
     let preprocessing = model.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
     let of_input = files_of_inputs(&args.input, &model.graph)?;
+    let contents = contents(&of_input, &model.graph)?;
+    let sizes = own_sizes(args, model, &preprocessing, &contents)?;
+    if sizes.iter().any(|size| !model.graph.sizes().contains(size)) {
+        model.resize(&sizes)?;
+    }
+    if args.keep_size {
+        check_kept(args, &model.graph, &contents)?;
+    }
     let mut names = Vec::new();
     let mut tensors = Vec::new();
-    for (index, (&id, files)) in model.graph.inputs.iter().zip(&of_input).enumerate() {
-        let (node, how) = (&model.graph[id], &preprocessing);
-        let read =
-            |file| Ok(prepare(file, Input::read(file, Some(&node.origin.path))?, how, &node.ty.dims, args.layout)?);
-        let parts = files.iter().map(|file| read(file));
+    for (index, (&id, contents)) in model.graph.inputs.iter().zip(contents).enumerate() {
+        let (ty, files) = (&model.graph[id].ty, &of_input[index]);
+        let parts = files
+            .iter()
+            .zip(contents)
+            .map(|(file, content)| Ok(prepare(file, content.input, &preprocessing, &ty.dims, args.layout)?));
         let parts = parts.collect::<Result<Vec<Tensor>, Failure>>()?;
         if index == 0 {
             names = files.iter().zip(&parts).flat_map(|(file, part)| sample_names(file, part.batch())).collect();
@@ -57,6 +73,72 @@ pub fn read(args: &InputArgs, model: &Model) -> Result<Option<Files>, Failure> {
         tensors.push(join(parts));
     }
     Ok(Some(Files { tensors, names }))
+}
+
+/// A file that was read.
+struct Content<'a> {
+    file: &'a Path,
+    input: Input,
+}
+
+impl Content<'_> {
+    /// Pictures may be resized; arrays of numbers are what they are.
+    fn is_picture(&self) -> bool {
+        !matches!(self.input, Input::Array(Array { data: ArrayData::F32(_), .. }))
+    }
+}
+
+/// The files of each input.
+fn contents<'a>(files: &'a [Vec<PathBuf>], graph: &Graph) -> Result<Vec<Vec<Content<'a>>>, Failure> {
+    let of_input = |(&id, files): (&NodeId, &'a Vec<PathBuf>)| {
+        let name = &graph[id].origin.path;
+        files.iter().map(|file| Ok(Content { file, input: Input::read(file, Some(name))? })).collect()
+    };
+    graph.inputs.iter().zip(files).map(of_input).collect()
+}
+
+/// The free sizes that files have of their own: arrays of numbers, and pictures that are not brought to another size.
+fn own_sizes(
+    args: &InputArgs,
+    model: &Model,
+    how: &Preprocessing,
+    contents: &[Vec<Content>],
+) -> Result<Sizes, Failure> {
+    let graph = &model.graph;
+    let resizes = how.resizes() && !args.keep_size;
+    let mut found: Vec<(&str, usize, &Path)> = Vec::new();
+    for free in graph.free.iter().filter(|free| !model.defines(&free.name)) {
+        let known = &graph[graph.inputs[free.input]].ty.dims;
+        for content in contents[free.input].iter().filter(|content| !(resizes && content.is_picture())) {
+            let Some(own) = own_dims(&content.input, known, args.layout) else { continue };
+            let (name, size) = (free.name.as_str(), own[free.dim]);
+            match found.iter().find(|(known, ..)| *known == name) {
+                Some((_, first, file)) if *first != size => {
+                    let (one, other) = (file.display(), content.file.display());
+                    let message = format!("{one} has {name} = {first}, {other} has {name} = {size}");
+                    return Err(Failure::input(format!("{message}: what runs together has one size")));
+                }
+                Some(_) => {}
+                None => found.push((name, size, content.file)),
+            }
+        }
+    }
+    Ok(found.into_iter().map(|(name, size, _)| (name.to_string(), size)).collect())
+}
+
+/// Whether the model takes the pictures in their own size.
+fn check_kept(args: &InputArgs, graph: &Graph, contents: &[Vec<Content>]) -> Outcome {
+    for (&id, contents) in graph.inputs.iter().zip(contents) {
+        for content in contents.iter().filter(|content| content.is_picture()) {
+            let known = &graph[id].ty.dims;
+            if let Some(own) = own_dims(&content.input, known, args.layout).filter(|own| own != known) {
+                let (file, shape) = (content.file.display(), graph.shape_of(id));
+                let message = format!("{file}: its own size is {}x{}, the model takes {shape}", own[1], own[2]);
+                return Err(Failure::input(format!("{message}; without --keep-size pictures are brought to it")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn sample_names(file: &Path, batch: usize) -> Vec<String> {

@@ -9,7 +9,7 @@ use crate::front::onnx::{self, weights::Weights};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
 use crate::io::{self, text};
-use crate::ir::{Graph, Verified};
+use crate::ir::{Graph, Sizes, Verified};
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ pub struct Model {
     pub card: Option<Card>,
     /// Those that the model's own file holds.
     pub weights: Option<Weights>,
+    program: Program,
+    options: Options,
     /// From reading the text to the checked graph.
     pub time: Duration,
 }
@@ -37,10 +39,10 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
-    let graph = parse(&mut sources, root, &path, &options.limits)
-        .and_then(|program| build::build(&mut sources, &program, &options))
-        .map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
-    Ok(Model { path, graph, sources, card, weights: None, time: start.elapsed() })
+    let built = parse(&mut sources, root, &path, &options.limits)
+        .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
+    let (graph, program) = built.map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    Ok(Model { path, graph, sources, card, weights: None, program, options, time: start.elapsed() })
 }
 
 /// Whether a file is taken for one of ONNX.
@@ -58,8 +60,9 @@ fn load_onnx(path: &Path, variant: Option<&str>, args: &ModelArgs) -> Result<Mod
     let card = Card::for_model(path)?;
     let start = Instant::now();
     let import = import(path, &onnx::Options::default())?;
-    let onnx::Import { graph, sources, weights, .. } = import;
-    Ok(Model { path: path.to_owned(), graph, sources, card, weights: Some(weights), time: start.elapsed() })
+    let onnx::Import { graph, sources, program, weights, .. } = import;
+    let (path, weights, options) = (path.to_owned(), Some(weights), Options::default());
+    Ok(Model { path, graph, sources, card, weights, program, options, time: start.elapsed() })
 }
 
 /// Reads an ONNX file, and says what is not as the file has it.
@@ -73,6 +76,24 @@ pub fn import(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Fail
     })?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
+}
+
+impl Model {
+    /// Whether `-D` gives this parameter.
+    pub fn defines(&self, name: &str) -> bool {
+        self.options.defines.iter().any(|(given, _)| given == name)
+    }
+
+    /// Builds it anew for other free sizes.
+    pub fn resize(&mut self, sizes: &Sizes) -> Result<(), Failure> {
+        let mut options = self.options.clone();
+        options.defines.extend(sizes.iter().map(|(name, size)| (name.clone(), size.to_string())));
+        let start = Instant::now();
+        self.graph = build::build(&mut self.sources, &self.program, &options)
+            .map_err(|errors| Failure::Input(diagnostics(&errors, &self.sources)))?;
+        self.time += start.elapsed();
+        Ok(())
+    }
 }
 
 /// The text of a model file.

@@ -42,8 +42,8 @@ pub struct Args {
 const SHOWN_SAMPLES: usize = 20;
 
 pub fn run(args: &Args) -> Outcome {
-    let model = model::load(&args.model)?;
-    let Some(Files { tensors, names }) = input::read(&args.input, &model)? else {
+    let mut model = model::load(&args.model)?;
+    let Some(Files { tensors, names }) = input::read(&args.input, &mut model)? else {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
     let targets = outputs(&args.output, &model.graph)?;

@@ -49,16 +49,16 @@ fn tolerance(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let model = model::load(&args.model)?;
+    let mut model = model::load(&args.model)?;
     let options = if args.checked { Some(checked::options(&args.engine)?) } else { args.engine.options()? };
     let Some(options) = options else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
-    let weights = args.weights.choose(&model, Missing::Random)?;
-    let inputs = match input::read(&args.input, &model)? {
+    let inputs = match input::read(&args.input, &mut model)? {
         Some(files) => files.tensors,
         None => input::random(&model.graph, args.batch.into(), args.weights.seed()),
     };
+    let weights = args.weights.choose(&model, Missing::Random)?;
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
     let mut session = args.engine.tuned().session(model.graph, weights.as_ref(), &options)?;

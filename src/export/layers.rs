@@ -13,6 +13,7 @@ pub fn step(site: &mut Site) -> Steps {
     match &site.node.op {
         Op::Input => unreachable!("inputs have their values from the start"),
         Op::Conv(layer) => conv(site, layer),
+        Op::ConvTranspose(layer) => conv_transpose(site, layer),
         Op::Dense(layer) => dense(site, layer),
         Op::MaxPool(layer) => pooling::max(site, layer),
         Op::AvgPool(layer) => pooling::average(site, layer),
@@ -49,6 +50,27 @@ fn conv(site: &mut Site, layer: &Conv) -> Steps {
     let weights = site.weights();
     let call = Call::new("Conv", with(site, weights)).int("group", layer.groups as i64);
     Ok(pooling::window(call, &resolved(site, layer)).into())
+}
+
+/// <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
+fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
+    if layer.output_major {
+        return Err(Refusal::new("its weights are ordered by output channel", "export the graph before any pass"));
+    }
+    let (weights, window) = (site.weights(), &layer.window);
+    let input = site.input_type(0).spatial();
+    let sizes = layer.resolve(input).expect("the graph was verified");
+    // What is left out at the end, or added there.
+    let ends = sizes.iter().enumerate().map(|(d, &(front, size))| {
+        let whole = (input[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
+        (whole.saturating_sub(front + size), (front + size).saturating_sub(whole))
+    });
+    let (back, extra): (Vec<usize>, Vec<usize>) = ends.unzip();
+    let pads = sizes.iter().map(|&(front, _)| front).chain(back);
+    let call = Call::new("ConvTranspose", with(site, weights)).int("group", layer.groups as i64);
+    let call = call.ints("kernel_shape", window.kernel.clone()).ints("strides", window.stride.clone());
+    let call = call.ints("dilations", window.dilation.clone()).ints("pads", pads);
+    Ok(call.ints("output_padding", extra).into())
 }
 
 /// The window for the sizes of the operand.

@@ -151,6 +151,13 @@ impl<'de> Visitor<'de> for LabelsVisitor {
     }
 }
 
+impl Preprocessing {
+    /// Whether pictures are brought to one size.
+    pub fn resizes(&self) -> bool {
+        self.resize.is_some() || self.crop.is_some() || self.size.is_some()
+    }
+}
+
 impl Card {
     /// The card of a model file: the file of the same name with the extension `yaml` or `yml` beside it, if there is
     /// one; for a symbolic link, else the one beside the file that it names.

@@ -157,7 +157,9 @@ struct Target {
 
 /// Makes the input of a network that takes samples of the shape `dims` (`[C, H, W]` for pictures).
 ///
-/// Pictures and u8 arrays are resized and cropped as `how` says, unless they have the network's size, and normalised. Grey pictures are repeated for networks
+/// Pictures and u8 arrays are resized and cropped as `how` says, unless they have the network's size, and normalised. For
+/// a network of another size than that of `how`, the last step makes that size, and `resize` before a crop keeps its
+/// proportion to it. Grey pictures are repeated for networks
 /// of three channels, and colour is reduced to luma for networks of one. f32 arrays are fed as they are: `[N, ..dims]`,
 /// or `dims` for a batch of one. `layout` says how a u8 array is to be read where its shape does not tell.
 ///
@@ -184,6 +186,27 @@ pub fn prepare(
             let reason = "holds signed integers; pixels are x.astype('uint8'), prepared values x.astype('float32')";
             Err(IoError::input(path, reason))
         }
+    }
+}
+
+/// The dimensions that a sample has, `[C, H, W]` for pictures, if it is neither resized nor cropped; `None` where they are
+/// unclear, of which [`prepare`] tells more. `dims` are the network's, whose number and channels are not the file's choice.
+pub fn own_dims(input: &Input, dims: &[usize], layout: Option<Layout>) -> Option<Vec<usize>> {
+    let sized = |height, width| (dims.len() == 3).then(|| vec![dims[0], height, width]);
+    match input {
+        Input::Picture(picture) => sized(picture.height(), picture.width()),
+        Input::Array(Array { shape, data: ArrayData::F32(_) }) => {
+            let batch = shape.len().checked_sub(dims.len())?;
+            (batch < 2).then(|| shape[batch..].to_vec())
+        }
+        Input::Array(Array { shape, data: ArrayData::U8(_) }) => {
+            let all = Layout::ALL.into_iter().filter(|all| layout.is_none_or(|layout| layout == *all));
+            let pictures = all.filter_map(|layout| layout.pictures(shape));
+            let mut sizes = pictures.map(|p| (p.height, p.width)).filter(|&(h, w)| h.min(w) >= MIN_SIDE);
+            let first = sizes.next()?;
+            sizes.all(|other| other == first).then(|| sized(first.0, first.1))?
+        }
+        Input::Array(Array { data: ArrayData::I64(_), .. }) => None,
     }
 }
 
@@ -246,8 +269,7 @@ fn interpret(
 }
 
 fn plausible(pictures: &Pictures, how: &Preprocessing, target: Target) -> bool {
-    let resized = how.resize.is_some() || how.crop.is_some() || how.size.is_some();
-    let fits = |side: usize, wanted: usize| side == wanted || (resized && side >= MIN_SIDE);
+    let fits = |side: usize, wanted: usize| side == wanted || (how.resizes() && side >= MIN_SIDE);
     fits(pictures.height, target.height) && fits(pictures.width, target.width)
 }
 
@@ -304,15 +326,16 @@ fn fitted(path: &Path, picture: Picture, how: &Preprocessing, target: Target) ->
     if (picture.height(), picture.width()) == (target.height, target.width) {
         return Ok(picture);
     }
-    if let Some(side) = how.resize {
-        let (height, width) = shorter_side(&picture, side.get().into());
+    let Steps { resize, crop, size } = Steps::new(how, target);
+    if let Some(sides) = resize {
+        let [height, width] = covering(&picture, sides);
         picture = resized(path, picture, height, width, how.filter)?;
     }
-    if let Some(side) = how.crop {
-        picture = cropped(path, &picture, side.get() as usize)?;
+    if let Some(sides) = crop {
+        picture = cropped(path, &picture, sides)?;
     }
-    if let Some([height, width]) = how.size {
-        picture = resized(path, picture, height.get().into(), width.get().into(), how.filter)?;
+    if let Some([height, width]) = size {
+        picture = resized(path, picture, height, width, how.filter)?;
     }
     let (height, width) = (picture.height(), picture.width());
     if (height, width) == (target.height, target.width) {
@@ -340,10 +363,42 @@ fn grey(picture: Picture) -> Picture {
     Picture::new(picture.width(), picture.height(), 1, pixels)
 }
 
-/// Height and width after torchvision's `Resize(side)`, which rounds the longer side down.
-fn shorter_side(picture: &Picture, side: u64) -> (u64, u64) {
-    let (height, width) = (picture.height() as u64, picture.width() as u64);
-    if height <= width { (side, side * width / height) } else { (side * height / width, side) }
+/// What is done to a picture, in this order; heights and widths.
+struct Steps {
+    /// Resize to the smallest that covers this.
+    resize: Option<[u64; 2]>,
+    crop: Option<[usize; 2]>,
+    size: Option<[u64; 2]>,
+}
+
+impl Steps {
+    /// What was published, brought to the size of a network.
+    fn new(how: &Preprocessing, target: Target) -> Steps {
+        let sides = [target.height as u64, target.width as u64];
+        let resize = how.resize.map(|side| u64::from(side.get()));
+        match (how.size, how.crop.map(|side| u64::from(side.get()))) {
+            (Some(_), crop) => {
+                let crop = crop.map(|side| [side as usize; 2]);
+                Steps { resize: resize.map(|side| [side; 2]), crop, size: Some(sides) }
+            }
+            (None, Some(crop)) => {
+                // Rounded to the nearest.
+                let in_proportion = |resize: u64| sides.map(|side| (resize * side + crop / 2) / crop);
+                Steps { resize: resize.map(in_proportion), crop: Some([target.height, target.width]), size: None }
+            }
+            (None, None) => Steps { resize: resize.map(|side| [side; 2]), crop: None, size: None },
+        }
+    }
+}
+
+/// Height and width of the smallest picture of the same proportions that covers a rectangle, with the longer side rounded
+/// down; for a square this is torchvision's `Resize(side)`.
+fn covering(picture: &Picture, [height, width]: [u64; 2]) -> [u64; 2] {
+    let (old_height, old_width) = (picture.height() as u64, picture.width() as u64);
+    match old_height.saturating_mul(width) <= old_width.saturating_mul(height) {
+        true => [height, height.saturating_mul(old_width) / old_height],
+        false => [width.saturating_mul(old_height) / old_width, width],
+    }
 }
 
 fn resized(path: &Path, picture: Picture, height: u64, width: u64, filter: Filter) -> Result<Picture, IoError> {
@@ -374,16 +429,16 @@ fn resample<P: Pixel<Subpixel = u8> + 'static>(picture: &Picture, size: (u32, u3
     imageops::resize(&image, size.0, size.1, filter).into_raw()
 }
 
-fn cropped(path: &Path, picture: &Picture, side: usize) -> Result<Picture, IoError> {
+fn cropped(path: &Path, picture: &Picture, [rows, columns]: [usize; 2]) -> Result<Picture, IoError> {
     let (height, width, channels) = (picture.height(), picture.width(), picture.channels());
-    if side > height.min(width) {
-        let reason = format!("a picture of {height}x{width} is too small to crop {side}x{side} from its centre");
+    if rows > height || columns > width {
+        let reason = format!("a picture of {height}x{width} is too small to crop {rows}x{columns} from its centre");
         return Err(IoError::input(path, reason));
     }
-    let (top, left) = (centred(height - side), centred(width - side));
-    let row = |y: usize| &picture.pixels()[(y * width + left) * channels..][..side * channels];
-    let pixels = (top..top + side).flat_map(row).copied().collect();
-    Ok(Picture::new(side, side, channels, pixels))
+    let (top, left) = (centred(height - rows), centred(width - columns));
+    let row = |y: usize| &picture.pixels()[(y * width + left) * channels..][..columns * channels];
+    let pixels = (top..top + rows).flat_map(row).copied().collect();
+    Ok(Picture::new(columns, rows, channels, pixels))
 }
 
 /// Half of the margin, halves rounded to even, as torchvision's `CenterCrop` does.
@@ -506,16 +561,52 @@ mod tests {
 
     #[test]
     fn resize_and_crop_follow_torchvision() {
-        let shorter =
-            |width, height, side| shorter_side(&Picture::new(width, height, 1, vec![0; width * height]), side);
-        assert_eq!(shorter(300, 200, 256), (256, 384));
-        assert_eq!(shorter(200, 301, 256), (385, 256));
+        let grey = |width, height| Picture::new(width, height, 1, vec![0; width * height]);
+        assert_eq!(covering(&grey(300, 200), [256; 2]), [256, 384]);
+        assert_eq!(covering(&grey(200, 301), [256; 2]), [385, 256]);
+        assert_eq!(covering(&grey(300, 200), [256, 512]), [341, 512]);
+        assert_eq!(covering(&grey(300, 200), [512, 256]), [512, 768]);
         assert_eq!([0, 1, 2, 3, 4, 5, 6, 7].map(centred), [0, 0, 1, 2, 2, 2, 3, 4]);
         let picture = Picture::new(4, 3, 1, (0..12).collect());
-        assert_eq!(cropped(Path::new(NOWHERE), &picture, 2).unwrap().pixels(), [1, 2, 5, 6]);
+        assert_eq!(cropped(Path::new(NOWHERE), &picture, [2, 2]).unwrap().pixels(), [1, 2, 5, 6]);
         let how = Preprocessing { resize: pixels(6), crop: pixels(5), ..raw() };
         let tensor = run(Input::Picture(pattern()), &how, &[3, 5, 5]).unwrap();
         assert_eq!(tensor.shape(), [1, 3, 5, 5]);
+    }
+
+    /// Of 320, 366 are taken as 256 are of 224.
+    #[test]
+    fn other_sizes_keep_the_published_proportions() {
+        let published = Preprocessing { resize: pixels(256), crop: pixels(224), ..raw() };
+        let steps = |how: &Preprocessing, height, width| {
+            let Steps { resize, crop, size } = Steps::new(how, Target { channels: 3, height, width });
+            (resize, crop, size)
+        };
+        assert_eq!(steps(&published, 224, 224), (Some([256; 2]), Some([224; 2]), None));
+        assert_eq!(steps(&published, 320, 448), (Some([366, 512]), Some([320, 448]), None));
+        let size = Some([pixels(56).unwrap(); 2]);
+        assert_eq!(steps(&Preprocessing { size, ..raw() }, 40, 64), (None, None, Some([40, 64])));
+        assert_eq!(steps(&Preprocessing { resize: pixels(8), ..raw() }, 40, 64), (Some([8; 2]), None, None));
+        let how = Preprocessing { resize: pixels(6), crop: pixels(5), ..raw() };
+        let tensor = run(Input::Picture(pattern()), &how, &[3, 10, 8]).unwrap();
+        assert_eq!(tensor.shape(), [1, 3, 10, 8]);
+    }
+
+    #[test]
+    fn files_have_sizes_of_their_own() {
+        let own = |input: &Input, dims: &[usize]| own_dims(input, dims, None);
+        assert_eq!(own(&Input::Picture(pattern()), &[1, 4, 4]), Some(vec![1, 7, 9]));
+        assert_eq!(own(&Input::Picture(pattern()), &[1, 4]), None);
+        for shape in [&[9, 8][..], &[3, 9, 8], &[9, 8, 3], &[2, 9, 8, 3]] {
+            assert_eq!(own(&bytes(shape), &[3, 4, 4]), Some(vec![3, 9, 8]), "{shape:?}");
+        }
+        assert_eq!(own(&bytes(&[9, 8, 7]), &[1, 4, 4]), Some(vec![1, 8, 7]));
+        assert_eq!(own(&bytes(&[3, 3]), &[1, 4, 4]), None);
+        let floats = |shape: &[usize]| Input::Array(Array { shape: shape.to_vec(), data: ArrayData::F32(Vec::new()) });
+        assert_eq!(own(&floats(&[5, 2, 7]), &[2, 3]), Some(vec![2, 7]));
+        assert_eq!(own(&floats(&[2, 7]), &[2, 3]), Some(vec![2, 7]));
+        assert_eq!(own(&floats(&[7]), &[2, 3]), None);
+        assert_eq!(own(&floats(&[1, 1, 2, 3]), &[2, 3]), None);
     }
 
     #[test]
@@ -610,7 +701,7 @@ mod tests {
         let error = run(strip, &how, &[1, 256, 256]).unwrap_err();
         assert!(error.contains("resizing 1x100000 to 256x25600000"), "{error}");
         let how = Preprocessing { size: Some([pixels(u32::MAX).unwrap(); 2]), ..raw() };
-        assert!(run(Input::Picture(pattern()), &how, &[3, 8, 8]).unwrap_err().contains("the limit is"));
+        assert!(run(Input::Picture(pattern()), &how, &[1, 8192, 4096]).unwrap_err().contains("the limit is"));
         let many = Input::Array(Array { shape: vec![1 << 20, 5, 5], data: ArrayData::U8(vec![0; 25 << 20]) });
         let how = Preprocessing { size: Some([pixels(224).unwrap(); 2]), ..raw() };
         assert!(run(many, &how, &[3, 224, 224]).unwrap_err().contains("gives a tensor of [1048576, 3, 224, 224]"));

@@ -55,7 +55,7 @@ impl ParamSource {
     fn parts(&self) -> Vec<ParamId> {
         match self {
             ParamSource::File | ParamSource::Fixed(_) => Vec::new(),
-            ParamSource::Merged { weight, .. } => vec![*weight],
+            ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => vec![*weight],
             ParamSource::Scaled { weight: base, norm } | ParamSource::Shifted { bias: base, norm } => {
                 base.iter().copied().chain(norm.parts()).collect()
             }

@@ -94,6 +94,9 @@ pub enum ParamSource {
     /// The weights of a convolution of `groups` groups, of which `merged` become one: where an output channel of one
     /// meets the input channels of another they are 0.
     Merged { weight: ParamId, groups: usize, merged: usize },
+    /// The weights of a transposed convolution, [input channels, output channels of a group, kernel], as [output channels,
+    /// input channels of a group, kernel].
+    OutputMajor { weight: ParamId, groups: usize },
     /// (`bias` (or 0) - mean) * gamma / sqrt(variance + eps) + beta.
     Shifted { bias: Option<ParamId>, norm: Norm },
 }

@@ -204,6 +204,17 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
             let whole = *groups > 0 && *merged > 0 && groups.is_multiple_of(*merged) && dims[0].is_multiple_of(*groups);
             whole && dims[0] == base[0] && graph[*weight].elements().checked_mul(*merged) == Some(elements)
         }
+        ParamSource::OutputMajor { weight, groups } => {
+            let base = &graph[*weight].dims;
+            let sizes = |dims: &[usize]| match dims {
+                [outer, inner, kernel @ ..] => outer.checked_div(*groups).map(|outer| (outer, *inner, kernel.to_vec())),
+                _ => None,
+            };
+            let whole = |dims: &[usize]| *groups > 0 && dims.first().is_some_and(|size| size.is_multiple_of(*groups));
+            whole(dims)
+                && whole(base)
+                && sizes(dims).is_some_and(|(out, inp, kernel)| sizes(base) == Some((inp, out, kernel)))
+        }
         ParamSource::Scaled { weight, norm } => {
             weight.is_none_or(|weight| graph[weight].dims == *dims) && norm_fits(graph, norm, dims[0])
         }

@@ -73,6 +73,18 @@ fn merge(values: &[f32], rows: usize, of_group: usize, merged: usize) -> Vec<f32
     wide
 }
 
+/// [groups, inner, outer, kernel] as [groups, outer, inner, kernel].
+fn swap_channels(values: &[f32], [groups, inner, outer]: [usize; 3]) -> Vec<f32> {
+    let taps = values.len() / (groups * inner * outer);
+    let mut swapped = Vec::with_capacity(values.len());
+    for group in values.chunks_exact(inner * outer * taps) {
+        for o in 0..outer {
+            (0..inner).for_each(|i| swapped.extend_from_slice(&group[(i * outer + o) * taps..][..taps]));
+        }
+    }
+    swapped
+}
+
 fn scale(values: &[f32], factors: &[f64]) -> Vec<f32> {
     let rows = values.chunks_exact((values.len() / factors.len()).max(1)).zip(factors);
     rows.flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32)).collect()
@@ -98,6 +110,10 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
             let rows = param.dims[0];
             Values::new(merge(&values(graph, *weight, source), rows, rows / groups, *merged).into(), None)
         }
+        ParamSource::OutputMajor { weight, groups } => {
+            let sizes = [*groups, param.dims[1], param.dims[0] / groups];
+            Values::new(swap_channels(&values(graph, *weight, source), sizes).into(), None)
+        }
         ParamSource::Shifted { bias, norm } => {
             let factors = factors(graph, norm, source);
             let base = bias.map_or(Cow::Owned(vec![0.0; factors.len()]), |b| values(graph, b, source));
@@ -116,7 +132,7 @@ pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
     match &graph[id].source {
         ParamSource::File => source.release(&graph[id]),
         ParamSource::Fixed(_) => {}
-        ParamSource::Merged { weight, .. } => release(graph, *weight, source),
+        ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => release(graph, *weight, source),
         // The few numbers of each channel are not worth it.
         ParamSource::Scaled { weight: base, .. } | ParamSource::Shifted { bias: base, .. } => {
             base.iter().for_each(|&base| release(graph, base, source));

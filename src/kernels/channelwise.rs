@@ -5,6 +5,7 @@
 //! An input vector is loaded once for a row of the tile and used under every kernel column that meets it.
 
 use super::epilogue::Epilogue;
+use super::interleave::{Interleave, Part};
 use super::long::{CHAIN, Every};
 use super::nest::{self, KernelNest};
 use super::permute::Source;
@@ -14,7 +15,7 @@ use super::{Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
-use crate::layers::{Conv, Op};
+use crate::layers::{Conv, Op, ResolvedWindow};
 use std::ops::Range;
 
 /// Every decision about one channelwise convolution that its code depends on.
@@ -29,11 +30,13 @@ pub struct Code {
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    pub pad: usize,
+    pub pad: i64,
     /// Size of the last input dimension, and of all.
     pub input_columns: usize,
     pub input_positions: usize,
     pub columns: usize,
+    /// Where the output lies between those of other kernels, if it does: see [`super::transposed`].
+    pub interleave: Option<Interleave>,
     pub segments: Vec<Segment>,
     /// Rows whose kernel rows are all inside the input, where they are unrolled.
     pub interior: Option<Interior>,
@@ -108,16 +111,28 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         return Err("one group".into());
     }
     let multiplicity = conv.group_in(input.ty);
-    let kernel = conf(node, conv, multiplicity, target).into();
-    if multiplicity == 1 && conv.channels == conv.groups {
-        return Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: None });
-    }
+    let spatial = input.ty.spatial();
+    let window = conv.window.resolve(spatial).expect("verified");
+    let kernel = conf(node, conv, (window, spatial), target).into();
     let spread = spread(conv, multiplicity, target.lanes);
-    Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread: Some(spread) })
+    Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread })
 }
 
-/// The input channel that each channel of the spread input holds.
-fn spread(conv: &Conv, multiplicity: usize, lanes: usize) -> Vec<Source> {
+/// As [`lower`], of a convolution whose output is a part of another one: the conf, and what its input must be rearranged to.
+pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> (Conf, Option<Vec<Source>>) {
+    let mut conf = conf(node, conv, (part.window, &part.input), target);
+    let interleave = part.places.of(conf.code.rows.dims.len());
+    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column);
+    conf.code.interleave = Some(interleave);
+    let spread = spread(conv, conf.code.multiplicity, target.lanes);
+    (conf, spread)
+}
+
+/// The input channel that each channel of the spread input holds, if it is to be spread.
+fn spread(conv: &Conv, multiplicity: usize, lanes: usize) -> Option<Vec<Source>> {
+    if multiplicity == 1 && conv.channels == conv.groups {
+        return None;
+    }
     let group_out = conv.channels / conv.groups;
     let blocks = conv.channels.div_ceil(lanes);
     let channel = |index: usize| {
@@ -127,12 +142,11 @@ fn spread(conv: &Conv, multiplicity: usize, lanes: usize) -> Vec<Source> {
         let out = (block * lanes + lane).min(conv.channels - 1);
         Source { operand: 0, channel: out / group_out * multiplicity + member }
     };
-    (0..blocks * multiplicity * lanes).map(channel).collect()
+    Some((0..blocks * multiplicity * lanes).map(channel).collect())
 }
 
-fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> Conf {
-    let spatial = node.inputs[0].ty.spatial();
-    let window = conv.window.resolve(spatial).expect("verified");
+fn conf(node: &NodeView, conv: &Conv, (window, spatial): (ResolvedWindow, &[usize]), target: &Target) -> Conf {
+    let multiplicity = conv.group_in(node.inputs[0].ty);
     let (window, input) = limit_columns(window, spatial, target.lanes * 4);
     let dim = window.out.len() - 1;
     // Beside the sums: one register for each kernel column and one for the input, or one for a weight only. The mean takes
@@ -160,10 +174,11 @@ fn conf(node: &NodeView, conv: &Conv, multiplicity: usize, target: &Target) -> C
         kernel: window.kernel[dim],
         stride: window.stride[dim],
         dilation: window.dilation[dim],
-        pad: window.pads[dim].0,
+        pad: -window.origin(dim, 0),
         input_columns: input[dim],
         input_positions: input.iter().product(),
         columns: window.out[dim],
+        interleave: None,
         segments: segments(&window, input[dim], pixels),
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
@@ -190,6 +205,16 @@ impl Code {
     /// Positions of the output.
     pub(crate) fn positions(&self) -> usize {
         self.rows.count * self.columns
+    }
+
+    /// Positions of the value that the output is, or is a part of.
+    pub(crate) fn out_positions(&self) -> usize {
+        self.interleave.as_ref().map_or(self.positions(), |whole| whole.positions)
+    }
+
+    /// The output position at which a row begins.
+    pub(crate) fn out_position(&self, row: usize) -> usize {
+        self.interleave.as_ref().map_or(row * self.columns, |whole| whole.row(row, &self.rows))
     }
 
     /// Index of the operand that holds the weights; the table of rows comes behind it, and before it the means, where
@@ -353,7 +378,7 @@ impl Code {
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
         let residual = self.epilogue.operands();
-        let block_bytes = self.positions() as i64 * self.vector();
+        let block_bytes = self.out_positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, block| {
             let out = nest.sample_pointer(0, sample);
@@ -461,19 +486,21 @@ impl Code {
     /// All tiles from one row on. The input is that row's; the fifth argument is the tile's own affair.
     fn generate_row(&self, nest: &mut NestBuilder, row: Word, arguments: [Word; 6], tiles: &[FuncId]) {
         let [input, weights, out, residual, fifth, total] = arguments;
-        let row_bytes = self.columns as i64 * self.vector();
-        let out = nest.offset_by(out, row, row_bytes);
-        let residual = nest.offset_by(residual, row, row_bytes);
+        let place = match &self.interleave {
+            Some(whole) => whole.emit_row(nest, row, &self.rows),
+            None => nest.mul_imm(row, self.columns as i64),
+        };
+        let [out, residual] = [out, residual].map(|pointer| nest.offset_by(pointer, place, self.vector()));
         for (segment, &tile) in self.segments.iter().zip(tiles) {
             nest.repeat(segment.repeat, |nest, index| {
-                let first = (segment.start * self.stride) as i64 - self.pad as i64;
+                let first = (segment.start * self.stride) as i64 - self.pad;
                 let input = nest.add_imm(input, first * self.vector());
                 let input = nest.offset_by(input, index, (segment.pixels * self.stride) as i64 * self.vector());
-                let column = segment.start as i64 * self.vector();
-                let out = nest.add_imm(out, column);
-                let out = nest.offset_by(out, index, segment.pixels as i64 * self.vector());
-                let residual = nest.add_imm(residual, column);
-                let residual = nest.offset_by(residual, index, segment.pixels as i64 * self.vector());
+                let step = self.epilogue.step() as i64 * self.vector();
+                let [out, residual] = [out, residual].map(|pointer| {
+                    let first = nest.add_imm(pointer, segment.start as i64 * step);
+                    nest.offset_by(first, index, segment.pixels as i64 * step)
+                });
                 nest.call(tile, &[input, weights, out, residual, fifth, total]);
             });
         }
@@ -490,7 +517,7 @@ impl Code {
             self.emit_row(asm, segment, &sums, input, weights);
         }
         self.emit_end(asm, &sums);
-        let row = self.columns as i64 * self.vector();
+        let row = self.out_position(1) as i64 * self.vector();
         asm.add_imm(input, interior.step as i64 * self.input_row());
         asm.add_imm(out, row);
         asm.add_imm(residual, row);
@@ -564,7 +591,7 @@ impl Code {
     /// Calls `f(asm, sum, free register, its place in the output)` for every sum.
     fn emit_total(&self, asm: &mut dyn VectorAsm, sums: &[V], f: impl Fn(&mut dyn VectorAsm, V, V, Mem)) {
         let (out, total) = (asm.arg(2).at(0), asm.vec());
-        sums.iter().enumerate().for_each(|(p, &sum)| f(asm, sum, total, self.vector_at(out, p)));
+        sums.iter().enumerate().for_each(|(p, &sum)| f(asm, sum, total, self.vector_at(out, p * self.epilogue.step())));
         asm.free(total);
     }
 

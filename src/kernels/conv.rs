@@ -8,15 +8,16 @@ mod emit;
 pub(super) use emit::Tiles;
 
 use super::epilogue::Epilogue;
+use super::interleave::{Interleave, Part};
 use super::long::CHAIN;
 use super::nest;
 use super::packing::{self, Packing};
 use super::rows::{RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments, split};
-use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target};
+use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
-use crate::layers::{Op, ResolvedWindow};
+use crate::layers::{Conv, Op, ResolvedWindow};
 use std::ops::Range;
 
 /// Every decision about one convolution that its code depends on. Strides are in bytes.
@@ -31,6 +32,8 @@ pub struct Code {
     /// Rows that the output's memory has room for: row `r` lies at `r` modulo this. All, except where another kernel
     /// takes them away at once: see [`super::chain`].
     pub out_rows: usize,
+    /// Where the output lies between those of other kernels, if it does: see [`super::transposed`].
+    pub interleave: Option<Interleave>,
     pub groups: usize,
     /// Output channels of all groups.
     pub channels_out: usize,
@@ -87,7 +90,7 @@ pub struct ColumnWindow {
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    pub pad: usize,
+    pub pad: i64,
 }
 
 /// The register tile.
@@ -117,6 +120,17 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
     let problem = Problem::new(node, target, join_pointwise)?;
     Ok((problem.best(node, target), problem.layout))
+}
+
+/// The conf of a convolution with this window, over an input of this spatial size, whose output is a part of another one;
+/// and the layout of its input.
+pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), String> {
+    let problem = Problem::of_conv(&node.inputs[0], conv, (part.window, part.input), target)?;
+    let mut conf = problem.best(node, target);
+    let interleave = part.places.of(conf.code.rows.dims.len());
+    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column);
+    conf.code.interleave = Some(interleave);
+    Ok((conf, problem.layout))
 }
 
 /// The kernel that `lower` makes, then others that differ from it in one decision.
@@ -152,19 +166,8 @@ impl Problem {
         let spatial = input.ty.spatial();
         match node.op {
             Op::Conv(conv) => {
-                let (channels_in, channels_out) = (conv.group_in(input.ty), conv.channels / conv.groups);
-                let aligned = |n: usize| conv.groups == 1 || n.is_multiple_of(target.lanes);
-                if !aligned(channels_out) || (input.layout == Layout::Blocked && !aligned(channels_in)) {
-                    return Err(format!(
-                        "groups of {channels_in} -> {channels_out} channels are no multiple of the {}-channel block",
-                        target.lanes
-                    ));
-                }
                 let window = conv.window.resolve(spatial).expect("verified");
-                let (window, spatial) = cut(window, spatial);
-                let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
-                let (groups, bias) = (conv.groups, conv.bias);
-                Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
+                Problem::of_conv(input, conv, cut(window, spatial), target)
             }
             Op::Dense(dense) => {
                 // All positions are the window of the one output pixel. Where the positions of one channel lie side
@@ -179,6 +182,26 @@ impl Problem {
             }
             _ => Err("not a convolution".into()),
         }
+    }
+
+    /// A convolution with this window, over an input of this spatial size.
+    fn of_conv(
+        input: &Value,
+        conv: &Conv,
+        (window, spatial): (ResolvedWindow, Vec<usize>),
+        target: &Target,
+    ) -> Result<Problem, String> {
+        let (channels_in, channels_out) = (conv.group_in(input.ty), conv.channels / conv.groups);
+        let aligned = |n: usize| conv.groups == 1 || n.is_multiple_of(target.lanes);
+        if !aligned(channels_out) || (input.layout == Layout::Blocked && !aligned(channels_in)) {
+            return Err(format!(
+                "groups of {channels_in} -> {channels_out} channels are no multiple of the {}-channel block",
+                target.lanes
+            ));
+        }
+        let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
+        let (groups, bias) = (conv.groups, conv.bias);
+        Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
     }
 
     fn lowered(&self, conf: Conf) -> Lowered {
@@ -232,7 +255,7 @@ impl Problem {
             kernel: self.window.kernel[dim],
             stride: self.window.stride[dim],
             dilation: self.window.dilation[dim],
-            pad: self.window.pads[dim].0,
+            pad: -self.window.origin(dim, 0),
         };
         let columns = self.window.out[dim];
         let flat_output = columns * rows.count == 1;
@@ -263,6 +286,7 @@ impl Problem {
             block_rows,
             chunk_blocks,
             out_rows: rows.count,
+            interleave: None,
             rows,
             columns,
             groups: self.groups,
@@ -288,6 +312,7 @@ fn whole(spatial: &[usize]) -> ResolvedWindow {
         stride: ones.clone(),
         dilation: ones.clone(),
         pads: vec![(0, 0); spatial.len()],
+        skip: vec![0; spatial.len()],
         out: ones,
     }
 }
@@ -328,7 +353,8 @@ fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usiz
     let dims = vec![positions / columns, columns];
     let ones = vec![1, 1];
     let pads = vec![(0, 0); 2];
-    (ResolvedWindow { kernel: ones.clone(), stride: ones.clone(), dilation: ones, pads, out: dims.clone() }, dims)
+    let (kernel, stride, skip) = (ones.clone(), ones.clone(), vec![0; 2]);
+    (ResolvedWindow { kernel, stride, dilation: ones, pads, skip, out: dims.clone() }, dims)
 }
 
 /// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
@@ -587,12 +613,21 @@ impl Code {
 
     /// Bytes from one output block to the next.
     pub(crate) fn out_block_stride(&self) -> i64 {
-        (self.out_rows * self.columns * self.lanes * 4) as i64
+        let positions = self.interleave.as_ref().map_or(self.out_rows * self.columns, |whole| whole.positions);
+        (positions * self.lanes * 4) as i64
     }
 
-    /// Bytes of an output row of one block.
-    fn out_row(&self) -> i64 {
-        (self.columns * self.lanes * 4) as i64
+    /// Bytes from one output column to the next.
+    pub(crate) fn out_column(&self) -> i64 {
+        (self.epilogue.step() * self.lanes * 4) as i64
+    }
+
+    /// The output position at which a row begins.
+    pub(crate) fn out_position(&self, row: usize) -> usize {
+        match &self.interleave {
+            Some(whole) => whole.row(row, &self.rows),
+            None => row % self.out_rows * self.columns,
+        }
     }
 
     /// Channels of the input block `block`, and how many of them are unrolled.
@@ -654,7 +689,7 @@ impl Code {
 
     /// Byte offset of the input column of a segment's first pixel; negative inside the padding.
     fn column_offset(&self, column: usize) -> i64 {
-        ((column * self.window.stride) as i64 - self.window.pad as i64) * self.input.pixel_stride
+        ((column * self.window.stride) as i64 - self.window.pad) * self.input.pixel_stride
     }
 }
 

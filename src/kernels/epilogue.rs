@@ -7,9 +7,17 @@ use crate::ir;
 use crate::layers::Activation;
 
 /// What happens to each output vector before it is stored, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Epilogue {
     items: Vec<Item>,
+    /// Positions of the output, and of the residual operand, from one vector of a row to the next.
+    step: usize,
+}
+
+impl Default for Epilogue {
+    fn default() -> Epilogue {
+        Epilogue { items: Vec::new(), step: 1 }
+    }
 }
 
 /// One step of an [`Epilogue`].
@@ -26,7 +34,17 @@ impl Epilogue {
             ir::Epilogue::Add { .. } => Item::Add,
             ir::Epilogue::Activation(activation) => Item::Activation(*activation),
         });
-        Epilogue { items: items.collect() }
+        Epilogue { items: items.collect(), ..Epilogue::default() }
+    }
+
+    /// The same for rows whose vectors lie `step` positions from each other.
+    pub fn with_step(self, step: usize) -> Epilogue {
+        Epilogue { step, ..self }
+    }
+
+    /// Nothing but stores, to the same places.
+    pub fn without_items(&self) -> Epilogue {
+        Epilogue::default().with_step(self.step)
     }
 
     /// Operands that the epilogue reads: 0 or 1.
@@ -42,7 +60,7 @@ impl Epilogue {
         })
     }
 
-    /// Applies itself to a row of vectors that lie side by side, stores their first `lanes` lanes and gives their
+    /// Applies itself to a row of vectors, stores their first `lanes` lanes and gives their
     /// registers back. Takes one register beside them if [light](Epilogue::is_light); if not, all that a tile has: the
     /// row must be all that the tile holds.
     pub fn finish(&self, asm: &mut dyn VectorAsm, row: &[V], out: R, residual: R, lanes: usize) {
@@ -65,7 +83,7 @@ impl Epilogue {
             use_values(asm, row);
         }
         for (p, &value) in row.iter().enumerate() {
-            let at = vector(asm, out, p);
+            let at = self.vector(asm, out, p);
             asm.store_first(at, value, lanes);
             asm.free(value);
         }
@@ -92,11 +110,11 @@ impl Epilogue {
         let mut first = 0;
         for size in split(count, self.group()) {
             let values: Vec<V> = (0..size).map(|_| asm.vec()).collect();
-            values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, vector(asm, out, first + i), lanes));
+            values.iter().enumerate().for_each(|(i, &v)| asm.load_first(v, self.vector(asm, out, first + i), lanes));
             self.apply(asm, &values, Residual { base: residual, first, lanes });
             use_values(asm, &values);
             for (i, &value) in values.iter().enumerate() {
-                asm.store_first(vector(asm, out, first + i), value, lanes);
+                asm.store_first(self.vector(asm, out, first + i), value, lanes);
                 asm.free(value);
             }
             first += size;
@@ -116,7 +134,7 @@ impl Epilogue {
                 Item::Add => {
                     let other = asm.vec();
                     for (i, &value) in values.iter().enumerate() {
-                        let at = vector(asm, residual.base, residual.first + i);
+                        let at = self.vector(asm, residual.base, residual.first + i);
                         asm.load_first(other, at, residual.lanes);
                         asm.add(value, value, other);
                     }
@@ -125,6 +143,16 @@ impl Epilogue {
                 Item::Activation(a) => activate(asm, *a, values),
             }
         }
+    }
+
+    /// The vector with this index of the row that begins at `base`.
+    fn vector(&self, asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
+        base.at((index * self.step * asm.lanes() * 4) as i64)
+    }
+
+    /// See [`Epilogue::with_step`].
+    pub(crate) fn step(&self) -> usize {
+        self.step
     }
 
     /// What happens, in order; for the portable engine.
@@ -166,11 +194,6 @@ pub struct Residual {
     pub first: usize,
     /// Lanes that may be touched.
     pub lanes: usize,
-}
-
-/// The vector with this index from `base` on.
-fn vector(asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
-    base.at((index * asm.lanes() * 4) as i64)
 }
 
 /// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.

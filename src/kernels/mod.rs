@@ -20,6 +20,7 @@
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
 pub mod epilogue;
+pub mod interleave;
 pub mod long;
 pub mod math;
 
@@ -35,6 +36,7 @@ pub mod rows;
 pub mod scale;
 pub mod softmax;
 pub mod taps;
+pub mod transposed;
 pub mod tuning;
 pub mod winograd;
 
@@ -349,6 +351,7 @@ kernels! {
     Winograd(winograd),
     Conv(conv),
     Channelwise(channelwise),
+    Transposed(transposed),
     Pool(pool),
     Resample(resample),
     Pointwise(pointwise),
@@ -367,6 +370,7 @@ impl Kernel {
             Kernel::Lrn(_) | Kernel::Softmax(_) | Kernel::Permute(_) => true,
             Kernel::Winograd(_)
             | Kernel::Channelwise(_)
+            | Kernel::Transposed(_)
             | Kernel::Pool(_)
             | Kernel::Resample(_)
             | Kernel::Scale(_)

@@ -24,7 +24,7 @@ pub struct Code {
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    pub pad: usize,
+    pub pad: i64,
     pub input_columns: usize,
     pub input_positions: usize,
     pub columns: usize,
@@ -86,7 +86,7 @@ impl Conf {
             kernel: window.kernel[dim],
             stride: window.stride[dim],
             dilation: window.dilation[dim],
-            pad: window.pads[dim].0,
+            pad: -window.origin(dim, 0),
             input_columns: input[dim],
             input_positions: input.iter().product(),
             columns: window.out[dim],
@@ -205,7 +205,7 @@ impl Code {
             for (segment, &tile) in self.segments.iter().zip(tiles) {
                 nest.repeat(segment.repeat, |nest, index| {
                     let (start, step) = (segment.start as i64, segment.pixels as i64);
-                    let first = start * self.stride as i64 - self.pad as i64;
+                    let first = start * self.stride as i64 - self.pad;
                     let input = nest.add_imm(input, first * self.vector());
                     let input = nest.offset_by(input, index, step * self.stride as i64 * self.vector());
                     let advance = |nest: &mut NestBuilder, pointer, unit: i64| {

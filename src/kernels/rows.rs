@@ -5,7 +5,6 @@
 
 use super::Number;
 use super::nest::KernelNest;
-use super::taps::columns_inside;
 use crate::codegen::vector::{R, VectorAsm};
 use crate::codegen::{NestBuilder, Word};
 use crate::layers::ResolvedWindow;
@@ -78,11 +77,10 @@ impl Rows {
         let outer = window.out.len() - 1;
         let behind = |sizes: &[usize], d: usize| sizes[d + 1..outer].iter().product::<usize>();
         let seen = |d: usize, at: usize| {
-            let (first, last) = columns_inside(window, d, at, input[d]);
-            let position = (at * window.stride[d]) as i64 - window.pads[d].0 as i64;
+            let inside = window.inside(d, at, input[d]);
             // Where no tap is inside, nobody uses the product.
-            let base = position.wrapping_mul(behind(input, d) as i64);
-            Seen { base, first: first as u64, last: last as u64 }
+            let base = window.origin(d, at).wrapping_mul(behind(input, d) as i64);
+            Seen { base, first: inside.start as u64, last: inside.end as u64 }
         };
         let dims: Vec<Vec<Seen>> = (0..outer).map(|d| (0..window.out[d]).map(|at| seen(d, at)).collect()).collect();
         let shape = |d: usize| RowDim {
@@ -427,6 +425,7 @@ mod tests {
             stride: vec![1, 1],
             dilation: vec![1, 1],
             pads: vec![(1, 1), (1, 1)],
+            skip: vec![0; 2],
             out: vec![4, 14],
         }
     }
@@ -467,6 +466,7 @@ mod tests {
             stride: vec![1; 3],
             dilation: vec![1; 3],
             pads: vec![(63, 63), (63, 63), (0, 0)],
+            skip: vec![0; 3],
             out: sizes.clone(),
         };
         let rows = Rows::new(&window, &sizes);

@@ -10,31 +10,17 @@ const MAX_COLUMNS: usize = 64;
 /// Pixels of a tile at most, of any kernel.
 const MAX_PIXELS: usize = 32;
 
-/// The kernel positions of one dimension that fall inside the input at output position `at`: first, and one past
-/// the last.
-pub(super) fn columns_inside(window: &ResolvedWindow, dim: usize, at: usize, input: usize) -> (usize, usize) {
-    let (kernel, dilation, pad) = (window.kernel[dim], window.dilation[dim], window.pads[dim].0);
-    let origin = at * window.stride[dim];
-    let first = pad.saturating_sub(origin).div_ceil(dilation).min(kernel);
-    // k * dilation + origin < input + pad
-    let last = (input + pad).saturating_sub(origin).div_ceil(dilation).min(kernel);
-    (first, last.max(first))
-}
-
 /// Kernels of many columns, or of columns too far from each other for the offset of a memory operand, are given a further
 /// dimension of size 1, so that their taps stand in the table of rows and not in the code. Input columns lie `pixel` bytes
 /// from each other.
 pub fn limit_columns(window: ResolvedWindow, input: &[usize], pixel: usize) -> (ResolvedWindow, Vec<usize>) {
-    let mut input = input.to_vec();
-    let ResolvedWindow { mut kernel, mut stride, mut dilation, mut pads, mut out } = window;
-    let last = kernel.len() - 1;
-    let reach = (kernel[last] - 1).saturating_mul(dilation[last]);
-    let reach = reach.saturating_add(stride[last].saturating_mul(MAX_PIXELS)).saturating_mul(pixel);
-    if kernel[last] > MAX_COLUMNS || i32::try_from(reach).is_err() {
-        [&mut kernel, &mut stride, &mut dilation, &mut out, &mut input].into_iter().for_each(|v| v.push(1));
-        pads.push((0, 0));
+    let last = window.kernel.len() - 1;
+    let reach = (window.kernel[last] - 1).saturating_mul(window.dilation[last]);
+    let reach = reach.saturating_add(window.stride[last].saturating_mul(MAX_PIXELS)).saturating_mul(pixel);
+    match window.kernel[last] > MAX_COLUMNS || i32::try_from(reach).is_err() {
+        true => (window.with_column(), [input, &[1]].concat()),
+        false => (window, input.to_vec()),
     }
-    (ResolvedWindow { kernel, stride, dilation, pads, out }, input)
 }
 
 /// A run of equal column tiles.
@@ -70,8 +56,10 @@ impl Segment {
 /// Cuts the output columns into tiles of at most `max_pixels`, as equal as can be, and joins equal neighbours.
 pub fn segments(window: &ResolvedWindow, input_columns: usize, max_pixels: usize) -> Vec<Segment> {
     let dim = window.out.len() - 1;
-    let columns: Vec<(usize, usize)> =
-        (0..window.out[dim]).map(|at| columns_inside(window, dim, at, input_columns)).collect();
+    let columns: Vec<(usize, usize)> = (0..window.out[dim])
+        .map(|at| window.inside(dim, at, input_columns))
+        .map(|taps| (taps.start, taps.end))
+        .collect();
     let mut segments: Vec<Segment> = Vec::new();
     let mut start = 0;
     for pixels in split(columns.len(), max_pixels) {
@@ -101,6 +89,7 @@ mod tests {
             stride: vec![1, 1],
             dilation: vec![1, 1],
             pads: vec![(1, 1), (1, 1)],
+            skip: vec![0; 2],
             out: vec![4, 14],
         }
     }
@@ -119,9 +108,9 @@ mod tests {
         let mut window = window();
         window.dilation[1] = 5;
         window.pads[1] = (5, 5);
-        assert_eq!(columns_inside(&window, 1, 0, 14), (1, 3));
-        assert_eq!(columns_inside(&window, 1, 8, 14), (0, 3));
-        assert_eq!(columns_inside(&window, 1, 9, 14), (0, 2));
+        assert_eq!(window.inside(1, 0, 14), 1..3);
+        assert_eq!(window.inside(1, 8, 14), 0..3);
+        assert_eq!(window.inside(1, 9, 14), 0..2);
     }
 
     #[test]

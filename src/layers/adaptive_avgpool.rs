@@ -92,13 +92,10 @@ impl Layer for AdaptiveAvgPool {
             stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),
             dilation: vec![1; out.len()],
             pads: vec![(0, 0); out.len()],
+            skip: vec![0; out.len()],
             out,
         })
     }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 impl fmt::Display for AdaptiveAvgPool {

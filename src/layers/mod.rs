@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
 //! | `E0301` | it has the wrong number of spatial dimensions |
-//! | `E0302` | the kernel is larger than the padded input |
+//! | `E0302` | the kernel is larger than the padded input, or padding leaves nothing of the output |
 //! | `E0303` | a size, or a product of sizes, is too large |
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
@@ -31,6 +31,7 @@ mod batch_norm;
 mod channel_shuffle;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod dense;
 mod dropout;
 mod flatten;
@@ -56,6 +57,7 @@ pub use batch_norm::BatchNorm;
 pub use channel_shuffle::ChannelShuffle;
 pub use concat::Concat;
 pub use conv::Conv;
+pub use conv_transpose::{ConvTranspose, Phase};
 pub use dense::Dense;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
@@ -111,6 +113,11 @@ fn check_size(what: &str, size: usize) -> Result<(), ShapeError> {
         0 => Err(ShapeError::new("E0216", format!("{what} is 0, and must be at least 1"))),
         _ => Err(ShapeError::new("E0303", format!("{what} is {size}: more than {MAX_ELEMENTS}"))),
     }
+}
+
+/// The greatest common divisor.
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// A number that is one in f32 too.
@@ -291,8 +298,8 @@ macro_rules! layers {
             pub fn takes_epilogue(&self) -> bool {
                 matches!(
                     self,
-                    Op::Conv(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::Upsample(_)
-                        | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                    Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
+                        | Op::Upsample(_) | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
 
@@ -325,6 +332,7 @@ pub struct Entry {
 
 layers! {
     Conv,
+    ConvTranspose,
     Dense,
     MaxPool,
     AvgPool,

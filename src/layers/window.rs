@@ -68,6 +68,8 @@ pub struct ResolvedWindow {
     pub dilation: Vec<usize>,
     /// Front and back of each dimension.
     pub pads: Vec<(usize, usize)>,
+    /// Input positions before the first window, where there is no padding in front.
+    pub skip: Vec<usize>,
     /// Output size.
     pub out: Vec<usize>,
 }
@@ -104,12 +106,7 @@ impl Window {
     /// `E0301` rank differs, `E0302` the kernel is larger than the padded input, `E0303` a size is too large, `E0216` and
     /// `E0217` what its fields hold is no window.
     pub fn resolve(&self, input: &[usize]) -> Result<ResolvedWindow, ShapeError> {
-        self.check()?;
-        if input.len() != self.rank() {
-            return Err(self.rank_error(input.len()));
-        }
-        input.iter().try_for_each(|&size| check_size("a size of the input", size))?;
-        checked_product(&self.kernel, "the kernel")?;
+        self.check_rank(input)?;
         let (mut pads, mut out) = (Vec::new(), Vec::new());
         for (dim, &size) in input.iter().enumerate() {
             let (pad, size) = self.resolve_dim(dim, size)?;
@@ -117,7 +114,7 @@ impl Window {
             out.push(size);
         }
         let (kernel, stride, dilation) = (self.kernel.clone(), self.stride.clone(), self.dilation.clone());
-        Ok(ResolvedWindow { kernel, stride, dilation, pads, out })
+        Ok(ResolvedWindow { kernel, stride, dilation, pads, skip: vec![0; input.len()], out })
     }
 
     /// Like [`resolve`](Window::resolve), for windows that must not lie in the padding alone.
@@ -143,6 +140,16 @@ impl Window {
             }
         }
         Ok(window)
+    }
+
+    /// Whether it is a window for inputs of so many dimensions.
+    pub(super) fn check_rank(&self, input: &[usize]) -> Result<(), ShapeError> {
+        self.check()?;
+        if input.len() != self.rank() {
+            return Err(self.rank_error(input.len()));
+        }
+        input.iter().try_for_each(|&size| check_size("a size of the input", size))?;
+        checked_product(&self.kernel, "the kernel").map(|_| ())
     }
 
     /// Whether its numbers make a window at all.
@@ -216,9 +223,18 @@ impl Window {
 }
 
 impl ResolvedWindow {
-    /// Whether each window is one position, and none lies in the padding.
+    /// Whether each window is one position, none lies in the padding, and the first is that of the first position.
     pub fn is_pointwise(&self) -> bool {
-        self.kernel.iter().all(|&k| k == 1) && self.pads.iter().all(|&pad| pad == (0, 0))
+        let starts = self.pads.iter().all(|&pad| pad == (0, 0)) && self.skip.iter().all(|&skip| skip == 0);
+        starts && self.kernel.iter().all(|&k| k == 1)
+    }
+
+    /// The same with a further dimension of size 1 behind the others.
+    pub fn with_column(mut self) -> ResolvedWindow {
+        [&mut self.kernel, &mut self.stride, &mut self.dilation, &mut self.out].into_iter().for_each(|v| v.push(1));
+        self.pads.push((0, 0));
+        self.skip.push(0);
+        self
     }
 
     /// Kernel size with dilation: dilation * (kernel - 1) + 1.
@@ -244,15 +260,21 @@ impl ResolvedWindow {
 
     /// The input position of a tap that falls inside the input.
     fn place(&self, dim: usize, at: usize, tap: usize) -> usize {
-        at * self.stride[dim] + tap * self.dilation[dim] - self.pads[dim].0
+        (self.origin(dim, at) + (tap * self.dilation[dim]) as i64) as usize
+    }
+
+    /// The input position under the first tap in dimension `dim` at output position `at`; negative inside the padding.
+    pub fn origin(&self, dim: usize, at: usize) -> i64 {
+        (at * self.stride[dim] + self.skip[dim]) as i64 - self.pads[dim].0 as i64
     }
 
     /// Taps in dimension `dim` at output position `at` that fall inside an input of size `input`.
-    fn inside(&self, dim: usize, at: usize, input: usize) -> Range<usize> {
-        let (start, front, dilation) = (at * self.stride[dim], self.pads[dim].0, self.dilation[dim]);
-        let first = front.saturating_sub(start).div_ceil(dilation);
-        let end = (input + front).saturating_sub(start).div_ceil(dilation);
-        first..end.min(self.kernel[dim])
+    pub fn inside(&self, dim: usize, at: usize, input: usize) -> Range<usize> {
+        let (origin, dilation) = (self.origin(dim, at), self.dilation[dim]);
+        let below = |position: i64| (position - origin).max(0) as usize;
+        let first = below(0).div_ceil(dilation).min(self.kernel[dim]);
+        let end = below(input as i64).div_ceil(dilation).min(self.kernel[dim]);
+        first..end.max(first)
     }
 
     /// How many taps of the window at output position `position` fall inside the input.
@@ -265,7 +287,7 @@ impl ResolvedWindow {
     pub fn padded_taps(&self, position: usize, input: &[usize]) -> usize {
         let at = unravel(position, &self.out);
         let count = |d: usize| {
-            let left = input[d] + self.pads[d].0 + self.pads[d].1 - at[d] * self.stride[d];
+            let left = (input[d] as i64 + self.pads[d].1 as i64 - self.origin(d, at[d])) as usize;
             left.div_ceil(self.dilation[d]).min(self.kernel[d])
         };
         (0..input.len()).map(count).product()

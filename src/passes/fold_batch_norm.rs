@@ -1,4 +1,4 @@
-//! Folds a batch norm into the weights and bias of the convolution or dense layer in front of it:
+//! Folds a batch norm into the weights and bias of the convolution (also a transposed one) or dense layer in front of it:
 //! gamma (w x + b - mean) / sqrt(var + eps) + beta is again a convolution (Jacob et al. 2018, "Quantization and
 //! training of neural networks", section 3.2). The folded values are computed when the weights are packed.
 
@@ -36,13 +36,13 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     let node = &graph[producer];
     let name = node.op.layer().map_or("input".to_string(), |l| l.spec().keyword.to_string());
     match node.op {
-        Op::Conv(_) | Op::Dense(_) if uses.is_shared(producer) => {
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) if uses.is_shared(producer) => {
             Some(format!("the value of {} is read elsewhere too", node.name()))
         }
-        Op::Conv(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) if !node.epilogue.is_empty() => {
             Some(format!("something else is fused into {} already", node.name()))
         }
-        Op::Conv(_) | Op::Dense(_) => None,
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) => None,
         _ => Some(format!("it stands behind `{name}`, which has no weights to fold it into")),
     }
 }
@@ -58,6 +58,7 @@ fn fold(graph: &mut Graph, producer: NodeId, norm: NodeId, eps: f64) {
     node.params = vec![scaled, shifted];
     match &mut node.op {
         Op::Conv(conv) => conv.bias = true,
+        Op::ConvTranspose(conv) => conv.bias = true,
         Op::Dense(dense) => dense.bias = true,
         _ => unreachable!("checked by `refusal`"),
     }

@@ -3,7 +3,7 @@
 
 use super::uses::Uses;
 use super::{Config, Report, split};
-use crate::ir::{Graph, NodeId};
+use crate::ir::{Graph, NodeId, Param, ParamSource};
 use crate::layers::{Dense, Lowering, Op, Pad, PadArg};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
@@ -12,6 +12,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
         uses.update(graph, id);
         lower_node(graph, id, &mut uses, report);
         absorb_flatten(graph, id, report);
+        order_weights(graph, id);
     }
     uses.finish(graph);
     // Zero borders and zero channels are added by different kernels.
@@ -51,6 +52,21 @@ fn absorb_flatten(graph: &mut Graph, id: NodeId, report: &mut Report) {
     graph[id].inputs[0] = input;
     let path = graph[id].origin.path.clone();
     report.done(&path, "reads the map before `flatten`; its weights are packed in the map's order");
+}
+
+/// The weights of a transposed convolution by output channel, as those of all other layers: what a batch norm scales.
+fn order_weights(graph: &mut Graph, id: NodeId) {
+    let Op::ConvTranspose(conv) = &graph[id].op else { return };
+    if conv.output_major {
+        return;
+    }
+    let (groups, channels, weight) = (conv.groups, conv.channels, graph[id].params[0]);
+    let Param { name, mut dims, init, .. } = graph[weight].clone();
+    (dims[0], dims[1]) = (channels, dims[0] / groups);
+    let source = ParamSource::OutputMajor { weight, groups };
+    graph[id].params[0] = graph.add_param(Param { name: format!("{name}.output_major"), dims, source, init });
+    let Op::ConvTranspose(conv) = &mut graph[id].op else { unreachable!("checked above") };
+    conv.output_major = true;
 }
 
 /// A padding of both kinds as one of the borders and one of the channels.

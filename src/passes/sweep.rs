@@ -53,7 +53,7 @@ fn sweep_params(graph: &mut Graph) {
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
     match source {
         ParamSource::File | ParamSource::Fixed(_) => {}
-        ParamSource::Merged { weight, .. } => f(weight),
+        ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => f(weight),
         ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
             inner.iter_mut().for_each(&mut f);
             [&mut norm.gamma, &mut norm.beta, &mut norm.mean, &mut norm.variance].into_iter().for_each(f);

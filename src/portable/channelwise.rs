@@ -15,7 +15,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let constants = conf.constants_operand();
     let [weights, table] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
-    let positions = conf.positions();
+    let positions = conf.out_positions();
     for (sample, block) in tasks(conf.tasks(), begin, end) {
         let call = Call {
             conf,
@@ -85,7 +85,7 @@ impl Call<'_> {
         let conf = self.conf;
         let mut input = self.input.at(row.input + tile.input_column(conf.stride, conf.pad) * VECTOR);
         let mut weights = self.weights;
-        let position = row.index * conf.columns + tile.start;
+        let position = conf.out_position(row.index) + tile.start * conf.epilogue.step();
         // SAFETY: the conf's sizes and table lead to elements of the operands only.
         unsafe {
             let mut sums = [[self.weights.at(-VECTOR).load(); P]];

@@ -115,8 +115,8 @@ impl Call<'_> {
                 sums = self.add_rows(sums, &mut totals, &block, row, tile);
             }
             let sums = totals.finish(sums);
-            let place = row.index % self.conf.out_rows;
-            self.store(sums, place * self.conf.columns + tile.start, last);
+            let position = self.conf.out_position(row.index) + tile.start * self.conf.epilogue.step();
+            self.store(sums, position, last);
         }
     }
 
@@ -163,7 +163,7 @@ impl Call<'_> {
             let count = if v + 1 == V { exact } else { LANES };
             let block = v as i64 * self.conf.out_block_stride();
             for (p, sum) in sums.iter().enumerate() {
-                let at = block + (position + p) as i64 * VECTOR;
+                let at = block + position as i64 * VECTOR + p as i64 * self.conf.out_column();
                 // SAFETY: the caller's; output and residual have the same layout.
                 unsafe {
                     let value = epilogue::apply(&self.conf.epilogue, sum[v], self.residual.at(at), count);

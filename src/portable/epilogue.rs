@@ -27,15 +27,16 @@ pub unsafe fn apply(epilogue: &Epilogue, value: f32x8, residual: Pointer, count:
     })
 }
 
-/// Applies the epilogue to vectors that lie side by side, and stores them.
+/// Applies the epilogue to the vectors of a row, and stores them.
 ///
 /// # Safety
 /// The vectors must be writable at `out` and, if the epilogue has an operand, readable at `residual`.
 #[inline]
 pub unsafe fn finish(epilogue: &Epilogue, row: &[f32x8], out: Pointer, residual: Pointer) {
     for (p, &value) in row.iter().enumerate() {
+        let at = p * epilogue.step();
         // SAFETY: the caller's.
-        unsafe { out.vector(p).store(apply(epilogue, value, residual.vector(p), LANES)) };
+        unsafe { out.vector(at).store(apply(epilogue, value, residual.vector(at), LANES)) };
     }
 }
 

@@ -20,6 +20,7 @@ mod pool;
 mod resample;
 mod scale;
 mod softmax;
+mod transposed;
 
 use crate::codegen::Isa;
 use crate::kernels::{Kernel, Operand, Target};
@@ -58,6 +59,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
             Kernel::Conv(conf) => conv::run(&conf.code, operands, begin, end),
             Kernel::Channelwise(conf) => channelwise::run(&conf.code, operands, begin, end),
+            Kernel::Transposed(conf) => transposed::run(&conf.code, operands, begin, end),
             Kernel::Pool(conf) => pool::run(&conf.code, operands, begin, end),
             Kernel::Resample(conf) => resample::run(&conf.code, operands, begin, end),
             Kernel::Pointwise(conf) => pointwise::run(&conf.code, operands, begin, end),

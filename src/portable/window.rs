@@ -90,8 +90,8 @@ pub struct Tile {
 
 impl Tile {
     /// The input column under kernel column 0 of the first pixel; negative inside the padding.
-    pub fn input_column(&self, stride: usize, pad: usize) -> i64 {
-        (self.start * stride) as i64 - pad as i64
+    pub fn input_column(&self, stride: usize, pad: i64) -> i64 {
+        (self.start * stride) as i64 - pad
     }
 }
 

@@ -5,7 +5,9 @@ mod buffer;
 mod constants;
 pub mod library;
 mod session;
+mod sizes;
 mod sync;
 mod threads;
 
 pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};
+pub use sizes::{Sessions, SizedError, check_weights};

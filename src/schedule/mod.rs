@@ -166,7 +166,7 @@ fn depth(graph: &Graph) -> usize {
     let deepest = |depths: &[usize], ids: &[NodeId]| ids.iter().map(|id| depths[id.0 as usize]).max().unwrap_or(0);
     for id in graph.ids() {
         let node = &graph[id];
-        let layer = usize::from(matches!(node.op, Op::Conv(_) | Op::Dense(_)));
+        let layer = usize::from(matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_)));
         // What the epilogue adds does not pass through the layer.
         depths[id.0 as usize] = (deepest(&depths, node.operands()) + layer).max(deepest(&depths, &node.inputs));
     }

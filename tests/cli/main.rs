@@ -3,6 +3,7 @@
 mod arguments;
 mod cards;
 mod export;
+mod sizes;
 mod streams;
 
 use assert_cmd::Command;

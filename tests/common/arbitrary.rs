@@ -226,7 +226,8 @@ impl Bytes<'_> {
     fn op(&mut self, x: &TensorType) -> Op {
         let (rank, channels) = (x.dims.len().saturating_sub(1), x.dims.first().copied().unwrap_or(1));
         match self.below(24) {
-            0..6 => self.conv(rank, channels),
+            0..5 => self.conv(rank, channels),
+            5 => self.conv_transpose(rank, channels),
             6 => Dense { features: self.size(20), bias: self.flag(), flatten: self.flag() }.into(),
             7 => MaxPool { window: self.window(rank) }.into(),
             8 => AvgPool { window: self.window(rank), count_pad: self.flag() }.into(),
@@ -277,6 +278,15 @@ impl Bytes<'_> {
         let taps = window.kernel.iter().fold(1usize, |taps, &size| taps.saturating_mul(size)).min(64);
         let weights = self.seldom(16).then(|| vec![0.5; taps.saturating_sub(self.below(2))].into());
         Conv { channels, window, groups, bias: self.flag(), weights }.into()
+    }
+
+    fn conv_transpose(&mut self, rank: usize, channels: usize) -> Op {
+        let Op::Conv(Conv { channels, groups, bias, .. }) = self.conv(rank, channels) else {
+            unreachable!("asked for")
+        };
+        let window = Window { ceil: false, ..self.window(rank) };
+        let output_padding = (0..rank).map(|_| self.size(3).wrapping_sub(1)).collect();
+        ConvTranspose { channels, window, output_padding, groups, bias, output_major: self.seldom(8) }.into()
     }
 
     fn pad(&mut self, rank: usize) -> PadArg {

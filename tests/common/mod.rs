@@ -47,6 +47,7 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
     let rank = rank.max(1);
     prop_oneof![
         6 => conv(rank),
+        3 => conv_transpose(rank),
         2 => pool(rank),
         1 => adaptive(rank),
         1 => Just(GlobalAvgPool.into()),
@@ -74,6 +75,20 @@ pub fn conv(rank: usize) -> BoxedStrategy<Op> {
             let channels = if groups == 1 { channels } else { groups * each };
             let window = Window { kernel, stride, dilation, padding, ceil: false };
             Conv { channels, window, groups, bias, weights: None }.into()
+        })
+        .boxed()
+}
+
+pub fn conv_transpose(rank: usize) -> BoxedStrategy<Op> {
+    let per_dim = |range| prop::collection::vec(range, rank);
+    let groups =
+        prop_oneof![4 => Just((1, 1)), 1 => (1usize..5, 1usize..4), 1 => (4usize..20, 1usize..3), 1 => Just((8, 8))];
+    let sizes = (per_dim(1usize..5), per_dim(1usize..4), per_dim(1usize..3), padding(rank), per_dim(0usize..4));
+    (sizes, 1usize..40, groups, any::<bool>())
+        .prop_map(|((kernel, stride, dilation, padding, output_padding), channels, (groups, each), bias)| {
+            let channels = if groups == 1 { channels } else { groups * each };
+            let window = Window { kernel, stride, dilation, padding, ceil: false };
+            ConvTranspose { channels, window, output_padding, groups, bias, output_major: false }.into()
         })
         .boxed()
 }
@@ -382,10 +397,14 @@ pub fn part(rank: usize) -> BoxedStrategy<Part> {
 fn same_size(rank: usize) -> BoxedStrategy<Op> {
     let kernel = prop::collection::vec(prop::sample::select(vec![1usize, 3]), rank);
     let channels = prop::sample::select(vec![4usize, 8, 12, 16, 32]);
-    let conv = (kernel, channels, any::<bool>()).prop_map(move |(kernel, channels, bias)| {
+    let conv = (kernel, channels, any::<bool>(), 0..5).prop_map(move |(kernel, channels, bias, transposed)| {
         let window =
             Window { stride: vec![1; rank], dilation: vec![1; rank], padding: Padding::Half, kernel, ceil: false };
-        Conv { channels, window, groups: 1, bias, weights: None }.into()
+        let output_padding = vec![0; rank];
+        match transposed {
+            0 => ConvTranspose { channels, window, output_padding, groups: 1, bias, output_major: false }.into(),
+            _ => Conv { channels, window, groups: 1, bias, weights: None }.into(),
+        }
     });
     prop_oneof![
         4 => conv,

@@ -95,6 +95,18 @@ class Padded(nn.Module):
         return self.call(F.pad(x, self.sides, value=self.value))
 
 
+class Cropped(nn.Module):
+    """A part of what a layer makes: slices of the spatial dimensions."""
+
+    def __init__(self, part, layer):
+        super().__init__()
+        self.part, self.call = (slice(None), slice(None), *part), layer.forward
+        self._parameters, self._buffers = layer._parameters, layer._buffers
+
+    def forward(self, x):
+        return self.call(x)[self.part]
+
+
 class Net(nn.Module):
     """Named layers and what is done with them."""
 
@@ -148,6 +160,39 @@ def conv():
     m.case("volume", "conv 2x3x3, 4, half, bias", conv3(3, 4, (2, 3, 3), padding=1, bias=True), "solid")
     layer = Padded((0, 2, 0, 0, 1, 0), conv3(3, 4, (3, 2, 3), stride=(1, 2, 3)))
     m.case("volume_sides", "conv 3x2x3, 4, stride 1x2x3, pad (1, 0, 0, 0, 0, 2)", layer, "solid")
+    m.write()
+
+
+def conv_transpose():
+    m = Model("conv_transpose", "Transposed convolutions of one, two and three dimensions.")
+    m.case("plain", "conv_transpose 3x2, 5", deconv2(6, 5, (3, 2)))
+    m.case("bias", "conv_transpose 2x2, 17, stride 2, bias", deconv2(6, 17, 2, stride=2, bias=True))
+    m.case("doubled", "conv_transpose 4x4, 5, stride 2, pad 1", deconv2(6, 5, 4, stride=2, padding=1))
+    m.case("extra", "conv_transpose 3x3, 5, stride 2, pad 1, output_padding 1",
+           deconv2(6, 5, 3, stride=2, padding=1, output_padding=1))
+    m.case("extra_dims", "conv_transpose 3x3, 5, stride 2x3, pad (1, 0), output_padding (0, 2)",
+           deconv2(6, 5, 3, stride=(2, 3), padding=(1, 0), output_padding=(0, 2)))
+    m.case("half", "conv_transpose 5x3, 9, stride 2x1, half", deconv2(6, 9, (5, 3), stride=(2, 1), padding=(2, 1)))
+    m.case("same", "conv_transpose 3x4, 5, stride 2x3, same",
+           Cropped((slice(0, 18), slice(0, 33)), deconv2(6, 5, (3, 4), stride=(2, 3))))
+    m.case("sides", "conv_transpose 4x3, 5, stride 2, pad (1, 0, 2, 1)",
+           Cropped((slice(1, None), slice(2, -1)), deconv2(6, 5, (4, 3), stride=2)))
+    m.case("dilation", "conv_transpose 3x2, 5, stride 2x3, dilation 3x2, pad 1",
+           Cropped((slice(1, -1), slice(1, -1)), deconv2(6, 5, (3, 2), stride=(2, 3), dilation=(3, 2))))
+    m.case("gaps", "conv_transpose 1x2, 5, stride 2x3, bias", deconv2(6, 5, (1, 2), stride=(2, 3), bias=True))
+    m.case("groups", "conv_transpose 3x3, 9, stride 2, groups 3, bias",
+           deconv2(6, 9, 3, stride=2, groups=3, bias=True))
+    m.case("groups_wide", "conv_transpose 4x4, 40, stride 2, groups 5, pad 1",
+           deconv2(20, 40, 4, stride=2, groups=5, padding=1), "broad")
+    m.case("depthwise", "conv_transpose 4x4, 20, stride 2, groups 20, pad 1",
+           deconv2(20, 20, 4, stride=2, groups=20, padding=1), "broad")
+    m.case("wide", "conv_transpose 2x2, 33, stride 2, bias", deconv2(20, 33, 2, stride=2, bias=True), "broad")
+    m.case("normed", "seq { conv_transpose 4x4, 9, stride 2, pad 1 | bn | relu }",
+           nn.Sequential(deconv2(6, 9, 4, stride=2, padding=1), nn.BatchNorm2d(9), nn.ReLU()))
+    m.case("signal", "conv_transpose 5, 7, stride 3, dilation 2, pad (1, 4), bias",
+           Cropped((slice(1, -4),), deconv1(4, 7, 5, stride=3, dilation=2, bias=True)), "sound")
+    m.case("volume", "conv_transpose 2x3x3, 4, stride 2x1x2, pad (0, 1, 1), bias",
+           deconv3(3, 4, (2, 3, 3), stride=(2, 1, 2), padding=(0, 1, 1), bias=True), "solid")
     m.write()
 
 
@@ -378,9 +423,10 @@ def unbiased(layer):
 
 
 conv1, conv2, conv3 = map(unbiased, (nn.Conv1d, nn.Conv2d, nn.Conv3d))
+deconv1, deconv2, deconv3 = map(unbiased, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for model in (conv, depthwise, dense, maxpool, avgpool, pools, normalisations, activations, rearranged,
+    for model in (conv, conv_transpose, depthwise, dense, maxpool, avgpool, pools, normalisations, activations, rearranged,
                   combinations):
         model()

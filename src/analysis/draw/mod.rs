@@ -136,7 +136,7 @@ fn label(node: &Node) -> String {
 pub fn kind(op: &Op) -> Kind {
     match op {
         Op::Input => Kind::Input,
-        Op::Conv(_) => Kind::Convolution,
+        Op::Conv(_) | Op::ConvTranspose(_) => Kind::Convolution,
         Op::Dense(_) => Kind::Dense,
         Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
             Kind::Pool

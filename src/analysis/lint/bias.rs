@@ -10,6 +10,7 @@ pub fn before_norm(subject: &Subject) -> Vec<Finding> {
     let outputs = graph.output_values();
     let has_bias = |id: &NodeId| match &graph[*id].op {
         Op::Conv(conv) => conv.bias,
+        Op::ConvTranspose(conv) => conv.bias,
         Op::Dense(dense) => dense.bias,
         _ => false,
     };

@@ -24,11 +24,15 @@ impl Subject<'_> {
     fn behind_convolutions(&self) -> Vec<bool> {
         let mut behind = vec![false; self.graph.nodes.len()];
         for id in self.graph.ids() {
-            let is_behind = |input: &NodeId| behind[input.0 as usize] || matches!(self.graph[*input].op, Op::Conv(_));
+            let is_behind = |input: &NodeId| behind[input.0 as usize] || is_convolution(&self.graph[*input].op);
             behind[id.0 as usize] = self.graph[id].inputs.iter().any(is_behind);
         }
         behind
     }
+}
+
+fn is_convolution(op: &Op) -> bool {
+    matches!(op, Op::Conv(_) | Op::ConvTranspose(_))
 }
 
 /// Without a middle, the output lies half a position beside the input, and `half` pads make it one larger.
@@ -41,6 +45,27 @@ pub fn even(subject: &Subject) -> Vec<Finding> {
         help: format!("take {}", size(&conv.window.kernel.iter().map(|k| k | 1).collect::<Vec<_>>())),
     };
     even.map(finding).collect()
+}
+
+/// Outputs that are sums of more inputs than their neighbours stand out of them in a pattern (Odena, Dumoulin and Olah 2016,
+/// "Deconvolution and checkerboard artifacts", Distill, doi 10.23915/distill.00003).
+pub fn uneven(subject: &Subject) -> Vec<Finding> {
+    let finding = |node: NodeId| {
+        let Op::ConvTranspose(conv) = &subject.graph[node].op else { return None };
+        let (kernel, stride) = (&conv.window.kernel, &conv.window.stride);
+        let even: Vec<usize> = kernel.iter().zip(stride).map(|(k, s)| k.next_multiple_of(*s)).collect();
+        (even != *kernel).then(|| Finding {
+            node,
+            message: "a transposed convolution that overlaps unevenly".into(),
+            label: format!(
+                "{} is no multiple of the stride of {}: outputs differ in weight",
+                size(kernel),
+                size(stride)
+            ),
+            help: format!("take {}, or `upsample` and a convolution", size(&even)),
+        })
+    };
+    subject.graph.ids().filter_map(finding).collect()
 }
 
 /// Small pictures have their information in small neighbourhoods, and depth reaches the large ones more cheaply.

@@ -9,6 +9,7 @@
 //! | W0704 | `small_field` | a classifier whose features each see a part of the input only |
 //! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
 //! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
+//! | W0707 | `uneven_overlap` | a transposed convolution whose outputs are sums of different numbers of inputs |
 //!
 //! What is written and has no effect is warned of too; those warnings, W08xx, are listed in [`unused`].
 //!
@@ -42,6 +43,7 @@ pub const LINTS: &[Lint] = &[
     Lint { code: "W0704", name: "small_field", find: field::small },
     Lint { code: "W0705", name: "bias_before_norm", find: bias::before_norm },
     Lint { code: "W0706", name: "checkerboard", find: field::checkerboard },
+    Lint { code: "W0707", name: "uneven_overlap", find: kernels::uneven },
 ];
 
 /// A network before optimisation, with what several rules ask for.
@@ -222,6 +224,7 @@ mod tests {
     fn biases() {
         assert_eq!(names("8, 9", "conv 3, 8, bias | bn"), ["bias_before_norm"]);
         assert_eq!(names("8", "dense 8 | bn"), ["bias_before_norm"]);
+        assert_eq!(names("8, 9", "conv_transpose 2, 8, stride 2, bias | bn"), ["bias_before_norm"]);
         assert!(names("8, 9", "conv 3, 8, bias | relu | bn").is_empty());
         assert!(names("8, 9", "conv 3, 8, bias | output y | bn").is_empty());
         assert!(names("8, 9", "conv 3, 8, bias | concat {\nbn\nrelu\n}").is_empty());
@@ -242,6 +245,15 @@ mod tests {
         assert!(names("8, 64", "residual { conv 3, 8, stride 2, half } project { conv 1, 8, stride 2 }").is_empty());
         assert!(names("8, 64", "maxpool 2 | maxpool 3, stride 2 | maxpool 2").is_empty());
         assert!(names("8, 64", "upsample 2 | conv 3, 8, half | maxpool 2 | upsample 3, bilinear").is_empty());
+        assert!(names("8, 64", "conv_transpose 4, 8, stride 2, pad 1 | conv 3, 8, half").is_empty());
+    }
+
+    #[test]
+    fn uneven_overlaps() {
+        assert_eq!(names("8, 9", "conv_transpose 3, 8, stride 2"), ["uneven_overlap"]);
+        assert_eq!(names("8, 9, 9", "conv_transpose 4x1, 8, stride 2"), ["uneven_overlap"]);
+        assert!(names("8, 9", "conv_transpose 4, 8, stride 2, pad 1").is_empty());
+        assert!(names("8, 9, 9", "conv_transpose 2x3, 8, stride 2x1").is_empty());
     }
 
     #[test]

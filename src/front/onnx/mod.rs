@@ -51,7 +51,7 @@ pub mod weights;
 pub mod wire;
 
 use crate::diagnostic::Diagnostic;
-use crate::front::text::build::{self, NoFiles};
+use crate::front::text::build::{self, NoFiles, Program};
 use crate::ir::{Graph, Node, ParamId, Verified};
 use crate::layers::ShapeError;
 use crate::source::SourceMap;
@@ -94,6 +94,8 @@ pub struct Import {
     pub text: String,
     /// The text, for messages with places in it.
     pub sources: SourceMap,
+    /// The text's items.
+    pub program: Program,
     /// The graph that the text builds, which is the imported one.
     pub graph: Verified<Graph>,
     /// By the graph's names.
@@ -114,8 +116,10 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
     let model = Model::parse((**file).as_ref()).map_err(malformed)?;
     let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
         // A network may be for one sample only, and have no axis for them.
-        let others = walk::walk(&model, file, external, options, Samples::None);
-        others.map_err(|_| errors)
+        walk::walk(&model, file, external, options, Samples::None).map_err(|others| {
+            let says_more = |errors: &[Diagnostic]| errors.iter().any(|error| error.code == "E0806");
+            if says_more(&others) && !says_more(&errors) { others } else { errors }
+        })
     })?;
     let flat::Flat { text, graph } = flat::write(&found.graph);
     let mut sources = SourceMap::default();
@@ -125,13 +129,13 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
         errors.into_iter().map(of).collect::<Vec<_>>()
     };
     let build_options = build::Options::default();
-    let built = build::load(&mut sources, root, &build_options.limits, &mut NoFiles)
-        .and_then(|program| build::build(&mut sources, &program, &build_options))
+    let (built, program) = build::load(&mut sources, root, &build_options.limits, &mut NoFiles)
+        .and_then(|program| Ok((build::build(&mut sources, &program, &build_options)?, program)))
         .map_err(unsayable)?;
     if let Some(difference) = difference(&graph, &built) {
         return Err(vec![Diagnostic::error("E0809", format!("the language cannot say this network: {difference}"))]);
     }
-    Ok(Import { text, sources, graph: built, weights: found.weights, notes: found.notes })
+    Ok(Import { text, sources, program, graph: built, weights: found.weights, notes: found.notes })
 }
 
 /// Where two graphs differ in what they compute or in the names of weights, in words.

@@ -9,7 +9,7 @@ use super::{Options, Refusal, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::front::text::syntax::parser;
 use crate::ir::{Graph, NodeId, Output, Param, ParamSource};
-use crate::layers::{Concat, Init, Op};
+use crate::layers::{Concat, Identity, Init, Op};
 use crate::tensor::{Batch, DType, MAX_DIMS, TensorType};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -31,7 +31,7 @@ pub enum Samples {
 }
 
 /// The operator sets that are known.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=26;
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 
 /// The graph under construction and all values so far.
 pub struct Importer<'a> {
@@ -528,6 +528,11 @@ impl<'a> Importer<'a> {
         for (index, &name) in wanted.iter().enumerate() {
             match self.output(name) {
                 Ok(node) => {
+                    // A network has at least one layer.
+                    let node = match self.graph[node].op {
+                        Op::Input => self.layer(Identity, &[node]).expect("it takes anything"),
+                        _ => node,
+                    };
                     let word = if index == 0 && wanted.len() == 1 { "output".to_string() } else { word(name) };
                     let mut unique = word.clone();
                     while !names.insert(unique.clone()) {

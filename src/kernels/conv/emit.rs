@@ -52,7 +52,7 @@ impl Code {
         module: &mut CodeModule,
     ) -> Result<Vec<Vec<FuncId>>, CodeError> {
         let exactly = if exact.is_some() { "e" } else { "" };
-        let raw = Epilogue::default();
+        let raw = self.epilogue.without_items();
         let phases = self.phases();
         let tiles = phases.iter().enumerate().map(|(number, phase)| {
             let epilogue = if phase.last { &self.epilogue } else { &raw };
@@ -181,13 +181,11 @@ impl Code {
 
     fn generate_rows(&self, nest: &mut NestBuilder, [begin, end]: [Word; 2], pointers: [Word; 6], tiles: &[FuncId]) {
         let [input, weights, bias, out, residual, table] = pointers;
-        let pixel = (self.lanes * 4) as i64;
+        let pixel = self.out_column();
         nest.for_range(begin, end, |nest, row| {
             let Located { input, taps } =
                 self.rows.locate(nest, table, row, input, self.row_bytes(), (self.bias_operand() + 2, 0));
-            let place = if self.out_rows < self.rows.count { nest.rem_imm(row, self.out_rows as i64) } else { row };
-            let out = nest.offset_by(out, place, self.out_row());
-            let residual = nest.offset_by(residual, place, self.out_row());
+            let [out, residual] = self.generate_places(nest, row, [out, residual]);
             let tiles_before = nest.sub(row, begin);
             let tiles_before = nest.mul_imm(tiles_before, self.row_tiles() as i64);
             let mut row_tiles_before = 0;
@@ -213,6 +211,18 @@ impl Code {
                 row_tiles_before += segment.repeat as i64;
             }
         });
+    }
+
+    /// Where a row begins in output and residual.
+    fn generate_places(&self, nest: &mut NestBuilder, row: Word, pointers: [Word; 2]) -> [Word; 2] {
+        let (place, bytes) = match &self.interleave {
+            Some(whole) => (whole.emit_row(nest, row, &self.rows), self.lanes * 4),
+            None if self.out_rows < self.rows.count => {
+                (nest.rem_imm(row, self.out_rows as i64), self.columns * self.lanes * 4)
+            }
+            None => (row, self.columns * self.lanes * 4),
+        };
+        pointers.map(|pointer| nest.offset_by(pointer, place, bytes as i64))
     }
 
     /// Where the share of a tile begins, by its number among those that read the panel at `weights`.
@@ -319,7 +329,7 @@ impl TileEmitter<'_> {
         asm.copy_int(out, asm.arg(3));
         for v in 0..self.vectors {
             for (p, pixel) in sums.iter().enumerate() {
-                f(asm, pixel[v], out.at((p * self.conf.lanes * 4) as i64), self.lanes(v));
+                f(asm, pixel[v], out.at(p as i64 * self.conf.out_column()), self.lanes(v));
             }
             asm.add_imm(out, self.conf.out_block_stride());
         }
@@ -423,7 +433,7 @@ impl TileEmitter<'_> {
             self.for_blocks(asm, |asm, v, out, residual, lanes| epilogue.finish(asm, &block(v), out, residual, lanes));
         } else {
             // The epilogue needs the registers of the sums: they wait in the output.
-            let none = Epilogue::default();
+            let none = epilogue.without_items();
             self.for_blocks(asm, |asm, v, out, residual, lanes| none.finish(asm, &block(v), out, residual, lanes));
             let pixels = self.segment.pixels;
             self.for_blocks(asm, |asm, _, out, residual, lanes| epilogue.rework(asm, pixels, out, residual, lanes));

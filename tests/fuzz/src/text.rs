@@ -19,7 +19,7 @@ pub const DICTIONARY: &[&str] = &[
     "defaults conv half, bias\n", "const k = [1, 2]\n", "rename a -> b.c\n", "allow even_kernel\n", "use \"a.cnn\"\n",
     " | ", "seq { ", "residual { ", "project { ", "concat { ", "add { ", "mul { ", "grow { ", "gate { ", "for i in 1..3 { ", "if in.c > 3 { ",
     " else { ", "from x", "output y", "aux a: ", " as skip", "2 x B(4)", "{i}", " then ", " if same_shape ",
-    "conv 3x3, 8", "dense 10", "maxpool 2x2", "avgpool 3x3", "adaptive_avgpool 2", "global_avgpool", "bn", "lrn 5", "relu",
+    "conv 3x3, 8", "conv_transpose 3x3, 8, stride 2", "output_padding 1", "dense 10", "maxpool 2x2", "avgpool 3x3", "adaptive_avgpool 2", "global_avgpool", "bn", "lrn 5", "relu",
     "flatten", "pad 1", "upsample 2, bilinear", "channel_shuffle 2", "softmax", "identity", "stride 2", "dilation 2",
     "groups in.c", "half", "same", "pad (0, 1, 2, 3)", "ceil", "count_pad false", "weights [[1, 2], [3, 4]]",
     "0", "1", "65536", "4294967296", "9223372036854775807", "18446744073709551616", "1e308", "1e-9", "0.5", "(-1)",

@@ -14,14 +14,7 @@ pub fn window(call: &Call, kernel: Vec<usize>, input: &[usize]) -> Result<Window
     if rank != input.len() {
         return Err(Refusal::new(format!("a kernel of {rank} dimensions on an input of {}", input.len())));
     }
-    let of_rank = |name: &'static str| {
-        let sizes = call.sizes(name)?.unwrap_or(vec![1; rank]);
-        match sizes.len() {
-            length if length == rank => Ok(sizes),
-            length => Err(Refusal::new(format!("{length} {name} for a kernel of {rank} dimensions"))),
-        }
-    };
-    let (stride, dilation) = (of_rank("strides")?, of_rank("dilations")?);
+    let (stride, dilation) = (of_rank(call, "strides", rank)?, of_rank(call, "dilations", rank)?);
     let pads = match (call.text("auto_pad", "NOTSET")?, pads(call, rank)?) {
         ("NOTSET", pads) => pads,
         ("VALID", _) => vec![(0, 0); rank],
@@ -33,8 +26,17 @@ pub fn window(call: &Call, kernel: Vec<usize>, input: &[usize]) -> Result<Window
     Ok(Window { kernel, stride, dilation, padding, ceil: false })
 }
 
+/// One size for each dimension, by default 1.
+pub fn of_rank(call: &Call, name: &'static str, rank: usize) -> Result<Vec<usize>, Refusal> {
+    let sizes = call.sizes(name)?.unwrap_or(vec![1; rank]);
+    match sizes.len() {
+        length if length == rank => Ok(sizes),
+        length => Err(Refusal::new(format!("{length} {name} for a kernel of {rank} dimensions"))),
+    }
+}
+
 /// Padding as ONNX lists it: all fronts, then all backs.
-fn pads(call: &Call, rank: usize) -> Result<Vec<(usize, usize)>, Refusal> {
+pub fn pads(call: &Call, rank: usize) -> Result<Vec<(usize, usize)>, Refusal> {
     let Some(list) = call.ints("pads")? else { return Ok(vec![(0, 0); rank]) };
     let sizes: Option<Vec<usize>> = list.iter().map(|&pad| usize::try_from(pad).ok()).collect();
     let sizes = sizes.ok_or_else(|| Refusal::new(format!("attribute `pads` is {list:?}, and negative")))?;
@@ -54,7 +56,7 @@ fn same(input: usize, kernel: usize, stride: usize, dilation: usize, lower: bool
 }
 
 /// In the words of the language, where they say it.
-fn padding(pads: Vec<(usize, usize)>, kernel: &[usize], dilation: &[usize]) -> Padding {
+pub fn padding(pads: Vec<(usize, usize)>, kernel: &[usize], dilation: &[usize]) -> Padding {
     let half = |dim: usize| (kernel[dim] - 1).saturating_mul(dilation[dim]).saturating_add(1) / 2;
     if pads.iter().all(|&pad| pad == (0, 0)) {
         Padding::Valid

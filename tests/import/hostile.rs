@@ -16,13 +16,13 @@ fn refused(file: &[u8], code: &str, words: &[&str]) {
 #[test]
 fn padding_in_all_its_forms() {
     let with = |attributes: &[_]| net(&conv("y = Conv x w b", attributes));
-    assert_eq!(with(&[]).unwrap(), "w: conv 3x3, 4, bias");
-    assert_eq!(with(&[ints("pads", &[1, 1, 1, 1])]).unwrap(), "w: conv 3x3, 4, half, bias");
-    assert_eq!(with(&[ints("pads", &[0, 1, 2, 3])]).unwrap(), "w: conv 3x3, 4, pad (0, 2, 1, 3), bias");
+    assert_eq!(with(&[]).unwrap(), "conv: conv 3x3, 4, bias");
+    assert_eq!(with(&[ints("pads", &[1, 1, 1, 1])]).unwrap(), "conv: conv 3x3, 4, half, bias");
+    assert_eq!(with(&[ints("pads", &[0, 1, 2, 3])]).unwrap(), "conv: conv 3x3, 4, pad (0, 2, 1, 3), bias");
     let stride = ints("strides", &[2, 2]);
     let same = |word: &str| with(&[text("auto_pad", word), stride.clone()]).unwrap();
-    assert_eq!(same("SAME_UPPER"), "w: conv 3x3, 4, stride 2, pad (0, 1, 0, 1), bias");
-    assert_eq!(same("SAME_LOWER"), "w: conv 3x3, 4, stride 2, pad (1, 0, 1, 0), bias");
+    assert_eq!(same("SAME_UPPER"), "conv: conv 3x3, 4, stride 2, pad (0, 1, 0, 1), bias");
+    assert_eq!(same("SAME_LOWER"), "conv: conv 3x3, 4, stride 2, pad (1, 0, 1, 0), bias");
     refused(&conv("y = Conv x w", &[ints("pads", &[0, 0, 0, -1])]), "E0806", &["Conv", "pads", "negative"]);
     refused(&conv("y = Conv x w", &[ints("pads", &[0, 1])]), "E0806", &["2 pads"]);
 }
@@ -82,7 +82,7 @@ fn batch_norms_of_old_and_of_training() {
         net(&file(version, "N 2 8 8", &[op("y = BatchNormalization x s b m v", attributes)], &constants))
     };
     assert_eq!(bn(9, &[float("epsilon", 1e-5)]).unwrap(), "bn: bn");
-    assert_eq!(bn(9, &[float("epsilon", 1e-3)]).unwrap(), "bn: bn 1e-3");
+    assert_eq!(bn(9, &[float("epsilon", 1e-3)]).unwrap(), "bn: bn eps 0.001");
     assert!(bn(7, &[int("spatial", 0)]).unwrap_err().contains("spatial"));
     assert!(bn(14, &[int("training_mode", 1)]).unwrap_err().contains("training_mode"));
 }
@@ -146,7 +146,7 @@ fn channels_may_come_last() {
     let imported = read(&file(13, "N 3 4 2", &nodes, &constants), &Options::default()).unwrap();
     assert!(imported.text.contains("f32[N, 2, 3, 4]"), "{}", imported.text);
     assert!(imported.notes[0].contains("channels last"), "{:?}", imported.notes);
-    assert!(imported.text.contains("conv 1x1, 4 | flatten | d: dense 5"), "{}", imported.text);
+    assert!(imported.text.contains("conv 1x1, 4 | flatten | dense: dense 5"), "{}", imported.text);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn contradictions() {
     let relu = |lines: &[&str]| file(17, "N 2 8 8", &lines.iter().map(|line| op(line, &[])).collect::<Vec<_>>(), &[]);
     assert_eq!(net(&relu(&["y = Tanh a", "a = Relu x"])).unwrap(), "relu | tanh");
     refused(&relu(&["y = Add a x", "a = Relu b", "b = Relu a"]), "E0803", &["from themselves"]);
-    refused(&relu(&["y = Relu a"]), "E0803", &["`a` is read, and never made"]);
+    refused(&relu(&["y = Add a x"]), "E0803", &["`a` is read, and never made"]);
     refused(&relu(&["y = Relu x", "y = Tanh x"]), "E0803", &["made twice"]);
     refused(&relu(&[]), "E0803", &["`y`"]);
     refused(&file(17, "N 2 8 8", &[op("y = Relu x", &[])], &[floats("y", &[1], &[0.0])]), "E0803", &["made twice"]);

@@ -238,9 +238,7 @@ impl Const {
             Elements::Numbers(numbers) => return Ok(Cow::Borrowed(numbers)),
             Elements::Fill(value) => vec![Number::from(*value); self.count()],
             Elements::Floats(values) => values.iter().map(|&value| Number::from(f64::from(value))).collect(),
-            Elements::File(bytes, range) => {
-                decode(&(**bytes).as_ref()[range.clone()], self.element, |value| Number::from(value))
-            }
+            Elements::File(bytes, range) => decode(&(**bytes).as_ref()[range.clone()], self.element, Number::from),
         };
         Ok(Cow::Owned(owned))
     }

@@ -3,7 +3,7 @@
 use super::call::{Call, Value};
 use super::constant::{Bytes, Const, External};
 use super::flow::Flow;
-use super::proto::{Model, Node, ValueInfo};
+use super::proto::{self, Model, Node, ValueInfo};
 use super::weights::{Weight, Weights};
 use super::{Options, Refusal, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
@@ -47,6 +47,8 @@ pub struct Importer<'a> {
     pub external: &'a mut dyn External,
     options: &'a Options,
     samples: Samples,
+    /// Whether an input has its channels last in the file.
+    channels_last: bool,
     readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
     refused: Vec<Refused<'a>>,
     /// Values that leave the network.
@@ -91,6 +93,7 @@ pub fn walk<'a>(
         external,
         options,
         samples,
+        channels_last: false,
         readers: HashMap::new(),
         refused: Vec::new(),
         outputs: HashSet::new(),
@@ -100,7 +103,7 @@ pub fn walk<'a>(
     };
     importer.index(&source.nodes).map_err(|e| vec![e])?;
     let own: Vec<&str> = source.outputs.iter().map(|output| output.name).collect();
-    let wanted = importer.wanted(&own, &source.inputs)?;
+    let wanted = importer.wanted(&own, source)?;
     importer.outputs = wanted.iter().copied().collect();
     let live = importer.live(&wanted);
     importer.constants(model, &live)?;
@@ -142,12 +145,20 @@ impl<'a> Importer<'a> {
     }
 
     /// The values that become outputs.
-    fn wanted(&self, own: &[&'a str], inputs: &[ValueInfo<'a>]) -> Result<Vec<&'a str>, Vec<Diagnostic>> {
+    fn wanted(&self, own: &[&'a str], graph: &proto::Graph<'a>) -> Result<Vec<&'a str>, Vec<Diagnostic>> {
         if self.options.cut.is_empty() {
-            let error = || vec![Diagnostic::error("E0803", "the graph has no outputs")];
-            return if own.is_empty() { Err(error()) } else { Ok(own.to_vec()) };
+            let known = |name: &str| {
+                let constant = || graph.initializers.iter().any(|tensor| tensor.name == name);
+                self.producers.contains_key(name) || graph.inputs.iter().any(|input| input.name == name) || constant()
+            };
+            let message = match own.iter().find(|name| !known(name)) {
+                Some(name) => format!("the output `{name}` is never made"),
+                None if own.is_empty() => "the graph has no outputs".into(),
+                None => return Ok(own.to_vec()),
+            };
+            return Err(vec![Diagnostic::error("E0803", message)]);
         }
-        let names = || self.producers.keys().copied().chain(inputs.iter().map(|input| input.name));
+        let names = || self.producers.keys().copied().chain(graph.inputs.iter().map(|input| input.name));
         let find = |cut: &String| {
             let error = || {
                 let error = Diagnostic::error("E0808", format!("--cut {cut}: there is no such value"));
@@ -289,6 +300,7 @@ impl<'a> Importer<'a> {
         let node = self.graph.add_input(&word, ty.clone());
         let mut flow = Flow::of(node, &ty);
         if last {
+            self.channels_last = true;
             let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
             flow = flow.transposed(&perm).expect("a permutation");
             self.notes.push(format!("the input `{name}` has its channels last in the file, and first here: {ty}"));
@@ -307,7 +319,9 @@ impl<'a> Importer<'a> {
         for _ in 0..8 {
             let Some([reader]) = self.readers.get(name).map(Vec::as_slice) else { return false };
             if reader.operator == "Transpose" {
-                return reader.attributes.iter().any(|a| a.name == "perm" && a.ints == first);
+                let is_first = reader.attributes.iter().any(|a| a.name == "perm" && a.ints == first);
+                let readers = reader.outputs.first().and_then(|output| self.readers.get(output));
+                return is_first && readers.is_some_and(|readers| readers.iter().any(|node| is_spatial(node)));
             }
             match reader.outputs.first() {
                 Some(output) if POINTWISE.contains(&reader.operator) => name = output,
@@ -563,7 +577,7 @@ impl<'a> Importer<'a> {
         let rank = flow.rank();
         match self.plain(&flow) {
             Ok(node) => Ok(node),
-            Err(reason) if rank > 2 => {
+            Err(reason) if rank > 2 && self.channels_last => {
                 let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
                 let node = self.plain(&flow.transposed(&perm)?).map_err(|_| reason)?;
                 self.notes.push(format!("the output `{name}` has its channels last in the file, and first here"));
@@ -639,6 +653,21 @@ impl<'a> Importer<'a> {
         let cuts: Vec<String> = last.iter().map(|name| format!("--cut {name}")).collect();
         Some(format!("{} imports the {nodes} of {} nodes before that", cuts.join(" "), order.len()))
     }
+}
+
+/// Whether an operator's first operand has its channels in front.
+fn is_spatial(node: &Node) -> bool {
+    const SPATIAL: [&str; 8] = [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "BatchNormalization",
+        "Pad",
+    ];
+    SPATIAL.contains(&node.operator)
 }
 
 fn has_size(input: &ValueInfo, name: &str) -> bool {

@@ -102,13 +102,12 @@ fn matmul(importer: &mut Importer, call: &Call) -> Outputs {
         return Err(Refusal::new("the first operand is a constant"));
     };
     let matrix = Matrix::new(call.constant(1)?, false)?;
-    if x.rank() == 2 {
-        if let Ok((_, order)) = importer.features(x)
-            && order.iter().map(|part| part.0).product::<usize>() == matrix.features
-        {
-            let node = dense(importer, call, x, &matrix, 1.0, None)?;
-            return Ok(vec![Flow::of(node, importer.ty(node)).into()]);
-        }
+    if x.rank() == 2
+        && let Ok((_, order)) = importer.features(x)
+        && order.iter().map(|part| part.0).product::<usize>() == matrix.features
+    {
+        let node = dense(importer, call, x, &matrix, 1.0, None)?;
+        return Ok(vec![Flow::of(node, importer.ty(node)).into()]);
     }
     channelwise(importer, call, &x.clone(), &matrix)
 }

@@ -8,9 +8,23 @@ use std::collections::HashMap;
 
 /// Emits the kernels of all steps; steps with equal code share a function.
 pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
-    let mut known: HashMap<Code, Shared> = HashMap::new();
+    generate_steps(&plan.steps, isa, module, &mut HashMap::new())
+}
+
+/// The same for several plans, each for the instruction set of its target.
+pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<FuncId>>, CodeError> {
+    let mut known = HashMap::new();
+    plans.iter().map(|plan| generate_steps(&plan.steps, plan.target.isa, module, &mut known)).collect()
+}
+
+fn generate_steps(
+    steps: &[Step],
+    isa: Isa,
+    module: &mut CodeModule,
+    known: &mut HashMap<Code, Shared>,
+) -> Result<Vec<FuncId>, CodeError> {
     let mut functions = Vec::new();
-    for step in &plan.steps {
+    for step in steps {
         let code = step.kernel.code();
         let name = format!("{}_{}", code.name(), known.len());
         let function = match known.get_mut(&code) {

@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::{Graph, Verified};
+use svertka::ir::{FreeSize, Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::library::Library;
 use svertka::runtime::{Engine, Session};
-use svertka::schedule;
+use svertka::schedule::{self, Plan};
 use svertka::tensor::{Batch, Tensor, TensorType};
 
 const SEED: u64 = 7;
@@ -71,6 +71,40 @@ fn small_network() -> Verified<Graph> {
         Part::Layer(Softmax.into()),
     ];
     network(&[3, 17, 13], &parts)
+}
+
+/// A network that takes any size, with pairs of layers and Winograd convolutions.
+fn sized_network([height, width]: [usize; 2]) -> Verified<Graph> {
+    let window = |kernel| Window {
+        kernel: vec![kernel; 2],
+        stride: vec![1; 2],
+        dilation: vec![1; 2],
+        padding: Padding::Half,
+        ceil: false,
+    };
+    let conv = |channels, kernel| {
+        Part::Layer(Conv { channels, window: window(kernel), groups: 1, bias: true, weights: None }.into())
+    };
+    let parts = [
+        conv(20, 3),
+        Part::Layer(Activation::Relu.into()),
+        conv(24, 1),
+        Part::Layer(MaxPool { window: window(3) }.into()),
+        conv(12, 5),
+        Part::Output,
+        Part::Layer(GlobalAvgPool.into()),
+        Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
+    ];
+    let mut graph = network(&[3, height, width], &parts).into_inner();
+    graph.free = [("H", 1), ("W", 2)].map(|(name, dim)| FreeSize { name: name.into(), input: 0, dim }).into();
+    common::verified(graph)
+}
+
+/// Those that `sizes.c` knows, the usual one first.
+const SIZES: [[usize; 2]; 3] = [[17, 13], [20, 11], [8, 30]];
+
+fn sized_plans(options: &aot::Options) -> Vec<Plan> {
+    SIZES.map(|size| schedule::plan(sized_network(size), target(Isa::detect().into(), options))).into()
 }
 
 fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
@@ -233,6 +267,64 @@ fn weights_can_lie_in_a_file() {
 
     build.compile_c("cc", "errors.c", "net", &[]);
     output(Command::new(build.path("program")).arg(build.path("net.weights")));
+}
+
+#[test]
+fn one_object_serves_several_sizes() {
+    if !present("cc") {
+        return;
+    }
+    for place in [Weights::Embed, Weights::File] {
+        let options = options("native", &LIBRARY, place);
+        let build = Build::new(&aot::compile_sizes(&sized_plans(&options), &weights(SEED), &options).unwrap());
+        build.compile_c("cc", "sizes.c", "net", &[]);
+        for size @ [height, width] in SIZES {
+            let graph = sized_network(size);
+            let inputs = inputs(&graph, 3, SEED);
+            build.write_inputs(&inputs);
+            let mut command = Command::new(build.path("program"));
+            command.args([&format!("{height}x{width}"), "3"]).arg(build.path("inputs"));
+            command.args((place == Weights::File).then(|| build.path("net.weights")));
+            let found: Vec<f32> = bytemuck::pod_collect_to_vec(&output(&mut command));
+            assert_same_bits(&found, &session(&graph, Isa::detect(), &inputs));
+        }
+    }
+}
+
+#[test]
+fn weights_that_sizes_read_alike_are_there_once() {
+    let options = options("native", &[], Weights::File);
+    let plans = sized_plans(&options);
+    let bytes = |plans: &[Plan]| {
+        let artifacts = aot::compile_sizes(plans, &weights(SEED), &options).unwrap();
+        let (_, file) = artifacts.files.into_iter().next().unwrap();
+        (file.len(), u64::from_le_bytes(file[16..24].try_into().unwrap()))
+    };
+    let one: Vec<_> = plans.iter().map(|plan| bytes(std::slice::from_ref(plan))).collect();
+    let all = bytes(&plans);
+    let largest = one.iter().map(|(bytes, _)| *bytes).max().unwrap();
+    let sum: usize = one.iter().map(|(bytes, _)| *bytes).sum();
+    assert!(largest <= all.0 && all.0 < sum, "{one:?}, together {all:?}");
+    assert!(one.iter().all(|(_, fingerprint)| *fingerprint != all.1), "the fingerprint is that of all");
+    assert_ne!(bytes(&plans[..2]).1, all.1);
+}
+
+#[test]
+fn plans_that_are_no_sizes_of_one_network_are_refused() {
+    let options = options("native", &LIBRARY, Weights::Embed);
+    let refused = |plans: &[Plan]| aot::compile_sizes(plans, &weights(SEED), &options).unwrap_err().to_string();
+    let plans = sized_plans(&options);
+    let twice = [plans[0].clone(), plans[1].clone(), plans[1].clone()];
+    assert_eq!(refused(&twice), "the size 20x11 is there twice");
+    assert_eq!(refused(&[plans[0].clone(), plans[0].clone()]), "the size 17x13 is there twice");
+    let target = target(Isa::detect().into(), &options);
+    let other = schedule::plan(single(Softmax, &[3, 4, 5]).unwrap(), target);
+    assert!(refused(&[plans[0].clone(), other]).contains("other inputs or outputs"));
+    if Isa::detect() != Isa::Clif.on_host().unwrap() {
+        let other =
+            schedule::plan(sized_network(SIZES[1]), Target { ..Target::of(Isa::Clif, options.cpu.architecture()) });
+        assert!(refused(&[plans[0].clone(), other]).contains("another target"));
+    }
 }
 
 #[test]

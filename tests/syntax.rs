@@ -163,11 +163,24 @@ fn label() -> impl Strategy<Value = Label> {
     parts.prop_map(|parts| Label { parts, span: no_span() })
 }
 
+/// What `from` takes.
+fn tap() -> impl Strategy<Value = Label> {
+    let text = |pattern: &'static str| pattern.prop_map(LabelPart::Text);
+    let expr = || expr().prop_map(LabelPart::Expr);
+    let parts = prop_oneof![
+        2 => word().prop_map(|name| vec![LabelPart::Text(name.text)]),
+        1 => text("[a-z0-9_]{1,4}(\\.[a-z0-9_]{1,3}){0,3}").prop_map(|text| vec![text]),
+        1 => (text("[a-z0-9]{1,3}\\.[a-z]{0,2}"), expr()).prop_map(|(text, last)| vec![text, last]),
+        1 => (expr(), text("(\\.[a-z0-9]{1,3}){1,2}")).prop_map(|(first, text)| vec![first, text]),
+    ];
+    parts.prop_map(|parts| Label { parts, span: no_span() })
+}
+
 fn step() -> BoxedStrategy<Step> {
     let plain = prop_oneof![
         4 => call().prop_map(StepKind::Call),
         1 => (expr(), call()).prop_map(|(count, call)| StepKind::Repeat { count, call }),
-        1 => word().prop_map(StepKind::From),
+        1 => tap().prop_map(StepKind::From),
         1 => word().prop_map(StepKind::Output),
         1 => (variable(), expr()).prop_map(|(name, value)| StepKind::Const(Const { name, value })),
     ];
@@ -472,6 +485,8 @@ impl Printer {
         }
         if let Some(label) = &step.label {
             self.label(label);
+            self.put(":");
+            self.space();
         }
         self.kind(&step.kind);
         if let Some(alias) = &step.alias {
@@ -495,8 +510,6 @@ impl Printer {
                 }
             }
         }
-        self.put(":");
-        self.space();
     }
 
     fn kind(&mut self, kind: &StepKind) {
@@ -539,7 +552,10 @@ impl Printer {
                 self.body(body);
             }
             StepKind::If { cond, then, otherwise } => self.if_step(cond, then, otherwise.as_ref()),
-            StepKind::From(name) => write!(self.out, "from {}", name.text).unwrap(),
+            StepKind::From(path) => {
+                self.put("from ");
+                self.label(path);
+            }
             StepKind::Output(name) => write!(self.out, "output {}", name.text).unwrap(),
             StepKind::Const(constant) => self.constant(constant),
             StepKind::Aux(_) => unreachable!("`aux` stands in front of the step"),

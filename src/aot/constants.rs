@@ -4,30 +4,54 @@ use crate::backend;
 use crate::hash::{hash_of, xxh64};
 use crate::ir::weights::WeightSource;
 use crate::schedule::{ALIGNMENT, Plan};
+use std::collections::HashMap;
+use std::ops::Range;
 
-/// Packed constants.
+/// Packed constants of plans for the same network at several sizes.
 pub(super) struct Constants {
     /// All of them, each at a multiple of [`ALIGNMENT`] bytes.
     pub bytes: Vec<u8>,
-    /// For each step, where its constants begin.
-    pub offsets: Vec<Vec<usize>>,
+    /// For each plan and step, where its constants begin.
+    pub offsets: Vec<Vec<Vec<usize>>>,
 }
 
+/// The weights that a constant is made of, and which one of its step it is.
+type Made<'a> = (Vec<&'a str>, usize);
+
 impl Constants {
-    pub fn pack(plan: &Plan, weights: &dyn WeightSource) -> Constants {
-        let mut bytes = Vec::new();
-        let mut offsets = Vec::new();
-        for step in &plan.steps {
-            let mut of_step = Vec::new();
-            let params = backend::params(plan, step, weights);
-            for constant in step.kernel.constants(&params) {
-                of_step.push(bytes.len());
-                bytes.extend_from_slice(&constant.to_bytes());
-                bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    /// What several plans pack from the same weights in the same way is there once.
+    pub fn pack(plans: &[Plan], weights: &dyn WeightSource) -> Constants {
+        let mut packed = Constants { bytes: Vec::new(), offsets: Vec::new() };
+        let mut known: HashMap<Made, Vec<Range<usize>>> = HashMap::new();
+        for plan in plans {
+            // Within one plan nothing is shared: where things are must not depend on the values of weights.
+            let mut new: Vec<(Made, Range<usize>)> = Vec::new();
+            let mut offsets = Vec::new();
+            for step in &plan.steps {
+                let params = backend::params(plan, step, weights);
+                let names: Vec<&str> = step.params.iter().map(|&id| plan.graph[id].name.as_str()).collect();
+                let mut of_step = Vec::new();
+                for (index, constant) in step.kernel.constants(&params).iter().enumerate() {
+                    let (made, bytes) = ((names.clone(), index), constant.to_bytes());
+                    let mut same = known.get(&made).into_iter().flatten();
+                    let shared = same.find(|range| packed.bytes[(*range).clone()] == *bytes);
+                    let range = shared.cloned().unwrap_or_else(|| packed.add(&bytes));
+                    of_step.push(range.start);
+                    new.push((made, range));
+                }
+                offsets.push(of_step);
             }
-            offsets.push(of_step);
+            packed.offsets.push(offsets);
+            new.into_iter().for_each(|(made, range)| known.entry(made).or_default().push(range));
         }
-        Constants { bytes, offsets }
+        packed
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Range<usize> {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
+        begin..begin + bytes.len()
     }
 }
 
@@ -61,9 +85,12 @@ pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
 
 /// A hash of everything that the code and the layout of the constants depend on, but not of the weights' values: the
 /// weights of a model trained anew fit the old code.
-pub(super) fn fingerprint(plan: &Plan, constants: &Constants) -> u64 {
-    let steps = plan.steps.iter().map(|step| (&step.kernel, step.views().collect::<Vec<_>>()));
-    let steps: Vec<_> = steps.zip(&constants.offsets).collect();
-    let compiler = ("svertka", env!("CARGO_PKG_VERSION"));
-    hash_of(&(compiler, plan.target, constants.bytes.len(), steps, &plan.buffers, &plan.outputs))
+pub(super) fn fingerprint(plans: &[Plan], constants: &Constants) -> u64 {
+    let of_plan = |(plan, offsets)| {
+        let Plan { target, steps, buffers, outputs, .. }: &Plan = plan;
+        let steps = steps.iter().map(|step| (&step.kernel, step.views().collect::<Vec<_>>()));
+        (target, steps.zip(offsets).collect::<Vec<_>>(), buffers, outputs)
+    };
+    let plans: Vec<_> = plans.iter().zip(&constants.offsets).map(of_plan).collect();
+    hash_of(&("svertka", env!("CARGO_PKG_VERSION"), constants.bytes.len(), plans))
 }

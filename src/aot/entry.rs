@@ -6,12 +6,12 @@
 //!
 //! The *work memory* is the arena for the batch, then scratch memory for each worker.
 
-use super::Cpu;
 use super::checksum;
 use super::constants::{self, Constants};
-use super::interface::{ERRORS, Interface, NO_ERROR, Port, THREADS, code};
+use super::interface::{ERRORS, Interface, NO_ERROR, Port, Size, THREADS, code};
 use super::machine::Features;
-use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
+use super::{Cpu, OwnMemory};
+use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Isa, Linkage, NestBuilder, Word};
 use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
 use target_lexicon::Architecture;
 
@@ -51,30 +51,42 @@ mod context {
 /// Bytes of an operand: address and stride.
 const OPERAND: i32 = 16;
 
-/// Defines everything but the kernels, which are `kernels`, one for each step. Returns the names of the public
-/// functions.
+/// Defines everything but the kernels, which are `kernels`, one for each step of each plan. Returns the names of the
+/// public functions.
 pub(super) fn define(
     module: &mut CodeModule,
     interface: &Interface,
-    plan: &Plan,
-    kernels: &[FuncId],
+    plans: &[Plan],
+    kernels: &[Vec<FuncId>],
     constants: Constants,
     cpu: &Cpu,
 ) -> Result<Vec<String>, CodeError> {
-    let steps = plan.steps.iter().zip(kernels).zip(&constants.offsets);
-    let steps: Vec<_> =
-        steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect();
-    let most_operands = steps.iter().map(CompiledStep::operands).max().unwrap_or(0);
+    let of_plans = plans.iter().zip(kernels).zip(&constants.offsets);
+    let steps: Vec<_> = of_plans.map(|((plan, kernels), offsets)| compiled_steps(plan, kernels, offsets)).collect();
+    let most_operands = steps.iter().flatten().map(CompiledStep::operands).max().unwrap_or(0);
     let work = define_work(module, most_operands, interface.scratch)?;
-    let define_step = |(index, step): (usize, &CompiledStep)| {
-        module.define_nest(&format!("step.{index}"), Linkage::Local, 1, |n| step.emit(n, work))
-    };
-    let steps = steps.iter().enumerate().map(define_step).collect::<Result<Vec<_>, _>>()?;
+    let mut functions: Vec<Vec<FuncId>> = Vec::new();
+    for (size, steps) in interface.sizes.iter().zip(&steps) {
+        let define_step = |(index, step): (usize, &CompiledStep)| {
+            module.define_nest(&format!("step{}.{index}", size.suffix), Linkage::Local, 1, |n| step.emit(n, work))
+        };
+        functions.push(steps.iter().enumerate().map(define_step).collect::<Result<_, _>>()?);
+    }
     let mut entries = Entries { module, interface, names: Vec::new() };
-    entries.define_init(constants.bytes, plan, cpu)?;
-    entries.define_runs(&steps)?;
+    entries.define_init(constants.bytes, plans[0].target.isa, cpu)?;
+    let own = entries.define_own_memory()?;
+    entries.define_runs(interface.usual(), own, &functions[0])?;
     entries.define_queries()?;
+    for (size, steps) in interface.sizes.iter().zip(&functions).skip(1) {
+        entries.define_runs(size, own, steps)?;
+        entries.define_size_queries(size)?;
+    }
     Ok(entries.names)
+}
+
+fn compiled_steps<'a>(plan: &'a Plan, kernels: &[FuncId], offsets: &'a [Vec<usize>]) -> Vec<CompiledStep<'a>> {
+    let steps = plan.steps.iter().zip(kernels).zip(offsets);
+    steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect()
 }
 
 /// `void work(task, worker, begin, end)`: calls the task's kernel with the worker's part of the scratch memory behind the
@@ -213,11 +225,22 @@ impl Entries<'_> {
         Ok(())
     }
 
+    /// A function of one size.
+    fn define_of(
+        &mut self,
+        size: &Size,
+        function: &str,
+        args: usize,
+        build: impl FnOnce(&mut NestBuilder) -> Word,
+    ) -> Result<(), CodeError> {
+        self.define(&size.function(function), args, build)
+    }
+
     /// `int NAME_init(context, weights, weights_bytes)`
-    fn define_init(&mut self, constants: Vec<u8>, plan: &Plan, cpu: &Cpu) -> Result<(), CodeError> {
+    fn define_init(&mut self, constants: Vec<u8>, isa: Isa, cpu: &Cpu) -> Result<(), CodeError> {
         let missing = match cpu.architecture() {
             Architecture::X86_64 => {
-                let check = Features::of(self.module, plan.target.isa).check();
+                let check = Features::of(self.module, isa).check();
                 Some(self.module.define_bytes("missing.features", 0, &check)?)
             }
             // Every AArch64 CPU has what the code uses.
@@ -245,38 +268,32 @@ impl Entries<'_> {
         })
     }
 
+    /// The library's own work memory, for all sizes.
+    fn define_own_memory(&mut self) -> Result<Option<DataId>, CodeError> {
+        let bytes = self.interface.own_memory.map(|own| self.interface.largest_memory_bytes(own).max(1));
+        bytes.map(|bytes| self.module.define_zeros("memory", ALIGNMENT as u64, bytes)).transpose()
+    }
+
     /// `int NAME_run(context, memory, batch, inputs, outputs)`, and `NAME_run_parallel` with `threads`, `parallel_for`
     /// and `user` behind.
-    fn define_runs(&mut self, steps: &[FuncId]) -> Result<(), CodeError> {
-        let interface = self.interface;
-        let own = match interface.own_memory {
-            Some(own) => {
-                let bytes = interface.memory_bytes(own.batch, own.threads).max(1);
-                Some(self.module.define_zeros("memory", ALIGNMENT as u64, bytes)?)
-            }
-            None => None,
-        };
-        let run = self.module.define_function("run", Linkage::Local, 8, |n| emit_run(n, interface, own, steps))?;
-        self.define("run", 5, |n| {
+    fn define_runs(&mut self, size: &Size, own: Option<DataId>, steps: &[FuncId]) -> Result<(), CodeError> {
+        let (interface, suffix) = (self.interface, &size.suffix);
+        let name = format!("run{suffix}");
+        let run =
+            self.module.define_function(&name, Linkage::Local, 8, |n| emit_run(n, interface, size, own, steps))?;
+        self.define_of(size, "run", 5, |n| {
             let (zero, one) = (n.iconst(0), n.iconst(1));
             n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), one, zero, zero])
         })?;
-        self.define("run_parallel", 8, |n| n.call_value(run, &std::array::from_fn::<Word, 8, _>(|index| n.arg(index))))
+        self.define_of(size, "run_parallel", 8, |n| {
+            n.call_value(run, &std::array::from_fn::<Word, 8, _>(|index| n.arg(index)))
+        })
     }
 
     /// The functions that only tell something.
     fn define_queries(&mut self) -> Result<(), CodeError> {
         let interface = self.interface;
-        self.define("memory_bytes", 2, |n| {
-            let (batch, threads) = (n.arg(0), n.arg(1));
-            let bad = emit_outside(n, batch, interface.batch);
-            n.return_if(bad, -1);
-            let bad = emit_outside(n, threads, THREADS);
-            n.return_if(bad, -1);
-            let arena = n.mul_imm(batch, interface.arena as i64);
-            let scratch = n.mul_imm(threads, interface.scratch as i64);
-            n.add(arena, scratch)
-        })?;
+        self.define_size_queries(interface.usual())?;
         let weights_bytes = interface.weight_file.unwrap_or(0) as i64;
         self.define("weights_bytes", 0, |n| n.iconst(weights_bytes))?;
         let version = self.module.define_data("version", 1, c_string(&interface.version))?;
@@ -284,12 +301,31 @@ impl Entries<'_> {
 
         let texts = ["no error"].into_iter().chain(ERRORS.map(|(_, text)| text)).chain([NO_ERROR]).map(c_string);
         self.define_lookup("error_text", error_argument, texts.collect())?;
-        self.define_ports("input", &interface.inputs)?;
-        self.define_ports("output", &interface.outputs)
+        self.define_ports("input", &interface.usual().inputs)?;
+        self.define_ports("output", &interface.usual().outputs)
     }
 
-    /// `size_t NAME_KIND_count(void)`, `const char *NAME_KIND_name(size_t)`, `size_t NAME_KIND_rank(size_t)`,
-    /// `const size_t *NAME_KIND_shape(size_t)`
+    /// Those whose answers depend on the size.
+    fn define_size_queries(&mut self, size: &Size) -> Result<(), CodeError> {
+        let scratch = self.interface.scratch;
+        self.define_of(size, "memory_bytes", 2, |n| {
+            let (batch, threads) = (n.arg(0), n.arg(1));
+            let bad = emit_outside(n, batch, size.batch);
+            n.return_if(bad, -1);
+            let bad = emit_outside(n, threads, THREADS);
+            n.return_if(bad, -1);
+            let arena = n.mul_imm(batch, size.arena as i64);
+            let scratch = n.mul_imm(threads, scratch as i64);
+            n.add(arena, scratch)
+        })?;
+        for (kind, ports) in [("input", &size.inputs), ("output", &size.outputs)] {
+            let shapes = ports.iter().map(|port| words(port.shape())).collect();
+            self.define_lookup(&size.function(&format!("{kind}_shape")), size_argument, shapes)?;
+        }
+        Ok(())
+    }
+
+    /// `size_t NAME_KIND_count(void)`, `const char *NAME_KIND_name(size_t)`, `size_t NAME_KIND_rank(size_t)`
     fn define_ports(&mut self, kind: &str, ports: &[Port]) -> Result<(), CodeError> {
         self.define(&format!("{kind}_count"), 0, |n| n.iconst(ports.len() as i64))?;
         self.define_lookup(
@@ -297,12 +333,6 @@ impl Entries<'_> {
             size_argument,
             ports.iter().map(|port| c_string(&port.name)).collect(),
         )?;
-        self.define_lookup(
-            &format!("{kind}_shape"),
-            size_argument,
-            ports.iter().map(|port| words(port.shape())).collect(),
-        )?;
-
         let ranks = words(ports.iter().map(|port| port.shape().len()));
         let ranks = self.module.define_data(&format!("{kind}.ranks"), 8, ranks)?;
         self.define(&format!("{kind}_rank"), 1, |n| {
@@ -453,25 +483,25 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
 
 /// The body of `run(context, memory, batch, inputs, outputs, threads, parallel_for, user)`. `own` is the memory that
 /// the library has.
-fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, steps: &[FuncId]) -> Word {
+fn emit_run(n: &mut NestBuilder, interface: &Interface, size: &Size, own: Option<DataId>, steps: &[FuncId]) -> Word {
     let [context, batch, threads] = [n.arg(0), n.arg(2), n.arg(5)];
     emit_check_pointer(n, context);
     let (ready, fingerprint) = (n.load(context, context::READY), n.iconst(interface.fingerprint as i64));
     let not_ready = n.differ(ready, fingerprint);
     n.return_if(not_ready, code("CONTEXT"));
-    let bad = emit_outside(n, batch, interface.batch);
+    let bad = emit_outside(n, batch, size.batch);
     n.return_if(bad, code("BATCH"));
     let bad = emit_outside(n, threads, THREADS);
     n.return_if(bad, code("THREADS"));
-    emit_check_pointers(n, n.arg(3), interface.inputs.len());
-    emit_check_pointers(n, n.arg(4), interface.outputs.len());
-    let memory = emit_memory(n, interface, own);
+    emit_check_pointers(n, n.arg(3), size.inputs.len());
+    emit_check_pointers(n, n.arg(4), size.outputs.len());
+    let memory = emit_memory(n, size, interface.own_memory.zip(own));
     emit_check_alignment(n, memory, code("MEMORY_ALIGNMENT"));
 
     let frame = n.stack(frame::BYTES);
     let weights = n.load(context, context::WEIGHTS);
     n.store(weights, frame, frame::WEIGHTS);
-    let arena_bytes = n.mul_imm(batch, interface.arena as i64);
+    let arena_bytes = n.mul_imm(batch, size.arena as i64);
     let scratch = n.add(memory, arena_bytes);
     n.store(memory, frame, frame::ARENA);
     n.store(scratch, frame, frame::SCRATCH);
@@ -485,14 +515,14 @@ fn emit_run(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>, ste
 }
 
 /// The memory that the caller of `run` gave, or the library's own where it gave none and that is large enough.
-fn emit_memory(n: &mut NestBuilder, interface: &Interface, own: Option<DataId>) -> Word {
+fn emit_memory(n: &mut NestBuilder, size: &Size, own: Option<(OwnMemory, DataId)>) -> Word {
     let [given, batch, threads] = [n.arg(1), n.arg(2), n.arg(5)];
-    if interface.memory_bytes(1, 1) == 0 {
+    if size.memory_bytes(1, 1) == 0 {
         return given;
     }
     let one = n.iconst(1);
     let absent = n.less(given, one);
-    let (Some(own), Some(data)) = (interface.own_memory, own) else {
+    let Some((own, data)) = own else {
         n.return_if(absent, code("MEMORY"));
         return given;
     };

@@ -85,7 +85,7 @@ typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void
  * this thread does all. The work memory has NAME_memory_bytes(batch, threads) bytes. */
 int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
     float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
-
+@SIZES@
 #ifdef __cplusplus
 }
 #endif

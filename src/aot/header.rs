@@ -2,7 +2,7 @@
 
 use super::OwnMemory;
 use super::constants;
-use super::interface::{ERRORS, Interface, Port, THREADS};
+use super::interface::{ERRORS, Interface, Port, Size, THREADS};
 
 /// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.
 const DECLARATIONS: &str = include_str!("header.h");
@@ -12,11 +12,6 @@ pub(super) fn header(interface: &Interface) -> String {
         .iter()
         .enumerate()
         .map(|(index, (name, text))| format!("#define PREFIX_ERROR_{name:<18} {:>2} /* {text} */\n", index + 1));
-    let (smallest, largest) = interface.batch;
-    let batch = match smallest == largest {
-        true => format!("must be {smallest}"),
-        false => format!("{smallest} to {largest}"),
-    };
     let state = match interface.own_memory {
         None => "what the caller gives it",
         Some(_) => "the work memory of one run",
@@ -30,11 +25,47 @@ pub(super) fn header(interface: &Interface) -> String {
         .replace("@MEMORY@", &memory(interface));
     // What comes from the user goes in last, and is not searched again.
     with_name(&text, &interface.name)
-        .replace("@INPUT_COUNT@", &interface.inputs.len().to_string())
-        .replace("@OUTPUT_COUNT@", &interface.outputs.len().to_string())
-        .replace("@BATCH@", &batch)
+        .replace("@INPUT_COUNT@", &interface.usual().inputs.len().to_string())
+        .replace("@OUTPUT_COUNT@", &interface.usual().outputs.len().to_string())
+        .replace("@BATCH@", &batch(interface.usual()))
         .replace("@VERSION@", &comment(&interface.version))
-        .replace("@PORTS@", &ports(interface))
+        .replace("@PORTS@", &ports(interface.usual()))
+        .replace("@SIZES@", &sizes(interface))
+}
+
+/// What is declared for each size besides the usual one.
+const OTHER_SIZE: &str = "
+/* As the functions of the same names without SIZE, at this size:
+@PORTS@ * Batch: @BATCH@. */
+size_t NAME_SIZE_memory_bytes(size_t batch, size_t threads);
+const size_t *NAME_SIZE_input_shape(size_t index);
+const size_t *NAME_SIZE_output_shape(size_t index);
+int NAME_SIZE_run(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
+    float *const outputs[]);
+int NAME_SIZE_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
+    float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
+";
+
+const OTHER_SIZES: &str = "
+/* Other sizes. The same context serves all. Kernels for different sizes may read the weights in different orders: then
+ * they are there once for each of these, else once for all. */
+";
+
+/// The declarations for other sizes; nothing where there are none.
+fn sizes(interface: &Interface) -> String {
+    let of_size = |size: &Size| {
+        let text = OTHER_SIZE.replace("SIZE", size.suffix.trim_start_matches('_'));
+        with_name(&text, &interface.name).replace("@BATCH@", &batch(size)).replace("@PORTS@", &ports(size))
+    };
+    let others: String = interface.sizes.iter().skip(1).map(of_size).collect();
+    if others.is_empty() { others } else { format!("{OTHER_SIZES}{others}") }
+}
+
+fn batch(size: &Size) -> String {
+    match size.batch {
+        (smallest, largest) if smallest == largest => format!("must be {smallest}"),
+        (smallest, largest) => format!("{smallest} to {largest}"),
+    }
 }
 
 /// Puts the model's name in place of `NAME` and `PREFIX`, which it may contain itself.
@@ -44,13 +75,13 @@ fn with_name(text: &str, name: &str) -> String {
 }
 
 /// The table of inputs and outputs.
-fn ports(interface: &Interface) -> String {
+fn ports(size: &Size) -> String {
     let line = |kind: &str, index: usize, port: &Port| {
         let (name, shape) = (comment(&port.name), comment(&port.ty.to_string()));
         format!(" *   {kind}[{index}]  {name}: f32 {shape}, {} elements a sample\n", port.ty.elements())
     };
-    let inputs = interface.inputs.iter().enumerate().map(|(index, port)| line("inputs", index, port));
-    let outputs = interface.outputs.iter().enumerate().map(|(index, port)| line("outputs", index, port));
+    let inputs = size.inputs.iter().enumerate().map(|(index, port)| line("inputs", index, port));
+    let outputs = size.outputs.iter().enumerate().map(|(index, port)| line("outputs", index, port));
     inputs.chain(outputs).collect()
 }
 

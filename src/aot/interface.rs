@@ -1,7 +1,7 @@
 //! What a C program sees of a compiled model; the generated functions and the header are both made from it.
 
 use super::constants::{self, Constants};
-use super::{Options, OwnMemory, Weights};
+use super::{AotError, Options, OwnMemory, Weights};
 use crate::ir::{Graph, NodeId};
 use crate::schedule::{ALIGNMENT, Plan};
 use crate::tensor::{Batch, TensorType};
@@ -11,18 +11,28 @@ pub(super) struct Interface {
     pub name: String,
     /// What `NAME_version` returns.
     pub version: String,
-    pub inputs: Vec<Port>,
-    pub outputs: Vec<Port>,
-    /// Smallest and largest batch.
-    pub batch: (usize, usize),
-    /// Bytes of the arena for one sample, a multiple of [`ALIGNMENT`].
-    pub arena: usize,
+    /// What depends on the sizes of the inputs; the usual ones first.
+    pub sizes: Vec<Size>,
     /// Bytes of scratch memory for one thread, a multiple of [`ALIGNMENT`].
     pub scratch: usize,
     pub own_memory: Option<OwnMemory>,
     /// Size of the weight file, header included; `None` for embedded weights.
     pub weight_file: Option<usize>,
     pub fingerprint: u64,
+}
+
+/// The network at one size. All have the same inputs and outputs but for their shapes.
+pub(super) struct Size {
+    /// What stands behind the model's name in the names of its functions: nothing, or `_320x480`.
+    pub suffix: String,
+    pub inputs: Vec<Port>,
+    pub outputs: Vec<Port>,
+    /// Smallest and largest batch.
+    pub batch: (usize, usize),
+    /// Bytes of the arena for one sample, a multiple of [`ALIGNMENT`].
+    pub arena: usize,
+    /// See [`Interface::scratch`].
+    scratch: usize,
 }
 
 /// An input or an output.
@@ -67,32 +77,49 @@ pub(super) fn code(name: &str) -> i64 {
 }
 
 impl Interface {
-    pub fn new(plan: &Plan, constants: &Constants, options: &Options) -> Interface {
-        let (name, cpu, graph) = (&options.name, options.cpu.name, &plan.graph);
-        let fingerprint = constants::fingerprint(plan, constants);
+    /// Of plans for the same network at several sizes, of which there is at least one.
+    ///
+    /// # Errors
+    /// Where they are not.
+    pub fn new(plans: &[Plan], constants: &Constants, options: &Options) -> Result<Interface, AotError> {
+        let (name, cpu, target) = (&options.name, options.cpu.name, plans[0].target);
+        let fingerprint = constants::fingerprint(plans, constants);
         let version = format!(
             "{name} for {cpu} ({}), plan {fingerprint:016x}, svertka {}",
-            plan.target.isa,
+            target.isa,
             env!("CARGO_PKG_VERSION")
         );
-        let port = |name: &str, id: NodeId| Port { name: name.to_string(), ty: graph[id].ty.clone() };
-        Interface {
+        let scratch = plans.iter().map(|plan| plan.scratch().next_multiple_of(ALIGNMENT)).max().unwrap_or(0);
+        let mut sizes: Vec<Size> = Vec::new();
+        for plan in plans {
+            let size = Size::new(plan, sizes.is_empty(), scratch);
+            if sizes.iter().any(|other| other.suffix == size.suffix || other.is_like(plan)) {
+                return Err(AotError::SameSize(shown_sizes(&plan.graph)));
+            }
+            if sizes.first().is_some_and(|usual| usual.ports() != size.ports()) {
+                return Err(AotError::OtherPorts(shown_sizes(&plan.graph)));
+            }
+            sizes.push(size);
+        }
+        Ok(Interface {
             name: name.to_string(),
             version,
-            inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
-            outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
-            batch: batches(graph, plan),
-            arena: plan.arena_bytes(1),
-            scratch: scratch(plan),
+            sizes,
+            scratch,
             own_memory: options.own_memory,
             weight_file: (options.weights == Weights::File).then_some(constants::HEADER_BYTES + constants.bytes.len()),
             fingerprint,
-        }
+        })
     }
 
-    /// Bytes of the work memory.
-    pub fn memory_bytes(&self, batch: usize, threads: usize) -> usize {
-        self.arena.saturating_mul(batch).saturating_add(self.scratch.saturating_mul(threads))
+    /// The network at its usual size.
+    pub fn usual(&self) -> &Size {
+        &self.sizes[0]
+    }
+
+    /// Bytes of work memory that suffice at every size.
+    pub fn largest_memory_bytes(&self, OwnMemory { batch, threads }: OwnMemory) -> usize {
+        self.sizes.iter().map(|size| size.memory_bytes(batch, threads)).max().unwrap_or(0)
     }
 
     /// The public name of a function.
@@ -101,16 +128,56 @@ impl Interface {
     }
 }
 
+impl Size {
+    fn new(plan: &Plan, usual: bool, scratch: usize) -> Size {
+        let graph = &plan.graph;
+        let port = |name: &str, id: NodeId| Port { name: name.to_string(), ty: graph[id].ty.clone() };
+        Size {
+            suffix: if usual { String::new() } else { format!("_{}", shown_sizes(graph)) },
+            inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
+            outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
+            batch: batches(graph, plan, scratch),
+            arena: plan.arena_bytes(1),
+            scratch,
+        }
+    }
+
+    /// Bytes of the work memory.
+    pub fn memory_bytes(&self, batch: usize, threads: usize) -> usize {
+        self.arena.saturating_mul(batch).saturating_add(self.scratch.saturating_mul(threads))
+    }
+
+    /// The name of a function of this size, behind that of the model and `_`.
+    pub fn function(&self, function: &str) -> String {
+        match self.suffix.strip_prefix('_') {
+            None => function.to_string(),
+            Some(size) => format!("{size}_{function}"),
+        }
+    }
+
+    /// Whether the plan is for this size.
+    fn is_like(&self, plan: &Plan) -> bool {
+        let inputs = plan.graph.inputs.iter().map(|&id| &plan.graph[id].ty);
+        inputs.eq(self.inputs.iter().map(|port| &port.ty))
+    }
+
+    /// What is the same at all sizes: names, and numbers of dimensions.
+    fn ports(&self) -> Vec<(&str, usize)> {
+        self.inputs.iter().chain(&self.outputs).map(|port| (port.name.as_str(), port.ty.dims.len())).collect()
+    }
+}
+
+/// The values of the free sizes, for names: `320x480`.
+pub(super) fn shown_sizes(graph: &Graph) -> String {
+    let sizes = graph.sizes().into_iter().map(|(_, size)| size.to_string());
+    sizes.collect::<Vec<_>>().join("x")
+}
+
 /// The smallest and the largest number of threads.
 pub(super) const THREADS: (usize, usize) = (1, 1024);
 
-/// Bytes of scratch memory for one thread.
-fn scratch(plan: &Plan) -> usize {
-    plan.scratch().next_multiple_of(ALIGNMENT)
-}
-
 /// The smallest and the largest batch: the model's own, or as many as no size in bytes and no count of tasks overflows.
-fn batches(graph: &Graph, plan: &Plan) -> (usize, usize) {
+fn batches(graph: &Graph, plan: &Plan, scratch: usize) -> (usize, usize) {
     let fixed = graph.inputs.iter().find_map(|&id| match graph[id].ty.batch {
         Batch::Fixed(batch) => Some(batch),
         Batch::Symbolic(_) => None,
@@ -118,7 +185,7 @@ fn batches(graph: &Graph, plan: &Plan) -> (usize, usize) {
     let tasks = plan.steps.iter().map(|step| step.kernel.tasks());
     let bytes = plan.buffers.iter().map(|buffer| buffer.elements * 4);
     let largest = tasks.chain(bytes).fold(plan.arena_bytes(1), usize::max);
-    let of_threads = scratch(plan).saturating_mul(THREADS.1).min(i64::MAX as usize / 2);
+    let of_threads = scratch.saturating_mul(THREADS.1).min(i64::MAX as usize / 2);
     let limit = (i64::MAX as usize - of_threads) / largest.max(1);
     fixed.map_or((1, limit), |batch| (batch, batch.min(limit)))
 }

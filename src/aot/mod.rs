@@ -120,6 +120,12 @@ pub enum AotError {
         "work memory of {bytes} bytes is too much for an object file (at most {MAX_EMBEDDED}): leave it to the caller"
     )]
     OwnMemoryBytes { bytes: usize },
+    #[error("the plan for the size {0} was made for another target")]
+    OtherTarget(String),
+    #[error("the size {0} is there twice")]
+    SameSize(String),
+    #[error("the network has other inputs or outputs, or other numbers of their dimensions, at the size {0}")]
+    OtherPorts(String),
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },
     #[error(transparent)]
@@ -135,24 +141,39 @@ const MAX_EMBEDDED: usize = 1 << 30;
 /// # Errors
 /// Where the name, the CPU or the weights' size do not allow what was asked for, or there is no linker.
 pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Result<Artifacts, AotError> {
+    compile_sizes(std::slice::from_ref(plan), weights, options)
+}
+
+/// The same for plans of one network at several sizes, the usual one first, and for one target. The names of the other
+/// sizes' functions have the free sizes in them: `NAME_320x480_run`.
+///
+/// # Errors
+/// As [`compile`], and where two plans are of the same size, or outputs are others at another size.
+///
+/// # Panics
+/// Without a plan.
+pub fn compile_sizes(plans: &[Plan], weights: &dyn WeightSource, options: &Options) -> Result<Artifacts, AotError> {
     let Options { name, cpu, .. } = options;
     if !is_c_identifier(name) {
         return Err(AotError::Name(name.clone()));
     }
-    if !cpu.runs(plan.target) {
+    if let Some(plan) = plans.iter().find(|plan| !cpu.runs(plan.target)) {
         return Err(AotError::Target { plan: plan.target.isa.to_string(), cpu: cpu.name });
     }
-    let constants = Constants::pack(plan, weights);
+    if let Some(plan) = plans.iter().find(|plan| plan.target != plans[0].target) {
+        return Err(AotError::OtherTarget(interface::shown_sizes(&plan.graph)));
+    }
+    let constants = Constants::pack(plans, weights);
     if options.weights == Weights::Embed && constants.bytes.len() > MAX_EMBEDDED {
         return Err(AotError::Weights { bytes: constants.bytes.len() });
     }
-    let interface = Interface::new(plan, &constants, options);
+    let interface = Interface::new(plans, &constants, options)?;
     check_own_memory(&interface)?;
     let mut files = Vec::new();
     if options.weights == Weights::File {
         files.push((format!("{name}.weights"), constants::weight_file(&constants, interface.fingerprint)));
     }
-    let code = generate(plan, &interface, constants, options)?;
+    let code = generate(plans, &interface, constants, options)?;
     for &kind in &options.emit {
         files.push(code.file(kind, &interface, cpu)?);
     }
@@ -160,12 +181,14 @@ pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Re
 }
 
 fn check_own_memory(interface: &Interface) -> Result<(), AotError> {
-    let Some(OwnMemory { batch, threads }) = interface.own_memory else { return Ok(()) };
+    let Some(own @ OwnMemory { batch, threads }) = interface.own_memory else { return Ok(()) };
     let within = |number: usize, (smallest, largest): (usize, usize)| (smallest..=largest).contains(&number);
-    if !within(batch, interface.batch) || !within(threads, interface::THREADS) {
-        return Err(AotError::OwnMemory { batch, threads, batches: interface.batch });
+    let refused = interface.sizes.iter().find(|size| !within(batch, size.batch));
+    if refused.is_some() || !within(threads, interface::THREADS) {
+        let batches = refused.unwrap_or(interface.usual()).batch;
+        return Err(AotError::OwnMemory { batch, threads, batches });
     }
-    match interface.memory_bytes(batch, threads) {
+    match interface.largest_memory_bytes(own) {
         bytes if bytes > MAX_EMBEDDED => Err(AotError::OwnMemoryBytes { bytes }),
         _ => Ok(()),
     }
@@ -184,11 +207,11 @@ struct Code {
     symbols: Vec<String>,
 }
 
-fn generate(plan: &Plan, interface: &Interface, constants: Constants, options: &Options) -> Result<Code, CodeError> {
+fn generate(plans: &[Plan], interface: &Interface, constants: Constants, options: &Options) -> Result<Code, CodeError> {
     let keep_text = options.emit.iter().any(|kind| matches!(kind, Emit::Clif | Emit::Assembly));
     let mut module = CodeModule::object(options.cpu.triple.clone(), options.cpu.preset, keep_text)?;
-    let kernels = backend::generate(plan, plan.target.isa, &mut module)?;
-    let symbols = entry::define(&mut module, interface, plan, &kernels, constants, &options.cpu)?;
+    let kernels = backend::generate_all(plans, &mut module)?;
+    let symbols = entry::define(&mut module, interface, plans, &kernels, constants, &options.cpu)?;
     let text = module.text().to_vec();
     Ok(Code { object: module.finish_object()?, text, symbols })
 }

@@ -1,13 +1,17 @@
 //! `svertka compile`: object files, libraries and headers.
 
 use super::args::ModelArgs;
+use super::model::{self, Model};
 use super::tuned::Source;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, model, print};
+use super::{Failure, Outcome, print};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
 use crate::io::write::{create_folder, write_atomically};
+use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
+use crate::runtime::check_weights;
+use crate::schedule::Plan;
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,6 +20,9 @@ use std::path::{Path, PathBuf};
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    /// Compile for these values of free sizes too, into the same object with the same weights; may be given several times
+    #[arg(long, value_name = "NAME=VALUE,..", value_parser = parse_size)]
+    size: Vec<Sizes>,
     #[command(flatten)]
     weights: WeightArgs,
     /// Folder to write to; it is made if need be
@@ -68,13 +75,15 @@ enum Memory {
 
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
-    let model = model::load(&args.model)?;
+    let mut model = model::load(&args.model)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     let choices = choices(args)?;
     create_folder(&args.output)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
-    let plan = choices.load().plan(model.graph, target);
+    let choices = choices.load();
+    let graphs = graphs(&mut model, &args.size)?;
+    let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target)).collect();
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -84,8 +93,35 @@ pub fn run(args: &Args) -> Outcome {
         Memory::Library => Some(OwnMemory { batch: args.batch.into(), threads: args.threads.into() }),
     };
     let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
-    let artifacts = aot::compile(&plan, weights.as_ref(), &options).map_err(Failure::input)?;
+    let artifacts = aot::compile_sizes(&plans, weights.as_ref(), &options).map_err(Failure::input)?;
     write(&args.output, &artifacts)
+}
+
+fn parse_size(text: &str) -> Result<Sizes, String> {
+    let size = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        Some((name.trim().to_string(), value.trim().parse().ok()?))
+    };
+    let sizes: Option<Sizes> = text.split(',').map(size).collect();
+    sizes.ok_or_else(|| "expected NAME=VALUE,.. with whole numbers, for example `H=320,W=480`".into())
+}
+
+/// The network at its usual size, then at others.
+fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
+    let usual = model.graph.clone();
+    let free = usual.sizes();
+    let mut graphs = vec![usual];
+    for sizes in others {
+        if let Some((name, _)) = sizes.iter().find(|(name, _)| free.iter().all(|(free, _)| free != name)) {
+            let free: Vec<&str> = free.iter().map(|(name, _)| name.as_str()).collect();
+            let free = if free.is_empty() { "it has none".into() } else { format!("these are {}", free.join(", ")) };
+            return Err(Failure::usage(format!("--size: `{name}` is no free size of the model; {free}")));
+        }
+        model.resize(sizes)?;
+        check_weights(&graphs[0], &model.graph).map_err(Failure::input)?;
+        graphs.push(model.graph.clone());
+    }
+    Ok(graphs)
 }
 
 /// What was measured of this CPU, which another is not.

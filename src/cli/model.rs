@@ -40,8 +40,11 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let built = parse(&mut sources, root, &path, &options.limits)
-        .and_then(|program| Ok((build::build(&mut sources, &program, &options)?, program)));
-    let (graph, program) = built.map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+        .and_then(|program| Ok((build::build_and_warn(&mut sources, &program, &options)?, program)));
+    let ((graph, warnings), program) = built.map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    if !warnings.is_empty() {
+        tell(&diagnostics(&warnings, &sources));
+    }
     Ok(Model { path, graph, sources, card, weights: None, program, options, time: start.elapsed() })
 }
 

@@ -160,6 +160,8 @@ pub struct Graph {
     pub outputs: Vec<Output>,
     pub renames: Vec<Rename>,
     pub allows: Vec<Allow>,
+    /// Paths of layers whose weights have a count in their names, in a text that labels others.
+    pub counted: Vec<String>,
     /// Weights of `aux` branches that were not built; a weight file may hold them.
     pub left_out: Vec<String>,
 }

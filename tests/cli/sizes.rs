@@ -87,3 +87,30 @@ fn every_verb_takes_sizes() {
     let (_, err) = run(&["summary", &model, "-D", "h=20"], 1);
     assert!(err.contains("the model has no parameter `h`") && err.contains("`H`"), "{err}");
 }
+
+#[test]
+fn compile_takes_several_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = write(folder.path(), "m.cnn", MODEL);
+    let to = folder.path().join("out").display().to_string();
+    let compile = |more: &[&str], code| run(&[&["compile", &model, "--seed", "1", "-o", &to], more].concat(), code).1;
+    compile(&["--size", "H=12,W=9", "--size", "H=20"], 0);
+    let header = std::fs::read_to_string(folder.path().join("out/m.h")).unwrap();
+    for function in ["m_run(", "m_12x9_run(", "m_12x9_memory_bytes(", "m_20x8_run_parallel(", "m_20x8_output_shape("] {
+        assert!(header.contains(function), "{function}\n{header}");
+    }
+    assert!(header.contains("image: f32 [N, 1, 12, 9]") && !header.contains('@'), "{header}");
+    for (sizes, code, message) in [
+        (&["--size", "H=12", "--size", "H=12,W=8"][..], 1, "the size 12x8 is there twice"),
+        (&["--size", "H=8"], 1, "the size 8x8 is there twice"),
+        (&["--size", "h=12"], 2, "`h` is no free size of the model; these are H, W"),
+        (&["--size", "12"], 2, "expected NAME=VALUE"),
+        (&["--size", "H=4"], 1, "error[E0302]"),
+    ] {
+        let error = compile(sizes, code);
+        assert!(error.contains(message), "{error}");
+    }
+    let flat = MODEL.replace("global_avgpool", "flatten | fc: dense 2");
+    write(folder.path(), "m.cnn", flat);
+    assert!(compile(&["--size", "H=12"], 1).contains("the weight `fc.weight` has another shape"));
+}

@@ -10,6 +10,7 @@
 //! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
 //! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
 //! | W0707 | `uneven_overlap` | a transposed convolution whose outputs are sums of different numbers of inputs |
+//! | W0708 | `counted_name` | weights that are named by a count, where labels name others |
 //!
 //! What is written and has no effect is warned of too; those warnings, W08xx, are listed in [`unused`].
 //!
@@ -18,6 +19,7 @@
 mod bias;
 mod field;
 mod kernels;
+mod names;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -44,6 +46,7 @@ pub const LINTS: &[Lint] = &[
     Lint { code: "W0705", name: "bias_before_norm", find: bias::before_norm },
     Lint { code: "W0706", name: "checkerboard", find: field::checkerboard },
     Lint { code: "W0707", name: "uneven_overlap", find: kernels::uneven },
+    Lint { code: "W0708", name: "counted_name", find: names::counted },
 ];
 
 /// A network before optimisation, with what several rules ask for.

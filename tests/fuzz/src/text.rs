@@ -18,7 +18,7 @@ pub const DICTIONARY: &[&str] = &[
     "model m(a = 1)\n", "input x: f32[N, 3, 8, 8]\n", "H = 8, ", "net {\n", "}\n", "block B(c, s = 1) {", "variant v = m(2)\n",
     "defaults conv half, bias\n", "const k = [1, 2]\n", "rename a -> b.c\n", "allow even_kernel\n", "use \"a.cnn\"\n",
     " | ", "seq { ", "residual { ", "project { ", "concat { ", "add { ", "mul { ", "grow { ", "gate { ", "for i in 1..3 { ", "if in.c > 3 { ",
-    " else { ", "from x", "output y", "aux a: ", " as skip", "2 x B(4)", "{i}", " then ", " if same_shape ",
+    " else { ", "from x", "from a.0", "from b.c{i}", "a: ", "output y", "aux a: ", " as skip", "2 x B(4)", "{i}", " then ", " if same_shape ",
     "conv 3x3, 8", "conv_transpose 3x3, 8, stride 2", "output_padding 1", "dense 10", "maxpool 2x2", "avgpool 3x3", "adaptive_avgpool 2", "global_avgpool", "bn", "lrn 5", "relu",
     "flatten", "pad 1", "upsample 2, bilinear", "channel_shuffle 2", "softmax", "identity", "stride 2", "dilation 2",
     "groups in.c", "half", "same", "pad (0, 1, 2, 3)", "ceil", "count_pad false", "weights [[1, 2], [3, 4]]",

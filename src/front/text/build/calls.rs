@@ -168,7 +168,7 @@ impl<'a> Builder<'a> {
         match (&step.label, self.naming.next) {
             (Some(_), _) => self.part(step.label.as_ref(), "", |builder, path| builder.within(path, Some(0), copy_all)),
             (None, Some(_)) => copy_all(self),
-            (None, None) => self.within(self.naming.path.clone(), Some(0), copy_all),
+            (None, None) => self.part(None, &call.name.text, |builder, path| builder.within(path, Some(0), copy_all)),
         }
     }
 

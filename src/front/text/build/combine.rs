@@ -73,6 +73,9 @@ impl<'a> Builder<'a> {
         if let Some(cond) = cond
             && !self.residual_condition(cond, x, y)?
         {
+            if let Some(project) = project {
+                self.uses.meet(Kind::Projection, project.body.span, "", false);
+            }
             return Ok(y);
         }
         let same = self.graph[x].ty == self.graph[y].ty;

@@ -2,11 +2,10 @@
 
 use super::combine::keyword_span;
 use super::report::Reported;
-use super::scope::MAX_SUGGESTIONS;
 use super::value::{Value, grouped};
-use super::{Builder, Flow, Naming, Output};
+use super::{Builder, Flow, Output};
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Body, Const, Expr, Ident, Label, LabelPart, Line, Step, StepKind};
+use crate::front::text::syntax::ast::{Body, Const, Expr, Ident, Label, Line, Step, StepKind};
 use crate::source::Span;
 
 impl<'a> Builder<'a> {
@@ -69,7 +68,7 @@ impl<'a> Builder<'a> {
             StepKind::Residual { .. } | StepKind::Branches(..) | StepKind::Grow(_) | StepKind::Gate(_) => {
                 self.combinator(step, x)
             }
-            StepKind::From(name) => self.from(name),
+            StepKind::From(path) => self.from(path),
             StepKind::Aux(inner) => {
                 self.aux(step, inner, x);
                 x
@@ -85,18 +84,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A step that is one child of what encloses it: takes a name, and is one step in the chain of shapes.
-    pub fn part(&mut self, label: Option<&'a Label>, name: &str, f: impl FnOnce(&mut Self, String) -> Flow) -> Flow {
-        let (path, shown) = self.component(label, name)?;
-        let mark = self.frame().trail.len();
-        let y = f(self, path);
-        self.frame().trail.truncate(mark);
-        if let Ok(id) = y {
-            self.trace(shown, id);
-        }
-        y
-    }
-
     /// A step whose children are children of what encloses it, unless it is labelled.
     fn transparent(&mut self, label: Option<&'a Label>, f: impl FnOnce(&mut Self) -> Flow) -> Flow {
         match label {
@@ -106,7 +93,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a link to the chain of shapes where the shape changes.
-    fn trace(&mut self, name: String, id: super::NodeId) {
+    pub fn trace(&mut self, name: String, id: super::NodeId) {
         let dims = self.graph[id].ty.dims.clone();
         let trail = &mut self.frame().trail;
         if trail.last().is_none_or(|(_, last)| *last != dims) {
@@ -114,52 +101,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Runs `f` with the names of its steps below `path`; `next` numbers them.
-    pub fn within<T>(&mut self, path: String, next: Option<usize>, f: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = std::mem::replace(&mut self.naming, Naming { path, next });
-        let result = f(self);
-        self.naming = outer;
-        result
-    }
-
-    /// The path of the next child, and what it is called in the chain of shapes. In a `seq` every child takes a
-    /// number; a label stands in its place.
-    fn component(&mut self, label: Option<&'a Label>, name: &str) -> Result<(String, String), Reported> {
-        let label = label.map(|label| self.label(label)).transpose()?;
-        let number = self.naming.next;
-        if let Some(next) = &mut self.naming.next {
-            *next += 1;
-        }
-        let shown = label.clone().unwrap_or_else(|| name.to_string());
-        let path = &self.naming.path;
-        let path = match (label.or_else(|| number.map(|n| n.to_string())), path.is_empty()) {
-            (None, _) => path.clone(),
-            (Some(own), true) => own,
-            (Some(own), false) => format!("{path}.{own}"),
-        };
-        Ok((path, shown))
-    }
-
-    fn label(&mut self, label: &'a Label) -> Result<String, Reported> {
-        let mut text = String::new();
-        for part in &label.parts {
-            match part {
-                LabelPart::Text(part) => text.push_str(part),
-                LabelPart::Expr(expr) => text.push_str(&self.label_value(expr)?),
-            }
-        }
-        if self.naming.path.len() + text.len() > MAX_PATH {
-            let error = Diagnostic::error("E0507", format!("a weight name of more than {MAX_PATH} characters"));
-            return Err(self.halt(error.at(label.span, "")));
-        }
-        if text.is_empty() || !text.chars().all(|c| c.is_alphanumeric() || c == '_') {
-            let error = Diagnostic::error("E0223", format!("the label becomes `{text}`, which is no name"));
-            return Err(self.error(error.at(label.span, "a label consists of letters, digits and `_`")));
-        }
-        Ok(text)
-    }
-
-    fn label_value(&mut self, expr: &'a Expr) -> Result<String, Reported> {
+    pub fn label_value(&mut self, expr: &'a Expr) -> Result<String, Reported> {
         match self.eval(expr)? {
             Value::Int(v) => Ok(v.to_string()),
             Value::Str(text) | Value::Word(text) => Ok(text.to_string()),
@@ -246,33 +188,6 @@ impl<'a> Builder<'a> {
         self.declare(&item.name.text, value, item.name.span);
     }
 
-    /// `as name`
-    fn name_value(&mut self, name: &'a Ident, value: Flow) {
-        let Err(earlier) = self.frame().named.insert(&name.text, value, name.span) else { return };
-        let error = Diagnostic::error("E0210", format!("the name `{}` is given to two values", name.text))
-            .at(name.span, "given again here")
-            .at(earlier, "first given here");
-        self.error(error);
-    }
-
-    /// `from name`
-    fn from(&mut self, name: &'a Ident) -> Flow {
-        let input = |inputs: &[(&str, Flow)]| inputs.iter().find(|(n, _)| *n == name.text).map(|(_, value)| *value);
-        if let Some(value) = self.frame().named.get(&name.text).or_else(|| input(&self.inputs)) {
-            if let Ok(id) = value {
-                self.trace(format!("from {}", name.text), id);
-            }
-            return value;
-        }
-        let inputs = self.inputs.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-        let known: Vec<&str> = self.frame().named.names().take(MAX_SUGGESTIONS).chain(inputs).collect();
-        let error = Diagnostic::error("E0222", format!("no value has the name `{}`", name.text))
-            .at(name.span, "not named above in this body or one around it")
-            .did_you_mean(&name.text, known);
-        let help = format!("name a value where it is made: `.. as {}`; names do not enter or leave blocks", name.text);
-        Err(self.error(if error.help.is_empty() { error.help(help) } else { error }))
-    }
-
     fn output(&mut self, name: &Ident, value: Flow) {
         if !self.output_names.insert(name.text.clone()) {
             let error = Diagnostic::error("E0322", format!("two outputs have the name `{}`", name.text));
@@ -292,30 +207,27 @@ impl<'a> Builder<'a> {
             self.error(error);
             return;
         };
-        let before = (self.graph.nodes.len(), self.graph.params.len(), self.graph.outputs.len(), self.weight_elements);
+        let (before, outputs, elements) = (self.mark(), self.graph.outputs.len(), self.weight_elements);
         let mark = self.frame().trail.len();
         let value = self.scoped(|builder| builder.step(inner, x));
         self.frame().trail.truncate(mark);
+        // What may not be built, nothing else reads.
+        self.taps.truncate(before.taps);
         if self.aux {
             if let Ok(text) = self.label(label) {
                 self.output(&Ident { text, span: label.span }, value);
             }
             return;
         }
-        let (nodes, params, outputs, elements) = before;
-        for param in self.graph.params.drain(params..) {
-            self.weights.remove(&param.name);
-            self.graph.left_out.push(param.name);
-        }
-        let left_out = self.graph.nodes[nodes..].iter().flat_map(|node| &node.inputs);
+        self.check_weight_names(before.nodes);
+        self.counted.truncate(before.counted);
+        self.graph.left_out.extend(self.graph.params.drain(before.params..).map(|param| param.name));
+        let left_out = self.graph.nodes[before.nodes..].iter().flat_map(|node| &node.inputs);
         self.uses.aside.extend(left_out);
-        self.graph.nodes.truncate(nodes);
+        self.graph.nodes.truncate(before.nodes);
         for output in self.graph.outputs.drain(outputs..) {
             self.output_names.remove(&output.name);
         }
         self.weight_elements = elements;
     }
 }
-
-/// Bounds the memory that names take.
-const MAX_PATH: usize = 1000;

@@ -10,7 +10,8 @@
 //! | `params` | parameters of the model, `-D`, variants, inputs |
 //! | `scope`, `eval`, `functions`, `value` | names and expressions |
 //! | `args` | arguments against declared parameters |
-//! | `expand` | bodies, steps, labels |
+//! | `expand` | bodies and steps |
+//! | `names` | labels, paths, `as` and `from` |
 //! | `calls` | layers, blocks, repeats |
 //! | `combine` | residual, concat, add, mul, grow, gate |
 //! | `estimate` | how many layers a text makes, before it makes them |
@@ -46,6 +47,7 @@
 //! | E0221 | an element type that does not exist or is not supported |
 //! | E0222 | `from` an unknown value |
 //! | E0223 | a label that is no name |
+//! | E0224 | `from` a name that several values have |
 //! | E0301 | an input with the wrong number of spatial dimensions |
 //! | E0302 | a kernel larger than its padded input |
 //! | E0303 | a size or number of weights that is too large |
@@ -68,7 +70,7 @@
 //! | E0503 | a value has too many elements |
 //! | E0504 | too many weights |
 //! | E0505 | nested too deep |
-//! | E0506 | a list is too long, or a block has too many names |
+//! | E0506 | a list is too long, a block has too many names, or labels take too much memory |
 //! | E0507 | a weight name is too long |
 //! | E0508 | a block calls itself |
 //! | E0509 | too many layers |
@@ -85,6 +87,7 @@ mod eval;
 mod expand;
 mod files;
 mod functions;
+mod names;
 mod params;
 mod report;
 mod scope;
@@ -100,6 +103,7 @@ use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
 use crate::tensor::TensorType;
 use args::LayerArgs;
+use names::{Naming, Taps};
 use report::{Report, Reported};
 use scope::{Frame, Globals, Named};
 use std::collections::{HashMap, HashSet};
@@ -202,7 +206,25 @@ pub fn build(
     program: &Program,
     options: &Options,
 ) -> Result<Verified<Graph>, Vec<Diagnostic>> {
-    build_counted(sources, program, options, &mut Uses::default()).0
+    Ok(build_and_warn(sources, program, options)?.0)
+}
+
+/// As [`build`]; also the warnings about what this variant leaves out although it is written and nothing in the text of
+/// this variant says so: projections that no residual has built. `allow` silences them.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_and_warn(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+) -> Result<(Verified<Graph>, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut uses = Uses::default();
+    let graph = build_counted(sources, program, options, &mut uses).0?;
+    let unused = uses.projections().into_iter();
+    let loud = unused.filter(|item| !graph.allows.iter().any(|allow| allow.lint == item.lint()));
+    let warnings = loud.map(|item| item.warning()).collect();
+    Ok((graph, warnings))
 }
 
 /// Also tells how many steps were taken, and notes in `uses` what the graph does not show of them.
@@ -277,14 +299,6 @@ struct Given {
     span: Span,
 }
 
-/// Where the next steps find their names.
-struct Naming {
-    /// Dotted path of the enclosing labels.
-    path: String,
-    /// In a `seq` the number of the next child.
-    next: Option<usize>,
-}
-
 /// The state of one build.
 struct Builder<'a> {
     sources: &'a SourceMap,
@@ -301,9 +315,12 @@ struct Builder<'a> {
     inputs: Vec<(&'a str, Flow)>,
     /// The calls that are being expanded, the net first.
     frames: Vec<Frame<'a>>,
-    naming: Naming,
-    /// The layer of every weight name.
-    weights: HashMap<String, Span>,
+    naming: Naming<'a>,
+    taps: Taps,
+    /// Whether a label names weights.
+    labelled: bool,
+    /// The first nodes of the steps that have a count in their path.
+    counted: Vec<usize>,
     weight_elements: usize,
     uses: &'a mut Uses,
     output_names: HashSet<String>,
@@ -336,8 +353,10 @@ impl<'a> Builder<'a> {
             defaults: HashMap::new(),
             inputs: Vec::new(),
             frames: Vec::new(),
-            naming: Naming { path: String::new(), next: None },
-            weights: HashMap::new(),
+            naming: Naming::default(),
+            taps: Taps::default(),
+            labelled: false,
+            counted: Vec::new(),
             weight_elements: 0,
             uses,
             output_names: HashSet::new(),
@@ -379,8 +398,13 @@ impl<'a> Builder<'a> {
     fn net(&mut self, body: &'a Body) {
         let input = self.inputs.first().map_or(Err(Reported), |(_, input)| *input);
         self.frames.push(self.new_frame(None, None, input));
-        let main = self.body(body, input);
+        let main = self.within(String::new(), None, |builder| builder.body(body, input));
         self.frames.pop();
+        self.check_weight_names(0);
+        if self.labelled {
+            let counted = self.counted.iter().map(|&node| self.graph.nodes[node].origin.path.clone());
+            self.graph.counted = counted.collect();
+        }
         let last_step = body.lines.last().and_then(|line| line.steps.last()).map(|step| &step.kind);
         let Ok(node) = main else { return };
         if matches!(last_step, Some(StepKind::Output(_))) {
@@ -510,31 +534,9 @@ impl<'a> Builder<'a> {
             return Err(self.halt(Diagnostic::error("E0504", message).at(site.span, label)));
         };
         self.weight_elements = total;
-        match self.weights.get(&name) {
-            Some(&first) => {
-                self.same_weight(&name, first, site.span);
-            }
-            None => {
-                self.weights.insert(name.clone(), site.span);
-            }
-        }
         self.charge(spec.fixed.as_ref().map_or(0, |values| values.len()), site.span)?;
         let source = spec.fixed.map_or(ParamSource::File, ParamSource::Fixed);
         Ok(self.graph.add_param(Param { name, dims: spec.dims, source, init: spec.init }))
-    }
-
-    fn same_weight(&mut self, name: &str, first: Span, second: Span) -> Reported {
-        let error = Diagnostic::error("E0321", format!("two layers have weights of the name `{name}`"));
-        let error = match first == second {
-            true => error
-                .at(second, "this layer is built more than once under the same name")
-                .help("label the repeated step, and in a loop write the variable into the label: `stage{i}: ..`"),
-            false => error
-                .at(second, format!("this is `{name}` too"))
-                .at(first, format!("this is `{name}`"))
-                .help("give each of them a label of its own, or number them with `seq { .. }`"),
-        };
-        self.error(error)
     }
 }
 

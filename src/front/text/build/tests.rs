@@ -132,6 +132,25 @@ fn thousands_of_values_have_names() {
     assert_eq!(graph(&(text + "}")).nodes.len(), 2 + 5999);
 }
 
+#[test]
+fn steps_without_labels_are_counted_where_names_would_be_the_same() {
+    assert_eq!(weights("net { conv 1x1, 4 | relu | conv 1x1, 4 }"), ["conv1.weight", "conv2.weight"]);
+    assert_eq!(weights("block A(c) { d: conv 1x1, c }\nnet { A(4) | A(2) }"), ["A1.d.weight", "A2.d.weight"]);
+    // One alone, and those whose names differ, keep them; so does an `aux` branch, built or not.
+    assert_eq!(weights("net { conv 1x1, 4 | a: conv 1x1, 4 }"), ["weight", "a.weight"]);
+    let aux = "net { conv 1x1, 4 | aux a: { conv 1x1, 2 | conv 1x1, 2 } | b: conv 1x1, 4 }";
+    assert_eq!(weights(aux), ["weight", "b.weight"]);
+    // The names of a layer do not depend on those behind it, but for the first of several.
+    let more = "net { conv 1x1, 4 | conv 1x1, 4 | dense: conv 1x1, 4 | conv 1x1, 4 }";
+    assert_eq!(weights(more), ["conv1.weight", "conv2.weight", "dense.weight", "conv3.weight"]);
+}
+
+#[test]
+fn labels_take_bounded_memory() {
+    let options = |steps| Options { limits: Limits { steps, ..Limits::default() }, ..Options::default() };
+    assert!(error("net { for i in 1..900000 { a{i}: seq { } } }", &options(10_000_000)).contains("E0506"));
+}
+
 /// Each level of a chain of blocks doubles what the next one makes.
 #[test]
 fn doubling_is_refused_before_it_is_done() {

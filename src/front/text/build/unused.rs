@@ -20,7 +20,9 @@
 
 use super::Program;
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Arg, Body, Call, Expr, ExprKind, Ident, LabelPart, Param, Step, StepKind};
+use crate::front::text::syntax::ast::{
+    Arg, Body, Call, Expr, ExprKind, Ident, Label, LabelPart, Param, Step, StepKind,
+};
 use crate::ir::{Graph, NodeId};
 use crate::layers::Op;
 use crate::source::{FileId, Span};
@@ -188,10 +190,22 @@ impl Uses {
         }
     }
 
+    /// What was met and never used.
+    fn idle(self) -> impl Iterator<Item = Unused> {
+        let met = self.met.into_iter().filter(|(_, (_, used))| !used);
+        met.map(|((kind, span), (name, _))| Unused { kind, name, span })
+    }
+
+    /// The projections that were never built, in the order of the text.
+    pub fn projections(self) -> Vec<Unused> {
+        let mut unused: Vec<Unused> = self.idle().filter(|item| item.kind == Kind::Projection).collect();
+        unused.sort_by_key(|item| item.span);
+        unused
+    }
+
     /// What of `program` has no effect, in the order of the text.
     pub fn unused(self, program: &Program) -> Vec<Unused> {
-        let met = self.met.into_iter().filter(|(_, (_, used))| !used);
-        let mut unused: Vec<Unused> = met.map(|((kind, span), (name, _))| Unused { kind, name, span }).collect();
+        let mut unused: Vec<Unused> = self.idle().collect();
         unused.extend(of_text(program));
         unused.retain(|item| !item.name.starts_with('_'));
         unused.sort_by_key(|item| (item.span, item.kind));
@@ -232,7 +246,9 @@ fn of_text(program: &Program) -> Vec<Unused> {
     let defaults = defaults.filter(|layer| !names.words.contains(&(layer.span.file, layer.text.as_str())));
     let found = globals.chain(defaults.map(|layer| (Kind::Defaults, layer)));
     let found: Vec<Unused> = found.map(|(kind, name)| Unused::new(kind, name)).collect();
-    found.into_iter().chain(names.unused).collect()
+    let tapped =
+        |item: &Unused| item.kind == Kind::Value && (names.taps_any || names.tapped.contains(item.name.as_str()));
+    found.into_iter().chain(names.unused.iter().filter(|item| !tapped(item)).cloned()).collect()
 }
 
 /// Follows the names of a text to where they are declared.
@@ -247,6 +263,10 @@ struct Names<'a> {
     /// All words that may call something, with their files.
     words: HashSet<(FileId, &'a str)>,
     unused: Vec<Unused>,
+    /// Last components of paths that `from` takes values by.
+    tapped: HashSet<&'a str>,
+    /// Whether one of them is computed.
+    taps_any: bool,
 }
 
 impl<'a> Names<'a> {
@@ -281,11 +301,7 @@ impl<'a> Names<'a> {
     }
 
     fn step(&mut self, step: &'a Step) {
-        for part in step.label.iter().flat_map(|label| &label.parts) {
-            if let LabelPart::Expr(expr) = part {
-                self.expr(expr);
-            }
-        }
+        step.label.iter().for_each(|label| self.label(label));
         match &step.kind {
             StepKind::Call(call) => self.call(call),
             StepKind::Repeat { count, call } => {
@@ -319,7 +335,7 @@ impl<'a> Names<'a> {
                 self.body(then);
                 otherwise.iter().for_each(|body| self.body(body));
             }
-            StepKind::From(name) => self.named(true, &name.text),
+            StepKind::From(path) => self.path(path),
             StepKind::Aux(inner) => self.scoped(|names| names.step(inner)),
             StepKind::Output(_) => {}
             StepKind::Const(item) => {
@@ -329,6 +345,26 @@ impl<'a> Names<'a> {
         }
         if let Some(alias) = &step.alias {
             self.declare(Kind::Value, alias);
+        }
+    }
+
+    /// What `from` names: a value of this text, or one of any block or body, by its last component.
+    fn path(&mut self, path: &'a Label) {
+        self.label(path);
+        match path.parts.as_slice() {
+            [LabelPart::Text(name)] if !name.contains('.') => self.named(true, name),
+            [.., LabelPart::Text(text)] if text.contains('.') => {
+                self.tapped.extend(text.rsplit('.').next());
+            }
+            _ => self.taps_any = true,
+        }
+    }
+
+    fn label(&mut self, label: &'a Label) {
+        for part in &label.parts {
+            if let LabelPart::Expr(expr) = part {
+                self.expr(expr);
+            }
         }
     }
 

@@ -99,7 +99,7 @@ pub struct Step {
     pub span: Span,
 }
 
-/// `denselayer{i}`: text and interpolated expressions.
+/// `denselayer{i}`: text and interpolated expressions. In a path, `backbone.layer{i}`, the text may hold dots.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {
     pub parts: Vec<LabelPart>,
@@ -134,8 +134,8 @@ pub enum StepKind {
     For { names: Vec<Ident>, iter: Expr, body: Body },
     /// `if cond { ... } else { ... }`; `else if` is an else body with one `if` step
     If { cond: Expr, then: Body, otherwise: Option<Body> },
-    /// `from skip1`: the named value in place of the flowing one
-    From(Ident),
+    /// `from skip1`, `from backbone.layer{i}`: the value that the path leads to, in place of the flowing one
+    From(Label),
     /// `aux aux1: Head(...)`: a side output
     Aux(Box<Step>),
     /// `output features`: the flowing value is also an output of the model

@@ -97,7 +97,7 @@ fn leaves(
         Rule::params | Rule::sizes | Rule::paren_args | Rule::operands | Rule::index => {
             attached.insert(range.start);
         }
-        Rule::label => attached.extend(parts.iter().skip(1).map(|part| offset + part.as_span().start())),
+        Rule::label | Rule::tap => attached.extend(parts.iter().skip(1).map(|part| offset + part.as_span().start())),
         Rule::interpolation => {
             // Its braces are laid out like parentheses.
             leaves_at.push((range.start..range.start + 1, Syntax(Rule::lparen)));

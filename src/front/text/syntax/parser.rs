@@ -270,6 +270,20 @@ impl Builder {
         Label { parts, span: Span { end: span.end - 1, ..span } }
     }
 
+    fn tap(&mut self, pair: Pair<Rule>) -> Label {
+        let span = self.span(&pair);
+        let mut joined: Vec<LabelPart> = Vec::new();
+        for part in parts(pair) {
+            let text = part.as_str();
+            match (joined.last_mut(), part.as_rule()) {
+                (_, Rule::interpolation) => joined.push(LabelPart::Expr(self.expr(next(&mut self::parts(part)), 0))),
+                (Some(LabelPart::Text(before)), _) => before.push_str(text),
+                _ => joined.push(LabelPart::Text(text.to_string())),
+            }
+        }
+        Label { parts: joined, span }
+    }
+
     fn kind(&mut self, pair: Pair<Rule>) -> StepKind {
         let rule = pair.as_rule();
         if rule == Rule::call {
@@ -285,7 +299,7 @@ impl Builder {
             Rule::residual_step => self.residual(&mut parts),
             Rule::for_step => self.for_step(&mut parts),
             Rule::if_step => self.if_step(parts),
-            Rule::from_step => StepKind::From(self.ident(next(&mut parts))),
+            Rule::from_step => StepKind::From(self.tap(next(&mut parts))),
             Rule::output_step => StepKind::Output(self.ident(next(&mut parts))),
             Rule::const_item => StepKind::Const(self.constant(&mut parts)),
             Rule::repeat_step => {

@@ -153,6 +153,12 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(AdaptiveAvgPool { size: vec![] }.into(), "0 sizes for an input with 2 spatial dimensions");
     said(Upsample { scale: vec![2, 0], mode: Interpolation::Nearest }.into(), "a factor is 0");
     said(ChannelShuffle { groups: 0 }.into(), "the number of groups is 0");
+    said(ChannelSlice { channels: 3..3 }.into(), "3..3 are no channels");
+    said(DepthToSpace { block: vec![2, 0], order: BlockOrder::Crd }.into(), "a size of the block is 0");
+    said(SpaceToDepth { block: vec![], order: BlockOrder::Dcr }.into(), "0 sizes for an input");
+    said(Subsample { step: vec![0], at: vec![0] }.into(), "a step is 0");
+    said(Subsample { step: vec![1], at: vec![usize::MAX] }.into(), "of 6 positions");
+    said(Unflatten { size: vec![0] }.into(), "a size is 0");
     said(Pad { sides: PadArg::Same, channels: (0, 0) }.into(), "belong to a kernel");
     said(BatchNorm { eps: f64::NAN }.into(), "eps is NaN");
     said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");

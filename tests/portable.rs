@@ -209,6 +209,12 @@ fn permute() {
     agree(&layer(ChannelShuffle { groups: 3 }, &[12, 4, 5]), family);
     agree(&layer(Pad { sides: PadArg::List(vec![0; 4]), channels: (2, 3) }, &[12, 4, 5]), family);
     agree(&layer(Flatten, &[12, 4, 5]), family);
+    agree(&layer(ChannelSlice { channels: 3..11 }, &[12, 4, 5]), family);
+    for order in [BlockOrder::Crd, BlockOrder::Dcr] {
+        agree(&layer(DepthToSpace { block: vec![2], order }, &[48, 4, 5]), family);
+        agree(&layer(SpaceToDepth { block: vec![2, 3], order }, &[9, 4, 15]), family);
+    }
+    agree(&layer(Subsample { step: vec![2, 3], at: vec![1, 0] }, &[12, 7, 40]), family);
 }
 
 #[test]

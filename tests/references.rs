@@ -199,6 +199,11 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::Pad(_)
         | Op::Upsample(_)
         | Op::ChannelShuffle(_)
+        | Op::ChannelSlice(_)
+        | Op::DepthToSpace(_)
+        | Op::SpaceToDepth(_)
+        | Op::Subsample(_)
+        | Op::Unflatten(_)
         | Op::Concat(_)
         | Op::Add(_)
         | Op::Mul(_) => op.layer().map(|layer| layer.spec().keyword),

@@ -82,7 +82,7 @@ fn field_of(graph: &Graph, node: &Node, fields: &[Field]) -> Field {
     let operands = node.operands();
     let own = match &node.op {
         Op::Input => return Field::Local(vec![Axis::identity(); node.ty.spatial().len()]),
-        Op::Flatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Field::Whole,
+        Op::Flatten(_) | Op::Unflatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Field::Whole,
         Op::AdaptiveAvgPool(_) if node.ty.spatial().iter().all(|&size| size == 1) => Field::Whole,
         Op::Mul(_) if is_channel_gate(&graph[operands[1]].ty) => field(&operands[0]).clone(),
         op => {
@@ -103,6 +103,13 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
     let dims = 0..input.spatial().len();
     match op {
         Op::Upsample(upsample) => dims.map(|d| Axis::of_upsample(upsample, d)).collect(),
+        Op::DepthToSpace(layer) => {
+            dims.map(|d| Axis::repeated(*layer.block.get(d).unwrap_or(&layer.block[0]))).collect()
+        }
+        Op::Subsample(layer) => {
+            let [step, at] = layer.per_dim(dims.len()).ok()?;
+            step.into_iter().zip(at).map(|(step, at)| Axis::sampled(step, at)).collect()
+        }
         Op::AdaptiveAvgPool(pool) => dims.map(|d| Axis::of_adaptive(pool, d, input.spatial()[d])).collect(),
         Op::ConvTranspose(conv) => {
             let sizes = conv.resolve(input.spatial()).ok()?;
@@ -149,7 +156,9 @@ impl Reads {
         let same = Reads::Axis(Axis::identity());
         match &node.op {
             _ if operand >= node.operands().len() => same,
-            Op::Flatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Reads::Everything,
+            Op::Flatten(_) | Op::Unflatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
+                Reads::Everything
+            }
             Op::Mul(_) if operand > 0 && is_channel_gate(ty) => Reads::Nothing,
             op => match (op.layer().and_then(|layer| layer.window(&[ty])), reads(op, ty)) {
                 (Some(window), _) if dim < window.kernel.len() => Reads::Window(window),
@@ -191,6 +200,16 @@ impl Axis {
     fn shifted(front: usize) -> Option<Axis> {
         let at = i64::try_from(front).ok()?.checked_neg()?;
         Some(Axis { step: 1, spans: vec![(at, at)] })
+    }
+
+    /// So many neighbours read the same position.
+    fn repeated(times: usize) -> Option<Axis> {
+        (times <= MAX_PHASES).then(|| Axis { step: 1, spans: vec![(0, 0); times] })
+    }
+
+    fn sampled(step: usize, at: usize) -> Option<Axis> {
+        let at = i64::try_from(at).ok()?;
+        Some(Axis { step: i64::try_from(step).ok()?, spans: vec![(at, at)] })
     }
 
     fn of_window(window: &ResolvedWindow, dim: usize) -> Option<Axis> {
@@ -433,6 +452,8 @@ mod tests {
             "conv 3, 2, stride 2, same | upsample 3 | conv 2, 2, stride 2 | residual { conv 3, 2, half }",
             "avgpool 2 | upsample 2, bilinear | concat { conv 3, 2, half\nconv 6, 2, pad (1, 4) } | upsample 3, bilinear",
             "conv 3, 2 | adaptive_avgpool 14 | conv 3, 2, stride 2 | upsample 2",
+            "conv 3, 4, stride 2 | depth_to_space 2 | conv 5, 2 | space_to_depth 3 | conv 2, 2",
+            "conv 2, 2 | subsample 3, at 1 | conv 3, 2 | upsample 2 | slice 1..2",
             "avgpool 2 | conv_transpose 4, 2, stride 2, pad 1 | conv 3, 2 | conv_transpose 5, 2, stride 3, pad (4, 0)",
             "conv_transpose 2, 2, dilation 3, stride 2 | avgpool 2 | conv_transpose 3, 2, stride 2, pad 2",
             "identity as s | avgpool 2 | conv 3, 2, half | upsample 2 | concat { identity\nfrom s } | conv 3, 2, half",

@@ -2,7 +2,7 @@
 
 use super::builder::{Site, Step};
 use super::call::Call;
-use super::{Refusal, pointwise, pooling, resize};
+use super::{Refusal, pointwise, pooling, rearrange, resize};
 use crate::layers::*;
 
 /// What a layer's function gives: an error where ONNX has no words for it.
@@ -29,6 +29,11 @@ pub fn step(site: &mut Site) -> Steps {
         Op::Pad(layer) => pad(site, layer),
         Op::Upsample(layer) => resize::upsample(site, layer),
         Op::ChannelShuffle(layer) => channel_shuffle(site, layer),
+        Op::ChannelSlice(layer) => rearrange::channel_slice(site, layer),
+        Op::DepthToSpace(layer) => rearrange::depth_to_space(site, layer),
+        Op::SpaceToDepth(layer) => rearrange::space_to_depth(site, layer),
+        Op::Subsample(layer) => rearrange::subsample(site, layer),
+        Op::Unflatten(layer) => rearrange::unflatten(site, layer),
         Op::Concat(_) => Ok(Call::new("Concat", site.inputs()).int("axis", 1).into()),
         Op::Add(_) => simple(site, "Add"),
         Op::Mul(_) => pointwise::mul(site),

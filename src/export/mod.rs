@@ -16,6 +16,7 @@ mod call;
 mod layers;
 mod pointwise;
 mod pooling;
+mod rearrange;
 mod resize;
 mod write;
 

@@ -1,7 +1,8 @@
-//! Moves whole channels between values and layouts: layout conversion, concatenation of what could not be written
-//! in place, channel shuffle, zero channels, the spread input of small groups.
+//! Moves channels between values, layouts and grids of positions: layout conversion, concatenation of what could not be
+//! written in place, channel shuffle, zero channels, the spread input of small groups; positions that become channels,
+//! and the other way.
 //!
-//! A task moves some positions of a group of channels that lie together in the output, so that their memory stays in
+//! A task moves a row of positions of a group of channels that lie together in the output, so that their memory stays in
 //! the nearest cache meanwhile: whole vectors where the order allows it, else one element after the other.
 
 use super::nest::{self, KernelNest};
@@ -9,7 +10,8 @@ use super::{Constant, Family, Layout, Lowered, NodeView, Target, Value};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder};
 use crate::ir::weights::Values;
-use crate::layers::Op;
+use crate::layers::{BlockOrder, Op, block_places};
+use crate::tensor::TensorType;
 use std::fmt;
 
 /// Where a channel of the output comes from.
@@ -24,6 +26,49 @@ pub struct Source {
 pub struct Move {
     pub to: usize,
     pub from: Option<Source>,
+    /// The first position that is read, and the first that is written.
+    pub first: [usize; 2],
+}
+
+impl Move {
+    /// From the first position on.
+    pub fn channel(to: usize, from: Option<Source>) -> Move {
+        Move { to, from, first: [0, 0] }
+    }
+}
+
+/// Which positions each move takes, from its first ones on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Walk {
+    /// All of them.
+    pub count: usize,
+    /// Those of a row; the last row may be shorter.
+    pub row: usize,
+    pub read: Steps,
+    pub written: Steps,
+}
+
+/// Positions of a row where rows are not those of a grid: with a block of channels of input and output they fill a part of
+/// the nearest cache.
+const ROW: usize = 128;
+
+/// How a walk goes through the positions of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Steps {
+    /// Positions of a channel.
+    pub positions: usize,
+    /// From one position of a row to the next.
+    pub column: usize,
+    /// From one row to the next.
+    pub row: usize,
+}
+
+impl Walk {
+    /// All positions as they are.
+    pub fn all(positions: usize) -> Walk {
+        let steps = Steps { positions, column: 1, row: ROW };
+        Walk { count: positions, row: ROW, read: steps, written: steps }
+    }
 }
 
 /// Every decision about one permutation that its code depends on.
@@ -39,7 +84,7 @@ pub struct Code {
 /// Operands and output of a permutation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
-    pub positions: usize,
+    pub walk: Walk,
     pub lanes: usize,
     pub output: Layout,
     /// Layout of each operand.
@@ -69,20 +114,38 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let source = |channel| Some(Source { operand: 0, channel });
     let inputs: Vec<Layout> = node.inputs.iter().map(|v| v.layout).collect();
     let positions = node.output.spatial().iter().product();
-    let shape = Shape { positions, lanes: target.lanes, output: Layout::Blocked, inputs };
+    let shape = Shape { walk: Walk::all(positions), lanes: target.lanes, output: Layout::Blocked, inputs };
     let conf = match node.op {
         Op::ChannelShuffle(shuffle) => {
             let channels = node.output.channels();
             Conf::new(shape, moves((0..channels).map(|c| source(shuffle.source(c, channels)))))
         }
+        Op::ChannelSlice(slice) => Conf::new(shape, moves(slice.channels.clone().map(source))),
         Op::Pad(pad) => {
             let (front, back) = pad.channels;
-            if node.inputs[0].positions() != shape.positions {
+            if node.inputs[0].positions() != positions {
                 return Err("pads positions too".into());
             }
             let middle = (0..node.inputs[0].channels()).map(source);
             let zeros = |n| std::iter::repeat_n(None, n);
             Conf::new(shape, moves(zeros(front).chain(middle).chain(zeros(back))))
+        }
+        Op::DepthToSpace(layer) => {
+            let grid = Grid { coarse: node.inputs[0].ty, fine: node.output, way: Way::ToFine };
+            grid.conf(shape, &layer.block, grid.blocks(&layer.block, layer.order))
+        }
+        Op::SpaceToDepth(layer) => {
+            let grid = Grid { coarse: node.output, fine: node.inputs[0].ty, way: Way::ToCoarse };
+            grid.conf(shape, &layer.block, grid.blocks(&layer.block, layer.order))
+        }
+        Op::Subsample(layer) => {
+            let [step, at] = layer.per_dim(node.output.spatial().len()).expect("verified");
+            let grid = Grid { coarse: node.output, fine: node.inputs[0].ty, way: Way::ToCoarse };
+            grid.conf(shape, &step, (0..node.output.channels()).map(|c| (c, c, at.clone())).collect())
+        }
+        // The input is the row-major output.
+        Op::Unflatten(_) => {
+            Conf::reorder(&Value { ty: node.output, layout: Layout::Nchw }, Layout::Blocked, target.lanes)
         }
         Op::Flatten(_) => {
             // The output is the row-major input: its channels are the elements.
@@ -97,9 +160,100 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     Ok(Lowered { inputs, output, kernel: conf.into(), spread: None })
 }
 
+/// Every position of a coarse grid is one of a fine one, in which they lie some steps apart.
+struct Grid<'a> {
+    coarse: &'a TensorType,
+    fine: &'a TensorType,
+    way: Way,
+}
+
+/// From the positions of which grid to those of which.
+#[derive(Clone, Copy)]
+enum Way {
+    ToFine,
+    ToCoarse,
+}
+
+impl Grid<'_> {
+    /// `step`: in the fine grid, for each dimension or for all. `pairs`: a channel of the coarse grid, the channel of the
+    /// fine grid that has the same values, and where the first of them is there.
+    fn conf(&self, shape: Shape, step: &[usize], pairs: Vec<(usize, usize, Vec<usize>)>) -> Conf {
+        // Where there is one position, nobody goes from one to the next.
+        let sizes = self.coarse.spatial().iter().enumerate();
+        let step: Vec<usize> = sizes.map(|(d, &size)| if size == 1 { 1 } else { of_dim(step, d) }).collect();
+        let planes = self.planes(&step);
+        let of_pair = |(coarse, fine, at): &(usize, usize, Vec<usize>)| {
+            let (coarse, fine, at) = (*coarse, *fine, index(at, self.fine.spatial()));
+            let source = |channel| Some(Source { operand: 0, channel });
+            planes.iter().map(move |plane| match self.way {
+                Way::ToFine => Move { to: fine, from: source(coarse), first: [plane[0], plane[1] + at] },
+                Way::ToCoarse => Move { to: coarse, from: source(fine), first: [plane[1] + at, plane[0]] },
+            })
+        };
+        let mut moves: Vec<Move> = pairs.iter().flat_map(of_pair).collect();
+        moves.sort_by_key(|&Move { to, first, .. }| (to / shape.lanes, first, to));
+        let channels = if let Way::ToFine = self.way { self.fine } else { self.coarse }.channels();
+        // Blocks of few channels would be empty for the most part.
+        let output = if channels < shape.lanes { Layout::Nchw } else { Layout::Blocked };
+        Conf::new(Shape { walk: self.walk(&step), output, ..shape }, moves)
+    }
+
+    /// Through the last two dimensions.
+    fn walk(&self, step: &[usize]) -> Walk {
+        let (coarse, fine) = (self.coarse.spatial(), self.fine.spatial());
+        let last = coarse.len() - 1;
+        let (count, row, fine_row) = match last.checked_sub(1) {
+            None => (coarse[0], ROW, ROW * step[0]),
+            Some(rows) => (coarse[rows] * coarse[last], coarse[last], step[rows] * fine[last]),
+        };
+        let coarse = Steps { positions: coarse.iter().product(), column: 1, row };
+        let fine = Steps { positions: fine.iter().product(), column: step[last], row: fine_row };
+        match self.way {
+            Way::ToFine => Walk { count, row, read: coarse, written: fine },
+            Way::ToCoarse => Walk { count, row, read: fine, written: coarse },
+        }
+    }
+
+    /// In both grids, where each plane of the last two dimensions begins.
+    fn planes(&self, step: &[usize]) -> Vec<[usize; 2]> {
+        let (coarse, fine) = (self.coarse.spatial(), self.fine.spatial());
+        let outer = coarse.len().saturating_sub(2);
+        let begin = vec![[0, 0]];
+        let planes = (0..outer).fold(begin, |planes, d| {
+            let next = |[c, f]: [usize; 2]| (0..coarse[d]).map(move |i| [c * coarse[d] + i, f * fine[d] + i * step[d]]);
+            planes.into_iter().flat_map(next).collect()
+        });
+        let [size, fine_size] = [coarse, fine].map(|sizes| sizes[outer..].iter().product::<usize>());
+        planes.into_iter().map(|[c, f]| [c * size, f * fine_size]).collect()
+    }
+
+    /// The channels of places in blocks, with those of the fine grid.
+    fn blocks(&self, block: &[usize], order: BlockOrder) -> Vec<(usize, usize, Vec<usize>)> {
+        let block: Vec<usize> = (0..self.fine.spatial().len()).map(|d| of_dim(block, d)).collect();
+        let places: Vec<Vec<usize>> = block_places(&block).collect();
+        let channels = self.fine.channels();
+        let of_channel = |c: usize| {
+            let count = places.len();
+            let places = places.iter().enumerate();
+            places.map(move |(b, at)| (order.channel((c, channels), (b, count)), c, at.clone()))
+        };
+        (0..channels).flat_map(of_channel).collect()
+    }
+}
+
+/// The value of a dimension, of one for each or of one for all.
+fn of_dim(values: &[usize], dim: usize) -> usize {
+    values.get(dim).copied().unwrap_or(values[0])
+}
+
+/// The row-major index of coordinates.
+fn index(at: &[usize], sizes: &[usize]) -> usize {
+    at.iter().zip(sizes).fold(0, |index, (at, size)| index * size + at)
+}
+
 /// The channels of the output in order.
 fn moves(sources: impl Iterator<Item = Option<Source>>) -> Vec<Move> {
-    sources.enumerate().map(|(to, from)| Move { to, from }).collect()
+    sources.enumerate().map(|(to, from)| Move::channel(to, from)).collect()
 }
 
 impl Conf {
@@ -117,7 +271,7 @@ impl Conf {
 
     /// Copies a value into another layout.
     pub fn reorder(value: &Value, output: Layout, lanes: usize) -> Conf {
-        let shape = Shape { positions: value.positions(), lanes, output, inputs: vec![value.layout] };
+        let shape = Shape { walk: Walk::all(value.positions()), lanes, output, inputs: vec![value.layout] };
         Conf::new(shape, moves((0..value.channels()).map(|channel| Some(Source { operand: 0, channel }))))
     }
 }
@@ -128,47 +282,62 @@ fn groups(channels: &[Move], lanes: usize) -> impl Iterator<Item = &[Move]> + Cl
 }
 
 impl Shape {
-    /// Byte offset of a channel's first element, and bytes from one position to the next.
-    pub(crate) fn place(&self, layout: Layout, channel: usize) -> (i64, i64) {
+    /// Bytes from one position to the next.
+    fn step(&self, layout: Layout) -> i64 {
         match layout {
-            Layout::Nchw => ((channel * self.positions * 4) as i64, 4),
-            Layout::Blocked => {
-                let (block, lane) = (channel / self.lanes, channel % self.lanes);
-                (((block * self.positions * self.lanes + lane) * 4) as i64, (self.lanes * 4) as i64)
-            }
+            Layout::Nchw => 4,
+            Layout::Blocked => (self.lanes * 4) as i64,
         }
     }
 
-    /// Tasks of a group of channels.
-    pub(crate) fn chunks(&self) -> usize {
-        self.positions.div_ceil(CHUNK)
+    /// Byte offset of a position of a channel.
+    fn place(&self, layout: Layout, channel: usize, position: usize, positions: usize) -> i64 {
+        let of_channel = match layout {
+            Layout::Nchw => channel * positions * 4,
+            Layout::Blocked => (channel / self.lanes * positions * self.lanes + channel % self.lanes) * 4,
+        };
+        of_channel as i64 + position as i64 * self.step(layout)
+    }
+
+    /// Rows of a walk: the tasks of a group of channels.
+    pub(crate) fn rows(&self) -> usize {
+        self.walk.count.div_ceil(self.walk.row)
+    }
+
+    /// Bytes from one row of the output to the next.
+    pub(crate) fn out_row(&self) -> i64 {
+        self.walk.written.row as i64 * self.step(self.output)
     }
 
     /// What the calls of a group's tiles do.
     fn entries(&self, group: &[Move]) -> Vec<Entry> {
-        if let Some(source) = self.whole_block(group) {
-            let (input, output) =
-                (self.place(Layout::Blocked, source.channel).0, self.place(self.output, group[0].to).0);
-            return vec![Entry { kind: Kind::Vectors, operand: source.operand + 1, input, output }];
-        }
-        let entry = |&Move { to, from }: &Move| {
-            let output = self.place(self.output, to).0;
-            match from {
-                None => Entry { kind: Kind::Zero, operand: 0, input: output, output },
-                Some(Source { operand, channel }) => {
-                    let layout = self.inputs[operand];
-                    let (operand, input) = (operand + 1, self.place(layout, channel).0);
-                    Entry { kind: Kind::Channel(layout), operand, input, output }
-                }
-            }
-        };
-        group.iter().map(entry).collect()
+        group.chunk_by(|a, b| a.first == b.first).flat_map(|part| self.entries_of_part(part)).collect()
     }
 
-    /// The first source of a group that is a block of one operand as it is.
+    /// The same for moves from one first position to another.
+    fn entries_of_part(&self, part: &[Move]) -> Vec<Entry> {
+        let [read, written] = part[0].first;
+        let input = |layout, channel| self.place(layout, channel, read, self.walk.read.positions);
+        let output = |channel| self.place(self.output, channel, written, self.walk.written.positions);
+        if let Some(Source { operand, channel }) = self.whole_block(part) {
+            let (input, output) = (input(Layout::Blocked, channel), output(part[0].to));
+            return vec![Entry { kind: Kind::Vectors, operand: operand + 1, input, output }];
+        }
+        let entry = |&Move { to, from, .. }: &Move| match from {
+            None => Entry { kind: Kind::Zero, operand: 0, input: output(to), output: output(to) },
+            Some(Source { operand, channel }) => {
+                let layout = self.inputs[operand];
+                let input = input(layout, channel);
+                Entry { kind: Kind::Channel(layout), operand: operand + 1, input, output: output(to) }
+            }
+        };
+        part.iter().map(entry).collect()
+    }
+
+    /// The first source of moves that take a block of one operand as it is.
     fn whole_block(&self, group: &[Move]) -> Option<Source> {
         let first = group[0].from?;
-        let as_it_is = |(index, Move { to, from }): (usize, &Move)| {
+        let as_it_is = |(index, Move { to, from, .. }): (usize, &Move)| {
             let source = Source { channel: first.channel + index, ..first };
             to % self.lanes == index && *from == Some(source)
         };
@@ -177,21 +346,36 @@ impl Shape {
         (blocked && whole && group.iter().enumerate().all(as_it_is)).then_some(first)
     }
 
-    /// Bytes from one position to the next, of the input and of the output.
+    /// Bytes from one position of a row to the next, of the input and of the output.
     pub(crate) fn steps(&self, kind: Kind) -> (i64, i64) {
-        let step = |layout| self.place(layout, 0).1;
-        match kind {
-            Kind::Vectors => (step(Layout::Blocked), step(Layout::Blocked)),
-            Kind::Zero => (step(self.output), step(self.output)),
-            Kind::Channel(layout) => (step(layout), step(self.output)),
-        }
+        let (read, written) = (self.walk.read.column as i64, self.walk.written.column as i64);
+        (self.input_step(kind) * read, self.step(self.output) * written)
+    }
+
+    /// Bytes from one row of the input to the next.
+    fn in_row(&self, kind: Kind) -> i64 {
+        self.walk.read.row as i64 * self.input_step(kind)
+    }
+
+    fn input_step(&self, kind: Kind) -> i64 {
+        self.step(match kind {
+            Kind::Vectors => Layout::Blocked,
+            Kind::Zero => self.output,
+            Kind::Channel(layout) => layout,
+        })
+    }
+
+    /// Positions of a tile that are moved in one pass of its loop.
+    fn unrolled(&self) -> usize {
+        let far = self.walk.read.column.max(self.walk.written.column) > 1 << 16;
+        if far { 1 } else { self.lanes }
     }
 }
 
 impl Code {
     /// For each group, where its entries begin, and one more such word; then the entries, of [`ENTRY_WORDS`] each:
-    /// index of the kind, bytes of the operand in the array of operands, byte offset and step of the input, byte offset
-    /// of the output.
+    /// index of the kind, bytes of the operand in the array of operands, byte offset of the input and bytes from one of its
+    /// rows to the next, byte offset of the output.
     fn table(&self, Tables { channels }: &Tables) -> Vec<i64> {
         let (mut starts, mut entries) = (Vec::new(), Vec::new());
         let head = (self.groups + 1) * 8;
@@ -199,7 +383,7 @@ impl Code {
             starts.push((head + entries.len() * 8) as i64);
             for Entry { kind, operand, input, output } in self.shape.entries(group) {
                 let index = self.kinds.iter().position(|&k| k == kind).expect("one of the kinds");
-                entries.extend([index as i64, operand as i64 * 16, input, self.shape.steps(kind).0, output]);
+                entries.extend([index as i64, operand as i64 * 16, input, self.shape.in_row(kind), output]);
             }
         }
         starts.push((head + entries.len() * 8) as i64);
@@ -207,9 +391,6 @@ impl Code {
         starts
     }
 }
-
-/// Positions of a task. With a block of channels of input and output they fill a part of the nearest cache.
-pub(crate) const CHUNK: usize = 128;
 
 /// How a tile moves some positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -243,7 +424,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.groups * self.shape.chunks()
+        self.groups * self.shape.rows()
     }
 
     fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -261,19 +442,17 @@ impl Family for Code {
 
 impl Code {
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
-        let Shape { positions, lanes, output, .. } = self.shape;
-        let out_step = self.shape.place(output, 0).1;
+        let (walk, unrolled) = (self.shape.walk, self.shape.unrolled() as i64);
         nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let chunks = self.shape.chunks() as i64;
-            let (group, chunk) = (nest.div_imm(task, chunks), nest.rem_imm(task, chunks));
-            let position = nest.mul_imm(chunk, CHUNK as i64);
-            let left = nest.mul_imm(position, -1);
-            let left = nest.add_imm(left, positions as i64);
-            let most = nest.iconst(CHUNK as i64);
+            let rows = self.shape.rows() as i64;
+            let (group, row) = (nest.div_imm(task, rows), nest.rem_imm(task, rows));
+            let done = nest.mul_imm(row, -(walk.row as i64));
+            let left = nest.add_imm(done, walk.count as i64);
+            let most = nest.iconst(walk.row as i64);
             let count = nest.smin(left, most);
-            let (passes, rest) = (nest.div_imm(count, lanes as i64), nest.rem_imm(count, lanes as i64));
+            let (passes, rest) = (nest.div_imm(count, unrolled), nest.rem_imm(count, unrolled));
             let out = nest.sample_pointer(0, sample);
-            let out = nest.offset_by(out, position, out_step);
+            let out = nest.offset_by(out, row, self.shape.out_row());
             let table = nest.constant_pointer(self.shape.inputs.len() + 1);
             let starts = nest.offset_by(table, group, 8);
             let [begin, end] = [0, 8].map(|offset| {
@@ -285,7 +464,7 @@ impl Code {
                 let operands = nest.arg(0);
                 let operand = nest.add(operands, operand);
                 let (data, stride) = (nest.load(operand, 0), nest.load(operand, 8));
-                let input = [(sample, stride), (position, step)].into_iter().fold(data, |input, (index, bytes)| {
+                let input = [(sample, stride), (row, step)].into_iter().fold(data, |input, (index, bytes)| {
                     let offset = nest.mul(index, bytes);
                     nest.add(input, offset)
                 });
@@ -296,14 +475,14 @@ impl Code {
         });
     }
 
-    /// Emits the tile `(input, output, passes, rest)`: as many times a vector's lanes of positions, then single ones.
+    /// Emits the tile `(input, output, passes, rest)`: as many times several positions, then single ones.
     fn emit(&self, asm: &mut dyn VectorAsm, kind: Kind) {
         let x = asm.vec();
         if kind == Kind::Zero {
             asm.splat(x, 0.0);
         }
         let (passes, rest) = (asm.arg(2), asm.arg(3));
-        self.emit_loop(asm, kind, self.shape.lanes, passes, x);
+        self.emit_loop(asm, kind, self.shape.unrolled(), passes, x);
         self.emit_loop(asm, kind, 1, rest, x);
     }
 
@@ -346,7 +525,7 @@ mod tests {
     fn whole_blocks_move_as_vectors() {
         let channels = |first: usize| (0..8).map(move |i| Some(Source { operand: 0, channel: first + i }));
         let kinds = |sources: Vec<Option<Source>>, output| {
-            let shape = Shape { positions: 5, lanes: 8, output, inputs: vec![Layout::Blocked] };
+            let shape = Shape { walk: Walk::all(5), lanes: 8, output, inputs: vec![Layout::Blocked] };
             Conf::new(shape, moves(sources.into_iter())).code.kinds
         };
         let (vectors, elements) = (Kind::Vectors, Kind::Channel(Layout::Blocked));

@@ -1,6 +1,7 @@
 //! Declared parameters of layers, and arguments that have been checked against them.
 
 use super::Padding;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What a layer's parameter accepts.
@@ -14,6 +15,8 @@ pub enum Kind {
     Dims,
     /// One positive number for all spatial dimensions, or one for each: `2`, `2x1`, `(2, 1)`.
     PerDim,
+    /// One number, 0 or above, for all spatial dimensions, or one for each: `1`, `(0, 1)`.
+    Counts,
     /// `valid`, `half`, `same`, a number for all sides, one for each dimension, or one for each side.
     /// The three words may stand alone, without the parameter's name.
     Pad,
@@ -21,6 +24,8 @@ pub enum Kind {
     Bool,
     /// A finite number.
     Float,
+    /// Two integers `a..b`, 0 or above: from the first up to but without the second.
+    Range,
     /// One of these words; each may stand alone, without the parameter's name.
     Word(&'static [&'static str]),
     /// Fixed weights: a nested list of numbers.
@@ -80,6 +85,7 @@ pub enum ArgValue {
     Bool(bool),
     Float(f64),
     Word(&'static str),
+    Range(Range<usize>),
     /// Row-major values and the shape of the nested list.
     Weights(Arc<[f32]>, Vec<usize>),
 }
@@ -204,6 +210,13 @@ impl Args {
         }
     }
 
+    pub fn range(&self, name: &str) -> Range<usize> {
+        match self.get(name) {
+            Some(ArgValue::Range(v)) => v.clone(),
+            other => unreachable!("{name}: {other:?}"),
+        }
+    }
+
     pub fn word(&self, name: &str) -> &'static str {
         match self.get(name) {
             Some(ArgValue::Word(v)) => v,
@@ -219,6 +232,7 @@ fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
         Kind::Int => positive(text).map(ArgValue::Int),
         Kind::Count => text.parse().ok().map(ArgValue::Int),
         Kind::Dims | Kind::PerDim => text.split('x').map(positive).collect::<Option<_>>().map(ArgValue::Dims),
+        Kind::Counts => text.parse().ok().map(|n| ArgValue::Dims(vec![n])),
         Kind::Pad => Some(ArgValue::Pad(match text {
             "valid" => PadArg::Valid,
             "half" => PadArg::Half,
@@ -228,7 +242,7 @@ fn parse_default(kind: Kind, text: &str) -> Option<ArgValue> {
         Kind::Bool => text.parse().ok().map(ArgValue::Bool),
         Kind::Float => text.parse().ok().map(ArgValue::Float),
         Kind::Word(words) => words.iter().find(|w| **w == text).map(|w| ArgValue::Word(w)),
-        Kind::Weights => None,
+        Kind::Range | Kind::Weights => None,
     }
 }
 

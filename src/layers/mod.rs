@@ -15,6 +15,8 @@
 //! | `E0304` | its channels do not divide into the groups |
 //! | `E0305` | it is not flat |
 //! | `E0306` | a window of the pool could lie in the padding alone |
+//! | `E0307` | it has not all that is to be taken of it |
+//! | `E0308` | its sizes do not divide into blocks or maps |
 //! | `E0311` | the branches of a concatenation differ in size |
 //! | `E0312` | the two values of a sum differ in shape |
 //! | `E0313` | the gate does not fit the value that it scales |
@@ -28,11 +30,14 @@ mod adaptive_avgpool;
 mod add;
 mod avgpool;
 mod batch_norm;
+mod blocks;
 mod channel_shuffle;
+mod channel_slice;
 mod concat;
 mod conv;
 mod conv_transpose;
 mod dense;
+mod depth_to_space;
 mod dropout;
 mod flatten;
 mod global_avgpool;
@@ -43,6 +48,9 @@ mod maxpool;
 mod mul;
 mod pad;
 mod softmax;
+mod space_to_depth;
+mod subsample;
+mod unflatten;
 mod upsample;
 
 #[cfg(test)]
@@ -54,11 +62,14 @@ pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 pub use avgpool::AvgPool;
 pub use batch_norm::BatchNorm;
+pub use blocks::{BlockOrder, block_places};
 pub use channel_shuffle::ChannelShuffle;
+pub use channel_slice::ChannelSlice;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::{ConvTranspose, Phase};
 pub use dense::Dense;
+pub use depth_to_space::DepthToSpace;
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_avgpool::GlobalAvgPool;
@@ -70,6 +81,9 @@ pub use mul::Mul;
 pub use pad::Pad;
 pub use reference::reference_page;
 pub use softmax::Softmax;
+pub use space_to_depth::SpaceToDepth;
+pub use subsample::Subsample;
+pub use unflatten::Unflatten;
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
 
@@ -346,9 +360,14 @@ layers! {
     Dropout,
     Identity,
     Flatten,
+    Unflatten,
     Pad,
     Upsample,
     ChannelShuffle,
+    ChannelSlice,
+    DepthToSpace,
+    SpaceToDepth,
+    Subsample,
     Concat,
     Add,
     Mul,

@@ -41,9 +41,11 @@ fn accepts(kind: Kind) -> String {
         Kind::Count => "an integer, 0 or above".into(),
         Kind::Dims => "sizes, one for each dimension: `3x3`".into(),
         Kind::PerDim => "a positive integer, or one for each dimension: `2x1`".into(),
+        Kind::Counts => "an integer, 0 or above, or one for each dimension: `(0, 1)`".into(),
         Kind::Pad => "`valid`, `half`, `same`, `1`, `(0, 1)`, `(0, 1, 0, 1)`".into(),
         Kind::Bool => "`true` or `false`; the name alone means `true`".into(),
         Kind::Float => "a number".into(),
+        Kind::Range => "two integers `0..8`, 0 or above".into(),
         Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
         Kind::Weights => "a nested list of numbers".into(),
     }

@@ -9,6 +9,7 @@ mod explain;
 mod in_place;
 mod offers;
 mod place;
+mod views;
 
 pub use explain::explain;
 pub use offers::{Offer, offers};

@@ -1,6 +1,6 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
-use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View};
+use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
 use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
@@ -102,6 +102,10 @@ impl Placer<'_> {
             // Placed with its reader.
             return;
         }
+        if let Some(view) = self.part_of_operand(id) {
+            self.values[id.0 as usize] = Some(view);
+            return;
+        }
         let (chained, lowered, refusals) = self.choose(id);
         let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
         let operands = self.graph[chained.unwrap_or(id)].operands();
@@ -167,6 +171,14 @@ impl Placer<'_> {
         self.verdicts.extend(verdict.map(|verdict| (id, verdict)));
         let refusals = if changed { Vec::new() } else { refusals };
         (None, lowered, refusal.into_iter().chain(refusals).collect())
+    }
+
+    /// Where a node's value is found in the memory of its operand; `None` where it must be made, or must lie elsewhere.
+    fn part_of_operand(&self, id: NodeId) -> Option<View> {
+        let node = &self.graph[id];
+        let operand = self.values[node.operands().first()?.0 as usize].as_ref()?;
+        let free = node.epilogue.is_empty() && node.slice_of.is_none();
+        if free { views::of(&node.op, &node.ty, operand, self.target.lanes) } else { None }
     }
 
     /// Leaves a node to the kernel of the only node that reads it, if one kernel is to do both. Whether it did.
@@ -258,10 +270,8 @@ impl Placer<'_> {
             let in_place = self.graph[operand].slice_of.is_some_and(|s| s.concat == id);
             if !in_place {
                 let from = inputs.len();
-                channels.extend((0..count).map(|channel| permute::Move {
-                    to: first + channel,
-                    from: Some(permute::Source { operand: from, channel }),
-                }));
+                let source = |channel| Some(permute::Source { operand: from, channel });
+                channels.extend((0..count).map(|channel| permute::Move::channel(first + channel, source(channel))));
                 inputs.push(self.value(operand));
             }
             first += count;
@@ -270,7 +280,7 @@ impl Placer<'_> {
             return;
         }
         let shape = permute::Shape {
-            positions: positions(&node.ty),
+            walk: permute::Walk::all(positions(&node.ty)),
             lanes: self.target.lanes,
             output: whole.layout,
             inputs: inputs.iter().map(|v| v.layout).collect(),
@@ -326,9 +336,9 @@ impl Placer<'_> {
     fn spread(&mut self, id: NodeId, input: &View, channels: Vec<permute::Source>) -> View {
         let ty = input.ty.with_dims([&[channels.len()], input.ty.spatial()].concat());
         let output = self.add_value(&ty, Layout::Blocked);
-        let moves = channels.iter().enumerate().map(|(to, &from)| permute::Move { to, from: Some(from) });
+        let moves = channels.iter().enumerate().map(|(to, &from)| permute::Move::channel(to, Some(from)));
         let shape = permute::Shape {
-            positions: positions(&ty),
+            walk: permute::Walk::all(positions(&ty)),
             lanes: self.target.lanes,
             output: Layout::Blocked,
             inputs: vec![input.layout],

@@ -225,7 +225,7 @@ impl Bytes<'_> {
 
     fn op(&mut self, x: &TensorType) -> Op {
         let (rank, channels) = (x.dims.len().saturating_sub(1), x.dims.first().copied().unwrap_or(1));
-        match self.below(24) {
+        match self.below(28) {
             0..5 => self.conv(rank, channels),
             5 => self.conv_transpose(rank, channels),
             6 => Dense { features: self.size(20), bias: self.flag(), flatten: self.flag() }.into(),
@@ -259,7 +259,20 @@ impl Bytes<'_> {
             20 => ChannelShuffle { groups: self.size(4) }.into(),
             21 => Concat.into(),
             22 => Add.into(),
-            23 if self.seldom(64) => Op::Input,
+            23 => {
+                let start = [0, 4, 8][self.below(3)];
+                ChannelSlice { channels: start..self.size(20).saturating_add(start) }.into()
+            }
+            24 => {
+                let order = if self.flag() { BlockOrder::Crd } else { BlockOrder::Dcr };
+                match self.flag() {
+                    true => DepthToSpace { block: self.sizes(rank, 2), order }.into(),
+                    false => SpaceToDepth { block: self.sizes(rank, 2), order }.into(),
+                }
+            }
+            25 => Subsample { step: self.sizes(rank, 3), at: (0..rank).map(|_| self.below(3)).collect() }.into(),
+            26 => Unflatten { size: self.sizes(2, 2) }.into(),
+            27 if self.seldom(64) => Op::Input,
             _ => Mul.into(),
         }
     }

@@ -61,6 +61,8 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => pad(rank),
         1 => upsample(rank),
         1 => (1usize..4).prop_map(|groups| ChannelShuffle { groups }.into()),
+        1 => slice(),
+        3 => rearrangement(rank),
         1 => prop_oneof![Just(Identity.into()), Just(Dropout { p: 0.5 }.into())],
     ]
     .boxed()
@@ -271,15 +273,38 @@ fn upsample(rank: usize) -> BoxedStrategy<Op> {
     (prop::collection::vec(1usize..4, rank), mode).prop_map(|(scale, mode)| Upsample { scale, mode }.into()).boxed()
 }
 
+/// At and beside the borders of blocks.
+fn slice() -> BoxedStrategy<Op> {
+    let start = prop_oneof![Just(0usize), Just(4), Just(8), Just(16), 0usize..20];
+    (start, prop_oneof![1usize..20, Just(4), Just(8), Just(16)])
+        .prop_map(|(start, count)| ChannelSlice { channels: start..start + count }.into())
+        .boxed()
+}
+
+/// Layers that move positions; few sizes fit the blocks.
+fn rearrangement(rank: usize) -> BoxedStrategy<Op> {
+    let per_dim = |range| prop::collection::vec(range, rank);
+    let order = prop::sample::select(vec![BlockOrder::Crd, BlockOrder::Dcr]);
+    let block = || prop_oneof![(1usize..3).prop_map(|size| vec![size]), per_dim(1usize..4)];
+    prop_oneof![
+        3 => (block(), order.clone()).prop_map(|(block, order)| DepthToSpace { block, order }.into()),
+        3 => (block(), order).prop_map(|(block, order)| SpaceToDepth { block, order }.into()),
+        2 => (per_dim(1usize..4), per_dim(0usize..3)).prop_map(|(step, at)| Subsample { step, at }.into()),
+        1 => prop::collection::vec(1usize..4, 1..4).prop_map(|size| Unflatten { size }.into()),
+    ]
+    .boxed()
+}
+
 /// Channels and spatial sizes of an input.
 pub fn dims() -> BoxedStrategy<Vec<usize>> {
     let spatial = prop_oneof![
         4 => prop::collection::vec(1usize..15, 2),
+        1 => prop::collection::vec(prop::sample::select(vec![2usize, 4, 6, 12]), 1..4),
         2 => prop::collection::vec(1usize..40, 1),
         1 => prop::collection::vec(1usize..7, 3),
         1 => Just(vec![]),
     ];
-    let channels = prop_oneof![1usize..20, Just(16), Just(32), 30usize..40];
+    let channels = prop_oneof![4 => 1usize..20, 2 => Just(16), 2 => Just(32), 1 => Just(72), 2 => 30usize..40];
     (channels, spatial).prop_map(|(channels, spatial)| [vec![channels], spatial].concat()).boxed()
 }
 
@@ -295,6 +320,8 @@ pub enum Part {
     Grow(Vec<Op>),
     /// x * g(x)
     Gate(Activation),
+    /// [a, f(b)] of two parts of the channels, the second of which f works on, or of the first (`true`).
+    Split(usize, Vec<Op>, bool),
     /// An inverted residual: see [`Mobile`].
     Mobile(Mobile),
     /// The value is an output too.
@@ -388,6 +415,7 @@ pub fn part(rank: usize) -> BoxedStrategy<Part> {
         2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
         2 => chain().prop_map(Part::Grow),
         1 => activation().prop_map(Part::Gate),
+        2 => (1usize..20, chain(), any::<bool>()).prop_map(|(at, ops, swap)| Part::Split(at, ops, swap)),
         1 => Just(Part::Output),
     ]
     .boxed()
@@ -451,6 +479,17 @@ fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<Nod
         Part::Grow(ops) => {
             let y = chain(graph, x, ops, path)?;
             add(graph, Concat, &[x, y], &format!("{path}.grow"))
+        }
+        Part::Split(at, ops, swap) => {
+            let channels = graph[x].ty.channels();
+            let mut halves = [0..*at, *at..channels]
+                .map(|channels| add(graph, ChannelSlice { channels }, &[x], &format!("{path}.slice")));
+            let [_, Some(worked)] = &mut halves else { return None };
+            *worked = chain(graph, *worked, ops, path)?;
+            if *swap {
+                halves.reverse();
+            }
+            add(graph, Concat, &[halves[0]?, halves[1]?], &format!("{path}.joined"))
         }
         Part::Gate(activation) => {
             let pooled = add(graph, GlobalAvgPool, &[x], &format!("{path}.pool"))?;

@@ -348,6 +348,27 @@ def activations():
     m.write()
 
 
+def to_space(x, block, order):
+    """ONNX's DepthToSpace in any number of dimensions."""
+    n, c, *sizes = x.shape
+    rank, c = len(sizes), c // math.prod(block)
+    split = x.reshape(n, *((c, *block) if order == "crd" else (*block, c)), *sizes)
+    places = [(2 if order == "crd" else 1) + d for d in range(rank)]
+    pairs = [dim for d in range(rank) for dim in (2 + rank + d, places[d])]
+    moved = split.permute(0, 1 if order == "crd" else 1 + rank, *pairs)
+    return moved.reshape(n, c, *(size * b for size, b in zip(sizes, block)))
+
+
+def to_depth(x, block, order):
+    """The other way, as ONNX's SpaceToDepth, whose order is `dcr`."""
+    n, c, *sizes = x.shape
+    rank = len(sizes)
+    split = x.reshape(n, c, *(n for size, b in zip(sizes, block) for n in (size // b, b)))
+    outer, inner = [2 + 2 * d for d in range(rank)], [3 + 2 * d for d in range(rank)]
+    moved = split.permute(0, *([1, *inner] if order == "crd" else [*inner, 1]), *outer)
+    return moved.reshape(n, c * math.prod(block), *(size // b for size, b in zip(sizes, block)))
+
+
 def rearranged():
     m = Model("rearranged", "Layers that move values, or do nothing at all.")
     m.case("pad_all", "pad 1", nn.ConstantPad2d(1, 0))
@@ -368,6 +389,28 @@ def rearranged():
             m.case(mode + "_corners" * align, f"upsample {text}, mode bilinear{suffix}", how, of)
     m.case("shuffle", "channel_shuffle 3", nn.ChannelShuffle(3))
     m.case("shuffle_wide", "channel_shuffle 4", nn.ChannelShuffle(4), "broad")
+    m.case("slice_front", "slice 0..4", lambda x: x[:, :4])
+    m.case("slice_wide", "slice 8..20", lambda x: x[:, 8:], "broad")
+    m.case("slice_flat", "slice 3..11", lambda x: x[:, 3:11], "flat")
+    for label, order in [("", "crd"), ("_blocks", "dcr")]:
+        m.case("shuffled" + label, f"depth_to_space 2x1, order {order}", lambda x: to_space(x, (2, 1), order))
+        m.case("shuffled_wide" + label, f"depth_to_space 2, order {order}", lambda x: to_space(x, (2, 2), order), "broad")
+        m.case("unshuffled" + label, f"space_to_depth 3x11, order {order}", lambda x: to_depth(x, (3, 11), order))
+        m.case("unshuffled_volume" + label, f"space_to_depth 2x1x3, order {order}",
+               lambda x: to_depth(x, (2, 1, 3), order), "solid")
+    m.input("tiles", torch.randn(2, 18, 4, 6))
+    m.case("pixel_shuffle", "depth_to_space 3", nn.PixelShuffle(3), "tiles")
+    m.case("pixel_unshuffle", "space_to_depth 2", nn.PixelUnshuffle(2), "tiles")
+    m.case("sampled", "subsample 2x3", lambda x: x[:, :, ::2, ::3])
+    m.case("sampled_at", "subsample 2, at (1, 0)", lambda x: x[:, :, 1::2, ::2], "broad")
+    m.case("sampled_volume", "subsample 2, at 1", lambda x: x[:, :, 1::2, 1::2, 1::2], "solid")
+    m.case("sampled_signal", "subsample 5, at 3", lambda x: x[:, :, 3::5], "sound")
+    focus = "subsample 2\n    subsample 2, at (1, 0)\n    subsample 2, at (0, 1)\n    subsample 2, at 1"
+    m.case("focus", f"concat {{ {focus} }}", lambda x: torch.cat(
+        [x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1), "tiles")
+    m.input("features", torch.randn(2, 36))
+    m.case("unflatten", "unflatten 2x3", nn.Unflatten(1, (6, 2, 3)), "features")
+    m.case("unflatten_signal", "unflatten 9", nn.Unflatten(1, (4, 9)), "features")
     m.case("flatten_image", "flatten", nn.Flatten())
     m.case("flatten_volume", "flatten", nn.Flatten(), "solid")
     m.case("flatten_ones", "flatten", nn.Flatten(), "ones")
@@ -411,6 +454,14 @@ def combinations():
     m.case("shuffled", f"seq {{ {block} }}",
            nn.Sequential(conv2(6, 12, 1, groups=3), nn.ChannelShuffle(3),
                          conv2(12, 12, 3, groups=12, padding=1), nn.LeakyReLU(0.1)))
+    halves = "slice 0..8\n    { slice 8..16 | work: conv 3x3, 8, half | relu }"
+
+    def split(m, x):
+        a, b = m.first(x).chunk(2, 1)
+        return F.channel_shuffle(torch.cat([a, F.relu(m.work(b))], 1), 2)
+
+    m.case("split", f"{{ first: conv 1x1, 16 | concat {{ {halves} }} | channel_shuffle 2 }}",
+           Net(split, first=conv2(6, 16, 1), work=conv2(8, 8, 3, padding=1)))
     block = "conv 3x3, 8, stride 2 | tanh | flatten | dense 11 | relu | dropout | dense 5 | softmax"
     m.case("classified", f"seq {{ {block} }}",
            nn.Sequential(conv2(6, 8, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(160, 11), nn.ReLU(),

@@ -306,9 +306,11 @@ fn kind_text(kind: Kind) -> String {
         Kind::Count => "an integer, 0 or above".into(),
         Kind::Dims => "a size such as `3x3`, or `3` in 1-D".into(),
         Kind::PerDim => "a positive integer, or one for each dimension such as `2x1`".into(),
+        Kind::Counts => "an integer, 0 or above, or one for each dimension such as `(0, 1)`".into(),
         Kind::Pad => "`valid`, `half`, `same`, a number, or a list of numbers".into(),
         Kind::Bool => "`true` or `false`".into(),
         Kind::Float => "a number".into(),
+        Kind::Range => "a range such as `0..8`".into(),
         Kind::Word(words) => quoted_list(words, "or"),
         Kind::Weights => "a list of numbers, nested once for each dimension".into(),
     }
@@ -337,12 +339,19 @@ fn convert(decl: &ParamDecl, value: &Value, max_items: usize) -> Result<ArgValue
         Kind::Int => integer(value, 1).map(ArgValue::Int),
         Kind::Count => integer(value, 0).map(ArgValue::Int),
         Kind::Dims | Kind::PerDim => integers(value, 1).map(ArgValue::Dims),
+        Kind::Counts => integers(value, 0).map(ArgValue::Dims),
         Kind::Pad => padding(value).map(ArgValue::Pad),
         Kind::Bool => match value {
             Value::Bool(v) => Ok(ArgValue::Bool(*v)),
             _ => Err(Problem::Kind),
         },
         Kind::Float => value.as_f64().map(ArgValue::Float).ok_or(Problem::Kind),
+        Kind::Range => match value {
+            Value::Range(from, to) => {
+                Ok(ArgValue::Range(integer(&Value::Int(*from), 0)?..integer(&Value::Int(*to), 0)?))
+            }
+            _ => Err(Problem::Kind),
+        },
         Kind::Word(words) => match value {
             Value::Word(word) => words.iter().find(|w| **w == &**word).map(|w| ArgValue::Word(w)).ok_or(Problem::Kind),
             _ => Err(Problem::Kind),

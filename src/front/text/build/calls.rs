@@ -229,6 +229,10 @@ const FOREIGN: &[(&str, &str)] = &[
     ("hardsigmoid", "hard_sigmoid"),
     ("leakyrelu", "leaky_relu"),
     ("lrelu", "leaky_relu"),
+    ("pixel_shuffle", "depth_to_space"),
+    ("pixelshuffle", "depth_to_space"),
+    ("pixel_unshuffle", "space_to_depth"),
+    ("pixelunshuffle", "space_to_depth"),
     ("view", "flatten"),
     ("reshape", "flatten"),
 ];

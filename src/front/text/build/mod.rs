@@ -54,6 +54,8 @@
 //! | E0304 | input channels that do not divide into groups |
 //! | E0305 | a dense layer on an input that is not flat |
 //! | E0306 | windows that see nothing but padding |
+//! | E0307 | channels or positions to be taken that the input has not |
+//! | E0308 | sizes that do not divide into blocks or maps |
 //! | E0311 | branches of different sizes |
 //! | E0312 | the two paths of a residual, or branches that are added, differ in shape |
 //! | E0313 | a gate does not fit the value it scales |

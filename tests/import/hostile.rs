@@ -158,7 +158,7 @@ fn contradictions() {
     refused(&relu(&["y = Relu x", "y = Tanh x"]), "E0803", &["made twice"]);
     refused(&relu(&[]), "E0803", &["`y`"]);
     refused(&file(17, "N 2 8 8", &[op("y = Relu x", &[])], &[floats("y", &[1], &[0.0])]), "E0803", &["made twice"]);
-    for version in [0, 6, 27, -1] {
+    for version in [0, 6, 29, -1] {
         refused(&file(version, "N 2 8 8", &[op("y = Relu x", &[])], &[]), "E0804", &["operator set"]);
     }
 }

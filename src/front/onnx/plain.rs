@@ -1,10 +1,11 @@
 //! Layers that bring the axes of a value in order, where an operator needs it as ONNX has it.
 
 use super::Refusal;
+use super::constant::Number;
 use super::flow::{Atom, Flow, Size, known_size, size, whole_axis};
 use super::walk::Importer;
 use crate::ir::NodeId;
-use crate::layers::{ChannelShuffle, Flatten};
+use crate::layers::{BlockOrder, ChannelShuffle, DepthToSpace, Flatten, Op, SpaceToDepth, Unflatten};
 use crate::tensor::{Batch, TensorType};
 
 impl Importer<'_> {
@@ -28,6 +29,9 @@ impl Importer<'_> {
             straight.axes[1] = whole_axis(&ty, 1);
             return self.plain(&Flow { node, ..straight });
         }
+        if let Some(layer) = blocks(flow, &ty) {
+            return self.layer(layer, &[flow.node]);
+        }
         Err(Refusal::new(format!("a value of shape {} whose axes stand in another order than {ty}", flow.text())))
     }
 
@@ -36,7 +40,11 @@ impl Importer<'_> {
         match dims {
             _ if dims == ty.dims => Ok(flow.node),
             [_] => self.layer(Flatten, &[flow.node]),
-            _ => Err(Refusal::new(format!("{ty} in the shape of {}", flow.text()))),
+            [_, size @ ..] => {
+                let flat = if ty.spatial().is_empty() { flow.node } else { self.layer(Flatten, &[flow.node])? };
+                self.layer(Unflatten { size: size.to_vec() }, &[flat])
+            }
+            [] => Err(Refusal::new(format!("{ty} in the shape of {}", flow.text()))),
         }
     }
 
@@ -83,4 +91,36 @@ fn shuffled(flow: &Flow, ty: &TensorType) -> Option<usize> {
     let others =
         (2..flow.rank()).all(|axis| flow.rank() == ty.dims.len() + 1 && flow.axes[axis] == whole_axis(ty, axis));
     (stride == inner && inner * groups == ty.channels() && others).then_some(groups)
+}
+
+/// The layer that moves channels into blocks of positions, or blocks into channels, where exporters say that by a reshape, a
+/// transposition and a reshape.
+fn blocks(flow: &Flow, ty: &TensorType) -> Option<Op> {
+    let whole = Flow::of(flow.node, ty);
+    let [batch, channels, height, width] = whole.shape()[..] else { return None };
+    let [_, to_channels, to_height, to_width] = flow.shape()[..] else { return None };
+    let [channels, height, width] = [channels, height, width].map(|size| size.constant);
+    let [to_channels, to_height, to_width] = [to_channels, to_height, to_width].map(|size| size.constant);
+    let same = |split: &[f64], perm: &[usize]| {
+        let sizes: Vec<Number> = split.iter().map(|&size| size.into()).collect();
+        let split = whole.reshaped(&[&[batch], &sizes[..]].concat()).ok()?;
+        let moved = split.transposed(perm).ok()?.reshaped(&flow.shape()).ok()?;
+        (moved.axes == flow.axes).then_some(())
+    };
+    let r = to_height / height;
+    if r > 1.0 && r.fract() == 0.0 && to_width == r * width {
+        let layer = |order| DepthToSpace { block: vec![r as usize], order }.into();
+        let crd = || same(&[to_channels, r, r, height, width], &[0, 1, 4, 2, 5, 3]).map(|()| layer(BlockOrder::Crd));
+        let dcr = || same(&[r, r, to_channels, height, width], &[0, 3, 4, 1, 5, 2]).map(|()| layer(BlockOrder::Dcr));
+        return crd().or_else(dcr);
+    }
+    let r = height / to_height;
+    if r > 1.0 && r.fract() == 0.0 && width == r * to_width {
+        let layer = |order| SpaceToDepth { block: vec![r as usize], order }.into();
+        let split = [channels, to_height, r, to_width, r];
+        let crd = || same(&split, &[0, 1, 3, 5, 2, 4]).map(|()| layer(BlockOrder::Crd));
+        let dcr = || same(&split, &[0, 3, 5, 1, 2, 4]).map(|()| layer(BlockOrder::Dcr));
+        return crd().or_else(dcr);
+    }
+    None
 }

@@ -451,7 +451,9 @@ impl<'a> Importer<'a> {
     /// # Errors
     /// If it does not take these operands.
     pub fn layer(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Result<NodeId, Refusal> {
-        Ok(self.graph.add_layer(op, inputs, "")?)
+        let node = self.graph.add_layer(op, inputs, "")?;
+        self.ty(node).check().map_err(Refusal::new)?;
+        Ok(node)
     }
 
     /// Adds a concatenation. Where its first operands are in one already, that takes their place: exporters make one list
@@ -488,6 +490,7 @@ impl<'a> Importer<'a> {
         let kind = op.layer().map_or("", |layer| layer.spec().keyword);
         let label = self.unique(label(call.node, kind));
         let node = self.graph.add_layer(op, &[input], &label)?;
+        self.ty(node).check().map_err(Refusal::new)?;
         let params = self.graph[node].params.clone();
         if params.len() != weights.len() {
             return Err(Refusal::new(format!("{} weights for a layer of {}", weights.len(), params.len())));

@@ -8,7 +8,7 @@ use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::{Flow, whole_axis};
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
-use crate::layers::{Pad, PadArg};
+use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, Op, Pad, PadArg, SpaceToDepth, Subsample};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -22,6 +22,8 @@ pub const RULES: Rules = &[
     ("Slice", slice),
     ("Gather", gather),
     ("Pad", pad),
+    ("DepthToSpace", |importer, call| blocks(importer, call, |block, order| DepthToSpace { block, order }.into())),
+    ("SpaceToDepth", |importer, call| blocks(importer, call, |block, order| SpaceToDepth { block, order }.into())),
 ];
 
 /// A value under other sizes of the same product.
@@ -244,12 +246,31 @@ fn cut(importer: &mut Importer, value: &Value, axis: usize, start: usize, end: u
 }
 
 fn cut_flow(importer: &mut Importer, x: &Flow, axis: usize, start: usize, end: usize) -> Result<Flow, Refusal> {
-    let whole = x.shape()[axis];
-    if start == 0 && whole.known() == Some(end as f64) {
+    if start == 0 && x.shape()[axis].known() == Some(end as f64) {
         return Ok(x.clone());
     }
-    let _ = importer;
-    Err(Refusal::new(format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text())))
+    if x.axes[axis] != whole_axis(importer.ty(x.node), 1) {
+        let message = format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
+        return Err(Refusal::new(format!("{message}; along the channels it is known")));
+    }
+    let node = importer.layer(ChannelSlice { channels: start..end }, &[x.node])?;
+    let mut part = Flow { node, ..x.clone() };
+    part.axes[axis] = whole_axis(importer.ty(node), 1);
+    Ok(part)
+}
+
+/// Every `step`-th position along an axis, from `at` on.
+fn subsampled(importer: &mut Importer, x: &Flow, axis: usize, step: usize, at: usize) -> Result<Flow, Refusal> {
+    let ty = importer.ty(x.node).clone();
+    let dim = (2..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim) && !x.axes[axis].is_empty());
+    let dim =
+        dim.ok_or_else(|| Refusal::new(format!("a step of {step} along axis {axis}, which is not one of positions")))?;
+    let (mut steps, mut first) = (vec![1; ty.spatial().len()], vec![0; ty.spatial().len()]);
+    (steps[dim - 2], first[dim - 2]) = (step, at);
+    let node = importer.layer(Subsample { step: steps, at: first }, &[x.node])?;
+    let mut part = Flow { node, ..x.clone() };
+    part.axes[axis] = whole_axis(importer.ty(node), dim);
+    Ok(part)
 }
 
 /// Where a slice begins and ends along an axis, and its step.
@@ -308,6 +329,12 @@ fn slice(importer: &mut Importer, call: &Call) -> Outputs {
             Value::Const(x) => fold::take(x, run.axis, &indices)?.into(),
             _ if run.step == 1 && !indices.is_empty() => {
                 cut(importer, &value, run.axis, indices[0], indices[0] + indices.len())?
+            }
+            // To the last position.
+            Value::Flow(x)
+                if run.step > 1 && indices.last().is_some_and(|&last| last + run.step as usize >= size as usize) =>
+            {
+                subsampled(importer, x, run.axis, run.step as usize, indices[0])?.into()
             }
             _ => return Err(Refusal::new(format!("a step of {} along axis {}", run.step, run.axis))),
         };
@@ -402,4 +429,17 @@ fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs
     let mut flow = Flow { node, ..x };
     places.into_iter().for_each(|(axis, dim)| flow.axes[axis] = whole_axis(importer.ty(node), dim));
     Ok(vec![flow.into()])
+}
+
+/// Channels that become blocks of positions, or the other way round.
+fn blocks(importer: &mut Importer, call: &Call, layer: fn(Vec<usize>, BlockOrder) -> Op) -> Outputs {
+    let block = usize::try_from(call.int("blocksize", 0)?).unwrap_or(0);
+    let order = match call.text("mode", "DCR")? {
+        "DCR" => BlockOrder::Dcr,
+        "CRD" => BlockOrder::Crd,
+        mode => return Err(Refusal::new(format!("attribute `mode` is `{mode}`"))),
+    };
+    let input = importer.plain(&call.flow(0)?.clone())?;
+    let node = importer.layer(layer(vec![block], order), &[input])?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }

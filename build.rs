@@ -1,5 +1,5 @@
 //! Tells the program from which commit it was built; `svertka bench` writes it beside what it measured. Tells the tests
-//! whether the data are there that are too large to be committed.
+//! whether the data are there that are too large to be committed, and which programs: those that need others are ignored.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +7,7 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     find_test_data();
+    find_tools();
     // A debug build is not what anybody measures, and shall not be built anew for every commit.
     if std::env::var("PROFILE").as_deref() != Ok("release") {
         return;
@@ -30,6 +31,38 @@ fn find_test_data() {
     if Path::new(&folder).is_dir() {
         println!("cargo::rustc-cfg=test_data");
         println!("cargo::rerun-if-changed={folder}");
+    }
+}
+
+/// What tests need beside Rust, and commands that succeed where it is there.
+const TOOLS: &[(&str, &str)] = &[
+    ("cc", "cc --version"),
+    ("nm", "nm --version"),
+    ("objdump", "objdump --version"),
+    ("python3", "python3 --version"),
+    ("numpy", "python3 -c 'import numpy'"),
+    ("aarch64", "aarch64-linux-gnu-gcc --version && qemu-aarch64 --version"),
+    ("qemu-x86_64", "qemu-x86_64 --version"),
+    ("chromium", "chromium --version"),
+    ("script", "script -qec true /dev/null"),
+    ("mkfifo", "command -v mkfifo"),
+    ("full", "test -w /dev/full"),
+    ("superuser", "test $(id -u) = 0"),
+    ("clear_refs", "echo 5 > /proc/self/clear_refs"),
+    ("unshare", "unshare --user --map-root-user --mount mount -t tmpfs tmpfs /tmp"),
+    ("avx2", "grep -qw avx2 /proc/cpuinfo"),
+];
+
+/// Sets `tool = "NAME"` for each of [`TOOLS`] that is there. Where one is added later, a change of this file makes its
+/// tests run.
+fn find_tools() {
+    let names: Vec<String> = TOOLS.iter().map(|(name, _)| format!("{name:?}")).collect();
+    println!("cargo::rustc-check-cfg=cfg(tool, values({}))", names.join(", "));
+    for (name, command) in TOOLS {
+        let output = Command::new("sh").args(["-c", command]).output();
+        if output.is_ok_and(|output| output.status.success()) {
+            println!("cargo::rustc-cfg=tool={name:?}");
+        }
     }
 }
 

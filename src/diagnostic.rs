@@ -6,6 +6,7 @@
 
 use crate::source::{SourceMap, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::borrow::Cow;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +111,31 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// Prints diagnostics in the order of their places, each in the form of rustc's messages.
+/// A text as a terminal may show it, whatever strangers have put into it: escape sequences and other control characters
+/// but line ends and tabs, and what turns the direction of writing, are spelt out.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(does_harm) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| if does_harm(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// The second range is that of <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>.
+fn does_harm(c: char) -> bool {
+    (c.is_control() && !matches!(c, '\n' | '\t')) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Prints diagnostics in the order of their places, each in the form of rustc's messages. What is shown of texts does no
+/// harm to a terminal; escape sequences are those of the colours alone.
 pub fn render(diagnostics: &[Diagnostic], sources: &SourceMap, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut sorted: Vec<&Diagnostic> = diagnostics.iter().collect();
     sorted.sort_by_key(|d| d.labels.first().map(|l| l.span));
     let rendered: Vec<String> = sorted.iter().map(|d| render_one(d, sources, &renderer)).collect();
-    rendered.join("\n\n")
+    // The renderer spells out all but what lies between U+0080 and U+009F, which some terminals obey too.
+    let harmless = |line: &str| line.split('\u{1b}').map(harmless).collect::<Vec<_>>().join("\u{1b}");
+    harmless(&rendered.join("\n\n"))
 }
 
 fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer) -> String {
@@ -140,13 +159,13 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
             let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             kind.span(l.span.range()).label(l.text.as_str())
         });
-        group = group.element(Snippet::source(file.text.as_str()).path(file.name.as_str()).annotations(annotations));
+        group = group.element(Snippet::source(file.text.as_str()).path(harmless(&file.name)).annotations(annotations));
     }
     for note in &diagnostic.notes {
-        group = group.element(Level::NOTE.message(note.as_str()));
+        group = group.element(Level::NOTE.message(harmless(note)));
     }
     for help in &diagnostic.help {
-        group = group.element(Level::HELP.message(help.as_str()));
+        group = group.element(Level::HELP.message(harmless(help)));
     }
     renderer.render(&[group])
 }
@@ -154,6 +173,20 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escape_sequences_are_spelt_out() {
+        assert_eq!(harmless("a\u{1b}[2J\r\u{9b}m\u{202e}\tb\n"), "a\\u{1b}[2J\\u{d}\\u{9b}m\\u{202e}\tb\n");
+        let mut sources = SourceMap::default();
+        let file = sources.add("a\u{1b}[1m.cnn", "x\u{1b}[31m \u{9b}2J");
+        let text = "\u{1b}[2J\u{9b}2J";
+        let found = Diagnostic::error("E0101", text).at(Span::new(file, 0..1), text).note(text).help(text);
+        let shown = render(std::slice::from_ref(&found), &sources, false);
+        assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown:?}");
+        let coloured = render(&[found], &sources, true);
+        assert!(coloured.contains("\u{1b}[") && !coloured.contains("\u{1b}[2J"), "{coloured:?}");
+        assert!(!coloured.contains("\u{1b}[31m \u{9b}") && !coloured.contains('\u{9b}'), "{coloured:?}");
+    }
 
     #[test]
     fn sizes_do_not_make_a_mistake_another() {

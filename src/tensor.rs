@@ -38,7 +38,7 @@ pub enum Batch {
 pub const MAX_ELEMENTS: usize = 1 << 36;
 
 /// The largest batch that a model may ask for.
-pub const MAX_BATCH: usize = 1 << 16;
+pub const MAX_BATCH: usize = u16::MAX as usize;
 
 /// Dimensions of one sample at most: channels and three spatial sizes.
 pub const MAX_DIMS: usize = 4;

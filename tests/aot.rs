@@ -1,4 +1,4 @@
-//! Compiled objects, linked into programs of other languages, against sessions in memory. Tests skip with a message
+//! Compiled objects, linked into programs of other languages, against sessions in memory. Tests are ignored
 //! where a compiler or an emulator is absent.
 
 #[allow(dead_code)]
@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::interp;
@@ -189,16 +189,6 @@ fn output(command: &mut Command) -> Vec<u8> {
     result.stdout
 }
 
-/// Whether a program is installed; says so where it is not.
-fn present(program: &str) -> bool {
-    let mut command = Command::new(program);
-    let found = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    if !found {
-        eprintln!("skipped: `{program}` is not installed");
-    }
-    found
-}
-
 fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
         engine: Engine::Jit(isa.into().on_host().unwrap()),
@@ -220,10 +210,8 @@ fn assert_same_bits(found: &[f32], expected: &[f32]) {
 const LIBRARY: [Emit; 2] = [Emit::Static, Emit::Header];
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn a_c_program_gets_the_bits_of_a_session() {
-    if !present("cc") {
-        return;
-    }
     let graph = small_network();
     for isa in Isa::available() {
         for pie in ["-pie", "-no-pie"] {
@@ -241,10 +229,8 @@ fn a_c_program_gets_the_bits_of_a_session() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
+#[cfg_attr(not(all(tool = "cc", tool = "avx2")), ignore = "needs cc and AVX2")]
 fn a_generic_cpu_gets_the_same_bits() {
-    if !present("cc") || Isa::Avx2.on_host().is_none() {
-        return;
-    }
     let graph = small_network();
     let inputs = inputs(&graph, 2, SEED);
     let build = Build::new(&compile(&graph, Isa::Avx2, &options("x86-64-v3", &LIBRARY, Weights::Embed)));
@@ -253,10 +239,8 @@ fn a_generic_cpu_gets_the_same_bits() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn weights_can_lie_in_a_file() {
-    if !present("cc") {
-        return;
-    }
     let graph = small_network();
     let inputs = inputs(&graph, 2, SEED);
     let artifacts = compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::File));
@@ -270,10 +254,8 @@ fn weights_can_lie_in_a_file() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn one_object_serves_several_sizes() {
-    if !present("cc") {
-        return;
-    }
     for place in [Weights::Embed, Weights::File] {
         let options = options("native", &LIBRARY, place);
         let build = Build::new(&aot::compile_sizes(&sized_plans(&options), &weights(SEED), &options).unwrap());
@@ -328,10 +310,8 @@ fn plans_that_are_no_sizes_of_one_network_are_refused() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn embedded_weights_take_no_others() {
-    if !present("cc") {
-        return;
-    }
     let build = Build::new(&compile(&small_network(), Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "errors.c", "net", &[]);
     output(&mut Command::new(build.path("program")));
@@ -349,10 +329,8 @@ fn a_weight_file_states_its_length_and_checksum() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn the_library_can_have_the_work_memory() {
-    if !present("cc") {
-        return;
-    }
     let graph = small_network();
     let own_memory = Some(OwnMemory { batch: 2, threads: 1 });
     let options = aot::Options { own_memory, ..options("native", &LIBRARY, Weights::Embed) };
@@ -368,10 +346,8 @@ fn the_library_can_have_the_work_memory() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
-    if !present("cc") {
-        return;
-    }
     let fixed = |dims: &[usize]| TensorType { batch: Batch::Fixed(2), ..input_type(dims) };
     let mut graph = Graph { name: "two".into(), ..Graph::default() };
     let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
@@ -390,10 +366,8 @@ fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
 
 /// Products below the smallest normal number, with enough elements that a step is split.
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn denormals_are_flushed_on_every_thread() {
-    if !present("cc") {
-        return;
-    }
     let graph = single(Activation::LeakyRelu(0.1), &[2, 500]).unwrap();
     let build = Build::new(&compile(&graph, Isa::Clif, &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "driver.c", "net", &[]);
@@ -406,10 +380,8 @@ fn denormals_are_flushed_on_every_thread() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "nm"), ignore = "needs nm")]
 fn the_object_is_alone_and_shows_only_its_prefix() {
-    if !present("nm") {
-        return;
-    }
     for (cpu, weights) in
         [("x86-64-v2", Weights::Embed), ("x86-64-v4", Weights::File), ("aarch64-generic", Weights::Embed)]
     {
@@ -481,10 +453,8 @@ fn what_cannot_be_compiled_is_refused() {
 
 /// Sessions and libraries of the same plan, as `bench --compare-aot` runs them, on one thread and on two.
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
-    if !present("cc") {
-        return;
-    }
     let graph = small_network();
     let inputs = inputs(&graph, 5, SEED);
     for isa in Isa::available() {
@@ -505,10 +475,8 @@ fn a_shared_library_is_loaded_and_gives_the_bits_of_a_session() {
 }
 
 #[test]
+#[cfg_attr(not(all(tool = "cc", tool = "python3")), ignore = "needs cc and python3")]
 fn a_shared_library_is_loaded_by_python() {
-    if !present("cc") || !present("python3") {
-        return;
-    }
     let graph = small_network();
     let artifacts = compile(&graph, Isa::detect(), &options("native", &[Emit::Shared], Weights::Embed));
     assert_eq!(artifacts, compile(&graph, Isa::detect(), &options("native", &[Emit::Shared], Weights::Embed)));
@@ -527,10 +495,8 @@ fn a_shared_library_is_loaded_by_python() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "aarch64"), ignore = "needs a cross compiler and an emulator for AArch64")]
 fn aarch64_code_agrees_with_the_interpreter() {
-    if !present("aarch64-linux-gnu-gcc") || !present("qemu-aarch64") {
-        return;
-    }
     let graph = small_network();
     let build = Build::new(&compile(&graph, Isa::Clif, &options("aarch64-generic", &LIBRARY, Weights::Embed)));
     build.compile_c("aarch64-linux-gnu-gcc", "driver.c", "net", &["-static"]);
@@ -549,11 +515,10 @@ fn aarch64_code_agrees_with_the_interpreter() {
 }
 
 /// A CPU without AVX runs code for x86-64-v2, and is told that it cannot run that for x86-64-v3.
+#[cfg(target_arch = "x86_64")]
 #[test]
+#[cfg_attr(not(all(tool = "cc", tool = "qemu-x86_64")), ignore = "needs cc and qemu-x86_64")]
 fn the_cpu_is_checked() {
-    if !cfg!(target_arch = "x86_64") || !present("cc") || !present("qemu-x86_64") {
-        return;
-    }
     let graph = small_network();
     let inputs = inputs(&graph, 1, SEED);
     let emulated = |cpu: &str| {

@@ -82,10 +82,8 @@ fn fields(value: &serde_json::Value) -> Vec<String> {
 
 /// A library that is linked and loaded on the way.
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn ahead_of_time_code_takes_turns_with_code_in_memory() {
-    if std::process::Command::new("cc").arg("--version").output().is_err() {
-        return eprintln!("skipped: `cc` is not installed");
-    }
     let lab = Lab::new();
     let json = lab.path("r.json");
     let args = ["models/lenet5.cnn", "--compare-aot", "--threads", "2", "--batch", "3", "--per-layer", "--json", &json];
@@ -214,8 +212,8 @@ fn peaks_are_kept_and_broken_caches_ignored() {
     assert_eq!(lab.run(&["peak", "--fresh"], 0).1, "");
 }
 
-/// What the page shows in a browser, or `None`, with a message, where there is no browser.
-fn show(page: &Path, hash: &str) -> Option<String> {
+/// What the page shows in a browser.
+fn show(page: &Path, hash: &str) -> String {
     let profile = tempfile::tempdir().unwrap();
     let switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"];
     let quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync"];
@@ -226,16 +224,11 @@ fn show(page: &Path, hash: &str) -> Option<String> {
         .args(["--virtual-time-budget=5000", "--dump-dom"])
         .arg(format!("file://{}{hash}", page.display()))
         .output();
-    match output {
-        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Err(error) => {
-            eprintln!("skipped: chromium cannot be started: {error}");
-            None
-        }
-    }
+    String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
 }
 
 #[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
 fn the_page_shows_what_its_address_selects() {
     let lab = Lab::new();
     let html = lab.path("r.html");
@@ -244,7 +237,7 @@ fn the_page_shows_what_its_address_selects() {
         let start = dom.find("id=\"selected\">").expect("a step is selected") + "id=\"selected\">".len();
         dom[start..].split('<').next().unwrap().to_string()
     };
-    let Some(dom) = show(Path::new(&html), "") else { return };
+    let dom = show(Path::new(&html), "");
     assert_eq!(selected(&dom), "0: conv1");
     for part in [
         "aria-label=\"roofline\"",
@@ -255,17 +248,17 @@ fn the_page_shows_what_its_address_selects() {
     ] {
         assert!(dom.contains(part), "{part} in {dom}");
     }
-    let dom = show(Path::new(&html), "#1.2").unwrap();
+    let dom = show(Path::new(&html), "#1.2");
     assert_eq!(selected(&dom), "2: conv2");
     assert!(dom.contains(">lenet5.cnn:tanh, "), "{dom}");
     // The row of the table, the point, and the bar of the time line.
     assert!(dom.matches("class=\"item selected \" data-step=\"2\"").count() >= 3, "{dom}");
-    assert_eq!(selected(&show(Path::new(&html), "#9.999").unwrap()), "0: conv1");
+    assert_eq!(selected(&show(Path::new(&html), "#9.999")), "0: conv1");
 
     // Clicks, made by a script behind the page's own: on a row, a point, a bar, a buffer, a box of the graph.
     let clicked = |what: &str, script: &str| {
         let page = lab.read("r.html").replace("</body>", &format!("<script>{script}</script></body>"));
-        let dom = show(Path::new(&lab.write(&format!("{what}.html"), &page)), "").unwrap();
+        let dom = show(Path::new(&lab.write(&format!("{what}.html"), &page)), "");
         (selected(&dom), dom)
     };
     let click = |selector: &str| {

@@ -94,10 +94,19 @@ impl Case {
         Session::tuned(self.graph.clone(), &weights(self.seed), &self.options, &self.choices).unwrap()
     }
 
+    /// Some are so large that Winograd convolutions make each output by itself.
+    fn inputs(&self) -> Vec<Tensor> {
+        let mut inputs = inputs(&self.graph, self.batch, self.seed);
+        if self.seed.is_multiple_of(4) {
+            inputs.iter_mut().for_each(|input| input.data_mut()[0] = 1e25);
+        }
+        inputs
+    }
+
     /// Runs between guards; what comes out is what comes out without them.
     fn check_guarded(&self) {
         let mut session = self.session();
-        let inputs = inputs(&self.graph, self.batch, self.seed);
+        let inputs = self.inputs();
         let expected = session.run(&inputs).unwrap();
         for at_end in [true, false] {
             let guard = |tensor: &Tensor| Guarded::new(tensor.data(), at_end);
@@ -183,7 +192,7 @@ fn between_guards() {
 #[test]
 fn tiles_touch_nothing_beside_their_operands() {
     for_cases((cases() / 10).max(30), &[Isa::Avx2, Isa::Avx512].map(Engine::Emulated), |case| {
-        let found = case.session().run(&inputs(&case.graph, case.batch, case.seed));
+        let found = case.session().run(&case.inputs());
         found.unwrap_or_else(|error| panic!("{error}\n{}", case.describe()));
     });
 }
@@ -206,7 +215,7 @@ fn all_candidates_for_a_dense_layer_stay_in_its_output() {
                 for decision in offer.candidates {
                     let choices = Choices::from_iter([(offer.key.clone(), decision)]);
                     let case = Case { graph: graph.clone(), choices, options, batch: 2, seed: 1 };
-                    let found = case.session().run(&inputs(&graph, case.batch, case.seed));
+                    let found = case.session().run(&case.inputs());
                     found.unwrap_or_else(|error| panic!("{error}\n{}", case.describe()));
                     decisions += 1;
                 }

@@ -1,8 +1,8 @@
 //! The way of a stranger: a model is compiled by the real binary, and the programs of `tests/aot` are built as their
-//! README files say and run on pictures. Tests skip with a message where a compiler, an emulator or data are absent.
+//! README files say and run on pictures. Tests are ignored where a compiler, an emulator or data are absent.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use svertka::io::{npy, testdata};
 
 /// A folder to work in.
@@ -81,22 +81,6 @@ fn output(command: &mut Command) -> Vec<u8> {
     result.stdout
 }
 
-/// Whether a command can be run; says so where it cannot.
-fn present(command: &[&str]) -> bool {
-    let [program, args @ ..] = command else { panic!("a command has a name") };
-    let mut command = Command::new(program);
-    let status = command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let found = status.is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: {command:?} cannot be run");
-    }
-    found
-}
-
-fn numpy() -> bool {
-    present(&["python3", "-c", "import numpy"])
-}
-
 const LABELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/labels/imagenet.txt");
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/labels/digits.txt");
 
@@ -109,10 +93,8 @@ fn reads_digits(lab: &Lab, program: impl Fn(&str) -> String) {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn digits_in_c() {
-    if !present(&["cc", "--version"]) {
-        return;
-    }
     let lab = Lab::new();
     lab.compile("models/lenet5.cnn", &[]);
     lab.cc("cc", "digit", "lenet5", &[]);
@@ -124,10 +106,8 @@ fn digits_in_c() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn digits_in_rust() {
-    if !present(&["rustc", "--version"]) || !present(&["cc", "--version"]) {
-        return;
-    }
     let lab = Lab::new();
     lab.compile("models/lenet5.cnn", &["--emit", "static"]);
     lab.rustc("digit", "lenet5");
@@ -135,10 +115,8 @@ fn digits_in_rust() {
 }
 
 #[test]
+#[cfg_attr(not(all(tool = "numpy", tool = "cc")), ignore = "needs numpy and cc")]
 fn digits_in_python() {
-    if !numpy() || !present(&["cc", "--version"]) {
-        return;
-    }
     let lab = Lab::new();
     lab.compile("models/lenet5.cnn", &["--emit", "shared"]);
     let library = lab.text("liblenet5.so");
@@ -165,7 +143,7 @@ fn photographs() -> (String, Vec<(PathBuf, String)>) {
 }
 
 #[test]
-#[cfg_attr(not(test_data), ignore = "needs the test data")]
+#[cfg_attr(not(all(test_data, tool = "cc")), ignore = "needs the test data and cc")]
 fn photographs_in_c() {
     let (weights, photographs) = photographs();
     for place in ["embed", "file"] {
@@ -186,35 +164,26 @@ fn photographs_in_c() {
 }
 
 #[test]
-#[cfg_attr(not(test_data), ignore = "needs the test data")]
+#[cfg_attr(not(all(test_data, tool = "cc", tool = "numpy")), ignore = "needs the test data, cc and numpy")]
 fn photographs_in_rust_and_python() {
     let (weights, photographs) = photographs();
     let lab = Lab::new();
     lab.compile("models/mobilenet_v2.cnn", &["--weights", &weights, "--emit", "static,shared"]);
-    let (rust, numpy) = (present(&["rustc", "--version"]), numpy());
-    if rust {
-        lab.rustc("photograph", "mobilenet_v2");
-    }
+    lab.rustc("photograph", "mobilenet_v2");
     let library = lab.text("libmobilenet_v2.so");
     for (photograph, class) in &photographs[..3] {
         let picture = lab.netpbm(photograph);
-        if rust {
-            assert_eq!(lab.run(&[&picture, LABELS]), *class);
-        }
-        if numpy {
-            assert_eq!(classify(&[&library, "mobilenet_v2", &picture, LABELS]), *class);
-        }
+        assert_eq!(lab.run(&[&picture, LABELS]), *class);
+        assert_eq!(classify(&[&library, "mobilenet_v2", &picture, LABELS]), *class);
     }
 }
 
 /// LeNet-5 for AArch64 on ten digits, against PyTorch's logits.
 #[test]
+#[cfg_attr(not(tool = "aarch64"), ignore = "needs a cross compiler and an emulator for AArch64")]
 fn aarch64_digits_agree_with_the_reference() {
     let cc = "aarch64-linux-gnu-gcc";
     let data = testdata::committed("digits");
-    if !present(&[cc, "--version"]) || !present(&["qemu-aarch64", "--version"]) {
-        return;
-    }
     let lab = Lab::new();
     let weights = "models/weights/lenet5_relu.safetensors";
     lab.compile("models/lenet5.cnn", &["--weights", weights, "--cpu", "aarch64-generic", "--name", "net"]);

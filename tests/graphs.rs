@@ -195,7 +195,7 @@ fn inputs_of_different_batches_are_refused() {
         graph[x].ty.batch = Batch::Fixed(3);
         graph.add_input("b", TensorType { batch: Batch::Fixed(2), ..input_type(&[8, 6, 6]) });
     });
-    assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65536");
+    assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65535");
 }
 
 /// The branches of `add` and `mul`, in any order and of one value twice, mean what they say on every engine.

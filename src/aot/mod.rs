@@ -135,6 +135,14 @@ pub enum AotError {
 /// Code reaches data within 2 GiB of it; half of that leaves room for the program around it.
 const MAX_EMBEDDED: usize = 1 << 30;
 
+/// Whether public names may begin with `name`.
+///
+/// # Errors
+/// Where it is no name of C.
+pub fn check_name(name: &str) -> Result<(), AotError> {
+    if is_c_identifier(name) { Ok(()) } else { Err(AotError::Name(name.into())) }
+}
+
 /// Compiles a plan and packs its weights. No file is written but by the link step of a shared library, in a temporary
 /// directory.
 ///
@@ -154,9 +162,7 @@ pub fn compile(plan: &Plan, weights: &dyn WeightSource, options: &Options) -> Re
 /// Without a plan.
 pub fn compile_sizes(plans: &[Plan], weights: &dyn WeightSource, options: &Options) -> Result<Artifacts, AotError> {
     let Options { name, cpu, .. } = options;
-    if !is_c_identifier(name) {
-        return Err(AotError::Name(name.clone()));
-    }
+    check_name(name)?;
     if let Some(plan) = plans.iter().find(|plan| !cpu.runs(plan.target)) {
         return Err(AotError::Target { plan: plan.target.isa.to_string(), cpu: cpu.name });
     }

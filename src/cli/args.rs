@@ -1,8 +1,8 @@
 //! Arguments that several verbs share.
 
-use super::Failure;
 use super::tuned::{Source, Tuned};
 use super::weights::WeightArgs;
+use super::{Failure, Outcome};
 use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::{HostIsa, Isa};
@@ -36,9 +36,9 @@ pub struct MeasureArgs {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub weights: WeightArgs,
-    /// Samples of one run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch: u16,
+    /// Samples of one run; the model's own number where it has one, else 1
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
 }
 
 impl MeasureArgs {
@@ -119,8 +119,9 @@ impl EngineArgs {
     /// Options of a session; `None` for the interpreter.
     ///
     /// # Errors
-    /// Where this machine lacks the instruction set.
+    /// Where this machine lacks the instruction set, or the engine does not heed what was given.
     pub fn options(&self) -> Result<Option<Options>, Failure> {
+        self.check()?;
         let engine = match self.engine {
             EngineArg::Jit => Engine::Jit(self.isa()?),
             EngineArg::Portable => Engine::Portable,
@@ -130,6 +131,19 @@ impl EngineArgs {
         let threads = self.threads.map_or_else(machine::cores, usize::from);
         let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
+    }
+
+    /// Arguments that the chosen engine would pass over.
+    fn check(&self) -> Outcome {
+        let given = [
+            (self.isa != IsaArg::Auto && self.engine != EngineArg::Jit, "--isa", "jit"),
+            (self.tuned.is_some() && self.engine != EngineArg::Jit, "--tuned", "jit"),
+            (self.threads.is_some() && self.engine == EngineArg::Interp, "--threads", "jit` or `portable"),
+        ];
+        match given.iter().find(|(wrong, ..)| *wrong) {
+            Some((_, name, engines)) => Err(Failure::usage(format!("`{name}` goes with `--engine {engines}`"))),
+            None => Ok(()),
+        }
     }
 
     /// What was measured before for generated code.

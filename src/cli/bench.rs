@@ -15,6 +15,7 @@ use crate::bench::report::{Comparison, Measurement, Phases, Report, Setting};
 use crate::bench::stats::{Ratio, Summary};
 use crate::bench::suite::{self, Entry};
 use crate::bench::{SCHEMA_VERSION, html, table};
+use crate::diagnostic::harmless;
 use crate::hash::fnv1a;
 use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
@@ -134,7 +135,7 @@ pub fn run(args: &Args) -> Outcome {
 /// One model in one setting.
 struct Job {
     model: OsString,
-    batch: u16,
+    batch: Option<u16>,
     threads: u16,
     runs: u32,
 }
@@ -153,8 +154,11 @@ fn jobs(args: &Args) -> Result<Vec<Job>, Failure> {
 /// Every combination of the models with the settings of an entry.
 fn jobs_of(args: &Args, models: &[OsString], entry: &Entry) -> Vec<Job> {
     let or = |given: &[u16], default: u16| if given.is_empty() { vec![default] } else { given.to_vec() };
-    let (batches, threads) =
-        (or(&entry.batches, args.setup.batch), or(&entry.threads, args.setup.engine.threads.unwrap_or(1)));
+    let batches = match &entry.batches[..] {
+        [] => vec![args.setup.batch],
+        given => given.iter().copied().map(Some).collect(),
+    };
+    let threads = or(&entry.threads, args.setup.engine.threads.unwrap_or(1));
     let mut jobs = Vec::new();
     for model in models {
         for &batch in &batches {
@@ -192,11 +196,11 @@ impl Contender {
     ) -> Result<Contender, Failure> {
         let model = model::load(&args.setup.model(name))?;
         let options = options(args, job, isa)?;
-        let setting = setting(job, name, &options, ahead_of_time);
-        let batch = job.batch.into();
+        let batch = input::batch(job.batch, &model.graph)?;
+        let setting = setting(batch, name, &options, ahead_of_time);
         let model_hash = format!("{:016x}", fnv1a(ir::print(&model.graph).as_bytes()));
         let macs = figures(&model.graph).macs() * batch as u64;
-        let inputs = input::random(&model.graph, batch, args.setup.weights.seed());
+        let inputs = input::random(&model.graph, batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
         let weights = args.setup.weights.choose(&model, Missing::Random)?;
         let load_s = start.elapsed().as_secs_f64();
@@ -249,14 +253,14 @@ fn options(args: &Args, job: &Job, isa: IsaArg) -> Result<Options, Failure> {
 }
 
 /// What a measurement is known by.
-fn setting(job: &Job, name: &OsStr, options: &Options, ahead_of_time: bool) -> Setting {
+fn setting(batch: usize, name: &OsStr, options: &Options, ahead_of_time: bool) -> Setting {
     let engine = match options.engine {
         Engine::Jit(isa) if ahead_of_time => format!("aot {isa}"),
         Engine::Jit(isa) => format!("jit {isa}"),
         Engine::Emulated(isa) => format!("emulated {isa}"),
         Engine::Portable => "portable".into(),
     };
-    Setting { model: setting_name(name), engine, batch: job.batch.into(), threads: options.threads }
+    Setting { model: setting_name(name), engine, batch, threads: options.threads }
 }
 
 /// Compiles in memory. Gives the code, and how long its phases took.
@@ -428,7 +432,8 @@ fn outputs(args: &Args) -> impl Iterator<Item = &Path> {
 fn check_baseline(args: &Args, jobs: &[Job], then: &Report) -> Outcome {
     for job in jobs {
         for (name, isa, ahead_of_time) in rivals(args, job) {
-            let setting = setting(job, name, &options(args, job, isa)?, ahead_of_time);
+            let batch = input::batch(job.batch, &model::load(&args.setup.model(name))?.graph)?;
+            let setting = setting(batch, name, &options(args, job, isa)?, ahead_of_time);
             if then.results.iter().any(|result| result.setting == setting) {
                 return Ok(());
             }
@@ -485,7 +490,7 @@ impl Progress {
 
     pub fn show(&mut self, text: &str) {
         if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
-            terminal::tell_raw(&format!("{}{text}", Self::CLEAR));
+            terminal::tell_raw(&format!("{}{}", Self::CLEAR, harmless(text)));
             self.shown = Some(Instant::now());
         }
     }

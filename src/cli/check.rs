@@ -2,7 +2,7 @@
 
 use super::args::LintArgs;
 use super::model::{self, FolderLoader};
-use super::{Failure, Outcome, print, tell};
+use super::{Failure, Outcome, print, tell_raw};
 use crate::analysis::{self, lint};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::onnx;
@@ -27,13 +27,14 @@ pub fn run(args: &Args) -> Outcome {
         match check(file, args) {
             Ok(Checked { warnings: 0, .. }) => print(&format!("{}: ok", file.display()))?,
             Ok(Checked { warnings, text }) if !args.strict => {
-                tell(&format!("{text}\n"));
+                tell_raw(&format!("{text}\n\n"));
                 print(&format!("{}: ok, {warnings} warning{}", file.display(), if warnings == 1 { "" } else { "s" }))?;
             }
-            Ok(Checked { text, .. }) | Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
+            Ok(Checked { text, .. }) => wrong.push(text),
+            Err(failure) => wrong.push(failure.text().into_owned()),
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong.join("\n\n"))) }
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::Diagnosed(wrong.join("\n\n"))) }
 }
 
 /// A file without errors.
@@ -51,7 +52,7 @@ fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
-    if found.iter().any(is_error) { Err(Failure::Input(text)) } else { Ok(Checked { warnings: found.len(), text }) }
+    if found.iter().any(is_error) { Err(Failure::Diagnosed(text)) } else { Ok(Checked { warnings: found.len(), text }) }
 }
 
 /// What a rule of thumb says of an imported network, whose places are those of its text.

@@ -7,6 +7,7 @@ use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
+use crate::io::STREAM;
 use crate::io::write::{create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
@@ -46,12 +47,12 @@ pub struct Args {
     /// Whose memory a run works in: the caller's, or, where it gives none, the library's for --batch and --threads
     #[arg(long, value_enum, default_value = "caller")]
     memory: Memory,
-    /// Samples that the library's memory suffices for
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
-    /// Threads that the library's memory suffices for
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    threads: u16,
+    /// Samples that the library's memory suffices for; 1 where nothing is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
+    /// Threads that the library's memory suffices for; 1 where nothing is given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     exact: bool,
@@ -74,7 +75,14 @@ enum Memory {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let cpu = Cpu::named(&args.cpu).map_err(Failure::input)?;
+    let cpu = Cpu::named(&args.cpu).map_err(Failure::usage)?;
+    args.name.as_deref().map_or(Ok(()), aot::check_name).map_err(Failure::usage)?;
+    let own_memory = own_memory(args)?;
+    if args.output == Path::new(STREAM) {
+        return Err(Failure::usage(
+            "`-o` names a folder, in which there will be several files; write `-o ./-` for one named `-`",
+        ));
+    }
     let mut model = model::load(&args.model)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     let choices = choices(args)?;
@@ -83,18 +91,26 @@ pub fn run(args: &Args) -> Outcome {
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     let choices = choices.load();
     let graphs = graphs(&mut model, &args.size)?;
+    graphs.iter().try_for_each(|graph| model::check_planning(graph, None))?;
     let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target)).collect();
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
     };
-    let own_memory = match args.memory {
-        Memory::Caller => None,
-        Memory::Library => Some(OwnMemory { batch: args.batch.into(), threads: args.threads.into() }),
-    };
     let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
     let artifacts = aot::compile_sizes(&plans, weights.as_ref(), &options).map_err(Failure::input)?;
     write(&args.output, &artifacts)
+}
+
+fn own_memory(args: &Args) -> Result<Option<OwnMemory>, Failure> {
+    let number = |given: Option<u16>| usize::from(given.unwrap_or(1));
+    match args.memory {
+        Memory::Library => Ok(Some(OwnMemory { batch: number(args.batch), threads: number(args.threads) })),
+        Memory::Caller if args.batch.is_none() && args.threads.is_none() => Ok(None),
+        Memory::Caller => Err(Failure::usage(
+            "`--batch` and `--threads` say what the library's memory suffices for; add `--memory library`",
+        )),
+    }
 }
 
 fn parse_size(text: &str) -> Result<Sizes, String> {

@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let model = model::load(&args.model)?;
     let onnx = export::export(&model.graph, &metadata(args, &model))
-        .map_err(|errors| Failure::Input(model::diagnostics(&errors, &model.sources)))?;
+        .map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, &model.sources)))?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     match args.external || onnx.length() > MAX_INSIDE {
         true => write_apart(&args.output, &onnx, weights.as_ref()),

@@ -1,7 +1,8 @@
 //! `svertka fmt`: the standard layout of model files.
 
 use super::model;
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, print_raw};
+use crate::diagnostic::harmless;
 use crate::front::text::syntax::format::format;
 use crate::io::write::write_atomically;
 use std::path::{Path, PathBuf};
@@ -20,18 +21,18 @@ pub fn run(args: &Args) -> Outcome {
     let mut wrong = Vec::new();
     for file in &args.files {
         match formatted(file) {
-            Err(Failure::Input(text) | Failure::Usage(text)) => wrong.push(text),
+            Err(failure) => wrong.push(failure.text().into_owned()),
             Ok(Formatted { changed, .. }) if args.check => {
                 if changed {
-                    wrong.push(format!("{}: not in the standard layout", file.display()));
+                    wrong.push(harmless(&format!("{}: not in the standard layout", file.display())).into_owned());
                 }
             }
-            Ok(Formatted { text, .. }) if !file.is_file() => print(&text)?,
+            Ok(Formatted { text, .. }) if !file.is_file() => print_raw(&text)?,
             Ok(Formatted { changed: false, .. }) => {}
             Ok(Formatted { text, .. }) => write_atomically(file, |out| out.write_all(text.as_bytes()))?,
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Failure::Input(wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::Diagnosed(wrong.join("\n"))) }
 }
 
 /// The standard layout of a file.
@@ -43,6 +44,6 @@ struct Formatted {
 
 fn formatted(file: &Path) -> Result<Formatted, Failure> {
     let (sources, root) = model::read(file)?;
-    let text = format(&sources, root).map_err(|errors| Failure::Input(model::diagnostics(&errors, &sources)))?;
+    let text = format(&sources, root).map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, &sources)))?;
     Ok(Formatted { changed: text != sources.file(root).text, text })
 }

@@ -46,7 +46,10 @@ pub fn run(args: &Args) -> Outcome {
     }
     let graph = model::load(&args.model)?.graph;
     let target = match args.engine.options()? {
-        Some(options) => options.target(),
+        Some(options) => {
+            model::check_planning(&graph, Some(&options))?;
+            options.target()
+        }
         None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),
     };
     let drawing = match args.stage {

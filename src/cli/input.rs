@@ -7,7 +7,7 @@ use crate::io::card::Preprocessing;
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::{Input, Layout, own_dims, prepare};
 use crate::ir::{Graph, NodeId, Sizes};
-use crate::tensor::Tensor;
+use crate::tensor::{Batch, Tensor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -181,8 +181,34 @@ fn join(parts: Vec<Tensor>) -> Tensor {
     Tensor::new(shape, parts.into_iter().flat_map(Tensor::into_data).collect())
 }
 
+/// Samples of a run: as many as the model has, if it says so, else as many as were asked for, else one.
+///
+/// # Errors
+/// Where both differ.
+pub fn batch(given: Option<u16>, graph: &Graph) -> Result<usize, Failure> {
+    let own = graph.inputs.iter().find_map(|&id| match graph[id].ty.batch {
+        Batch::Fixed(batch) => Some(batch),
+        Batch::Symbolic(_) => None,
+    });
+    match (own, given.map(usize::from)) {
+        (Some(own), Some(given)) if own != given => {
+            Err(Failure::usage(format!("the model has a batch of {own}; leave out `--batch {given}`")))
+        }
+        (own, given) => Ok(own.or(given).unwrap_or(1)),
+    }
+}
+
 /// Values in [-1, 1) that depend on the seed only.
-pub fn random(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
+///
+/// # Errors
+/// Where they are more than the limit of memory, in bytes.
+pub fn random(graph: &Graph, batch: usize, seed: u64, limit: usize) -> Result<Vec<Tensor>, Failure> {
+    let elements = graph.inputs.iter().map(|&id| graph[id].ty.elements().saturating_mul(batch));
+    let bytes = elements.fold(0, usize::saturating_add).saturating_mul(4);
+    if bytes > limit {
+        let limit = format!("above the limit of {limit} bytes (raise it with --memory-limit)");
+        return Err(Failure::input(format!("random inputs of {bytes} bytes: {limit}")));
+    }
     let mut state = seed;
     let mut draw = || {
         // Knuth's MMIX generator; its high bits are good enough for test inputs.
@@ -194,5 +220,5 @@ pub fn random(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
         let len = shape.iter().product();
         Tensor::new(shape, std::iter::repeat_with(&mut draw).take(len).collect())
     });
-    tensors.collect()
+    Ok(tensors.collect())
 }

@@ -24,10 +24,11 @@ mod tuned;
 mod verify;
 mod weights;
 
+use crate::diagnostic::harmless;
 use crate::io::IoError;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use terminal::{print, tell};
+use terminal::{print, print_raw, tell, tell_raw};
 
 /// Compiles text descriptions of convolutional networks into vectorised CPU kernels.
 #[derive(Parser)]
@@ -72,8 +73,10 @@ enum Verb {
 /// Why a command ended without success. What there is to say is in the text.
 #[derive(Debug)]
 pub enum Failure {
-    /// The user's input is wrong: exit code 1. The text is printed as it stands.
+    /// The user's input is wrong: exit code 1.
     Input(String),
+    /// The same, as rendered diagnostics: printed as they are, with their colours.
+    Diagnosed(String),
     /// The arguments do not go together: exit code 2.
     Usage(String),
 }
@@ -86,6 +89,16 @@ impl Failure {
 
     pub fn usage(message: impl std::fmt::Display) -> Failure {
         Failure::Usage(format!("error: {message}"))
+    }
+}
+
+impl Failure {
+    /// What is printed.
+    fn text(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Failure::Input(text) | Failure::Usage(text) => harmless(text),
+            Failure::Diagnosed(text) => text.into(),
+        }
     }
 }
 
@@ -112,15 +125,12 @@ pub fn main() -> ExitCode {
 
 /// Says what there is to say of a failure, and gives its exit code.
 fn end(outcome: Outcome) -> ExitCode {
-    let (text, code) = match outcome {
-        Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Input(text)) => (text, 1),
-        Err(Failure::Usage(text)) => (text, 2),
-    };
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    let text = failure.text();
     if !text.is_empty() {
-        tell(&text);
+        tell_raw(&format!("{text}\n"));
     }
-    ExitCode::from(code)
+    ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
 }
 
 fn run(verb: Verb) -> Outcome {
@@ -141,7 +151,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "svertka", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print_raw(&String::from_utf8_lossy(&script))
         }
     }
 }

@@ -1,15 +1,16 @@
 //! Loading a model: its text, the files that it uses, its card.
 
-use super::Failure;
 use super::args::ModelArgs;
 use super::arguments::file_and_variant;
 use super::terminal::{self, tell};
-use crate::diagnostic::{Diagnostic, render};
+use super::{Failure, Outcome};
+use crate::diagnostic::{Diagnostic, nearest, render};
 use crate::front::onnx::{self, weights::Weights};
 use crate::front::text::build::{self, Limits, Loader, Options, Program};
 use crate::io::card::Card;
 use crate::io::{self, text};
 use crate::ir::{Graph, Sizes, Verified};
+use crate::runtime;
 use crate::source::{FileId, SourceMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -35,15 +36,17 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     if is_onnx(&path) {
         return load_onnx(&path, variant.as_deref(), args);
     }
-    let card = Card::for_model(&path)?.map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
+    let whole_card = Card::for_model(&path)?;
+    let card = whole_card.as_ref().map(|card| variant.as_deref().map_or(card.clone(), |v| card.for_variant(v)));
     let start = Instant::now();
     let (mut sources, root) = read(&path)?;
     let options = Options { variant, defines: args.define.clone(), aux: args.aux, ..Options::default() };
     let built = parse(&mut sources, root, &path, &options.limits)
+        .inspect(|program| whole_card.iter().for_each(|card| warn_of_variants(card, program)))
         .and_then(|program| Ok((build::build_and_warn(&mut sources, &program, &options)?, program)));
-    let ((graph, warnings), program) = built.map_err(|errors| Failure::Input(diagnostics(&errors, &sources)))?;
+    let ((graph, warnings), program) = built.map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &sources)))?;
     if !warnings.is_empty() {
-        tell(&diagnostics(&warnings, &sources));
+        terminal::tell_raw(&format!("{}\n", diagnostics(&warnings, &sources)));
     }
     Ok(Model { path, graph, sources, card, weights: None, program, options, time: start.elapsed() })
 }
@@ -75,7 +78,7 @@ pub fn import(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Fail
     let file = io::onnx::read(path)?;
     let import = onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|errors| {
         let text = diagnostics(&errors, &SourceMap::default());
-        Failure::Input(format!("{}: this network is not imported\n{text}", path.display()))
+        Failure::Diagnosed(format!("{}: this network is not imported\n{text}", path.display()))
     })?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
@@ -93,9 +96,28 @@ impl Model {
         options.defines.extend(sizes.iter().map(|(name, size)| (name.clone(), size.to_string())));
         let start = Instant::now();
         self.graph = build::build(&mut self.sources, &self.program, &options)
-            .map_err(|errors| Failure::Input(diagnostics(&errors, &self.sources)))?;
+            .map_err(|errors| Failure::Diagnosed(diagnostics(&errors, &self.sources)))?;
         self.time += start.elapsed();
         Ok(())
+    }
+}
+
+/// Whether memory suffices for planning: that of a run with these options, or the usual limit.
+///
+/// # Errors
+/// Where it does not.
+pub fn check_planning(graph: &Graph, options: Option<&runtime::Options>) -> Outcome {
+    let limit = options.map_or(runtime::Options::default().memory_limit, |options| options.memory_limit);
+    runtime::check_planning(graph, limit).map_err(Failure::input)
+}
+
+/// What a card says of variants that the model does not have is without effect.
+fn warn_of_variants(card: &Card, program: &Program) {
+    let known = program.variants();
+    for name in card.variants.keys().filter(|name| !known.contains(name)) {
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        let near = near.unwrap_or_default();
+        terminal::tell(&format!("warning: {}: the model has no variant `{name}`{near}", card.path().display()));
     }
 }
 

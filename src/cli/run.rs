@@ -128,6 +128,10 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
         return print(&format!("output {:?}: not a classification; write it to a file with --output", output.shape()));
     }
     let labels = model.card.as_ref().map_or(Ok(Vec::new()), |card| card.labels())?;
+    if let Some(card) = model.card.as_ref().filter(|_| ![0, output.channels()].contains(&labels.len())) {
+        let (card, labels, classes) = (card.path().display(), labels.len(), output.channels());
+        tell(&format!("warning: {card}: {labels} labels for {classes} classes, which are shown by their numbers"));
+    }
     let label = |class: usize| match labels.get(class).filter(|_| labels.len() == output.channels()) {
         Some(label) => label.clone(),
         None => format!("class {class}"),

@@ -1,7 +1,7 @@
 //! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields; warnings on standard error.
 
 use super::args::{LintArgs, ModelArgs};
-use super::{Outcome, model, print, tell};
+use super::{Outcome, model, print, tell_raw};
 use crate::analysis::{self, summary};
 use crate::codegen::Isa;
 use crate::kernels::Target;
@@ -28,12 +28,13 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
+    model::check_planning(&model.graph, None)?;
     let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
     let summary = analysis::summary(&model.graph, Some(arena as u64));
     print(&summary.render(args.format.into()))?;
     let warnings = analysis::lint(&model.graph, &args.lints.allow);
     if !warnings.is_empty() {
-        tell(&format!("\n{}", model::diagnostics(&warnings, &model.sources)));
+        tell_raw(&format!("\n{}\n", model::diagnostics(&warnings, &model.sources)));
     }
     Ok(())
 }

@@ -1,14 +1,21 @@
-//! Standard output and standard error: neither a full disk nor a reader that went away ends the program with a panic.
+//! Standard output and standard error: neither a full disk nor a reader that went away ends the program with a panic, and
+//! no string of a stranger's file reaches a terminal with escape sequences in it.
 
 use super::{Failure, Outcome};
+use crate::diagnostic::harmless;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-/// Prints a text and a newline to standard output. A reader that went away (`| head`) is no failure: what else there is
+/// Prints a text, made [`harmless`], and a newline to standard output. A reader that went away (`| head`) is no failure: what else there is
 /// to do goes on.
 ///
 /// # Errors
 /// Where it cannot be written, for example to a full disk.
 pub fn print(text: &str) -> Outcome {
+    print_raw(&harmless(text))
+}
+
+/// The same of what is somebody's file, or a program's own text, as it is.
+pub fn print_raw(text: &str) -> Outcome {
     let mut out = io::stdout().lock();
     let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
     written(out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline)).and_then(|()| out.flush()))
@@ -24,13 +31,13 @@ pub fn written(result: io::Result<()>) -> Outcome {
     }
 }
 
-/// Prints a note, a warning or an error and a newline to standard error. Where it cannot be written there is nobody
-/// left to tell; the exit code says what it would have said.
+/// Prints a note, a warning or an error, made [`harmless`], and a newline to standard error. Where it cannot be written
+/// there is nobody left to tell; the exit code says what it would have said.
 pub fn tell(text: &str) {
-    tell_raw(&format!("{text}\n"));
+    tell_raw(&format!("{}\n", harmless(text)));
 }
 
-/// The same without the newline.
+/// The same as it is, without a newline: diagnostics in colour, and what moves the cursor.
 pub fn tell_raw(text: &str) {
     let mut err = io::stderr().lock();
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());

@@ -33,9 +33,9 @@ pub struct Args {
     /// run: some seconds for a billion multiply-accumulates
     #[arg(long)]
     checked: bool,
-    /// Samples of random input, where no input is given
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    batch: u16,
+    /// Samples of random input; the model's own number where it has one, else 1
+    #[arg(long, conflicts_with = "input", value_parser = clap::value_parser!(u16).range(1..))]
+    batch: Option<u16>,
     /// Largest difference allowed: of outputs, relative to the largest magnitude; of each channel of a layer, taken by
     /// itself, relative to the largest sum of the magnitudes of its terms. By default what is promised
     #[arg(long, value_parser = tolerance)]
@@ -56,18 +56,22 @@ pub fn run(args: &Args) -> Outcome {
     };
     let inputs = match input::read(&args.input, &mut model)? {
         Some(files) => files.tensors,
-        None => input::random(&model.graph, args.batch.into(), args.weights.seed()),
+        None => {
+            let batch = input::batch(args.batch, &model.graph)?;
+            input::random(&model.graph, batch, args.weights.seed(), options.memory_limit)?
+        }
     };
     let weights = args.weights.choose(&model, Missing::Random)?;
     let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
+    let mut session = args.engine.tuned().session(model.graph.clone(), weights.as_ref(), &options)?;
     let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
-    let mut session = args.engine.tuned().session(model.graph, weights.as_ref(), &options)?;
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {
             done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
         })
         .map_err(checked::failure)?;
+    checked::run_large(&mut session, &inputs)?;
     checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));

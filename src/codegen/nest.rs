@@ -175,6 +175,11 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.ins().band(a, b)
     }
 
+    /// a | b
+    pub fn or(&mut self, a: Value, b: Value) -> Value {
+        self.builder.ins().bor(a, b)
+    }
+
     /// a ^ b
     pub fn xor(&mut self, a: Value, b: Value) -> Value {
         self.builder.ins().bxor(a, b)

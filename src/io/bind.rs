@@ -2,7 +2,7 @@
 
 use super::naming::Names;
 use super::weights::WeightFile;
-use crate::diagnostic::nearest;
+use crate::diagnostic::{harmless, nearest};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Param, ParamSource, Rename};
 use std::borrow::Cow;
@@ -42,7 +42,7 @@ impl BoundWeights {
     /// `num_batches_tracked` in the file is ignored, as are the weights of branches that were left out.
     ///
     /// # Errors
-    /// All weights that are missing, surplus, of a wrong shape or of a type that cannot be read.
+    /// All weights that are missing, surplus, of a wrong shape, or that cannot be read.
     pub fn bind(graph: &Graph, file: WeightFile) -> Result<BoundWeights, Misfit> {
         let wanted: Vec<&Param> = graph.params.iter().filter(|p| p.source == ParamSource::File).collect();
         let acceptable: Vec<Vec<String>> = wanted.iter().map(|param| acceptable(&param.name, &graph.renames)).collect();
@@ -174,7 +174,7 @@ impl fmt::Display for Misfit {
             format!("{name}: the model needs {wanted:?}, the file has {found:?}")
         })?;
         section(f, "surplus", &self.surplus, String::clone)?;
-        section(f, "of a type that cannot be read", &self.unreadable, String::clone)
+        section(f, "that cannot be read", &self.unreadable, String::clone)
     }
 }
 
@@ -186,7 +186,7 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
     }
     write!(f, "\n  {} {title}:", items.len())?;
     for item in items.iter().take(SHOWN) {
-        write!(f, "\n    {}", harmless(&line(item)))?;
+        write!(f, "\n    {}", short(&line(item)))?;
     }
     if items.len() > SHOWN {
         write!(f, "\n    and {} more", items.len() - SHOWN)?;
@@ -194,12 +194,10 @@ fn section<T>(f: &mut fmt::Formatter<'_>, title: &str, items: &[T], line: impl F
     Ok(())
 }
 
-/// A line of a message as a terminal may show it, whatever the names in a file are: escaped, and cut where it is very
-/// long.
-fn harmless(line: &str) -> String {
+/// A line of a message, whatever the names in a file are: cut where it is very long, and one line.
+fn short(line: &str) -> String {
     let end = line.char_indices().nth(LINE).map_or(line.len(), |(end, _)| end);
-    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    line[..end].chars().map(escaped).collect::<String>() + if end < line.len() { "..." } else { "" }
+    harmless(&line[..end]).replace('\n', "\\n") + if end < line.len() { "..." } else { "" }
 }
 
 #[cfg(test)]
@@ -332,7 +330,7 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
         let graph = wanting(&[("a", &[2]), ("b", &[1]), ("c", &[1])], &[]);
         let tensors: [(&str, &str, &[usize]); 3] = [("a", "F32", &[1, 2]), ("b", "I64", &[1]), ("x", "F32", &[1])];
         let message = misfit(&graph, &tensors);
-        let (before, unreadable) = message.split_once("\n  1 of a type that cannot be read:\n    ").unwrap();
+        let (before, unreadable) = message.split_once("\n  1 that cannot be read:\n    ").unwrap();
         assert_eq!(
             before,
             "\n  1 missing:\n    c [1]\n  1 of another shape:\n    a: the model needs [2], the file has [1, 2]\

@@ -53,8 +53,10 @@ pub struct Preprocessing {
     pub size: Option<[NonZeroU32; 2]>,
     pub filter: Filter,
     /// 1/255 unless given.
+    #[serde(deserialize_with = "factor")]
     pub scale: f64,
     /// One value for all channels or one for each, in the order in which the network takes them; 0 unless given.
+    #[serde(deserialize_with = "finite")]
     pub mean: Vec<f32>,
     /// As `mean`; 1 unless given.
     #[serde(deserialize_with = "divisors")]
@@ -117,6 +119,20 @@ impl Default for Preprocessing {
 }
 
 /// Checked here, where an error still has its place in the file.
+fn factor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let value = f64::deserialize(deserializer)?;
+    if value.is_normal() { Ok(value) } else { Err(D::Error::custom("`scale` must be finite and not 0")) }
+}
+
+fn finite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+    let values = Vec::<f32>::deserialize(deserializer)?;
+    if values.iter().all(|value| value.is_finite()) {
+        Ok(values)
+    } else {
+        Err(D::Error::custom("`mean` must be finite"))
+    }
+}
+
 fn divisors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
     let values = Vec::<f32>::deserialize(deserializer)?;
     if values.iter().all(|value| value.is_normal()) {
@@ -352,6 +368,8 @@ variants:
             ("variants:\n  a: {title: b}\n", ":2:7: variants.a: unknown field `title`, expected one of `weights`"),
             ("preprocessing:\n  filter: cubic\n", ":2:11: preprocessing.filter: unknown variant `cubic`"),
             ("title: x\npreprocessing:\n  std: [0]\n", ":3:3: preprocessing: `std` must be finite and not 0"),
+            ("preprocessing: {scale: .nan}\n", ":1:17: preprocessing: `scale` must be finite and not 0"),
+            ("preprocessing: {mean: [0, .inf]}\n", ":1:17: preprocessing: `mean` must be finite"),
             ("preprocessing: {size: [1]}\n", ":1:23: preprocessing.size: invalid length 1"),
             ("preprocessing: {crop: 0}\n", ":1:23: preprocessing.crop: invalid value: integer `0`"),
             ("labels: [a, [b]]\n", ":1:13: labels[1]: invalid type: sequence, expected a string"),

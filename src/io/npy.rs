@@ -38,7 +38,7 @@ pub struct Array {
 /// The elements of an [`Array`], as many as the product of its shape.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ArrayData {
-    /// From f16, f32 and f64 (rounded to nearest).
+    /// From f16, f32 and f64 (rounded to nearest: to infinity beyond f32).
     F32(Vec<f32>),
     U8(Vec<u8>),
     /// From i8, i16, i32 and i64.

@@ -94,15 +94,20 @@ impl WeightFile {
     }
 
     /// The values of a tensor, row-major: borrowed from the file where it stores them so and as aligned f32, else
-    /// converted from f32, f16, bf16 or f64 (rounded to nearest). Other types are errors here, not in
-    /// [`open`](Self::open), since published files hold counters that no network needs.
+    /// converted from f32, f16, bf16 or f64 (rounded to nearest). Other types, and f64 that are infinite in f32, are
+    /// errors here, not in [`open`](Self::open), since published files hold counters that no network needs.
     pub fn read(&self, name: &str) -> Result<Cow<'_, [f32]>, IoError> {
         let missing = || IoError::Missing { path: self.path.clone(), what: "tensor", name: name.to_owned() };
         let (_, dtype) = self.tensors.find(name).ok_or_else(missing)?;
-        self.tensors.values(name).ok_or_else(|| {
+        let values = self.tensors.values(name).ok_or_else(|| {
             let reason = format!("tensor {name:?} is stored as {dtype}; accepted: F32, F16, BF16, F64");
             IoError::unsupported(&self.path, reason)
-        })
+        })?;
+        if dtype == Dtype::F64 && values.iter().any(|value| value.is_infinite()) {
+            let reason = format!("tensor {name:?} holds f64 that are infinite, or beyond f32 (3.4e38)");
+            return Err(IoError::unsupported(&self.path, reason));
+        }
+        Ok(values)
     }
 
     /// Gives back the memory that holds a tensor's part of the file; it can still be read, from the file again.
@@ -218,6 +223,16 @@ mod tests {
             assert_eq!(matches!(weights.read("s").unwrap(), Cow::Borrowed(_)), aligned);
             weights.release("s");
             assert_eq!(*weights.read("s").unwrap(), [-2.5], "read from the file again");
+        }
+    }
+
+    #[test]
+    fn doubles_beyond_f32_are_told() {
+        for value in [3.5e38, -1e300, f64::INFINITY] {
+            let header = format!("{{{}}}", entry("d", "F64", "[2]", 0, 16));
+            let file = file(&header, &[1.0, value].map(f64::to_le_bytes).concat());
+            let error = WeightFile::open(file.path()).unwrap().read("d").unwrap_err().to_string();
+            assert!(error.ends_with(r#"tensor "d" holds f64 that are infinite, or beyond f32 (3.4e38)"#), "{error}");
         }
     }
 

@@ -9,13 +9,19 @@
 //! Where tiles do not cover the output exactly, the last in a dimension is smaller (see `dim`): its frequencies are
 //! the first ones of the others, on the same weights.
 //!
-//! Rounding errors are larger than those of the direct sum, the more so the larger tiles are. A NaN or an infinity in the
-//! input makes NaN of all outputs of the tiles that read it, in every channel; outputs of other tiles keep their bits.
-//! Where that must not be, kernels are asked to be exact.
+//! Rounding errors are larger than those of the direct sum, the more so the larger tiles are. Where that must not be,
+//! kernels are asked to be exact.
 //!
-//! V is up to 225 times larger than the input, and M and the sums behind it up to 23,900 times larger than `channels * x *
-//! w` with the largest input x and weight w (the tests of `transform` hold both). So nothing overflows as long as x is
-//! below 1e36 and `channels * x * w` below 1e34; beyond, outputs may be NaN that the direct sum could still give.
+//! # Range
+//!
+//! V is up to 310 times larger than the input, and M and the sums behind it up to 23,900 times larger than `channels * x *
+//! w` with the largest input x and weight w (the tests of `transform` hold both). A group of tiles that reads anything of
+//! 2^64 or more, a NaN or an infinity, is noticed while its input is transformed (`stages::Range`). Each of its outputs
+//! is then a tile by itself: F(1x1, r x s) takes the first r and s frequencies of the same weights, and reads the inputs
+//! that the direct sum reads and no others. These are taken times 2^-40 (so that what is below 1e-26 counts as zero in such a
+//! group), and the sums times 2^40. Hence a NaN or an infinity makes NaN of the outputs that see it, in every channel, and of no
+//! others; and nothing overflows that the direct sum could give, whatever x, as long as `channels * w` is below 4e7:
+//! 23,900 * 4e7 * 2^128 * 2^-40 is below 2^128, and so is 23,900 * 4e7 * 2^64.
 
 mod dim;
 mod nest;
@@ -268,6 +274,14 @@ const ROW_WORDS: usize = 6;
 /// and in the strip; such columns; full tiles; edges; byte offset of its first output column.
 const GROUP_WORDS: usize = 6;
 
+/// Words of a row of outputs that are made one by one: kind of its span; byte offset of its first input row that is not
+/// padding.
+const SINGLE_ROW_WORDS: usize = 2;
+
+/// Words of a column of such outputs: byte offsets of its first input column that is not padding, in the input and in
+/// the strip; such columns.
+const SINGLE_COLUMN_WORDS: usize = 3;
+
 impl Code {
     /// Describes all that was decided.
     pub(super) fn decision(&self) -> String {
@@ -424,7 +438,8 @@ impl Code {
         lengths
     }
 
-    /// Entries of [`ROW_WORDS`] for each row of tiles, then entries of [`GROUP_WORDS`] for each group of columns.
+    /// Entries of [`ROW_WORDS`] for each row of tiles, of [`GROUP_WORDS`] for each group of columns, of
+    /// [`SINGLE_ROW_WORDS`] for each row of outputs, and of [`SINGLE_COLUMN_WORDS`] for each column.
     fn table(&self) -> Vec<i64> {
         let [rows, columns] = &self.dims;
         let (mut table, kinds) = (Vec::new(), rows.kinds());
@@ -448,7 +463,25 @@ impl Code {
             let [input, strip, output] = [input, (real.start - start) as i64, start as i64].map(|n| n * self.vector());
             table.extend([input, strip, real.len() as i64, full as i64, (last - first - full) as i64, output]);
         }
+        let kinds = rows.single_kinds();
+        for row in 0..rows.output {
+            let span = rows.single_span(row);
+            let kind = kinds.iter().position(|kind| *kind == span).expect("a kind");
+            table.extend([kind as i64, ((row + span.first) as i64 - rows.pad as i64) * self.input_row()]);
+        }
+        for column in 0..columns.output {
+            let span = columns.single_span(column);
+            let input = (column + span.first) as i64 - columns.pad as i64;
+            let strip = span.first as i64 * self.vector();
+            table.extend([input * self.vector(), strip, (span.last - span.first) as i64]);
+        }
         table
+    }
+
+    /// Bytes of the table before the rows of outputs, and before the columns.
+    fn single_tables(&self) -> [i64; 2] {
+        let rows = self.dims[0].tiles() * ROW_WORDS + self.groups(1) * GROUP_WORDS;
+        [rows, rows + self.dims[0].output * SINGLE_ROW_WORDS].map(|words| words as i64 * 8)
     }
 
     /// Elements of the weights of one vector of output channels and one frequency.
@@ -479,7 +512,8 @@ impl Code {
 
     /// The numbers of all transforms.
     fn coefficients(&self) -> Coefficients {
-        let matrices = |dim: &Dim| dim.sizes().into_iter().map(|m| dim.matrices(m)).collect::<Vec<_>>();
+        let sizes = |dim: &Dim| [dim.sizes(), vec![1]].concat();
+        let matrices = |dim: &Dim| sizes(dim).into_iter().map(|m| dim.matrices(m)).collect::<Vec<_>>();
         Coefficients::of(&self.dims.each_ref().map(matrices).concat())
     }
 }

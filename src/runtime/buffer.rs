@@ -61,6 +61,11 @@ impl AlignedBuffer {
         self.len
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: as below, and nobody writes through a pointer to memory that is shared.
+        unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len) }
+    }
+
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: `offset` and `len` lie in the part of the mapping that may be accessed, which the system filled with
         // zeros and of which `self` gives away no other reference.

@@ -5,32 +5,48 @@ use super::buffer::AlignedBuffer;
 use crate::backend;
 use crate::ir::weights::WeightSource;
 use crate::kernels::{Constant, Used};
-use crate::schedule::{ALIGNMENT, Plan};
+use crate::schedule::{ALIGNMENT, Plan, Step};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Bytes of a chunk for small constants. What is left of it is never touched.
 const CHUNK: usize = 32 << 20;
 
-/// The constants of all steps, side by side in few buffers.
+/// The constants of all steps, side by side in few buffers, of which some may be those of other sessions.
 pub struct Constants {
-    chunks: Vec<AlignedBuffer>,
-    /// The chunk that small constants go to, and how many of its bytes are used.
-    filling: Option<usize>,
-    used: usize,
     /// For each step.
     places: Vec<Vec<Place>>,
+    /// Those that are made of weights.
+    made: HashMap<Made, Place>,
     bytes: usize,
 }
 
-#[derive(Clone, Copy)]
+/// A piece of memory with constants side by side; nothing in it changes once they are packed.
+struct Chunk {
+    memory: AlignedBuffer,
+    /// Bytes from its start that hold constants.
+    used: usize,
+}
+
+#[derive(Clone)]
 struct Place {
-    chunk: usize,
+    chunk: Arc<Chunk>,
     offset: usize,
     bytes: usize,
 }
 
+/// The weights that a constant is made of, and which one of its step it is.
+type Made = (Vec<String>, usize);
+
+impl Place {
+    fn content(&self) -> &[u8] {
+        &self.chunk.memory.bytes()[self.offset..self.offset + self.bytes]
+    }
+}
+
 impl Constants {
     /// Packs step by step; what a weight file has cached of a step's weights is given back behind it, and
-    /// while many are packed.
+    /// while many are packed. What `others` have packed from the same weights in the same way is theirs and these's.
     ///
     /// # Errors
     /// Where more than `limit` bytes would be needed, or the system gives none.
@@ -39,52 +55,27 @@ impl Constants {
         weights: &dyn WeightSource,
         threads: usize,
         limit: usize,
+        others: &[&Constants],
     ) -> Result<Constants, SessionError> {
-        let mut packed = Constants { chunks: Vec::new(), filling: None, used: 0, places: Vec::new(), bytes: 0 };
+        let mut packer = Packer { chunks: Vec::new(), filling: None, threads };
+        let mut places = Vec::new();
+        let mut bytes = 0;
         for step in &plan.steps {
             let params = backend::params(plan, step, weights);
             let constants = step.kernel.constants(&params);
-            packed.bytes += constants.iter().map(Constant::bytes).sum::<usize>();
-            if packed.bytes > limit {
-                return Err(SessionError::Memory { what: "weights", bytes: packed.bytes, limit });
+            bytes += constants.iter().map(Constant::bytes).sum::<usize>();
+            if bytes > limit {
+                return Err(SessionError::Memory { what: "weights", bytes, limit });
             }
             let used = || backend::release(plan, step, weights);
-            let places = constants.iter().map(|constant| packed.add(constant, threads, &used));
-            let places = places.collect::<Result<_, _>>()?;
-            packed.places.push(places);
+            let pack = |(index, constant)| {
+                let known = made(plan, step, index).into_iter().flat_map(|made| places_of(&made, others));
+                packer.add(constant, &known.collect::<Vec<_>>(), &used)
+            };
+            places.push(constants.iter().enumerate().map(pack).collect::<Result<Vec<_>, _>>()?);
             used();
         }
-        Ok(packed)
-    }
-
-    fn add(&mut self, constant: &Constant, threads: usize, used: &Used) -> Result<Place, SessionError> {
-        let place = self.reserve(constant.bytes())?;
-        let memory = self.chunks[place.chunk].bytes_mut();
-        constant.write(&mut memory[place.offset..place.offset + place.bytes], threads, used);
-        Ok(place)
-    }
-
-    /// Room in the chunk that is being filled, or in one of its own for what would leave much of a chunk empty.
-    fn reserve(&mut self, bytes: usize) -> Result<Place, SessionError> {
-        if bytes > CHUNK / 2 {
-            return Ok(Place { chunk: self.add_chunk(bytes)?, offset: 0, bytes });
-        }
-        let chunk = match self.filling {
-            Some(chunk) if self.used + bytes <= self.chunks[chunk].len() => chunk,
-            _ => {
-                self.used = 0;
-                self.add_chunk(CHUNK)?
-            }
-        };
-        self.filling = Some(chunk);
-        let place = Place { chunk, offset: self.used, bytes };
-        self.used = (self.used + bytes).next_multiple_of(ALIGNMENT);
-        Ok(place)
-    }
-
-    fn add_chunk(&mut self, bytes: usize) -> Result<usize, SessionError> {
-        self.chunks.push(AlignedBuffer::zeroed(bytes).map_err(|_| SessionError::Allocation)?);
-        Ok(self.chunks.len() - 1)
+        Ok(packer.finish(plan, places, bytes))
     }
 
     /// Of all constants, without what lies between them.
@@ -92,11 +83,108 @@ impl Constants {
         self.bytes
     }
 
+    /// Which pieces of memory they lie in: address and bytes of each.
+    pub fn chunks(&self) -> HashMap<*const u8, usize> {
+        let chunks = self.places.iter().flatten().map(|place| &place.chunk);
+        chunks.map(|chunk| (chunk.memory.as_ptr(), chunk.used)).collect()
+    }
+
     /// Address and bytes of each of a step's constants, in the order of its kernel's operands.
     pub fn of_step(&self, step: usize) -> impl Iterator<Item = (*const u8, usize)> {
-        self.places[step].iter().map(|place| {
-            let start = self.chunks[place.chunk].as_ptr().wrapping_add(place.offset);
-            (start, place.bytes)
-        })
+        self.places[step].iter().map(|place| (place.content().as_ptr(), place.bytes))
+    }
+}
+
+/// `None` for tables, which are made of no weights.
+fn made(plan: &Plan, step: &Step, index: usize) -> Option<Made> {
+    let names = step.params.iter().map(|&id| plan.graph[id].name.clone()).collect::<Vec<_>>();
+    (!names.is_empty()).then_some((names, index))
+}
+
+fn places_of<'a>(made: &Made, others: &[&'a Constants]) -> Vec<&'a Place> {
+    others.iter().filter_map(|other| other.made.get(made)).collect()
+}
+
+/// Constants that are being packed.
+struct Packer {
+    chunks: Vec<(AlignedBuffer, usize)>,
+    /// The chunk that small constants go to.
+    filling: Option<usize>,
+    threads: usize,
+}
+
+/// Where a constant is.
+enum Packed {
+    /// In a chunk of this number, from this byte on.
+    Here {
+        chunk: usize,
+        offset: usize,
+        bytes: usize,
+    },
+    Shared(Place),
+}
+
+impl Packer {
+    fn add(&mut self, constant: &Constant, known: &[&Place], used: &Used) -> Result<Packed, SessionError> {
+        let bytes = constant.bytes();
+        let chunk = self.reserve(bytes)?;
+        let (memory, filled) = &mut self.chunks[chunk];
+        let offset = filled.next_multiple_of(ALIGNMENT);
+        let own = &mut memory.bytes_mut()[offset..offset + bytes];
+        constant.write(own, self.threads, used);
+        match known.iter().find(|place| place.content() == own) {
+            Some(&place) => {
+                own.fill(0);
+                self.chunks.pop_if(|(_, filled)| *filled == 0);
+                self.filling = self.filling.filter(|&chunk| chunk < self.chunks.len());
+                Ok(Packed::Shared(place.clone()))
+            }
+            None => {
+                // A chunk with an empty constant is in use too.
+                *filled = (offset + bytes).max(1);
+                Ok(Packed::Here { chunk, offset, bytes })
+            }
+        }
+    }
+
+    /// The number of the chunk that is being filled, or of one of its own for what would leave much of a chunk empty.
+    fn reserve(&mut self, bytes: usize) -> Result<usize, SessionError> {
+        if bytes > CHUNK / 2 {
+            return self.add_chunk(bytes);
+        }
+        let fits = |chunk: &usize| {
+            let (memory, filled) = &self.chunks[*chunk];
+            filled.next_multiple_of(ALIGNMENT) + bytes <= memory.len()
+        };
+        let chunk = match self.filling.filter(fits) {
+            Some(chunk) => chunk,
+            None => self.add_chunk(CHUNK)?,
+        };
+        self.filling = Some(chunk);
+        Ok(chunk)
+    }
+
+    fn add_chunk(&mut self, bytes: usize) -> Result<usize, SessionError> {
+        let memory = AlignedBuffer::zeroed(bytes).map_err(|_| SessionError::Allocation)?;
+        self.chunks.push((memory, 0));
+        Ok(self.chunks.len() - 1)
+    }
+
+    fn finish(self, plan: &Plan, packed: Vec<Vec<Packed>>, bytes: usize) -> Constants {
+        let chunks = self.chunks.into_iter().map(|(memory, used)| Arc::new(Chunk { memory, used }));
+        let chunks: Vec<Arc<Chunk>> = chunks.collect();
+        let place = |packed| match packed {
+            Packed::Here { chunk, offset, bytes } => Place { chunk: chunks[chunk].clone(), offset, bytes },
+            Packed::Shared(place) => place,
+        };
+        let places = packed.into_iter().map(|step| step.into_iter().map(place).collect());
+        let places: Vec<Vec<Place>> = places.collect();
+        let mut made = HashMap::new();
+        for (step, places) in plan.steps.iter().zip(&places) {
+            for (index, place) in places.iter().enumerate() {
+                made.extend(self::made(plan, step, index).map(|key| (key, place.clone())));
+            }
+        }
+        Constants { places, made, bytes }
     }
 }

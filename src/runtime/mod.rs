@@ -9,5 +9,5 @@ mod sizes;
 mod sync;
 mod threads;
 
-pub use session::{Engine, Options, RunError, Session, SessionError, StepDone};
+pub use session::{Engine, Options, RunError, Session, SessionError, StepDone, check_planning};
 pub use sizes::{Sessions, SizedError, check_weights};

@@ -14,6 +14,7 @@ use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
 use crate::tensor::{Batch, Tensor, TensorType};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
@@ -154,6 +155,20 @@ impl Session {
         options: &Options,
         choices: &Choices,
     ) -> Result<Session, SessionError> {
+        Session::beside(&[], graph, weights, options, choices)
+    }
+
+    /// As [`Session::tuned`], beside sessions of the same network at other sizes, with the same weights: what these have
+    /// packed in the order that this one reads is there once.
+    pub(super) fn beside(
+        others: &[&Session],
+        graph: Verified<Graph>,
+        weights: &dyn WeightSource,
+        options: &Options,
+        choices: &Choices,
+    ) -> Result<Session, SessionError> {
+        check_planning(&graph, options.memory_limit)?;
+        check_limit("weights of the model", schedule::weight_bytes(&graph), options.memory_limit)?;
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
@@ -163,7 +178,8 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit)?;
+        let others: Vec<&Constants> = others.iter().map(|other| &other.constants).collect();
+        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         let threads =
             Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
@@ -188,6 +204,11 @@ impl Session {
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
         self.constants.bytes()
+    }
+
+    /// Which pieces of memory packed weights and tables lie in: address and bytes of each.
+    pub(super) fn constant_chunks(&self) -> HashMap<*const u8, usize> {
+        self.constants.chunks()
     }
 
     /// Computes the outputs, in the order of the graph's outputs.
@@ -365,6 +386,21 @@ impl Session {
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
         self.arena = Some((batch, arena));
         Ok(())
+    }
+}
+
+/// Refuses, before it is taken, planning memory above a limit in bytes.
+///
+/// # Errors
+/// [`SessionError::Memory`].
+pub fn check_planning(graph: &Graph, limit: usize) -> Result<(), SessionError> {
+    check_limit("tables of the kernels", schedule::planning_bytes(graph), limit)
+}
+
+fn check_limit(what: &'static str, bytes: u64, limit: usize) -> Result<(), SessionError> {
+    match usize::try_from(bytes).unwrap_or(usize::MAX) {
+        bytes if bytes > limit => Err(SessionError::Memory { what, bytes, limit }),
+        _ => Ok(()),
     }
 }
 

@@ -15,8 +15,8 @@ use std::num::NonZeroUsize;
 pub type Build<'a> = dyn FnMut(&Sizes) -> Result<Verified<Graph>, String> + Send + 'a;
 
 /// A network that is compiled for each size that it is given. Of the sessions, those used last are kept: at most
-/// `capacity`, and as many as have packed weights within the limit of memory. All read the same weights; what they pack
-/// is each one's own, since kernels, and with them the order of the weights, are chosen by the sizes.
+/// `capacity`, and as many as have packed weights within the limit of memory. All read the same weights; those that
+/// kernels for several sizes read in the same order are packed once.
 pub struct Sessions<'a> {
     graph: Verified<Graph>,
     build: Box<Build<'a>>,
@@ -99,16 +99,18 @@ impl<'a> Sessions<'a> {
         self.kept.iter().map(|(sizes, _)| sizes)
     }
 
-    /// Bytes of packed weights and tables of all that are kept.
+    /// Bytes of packed weights and tables of all that are kept; what they share counts once.
     pub fn constant_bytes(&self) -> usize {
-        self.kept.iter().map(|(_, session)| session.constant_bytes()).sum()
+        let chunks: HashMap<_, _> = self.kept.iter().flat_map(|(_, session)| session.constant_chunks()).collect();
+        chunks.values().sum()
     }
 
     fn compile(&mut self, sizes: &Sizes) -> Result<Session, SizedError> {
         let usual = self.graph.sizes() == *sizes;
         let graph = if usual { self.graph.clone() } else { (self.build)(sizes).map_err(SizedError::Network)? };
         check_weights(&self.graph, &graph)?;
-        Ok(Session::tuned(graph, self.weights, &self.options, &self.choices)?)
+        let kept: Vec<&Session> = self.kept.iter().map(|(_, session)| session).collect();
+        Ok(Session::beside(&kept, graph, self.weights, &self.options, &self.choices)?)
     }
 }
 
@@ -184,15 +186,33 @@ mod tests {
         );
     }
 
+    const LARGE: &str = "c: conv 3x3, 64, valid | relu | d: conv 1x1, 600 | global_avgpool | fc: dense 300";
+
     #[test]
     fn packed_weights_of_all_stay_within_the_limit() {
-        let mut one = sessions(NET, 4, 1 << 30);
-        one.run(&[input(1, 8, 6)]).unwrap();
-        let mut sessions = sessions(NET, 4, one.constant_bytes() * 5 / 2);
-        for height in 8..12 {
+        let mut sessions = sessions(NET, 4, 1 << 30);
+        for height in [8, 17, 31, 50] {
             sessions.run(&[input(1, height, 6)]).unwrap();
         }
-        assert!((1..4).contains(&sessions.kept().len()), "{} are kept", sessions.kept().len());
+        assert_eq!(sessions.kept().len(), 4);
+        sessions.options.memory_limit = sessions.constant_bytes() - 1;
+        let last = sessions.kept().last().unwrap().clone();
+        sessions.session(&last).unwrap();
+        assert!(sessions.kept().len() < 4 && sessions.constant_bytes() <= sessions.options.memory_limit);
+        assert_eq!(sessions.kept().last(), Some(&last), "the one that is asked for is kept in any case");
+    }
+
+    /// And stays when the session that packed it is gone.
+    #[test]
+    fn what_sizes_read_alike_is_packed_once() {
+        let mut sessions = sessions(LARGE, 2, 1 << 30);
+        let mut outputs = Vec::new();
+        for height in [20, 21, 22, 20] {
+            outputs.push(sessions.run(&[input(1, height, 20)]).unwrap());
+            let each = sessions.kept[0].1.constant_bytes();
+            assert!(sessions.constant_bytes() < each * 3 / 2, "{} of {each}", sessions.constant_bytes());
+        }
+        assert_eq!(outputs[0], outputs[3]);
     }
 
     #[test]

@@ -7,11 +7,13 @@ mod arena;
 mod drawing;
 mod explain;
 mod in_place;
+mod memory;
 mod offers;
 mod place;
 mod views;
 
 pub use explain::explain;
+pub use memory::{planning_bytes, weight_bytes};
 pub use offers::{Offer, offers};
 
 use crate::ir::{Graph, NodeId, ParamId, Verified};

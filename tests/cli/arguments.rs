@@ -148,3 +148,64 @@ fn a_tolerance_that_accepts_everything_is_refused() {
         assert!(err.contains("expected a number of at least 0"), "{err}");
     }
 }
+
+#[test]
+fn arguments_that_nothing_would_heed_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().join("lib").display().to_string();
+    for (args, why) in [
+        (&["verify", LENET, "--input", SEVEN, "--batch", "3"][..], "cannot be used with '--batch"),
+        (&["run", LENET, "--input", SEVEN, "--engine", "interp", "--isa", "clif"], "`--isa` goes with `--engine jit`"),
+        (&["verify", LENET, "--engine", "portable", "--isa", "clif"], "`--isa` goes with `--engine jit`"),
+        (&["run", LENET, "--input", SEVEN, "--engine", "interp", "--threads", "2"], "`--threads` goes with"),
+        (&["run", LENET, "--input", SEVEN, "--engine", "portable", "--tuned", "t"], "`--tuned` goes with"),
+        (&["compile", LENET, "-o", &to, "--batch", "2"], "add `--memory library`"),
+        (&["compile", LENET, "-o", &to, "--threads", "2"], "add `--memory library`"),
+        (&["compile", LENET, "-o", "-"], "`-o` names a folder"),
+        (&["compile", LENET, "-o", &to, "--cpu", "foo"], "foo"),
+        (&["compile", LENET, "-o", &to, "--name", "3d"], "cannot be the prefix of C names"),
+        (&["verify", LENET, "-D", "N=3", "--batch", "2"], "the model has a batch of 3; leave out `--batch 2`"),
+    ] {
+        let (_, err) = run(args, 2);
+        assert!(err.contains(why), "{args:?}: {err}");
+    }
+    assert!(!Path::new(&to).exists());
+    for verb in ["verify", "bench"] {
+        let quick: &[&str] = if verb == "bench" { &["--min-time", "0", "--runs", "1", "--warmup", "0"] } else { &[] };
+        run(&[&[verb, LENET, "-D", "N=3"], quick].concat(), 0);
+    }
+}
+
+#[test]
+fn a_projection_that_is_never_reached_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput x: f32[N, 3, 4, 4]\nnet { residual if false { relu } project if true { sigmoid } }\n";
+    let file = write(folder.path(), "m.cnn", text);
+    let (_, err) = run(&["check", &file, "--strict"], 1);
+    assert!(err.contains("W0807"), "{err}");
+}
+
+/// Three lines that would take gigabytes: what is above the limit is refused before it is taken.
+#[test]
+fn memory_is_counted_before_it_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    for (input, net, what) in [
+        ("f32[N, 1, 60000000]", "maxpool 3", "tables of the kernels of"),
+        ("f32[N, 1000000]", "dense 2000, bias false", "weights of the model of 8000000000 bytes"),
+        ("f32[N, 1, 16000, 16000]", "relu", "random inputs of 1024000000 bytes"),
+    ] {
+        let file = write(folder.path(), "m.cnn", format!("model m\ninput x: {input}\nnet {{ {net} }}\n"));
+        for verb in ["verify", "bench"] {
+            let (_, err) = run(&[verb, &file, "--memory-limit", "900"], 1);
+            assert!(err.contains("above the limit of 943718400 bytes (raise it with --memory-limit)"), "{err}");
+            assert!(err.contains(what) || err.contains("random inputs"), "{err}");
+        }
+        if what.starts_with("tables") {
+            for verb in ["explain", "graph"] {
+                let stage: &[&str] = if verb == "graph" { &["--stage", "plan"] } else { &[] };
+                let (_, err) = run(&[&[verb, &file, "--memory-limit", "900"], stage].concat(), 1);
+                assert!(err.contains(what), "{err}");
+            }
+        }
+    }
+}

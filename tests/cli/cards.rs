@@ -85,3 +85,35 @@ fn what_needs_weights_asks_for_them() {
     // The weights of this model are part of its text.
     run(&["run", "models/edges.cnn", "--input", "models/pictures/coffee_224.png", "--output", "/dev/null"], 0);
 }
+
+/// What a card says and nothing takes is told.
+#[test]
+fn labels_and_variants_that_do_not_fit_are_warned_of() {
+    let (_folder, model) = folder_with(Some("a.yaml"), "variants: {tanhh: {title: x}}\n");
+    let (_, err) = run(&["run", &model, "--input", SEVEN], 1);
+    assert!(err.contains("variants.tanhh: unknown field `title`"), "{err}");
+    let (folder, model) = folder_with(Some("a.yaml"), "variants: {tanhh: {}}\n");
+    write(folder.path(), "names.txt", "zero\none\n");
+    let (out, err) = run(&["run", &model, "--input", SEVEN], 0);
+    assert!(out.contains("class 7"), "{out}");
+    assert!(err.contains("a.yaml: the model has no variant `tanhh`; did you mean `tanh`?"), "{err}");
+    assert!(err.contains("a.yaml: 2 labels for 10 classes, which are shown by their numbers"), "{err}");
+}
+
+/// A label, and a name in a message, that would clear the screen.
+#[test]
+fn strings_of_strangers_do_no_harm_to_a_terminal() {
+    let (folder, model) = folder_with(Some("a.yaml"), "");
+    write(folder.path(), "names.txt", "\u{1b}[2J\u{9b}2Jx\n".repeat(10));
+    let (out, _) = run(&["run", &model, "--input", SEVEN], 0);
+    assert_eq!(out, "digit_7.png: \\u{1b}[2J\\u{9b}2Jx  0.9998\n");
+    let card = "weights: \"\\e[2J\"\n";
+    write(folder.path(), "a.yaml", card);
+    let text = "model m\ninput x: f32[N, 3]\nnet { # \u{1b}[2J\n dense \"\u{1b}[2J\" }\n";
+    let file = write(folder.path(), "b\u{1b}[2J.cnn", text);
+    for args in [&["run", &model, "--input", SEVEN][..], &["check", &file], &["run", &file, "--input", SEVEN]] {
+        let output = svertka(args).env("CLICOLOR_FORCE", "1").output().unwrap();
+        let shown = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!output.status.success() && !shown.contains("\u{1b}[2J") && shown.contains("[2J"), "{shown:?}");
+    }
+}

@@ -11,9 +11,9 @@ fn system(args: &[&str]) -> std::process::Command {
     command
 }
 
-/// A device of which every write fails as on a full disk; `None` where the system has none.
-fn full() -> Option<fs::File> {
-    fs::OpenOptions::new().write(true).open("/dev/full").ok()
+/// A device of which every write fails as on a full disk.
+fn full() -> fs::File {
+    fs::OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
 
 /// The writing end of a pipe that nobody reads any more.
@@ -28,6 +28,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+#[cfg_attr(not(tool = "full"), ignore = "needs /dev/full")]
 fn a_full_standard_output_is_no_success() {
     let printing: [&[&str]; 8] = [
         &["summary", LENET],
@@ -40,16 +41,16 @@ fn a_full_standard_output_is_no_success() {
         &["--help"],
     ];
     for args in printing {
-        let Some(full) = full() else { return eprintln!("skipped: there is no /dev/full") };
-        let Output { status, stderr, .. } = system(args).stdout(full).output().unwrap();
+        let Output { status, stderr, .. } = system(args).stdout(full()).output().unwrap();
         assert_eq!(status.code(), Some(1), "{args:?}");
         assert!(text(&stderr).contains("cannot write: No space left on device"), "{args:?}: {}", text(&stderr));
     }
 }
 
 #[test]
+#[cfg_attr(not(tool = "full"), ignore = "needs /dev/full")]
 fn files_are_written_before_their_report_fails() {
-    let Some(full) = full() else { return eprintln!("skipped: there is no /dev/full") };
+    let full = full();
     let folder = tempfile::tempdir().unwrap();
     let (to, json) = (folder.path().display().to_string(), folder.path().join("r.json").display().to_string());
     let quick = ["--min-time", "0", "--runs", "1", "--warmup", "0"];
@@ -80,6 +81,7 @@ fn work_goes_on_when_the_reader_of_its_messages_goes_away() {
 }
 
 #[test]
+#[cfg_attr(not(tool = "full"), ignore = "needs /dev/full")]
 fn messages_that_nobody_can_read_end_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let y = folder.path().join("y.npy").display().to_string();
@@ -91,9 +93,7 @@ fn messages_that_nobody_can_read_end_nothing() {
     ];
     for (args, code) in cases {
         assert_eq!(system(args).stderr(reader_gone()).status().unwrap().code(), Some(code), "{args:?}");
-        if let Some(full) = full() {
-            assert_eq!(system(args).stderr(full).status().unwrap().code(), Some(code), "{args:?}");
-        }
+        assert_eq!(system(args).stderr(full()).status().unwrap().code(), Some(code), "{args:?}");
     }
     assert!(Path::new(&y).exists());
 }
@@ -128,12 +128,11 @@ fn a_dash_is_standard_input() {
 /// What a shell makes of `<(..)` and `>(..)`, and of names that it redirects.
 #[cfg(unix)]
 #[test]
+#[cfg_attr(not(tool = "mkfifo"), ignore = "needs mkfifo")]
 fn pipes_have_names() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipe");
-    if !std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|status| status.success()) {
-        return eprintln!("skipped: there is no mkfifo");
-    }
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let pipe = pipe.display().to_string();
     let check = system(&["check", &pipe]).stdout(Stdio::piped()).spawn().unwrap();
     fs::write(&pipe, fs::read(LENET).unwrap()).unwrap();
@@ -172,8 +171,9 @@ fn links_and_permissions_are_kept() {
     assert!(err.contains("out.npy: cannot write: permission denied"), "{err}");
 }
 
-/// In a terminal of its own, where the system has `script`.
+/// In a terminal of its own.
 #[test]
+#[cfg_attr(not(tool = "script"), ignore = "needs script")]
 fn colours_follow_the_terminal_and_the_variables() {
     let folder = tempfile::tempdir().unwrap();
     let model = write(folder.path(), "bad.cnn", "model m\ninput x: f32[N, 3]\nnet { rel }\n");
@@ -183,12 +183,11 @@ fn colours_follow_the_terminal_and_the_variables() {
         for name in ["NO_COLOR", "CLICOLOR_FORCE"] {
             command.env_remove(name);
         }
-        let output = command.env("TERM", "xterm").envs(variables.iter().copied()).stdin(Stdio::null()).output().ok()?;
-        text(&output.stdout).contains("E0211").then(|| output.stdout.contains(&0x1b))
+        let output =
+            command.env("TERM", "xterm").envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        assert!(text(&output.stdout).contains("E0211"), "{output:?}");
+        output.stdout.contains(&0x1b)
     };
-    if coloured(&[]).is_none() {
-        return eprintln!("skipped: there is no `script` that makes a terminal");
-    }
     let cases: [(&[(&str, &str)], bool); 5] = [
         (&[], true),
         (&[("TERM", "dumb")], false),
@@ -197,7 +196,7 @@ fn colours_follow_the_terminal_and_the_variables() {
         (&[("TERM", "dumb"), ("CLICOLOR_FORCE", "1")], true),
     ];
     for (variables, expected) in cases {
-        assert_eq!(coloured(variables), Some(expected), "{variables:?}");
+        assert_eq!(coloured(variables), expected, "{variables:?}");
     }
 }
 

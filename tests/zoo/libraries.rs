@@ -1,7 +1,6 @@
 //! Shared libraries of real networks against sessions in memory: the same kernels, so the same bits.
 
 use crate::{graph, name};
-use std::process::Command;
 use svertka::aot::{self, Cpu, Emit};
 use svertka::ir::weights::RandomWeights;
 use svertka::ir::{Graph, Verified};
@@ -26,10 +25,8 @@ fn bits(outputs: &[Tensor]) -> Vec<u32> {
 }
 
 #[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn libraries_give_the_bits_of_sessions() {
-    if Command::new("cc").arg("--version").output().is_err() {
-        return eprintln!("skipped: `cc` is not installed");
-    }
     for network in NETWORKS {
         let graph = graph(&name(network));
         let input = [input(&graph)];

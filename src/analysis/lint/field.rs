@@ -50,7 +50,7 @@ pub fn checkerboard(subject: &Subject) -> Vec<Finding> {
 fn unread(graph: &Graph, dim: usize) -> Vec<Finding> {
     let everything = |id: NodeId| (0..graph[id].ty.spatial().get(dim).copied().unwrap_or(1)).collect();
     let seeds = graph.outputs.iter().map(|output| (output.node, everything(output.node)));
-    let Some(read) = follow(graph, seeds.collect(), dim) else { return Vec::new() };
+    let Some(read) = follow(graph, seeds, dim) else { return Vec::new() };
     let finding = |node: NodeId| {
         let window = window(graph, node, dim)?;
         let input = &read[graph[node].inputs[0].0 as usize];
@@ -86,8 +86,12 @@ fn gridding(subject: &Subject, dim: usize) -> Option<Finding> {
     })
 }
 
-/// For each value, its positions along `dim` that the seeds see; `None` if they are too many.
-fn follow(graph: &Graph, seeds: Vec<(NodeId, BTreeSet<usize>)>, dim: usize) -> Option<Vec<BTreeSet<usize>>> {
+/// For each value, its positions along `dim` that the seeds see; `None` if they are too many, before they are made.
+fn follow(
+    graph: &Graph,
+    seeds: impl IntoIterator<Item = (NodeId, BTreeSet<usize>)>,
+    dim: usize,
+) -> Option<Vec<BTreeSet<usize>>> {
     let size = |id: &NodeId| graph[*id].ty.spatial().get(dim).copied().unwrap_or(1);
     if graph.ids().map(|id| size(&id)).try_fold(0, usize::checked_add)? > MAX_WORK {
         return None;

@@ -79,7 +79,16 @@ impl Dim {
     }
 
     pub fn span(&self, tile: usize) -> Span {
-        let (start, outputs) = (tile * self.m, self.outputs(tile));
+        self.span_at(tile * self.m, self.outputs(tile))
+    }
+
+    /// Of the tile of one output that this output is.
+    pub fn single_span(&self, output: usize) -> Span {
+        self.span_at(output, 1)
+    }
+
+    /// Of the tile of so many outputs from `start` on.
+    fn span_at(&self, start: usize, outputs: usize) -> Span {
         let clip = |position: usize| position.saturating_sub(start).min(self.size_of(outputs));
         let last = clip(self.input + self.pad);
         Span { first: clip(self.pad).min(last), last, outputs }
@@ -87,14 +96,24 @@ impl Dim {
 
     /// Different spans, in order of their first tile.
     pub fn kinds(&self) -> Vec<Span> {
-        let mut kinds: Vec<Span> = Vec::new();
-        for span in (0..self.tiles()).map(|tile| self.span(tile)) {
-            if !kinds.contains(&span) {
-                kinds.push(span);
-            }
-        }
-        kinds
+        different((0..self.tiles()).map(|tile| self.span(tile)))
     }
+
+    /// Different spans of tiles of one output.
+    pub fn single_kinds(&self) -> Vec<Span> {
+        different((0..self.output).map(|output| self.single_span(output)))
+    }
+}
+
+/// Each once, in order.
+fn different(spans: impl Iterator<Item = Span>) -> Vec<Span> {
+    let mut kinds: Vec<Span> = Vec::new();
+    for span in spans {
+        if !kinds.contains(&span) {
+            kinds.push(span);
+        }
+    }
+    kinds
 }
 
 #[cfg(test)]
@@ -110,5 +129,8 @@ mod tests {
         let dim = Dim { taps: 3, m: 2, input: 1, pad: 3, output: 5 };
         assert_eq!(dim.span(0), Span { first: 3, last: 4, outputs: 2 });
         assert_eq!(dim.span(2), Span { first: 0, last: 0, outputs: 1 });
+        assert_eq!(dim.single_span(4), dim.span(2));
+        assert_eq!(dim.single_span(1), Span { first: 2, last: 3, outputs: 1 });
+        assert_eq!(dim.single_kinds().len(), 5);
     }
 }

@@ -1,7 +1,8 @@
 //! The loops of a Winograd convolution around its tiles.
 
-use super::stages::Stages;
-use super::{Code, GROUP_WORDS, ROW_WORDS};
+use super::stages::{GUARDS, Range, Stages};
+use super::{Code, GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS};
+use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::nest::{KernelNest, call_one_of};
 
@@ -16,6 +17,17 @@ pub struct Functions {
     products: Vec<(usize, [FuncId; 2])>,
     /// `[rows of outputs][columns of outputs]`
     output: Vec<Vec<FuncId>>,
+    single: Single,
+}
+
+/// The functions of tiles of one output.
+struct Single {
+    /// For each kind of row of outputs.
+    input_columns: Vec<FuncId>,
+    input_rows: FuncId,
+    /// Full panels, and the last.
+    products: [FuncId; 2],
+    output: FuncId,
 }
 
 impl Functions {
@@ -26,7 +38,8 @@ impl Functions {
         let (mut input_columns, mut input_rows, mut products, mut output) = (vec![], vec![], vec![], vec![]);
         for (index, span) in rows.kinds().into_iter().enumerate() {
             let name = format!("{name}_in{index}");
-            input_columns.push(module.define_tile(&name, isa, 4, &mut |asm| stages.input_columns(asm, span))?);
+            let build = &mut |asm: &mut dyn VectorAsm| stages.input_columns(asm, span, Range::Unknown);
+            input_columns.push(module.define_tile(&name, isa, 5, build)?);
         }
         for outputs in columns.sizes() {
             let name = format!("{name}_in_x{outputs}");
@@ -38,11 +51,28 @@ impl Functions {
         for height in rows.sizes() {
             let define = |width: usize| {
                 let name = format!("{name}_out{height}x{width}");
-                module.define_tile(&name, isa, 6, &mut |asm| stages.output(asm, [height, width]))
+                module.define_tile(&name, isa, 6, &mut |asm| stages.output(asm, [height, width], Range::Known))
             };
             output.push(columns.sizes().into_iter().map(define).collect::<Result<_, _>>()?);
         }
-        Ok(Functions { clear, input_columns, input_rows, products, output })
+        let single = Single::define(stages, &format!("{name}_single"), isa, module)?;
+        Ok(Functions { clear, input_columns, input_rows, products, output, single })
+    }
+}
+
+impl Single {
+    fn define(stages: &Stages, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Single, CodeError> {
+        let mut input_columns = vec![];
+        for (index, span) in stages.conf.dims[0].single_kinds().into_iter().enumerate() {
+            let build = &mut |asm: &mut dyn VectorAsm| stages.input_columns(asm, span, Range::Any);
+            input_columns.push(module.define_tile(&format!("{name}_in{index}"), isa, 4, build)?);
+        }
+        let build = &mut |asm: &mut dyn VectorAsm| stages.input_rows(asm, 1);
+        let input_rows = module.define_tile(&format!("{name}_in_x"), isa, 5, build)?;
+        let products = stages.conf.product.generate(name, isa, 1, module)?;
+        let build = &mut |asm: &mut dyn VectorAsm| stages.output(asm, [1, 1], Range::Any);
+        let output = module.define_tile(&format!("{name}_out"), isa, 6, build)?;
+        Ok(Single { input_columns, input_rows, products, output })
     }
 }
 
@@ -88,9 +118,56 @@ impl NestEmitter<'_> {
             let done = nest.sub(position, begin);
             let known = nest.mul(done, chunk);
             nest.if_else(known, |_| {}, |nest| self.transform_input(nest, &task));
-            self.multiply(nest, &task);
-            self.transform_output(nest, &task);
+            let any = self.guard(nest, &task);
+            nest.if_else(
+                any,
+                |nest| self.single_outputs(nest, &task),
+                |nest| {
+                    self.multiply(nest, &task);
+                    self.transform_output(nest, &task);
+                },
+            );
         });
+    }
+
+    /// Whether the group's inputs may be anything: not zero where they may.
+    fn guard(&self, nest: &mut NestBuilder, task: &Task) -> Word {
+        let (conf, vector) = (self.conf, self.conf.vector());
+        let word = |nest: &mut NestBuilder, offset: i64| nest.load(task.frame, (GUARDS + offset) as i32);
+        let mut any = nest.iconst(0);
+        for offset in (0..vector).step_by(8) {
+            let word = word(nest, offset);
+            any = nest.or(any, word);
+        }
+        // What lies behind the last channel has no say.
+        let tail = (conf.channels_in % conf.lanes) as i64 * 4;
+        for offset in (0..tail).step_by(8) {
+            let word = word(nest, vector + offset);
+            let word = if tail - offset < 8 { nest.mul_imm(word, 1 << 32) } else { word };
+            any = nest.or(any, word);
+        }
+        any
+    }
+
+    /// Clears the guards.
+    fn clear_guards(&self, nest: &mut NestBuilder, task: &Task) {
+        let zero = nest.iconst(0);
+        for offset in (0..2 * self.conf.vector()).step_by(8) {
+            nest.store(zero, task.frame, (GUARDS + offset) as i32);
+        }
+    }
+
+    /// The guard of a block of channels.
+    fn guard_of(&self, nest: &mut NestBuilder, task: &Task, block: Word) -> Word {
+        let conf = self.conf;
+        let whole = nest.add_imm(task.frame, GUARDS);
+        if conf.channels_in.is_multiple_of(conf.lanes) {
+            return whole;
+        }
+        let partial = nest.add_imm(task.frame, GUARDS + conf.vector());
+        let last = nest.iconst(conf.in_blocks() as i64 - 1);
+        let is_whole = nest.differ(block, last);
+        nest.select(is_whole, whole, partial)
     }
 
     fn task(&self, nest: &mut NestBuilder, sample: Word, group: Word, chunk: Word) -> Task {
@@ -139,8 +216,10 @@ impl NestEmitter<'_> {
         if !direct {
             nest.call(functions.clear, &[task.strip]);
         }
+        self.clear_guards(nest, task);
         let plane = conf.input_row() * conf.dims[0].input as i64;
         nest.repeat(conf.in_blocks(), |nest, block| {
+            let guard = self.guard_of(nest, task, block);
             let input = nest.offset_by(input, block, plane);
             let v = nest.offset_by(task.v, block, conf.block_stride());
             let [begin, end] = task.rows;
@@ -154,7 +233,7 @@ impl NestEmitter<'_> {
                 let input = nest.add(input, offset);
                 let strip = if direct { v_full } else { first_strip };
                 nest.if_nonzero(columns, |nest| {
-                    let args = [input, strip, columns, task.coefficients];
+                    let args = [input, strip, columns, task.coefficients, guard];
                     call_one_of(nest, kind, &functions.input_columns, &args);
                 });
                 if direct {
@@ -197,9 +276,21 @@ impl NestEmitter<'_> {
 
     /// The products of some frequencies, which the same tiles have as `like`.
     fn multiply_range(&self, nest: &mut NestBuilder, task: &Task, [begin, end]: [Word; 2], like: [usize; 2]) {
-        let (conf, product) = (self.conf, &self.conf.product);
-        let (start, length) = conf.run(like);
+        let (start, length) = self.conf.run(like);
         let (_, functions) = self.functions.products.iter().find(|(run, _)| *run == length).expect("a run of the conf");
+        self.multiply_run(nest, task, [begin, end], start, *functions);
+    }
+
+    /// The products of some frequencies, of the tiles from `start` on that `functions` are for.
+    fn multiply_run(
+        &self,
+        nest: &mut NestBuilder,
+        task: &Task,
+        [begin, end]: [Word; 2],
+        start: usize,
+        functions: [FuncId; 2],
+    ) {
+        let (conf, product) = (self.conf, &self.conf.product);
         let blocks = nest.sub(task.blocks[1], task.blocks[0]);
         let frequency_bytes = nest.mul_imm(blocks, product.column_bytes());
         let panel_bytes = product.vectors as i64 * product.column_bytes();
@@ -219,9 +310,9 @@ impl NestEmitter<'_> {
                 let args = [v, weights, m, next];
                 let from_last = nest.add_imm(panel, 1 - product.panels() as i64);
                 match functions {
-                    [full, last] if full == last => nest.call(*full, &args),
+                    [full, last] if full == last => nest.call(full, &args),
                     [full, last] => {
-                        nest.if_else(from_last, |nest| nest.call(*full, &args), |nest| nest.call(*last, &args));
+                        nest.if_else(from_last, |nest| nest.call(full, &args), |nest| nest.call(last, &args));
                     }
                 }
             });
@@ -230,20 +321,10 @@ impl NestEmitter<'_> {
 
     fn transform_output(&self, nest: &mut NestBuilder, task: &Task) {
         let (conf, functions) = (self.conf, &self.functions);
-        let [begin, end] = task.blocks;
-        let out = nest.sample_pointer(0, task.sample);
-        let residual = match conf.epilogue.operands() {
-            0 => out,
-            _ => nest.sample_pointer(2, task.sample),
-        };
+        let [out, residual] = self.outputs(nest, task);
         let [tiles, edge, column] = [24, 32, 40].map(|word| nest.load(task.columns, word));
-        let plane = conf.dims[0].output as i64 * conf.output_row();
-        nest.for_range(begin, end, |nest, block| {
-            let index = nest.sub(block, begin);
-            let m = nest.offset_by(task.m, index, conf.block_stride());
-            let bias = nest.offset_by(task.bias, block, conf.vector());
-            nest.store(bias, task.frame, 0);
-            let plane_offset = nest.offset_by(column, block, plane);
+        self.for_blocks(nest, task, |nest, m, plane| {
+            let plane_offset = nest.add(column, plane);
             let [first_row, last_row] = task.rows;
             nest.for_range(first_row, last_row, |nest, row| {
                 let entry = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
@@ -268,6 +349,103 @@ impl NestEmitter<'_> {
                     });
                 }
             });
+        });
+    }
+}
+
+impl NestEmitter<'_> {
+    /// The sample's output, and what the epilogue adds.
+    fn outputs(&self, nest: &mut NestBuilder, task: &Task) -> [Word; 2] {
+        let out = nest.sample_pointer(0, task.sample);
+        let residual = match self.conf.epilogue.operands() {
+            0 => out,
+            _ => nest.sample_pointer(2, task.sample),
+        };
+        [out, residual]
+    }
+
+    /// Runs `body(M, offset in the output)` for each of the task's output blocks, whose bias is where tiles find it.
+    fn for_blocks(&self, nest: &mut NestBuilder, task: &Task, body: impl FnOnce(&mut NestBuilder, Word, Word)) {
+        let conf = self.conf;
+        let plane = conf.dims[0].output as i64 * conf.output_row();
+        let [begin, end] = task.blocks;
+        nest.for_range(begin, end, |nest, block| {
+            let index = nest.sub(block, begin);
+            let m = nest.offset_by(task.m, index, conf.block_stride());
+            let bias = nest.offset_by(task.bias, block, conf.vector());
+            nest.store(bias, task.frame, 0);
+            let plane = nest.mul_imm(block, plane);
+            body(nest, m, plane);
+        });
+    }
+
+    /// The outputs of a group whose inputs may be anything, one by one: each is a tile by itself, the first of V and M.
+    fn single_outputs(&self, nest: &mut NestBuilder, task: &Task) {
+        let [rows, columns] = &self.conf.dims;
+        let column = nest.load(task.columns, 40);
+        let [tiles, edges] = [24, 32].map(|word| nest.load(task.columns, word));
+        let column = nest.div_imm(column, self.conf.vector());
+        let width = nest.mul_imm(tiles, columns.m as i64);
+        let width = nest.offset_by(width, edges, columns.edge() as i64);
+        let end_column = nest.add(column, width);
+        let all = nest.iconst(rows.output as i64);
+        let [row, end_row] = task.rows.map(|row| {
+            let row = nest.mul_imm(row, rows.m as i64);
+            nest.smin(row, all)
+        });
+        nest.for_range(row, end_row, |nest, row| {
+            nest.for_range(column, end_column, |nest, column| {
+                self.single_input(nest, task, row, column);
+                for frequency in 0..rows.taps {
+                    let begin = nest.iconst((frequency * columns.size()) as i64);
+                    let end = nest.add_imm(begin, columns.taps as i64);
+                    self.multiply_run(nest, task, [begin, end], 0, self.functions.single.products);
+                }
+                self.single_output(nest, task, row, column);
+            });
+        });
+    }
+
+    fn single_input(&self, nest: &mut NestBuilder, task: &Task, row: Word, column: Word) {
+        let (conf, functions) = (self.conf, &self.functions.single);
+        let [rows, columns] = conf.single_tables().map(|offset| nest.add_imm(task.table, offset));
+        let row = nest.offset_by(rows, row, SINGLE_ROW_WORDS as i64 * 8);
+        let column = nest.offset_by(columns, column, SINGLE_COLUMN_WORDS as i64 * 8);
+        let [kind, input_row] = [0, 8].map(|word| nest.load(row, word));
+        let [input_column, strip_column, count] = [0, 8, 16].map(|word| nest.load(column, word));
+        let input = nest.sample_pointer(1, task.sample);
+        let input = nest.add(input, input_row);
+        let input = nest.add(input, input_column);
+        let direct = conf.dims[1].is_plain();
+        let strip = nest.add(task.strip, strip_column);
+        if !direct {
+            nest.call(self.functions.clear, &[task.strip]);
+        }
+        let plane = conf.input_row() * conf.dims[0].input as i64;
+        let [size, one] = [conf.dims[0].taps as i64, 1].map(|n| nest.iconst(n));
+        nest.repeat(conf.in_blocks(), |nest, block| {
+            let input = nest.offset_by(input, block, plane);
+            let v = nest.offset_by(task.v, block, conf.block_stride());
+            nest.if_nonzero(count, |nest| {
+                let args = [input, if direct { v } else { strip }, count, task.coefficients];
+                call_one_of(nest, kind, &functions.input_columns, &args);
+            });
+            if !direct {
+                nest.call(functions.input_rows, &[task.strip, v, size, one, task.coefficients]);
+            }
+        });
+    }
+
+    fn single_output(&self, nest: &mut NestBuilder, task: &Task, row: Word, column: Word) {
+        let conf = self.conf;
+        let [out, residual] = self.outputs(nest, task);
+        let one = nest.iconst(1);
+        self.for_blocks(nest, task, |nest, m, plane| {
+            let offset = nest.offset_by(plane, row, conf.output_row());
+            let offset = nest.offset_by(offset, column, conf.vector());
+            let (out, residual) = (nest.add(out, offset), nest.add(residual, offset));
+            let args = [m, out, residual, task.frame, one, task.coefficients];
+            nest.call(self.functions.single.output, &args);
         });
     }
 }

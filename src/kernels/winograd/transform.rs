@@ -269,21 +269,20 @@ mod tests {
     }
 
     /// How much larger than the inputs the transformed ones may be, and how much larger than the product of the largest
-    /// input and the largest weight the sums of the output's transform. In one dimension.
+    /// input and the largest weight the sums of the output's transform. In one dimension, of whole and smaller tiles.
     fn growth(frequencies: usize) -> [f64; 2] {
         let (mut of_input, mut of_sums) = (0f64, 0f64);
-        for taps in 2..=frequencies {
-            let m = frequencies + 1 - taps;
-            let Matrices { input, weight, output } = Matrices::new(m, m, taps);
+        let tiles = (2..=frequencies).map(|taps| (frequencies + 1 - taps, taps));
+        let all = tiles.flat_map(|(whole, taps)| (1..=whole).map(move |m| (m, whole, taps)));
+        for (m, whole, taps) in all.filter(|(_, whole, _)| *whole <= super::super::MAX_OUTPUTS) {
+            let Matrices { input, weight, output } = Matrices::new(m, whole, taps);
             let norm = |row: &Vec<f32>| row.iter().map(|&x| f64::from(x).abs()).sum::<f64>();
             let products: Vec<f64> =
                 input.iter().zip(&weight).map(|(b, g)| norm(b) * g.iter().map(|x| x.abs()).sum::<f64>()).collect();
             of_input = input.iter().map(norm).fold(of_input, f64::max);
             of_sums = products.iter().copied().fold(of_sums, f64::max);
-            if m <= super::super::MAX_OUTPUTS {
-                let sum = |row: &Vec<f32>| row.iter().zip(&products).map(|(&a, p)| f64::from(a).abs() * p).sum::<f64>();
-                of_sums = output.iter().map(sum).fold(of_sums, f64::max);
-            }
+            let sum = |row: &Vec<f32>| row.iter().zip(&products).map(|(&a, p)| f64::from(a).abs() * p).sum::<f64>();
+            of_sums = output.iter().map(sum).fold(of_sums, f64::max);
         }
         [of_input, of_sums]
     }
@@ -293,11 +292,11 @@ mod tests {
     fn transforms_enlarge_no_more_than_stated() {
         for frequencies in 2..=super::super::MAX_FREQUENCIES_OF_BOTH {
             let [input, sums] = growth(frequencies);
-            assert!(input * input <= 225.0 && sums * sums <= 23_900.0, "{frequencies}: {input}, {sums}");
+            assert!(input * input <= 310.0 && sums * sums <= 23_900.0, "{frequencies}: {input}, {sums}");
         }
         for frequencies in 2..=MAX_FREQUENCIES {
             let [input, sums] = growth(frequencies);
-            assert!(input <= 225.0 && sums <= 23_900.0, "{frequencies}: {input}, {sums}");
+            assert!(input <= 310.0 && sums <= 23_900.0, "{frequencies}: {input}, {sums}");
         }
     }
 

@@ -27,6 +27,11 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
+/// Whether the limit on calls or on the stack was met.
+pub fn is_limit(error: &Error<Rule>) -> bool {
+    !matches!(error.variant, ErrorVariant::ParsingError { .. })
+}
+
 /// Translates an error in `text`, an item that begins at `offset` of `file`.
 pub fn diagnostic(error: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagnostic {
     let at = position(error, text);

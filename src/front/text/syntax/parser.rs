@@ -73,6 +73,10 @@ fn parse_item(text: &str, builder: &mut Builder) -> Option<Item> {
             Err(error) => {
                 failed = true;
                 builder.errors.push(expected::diagnostic(&error, &rest, builder.file, builder.offset));
+                if expected::is_limit(&error) {
+                    // Every further try would take as long.
+                    return None;
+                }
                 let at = expected::position(&error, &rest);
                 if builder.errors.len() >= MAX_ERRORS || !blank_line(&mut rest, at) {
                     return None;

@@ -11,24 +11,31 @@ use std::borrow::Cow;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
+    /// There is no network.
     Error,
+    /// There is one, and something in the text is odd or without effect.
     Warning,
 }
 
 /// A place in the source with a text beside it. The first label of a diagnostic is the primary one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
+    /// Where.
     pub span: Span,
+    /// What is to be seen there; may be empty.
     pub text: String,
 }
 
 /// One message to the author of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// How bad it is.
     pub severity: Severity,
     /// For example `E0312`.
     pub code: &'static str,
+    /// What is wrong, in one line.
     pub message: String,
+    /// Places, the primary one first.
     pub labels: Vec<Label>,
     /// Facts: the path of blocks, the chain of shapes.
     pub notes: Vec<String>,
@@ -37,6 +44,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// An error without a place yet.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         Diagnostic {
             severity: Severity::Error,
@@ -48,6 +56,7 @@ impl Diagnostic {
         }
     }
 
+    /// A warning without a place yet.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Diagnostic { severity: Severity::Warning, ..Self::error(code, message) }
     }
@@ -58,11 +67,13 @@ impl Diagnostic {
         self
     }
 
+    /// Adds a fact.
     pub fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
+    /// Adds a way out.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self

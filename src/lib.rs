@@ -1,6 +1,36 @@
 //! svertka compiles a text description of a convolutional network into vectorised CPU kernels.
 //!
+//! ```no_run
+//! use svertka::{Model, Options, TensorView, Weights};
+//!
+//! fn main() -> Result<(), svertka::Error> {
+//!     let model = Model::open("models/resnet.cnn:resnet50")?;
+//!     let mut session = model.compile(&Weights::file("resnet50.safetensors"), &Options::default())?;
+//!     let pixels = vec![0.0; 3 * 224 * 224]; // as the network was trained to take them
+//!     let image = TensorView::new(&[1, 3, 224, 224], &pixels)?;
+//!     let scores = session.run(&[image])?;
+//!     println!("{:?}", model.classes(&scores[0])?[0][0]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A [`Model`] is a text that was read and checked. [`Model::compile`] makes a [`Session`] of it, which computes outputs of
+//! inputs, also in place ([`Session::run_into`]); [`Session::fork`] gives another one for another thread on the same packed
+//! weights. [`Model::interpret`] says what is right, slowly. Every function reports what is wrong as an [`Error`]; that of a
+//! text holds its [`Diagnostic`]s.
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! | --- | --- |
+//! | `cli` (default) | the command, measuring, and the two below |
+//! | `pictures` | [`Model::read_input`]: PNG, JPEG and arrays, prepared as the model's card says |
+//! | `tables` | summaries as tables of text |
+//!
 //! # The pipeline
+//!
+//! What follows is for who changes svertka. The modules below are no part of what a program may rely on, and stand in the
+//! documentation that `RUSTDOCFLAGS="--cfg internals" cargo doc` makes.
 //!
 //! ```text
 //! text --front::text--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
@@ -28,13 +58,14 @@
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
+//! | [`model`], [`error`] | the front door: from a file to a session |
 //! | [`cli`] | the command line, a file a verb |
 //!
 //! # Invariants
 //!
 //! Modules import only from modules above them in this table. `front::text::syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
-//! decides. Files are read and written in `io`, `cli` and `runtime` only (`bench` reads what the system says of the
+//! decides. Files are read and written in `io`, `model`, `cli` and `runtime` only (`bench` reads what the system says of the
 //! machine).
 //!
 //! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
@@ -43,42 +74,61 @@
 //! caller's floating-point mode is left as it is: kernels set theirs and restore it. Terms are added in f32 in chains of
 //! `kernels::long::CHAIN`, or of one kernel row of a block of channels where that is longer.
 
-pub mod source;
-
-pub mod diagnostic;
-pub mod hash;
-pub mod tensor;
-
-pub mod layers;
-
-pub mod ir;
-
-pub mod front;
-
-pub mod interp;
+// What a program may rely on is documented whole; of the rest, what needs it.
+#![cfg_attr(internals, allow(missing_docs))]
 
 pub mod analysis;
-
-pub mod passes;
-
-pub mod codegen;
-
-pub mod kernels;
-
-pub mod schedule;
-
-pub mod backend;
-
-pub mod export;
-
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod aot;
-
-pub mod portable;
-
-pub mod runtime;
-
-pub mod io;
-
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod backend;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod bench;
-
+#[cfg(feature = "cli")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod cli;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod codegen;
+pub mod diagnostic;
+pub mod error;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod export;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod front;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod hash;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod interp;
+pub mod io;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod ir;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod kernels;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod layers;
+pub mod model;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod passes;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod portable;
+pub mod runtime;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod schedule;
+pub mod source;
+pub mod tensor;
+
+pub use analysis::summary::{self, Summary};
+pub use codegen::{HostIsa, Isa};
+pub use diagnostic::{Diagnostic, Label, Severity};
+pub use error::{Error, ModelError};
+pub use front::text::build::Limits;
+pub use io::IoError;
+pub use io::bind::Misfit;
+pub use io::card::{self, Card};
+#[cfg(feature = "pictures")]
+pub use io::preprocess::Layout;
+pub use model::{BoundWeights, Class, Model, ModelOptions, Weights};
+pub use runtime::{BuildTimes, Engine, Options, RunError, Session, SessionError};
+pub use source::{FileId, SourceFile, SourceMap, Span};
+pub use tensor::{AsTensor, AsTensorMut, Batch, DType, LengthError, Tensor, TensorType, TensorView, TensorViewMut};

@@ -12,8 +12,11 @@ pub struct FileId(u32);
 /// A byte range of one source text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
+    /// The text.
     pub file: FileId,
+    /// The first byte.
     pub start: u32,
+    /// The byte behind the last.
     pub end: u32,
 }
 
@@ -36,14 +39,16 @@ impl Span {
 }
 
 /// One source text and the name it is shown under.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SourceFile {
+    /// What messages call it: its path.
     pub name: String,
+    /// The whole of it.
     pub text: String,
 }
 
 /// All source texts of a compilation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
 }
@@ -60,6 +65,7 @@ impl SourceMap {
         FileId(self.files.len() as u32 - 1)
     }
 
+    /// The text of a handle.
     pub fn file(&self, id: FileId) -> &SourceFile {
         &self.files[id.0 as usize]
     }

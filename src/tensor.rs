@@ -6,10 +6,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {
+    /// IEEE 754 single precision.
     F32,
 }
 
 impl DType {
+    /// Bytes of an element.
     pub fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,
@@ -30,6 +32,7 @@ impl fmt::Display for DType {
 pub enum Batch {
     /// Any size, decided at each run; holds the name it was given, usually `N`.
     Symbolic(String),
+    /// This number of samples at every run.
     Fixed(usize),
 }
 
@@ -47,8 +50,11 @@ pub const MAX_DIMS: usize = 4;
 /// spatial sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TensorType {
+    /// Type of the elements.
     pub dtype: DType,
+    /// How many samples.
     pub batch: Batch,
+    /// Sizes of one sample: channels, then the spatial ones.
     pub dims: Vec<usize>,
 }
 
@@ -58,6 +64,7 @@ impl TensorType {
         TensorType { dtype: self.dtype, batch: self.batch.clone(), dims: dims.into() }
     }
 
+    /// The first size of a sample.
     pub fn channels(&self) -> usize {
         self.dims[0]
     }
@@ -129,20 +136,24 @@ impl Tensor {
         Tensor { shape, data }
     }
 
+    /// An array of zeros.
     pub fn zeros(shape: impl Into<Vec<usize>>) -> Tensor {
         let shape = shape.into();
         let len = shape.iter().product();
         Tensor { shape, data: vec![0.0; len] }
     }
 
+    /// All sizes, the batch first.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
+    /// Samples.
     pub fn batch(&self) -> usize {
         self.shape[0]
     }
 
+    /// Size of dimension 1.
     pub fn channels(&self) -> usize {
         self.shape[1]
     }
@@ -152,14 +163,17 @@ impl Tensor {
         &self.shape[2..]
     }
 
+    /// The values, row-major.
     pub fn data(&self) -> &[f32] {
         &self.data
     }
 
+    /// The values, row-major.
     pub fn data_mut(&mut self) -> &mut [f32] {
         &mut self.data
     }
 
+    /// The values, row-major.
     pub fn into_data(self) -> Vec<f32> {
         self.data
     }
@@ -175,9 +189,131 @@ impl Tensor {
         &self.data[(n * self.channels() + c) * size..][..size]
     }
 
+    /// As [`plane`](Tensor::plane), to be written to.
     pub fn plane_mut(&mut self, n: usize, c: usize) -> &mut [f32] {
         let size: usize = self.spatial().iter().product();
         let start = (n * self.channels() + c) * size;
         &mut self.data[start..start + size]
+    }
+}
+
+/// A shape and values that do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an array of shape {shape:?} does not have {found} values")]
+pub struct LengthError {
+    /// The sizes, the batch first.
+    pub shape: Vec<usize>,
+    /// How many values there are.
+    pub found: usize,
+}
+
+/// A dense f32 array that another owns, row-major; dimension 0 is the batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TensorView<'a> {
+    shape: &'a [usize],
+    data: &'a [f32],
+}
+
+impl<'a> TensorView<'a> {
+    /// The array of these sizes with these values; nothing is copied.
+    ///
+    /// # Errors
+    /// Where there are not as many values as the sizes say.
+    pub fn new(shape: &'a [usize], data: &'a [f32]) -> Result<TensorView<'a>, LengthError> {
+        check_length(shape, data.len())?;
+        Ok(TensorView { shape, data })
+    }
+
+    /// The sizes, the batch first.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The values.
+    pub fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    /// A copy.
+    pub fn to_tensor(&self) -> Tensor {
+        Tensor::new(self.shape, self.data.to_vec())
+    }
+}
+
+/// As [`TensorView`], to be written to.
+#[derive(Debug, PartialEq)]
+pub struct TensorViewMut<'a> {
+    shape: &'a [usize],
+    data: &'a mut [f32],
+}
+
+impl<'a> TensorViewMut<'a> {
+    /// The array of these sizes in this memory.
+    ///
+    /// # Errors
+    /// Where there are not as many values as the sizes say.
+    pub fn new(shape: &'a [usize], data: &'a mut [f32]) -> Result<TensorViewMut<'a>, LengthError> {
+        check_length(shape, data.len())?;
+        Ok(TensorViewMut { shape, data })
+    }
+
+    /// The sizes, the batch first.
+    pub fn shape(&self) -> &'a [usize] {
+        self.shape
+    }
+
+    /// The values.
+    pub fn into_data(self) -> &'a mut [f32] {
+        self.data
+    }
+}
+
+fn check_length(shape: &[usize], found: usize) -> Result<(), LengthError> {
+    let expected = shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    match !shape.is_empty() && expected == Some(found) {
+        true => Ok(()),
+        false => Err(LengthError { shape: shape.to_vec(), found }),
+    }
+}
+
+/// What a network can be run on.
+pub trait AsTensor {
+    /// The array.
+    fn as_tensor(&self) -> TensorView<'_>;
+}
+
+impl AsTensor for Tensor {
+    fn as_tensor(&self) -> TensorView<'_> {
+        TensorView { shape: &self.shape, data: &self.data }
+    }
+}
+
+impl AsTensor for TensorView<'_> {
+    fn as_tensor(&self) -> TensorView<'_> {
+        *self
+    }
+}
+
+impl<T: AsTensor> AsTensor for &T {
+    fn as_tensor(&self) -> TensorView<'_> {
+        (**self).as_tensor()
+    }
+}
+
+/// What a network can write its outputs to.
+pub trait AsTensorMut {
+    /// The array.
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_>;
+}
+
+impl AsTensorMut for Tensor {
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_> {
+        TensorViewMut { shape: &self.shape, data: &mut self.data }
+    }
+}
+
+impl AsTensorMut for TensorViewMut<'_> {
+    fn as_tensor_mut(&mut self) -> TensorViewMut<'_> {
+        TensorViewMut { shape: self.shape, data: self.data }
     }
 }

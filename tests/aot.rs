@@ -14,7 +14,7 @@ use svertka::ir::{FreeSize, Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::*;
 use svertka::runtime::library::Library;
-use svertka::runtime::{Engine, Session};
+use svertka::runtime::{Engine, Forced, Session};
 use svertka::schedule::{self, Plan};
 use svertka::tensor::{Batch, Tensor, TensorType};
 
@@ -192,8 +192,7 @@ fn output(command: &mut Command) -> Vec<u8> {
 fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
         engine: Engine::Jit(isa.into().on_host().unwrap()),
-        force_winograd: Some(WINOGRAD),
-        force_chain: Some(BAND),
+        forced: Forced { winograd: Some(WINOGRAD), chain: Some(BAND) },
         ..Default::default()
     };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();

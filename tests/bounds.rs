@@ -16,7 +16,7 @@ use svertka::codegen::Isa;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::tuning::Choices;
 use svertka::layers::{Conv, Dense, Op, Padding, Window};
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::schedule;
 use svertka::tensor::Tensor;
 
@@ -63,13 +63,13 @@ struct Case {
 impl Case {
     /// The network with the kernels that the seed picks: of those that may be chosen by measuring, or forced ones.
     fn new(graph: Verified<Graph>, engine: Engine, batch: usize, seed: u64) -> Case {
-        let (force_winograd, force_chain) = match seed % 4 {
+        let (winograd, chain) = match seed % 4 {
             0 => (Some(2 + seed as usize / 4 % 5), Some(1 + seed as usize / 20 % 5)),
             1 => (None, Some(1 + seed as usize / 4 % 5)),
             _ => (None, None),
         };
         let threads = 1 + (seed / 7 % 2) as usize;
-        let options = Options { engine, threads, force_winograd, force_chain, ..Options::default() };
+        let options = Options { engine, threads, forced: Forced { winograd, chain }, ..Options::default() };
         let mut draw = seed;
         let mut pick = |count: usize| {
             draw = draw.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -12,7 +12,7 @@ use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{Graph, Verified};
 use svertka::layers::{self, Accumulate, AvgPool, BatchNorm, Conv, ConvTranspose, MaxPool, Op, Padding, Window};
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::Tensor;
 
 fn engines() -> Vec<Engine> {
@@ -46,9 +46,9 @@ fn check(graph: &Verified<Graph>, batch: usize, seed: u64, engines: &[Engine]) {
 
 /// Options with the Winograd tile and the bands of pairs of layers that are forced for a seed, if any.
 fn forced(seed: u64) -> Options {
-    let force_winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
-    let force_chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
-    Options { force_winograd, force_chain, ..Options::default() }
+    let winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
+    let chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
+    Options { forced: Forced { winograd, chain }, ..Options::default() }
 }
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that

@@ -93,10 +93,11 @@ fn one_of_several_dictionaries_is_chosen() {
     assert_ne!(output_of(&["--weights", "two.pth", "--weights-key", "model"]).0, expected);
     let error = error_of(&["--weights", "two.pth"]);
     let list = "    \"model\" (8 tensors)\n    \"ema.module\" (8 tensors)\n";
-    let what = "it has 2 dictionaries of tensors; choose one with --weights-key NAME:";
-    assert_eq!(error, format!("error: two.pth: {what}\n{list}"));
+    let what = "it has 2 dictionaries of tensors; name one of them:";
+    let help = "help: which one is said by --weights-key NAME\n";
+    assert_eq!(error, format!("error: two.pth: {what}\n{list}{help}"));
     let error = error_of(&["--weights", "prefix_model.safetensors", "--weights-key", "model"]);
-    assert!(error.contains("leave --weights-key out"), "{error}");
+    assert!(error.contains("name none"), "{error}");
     let (code, _, error) = run(&["--weights-key", "model"]);
     assert_eq!((code, error.contains("give that with --weights")), (Some(2), true), "{error}");
 }

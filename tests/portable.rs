@@ -9,7 +9,7 @@ use svertka::codegen::Isa;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::*;
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::Tensor;
 
 /// Relative to the largest output.
@@ -49,7 +49,8 @@ fn only_generated_code_flushes_denormals() {
 
 /// Pairs of layers are done by one kernel, in bands of two rows.
 fn session(graph: &Verified<Graph>, engine: Engine) -> Session {
-    let options = Options { engine, exact: true, force_chain: Some(2), ..Options::default() };
+    let options =
+        Options { engine, exact: true, forced: Forced { winograd: None, chain: Some(2) }, ..Options::default() };
     Session::new(graph.clone(), &weights(3), &options).unwrap()
 }
 

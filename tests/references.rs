@@ -16,7 +16,7 @@ use svertka::io::weights::WeightFile;
 use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Param, ParamSource, Verified};
 use svertka::layers::{self, Accumulate, Entry, Op};
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::source::SourceMap;
 use svertka::tensor::Tensor;
 
@@ -82,7 +82,7 @@ impl Way {
         let options = match kernels {
             Kernels::Exact => Options { exact: true, ..options },
             Kernels::Fastest => options,
-            Kernels::Forced => Options { force_winograd: Some(4), force_chain: Some(2), ..options },
+            Kernels::Forced => Options { forced: Forced { winograd: Some(4), chain: Some(2) }, ..options },
         };
         Session::new(graph.clone(), weights, &options).unwrap().run(inputs).unwrap()
     }

@@ -11,7 +11,7 @@ use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Param, Verified};
 use svertka::kernels::Kernel;
 use svertka::layers::{Accumulate, Activation, Conv, Op, Padding, Window};
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::Tensor;
 
 /// Kernel; for each size of tile, the error relative to the largest output that must not be passed.
@@ -37,7 +37,7 @@ fn errors_of_every_form() {
             let graph = single(conv, &[64, 19, 23]).unwrap();
             let inputs = inputs(&graph, 2, 5);
             let expected = interp::run(&graph, &weights(3), &inputs, Accumulate::F64);
-            let options = Options { force_winograd: Some(m), ..Options::default() };
+            let options = Options { forced: Forced { winograd: Some(m), chain: None }, ..Options::default() };
             let mut session = Session::new(graph, &weights(3), &options).unwrap();
             let found = session.run(&inputs).unwrap();
             let is_winograd = |kernel: &Kernel| matches!(kernel, Kernel::Winograd(_));
@@ -69,7 +69,11 @@ fn convolution(kernel: [usize; 2], channels: usize) -> Verified<Graph> {
 /// The outputs on every instruction set of the machine.
 fn run_all(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Vec<(HostIsa, Tensor)> {
     let run = |isa| {
-        let options = Options { engine: Engine::Jit(isa), force_winograd: Some(m), ..Options::default() };
+        let options = Options {
+            engine: Engine::Jit(isa),
+            forced: Forced { winograd: Some(m), chain: None },
+            ..Options::default()
+        };
         let mut session = Session::new(graph.clone(), weights, &options).unwrap();
         assert!(session.plan().steps.iter().any(|step| matches!(step.kernel, Kernel::Winograd(_))));
         (isa, session.run(std::slice::from_ref(input)).unwrap().remove(0))
@@ -137,7 +141,7 @@ fn values_that_are_added_are_read_once() {
     input.data_mut()[100] = 1e25;
     let expected = &interp::run(&graph, &weights(3), std::slice::from_ref(&input), Accumulate::F64)[0];
     for threads in [1, 3] {
-        let options = Options { force_winograd: Some(4), threads, ..Options::default() };
+        let options = Options { forced: Forced { winograd: Some(4), chain: None }, threads, ..Options::default() };
         let mut session = Session::new(graph.clone(), &weights(3), &options).unwrap();
         let found = session.run(std::slice::from_ref(&input)).unwrap().remove(0);
         assert!(difference(&found, expected) < 1e-4);

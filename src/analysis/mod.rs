@@ -1,8 +1,12 @@
 //! What can be said of a network without running it: figures, receptive fields, a summary, rules of thumb, drawings.
 
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod draw;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod figures;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod lint;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod receptive_field;
 pub mod summary;
 

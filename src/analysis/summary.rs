@@ -1,11 +1,12 @@
 //! The summary of a network: a row for each layer and the figures of the whole, as table, JSON, CSV or YAML.
 
+#[cfg(feature = "tables")]
+mod table;
+
 use super::figures::{self, Figures, NodeFigures, Parameters};
 use super::receptive_field::{self, Axis, Field, ReceptiveFields};
-use crate::front::text::build::grouped;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::{Layer, Op};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,15 +20,19 @@ pub struct Row {
     pub layer: String,
     /// Dimensions of the output without the batch.
     pub output: Vec<usize>,
+    /// Trained weights.
     pub parameters: u64,
     /// Running statistics and weights given in the model file.
     pub buffers: u64,
+    /// Multiply-accumulates.
     pub macs: u64,
+    /// Bytes of the output.
     pub activation_bytes: u64,
     /// Share of all parameters up to and with this layer, 0 to 1.
     pub parameters_so_far: f64,
     /// Share of all multiply-accumulates up to and with this layer, 0 to 1.
     pub macs_so_far: f64,
+    /// What of the input an output position sees.
     pub receptive_field: Window,
     #[serde(skip)]
     short: String,
@@ -39,7 +44,9 @@ pub struct Row {
 pub enum Window {
     /// In positions of the input, by spatial dimension.
     Local {
+        /// Positions seen.
         size: Vec<u64>,
+        /// Input positions from one output position to the next.
         stride: Vec<f64>,
         /// First position that output position 0 sees; negative in the padding.
         start: Vec<i64>,
@@ -55,20 +62,28 @@ pub enum Window {
 /// A network in figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
+    /// The model's name.
     pub model: String,
     /// Dimensions of the inputs without the batch.
     pub inputs: Vec<Vec<usize>>,
     /// The sizes of the inputs that may be given anew.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub free_sizes: BTreeMap<String, usize>,
+    /// Trained weights: `weights`, `biases` and `norms`.
     pub parameters: u64,
+    /// Of convolutions and dense layers.
     pub weights: u64,
+    /// Of convolutions and dense layers.
     pub biases: u64,
     /// Scales and shifts of batch norms.
     pub norms: u64,
+    /// Running statistics and weights given in the model file.
     pub buffers: u64,
+    /// Multiply-accumulates: `macs_conv` and `macs_dense`.
     pub macs: u64,
+    /// Of convolutions.
     pub macs_conv: u64,
+    /// Of dense layers.
     pub macs_dense: u64,
     /// All outputs of layers together.
     pub activation_bytes: u64,
@@ -76,22 +91,23 @@ pub struct Summary {
     pub arena_bytes: Option<u64>,
     /// Of the last feature map before the classifier.
     pub receptive_field: Option<Window>,
+    /// Layer by layer.
     pub layers: Vec<Row>,
 }
 
 /// How a summary is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// For a terminal.
+    #[cfg(feature = "tables")]
     Table,
+    /// All figures.
     Json,
+    /// A line a layer.
     Csv,
+    /// As JSON.
     Yaml,
 }
-
-/// Columns of a table.
-const TABLE_WIDTH: u16 = 100;
-/// Characters of a name in a table; of longer ones the end is shown, which tells neighbouring layers apart.
-const NAME_WIDTH: usize = 22;
 
 /// Summarises a graph. `arena_bytes` is the size of the arena of its plan for one sample.
 pub fn summary(graph: &Verified<Graph>, arena_bytes: Option<u64>) -> Summary {
@@ -182,66 +198,12 @@ impl Summary {
     pub fn render(&self, format: Format) -> String {
         const PLAIN: &str = "a summary is made of plain numbers and texts";
         match format {
+            #[cfg(feature = "tables")]
             Format::Table => self.table(),
             Format::Json => serde_json::to_string_pretty(self).expect(PLAIN) + "\n",
             Format::Yaml => serde_yaml::to_string(self).expect(PLAIN),
             Format::Csv => self.csv(),
         }
-    }
-
-    fn table(&self) -> String {
-        let mut table = Table::new();
-        let rule = LineStyle::none().fill('─').junction('─');
-        table.load_style(TableStyle::new().header_separator(rule));
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(TABLE_WIDTH);
-        table.set_header(["name", "layer", "output", "parameters", "%", "MACs", "%", "field"]);
-        for row in &self.layers {
-            table.add_row(row.cells());
-        }
-        table.add_row([
-            "total".into(),
-            String::new(),
-            String::new(),
-            grouped(self.parameters.into()),
-            String::new(),
-            grouped(self.macs.into()),
-        ]);
-        for column in table.column_iter_mut() {
-            let numeric = column.index >= 2;
-            column.set_padding((0, 2));
-            column.set_cell_alignment(if numeric { CellAlignment::Right } else { CellAlignment::Left });
-        }
-        let lines = table.lines().map(|line| line.trim_end().to_string() + "\n");
-        format!("{}\n\n{}\n{}", self.title(), lines.collect::<String>(), self.totals())
-    }
-
-    fn title(&self) -> String {
-        let inputs: Vec<String> = self.inputs.iter().map(|input| dims(input)).collect();
-        let free: Vec<&str> = self.free_sizes.keys().map(String::as_str).collect();
-        let free = if free.is_empty() { String::new() } else { format!(" (free: {})", free.join(", ")) };
-        format!("{}, input {}{free}", self.model, inputs.join(" and "))
-    }
-
-    fn totals(&self) -> String {
-        let number = |n: u64| grouped(n.into());
-        let mut text = format!(
-            "parameters       {}: weights {}, biases {}, norms {}; buffers {}\n",
-            number(self.parameters),
-            number(self.weights),
-            number(self.biases),
-            number(self.norms),
-            number(self.buffers)
-        );
-        let (conv, dense) = (number(self.macs_conv), number(self.macs_dense));
-        let _ = writeln!(text, "MACs             {}: convolutions {conv}, dense layers {dense}", number(self.macs));
-        let _ = writeln!(text, "activations      {} for a sample", bytes(self.activation_bytes));
-        if let Some(arena) = self.arena_bytes {
-            let _ = writeln!(text, "arena            {} for a sample", bytes(arena));
-        }
-        if let Some(field) = &self.receptive_field {
-            let _ = writeln!(text, "receptive field  {}", field.describe());
-        }
-        text
     }
 
     /// One line a layer, RFC 4180 with line feeds.
@@ -261,23 +223,6 @@ impl Summary {
     }
 }
 
-impl Row {
-    fn cells(&self) -> [String; 8] {
-        let number = |n: u64| if n == 0 { String::new() } else { grouped(n.into()) };
-        let share = |n: u64, share: f64| if n == 0 { String::new() } else { format!("{:.1}", 100.0 * share) };
-        [
-            end_of(&self.name, NAME_WIDTH),
-            self.short.clone(),
-            dims(&self.output),
-            number(self.parameters),
-            share(self.parameters, self.parameters_so_far),
-            number(self.macs),
-            share(self.macs, self.macs_so_far),
-            self.receptive_field.short(),
-        ]
-    }
-}
-
 impl Window {
     /// `7`, `7x5`, `all`
     fn short(&self) -> String {
@@ -285,20 +230,6 @@ impl Window {
             Window::Whole => "all".into(),
             Window::Differs => "differs".into(),
             Window::Local { size, .. } => per_dim(size),
-        }
-    }
-
-    fn describe(&self) -> String {
-        match self {
-            Window::Whole => "the whole input".into(),
-            Window::Differs => "differs: paths of different strides meet".into(),
-            Window::Local { size, stride, start, centre } => format!(
-                "{} with a stride of {} before the classifier; from {}, around {}",
-                per_dim(size),
-                per_dim(stride),
-                per_dim(start),
-                per_dim(centre)
-            ),
         }
     }
 }
@@ -314,14 +245,7 @@ fn per_dim<T: ToString + PartialEq>(values: &[T]) -> String {
     shown.iter().map(T::to_string).collect::<Vec<_>>().join(" x ")
 }
 
-/// The last `width` characters, the first of them `…` if some are left out.
-fn end_of(text: &str, width: usize) -> String {
-    match text.chars().count() {
-        n if n <= width => text.into(),
-        n => std::iter::once('…').chain(text.chars().skip(n - width + 1)).collect(),
-    }
-}
-
+/// A field of a CSV file, in quotes where it needs them.
 pub fn csv_field(text: &str) -> String {
     if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }

@@ -247,7 +247,8 @@ mod tests {
         let wide = graph.add_layer(conv(32, 1, 1), &[x], "wide").unwrap();
         let deep = graph.add_layer(conv(32, 3, 32), &[wide], "deep").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: deep });
-        let options = Options { force_chain: Some(1), ..Options::default() };
+        let options =
+            Options { forced: crate::runtime::Forced { winograd: None, chain: Some(1) }, ..Options::default() };
         let session = Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &options).unwrap();
         let plan = session.plan();
         let step = plan.steps.iter().find(|step| step.chained.is_some()).unwrap();

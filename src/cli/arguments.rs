@@ -2,6 +2,7 @@
 
 use super::Cli;
 use super::terminal::{tell, written};
+use crate::model::cut;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
@@ -75,28 +76,6 @@ pub fn name_and_file(word: &OsStr) -> Option<(&str, &OsStr)> {
     Some((name.to_str()?, file))
 }
 
-/// Cuts a word at the last `:`: `FILE:VARIANT`.
-pub fn file_and_variant(word: &OsStr) -> Option<(&OsStr, &str)> {
-    let at = word.as_encoded_bytes().iter().rposition(|&byte| byte == b':')?;
-    let (file, variant) = cut(word, at)?;
-    Some((file, variant.to_str()?))
-}
-
-/// What stands before and behind an ASCII character.
-#[cfg(unix)]
-fn cut(word: &OsStr, at: usize) -> Option<(&OsStr, &OsStr)> {
-    use std::os::unix::ffi::OsStrExt;
-    let bytes = word.as_bytes();
-    Some((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..])))
-}
-
-/// What stands before and behind an ASCII character; `None` in a word that is not Unicode.
-#[cfg(not(unix))]
-fn cut(word: &OsStr, at: usize) -> Option<(&OsStr, &OsStr)> {
-    let text = word.to_str()?;
-    Some((text[..at].as_ref(), text[at + 1..].as_ref()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,10 +102,9 @@ mod tests {
     }
 
     #[test]
-    fn words_are_cut_at_names_and_variants() {
+    fn words_are_cut_at_names() {
         assert_eq!(name_and_file("a=b=c".as_ref()), Some(("a", "b=c".as_ref())));
-        assert_eq!(file_and_variant("a:b:c".as_ref()), Some(("a:b".as_ref(), "c")));
-        assert_eq!((name_and_file("a".as_ref()), file_and_variant("a".as_ref())), (None, None));
+        assert_eq!(name_and_file("a".as_ref()), None);
     }
 
     #[cfg(unix)]
@@ -135,7 +113,6 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let bytes = OsStr::from_bytes;
         assert_eq!(name_and_file(bytes(b"a=\xfe.png")), Some(("a", bytes(b"\xfe.png"))));
-        assert_eq!(file_and_variant(bytes(b"\xfe.cnn:v")), Some((bytes(b"\xfe.cnn"), "v")));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{self, Graph, Verified};
+use crate::model::split_variant;
 use crate::runtime::library::Library;
 use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
@@ -196,20 +197,20 @@ impl Contender {
     ) -> Result<Contender, Failure> {
         let model = model::load(&args.setup.model(name))?;
         let options = options(args, job, isa)?;
-        let batch = input::batch(job.batch, &model.graph)?;
+        let batch = input::batch(job.batch, model.graph())?;
         let setting = setting(batch, name, &options, ahead_of_time);
-        let model_hash = format!("{:016x}", fnv1a(ir::print(&model.graph).as_bytes()));
-        let macs = figures(&model.graph).macs() * batch as u64;
-        let inputs = input::random(&model.graph, batch, args.setup.weights.seed(), options.memory_limit)?;
+        let model_hash = format!("{:016x}", fnv1a(ir::print(model.graph()).as_bytes()));
+        let macs = figures(model.graph()).macs() * batch as u64;
+        let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
         let weights = args.setup.weights.choose(&model, Missing::Random)?;
         let load_s = start.elapsed().as_secs_f64();
         let (code, built) = match ahead_of_time {
-            false => build_session(model.graph, weights.as_ref(), &options, tuned)?,
-            true => build_library(model.graph, weights.as_ref(), &options, tuned)?,
+            false => build_session(model.graph().clone(), &weights, &options, tuned)?,
+            true => build_library(model.graph().clone(), &weights, &options, tuned)?,
         };
         let phases = Phases {
-            parse_and_check_s: model.time.as_secs_f64(),
+            parse_and_check_s: model.time().as_secs_f64(),
             load_and_pack_s: load_s + built.load_and_pack_s,
             ..built
         };
@@ -222,7 +223,7 @@ impl Contender {
 
     fn outputs(&mut self) -> Result<Vec<Tensor>, Failure> {
         match &mut self.code {
-            Code::Session(session) => session.run(&self.inputs).map_err(Failure::input),
+            Code::Session(session) => Ok(session.run(&self.inputs)?),
             Code::Library(library) => library.run(&self.inputs).map_err(Failure::input),
         }
     }
@@ -326,7 +327,7 @@ fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Fail
 
 /// The file's name without folders, which may differ between two reports, and the variant.
 fn setting_name(model: &OsStr) -> String {
-    let (path, variant) = model::split_variant(model);
+    let (path, variant) = split_variant(model);
     let file = path.file_name().unwrap_or_default().to_string_lossy().to_string();
     variant.map_or(file.clone(), |variant| format!("{file}:{variant}"))
 }
@@ -432,7 +433,7 @@ fn outputs(args: &Args) -> impl Iterator<Item = &Path> {
 fn check_baseline(args: &Args, jobs: &[Job], then: &Report) -> Outcome {
     for job in jobs {
         for (name, isa, ahead_of_time) in rivals(args, job) {
-            let batch = input::batch(job.batch, &model::load(&args.setup.model(name))?.graph)?;
+            let batch = input::batch(job.batch, model::load(&args.setup.model(name))?.graph())?;
             let setting = setting(batch, name, &options(args, job, isa)?, ahead_of_time);
             if then.results.iter().any(|result| result.setting == setting) {
                 return Ok(());

@@ -1,12 +1,12 @@
 //! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
-use super::model::{self, FolderLoader};
+use super::model;
 use super::{Failure, Outcome, print, tell_raw};
-use crate::analysis::{self, lint};
+use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::front::onnx;
 use crate::front::text::build::Options;
+use crate::model::{FolderLoader, read_text};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -44,20 +44,10 @@ struct Checked {
 }
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
-    if model::is_onnx(file) {
-        return check_onnx(file, args);
-    }
-    let (mut sources, root) = model::read(file)?;
+    let (mut sources, root) = read_text(file)?;
     let mut loader = FolderLoader::new(file);
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     if found.iter().any(is_error) { Err(Failure::Diagnosed(text)) } else { Ok(Checked { warnings: found.len(), text }) }
-}
-
-/// What a rule of thumb says of an imported network, whose places are those of its text.
-fn check_onnx(file: &Path, args: &Args) -> Result<Checked, Failure> {
-    let import = model::import(file, &onnx::Options::default())?;
-    let found = analysis::lint(&import.graph, &args.lints.allow);
-    Ok(Checked { warnings: found.len(), text: model::diagnostics(&found, &import.sources) })
 }

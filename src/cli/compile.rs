@@ -1,7 +1,7 @@
 //! `svertka compile`: object files, libraries and headers.
 
 use super::args::ModelArgs;
-use super::model::{self, Model};
+use super::model;
 use super::tuned::Source;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print};
@@ -11,6 +11,7 @@ use crate::io::STREAM;
 use crate::io::write::{create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
+use crate::model::Model;
 use crate::runtime::check_weights;
 use crate::schedule::Plan;
 use clap::ValueEnum;
@@ -87,7 +88,7 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Refused)?;
     let choices = choices(args)?;
     create_folder(&args.output)?;
-    let name = args.name.clone().unwrap_or_else(|| model.graph.name.clone());
+    let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     let choices = choices.load();
     let graphs = graphs(&mut model, &args.size)?;
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> Outcome {
         Place::File => aot::Weights::File,
     };
     let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
-    let artifacts = aot::compile_sizes(&plans, weights.as_ref(), &options).map_err(Failure::input)?;
+    let artifacts = aot::compile_sizes(&plans, &weights, &options).map_err(Failure::input)?;
     write(&args.output, &artifacts)
 }
 
@@ -124,7 +125,7 @@ fn parse_size(text: &str) -> Result<Sizes, String> {
 
 /// The network at its usual size, then at others.
 fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
-    let usual = model.graph.clone();
+    let usual = model.graph().clone();
     let free = usual.sizes();
     let mut graphs = vec![usual];
     for sizes in others {
@@ -134,8 +135,8 @@ fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, F
             return Err(Failure::usage(format!("--size: `{name}` is no free size of the model; {free}")));
         }
         model.resize(sizes)?;
-        check_weights(&graphs[0], &model.graph).map_err(Failure::input)?;
-        graphs.push(model.graph.clone());
+        check_weights(&graphs[0], model.graph()).map_err(Failure::input)?;
+        graphs.push(model.graph().clone());
     }
     Ok(graphs)
 }

@@ -20,8 +20,8 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter has no plan to explain"));
     };
-    model::check_planning(&model.graph, Some(&options))?;
-    let plan = args.engine.tuned().plan(model.graph, options.target());
+    model::check_planning(model.graph(), Some(&options))?;
+    let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
     if let Some(layer) = &args.layer {
         let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
         if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {

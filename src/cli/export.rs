@@ -1,12 +1,13 @@
 //! `svertka export`: ONNX models.
 
 use super::args::ModelArgs;
-use super::model::{self, Model};
+use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print};
 use crate::export::{self, Apart, MAX_INSIDE};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
+use crate::model::{Model, split_variant};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,25 +30,25 @@ pub struct Args {
 pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let model = model::load(&args.model)?;
-    let onnx = export::export(&model.graph, &metadata(args, &model))
-        .map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, &model.sources)))?;
+    let onnx = export::export(model.graph(), &metadata(args, &model))
+        .map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, model.sources())))?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     match args.external || onnx.length() > MAX_INSIDE {
-        true => write_apart(&args.output, &onnx, weights.as_ref()),
-        false => Ok(write_atomically(&args.output, |out| onnx.write(weights.as_ref(), out, None))?),
+        true => write_apart(&args.output, &onnx, &weights),
+        false => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
     }
 }
 
 /// What the model is made from, so that the very text can be had back.
 fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
-    let (_, variant) = model::split_variant(&args.model.model);
+    let (_, variant) = split_variant(&args.model.model);
     let arguments = serde_json::json!({
         "variant": variant,
         "define": args.model.define,
         "aux": args.model.aux,
     });
     // The root file comes first, then those that it uses, then the arguments of -D.
-    let [root, others @ ..] = model.sources.files() else { unreachable!("a model has a text") };
+    let [root, others @ ..] = model.sources().files() else { unreachable!("a model has a text") };
     let folder = root.name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let used = others.iter().filter(|file| file.name != "-D");
     let used: BTreeMap<&str, &str> =

@@ -5,6 +5,7 @@ use super::{Failure, Outcome, print_raw};
 use crate::diagnostic::harmless;
 use crate::front::text::syntax::format::format;
 use crate::io::write::write_atomically;
+use crate::model::read_text;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -43,7 +44,7 @@ struct Formatted {
 }
 
 fn formatted(file: &Path) -> Result<Formatted, Failure> {
-    let (sources, root) = model::read(file)?;
+    let (sources, root) = read_text(file)?;
     let text = format(&sources, root).map_err(|errors| Failure::Diagnosed(model::diagnostics(&errors, &sources)))?;
     Ok(Formatted { changed: text != sources.file(root).text, text })
 }

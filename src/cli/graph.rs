@@ -44,7 +44,7 @@ pub fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.output {
         check_writable(path)?;
     }
-    let graph = model::load(&args.model)?.graph;
+    let graph = model::load(&args.model)?.graph().clone();
     let target = match args.engine.options()? {
         Some(options) => {
             model::check_planning(&graph, Some(&options))?;

@@ -1,10 +1,11 @@
 //! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
 
-use super::{Failure, Outcome, model, print};
+use super::{Failure, Outcome, model, print, tell};
 use crate::front::onnx;
 use crate::io;
 use crate::io::write::create_folder;
-use std::path::PathBuf;
+use crate::source::SourceMap;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -33,10 +34,23 @@ fn size(text: &str) -> Result<(String, usize), String> {
 
 pub fn run(args: &Args) -> Outcome {
     let options = onnx::Options { cut: args.cut.clone(), sizes: args.input.clone(), name: String::new() };
-    let import = model::import(&args.model, &options)?;
+    let import = read(&args.model, &options)?;
     let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
     let path = io::onnx::write(&import, &args.output, &name)?;
     print(&format!("{}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
+}
+
+/// Reads an ONNX file, and says what is not as the file has it.
+fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
+    let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    let options = onnx::Options { name, ..options.clone() };
+    let file = io::onnx::read(path)?;
+    let import = onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|errors| {
+        let text = model::diagnostics(&errors, &SourceMap::default());
+        Failure::Diagnosed(format!("{}: this network is not imported\n{text}", path.display()))
+    })?;
+    import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
+    Ok(import)
 }

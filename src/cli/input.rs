@@ -1,12 +1,12 @@
 //! Inputs of a model from files, or random ones.
 
 use super::arguments::name_and_file;
-use super::model::Model;
 use super::{Failure, Outcome};
 use crate::io::card::Preprocessing;
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::{Input, Layout, own_dims, prepare};
 use crate::ir::{Graph, NodeId, Sizes};
+use crate::model::Model;
 use crate::tensor::{Batch, Tensor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -48,20 +48,20 @@ pub fn read(args: &InputArgs, model: &mut Model) -> Result<Option<Files>, Failur
     if args.input.is_empty() {
         return Ok(None);
     }
-    let preprocessing = model.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
-    let of_input = files_of_inputs(&args.input, &model.graph)?;
-    let contents = contents(&of_input, &model.graph)?;
+    let preprocessing = model.card().map(|card| card.preprocessing.clone()).unwrap_or_default();
+    let of_input = files_of_inputs(&args.input, model.graph())?;
+    let contents = contents(&of_input, model.graph())?;
     let sizes = own_sizes(args, model, &preprocessing, &contents)?;
-    if sizes.iter().any(|size| !model.graph.sizes().contains(size)) {
+    if sizes.iter().any(|size| !model.graph().sizes().contains(size)) {
         model.resize(&sizes)?;
     }
     if args.keep_size {
-        check_kept(args, &model.graph, &contents)?;
+        check_kept(args, model.graph(), &contents)?;
     }
     let mut names = Vec::new();
     let mut tensors = Vec::new();
-    for (index, (&id, contents)) in model.graph.inputs.iter().zip(contents).enumerate() {
-        let (ty, files) = (&model.graph[id].ty, &of_input[index]);
+    for (index, (&id, contents)) in model.graph().inputs.iter().zip(contents).enumerate() {
+        let (ty, files) = (&model.graph()[id].ty, &of_input[index]);
         let parts = files
             .iter()
             .zip(contents)
@@ -104,7 +104,7 @@ fn own_sizes(
     how: &Preprocessing,
     contents: &[Vec<Content>],
 ) -> Result<Sizes, Failure> {
-    let graph = &model.graph;
+    let graph = model.graph();
     let resizes = how.resizes() && !args.keep_size;
     let mut found: Vec<(&str, usize, &Path)> = Vec::new();
     for free in graph.free.iter().filter(|free| !model.defines(&free.name)) {

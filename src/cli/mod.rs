@@ -25,7 +25,9 @@ mod verify;
 mod weights;
 
 use crate::diagnostic::harmless;
+use crate::error::Error;
 use crate::io::IoError;
+use crate::runtime::{RunError, SessionError};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use terminal::{print, print_raw, tell, tell_raw};
@@ -102,9 +104,42 @@ impl Failure {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match &error {
+            Error::Model(error) => Failure::Diagnosed(error.render(terminal::colour())),
+            _ => Failure::input(format!("{error}{}", way_out(&error))),
+        }
+    }
+}
+
+/// The option that helps.
+fn way_out(error: &Error) -> &'static str {
+    match error {
+        Error::Session(SessionError::Memory { .. }) | Error::Run(RunError::Memory { .. }) => {
+            " (raise it with --memory-limit)"
+        }
+        Error::NoWeights { .. } => "; give a file with --weights, or ask for random ones with --random-weights",
+        Error::Io(IoError::Dictionary { .. }) => "\nhelp: which one is said by --weights-key NAME",
+        _ => "",
+    }
+}
+
 impl From<IoError> for Failure {
     fn from(error: IoError) -> Failure {
-        Failure::input(error)
+        Error::from(error).into()
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Failure {
+        Error::from(error).into()
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Error::from(error).into()
     }
 }
 

@@ -3,15 +3,17 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::arguments::name_and_file;
 use super::input::{self, Files, InputArgs};
-use super::model::{self, Model};
+use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print, tell};
+use crate::error::Error;
 use crate::interp;
 use crate::io::npy;
 use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
-use crate::layers::{Accumulate, Op};
+use crate::layers::Accumulate;
+use crate::model::{Class, Model};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -46,10 +48,10 @@ pub fn run(args: &Args) -> Outcome {
     let Some(Files { tensors, names }) = input::read(&args.input, &mut model)? else {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
-    let targets = outputs(&args.output, &model.graph)?;
+    let targets = outputs(&args.output, model.graph())?;
     check_targets(args, &targets)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
-    let results = compute(args, &model, weights.as_ref(), &tensors)?;
+    let results = compute(args, &model, &weights, &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;
     }
@@ -92,22 +94,22 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
 fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
     let Some(options) = args.engine.options()? else {
         let start = Instant::now();
-        let results = interp::run(&model.graph, weights, inputs, Accumulate::F32);
-        times(args, &[("parse and check", model.time), ("interpret", start.elapsed())]);
+        let results = interp::run(model.graph(), weights, inputs, Accumulate::F32);
+        times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);
         return Ok(results);
     };
-    let mut session = args.engine.tuned().session(model.graph.clone(), weights, &options)?;
+    let mut session = args.engine.tuned().session(model.graph().clone(), weights, &options)?;
     let start = Instant::now();
-    let results = session.run(inputs).map_err(Failure::input)?;
+    let results = session.run(inputs)?;
     let built = session.times();
     times(
         args,
         &[
-            ("parse and check", model.time),
+            ("parse and check", model.time()),
             ("optimise and schedule", built.plan),
             ("generate code", built.code),
             ("pack weights", built.pack),
-            ("ready after", model.time + built.plan + built.code + built.pack),
+            ("ready after", model.time() + built.plan + built.code + built.pack),
             ("run", start.elapsed()),
         ],
     );
@@ -124,32 +126,29 @@ fn times(args: &Args, parts: &[(&str, Duration)]) {
 
 /// One line a sample with its likeliest class, or a short list where there is one sample or `--top`.
 fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) -> Outcome {
-    if output.spatial().iter().product::<usize>() != 1 {
-        return print(&format!("output {:?}: not a classification; write it to a file with --output", output.shape()));
-    }
-    let labels = model.card.as_ref().map_or(Ok(Vec::new()), |card| card.labels())?;
-    if let Some(card) = model.card.as_ref().filter(|_| ![0, output.channels()].contains(&labels.len())) {
-        let (card, labels, classes) = (card.path().display(), labels.len(), output.channels());
+    let ranked = match model.classes(output) {
+        Ok(ranked) => ranked,
+        Err(error @ Error::NoClasses(_)) => return print(&format!("{error}; write it to a file with --output")),
+        Err(error) => return Err(error.into()),
+    };
+    let labels = model.labels()?.len();
+    if let Some(card) = model.card().filter(|_| ![0, output.channels()].contains(&labels)) {
+        let (card, classes) = (card.path().display(), output.channels());
         tell(&format!("warning: {card}: {labels} labels for {classes} classes, which are shown by their numbers"));
     }
-    let label = |class: usize| match labels.get(class).filter(|_| labels.len() == output.channels()) {
-        Some(label) => label.clone(),
-        None => format!("class {class}"),
-    };
     let shown = if args.top.is_some() { output.batch() } else { output.batch().min(SHOWN_SAMPLES) };
-    for (n, name) in names.iter().enumerate().take(shown) {
+    for (n, (name, ranked)) in names.iter().zip(&ranked).enumerate().take(shown) {
         let scores = &output.data()[n * output.channels()..][..output.channels()];
         let unusable = scores.iter().filter(|score| score.is_nan() || **score == f32::INFINITY).count();
         if unusable > 0 {
             print(&format!("{name}: no class: {unusable} of {} scores are NaN or infinite", scores.len()))?;
             continue;
         }
-        let ranked = rank(&probabilities(&model.graph, scores));
         match args.top {
-            None => print(&format!("{name}: {}  {:.4}", label(ranked[0].0), ranked[0].1))?,
+            None => print(&format!("{name}: {}  {:.4}", label(&ranked[0]), ranked[0].probability))?,
             Some(top) => {
-                let classes = ranked.iter().take(top).map(|(class, p)| format!("\n  {:<32} {p:.4}", label(*class)));
-                print(&format!("{name}:{}", classes.collect::<String>()))?;
+                let class = |class| format!("\n  {:<32} {:.4}", label(class), class.probability);
+                print(&format!("{name}:{}", ranked.iter().take(top).map(class).collect::<String>()))?;
             }
         }
     }
@@ -159,20 +158,6 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
     Ok(())
 }
 
-/// Softmax of the scores, unless the model ends with one.
-fn probabilities(graph: &Graph, scores: &[f32]) -> Vec<f32> {
-    if matches!(graph[graph.outputs[0].node].op, Op::Softmax(_)) {
-        return scores.to_vec();
-    }
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|s| (s - largest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
-}
-
-/// Classes and probabilities, the likeliest first.
-fn rank(probabilities: &[f32]) -> Vec<(usize, f32)> {
-    let mut ranked: Vec<(usize, f32)> = probabilities.iter().copied().enumerate().collect();
-    ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ranked
+fn label(class: &Class) -> String {
+    class.label.clone().unwrap_or_else(|| format!("class {}", class.index))
 }

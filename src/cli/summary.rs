@@ -28,13 +28,13 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
-    model::check_planning(&model.graph, None)?;
-    let arena = schedule::plan(model.graph.clone(), Target::new(Isa::detect())).arena_bytes(1);
-    let summary = analysis::summary(&model.graph, Some(arena as u64));
+    model::check_planning(model.graph(), None)?;
+    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes(1);
+    let summary = analysis::summary(model.graph(), Some(arena as u64));
     print(&summary.render(args.format.into()))?;
-    let warnings = analysis::lint(&model.graph, &args.lints.allow);
+    let warnings = analysis::lint(model.graph(), &args.lints.allow);
     if !warnings.is_empty() {
-        tell_raw(&format!("\n{}\n", model::diagnostics(&warnings, &model.sources)));
+        tell_raw(&format!("\n{}\n", model::diagnostics(&warnings, model.sources())));
     }
     Ok(())
 }

@@ -56,9 +56,9 @@ fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
     let weights = args.setup.weights.choose(&model, Missing::Random)?;
-    let batch = input::batch(args.setup.batch, &model.graph)?;
-    let inputs = input::random(&model.graph, batch, args.setup.weights.seed(), options.memory_limit)?;
-    let (graph, weights, options, inputs, span) = (&model.graph, weights.as_ref(), &options, &inputs, args.min_time);
+    let batch = input::batch(args.setup.batch, model.graph())?;
+    let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
+    let (graph, weights, options, inputs, span) = (model.graph(), &weights, &options, &inputs, args.min_time);
     let mut progress = Progress::new();
     let tuner = Tuner { graph, weights, options, inputs, span };
     tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)

@@ -189,7 +189,7 @@ impl Tuned {
         weights: &dyn WeightSource,
         options: &Options,
     ) -> Result<Session, Failure> {
-        let session = Session::tuned(graph, weights, options, &self.choices).map_err(Failure::input)?;
+        let session = Session::tuned(graph, weights, options, &self.choices)?;
         self.check(session.plan());
         Ok(session)
     }

@@ -57,14 +57,14 @@ pub fn run(args: &Args) -> Outcome {
     let inputs = match input::read(&args.input, &mut model)? {
         Some(files) => files.tensors,
         None => {
-            let batch = input::batch(args.batch, &model.graph)?;
-            input::random(&model.graph, batch, args.weights.seed(), options.memory_limit)?
+            let batch = input::batch(args.batch, model.graph())?;
+            input::random(model.graph(), batch, args.weights.seed(), options.memory_limit)?
         }
     };
     let weights = args.weights.choose(&model, Missing::Random)?;
-    let stored = read_expected(&args.expected, &model.graph, inputs[0].batch())?;
-    let mut session = args.engine.tuned().session(model.graph.clone(), weights.as_ref(), &options)?;
-    let expected = interp::run(&model.graph, weights.as_ref(), &inputs, Accumulate::F64);
+    let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
+    let mut session = args.engine.tuned().session(model.graph().clone(), &weights, &options)?;
+    let expected = interp::run(model.graph(), &weights, &inputs, Accumulate::F64);
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {
@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Outcome {
     checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));
-    let errors = interp::channel_errors(graph, weights.as_ref(), &inputs, found);
+    let errors = interp::channel_errors(graph, &weights, &inputs, found);
     let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(graph[node].name(), error?)));
     let mut rows: Vec<Row> = layers.collect();
     for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {

@@ -1,12 +1,8 @@
 //! Which weights a model runs with.
 
-use super::model::Model;
 use super::{Failure, tell};
-use crate::io::bind::BoundWeights;
 use crate::io::card::Card;
-use crate::io::weights::WeightFile;
-use crate::ir::ParamSource;
-use crate::ir::weights::{RandomWeights, WeightSource};
+use crate::model::{BoundWeights, Model, Weights};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -41,46 +37,40 @@ impl WeightArgs {
         self.seed.unwrap_or(1)
     }
 
-    /// The file that was asked for, else the card's, else the model's own, else random weights.
+    /// The file that was asked for, else the card's, else random weights.
     ///
     /// # Errors
     /// Where the weights do not fit the model, or there are none.
-    pub fn choose(&self, model: &Model, missing: Missing) -> Result<Box<dyn WeightSource>, Failure> {
-        let of_card = || model.card.as_ref().filter(|_| !self.random_weights).and_then(Card::weights_path);
-        if let Some(path) = self.weights.clone().or_else(of_card) {
-            let file = WeightFile::open_dictionary(&path, self.weights_key.as_deref())?;
-            let bound = BoundWeights::bind(&model.graph, file).map_err(Failure::input)?;
-            if let Some(note) = bound.note() {
-                tell(&format!("note: {}: names are taken {note}", path.display()));
-            }
-            return Ok(Box::new(bound));
+    pub fn choose(&self, model: &Model, missing: Missing) -> Result<BoundWeights, Failure> {
+        let bound = model.bind(&self.source(model, missing)?)?;
+        if let Some(note) = bound.note() {
+            tell(&format!("note: {note}"));
         }
-        if let Some(own) = model.weights.as_ref().filter(|_| !self.random_weights) {
-            return Ok(Box::new(own.clone()));
+        Ok(bound)
+    }
+
+    fn source(&self, model: &Model, missing: Missing) -> Result<Weights, Failure> {
+        match (&self.weights, &self.weights_key) {
+            (Some(path), None) => return Ok(Weights::file(path)),
+            (Some(path), Some(key)) => return Ok(Weights::dictionary(path, key)),
+            (None, None) => {}
+            (None, Some(key)) => match model.card().and_then(Card::weights_path).filter(|_| !self.random_weights) {
+                Some(path) => return Ok(Weights::dictionary(path, key)),
+                None => {
+                    let message = "--weights-key names a dictionary of a weight file; give that with --weights";
+                    return Err(Failure::usage(message));
+                }
+            },
         }
-        if self.weights_key.is_some() {
-            let message = "--weights-key names a dictionary of a weight file; give that with --weights";
-            return Err(Failure::usage(message));
-        }
-        let needed = model.graph.params.iter().any(|param| param.source == ParamSource::File);
-        if needed && missing == Missing::Refused && !self.random_weights && self.seed.is_none() {
-            return Err(Failure::input(no_weights(model)));
+        let has_card = model.card().and_then(Card::weights_path).is_some();
+        let needed = model.weights().next().is_some();
+        let asked_for = self.random_weights || missing == Missing::Random || self.seed.is_some();
+        if (has_card && !self.random_weights) || !asked_for {
+            return Ok(Weights::of_card());
         }
         if needed {
             tell(&format!("note: no weight file given; random weights with seed {}", self.seed()));
         }
-        Ok(Box::new(RandomWeights { seed: self.seed() }))
+        Ok(Weights::random(self.seed()))
     }
-}
-
-fn no_weights(model: &Model) -> String {
-    let why = match &model.card {
-        Some(card) => format!("its card {} names none", card.path().display()),
-        None => format!("it has no card {}", model.path.with_extension("yaml").display()),
-    };
-    format!(
-        "{}: no weights: none are given, and {why}; give a file with --weights, or ask for random ones with \
-         --random-weights",
-        model.path.display()
-    )
 }

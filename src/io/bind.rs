@@ -8,6 +8,7 @@ use crate::ir::{Graph, Param, ParamSource, Rename};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::path::Path;
 
 /// A weight file that is known to hold every weight of a graph in its shape and in a type that can be read.
 pub struct BoundWeights {
@@ -79,6 +80,11 @@ impl BoundWeights {
     /// What was taken off the names in the file to find those of the graph, to be told to the user.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 }
 

@@ -16,14 +16,18 @@ pub struct Card {
     /// The file the card was read from; file names in the card are relative to its folder.
     #[serde(skip)]
     path: PathBuf,
+    /// The network's name for people.
     pub title: Option<String>,
     /// The paper.
     pub source: Option<String>,
     #[serde(default)]
+    /// How pictures become inputs.
     pub preprocessing: Preprocessing,
+    /// Names of the classes.
     pub labels: Option<Labels>,
     /// The default weight file.
     pub weights: Option<PathBuf>,
+    /// What is published of its accuracy.
     pub accuracy: Option<Accuracy>,
     /// What differs in the variants of the model file, by their names.
     #[serde(default)]
@@ -34,9 +38,13 @@ pub struct Card {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Variant {
+    /// The weight file, from the card's folder.
     pub weights: Option<PathBuf>,
+    /// How pictures become inputs.
     pub preprocessing: Option<Preprocessing>,
+    /// Names of the classes.
     pub labels: Option<Labels>,
+    /// What is published of its accuracy.
     pub accuracy: Option<Accuracy>,
 }
 
@@ -51,6 +59,7 @@ pub struct Preprocessing {
     pub crop: Option<NonZeroU32>,
     /// Resize to exactly this height and width.
     pub size: Option<[NonZeroU32; 2]>,
+    /// How it resizes.
     pub filter: Filter,
     /// 1/255 unless given.
     #[serde(deserialize_with = "factor")]
@@ -61,6 +70,7 @@ pub struct Preprocessing {
     /// As `mean`; 1 unless given.
     #[serde(deserialize_with = "divisors")]
     pub std: Vec<f32>,
+    /// Which channels the network takes.
     pub colour: Colour,
 }
 
@@ -71,6 +81,7 @@ pub enum Filter {
     /// Averages over all pixels that fall into a new one (antialiased).
     #[default]
     Bilinear,
+    /// Takes the nearest pixel.
     Nearest,
 }
 
@@ -80,8 +91,11 @@ pub enum Filter {
 #[serde(rename_all = "lowercase")]
 pub enum Colour {
     #[default]
+    /// Red, green, blue.
     Rgb,
+    /// Blue, green, red.
     Bgr,
+    /// One channel, or three equal ones.
     Grey,
 }
 
@@ -90,6 +104,7 @@ pub enum Colour {
 pub enum Labels {
     /// A text file with one name a line.
     File(PathBuf),
+    /// In the card itself.
     List(Vec<String>),
 }
 
@@ -97,9 +112,13 @@ pub enum Labels {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accuracy {
+    /// Percentage of samples whose likeliest class is right.
     pub top1: Option<f64>,
+    /// Percentage of samples whose right class is among the five likeliest.
     pub top5: Option<f64>,
+    /// Of which samples.
     pub dataset: Option<String>,
+    /// Who measured it.
     pub source: Option<String>,
 }
 

@@ -9,21 +9,31 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod bind;
 pub mod card;
 mod foreign;
+#[cfg(feature = "pictures")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod images;
 mod naming;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod npy;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod onnx;
+#[cfg(feature = "pictures")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod preprocess;
 mod pytorch;
 mod safetensors;
 mod sharded;
 #[doc(hidden)]
 pub mod testdata;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod text;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod weights;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod write;
 mod zip;
 
@@ -33,29 +43,98 @@ mod zip;
 pub enum IoError {
     /// The operating system refused.
     #[error("{}: cannot {action}: {source}", path.display())]
-    System { path: PathBuf, action: &'static str, source: io::Error },
+    System {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's word.
+        source: io::Error,
+    },
     /// A directory or a device.
     #[error("{}: not a regular file", path.display())]
-    NotRegular { path: PathBuf },
+    NotRegular {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More than is read.
     #[error("{}: {what} is {found} {unit}, the limit is {limit}", path.display())]
-    TooLarge { path: PathBuf, what: &'static str, unit: &'static str, found: u64, limit: u64 },
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What of it.
+        what: &'static str,
+        /// What is counted.
+        unit: &'static str,
+        /// How many there are.
+        found: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// A text in another encoding.
     #[error("{}: not UTF-8 at byte {offset}", path.display())]
-    NotUtf8 { path: PathBuf, offset: usize },
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is none of UTF-8.
+        offset: usize,
+    },
     /// The content contradicts the format or itself.
     #[error("{}: not a valid {format} file: {reason}", path.display())]
-    Malformed { path: PathBuf, format: &'static str, reason: String },
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        format: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
     /// A valid file with content that svertka does not take.
     #[error("{}: {reason}", path.display())]
-    Unsupported { path: PathBuf, reason: String },
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What is not taken.
+        reason: String,
+    },
+    /// Which of the dictionaries of tensors in it is meant?
+    #[error("{}: {reason}", path.display())]
+    Dictionary {
+        /// The file.
+        path: PathBuf,
+        /// Those that there are.
+        reason: String,
+    },
     /// The file holds nothing under this name.
     #[error("{}: no {what} {name:?}", path.display())]
-    Missing { path: PathBuf, what: &'static str, name: String },
-    /// Lines and columns count from 1.
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A model card that is none.
     #[error("{}:{line}:{column}: {message}", path.display())]
-    Card { path: PathBuf, line: usize, column: usize, message: String },
+    Card {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong there.
+        message: String,
+    },
     /// A valid picture or array that does not fit the input of the model.
     #[error("{}: {reason}", path.display())]
-    Input { path: PathBuf, reason: String },
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why it does not.
+        reason: String,
+    },
 }
 
 impl IoError {
@@ -71,6 +150,7 @@ impl IoError {
         IoError::Unsupported { path: path.to_owned(), reason: reason.into() }
     }
 
+    #[cfg(feature = "pictures")]
     fn input(path: &Path, reason: impl Into<String>) -> IoError {
         IoError::Input { path: path.to_owned(), reason: reason.into() }
     }

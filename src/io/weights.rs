@@ -1,6 +1,7 @@
 //! Weight files: named tensors, read as f32.
 
 use super::{IoError, foreign, pytorch, safetensors, sharded};
+use crate::tensor::Tensor;
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
 use std::borrow::Cow;
@@ -8,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An open weight file. It is mapped into memory: whoever replaces it meanwhile must do so by renaming another file
 /// over it, not by writing into it.
@@ -64,6 +66,12 @@ impl WeightFile {
         Ok(WeightFile { path: path.to_owned(), tensors })
     }
 
+    /// Tensors in memory, as if they stood in a file.
+    pub fn of_tensors(tensors: Arc<Vec<(String, Tensor)>>) -> WeightFile {
+        WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)) }
+    }
+
+    /// Where it lies, as messages name it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -116,12 +124,37 @@ impl WeightFile {
     }
 }
 
+/// Tensors in memory.
+struct Loose(Arc<Vec<(String, Tensor)>>);
+
+impl Loose {
+    fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, tensor)| tensor)
+    }
+}
+
+impl Tensors for Loose {
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<(&[usize], Dtype)> {
+        self.tensor(name).map(|tensor| (tensor.shape(), Dtype::F32))
+    }
+
+    fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
+        self.tensor(name).map(|tensor| tensor.data().into())
+    }
+
+    fn release(&self, _name: &str) {}
+}
+
 /// The tensors of one file, which is no index.
 pub(super) fn tensors(path: &Path, map: Mmap, key: Option<&str>) -> Result<Box<dyn Tensors>, IoError> {
     if safetensors::begins(&map) {
         if key.is_some() {
-            let reason = "it is a safetensors file, which has no dictionaries: leave --weights-key out";
-            return Err(IoError::unsupported(path, reason));
+            let reason = "it is a safetensors file, which has no dictionaries: name none".into();
+            return Err(IoError::Dictionary { path: path.to_owned(), reason });
         }
         return Ok(Box::new(safetensors::File::read(path, map)?));
     }

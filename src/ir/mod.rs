@@ -1,6 +1,6 @@
 //! The checked graph: an arena of nodes with typed handles, each with its layer, inputs, weights and type.
 //!
-//! Nodes stand in topological order: a node's inputs come before it. [`verify`] states and checks the invariants; it runs
+//! Nodes stand in topological order: a node's inputs come before it. [`verify()`] states and checks the invariants; it runs
 //! after the builder and after every pass. What reads a graph demands that it was verified: [`Verified`].
 
 pub mod weights;
@@ -112,6 +112,11 @@ pub struct Norm {
 }
 
 impl Param {
+    /// Whether its values come from a weight file.
+    pub fn is_read(&self) -> bool {
+        self.source == ParamSource::File
+    }
+
     pub fn elements(&self) -> usize {
         self.dims.iter().product()
     }
@@ -187,6 +192,16 @@ impl Index<ParamId> for Graph {
 }
 
 impl Graph {
+    /// Name and type of each input.
+    pub fn input_types(&self) -> impl ExactSizeIterator<Item = (&str, &TensorType)> {
+        self.inputs.iter().map(|&id| (self[id].origin.path.as_str(), &self[id].ty))
+    }
+
+    /// Name and type of each output.
+    pub fn output_types(&self) -> impl ExactSizeIterator<Item = (&str, &TensorType)> {
+        self.outputs.iter().map(|output| (output.name.as_str(), &self[output.node].ty))
+    }
+
     pub fn add_node(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         NodeId(self.nodes.len() as u32 - 1)

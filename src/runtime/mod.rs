@@ -3,11 +3,14 @@
 mod binding;
 mod buffer;
 mod constants;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod library;
 mod session;
 mod sizes;
 mod sync;
 mod threads;
 
-pub use session::{Engine, Options, RunError, Session, SessionError, StepDone, check_planning};
+pub(crate) use session::check_inputs;
+pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone, check_planning};
 pub use sizes::{Sessions, SizedError, check_weights};

@@ -13,8 +13,9 @@ use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Plan};
-use crate::tensor::{Batch, Tensor, TensorType};
+use crate::tensor::{AsTensor, AsTensorMut, Batch, Tensor, TensorType};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Who does the work of the kernels.
@@ -30,6 +31,8 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// What kernels are chosen for.
+    #[doc(hidden)]
     pub fn target(self) -> Target {
         match self {
             Engine::Jit(isa) => Target::new(isa),
@@ -42,30 +45,42 @@ impl Engine {
 /// How to make a [`Session`].
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
+    /// Who does the work.
     pub engine: Engine,
+    /// Threads of a session, the caller's included; at least 1.
     pub threads: usize,
     /// Without kernels whose rounding errors are larger than those of the layers' own sums.
     pub exact: bool,
-    /// See [`Target::force_winograd`].
-    pub force_winograd: Option<usize>,
-    /// See [`Target::force_chain`].
-    pub force_chain: Option<usize>,
     /// Bytes of weights and arena that must not be exceeded.
     pub memory_limit: usize,
+    /// Kernels that the tests ask for.
+    #[doc(hidden)]
+    pub forced: Forced,
+}
+
+/// Forms of kernels that are taken wherever they can be, so that tests meet them in small networks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forced {
+    /// See [`Target::force_winograd`].
+    pub winograd: Option<usize>,
+    /// See [`Target::force_chain`].
+    pub chain: Option<usize>,
 }
 
 impl Default for Options {
     /// The widest instruction set of this machine, one thread, 8 GiB.
     fn default() -> Options {
         let engine = Engine::Jit(Isa::detect());
-        Options { engine, threads: 1, exact: false, force_winograd: None, force_chain: None, memory_limit: 8 << 30 }
+        Options { engine, threads: 1, exact: false, memory_limit: 8 << 30, forced: Forced::default() }
     }
 }
 
 impl Options {
+    /// What kernels are chosen for.
+    #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        let Options { force_winograd, force_chain, .. } = *self;
+        let Forced { winograd: force_winograd, chain: force_chain } = self.forced;
         Target { exact: target.exact || self.exact, force_winograd, force_chain, ..target }
     }
 }
@@ -73,49 +88,134 @@ impl Options {
 /// Why a network could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
+    /// No code can be made.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// The system gives no threads.
     #[error("cannot start {threads} threads: {cause}")]
-    Threads { threads: usize, cause: std::io::Error },
-    #[error("{what} of {bytes} bytes: above the limit of {limit} bytes (raise it with --memory-limit)")]
-    Memory { what: &'static str, bytes: usize, limit: usize },
+    Threads {
+        /// As many as were asked for.
+        threads: usize,
+        /// The system's word.
+        cause: std::io::Error,
+    },
+    /// More memory than [`Options::memory_limit`] would be needed.
+    #[error("{what} of {bytes} bytes: above the limit of {limit} bytes")]
+    Memory {
+        /// For what.
+        what: &'static str,
+        /// How much.
+        bytes: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// The system gives no memory.
     #[error("out of memory")]
     Allocation,
+    /// Only where tiles are emulated.
+    #[error("a session whose tiles are emulated has no forks")]
+    Watched,
 }
 
 /// Why a run was refused.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum RunError {
+    /// Too few inputs or too many.
     #[error("the model has {expected} inputs, {found} were given")]
-    InputCount { expected: usize, found: usize },
+    InputCount {
+        /// Those of the model.
+        expected: usize,
+        /// Those given.
+        found: usize,
+    },
+    /// An input that is not of the model's shape.
     #[error("input `{name}` has shape {found:?}, the model expects {expected}")]
-    InputShape { name: String, expected: String, found: Vec<usize> },
+    InputShape {
+        /// The input.
+        name: String,
+        /// Its type in the model.
+        expected: String,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// Memory for too few outputs or too many.
     #[error("the model has {expected} outputs, {found} were given")]
-    OutputCount { expected: usize, found: usize },
+    OutputCount {
+        /// Those of the model.
+        expected: usize,
+        /// Those given.
+        found: usize,
+    },
+    /// Memory that is not of the output's shape.
     #[error("output `{name}` has shape {found:?}, the model and its input give {expected:?}")]
-    OutputShape { name: String, expected: Vec<usize>, found: Vec<usize> },
+    OutputShape {
+        /// The output.
+        name: String,
+        /// Its shape for the batch of the inputs.
+        expected: Vec<usize>,
+        /// The shape given.
+        found: Vec<usize>,
+    },
+    /// A slice that is too short or too long.
     #[error("{what} `{name}` has {found} values, {batch} samples of it have {expected}")]
-    Length { what: &'static str, name: String, batch: usize, expected: usize, found: usize },
+    Length {
+        /// Input or output.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Samples of the run.
+        batch: usize,
+        /// Values that these have.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// A batch that the model does not take.
     #[error("{found} samples cannot be run: the model's input `{name}` is {expected}")]
-    Batch { name: String, expected: String, found: usize },
+    Batch {
+        /// The input that does not take it.
+        name: String,
+        /// Its type in the model.
+        expected: String,
+        /// Samples asked for.
+        found: usize,
+    },
+    /// Inputs of different batches.
     #[error("inputs with different batch sizes: {0} and {1}")]
     BatchSizes(usize, usize),
-    #[error(
-        "a batch of {batch} needs {bytes} bytes of memory: above the limit of {limit} bytes (raise it with --memory-limit)"
-    )]
-    Memory { batch: usize, bytes: usize, limit: usize },
+    /// More memory than [`Options::memory_limit`] would be needed for this batch.
+    #[error("a batch of {batch} needs {bytes} bytes of memory: above the limit of {limit} bytes")]
+    Memory {
+        /// Samples of the run.
+        batch: usize,
+        /// What they need.
+        bytes: usize,
+        /// How much there may be.
+        limit: usize,
+    },
+    /// The system gives no memory.
     #[error("out of memory")]
     Allocation,
     /// Only where tiles are emulated.
     #[error("step {step}, {name}: {fault}")]
-    Tile { step: usize, name: String, fault: TileFault },
+    Tile {
+        /// Of the plan.
+        step: usize,
+        /// Its layer.
+        name: String,
+        /// What a tile did that it may not do.
+        fault: TileFault,
+    },
 }
 
 /// How long the parts of [`Session::new`] took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BuildTimes {
+    /// Optimising and scheduling.
     pub plan: Duration,
+    /// Generating code.
     pub code: Duration,
+    /// Packing weights.
     pub pack: Duration,
 }
 
@@ -126,11 +226,19 @@ enum Code {
     Portable,
 }
 
-/// A compiled network with its weights. Runs take `&mut self`: they share one arena.
-pub struct Session {
+/// What the sessions of a compiled network share; nothing in it changes.
+struct Compiled {
     plan: Plan,
     code: Code,
     constants: Constants,
+    options: Options,
+    times: BuildTimes,
+}
+
+/// A compiled network with its weights. Runs take `&mut self`: they share one arena. For runs at the same time there are
+/// [forks](Session::fork).
+pub struct Session {
+    compiled: Arc<Compiled>,
     threads: Threads,
     /// One for each thread.
     scratch: Vec<AlignedBuffer>,
@@ -138,9 +246,12 @@ pub struct Session {
     arena: Option<(usize, AlignedBuffer)>,
     /// For the batch of the last run.
     binding: Option<Binding>,
-    memory_limit: usize,
-    times: BuildTimes,
 }
+
+const _: () = {
+    const fn can_be_sent<T: Send>() {}
+    can_be_sent::<Session>();
+};
 
 impl Session {
     /// Optimises, schedules and compiles `graph`, and packs its weights.
@@ -178,48 +289,86 @@ impl Session {
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
-        let others: Vec<&Constants> = others.iter().map(|other| &other.constants).collect();
+        let others: Vec<&Constants> = others.iter().map(|other| &other.compiled.constants).collect();
         let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
-        let threads =
-            Threads::new(options.threads).map_err(|cause| SessionError::Threads { threads: options.threads, cause })?;
-        let scratch = reserve_scratch(&plan, options)?;
-        let memory_limit = options.memory_limit;
-        Ok(Session { plan, code, constants, threads, scratch, arena: None, binding: None, memory_limit, times })
+        Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }))
     }
 
+    /// A session with threads and memory of its own.
+    fn of(compiled: Arc<Compiled>) -> Result<Session, SessionError> {
+        let Options { threads, memory_limit, .. } = compiled.options;
+        let scratch = reserve_scratch(&compiled.plan, threads, memory_limit)?;
+        let threads = Threads::new(threads).map_err(|cause| SessionError::Threads { threads, cause })?;
+        Ok(Session { compiled, threads, scratch, arena: None, binding: None })
+    }
+
+    /// Another session of the same network, to be run at the same time: it has threads and memory for values of its own,
+    /// and shares code and packed weights.
+    ///
+    /// # Errors
+    /// Where the system gives no threads or memory, and for sessions whose tiles are emulated: these are watched one run
+    /// at a time.
+    pub fn fork(&self) -> Result<Session, SessionError> {
+        match self.compiled.code.emulation() {
+            Some(_) => Err(SessionError::Watched),
+            None => Session::of(self.compiled.clone()),
+        }
+    }
+
+    /// The plan that it follows.
+    #[doc(hidden)]
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.compiled.plan
     }
 
+    /// How long its parts took to make.
     pub fn times(&self) -> BuildTimes {
-        self.times
+        self.compiled.times
     }
 
     /// What the tiles of all runs have done; `None` where they are not emulated.
     pub fn executed(&self) -> Option<Executed> {
-        self.code.emulation().map(Emulation::executed)
+        self.compiled.code.emulation().map(Emulation::executed)
     }
 
     /// Bytes of packed weights and tables.
     pub fn constant_bytes(&self) -> usize {
-        self.constants.bytes()
+        self.compiled.constants.bytes()
     }
 
     /// Which pieces of memory packed weights and tables lie in: address and bytes of each.
     pub(super) fn constant_chunks(&self) -> HashMap<*const u8, usize> {
-        self.constants.chunks()
+        self.compiled.constants.chunks()
     }
 
-    /// Computes the outputs, in the order of the graph's outputs.
-    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunError> {
+    /// Name and type of each input, in the order in which runs take them.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = (&str, &TensorType)> {
+        self.compiled.plan.graph.input_types()
+    }
+
+    /// Name and type of each output, in the order in which runs give them.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = (&str, &TensorType)> {
+        let Plan { graph, outputs, .. } = &self.compiled.plan;
+        graph.outputs.iter().zip(outputs).map(|(output, view)| (output.name.as_str(), &view.ty))
+    }
+
+    /// Computes the outputs of inputs of shape `[batch, ..]`: tensors, or views of memory that is another's.
+    ///
+    /// # Errors
+    /// Where the inputs are not those of the network, or the memory does not suffice.
+    pub fn run<I: AsTensor>(&mut self, inputs: &[I]) -> Result<Vec<Tensor>, RunError> {
         let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
         self.run_into(inputs, &mut outputs)?;
         Ok(outputs)
     }
 
-    /// As [`Session::run`], into the outputs of a run before. Nothing is allocated where that run had the same batch.
-    pub fn run_into(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+    /// As [`Session::run`], into memory of the outputs' shapes, such as the outputs of a run before. Nothing is allocated
+    /// where that run had the same batch.
+    ///
+    /// # Errors
+    /// As [`Session::run`], and where the outputs do not have these shapes.
+    pub fn run_into<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
         self.bind(inputs, outputs)?;
         self.run_steps()
     }
@@ -228,12 +377,12 @@ impl Session {
     /// order, the values of `batch` samples, row-major.
     pub fn run_slices(&mut self, batch: usize, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
         self.check_batch(batch)?;
-        let graph = &self.plan.graph;
+        let graph = &self.compiled.plan.graph;
         let given = inputs.iter().map(|values| values.len());
         check_lengths("input", batch, graph.inputs.iter().map(|&id| (&graph[id].origin.path, &graph[id].ty)), given)
             .ok_or(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() })??;
         let given = outputs.iter().map(|values| values.len());
-        let views = self.plan.outputs.iter().zip(&graph.outputs);
+        let views = self.compiled.plan.outputs.iter().zip(&graph.outputs);
         check_lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
             .ok_or(RunError::OutputCount { expected: graph.outputs.len(), found: outputs.len() })??;
         self.bind_batch(batch)?.set_callers(inputs.iter().copied(), outputs.iter_mut().map(|values| &mut **values));
@@ -242,7 +391,7 @@ impl Session {
 
     /// Runs on what is bound.
     fn run_steps(&mut self) -> Result<(), RunError> {
-        for index in 0..self.plan.steps.len() {
+        for index in 0..self.compiled.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
             unsafe { self.run_step(index) }?;
         }
@@ -250,18 +399,18 @@ impl Session {
     }
 
     /// As [`Session::run`], and calls `observe` after each step.
-    pub fn run_observed(
+    pub fn run_observed<I: AsTensor>(
         &mut self,
-        inputs: &[Tensor],
+        inputs: &[I],
         observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
         let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
         self.bind(inputs, &mut outputs)?;
-        for index in 0..self.plan.steps.len() {
+        for index in 0..self.compiled.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
             unsafe { self.run_step(index) }?;
             let memory = self.binding.as_ref().expect("bound").memory();
-            observe(&StepDone { index, plan: &self.plan, memory });
+            observe(&StepDone { index, plan: &self.compiled.plan, memory });
         }
         Ok(outputs)
     }
@@ -269,7 +418,8 @@ impl Session {
     /// # Safety
     /// The tensors of the last call of `bind` are still there, and nobody else uses its outputs.
     unsafe fn run_step(&mut self, index: usize) -> Result<(), RunError> {
-        let Session { plan, code, constants, scratch, .. } = self;
+        let Session { compiled, scratch, .. } = self;
+        let Compiled { plan, code, constants, .. } = &**compiled;
         let binding = self.binding.as_ref().expect("bound");
         let step = &plan.steps[index];
         if let Some(emulation) = code.emulation() {
@@ -294,14 +444,15 @@ impl Session {
     }
 
     fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
-        self.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect()
+        self.compiled.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect()
     }
 
     /// Makes everything ready for a run on these tensors.
-    fn bind(&mut self, inputs: &[Tensor], outputs: &mut [Tensor]) -> Result<(), RunError> {
+    fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
         let batch = self.check_inputs(inputs)?;
         self.check_outputs(outputs, batch)?;
-        let (inputs, outputs) = (inputs.iter().map(Tensor::data), outputs.iter_mut().map(Tensor::data_mut));
+        let inputs = inputs.iter().map(|input| input.as_tensor().data());
+        let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data());
         self.bind_batch(batch)?.set_callers(inputs, outputs);
         Ok(())
     }
@@ -311,13 +462,14 @@ impl Session {
         if self.binding.as_ref().is_none_or(|binding| binding.batch() != batch) {
             self.reserve(batch)?;
             let (_, arena) = self.arena.as_mut().expect("reserved");
-            self.binding = Some(Binding::new(&self.plan, batch, arena, &self.constants, &mut self.scratch));
+            self.binding =
+                Some(Binding::new(&self.compiled.plan, batch, arena, &self.compiled.constants, &mut self.scratch));
         }
         Ok(self.binding.as_mut().expect("bound"))
     }
 
     fn check_batch(&self, batch: usize) -> Result<(), RunError> {
-        let graph = &self.plan.graph;
+        let graph = &self.compiled.plan.graph;
         let fits = |ty: &TensorType| match ty.batch {
             Batch::Fixed(fixed) => batch == fixed,
             Batch::Symbolic(_) => batch > 0,
@@ -331,40 +483,21 @@ impl Session {
         }
     }
 
-    fn check_inputs(&self, inputs: &[Tensor]) -> Result<usize, RunError> {
-        let graph = &self.plan.graph;
-        if inputs.len() != graph.inputs.len() {
-            return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
-        }
-        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
-            let ty = &graph[id].ty;
-            let batch_fits = match &ty.batch {
-                Batch::Fixed(n) => tensor.shape().first() == Some(n),
-                Batch::Symbolic(_) => tensor.shape().first().is_some_and(|&n| n > 0),
-            };
-            if !batch_fits || tensor.shape()[1..] != ty.dims {
-                let (name, found) = (graph[id].origin.path.clone(), tensor.shape().to_vec());
-                return Err(RunError::InputShape { name, expected: graph.shape_of(id), found });
-            }
-        }
-        let batch = inputs[0].batch();
-        match inputs.iter().find(|t| t.batch() != batch) {
-            Some(other) => Err(RunError::BatchSizes(batch, other.batch())),
-            None => Ok(batch),
-        }
+    fn check_inputs<I: AsTensor>(&self, inputs: &[I]) -> Result<usize, RunError> {
+        check_inputs(&self.compiled.plan.graph, inputs)
     }
 
-    fn check_outputs(&self, outputs: &[Tensor], batch: usize) -> Result<(), RunError> {
-        let expected = &self.plan.outputs;
+    fn check_outputs<O: AsTensorMut>(&self, outputs: &mut [O], batch: usize) -> Result<(), RunError> {
+        let expected = self.outputs();
         if outputs.len() != expected.len() {
             return Err(RunError::OutputCount { expected: expected.len(), found: outputs.len() });
         }
-        for (index, (view, tensor)) in expected.iter().zip(outputs).enumerate() {
-            let [found, dims] = [tensor.shape(), &view.ty.dims];
-            if found.first() != Some(&batch) || found[1..] != *dims {
-                let name = self.plan.graph.outputs[index].name.clone();
-                let (expected, found) = (view.ty.shape(batch), found.to_vec());
-                return Err(RunError::OutputShape { name, expected, found });
+        for ((name, ty), output) in expected.zip(outputs) {
+            let output = output.as_tensor_mut();
+            let found = output.shape();
+            if found.first() != Some(&batch) || found[1..] != ty.dims {
+                let (expected, found) = (ty.shape(batch), found.to_vec());
+                return Err(RunError::OutputShape { name: name.to_owned(), expected, found });
             }
         }
         Ok(())
@@ -375,8 +508,8 @@ impl Session {
         if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= batch) {
             return Ok(());
         }
-        let limit = self.memory_limit;
-        let bytes = (self.plan.arena * 4).saturating_mul(batch);
+        let limit = self.compiled.options.memory_limit;
+        let bytes = (self.compiled.plan.arena * 4).saturating_mul(batch);
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
@@ -387,6 +520,27 @@ impl Session {
         self.arena = Some((batch, arena));
         Ok(())
     }
+}
+
+/// Whether these are the inputs of a network, all of one batch, which it gives.
+pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, RunError> {
+    if inputs.len() != graph.inputs.len() {
+        return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
+    }
+    for ((&id, (name, ty)), input) in graph.inputs.iter().zip(graph.input_types()).zip(inputs) {
+        let found = input.as_tensor().shape();
+        let batch_fits = match &ty.batch {
+            Batch::Fixed(n) => found.first() == Some(n),
+            Batch::Symbolic(_) => found.first().is_some_and(|&n| n > 0),
+        };
+        if !batch_fits || found[1..] != ty.dims {
+            let (name, found) = (name.to_owned(), found.to_vec());
+            return Err(RunError::InputShape { name, expected: graph.shape_of(id), found });
+        }
+    }
+    let mut batches = inputs.iter().map(|input| input.as_tensor().shape()[0]);
+    let batch = batches.next().expect("a network has an input");
+    batches.find(|&other| other != batch).map_or(Ok(batch), |other| Err(RunError::BatchSizes(batch, other)))
 }
 
 /// Refuses, before it is taken, planning memory above a limit in bytes.
@@ -430,13 +584,12 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
     Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
 
-fn reserve_scratch(plan: &Plan, options: &Options) -> Result<Vec<AlignedBuffer>, SessionError> {
-    let limit = options.memory_limit;
-    let bytes = plan.scratch().saturating_mul(options.threads);
+fn reserve_scratch(plan: &Plan, threads: usize, limit: usize) -> Result<Vec<AlignedBuffer>, SessionError> {
+    let bytes = plan.scratch().saturating_mul(threads);
     if bytes > limit {
         return Err(SessionError::Memory { what: "scratch memory of the threads", bytes, limit });
     }
-    let buffers = (0..options.threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
+    let buffers = (0..threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
     buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)
 }
 
@@ -462,6 +615,7 @@ impl Code {
 
 /// A step of a run that has just ended.
 pub struct StepDone<'a> {
+    /// Of the step in the plan.
     pub index: usize,
     plan: &'a Plan,
     memory: &'a Memory,
@@ -571,7 +725,13 @@ mod tests {
             let executed = session.executed().unwrap();
             assert!(executed.tiles > 0 && executed.instructions > executed.calls && executed.calls > 0, "{executed:?}");
             // As if the code read one element too many.
-            let input_of_dense = session.plan.steps.iter_mut().find_map(|step| step.inputs.first_mut()).unwrap();
+            let input_of_dense = Arc::get_mut(&mut session.compiled)
+                .unwrap()
+                .plan
+                .steps
+                .iter_mut()
+                .find_map(|step| step.inputs.first_mut())
+                .unwrap();
             input_of_dense.ty.dims[0] -= 1;
             let error = session.run(&[input(1)]).unwrap_err().to_string();
             assert!(error.contains("step 0") && error.contains("read of ") && error.contains("outside"), "{error}");

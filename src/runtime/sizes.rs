@@ -31,15 +31,19 @@ pub struct Sessions<'a> {
 /// Why a network could not be run at a size.
 #[derive(Debug, thiserror::Error)]
 pub enum SizedError {
+    /// The inputs have no such sizes.
     #[error(transparent)]
     Sizes(#[from] SizeError),
     /// What [`Build`] says.
     #[error("{0}")]
     Network(String),
+    /// A weight that depends on the sizes.
     #[error("the weight `{0}` has another shape, or none, at the usual size: weights were read for that")]
     Weight(String),
+    /// It could not be compiled.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The run was refused.
     #[error(transparent)]
     Run(#[from] RunError),
 }

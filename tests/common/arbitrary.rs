@@ -4,7 +4,7 @@ use crate::common::{difference, inputs, weights};
 use svertka::interp;
 use svertka::ir::*;
 use svertka::layers::*;
-use svertka::runtime::{Engine, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::{Batch, DType, TensorType};
 
 /// What is run must be small: all values together, and the multiplications for them.
@@ -29,8 +29,9 @@ pub fn check_graph(bytes: &[u8], engines: &[Engine]) -> (bool, bool) {
     let inputs = inputs(&graph, batch.unwrap_or(2), 1);
     let expected = interp::run(&graph, &weights(1), &inputs, Accumulate::F64);
     for &engine in engines {
-        for force_chain in [None, Some(2)] {
-            let options = Options { engine, exact: true, force_chain, ..Options::default() };
+        for chain in [None, Some(2)] {
+            let options =
+                Options { engine, exact: true, forced: Forced { winograd: None, chain }, ..Options::default() };
             let mut session = Session::new(graph.clone(), &weights(1), &options).unwrap();
             let found = session.run(&inputs).unwrap();
             // What the passes made is a graph as well.

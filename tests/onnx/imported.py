@@ -85,7 +85,7 @@ def compare(path, svertka, folder):
     names = names[-1:] + names[:-1] if names else ["output"]
     np.save(folder / "x.npy", x)
     words = [word for name in names for word in ("--output", f"{name}={folder}/{name}.npy")]
-    run("run", path, "--exact", "--input", folder / "x.npy", *words)
+    run("run", folder / "imported.cnn", "--exact", "--input", folder / "x.npy", *words)
     worst = max(difference(np.load(folder / f"{name}.npy"), array) for name, array in zip(names, expected))
     return worst, text.count("\n")
 

@@ -8,6 +8,13 @@
 mod legacy;
 mod pickle;
 mod state_dict;
+fn refused(path: &Path, refusal: state_dict::Refusal) -> IoError {
+    match refusal {
+        state_dict::Refusal::Nothing(reason) => IoError::unsupported(path, reason),
+        state_dict::Refusal::Key(reason) => IoError::Dictionary { path: path.to_owned(), reason },
+    }
+}
+
 #[cfg(test)]
 mod tests;
 mod value;
@@ -195,7 +202,7 @@ impl Saved {
         load: impl FnMut(&str, u64) -> Result<Content, IoError>,
     ) -> Result<Saved, IoError> {
         let StateDict { tensors: views, objects } =
-            state_dict::choose(pickle, key).map_err(|reason| IoError::unsupported(path, reason))?;
+            state_dict::choose(pickle, key).map_err(|refusal| refused(path, refusal))?;
         let mut storages = Storages::new(map, load);
         let (mut names, mut tensors) = (Vec::new(), HashMap::new());
         for (name, view) in views {

@@ -29,25 +29,34 @@ struct Found<'a> {
     is_outer: bool,
 }
 
+/// Why no dictionary is taken. The message does not name the file.
+pub(super) enum Refusal {
+    /// There is none.
+    Nothing(String),
+    /// There are others than the one that was named, or several and none was.
+    Key(String),
+}
+
 /// Chooses a dictionary of tensors: the one at `key` (keys joined by dots), or the only one. Tensors that stand beside
 /// a dictionary of tensors, such as a best loss, are none of the model.
 ///
 /// # Errors
-/// What the pickle holds instead. The message does not name the file.
-pub(super) fn choose<'p, 'a>(pickle: &'p Pickle<'a>, key: Option<&str>) -> Result<StateDict<'p, 'a>, String> {
+/// What the pickle holds instead.
+pub(super) fn choose<'p, 'a>(pickle: &'p Pickle<'a>, key: Option<&str>) -> Result<StateDict<'p, 'a>, Refusal> {
     let found = search(pickle);
     let of_tensors: Vec<&Found<'_>> = found.iter().filter(|dict| dict.tensors > 0).collect();
     let innermost: Vec<&Found<'_>> = of_tensors.iter().copied().filter(|dict| !dict.is_outer).collect();
     let chosen = match (key, &innermost[..]) {
-        (_, []) => return Err(nothing(pickle, &found)),
+        (_, []) => return Err(Refusal::Nothing(nothing(pickle, &found))),
         (None, [only]) => only,
         (None, several) => {
             let count = several.len();
-            let what = format!("it has {count} dictionaries of tensors; choose one with --weights-key NAME:");
-            return Err(what + &listed(&found, several));
+            let what = format!("it has {count} dictionaries of tensors; name one of them:");
+            return Err(Refusal::Key(what + &listed(&found, several)));
         }
         (Some(key), known) => of_tensors.iter().find(|dict| is_at(&found, dict, key)).ok_or_else(|| {
-            format!("it has no dictionary of tensors {}; it has:{}", shortened(key), listed(&found, known))
+            let listed = listed(&found, known);
+            Refusal::Key(format!("it has no dictionary of tensors {}; it has:{listed}", shortened(key)))
         })?,
     };
     let entries = &pickle.dicts[chosen.dict].entries;

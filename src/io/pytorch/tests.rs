@@ -197,7 +197,7 @@ fn one_of_several_dictionaries_is_chosen_by_its_keys() {
     let open = |key| WeightFile::open_dictionary(file.path(), key).map(|weights| weights.names());
     let error = |key| open(key).unwrap_err().to_string().split_once(": ").unwrap().1.to_owned();
     let list = "\n    \"model\" (1 tensor)\n    \"ema.module.x\" (2 tensors)";
-    assert_eq!(error(None), format!("it has 2 dictionaries of tensors; choose one with --weights-key NAME:{list}"));
+    assert_eq!(error(None), format!("it has 2 dictionaries of tensors; name one of them:{list}"));
     assert_eq!(error(Some("ema.x")), format!("it has no dictionary of tensors \"ema.x\"; it has:{list}"));
     for wrong in ["model.", ".model", "x", "odel"] {
         assert!(error(Some(wrong)).contains("it has no dictionary of tensors"), "{wrong}");

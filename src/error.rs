@@ -1,0 +1,76 @@
+//! What can go wrong, for whoever uses the library.
+
+use crate::diagnostic::{Diagnostic, render};
+use crate::io::IoError;
+use crate::io::bind::Misfit;
+use crate::runtime::{RunError, SessionError};
+use crate::source::SourceMap;
+use crate::tensor::LengthError;
+use std::fmt;
+
+/// Why a model could not be opened, made ready, or run. Messages say what is wrong, where, and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The text of the model is wrong.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A file cannot be read, or does not hold what it should.
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// The weights are not those of the model.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// The model needs weights, its card names none, and no others were given.
+    #[error("{name}: no weights: none are given, and {why}")]
+    NoWeights {
+        /// The model, as messages name it.
+        name: String,
+        /// What was looked for.
+        why: String,
+    },
+    /// The network cannot be compiled, or not within the limits.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A run was refused.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Values that are not as many as their shape says.
+    #[error(transparent)]
+    Length(#[from] LengthError),
+    /// There is no input of this name.
+    #[error("no input `{name}`; the model has {known}")]
+    UnknownInput {
+        /// As it was given.
+        name: String,
+        /// The inputs that there are.
+        known: String,
+    },
+    /// An output that holds no scores of classes.
+    #[error("an output of shape {0:?} is not a classification")]
+    NoClasses(Vec<usize>),
+}
+
+/// Everything that is wrong with the text of a model. Displayed as excerpts of the text with what is to be said of them.
+#[derive(Debug)]
+pub struct ModelError {
+    /// Errors, and warnings if there are any, in the order in which they were found.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that they speak of.
+    pub sources: SourceMap,
+}
+
+impl ModelError {
+    /// All messages with excerpts of the text, for a terminal if in colour.
+    pub fn render(&self, colour: bool) -> String {
+        render(&self.diagnostics, &self.sources, colour)
+    }
+}
+
+impl fmt::Display for ModelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for ModelError {}

@@ -1,0 +1,122 @@
+//! svertka as a program of others sees it: without the command, from outside of the tree, by its public names alone.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use svertka::{Error, Model, ModelOptions, Options, RunError, Tensor, TensorView, TensorViewMut, Weights};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+const TEXT: &str = "model tiny(classes = 3)
+input image: f32[N, 2, 5, 5]
+net { conv: conv 3x3, 8, bias | relu | global_avgpool | fc: dense classes }";
+
+fn image(batch: usize) -> Tensor {
+    Tensor::new([batch, 2, 5, 5], (0..batch * 50).map(|i| (i as f32 * 0.37).sin()).collect())
+}
+
+/// A crate of its own is built against this one as `cargo add` would do it, and reads a digit.
+#[test]
+fn a_program_outside_of_the_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = include_str!("program/manifest.toml").replace("ROOT", ROOT);
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("Cargo.toml"), manifest).unwrap();
+    fs::write(folder.path().join("src/main.rs"), include_str!("program/main.rs")).unwrap();
+    fs::copy(Path::new(ROOT).join("Cargo.lock"), folder.path().join("Cargo.lock")).unwrap();
+    // What was built for the tests serves the program as well.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["run", "--quiet", "--offline", "--", ROOT])
+        .env("CARGO_TARGET_DIR", target)
+        .env_remove("RUSTFLAGS")
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(out, "7\n", "{err}");
+}
+
+#[test]
+fn runs_on_memory_that_is_anothers() {
+    let model = Model::parse(TEXT).unwrap();
+    let weights = Weights::random(3);
+    let mut session = model.compile(&weights, &Options::default()).unwrap();
+    let image = image(2);
+    let view = TensorView::new(image.shape(), image.data()).unwrap();
+    let expected = session.run(&[&image]).unwrap();
+    let mut scores = [0.0; 6];
+    session.run_into(&[view], &mut [TensorViewMut::new(&[2, 3], &mut scores).unwrap()]).unwrap();
+    assert_eq!(scores, *expected[0].data());
+    let judged = model.interpret(&weights, &[view]).unwrap();
+    let differences = judged[0].data().iter().zip(&scores).map(|(a, b)| (a - b).abs());
+    assert!(differences.fold(0.0, f32::max) < 1e-5);
+    assert_eq!(session.inputs().map(|(name, ty)| format!("{name} {ty}")).collect::<Vec<_>>(), ["image [N, 2, 5, 5]"]);
+    assert_eq!(model.outputs().map(|(_, ty)| ty.to_string()).collect::<Vec<_>>(), ["[N, 3]"]);
+}
+
+#[test]
+fn forks_run_at_the_same_time_on_the_same_weights() {
+    let model = Model::parse(TEXT).unwrap();
+    let mut session = model.compile(&Weights::random(1), &Options { threads: 2, ..Options::default() }).unwrap();
+    let expected = Arc::new(session.run(&[image(3)]).unwrap());
+    let forks: Vec<_> = (0..3).map(|_| session.fork().unwrap()).collect();
+    // They live on without the first.
+    drop(session);
+    let run = |mut fork: svertka::Session| {
+        let expected = expected.clone();
+        thread::spawn(move || (0..50).for_each(|_| assert_eq!(fork.run(&[image(3)]).unwrap(), *expected)))
+    };
+    let threads: Vec<_> = forks.into_iter().map(run).collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn weights_are_given_by_name_and_checked() {
+    let model = ModelOptions::default().define("classes", "2").parse(TEXT).unwrap();
+    let shapes: Vec<(String, Vec<usize>)> = model.weights().map(|(name, dims)| (name.into(), dims.into())).collect();
+    let names: Vec<&str> = shapes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["conv.weight", "conv.bias", "fc.weight", "fc.bias"]);
+    let zeros = |(name, dims): &(String, Vec<usize>)| (name.clone(), Tensor::zeros(dims.clone()));
+    let mut tensors: Vec<(String, Tensor)> = shapes.iter().map(zeros).collect();
+    tensors[3].1 = Tensor::new([2], vec![0.5, 1.5]);
+    let mut session = model.compile(&Weights::tensors(tensors.clone()), &Options::default()).unwrap();
+    assert_eq!(session.run(&[image(1)]).unwrap()[0].data(), [0.5, 1.5]);
+    tensors[0].0 = "conv.wait".into();
+    let error = model.compile(&Weights::tensors(tensors), &Options::default()).err().unwrap().to_string();
+    assert!(error.starts_with("tensors: the weights do not fit the model") && error.contains("conv.wait"), "{error}");
+}
+
+#[test]
+fn errors_say_what_is_wrong_and_hold_it_as_data() {
+    let error = Model::parse(&TEXT.replace("relu", "rely")).err().unwrap();
+    assert!(error.to_string().contains("did you mean `relu`?"), "{error}");
+    let Error::Model(error) = error else { panic!("{error}") };
+    assert_eq!(error.diagnostics[0].code, "E0211");
+    assert_eq!(error.sources.slice(error.diagnostics[0].labels[0].span), "rely");
+    let model = Model::parse(TEXT).unwrap();
+    let error = model.compile(&Weights::of_card(), &Options::default()).err().unwrap();
+    assert_eq!(error.to_string(), "model: no weights: none are given, and a text has no card");
+    let limited = Options { memory_limit: 100, ..Options::default() };
+    let error = model.compile(&Weights::random(1), &limited).err().unwrap().to_string();
+    assert!(error.contains("above the limit of 100 bytes") && !error.contains("--"), "{error}");
+    let mut session = model.compile(&Weights::random(1), &Options::default()).unwrap();
+    let wrong = session.run(&[Tensor::zeros([1, 2, 5, 6])]).unwrap_err();
+    assert!(matches!(wrong, RunError::InputShape { .. }), "{wrong}");
+    assert!(TensorView::new(&[2, 3], &[0.0; 5]).is_err());
+    assert!(Model::open("nowhere.cnn").err().unwrap().to_string().starts_with("nowhere.cnn: cannot open"));
+}
+
+#[test]
+fn a_digit_by_the_models_card() {
+    let model = Model::open(Path::new(ROOT).join("models/lenet5.cnn")).unwrap();
+    let picture = Path::new(ROOT).join("models/pictures/digit_7.png");
+    let image = model.read_input("image", &picture, None).unwrap();
+    let mut session = model.compile(&Weights::of_card(), &Options::default()).unwrap();
+    let classes = model.classes(&session.run(&[image]).unwrap()[0]).unwrap();
+    assert_eq!((classes[0][0].label.as_deref(), classes[0][0].probability > 0.99), (Some("7"), true));
+    assert!(model.read_input("picture", &picture, None).is_err());
+    assert_eq!(model.summary().parameters, 61_706);
+}

@@ -168,7 +168,7 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
         let file = sources.file(id);
         let annotations = diagnostic.labels.iter().enumerate().filter(|(_, l)| l.span.file == id).map(|(i, l)| {
             let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            kind.span(l.span.range()).label(l.text.as_str())
+            kind.span(l.span.range()).label(harmless(&l.text))
         });
         group = group.element(Snippet::source(file.text.as_str()).path(harmless(&file.name)).annotations(annotations));
     }

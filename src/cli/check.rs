@@ -6,7 +6,7 @@ use super::{Failure, Outcome, print, tell_raw};
 use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::build::Options;
-use crate::model::{FolderLoader, read_text};
+use crate::model::{FolderLoader, read_text, split_variant};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -37,6 +37,18 @@ pub fn run(args: &Args) -> Outcome {
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Diagnosed(wrong.join("\n\n"))) }
 }
 
+/// The file, which is given without a variant.
+fn whole(file: &Path) -> Result<PathBuf, Failure> {
+    match split_variant(file.as_os_str()) {
+        (path, Some(_)) if path.exists() => Err(Failure::usage(format!(
+            "{}: every variant is checked at once; leave the name of the variant out: `svertka check {}`",
+            file.display(),
+            path.display()
+        ))),
+        _ => Ok(file.to_owned()),
+    }
+}
+
 /// A file without errors.
 struct Checked {
     warnings: usize,
@@ -44,7 +56,7 @@ struct Checked {
 }
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
-    let (mut sources, root) = read_text(file)?;
+    let (mut sources, root) = read_text(&whole(file)?)?;
     let mut loader = FolderLoader::new(file);
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
     let text = model::diagnostics(&found, &sources);

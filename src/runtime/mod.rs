@@ -13,4 +13,4 @@ mod threads;
 
 pub(crate) use session::check_inputs;
 pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone, check_planning};
-pub use sizes::{Sessions, SizedError, check_weights};
+pub use sizes::{Build, Sessions, SizedError, check_weights};

@@ -151,6 +151,8 @@ fn check_reports_every_error_of_every_file() {
     let net = |line: &str| format!("model m\ninput image: f32[N, 1, 8, 8]\nnet {{\n  {line}\n}}\n");
     let one = write(folder.path(), "one.cnn", net("c: konv 3x3, 4 | d: conv 3x3, 4, stride 0"));
     let two = write(folder.path(), "two.cnn", net("c: conv 9x9, 4"));
+    let (_, err) = run(&["check", "models/lenet5.cnn:lenet5"], 1);
+    assert!(err.contains("leave the name of the variant out"), "{err}");
     let (out, err) = run(&["check", "models/lenet5.cnn", &one, &two], 1);
     assert!(out.contains("models/lenet5.cnn: ok"));
     for code in ["E0211", "E0216", "E0302"] {

@@ -6,7 +6,7 @@ use super::scope::PAD_WORDS;
 use super::value::{Value, grouped};
 use super::{Builder, Given};
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{Arg, Call, Expr, ExprKind, Param};
+use crate::front::text::syntax::ast::{Arg, BinaryOp, Call, Expr, ExprKind, Param};
 use crate::layers::{self, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 use crate::source::Span;
 use std::sync::Arc;
@@ -108,6 +108,7 @@ impl<'a> Builder<'a> {
                 self.error(with_usage(error.did_you_mean(&name.text, spec.params.iter().map(|p| p.name)), spec))
             });
         }
+        self.check_difference(|name| spec.param(name).is_some(), arg)?;
         if let ExprKind::Name(word) = &arg.value.kind {
             if let Some(found) = flag_or_word(spec, word) {
                 return Ok(found);
@@ -115,6 +116,19 @@ impl<'a> Builder<'a> {
             self.check_bare_name(spec, word, arg.span)?;
         }
         positional.next().map(|decl| (decl, Said::Value(&arg.value))).ok_or_else(|| self.surplus(spec, arg))
+    }
+
+    /// `pad -1` is a difference to the grammar.
+    fn check_difference(&mut self, is_param: impl Fn(&str) -> bool, arg: &Arg) -> Result<(), Reported> {
+        let ExprKind::Binary(BinaryOp::Sub, left, _) = &arg.value.kind else { return Ok(()) };
+        let ExprKind::Name(name) = &left.kind else { return Ok(()) };
+        if arg.name.is_some() || !is_param(name) || self.variable(name, left.span).is_some() {
+            return Ok(());
+        }
+        let error = Diagnostic::error("E0215", format!("`{name}` needs a value"))
+            .at(arg.span, "this is read as a difference")
+            .help(format!("write a negative value in parentheses or behind `=`: `{name} (-1)`, `{name} = -1`"));
+        Err(self.error(error))
     }
 
     /// A bare name that is neither a variable nor any word was meant for the layer.
@@ -219,6 +233,10 @@ impl<'a> Builder<'a> {
         let mut given: Vec<Option<&Arg>> = vec![None; params.len()];
         let mut position = 0;
         for arg in args {
+            if self.check_difference(|name| params.iter().any(|param| param.name.text == name), arg).is_err() {
+                clear = false;
+                continue;
+            }
             let index = match &arg.name {
                 Some(name) => params.iter().position(|p| p.name.text == name.text),
                 None => Some(position),

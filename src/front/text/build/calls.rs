@@ -69,6 +69,10 @@ impl<'a> Builder<'a> {
         if let Some((_, ours)) = FOREIGN.iter().find(|(foreign, _)| *foreign == lower) {
             return self.error(error.help(format!("here it is called `{ours}`")));
         }
+        let written = self.callables().find(|known| known.to_lowercase() == lower);
+        if let Some(written) = written {
+            return self.error(error.help(format!("it is written `{written}`: small and capital letters differ")));
+        }
         let error = error.did_you_mean(name, self.callables());
         let layers: Vec<&str> = layers::entries().map(|e| e.spec.keyword).collect();
         self.error(if error.help.is_empty() {

@@ -103,7 +103,7 @@ use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
 use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
 use crate::layers::{ArgValue, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
-use crate::tensor::TensorType;
+use crate::tensor::{Batch, TensorType};
 use args::LayerArgs;
 use names::{Naming, Taps};
 use report::{Report, Reported};
@@ -511,7 +511,8 @@ impl<'a> Builder<'a> {
                     all => format!("the inputs are {}", all.join(" and ")),
                 };
                 let error = Diagnostic::error(problem.code, problem.message).at(written.unwrap_or(site.span), label);
-                return Err(self.shape_error(error, problem.help));
+                let help = problem.help.or_else(|| missing_batch(problem.code, types[0]));
+                return Err(self.shape_error(error, help));
             }
         };
         if let Some(excess) = self.limits.excess(&ty) {
@@ -540,6 +541,13 @@ impl<'a> Builder<'a> {
         let source = spec.fixed.map_or(ParamSource::File, ParamSource::Fixed);
         Ok(self.graph.add_param(Param { name, dims: spec.dims, source, init: spec.init }))
     }
+}
+
+/// What to say where a layer does not find the spatial sizes that it needs, of a value with a fixed batch.
+fn missing_batch(code: &str, ty: &TensorType) -> Option<String> {
+    let Batch::Fixed(batch) = ty.batch else { return None };
+    let help = format!("the first size of an input is the batch: if {batch} are channels, write `f32[N, {batch}, ..]`");
+    (code == "E0301").then_some(help)
 }
 
 /// Calls shown for one error, innermost first.

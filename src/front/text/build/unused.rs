@@ -116,7 +116,7 @@ impl Unused {
             Kind::Projection => (
                 "this projection is never built".into(),
                 "its condition never holds; where none is written, that the shape changes",
-                "remove it, or write `project if true { .. }` to build it in any case".into(),
+                "remove it, or write `project if true { .. }` to build it in any case, or `add { .. }` for a sum of branches".into(),
             ),
             Kind::Value => (
                 format!("the value `{name}` is never read"),

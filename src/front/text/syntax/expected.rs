@@ -1,5 +1,6 @@
 //! Syntax errors in words: what the grammar expected, what it found, and the usual ways out.
 
+use super::letters;
 use super::parser::{Rule, is_name};
 use super::scan::ITEM_KEYWORDS;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -45,7 +46,7 @@ pub fn diagnostic(error: &Error<Rule>, text: &str, file: FileId, offset: usize) 
     let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };
     let diagnostic =
         Diagnostic::error("E0101", format!("expected {expected}, found {shown}")).at(span, "unexpected here");
-    match help(&text[..at], found, positives) {
+    match letters::help(&text[at..]).or_else(|| help(&text[..at], found, positives)) {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     }
@@ -123,7 +124,22 @@ fn in_words(rule: Rule) -> &'static str {
 /// What people most often mean; `before` is the item's text before the token that was found.
 fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
     let begins_line = before.trim_end_matches(BLANKS).ends_with('\n');
+    let step = before.rsplit(['\n', '{', '|']).next().unwrap_or(before).trim();
     let text = match found {
+        "=" if !step.is_empty() && step.chars().all(is_word) => {
+            return Some(format!(
+                "a step is labelled by `{step}: ..`; a value is named where it is made, `.. as {step}`"
+            ));
+        }
+        ">" if before.ends_with('-') => "a step is joined to the next one by `|`",
+        "*" if before.ends_with('*') => "there is no operator for powers; multiply",
+        word if positives.contains(&Rule::lbrace) && word.starts_with(is_word) && joined(step).is_some() => {
+            let (keyword, single) = joined(step)?;
+            return Some(format!(
+                "`{keyword}` takes branches in braces, one a line; to take in the value `{word}`, write \
+                 `{single} {{ from {word} }}`"
+            ));
+        }
         "else" | "project" if begins_line => {
             return Some(format!("`{found}` stands on the line of the closing brace: `}} {found} {{`"));
         }
@@ -139,6 +155,9 @@ fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
         "\u{a0}" => "this is a no-break space; type an ordinary one",
         "\u{201c}" | "\u{201d}" => "write straight quotes",
         "^" => "there is no operator for powers; multiply",
+        word if positives.contains(&Rule::comma) && word.starts_with(is_word) => {
+            "arguments are separated by commas, steps by `|`"
+        }
         _ if before.trim().is_empty() => {
             let keyword = nearest(found, ITEM_KEYWORDS)?;
             return Some(format!("did you mean `{keyword}`?"));
@@ -149,6 +168,13 @@ fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
         _ => return None,
     };
     Some(text.to_string())
+}
+
+/// The combinator of branches that a step begins with, and the one that joins a value with a single branch.
+fn joined(step: &str) -> Option<(&str, &str)> {
+    let keyword = step.rsplit(' ').next()?;
+    let pairs = [("add", "residual"), ("mul", "gate"), ("concat", "grow")];
+    pairs.into_iter().find(|(branches, _)| *branches == keyword)
 }
 
 /// Whether a name was expected that this word may not be.

@@ -3,6 +3,7 @@
 pub mod ast;
 mod expected;
 pub mod format;
+mod letters;
 pub mod parser;
 mod scan;
 

@@ -94,6 +94,14 @@ fn lexeme(bytes: &[u8]) -> (Kind, usize) {
     }
 }
 
+/// A body that was perhaps not closed where its author thinks.
+struct Suspect {
+    open: usize,
+    close: usize,
+    /// Of the line of `close`.
+    indent: usize,
+}
+
 struct Scanner<'a> {
     file: FileId,
     source: &'a str,
@@ -105,6 +113,8 @@ struct Scanner<'a> {
     errors: Vec<Diagnostic>,
     /// Open brackets.
     stack: Vec<usize>,
+    /// The first body whose closing brace begins a line further left than its own: what is never closed may be it.
+    suspect: Option<Suspect>,
     item_start: Option<usize>,
     item_broken: bool,
     /// Newlines since the last lexeme that counts; whether they end a line, the next one decides.
@@ -128,6 +138,7 @@ impl<'a> Scanner<'a> {
             items: Vec::new(),
             errors: Vec::new(),
             stack: Vec::new(),
+            suspect: None,
             item_start: None,
             item_broken: false,
             newlines: Vec::new(),
@@ -198,6 +209,7 @@ impl<'a> Scanner<'a> {
             self.items.push(Item { range: start..self.end, broken: self.item_broken });
         }
         self.item_broken = false;
+        self.suspect = None;
         self.stack.clear();
     }
 
@@ -226,6 +238,7 @@ impl<'a> Scanner<'a> {
                         .at(self.span(innermost..innermost + 1), "this is not closed"),
                     );
                 }
+                self.suspect(self.stack[depth], at);
                 self.stack.truncate(depth);
             }
             _ => self.fail(
@@ -233,6 +246,21 @@ impl<'a> Scanner<'a> {
                     .at(self.span(at..at + 1), "nothing is open that this could close"),
             ),
         }
+    }
+
+    /// Remembers the first body that was closed by a brace too far left.
+    fn suspect(&mut self, open: usize, close: usize) {
+        let (indent, begins_line) = self.indent(close);
+        if begins_line && self.text[open] == b'{' && indent < self.indent(open).0 {
+            self.suspect.get_or_insert(Suspect { open, close, indent });
+        }
+    }
+
+    /// The blanks with which the line of a place begins, and whether there is nothing else before the place.
+    fn indent(&self, at: usize) -> (usize, bool) {
+        let line = &self.text[self.text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)..at];
+        let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        (blanks, blanks == line.len())
     }
 
     /// The bracket that closes the one at `open`.
@@ -252,11 +280,16 @@ impl<'a> Scanner<'a> {
             "" => "the end of the file".to_string(),
             word => format!("`{word}`"),
         };
-        self.fail(
-            Diagnostic::error("E0101", format!("expected `{closing}`, found {found}"))
-                .at(self.span(place), "unexpected here")
-                .at(self.span(open..open + 1), "this is not closed"),
-        );
+        let error = Diagnostic::error("E0101", format!("expected `{closing}`, found {found}"))
+            .at(self.span(place), "unexpected here");
+        let suspect =
+            self.suspect.take().filter(|suspect| suspect.open > open && self.indent(open).0 == suspect.indent);
+        self.fail(match suspect {
+            Some(Suspect { open: inner, close, .. }) => error
+                .at(self.span(inner..inner + 1), "this is not closed, as the lines are indented")
+                .at(self.span(close..close + 1), "this closes it, but stands under the line of the outer one"),
+            None => error.at(self.span(open..open + 1), "this is not closed"),
+        });
     }
 
     fn fail(&mut self, error: Diagnostic) {

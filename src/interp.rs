@@ -89,7 +89,10 @@ fn magnitude<'v>(
     for item in &node.epilogue {
         let data = magnitude.data_mut().iter_mut();
         match item {
-            Epilogue::Activation(activation) => data.for_each(|m| *m *= activation.steepness()),
+            Epilogue::Activation(activation) => {
+                let steepness = activation.steepness().expect("others are not fused");
+                data.for_each(|m| *m *= steepness);
+            }
             Epilogue::Add { input } => data.zip(read(node.inputs[*input]).data()).for_each(|(m, o)| *m += o.abs()),
         }
     }

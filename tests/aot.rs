@@ -65,7 +65,7 @@ fn small_network() -> Verified<Graph> {
         Part::Gate(Activation::Sigmoid),
         Part::Layer(LocalResponseNorm { size: 3, alpha: 0.1, beta: 0.75, k: 1.5 }.into()),
         Part::Layer(transposed.into()),
-        Part::Layer(BatchNorm { eps: 1e-3 }.into()),
+        Part::Layer(BatchNorm { eps: 1e-3, affine: true }.into()),
         Part::Layer(Upsample { scale: vec![2, 2], mode: Interpolation::Nearest }.into()),
         Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
         Part::Layer(Softmax.into()),

@@ -91,7 +91,8 @@ fn transposed() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
         1 => (1usize..10, prop::collection::vec(1usize..5, 3)),
     ];
     dims.prop_flat_map(|(channels, spatial)| {
-        let behind = prop_oneof![Just(Op::from(BatchNorm { eps: 1e-3 })), activation().prop_map(Op::from),];
+        let behind =
+            prop_oneof![Just(Op::from(BatchNorm { eps: 1e-3, affine: true })), activation().prop_map(Op::from),];
         let rank = spatial.len();
         let parts = (conv_transpose(rank), prop::collection::vec(behind, 0..3), any::<bool>());
         let parts = parts.prop_map(move |(first, behind, residual)| match residual {

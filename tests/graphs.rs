@@ -160,9 +160,13 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(Subsample { step: vec![1], at: vec![usize::MAX] }.into(), "of 6 positions");
     said(Unflatten { size: vec![0] }.into(), "a size is 0");
     said(Pad { sides: PadArg::Same, channels: (0, 0) }.into(), "belong to a kernel");
-    said(BatchNorm { eps: f64::NAN }.into(), "eps is NaN");
+    said(BatchNorm { eps: f64::NAN, affine: true }.into(), "eps is NaN");
     said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");
     said(Activation::LeakyRelu(f32::INFINITY).into(), "the slope is inf");
+    said(Activation::Celu(0.0).into(), "alpha is 0.0, and must be above 0");
+    said(Activation::HardSigmoid { slope: -1.0, offset: 0.5 }.into(), "a slope of -1.0");
+    said(Activation::Clip { low: 1.0, high: 0.0 }.into(), "the least value, 1.0, is above the largest, 0.0");
+    said(Activation::Affine { scale: 1.0, shift: f32::NAN }.into(), "the shift is NaN");
     said(Add.into(), "1 inputs are not as many as it takes");
     said(Op::Input, "is an input that is not given as one");
 }

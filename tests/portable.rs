@@ -177,10 +177,19 @@ fn resample() {
 fn pointwise() {
     use Activation::*;
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Pointwise(_));
-    for activation in [Relu, Relu6, LeakyRelu(0.1), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu] {
+    let hard_sigmoid = HardSigmoid { slope: 0.3, offset: 0.4 };
+    let rectifiers = [Relu, Relu6, LeakyRelu(0.1), ThresholdedRelu(0.1), Elu(0.5), Selu, Celu(0.5)];
+    let smooth = [Tanh, Sigmoid, Silu, HardSwish, hard_sigmoid, Gelu, GeluTanh, Mish, Softplus, Softsign, Exp];
+    let clip = Clip { low: -0.5, high: 1.0 };
+    let others = [clip, Affine { scale: 0.3, shift: -0.2 }, Sqrt, Abs];
+    for activation in rectifiers.into_iter().chain(smooth).chain(others) {
         agree(&layer(activation, &[11, 5, 5]), family);
     }
-    agree(&layer(BatchNorm { eps: 1e-5 }, &[11, 5, 5]), family);
+    for flag in [true, false] {
+        agree(&layer(BatchNorm { eps: 1e-5, affine: flag }, &[11, 5, 5]), family);
+        agree(&layer(Scale { bias: flag }, &[11, 5, 5]), family);
+        agree(&layer(PRelu { shared: flag }, &[11, 5, 5]), family);
+    }
     agree(&gated(), family);
     let pair = [Op::from(Add), Op::from(Mul)];
     pair.into_iter().for_each(|op| agree(&of_two_inputs(op), family));

@@ -120,7 +120,7 @@ fn count_parameters(graph: &Graph, node: &Node) -> (Parameters, u64) {
         match (&node.op, spec.role) {
             (_, "running_mean" | "running_var") => buffers += elements,
             _ if fixed => buffers += elements,
-            (Op::BatchNorm(_), _) => parameters.norms += elements,
+            (Op::BatchNorm(_) | Op::Scale(_), _) => parameters.norms += elements,
             (_, "bias") => parameters.biases += elements,
             _ => parameters.weights += elements,
         }

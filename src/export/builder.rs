@@ -147,6 +147,15 @@ impl<'g> Site<'_, 'g> {
         self.node.params.iter().map(|&param| self.weight(param, graph[param].dims.clone())).collect()
     }
 
+    /// The weight with this index, if the layer has one: a number for each channel, in the shape that meets the channels
+    /// of the operand.
+    pub fn channel_weight(&mut self, index: usize) -> Option<String> {
+        let param = *self.node.params.get(index)?;
+        let channels = self.builder.graph[param].dims[0];
+        let dims = [vec![channels], vec![1; self.input_type(0).spatial().len()]].concat();
+        Some(self.weight(param, dims))
+    }
+
     /// A weight in another shape.
     fn weight(&mut self, param: ParamId, dims: Vec<usize>) -> String {
         let name = self.builder.names.take(&self.builder.graph[param].name);

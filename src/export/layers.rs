@@ -21,8 +21,10 @@ pub fn step(site: &mut Site) -> Steps {
         Op::GlobalAvgPool(_) => simple(site, "GlobalAveragePool"),
         Op::GlobalMaxPool(_) => simple(site, "GlobalMaxPool"),
         Op::BatchNorm(layer) => batch_norm(site, layer),
+        Op::Scale(_) => pointwise::scale(site),
         Op::LocalResponseNorm(layer) => pooling::local_response_norm(site, layer),
         Op::Activation(layer) => pointwise::activation(site, layer),
+        Op::PRelu(_) => pointwise::prelu(site),
         Op::Softmax(_) => Ok(Call::new("Softmax", site.inputs()).int("axis", 1).into()),
         Op::Dropout(_) | Op::Identity(_) => Ok(Step::Same(site.input(0))),
         Op::Flatten(_) => Ok(flatten(site).into()),
@@ -101,7 +103,11 @@ pub fn flatten(site: &Site) -> Call {
 
 /// <https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>
 fn batch_norm(site: &mut Site, layer: &BatchNorm) -> Steps {
-    let weights = site.weights();
+    let channels = site.input_type(0).channels();
+    let fixed = if layer.affine { vec![] } else { vec![("ones", 1.0), ("zeros", 0.0)] };
+    let fixed = fixed.into_iter().map(|(role, value)| site.floats(role, &[channels], &vec![value; channels]));
+    let fixed: Vec<String> = fixed.collect();
+    let weights = [fixed, site.weights()].concat();
     Ok(Call::new("BatchNormalization", with(site, weights)).float("epsilon", layer.eps).into())
 }
 

@@ -11,6 +11,13 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
     let call = match *layer {
         Activation::Relu => plain("Relu"),
         Activation::Relu6 => clip(site, 0.0, 6.0),
+        Activation::ThresholdedRelu(alpha) => plain("ThresholdedRelu").float("alpha", alpha.into()),
+        Activation::Elu(alpha) => plain("Elu").float("alpha", alpha.into()),
+        Activation::Selu => plain("Selu"),
+        Activation::Celu(alpha) => plain("Celu").float("alpha", alpha.into()),
+        Activation::Mish => plain("Mish").since(18),
+        Activation::Softplus => plain("Softplus"),
+        Activation::Softsign => plain("Softsign"),
         Activation::LeakyRelu(slope) => plain("LeakyRelu").float("alpha", slope.into()),
         Activation::Tanh => plain("Tanh"),
         Activation::Sigmoid => plain("Sigmoid"),
@@ -19,16 +26,46 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
             Call::new("Mul", with(site, [factor]))
         }
         Activation::HardSwish => plain("HardSwish"),
-        Activation::HardSigmoid => plain("HardSigmoid").float("alpha", 1.0 / 6.0).float("beta", 0.5),
+        Activation::HardSigmoid { slope, offset } => plain("HardSigmoid").float("alpha", slope).float("beta", offset),
         Activation::Gelu => plain("Gelu").since(20),
+        Activation::GeluTanh => plain("Gelu").since(20).word("approximate", "tanh"),
+        Activation::Clip { low, high } => clip(site, low, high),
+        Activation::Affine { scale, shift } => {
+            let [scale, shift] =
+                [("scale", scale), ("shift", shift)].map(|(role, value)| site.scalar(role, value.into()));
+            let product = site.value(Call::new("Mul", with(site, [scale])), &site.node.ty.dims);
+            Call::new("Add", [product, shift])
+        }
+        Activation::Exp => plain("Exp"),
+        Activation::Sqrt => plain("Sqrt"),
+        Activation::Abs => plain("Abs"),
     };
     Ok(call.into())
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__Clip.html>
-fn clip(site: &mut Site, low: f64, high: f64) -> Call {
-    let bounds = [site.scalar("min", low), site.scalar("max", high)];
-    Call::new("Clip", with(site, bounds))
+/// A limit that is infinite is left out. <https://onnx.ai/onnx/operators/onnx__Clip.html>
+fn clip(site: &mut Site, low: f32, high: f32) -> Call {
+    let mut limit = |role, value: f32| if value.is_finite() { site.scalar(role, value.into()) } else { String::new() };
+    let limits = [limit("min", low), limit("max", high)];
+    let given = if limits[1].is_empty() { 1 } else { 2 };
+    Call::new("Clip", with(site, limits.into_iter().take(given)))
+}
+
+/// A product with the weight, and a sum with the bias, if there is one.
+pub fn scale(site: &mut Site) -> Steps {
+    let [weight, bias] = [0, 1].map(|index| site.channel_weight(index));
+    let product = Call::new("Mul", with(site, weight));
+    Ok(match bias {
+        None => product,
+        Some(bias) => Call::new("Add", [site.value(product, &site.node.ty.dims), bias]),
+    }
+    .into())
+}
+
+/// <https://onnx.ai/onnx/operators/onnx__PRelu.html>
+pub fn prelu(site: &mut Site) -> Steps {
+    let slopes = site.channel_weight(0);
+    Ok(Call::new("PRelu", with(site, slopes)).into())
 }
 
 /// A gate of one position gets as many axes as its value has: ONNX broadcasts from the last one on.

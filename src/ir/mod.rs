@@ -89,7 +89,7 @@ pub enum ParamSource {
     File,
     /// The model file.
     Fixed(Arc<[f32]>),
-    /// `weight` (or 1) times gamma / sqrt(variance + eps), the factor chosen by the first dimension.
+    /// `weight` (or 1) times the factor of `norm`, which is chosen by the first dimension.
     Scaled { weight: Option<ParamId>, norm: Norm },
     /// The weights of a convolution of `groups` groups, of which `merged` become one: where an output channel of one
     /// meets the input channels of another they are 0.
@@ -97,15 +97,22 @@ pub enum ParamSource {
     /// The weights of a transposed convolution, [input channels, output channels of a group, kernel], as [output channels,
     /// input channels of a group, kernel].
     OutputMajor { weight: ParamId, groups: usize },
-    /// (`bias` (or 0) - mean) * gamma / sqrt(variance + eps) + beta.
+    /// `norm` of `bias` (or of 0).
     Shifted { bias: Option<ParamId>, norm: Norm },
 }
 
-/// The parameters of a batch norm (Ioffe and Szegedy 2015, algorithm 2).
+/// A scale and a shift of each channel: (x - mean) * gamma / sqrt(variance + eps) + beta, which is a batch norm (Ioffe and
+/// Szegedy 2015, algorithm 2), without what is absent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    pub gamma: ParamId,
-    pub beta: ParamId,
+    pub gamma: Option<ParamId>,
+    pub beta: Option<ParamId>,
+    pub statistics: Option<Statistics>,
+}
+
+/// What a batch norm knows of the values that it saw in training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Statistics {
     pub mean: ParamId,
     pub variance: ParamId,
     pub eps: f64,
@@ -124,8 +131,15 @@ impl Param {
 
 impl Norm {
     /// What it is made of.
-    pub fn parts(&self) -> [ParamId; 4] {
-        [self.gamma, self.beta, self.mean, self.variance]
+    pub fn parts(&self) -> impl Iterator<Item = ParamId> + use<> {
+        let statistics = self.statistics.map(|of| [of.mean, of.variance]);
+        self.gamma.into_iter().chain(self.beta).chain(statistics.into_iter().flatten())
+    }
+
+    /// The same, to be renamed.
+    pub fn parts_mut(&mut self) -> impl Iterator<Item = &mut ParamId> {
+        let statistics = self.statistics.iter_mut().flat_map(|of| [&mut of.mean, &mut of.variance]);
+        self.gamma.iter_mut().chain(&mut self.beta).chain(statistics)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The graph's invariants. After [`verify`] nothing behind the graph may fail on account of the model.
 
 use super::{Epilogue, Graph, Node, NodeId, Norm, Param, ParamSource, handles};
-use crate::layers::{Conv, Op, Window};
+use crate::layers::{Conv, Layer, Op, Window};
 use crate::tensor::{Batch, MAX_BATCH};
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
@@ -148,7 +148,12 @@ fn check_epilogue(graph: &Graph, node: &Node) -> Result<(), String> {
     for item in &node.epilogue {
         match item {
             Epilogue::Activation(activation) => {
-                Op::from(*activation).layer().map_or(Ok(()), |layer| layer.check()).map_err(|e| e.message)?;
+                activation.check().map_err(|e| e.message)?;
+                if activation.steepness().is_none() {
+                    return Err(format!(
+                        "`{activation}` is fused behind it, which enlarges rounding errors without bound"
+                    ));
+                }
             }
             Epilogue::Add { input } if adds > 0 || *input != fused => {
                 return Err(format!("adds input {input}, where the one to be added is {fused}, and no other"));
@@ -226,6 +231,6 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
 }
 
 fn norm_fits(graph: &Graph, norm: &Norm, channels: usize) -> bool {
-    let eps = norm.eps.is_finite() && norm.eps >= 0.0;
-    eps && norm.parts().into_iter().all(|part| graph[part].dims == [channels])
+    let eps = norm.statistics.is_none_or(|of| of.eps.is_finite() && of.eps >= 0.0);
+    eps && norm.parts().all(|part| graph[part].dims == [channels])
 }

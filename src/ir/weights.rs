@@ -1,7 +1,7 @@
 //! Values of parameters: where they are read from, how derived ones are computed, and random ones for tests
 //! and benchmarks without a weight file.
 
-use super::{Graph, Norm, Param, ParamId, ParamSource};
+use super::{Graph, Norm, Param, ParamId, ParamSource, Statistics};
 use crate::layers::Init;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -104,7 +104,7 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
         ParamSource::Scaled { weight, norm } => {
             let ones = || Cow::Owned(vec![1.0; param.dims.iter().product()]);
             let base = weight.map_or_else(ones, |w| values(graph, w, source));
-            Values::new(base, Some(factors(graph, norm, source)))
+            Values::new(base, Some(factors(graph, norm, param.dims[0], source)))
         }
         ParamSource::Merged { weight, groups, merged } => {
             let rows = param.dims[0];
@@ -115,12 +115,13 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
             Values::new(swap_channels(&values(graph, *weight, source), sizes).into(), None)
         }
         ParamSource::Shifted { bias, norm } => {
-            let factors = factors(graph, norm, source);
-            let base = bias.map_or(Cow::Owned(vec![0.0; factors.len()]), |b| values(graph, b, source));
-            let (mean, beta) = (values(graph, norm.mean, source), values(graph, norm.beta, source));
+            let channels = param.elements();
+            let or_zeros =
+                |id: Option<ParamId>| id.map_or(Cow::Owned(vec![0.0; channels]), |id| values(graph, id, source));
+            let (base, mean, beta) =
+                (or_zeros(*bias), or_zeros(norm.statistics.map(|of| of.mean)), or_zeros(norm.beta));
+            let factors = factors(graph, norm, channels, source).into_iter().enumerate();
             let shifted = factors
-                .iter()
-                .enumerate()
                 .map(|(c, factor)| ((f64::from(base[c]) - f64::from(mean[c])) * factor + f64::from(beta[c])) as f32);
             Values::new(Cow::Owned(shifted.collect()), None)
         }
@@ -141,9 +142,16 @@ pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
 }
 
 /// gamma / sqrt(variance + eps) of each channel.
-fn factors(graph: &Graph, norm: &Norm, source: &dyn WeightSource) -> Vec<f64> {
-    let (gamma, variance) = (values(graph, norm.gamma, source), values(graph, norm.variance, source));
-    gamma.iter().zip(variance.iter()).map(|(&g, &v)| f64::from(g) / (f64::from(v) + norm.eps).sqrt()).collect()
+fn factors(graph: &Graph, norm: &Norm, channels: usize, source: &dyn WeightSource) -> Vec<f64> {
+    let mut factors = vec![1.0; channels];
+    if let Some(gamma) = norm.gamma {
+        factors.iter_mut().zip(&*values(graph, gamma, source)).for_each(|(factor, &g)| *factor = g.into());
+    }
+    if let Some(Statistics { variance, eps, .. }) = norm.statistics {
+        let variances = values(graph, variance, source);
+        factors.iter_mut().zip(&*variances).for_each(|(factor, &v)| *factor /= (f64::from(v) + eps).sqrt());
+    }
+    factors
 }
 
 /// Random weights that depend only on the seed and on each parameter's name.

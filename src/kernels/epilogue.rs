@@ -4,7 +4,7 @@ use super::math::{self, Logistic};
 use super::taps::split;
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::ir;
-use crate::layers::Activation;
+use crate::layers::{Activation, SELU_ALPHA, SELU_SCALE};
 
 /// What happens to each output vector before it is stored, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,10 @@ impl Epilogue {
     pub fn is_light(&self) -> bool {
         self.items.iter().all(|item| match item {
             Item::Add => true,
-            Item::Activation(a) => matches!(a, Activation::Relu | Activation::Relu6),
+            Item::Activation(a) => {
+                use Activation::*;
+                matches!(a, Relu | Relu6 | Clip { .. } | Affine { .. } | Abs | Sqrt)
+            }
         })
     }
 
@@ -179,9 +182,12 @@ const MAX_GROUP: usize = 4;
 
 /// See [`Epilogue::group`].
 fn group(item: &Item) -> usize {
+    use Activation::*;
     match item {
-        Item::Activation(Activation::Sigmoid | Activation::Silu) => math::LOGISTIC_GROUP,
-        Item::Activation(Activation::Gelu) => math::GELU_GROUP,
+        Item::Activation(Sigmoid | Silu) => math::LOGISTIC_GROUP,
+        Item::Activation(Gelu) => math::GELU_GROUP,
+        Item::Activation(GeluTanh) => math::GELU_TANH_GROUP,
+        Item::Activation(Exp | Elu(_) | Selu | Celu(_) | Softplus | Mish) => math::EXP_GROUP,
         _ => MAX_GROUP,
     }
 }
@@ -200,44 +206,108 @@ pub struct Residual {
 pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
     match activation {
         Activation::Relu => at_least(asm, values, 0.0),
-        Activation::Relu6 => {
-            at_least(asm, values, 0.0);
-            at_most(asm, values, 6.0);
-        }
+        Activation::Relu6 => clip(asm, values, 0.0, 6.0),
         Activation::LeakyRelu(slope) => leaky_relu(asm, slope, values),
-        Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
+        Activation::ThresholdedRelu(alpha) => thresholded_relu(asm, alpha, values),
+        Activation::Elu(alpha) => math::elu(asm, math::Elu { rate: 1.0, low: alpha, high: 1.0 }, values),
+        Activation::Celu(alpha) => math::elu(asm, math::Elu { rate: 1.0 / alpha, low: alpha, high: 1.0 }, values),
+        Activation::Selu => math::elu(asm, SELU, values),
+        Activation::Gelu => math::gelu(asm, values),
+        Activation::GeluTanh => math::gelu_tanh(asm, values),
         Activation::Silu => math::logistic(asm, Logistic::Silu, values),
-        Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
-        Activation::HardSigmoid => hard_sigmoid(asm, values, values),
         Activation::HardSwish => {
             let factors: Vec<V> = values.iter().map(|_| asm.vec()).collect();
-            hard_sigmoid(asm, &factors, values);
+            hard_sigmoid(asm, (1.0 / 6.0, 0.5), &factors, values);
             for (factor, &value) in factors.into_iter().zip(values) {
                 asm.mul(value, value, factor);
                 asm.free(factor);
             }
         }
-        Activation::Gelu => math::gelu(asm, values),
+        Activation::Mish => math::mish(asm, values),
+        Activation::Softplus => math::softplus(asm, values),
+        Activation::Softsign => softsign(asm, values),
+        Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
+        Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
+        Activation::HardSigmoid { slope, offset } => hard_sigmoid(asm, (slope, offset), values, values),
+        Activation::Clip { low, high } => clip(asm, values, low, high),
+        Activation::Affine { scale, shift } => affine(asm, values, scale, shift),
+        Activation::Exp => math::exp(asm, values),
+        Activation::Sqrt => values.iter().for_each(|&value| asm.sqrt(value, value)),
+        Activation::Abs => absolute(asm, values, values),
     }
 }
+
+const SELU: math::Elu = math::Elu { rate: 1.0, low: (SELU_SCALE * SELU_ALPHA) as f32, high: SELU_SCALE as f32 };
 
 fn leaky_relu(asm: &mut dyn VectorAsm, slope: f32, values: &[V]) {
-    let [factor, zero, scaled] = [0; 3].map(|_| asm.vec());
-    asm.splat(factor, slope);
-    asm.splat(zero, 0.0);
-    for &value in values {
-        asm.mul(scaled, factor, value);
-        asm.select(Compare::Ge, value, value, zero, value, scaled);
-    }
-    [factor, zero, scaled].into_iter().for_each(|v| asm.free(v));
+    with_constant(asm, slope, |asm, slope| with_slopes(asm, slope, values));
 }
 
-/// to = min(max(value + 3, 0), 6) / 6. As value / 6 + 1 / 2 it would cancel close to -3; six times the rounded 1 / 6 is 1.
-fn hard_sigmoid(asm: &mut dyn VectorAsm, to: &[V], values: &[V]) {
-    with_constant(asm, 3.0, |asm, three| to.iter().zip(values).for_each(|(&to, &value)| asm.add(to, value, three)));
+/// value = value * slope where it is below 0.
+pub(super) fn with_slopes(asm: &mut dyn VectorAsm, slopes: V, values: &[V]) {
+    let [zero, scaled] = [0; 2].map(|_| asm.vec());
+    asm.splat(zero, 0.0);
+    for &value in values {
+        asm.mul(scaled, slopes, value);
+        asm.select(Compare::Ge, value, value, zero, value, scaled);
+    }
+    [zero, scaled].into_iter().for_each(|v| asm.free(v));
+}
+
+fn thresholded_relu(asm: &mut dyn VectorAsm, alpha: f32, values: &[V]) {
+    let [threshold, zero] = [0; 2].map(|_| asm.vec());
+    asm.splat(threshold, alpha);
+    asm.splat(zero, 0.0);
+    values.iter().for_each(|&value| asm.select(Compare::Le, value, value, threshold, zero, value));
+    [threshold, zero].into_iter().for_each(|v| asm.free(v));
+}
+
+/// to = min(max(value + offset / slope, 0) * slope, 1). As value * slope + offset it would cancel close to where it
+/// becomes 0, which is -3 in hard_swish.
+fn hard_sigmoid(asm: &mut dyn VectorAsm, (slope, offset): (f64, f64), to: &[V], values: &[V]) {
+    with_constant(asm, (offset / slope) as f32, |asm, constant| {
+        to.iter().zip(values).for_each(|(&to, &value)| asm.add(to, value, constant));
+    });
     at_least(asm, to, 0.0);
-    at_most(asm, to, 6.0);
-    with_constant(asm, 1.0 / 6.0, |asm, sixth| to.iter().for_each(|&to| asm.mul(to, to, sixth)));
+    with_constant(asm, slope as f32, |asm, slope| to.iter().for_each(|&to| asm.mul(to, to, slope)));
+    at_most(asm, to, 1.0);
+}
+
+/// value / (1 + |value|)
+fn softsign(asm: &mut dyn VectorAsm, values: &[V]) {
+    let sums: Vec<V> = values.iter().map(|_| asm.vec()).collect();
+    absolute(asm, &sums, values);
+    with_constant(asm, 1.0, |asm, one| sums.iter().for_each(|&sum| asm.add(sum, sum, one)));
+    for (sum, &value) in sums.into_iter().zip(values) {
+        asm.div(value, value, sum);
+        asm.free(sum);
+    }
+}
+
+/// value * scale + shift, with one register.
+fn affine(asm: &mut dyn VectorAsm, values: &[V], scale: f32, shift: f32) {
+    if scale != 1.0 {
+        with_constant(asm, scale, |asm, scale| values.iter().for_each(|&value| asm.mul(value, value, scale)));
+    }
+    if shift != 0.0 {
+        with_constant(asm, shift, |asm, shift| values.iter().for_each(|&value| asm.add(value, value, shift)));
+    }
+}
+
+fn absolute(asm: &mut dyn VectorAsm, to: &[V], values: &[V]) {
+    let mask = asm.vec();
+    asm.splat_bits(mask, 0x7fff_ffff);
+    to.iter().zip(values).for_each(|(&to, &value)| asm.and(to, value, mask));
+    asm.free(mask);
+}
+
+fn clip(asm: &mut dyn VectorAsm, values: &[V], low: f32, high: f32) {
+    if low > f32::NEG_INFINITY {
+        at_least(asm, values, low);
+    }
+    if high < f32::INFINITY {
+        at_most(asm, values, high);
+    }
 }
 
 fn at_least(asm: &mut dyn VectorAsm, values: &[V], low: f32) {

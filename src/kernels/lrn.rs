@@ -159,7 +159,7 @@ impl Code {
             asm.splat(beta, self.beta.get());
             asm.mul(v, v, beta);
             asm.free(beta);
-            math::exp(asm, v);
+            math::exp(asm, &[v]);
         }
     }
 }

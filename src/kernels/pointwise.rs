@@ -1,7 +1,7 @@
-//! Element by element: activations, addition, multiplication (also by one number a channel), batch norms that were
-//! not folded into a convolution.
+//! Element by element: activations, addition, multiplication (also by one number a channel), batch norms and scales that
+//! were not folded into a convolution.
 
-use super::epilogue::{Epilogue, Residual, activate};
+use super::epilogue::{Epilogue, Residual, activate, with_slopes};
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
 use crate::codegen::vector::{V, VectorAsm};
@@ -23,15 +23,16 @@ pub struct Code {
     pub epilogue: Epilogue,
 }
 
-/// What the constants of a batch norm are made with beside its parameters.
+/// What the constants are made with beside the parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tables {
-    pub eps: f64,
+    /// Of a batch norm, whose last two parameters are the mean and the variance.
+    pub eps: Option<f64>,
 }
 
 impl Hash for Tables {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.eps.to_bits().hash(state);
+        self.eps.map(f64::to_bits).hash(state);
     }
 }
 
@@ -45,6 +46,8 @@ pub enum Function {
     Gate,
     /// A scale and a shift for each channel.
     Affine,
+    /// A slope for each channel, where the operand is below 0.
+    Slopes,
 }
 
 /// Makes the conf of an element-by-element layer.
@@ -58,10 +61,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::Add(_) => Function::Add,
         Op::Mul(_) if same(1) => Function::Mul,
         Op::Mul(_) => Function::Gate,
-        Op::BatchNorm(_) => Function::Affine,
+        Op::BatchNorm(_) | Op::Scale(_) => Function::Affine,
+        Op::PRelu(_) => Function::Slopes,
         _ => return Err("not element by element".into()),
     };
-    let eps = if let Op::BatchNorm(norm) = node.op { norm.eps } else { 0.0 };
+    let eps = if let Op::BatchNorm(norm) = node.op { Some(norm.eps) } else { None };
     let code = Code {
         lanes: target.lanes,
         channels: node.output.channels(),
@@ -84,17 +88,35 @@ impl Code {
         self.channels.div_ceil(self.lanes)
     }
 
+    /// Vectors of constants that each block has.
+    pub(crate) fn constant_vectors(&self) -> usize {
+        match self.function {
+            Function::Affine => 2,
+            Function::Slopes => 1,
+            Function::Activation(_) | Function::Add | Function::Mul | Function::Gate => 0,
+        }
+    }
+
     /// Scale and shift of each channel of a block side by side: `[block][2][lane]`.
-    fn pack_affine(&self, eps: f64, params: &[Values<'_>]) -> Vec<f32> {
-        let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|i| &params[i]);
+    fn pack_affine(&self, eps: Option<f64>, params: &[Values<'_>]) -> Vec<f32> {
+        let (affine, statistics) = params.split_at(params.len() - if eps.is_some() { 2 } else { 0 });
+        let value = |params: &[Values], index: usize, c: usize| params.get(index).map(|values| f64::from(values[c]));
         let mut packed = vec![0.0; self.blocks() * 2 * self.lanes];
         for c in 0..self.channels {
-            let scale = f64::from(gamma[c]) / (f64::from(variance[c]) + eps).sqrt();
-            let shift = f64::from(beta[c]) - f64::from(mean[c]) * scale;
+            let (gamma, beta) = (value(affine, 0, c).unwrap_or(1.0), value(affine, 1, c).unwrap_or(0.0));
+            let (mean, variance) = (value(statistics, 0, c).unwrap_or(0.0), value(statistics, 1, c).unwrap_or(1.0));
+            let scale = gamma / (variance + eps.unwrap_or(0.0)).sqrt();
+            let shift = beta - mean * scale;
             let at = c / self.lanes * 2 * self.lanes + c % self.lanes;
             (packed[at], packed[at + self.lanes]) = (scale as f32, shift as f32);
         }
         packed
+    }
+
+    /// The slope of each channel, of which there may be one for all.
+    fn pack_slopes(&self, slopes: &[f32]) -> Vec<f32> {
+        let channels = self.blocks() * self.lanes;
+        (0..channels).map(|c| slopes[c.min(slopes.len() - 1)]).collect()
     }
 }
 
@@ -103,11 +125,14 @@ impl Family for Code {
 
     fn name(&self) -> String {
         let function = match self.function {
-            Function::Activation(activation) => activation.to_string().replace([' ', '.', '-'], "_"),
+            Function::Activation(activation) => {
+                activation.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+            }
             Function::Add => "add".into(),
             Function::Mul => "mul".into(),
             Function::Gate => "gate".into(),
             Function::Affine => "affine".into(),
+            Function::Slopes => "slopes".into(),
         };
         format!("pointwise_{function}_f32_{}c", self.lanes)
     }
@@ -124,7 +149,8 @@ impl Family for Code {
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         match self.function {
             Function::Affine => vec![Constant::F32(self.pack_affine(tables.eps, params))],
-            _ => vec![],
+            Function::Slopes => vec![Constant::F32(self.pack_slopes(&params[0]))],
+            Function::Activation(_) | Function::Add | Function::Mul | Function::Gate => vec![],
         }
     }
 
@@ -154,9 +180,9 @@ impl Family for Code {
                         let pointer = nest.sample_pointer(2, sample);
                         nest.offset_by(pointer, block, self.vector())
                     }
-                    Function::Affine => {
+                    Function::Affine | Function::Slopes => {
                         let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
-                        nest.offset_by(pointer, block, 2 * self.vector())
+                        nest.offset_by(pointer, block, self.constant_vectors() as i64 * self.vector())
                     }
                 };
                 nest.call(tile, &[first, second, out, residual]);
@@ -230,6 +256,12 @@ impl Code {
                 values.iter().for_each(|&x| asm.horner(x, scale, shift));
                 asm.free(scale);
                 asm.free(shift);
+            }
+            Function::Slopes => {
+                let slopes = asm.vec();
+                asm.load(slopes, second.at(0));
+                with_slopes(asm, slopes, &values);
+                asm.free(slopes);
             }
         }
         self.epilogue.apply(asm, &values, Residual { base: residual, first: 0, lanes: self.lanes });

@@ -106,7 +106,7 @@ impl Code {
     /// x = e^(x - largest)
     fn emit_exp(&self, asm: &mut dyn VectorAsm, x: V, largest: V) {
         asm.sub(x, x, largest);
-        math::exp(asm, x);
+        math::exp(asm, &[x]);
     }
 
     /// Runs `body(asm, input, output)` for each channel.

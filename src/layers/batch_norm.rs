@@ -6,13 +6,18 @@ const SPEC: LayerSpec = LayerSpec {
     keyword: "bn",
     doc: "Batch normalisation at inference: y[c] = (x[c] - running_mean[c]) / sqrt(running_var[c] + eps) * weight[c] + \
           bias[c] (Ioffe and Szegedy 2015).",
-    params: &[ParamDecl::named("eps", Kind::Float, "1e-5", "what is added to the variance")],
+    params: &[
+        ParamDecl::named("eps", Kind::Float, "1e-5", "what is added to the variance"),
+        ParamDecl::named("affine", Kind::Bool, "true", "has a weight and a bias; without them they are 1 and 0"),
+    ],
 };
 
 /// `bn eps 1e-3`
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNorm {
     pub eps: f64,
+    /// Has a weight and a bias.
+    pub affine: bool,
 }
 
 impl BatchNorm {
@@ -23,7 +28,15 @@ impl BatchNorm {
         if eps < 0.0 {
             return Err(ArgError::new("eps", format!("eps is {eps:?}; it must not be negative")));
         }
-        Ok(BatchNorm { eps })
+        Ok(BatchNorm { eps, affine: args.flag("affine") })
+    }
+
+    /// Of one channel: weight, bias, mean and 1 / sqrt(variance + eps).
+    fn of_channel(&self, params: &[&[f32]], c: usize) -> [f64; 4] {
+        let (affine, statistics) = params.split_at(params.len() - 2);
+        let [weight, bias] = [(0, 1.0), (1, 0.0)].map(|(i, none)| affine.get(i).map_or(none, |p| f64::from(p[c])));
+        let [mean, variance] = [0, 1].map(|i| f64::from(statistics[i][c]));
+        [weight, bias, mean, (variance + self.eps).sqrt()]
     }
 }
 
@@ -52,16 +65,15 @@ impl Layer for BatchNorm {
             ("running_var", Init::NearOne),
         ];
         let dims = vec![inputs[0].channels()];
-        roles.map(|(role, init)| ParamSpec { role, dims: dims.clone(), fixed: None, init }).into()
+        let first = if self.affine { 0 } else { 2 };
+        roles.map(|(role, init)| ParamSpec { role, dims: dims.clone(), fixed: None, init })[first..].into()
     }
 
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], _accumulate: Accumulate) -> Tensor {
-        let &[weight, bias, mean, variance] = params else { unreachable!("four parameters") };
         let mut y = inputs[0].clone();
         for n in 0..y.batch() {
             for c in 0..y.channels() {
-                let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|param| f64::from(param[c]));
-                let deviation = (variance + self.eps).sqrt();
+                let [weight, bias, mean, deviation] = self.of_channel(params, c);
                 for value in y.plane_mut(n, c) {
                     *value = ((f64::from(*value) - mean) / deviation * weight + bias) as f32;
                 }
@@ -72,12 +84,11 @@ impl Layer for BatchNorm {
 
     /// x * scale + (bias - mean * scale)
     fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
-        let &[weight, bias, mean, variance] = params else { unreachable!("four parameters") };
         let mut y = inputs[0].clone();
         for n in 0..y.batch() {
             for c in 0..y.channels() {
-                let [weight, bias, mean, variance] = [weight, bias, mean, variance].map(|param| f64::from(param[c]));
-                let scale = weight.abs() / (variance + self.eps).sqrt();
+                let [weight, bias, mean, deviation] = self.of_channel(params, c);
+                let scale = weight.abs() / deviation;
                 let terms = |x: f32| (f64::from(x).abs() + mean.abs()) * scale + bias.abs();
                 y.plane_mut(n, c).iter_mut().for_each(|value| *value = terms(*value) as f32);
             }
@@ -92,7 +103,10 @@ impl fmt::Display for BatchNorm {
         if self.eps != 1e-5 {
             write!(f, " eps {:?}", self.eps)?;
         }
-        Ok(())
+        match (self.affine, self.eps != 1e-5) {
+            (true, _) => Ok(()),
+            (false, with_eps) => write!(f, "{} affine false", if with_eps { "," } else { "" }),
+        }
     }
 }
 
@@ -104,7 +118,7 @@ mod tests {
     #[test]
     fn defaults() {
         let op = make("bn", &[]);
-        assert_eq!(op, Op::from(BatchNorm { eps: 1e-5 }));
+        assert_eq!(op, Op::from(BatchNorm { eps: 1e-5, affine: true }));
         assert_eq!(
             (text(&op), text(&make("bn", &[("eps", ArgValue::Float(1e-3))]))),
             ("bn".into(), "bn eps 0.001".into())
@@ -112,6 +126,16 @@ mod tests {
         let roles: Vec<_> = param_dims(&op, &[&[4, 3, 3]]);
         assert_eq!(roles, ["weight", "bias", "running_mean", "running_var"].map(|role| (role, vec![4])));
         assert!(try_make("bn", &[("eps", ArgValue::Float(-1.0))]).is_err());
+    }
+
+    #[test]
+    fn without_weight_and_bias() {
+        let op = make("bn", &[("eps", ArgValue::Float(1.0)), ("affine", ArgValue::Bool(false))]);
+        assert_eq!(text(&op), "bn eps 1.0, affine false");
+        assert_eq!(text(&make("bn", &[("affine", ArgValue::Bool(false))])), "bn affine false");
+        assert_eq!(param_dims(&op, &[&[2, 1]]), ["running_mean", "running_var"].map(|role| (role, vec![2])));
+        let x = Tensor::new([1, 2, 1], vec![5.0, 1.0]);
+        assert_eq!(eval(&op, &[&x], &[&[1.0, 2.0], &[3.0, 0.0]]).data(), [2.0, -1.0]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ mod local_response_norm;
 mod maxpool;
 mod mul;
 mod pad;
+mod prelu;
+mod scale;
 mod softmax;
 mod space_to_depth;
 mod subsample;
@@ -57,6 +59,7 @@ mod upsample;
 mod testing;
 
 pub use activation::Activation;
+pub(crate) use activation::{SELU_ALPHA, SELU_SCALE};
 pub use adaptive_avgpool::AdaptiveAvgPool;
 pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
@@ -79,7 +82,9 @@ pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
 pub use pad::Pad;
+pub use prelu::PRelu;
 pub use reference::reference_page;
+pub use scale::Scale;
 pub use softmax::Softmax;
 pub use space_to_depth::SpaceToDepth;
 pub use subsample::Subsample;
@@ -313,7 +318,7 @@ macro_rules! layers {
                 matches!(
                     self,
                     Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
-                        | Op::Upsample(_) | Op::BatchNorm(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
+                        | Op::Upsample(_) | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
 
@@ -354,8 +359,10 @@ layers! {
     GlobalAvgPool,
     GlobalMaxPool,
     BatchNorm,
+    Scale,
     LocalResponseNorm,
     Activation,
+    PRelu,
     Softmax,
     Dropout,
     Identity,

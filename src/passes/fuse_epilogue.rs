@@ -15,6 +15,9 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
             continue;
         }
         let fused = match graph[id].op {
+            Op::Activation(activation) if activation.steepness().is_none() => {
+                Err("its slope has no bound, so that it could make anything of a rounding error".into())
+            }
             Op::Activation(activation) => {
                 let producer = graph[id].inputs[0];
                 refusal(graph, producer, &uses).map_or_else(|| Ok((producer, Epilogue::Activation(activation))), Err)

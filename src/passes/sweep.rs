@@ -56,7 +56,7 @@ fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
         ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => f(weight),
         ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
             inner.iter_mut().for_each(&mut f);
-            [&mut norm.gamma, &mut norm.beta, &mut norm.mean, &mut norm.variance].into_iter().for_each(f);
+            norm.parts_mut().for_each(f);
         }
     }
 }

@@ -15,7 +15,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
         let residual = residual.vector(block * conf.positions);
         let call = Call { conf, out: value(0), first: value(1), residual };
         // SAFETY: the pointers are those of one task of the conf. Layers with two operands have a second value of the
-        // same shape, gates one vector of it for each block; an affine function has two vectors of constants for each.
+        // same shape, gates one vector of it for each block; functions of each channel have vectors of constants for each.
         unsafe {
             match conf.function {
                 Function::Activation(activation) => call.each(|x, _| epilogue::activate(activation, x)),
@@ -25,15 +25,24 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
                     let gate = Pointer::sample(operands, 2, sample).vector(block).load();
                     call.each(|x, _| x * gate);
                 }
+                Function::Slopes => {
+                    let slopes = constants(conf, operands, block).load();
+                    call.each(|x, _| x.simd_ge(f32x8::ZERO).select(x, x * slopes));
+                }
                 Function::Affine => {
-                    let constants = 1 + conf.operands + conf.epilogue.operands();
-                    let packed = Pointer::constant(operands, constants).vector(2 * block);
+                    let packed = constants(conf, operands, block);
                     let (scale, shift) = (packed.load(), packed.vector(1).load());
                     call.each(|x, _| x.mul_add(scale, shift));
                 }
             }
         }
     }
+}
+
+/// The constants of a block.
+fn constants(conf: &Code, operands: &[Operand], block: usize) -> Pointer {
+    let constants = 1 + conf.operands + conf.epilogue.operands();
+    Pointer::constant(operands, constants).vector(conf.constant_vectors() * block)
 }
 
 /// One block.

@@ -206,8 +206,33 @@ impl Bytes<'_> {
 
     fn activation(&mut self) -> Activation {
         use Activation::*;
-        let slope = self.number() as f32;
-        [Relu, Relu6, LeakyRelu(slope), Tanh, Sigmoid, Silu, HardSwish, HardSigmoid, Gelu][self.below(9)]
+        let [a, b] = [self.number(), self.number()];
+        let (number, other) = (a as f32, b as f32);
+        let all = [
+            Relu,
+            Relu6,
+            LeakyRelu(number),
+            ThresholdedRelu(number),
+            Elu(number),
+            Selu,
+            Celu(number),
+            Gelu,
+            GeluTanh,
+            Silu,
+            HardSwish,
+            Mish,
+            Softplus,
+            Softsign,
+            Tanh,
+            Sigmoid,
+            HardSigmoid { slope: a, offset: b },
+            Clip { low: number, high: other },
+            Affine { scale: number, shift: other },
+            Exp,
+            Sqrt,
+            Abs,
+        ];
+        all[self.below(all.len())]
     }
 
     fn window(&mut self, rank: usize) -> Window {
@@ -237,14 +262,19 @@ impl Bytes<'_> {
             11 => {
                 [Op::from(GlobalAvgPool), GlobalMaxPool.into(), Softmax.into(), Identity.into()][self.below(4)].clone()
             }
-            12 => BatchNorm { eps: self.number() }.into(),
+            12 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
             13 => {
                 // Of a sum above 0, whose powers are numbers.
                 let [alpha, beta, k] =
                     [self.number(), self.number(), self.number()].map(|n| if n > -2.0 { n.max(0.25) } else { n });
                 LocalResponseNorm { size: self.size(6), alpha, beta, k }.into()
             }
-            14 | 15 => self.activation().into(),
+            14 => self.activation().into(),
+            15 => {
+                [Op::from(self.activation()), Scale { bias: self.flag() }.into(), PRelu { shared: self.flag() }.into()]
+                    [self.below(3)]
+                .clone()
+            }
             16 => Dropout { p: self.number() }.into(),
             17 => Flatten.into(),
             18 => Pad {
@@ -336,8 +366,9 @@ impl Bytes<'_> {
 
     fn break_param(&mut self, graph: &mut Graph) {
         let mut handle = || ParamId(self.byte().into());
-        let norm = Norm { gamma: handle(), beta: handle(), mean: handle(), variance: handle(), eps: 1e-5 };
-        let weight = handle();
+        let statistics = Statistics { mean: handle(), variance: handle(), eps: 1e-5 };
+        let [gamma, beta, weight] = [handle(), handle(), handle()];
+        let norm = Norm { gamma: Some(gamma), beta: Some(beta), statistics: self.flag().then_some(statistics) };
         let source = match self.below(5) {
             0 => ParamSource::Scaled { weight: Some(weight), norm },
             1 => ParamSource::Shifted { bias: None, norm },

@@ -44,6 +44,11 @@ pub fn single(op: impl Into<Op>, dims: &[usize]) -> Result<Verified<Graph>, Shap
 
 /// Layers that take any input of `rank` spatial dimensions, most of the time.
 pub fn layer(rank: usize) -> BoxedStrategy<Op> {
+    prop_oneof![30 => tame_layer(rank), 1 => steep().prop_map(Op::from)].boxed()
+}
+
+/// Those that may stand before others.
+fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
     let rank = rank.max(1);
     prop_oneof![
         6 => conv(rank),
@@ -52,7 +57,9 @@ pub fn layer(rank: usize) -> BoxedStrategy<Op> {
         1 => adaptive(rank),
         1 => Just(GlobalAvgPool.into()),
         1 => Just(GlobalMaxPool.into()),
-        1 => Just(BatchNorm { eps: 1e-5 }.into()),
+        1 => any::<bool>().prop_map(|affine| BatchNorm { eps: 1e-5, affine }.into()),
+        1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
+        1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => lrn(),
         3 => activation().prop_map(Op::from),
         1 => Just(Softmax.into()),
@@ -202,7 +209,7 @@ fn neighbour() -> BoxedStrategy<Op> {
         }),
         2 => activation().prop_map(Op::from),
         1 => Just(GlobalAvgPool.into()),
-        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+        1 => Just(BatchNorm { eps: 1e-3, affine: true }.into()),
     ]
     .boxed()
 }
@@ -239,6 +246,7 @@ fn lrn() -> BoxedStrategy<Op> {
         .boxed()
 }
 
+/// Activations that keep all values near those that they get.
 pub fn activation() -> impl Strategy<Value = Activation> {
     use Activation::*;
     prop::sample::select(vec![
@@ -246,13 +254,30 @@ pub fn activation() -> impl Strategy<Value = Activation> {
         Relu6,
         LeakyRelu(0.1),
         LeakyRelu(1.5),
-        Tanh,
-        Sigmoid,
+        Elu(0.7),
+        Selu,
+        Celu(0.5),
+        Gelu,
+        GeluTanh,
         Silu,
         HardSwish,
-        HardSigmoid,
-        Gelu,
+        Mish,
+        Softplus,
+        Softsign,
+        Tanh,
+        Sigmoid,
+        Activation::HARD_SIGMOID,
+        HardSigmoid { slope: 0.2, offset: 0.5 },
+        Clip { low: -0.5, high: 1.5 },
+        Clip { low: -1.0, high: f32::INFINITY },
+        Affine { scale: -0.5, shift: 0.25 },
+        Abs,
     ])
+}
+
+/// Activations that make large differences of small ones, or NaN.
+fn steep() -> impl Strategy<Value = Activation> {
+    prop::sample::select(vec![Activation::ThresholdedRelu(0.5), Activation::Exp, Activation::Sqrt])
 }
 
 fn dense() -> BoxedStrategy<Op> {
@@ -378,7 +403,7 @@ impl Mobile {
         let wide = conv(self.expanded, 1, 1, 1);
         let deep = conv(self.expanded, self.kernel, self.stride, self.expanded);
         let act = Op::from(self.activation);
-        let norm = |op: Op| if self.norm { vec![op, BatchNorm { eps: 1e-3 }.into()] } else { vec![op] };
+        let norm = |op: Op| if self.norm { vec![op, BatchNorm { eps: 1e-3, affine: true }.into()] } else { vec![op] };
         let ops = [norm(wide), vec![act.clone()], norm(deep), vec![act]].concat();
         let deep = chain(graph, x, &ops, &format!("{path}.deep"))?;
         let gated = match self.squeeze {
@@ -410,7 +435,7 @@ impl Mobile {
 pub fn part(rank: usize) -> BoxedStrategy<Part> {
     let chain = move || prop::collection::vec(same_size(rank), 1..3);
     prop_oneof![
-        5 => layer(rank).prop_map(Part::Layer),
+        5 => tame_layer(rank).prop_map(Part::Layer),
         3 => chain().prop_map(Part::Residual),
         2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
         2 => chain().prop_map(Part::Grow),
@@ -437,8 +462,19 @@ fn same_size(rank: usize) -> BoxedStrategy<Op> {
     prop_oneof![
         4 => conv,
         2 => activation().prop_map(Op::from),
-        1 => Just(BatchNorm { eps: 1e-3 }.into()),
+        1 => scaling(),
+        1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => Just(Dropout { p: 0.5 }.into()),
+    ]
+    .boxed()
+}
+
+/// What can be folded into a layer before it.
+fn scaling() -> BoxedStrategy<Op> {
+    prop_oneof![
+        any::<bool>().prop_map(|affine| BatchNorm { eps: 1e-3, affine }.into()),
+        any::<bool>().prop_map(|bias| Scale { bias }.into()),
+        Just(Activation::Affine { scale: -0.75, shift: 0.5 }.into()),
     ]
     .boxed()
 }
@@ -554,7 +590,10 @@ pub fn siblings() -> BoxedStrategy<Verified<Graph>> {
                 prop::collection::vec(upsample(rank), 2..4),
                 prop::collection::vec(adaptive(rank), 2..4),
                 prop::collection::vec((1usize..5).prop_map(|groups| ChannelShuffle { groups }.into()), 2..4),
-                prop::collection::vec((1u32..9).prop_map(|eps| BatchNorm { eps: eps.into() }.into()), 2..4),
+                prop::collection::vec(
+                    (1u32..9).prop_map(|eps| BatchNorm { eps: eps.into(), affine: true }.into()),
+                    2..4
+                ),
             ];
             (Just(dims), prop_oneof![3 => windows, 2 => other], any::<bool>())
         })

@@ -120,6 +120,20 @@ class Net(nn.Module):
         return self.function(self, x)
 
 
+class Scale(nn.Module):
+    """A factor and perhaps a summand of each channel."""
+
+    def __init__(self, channels, bias=False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+
+    def forward(self, x):
+        of_channel = lambda values: values.reshape(-1, *[1] * (x.dim() - 2))
+        y = x * of_channel(self.weight)
+        return y if self.bias is None else y + of_channel(self.bias)
+
+
 def same(size, kernel, stride):
     """TensorFlow's SAME padding of one dimension: the odd one behind."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
@@ -314,6 +328,14 @@ def normalisations():
     m.case("bn_signal", "bn eps 1e-3", nn.BatchNorm1d(4, eps=1e-3), "sound")
     m.case("bn_volume", "bn", nn.BatchNorm3d(3), "solid")
     m.case("bn_flat", "bn", nn.BatchNorm1d(13), "flat")
+    m.case("bn_plain", "bn eps 0.1, affine false", nn.BatchNorm2d(6, eps=0.1, affine=False))
+    m.case("scale_image", "scale", Scale(6))
+    m.case("scale_wide", "scale bias", Scale(20, bias=True), "broad")
+    m.case("scale_flat", "scale bias", Scale(13, bias=True), "flat")
+    m.case("prelu_image", "prelu", nn.PReLU(6))
+    m.case("prelu_wide", "prelu", nn.PReLU(20), "broad")
+    m.case("prelu_flat", "prelu", nn.PReLU(13), "flat")
+    m.case("prelu_shared", "prelu shared", nn.PReLU())
     m.case("lrn_plain", "lrn 5", nn.LocalResponseNorm(5))
     m.case("lrn_paper", "lrn 5, alpha 0.3, k 2", nn.LocalResponseNorm(5, alpha=0.3, k=2.0))
     m.case("lrn_even", "lrn 4, alpha 0.3, beta 0.5", nn.LocalResponseNorm(4, alpha=0.3, beta=0.5))
@@ -338,13 +360,40 @@ def activations():
     m.case("leaky_relu", "leaky_relu", F.leaky_relu, "values")
     m.case("slope", "leaky_relu slope 0.2", lambda x: F.leaky_relu(x, 0.2), "values")
     m.case("steep", "leaky_relu slope 1.5", lambda x: F.leaky_relu(x, 1.5), "values")
+    m.case("thresholded", "thresholded_relu", nn.Threshold(1, 0), "values")
+    m.case("threshold", "thresholded_relu alpha = -2.5", nn.Threshold(-2.5, 0), "values")
+    m.case("elu", "elu", F.elu, "values")
+    m.case("elu_alpha", "elu alpha = -0.7", lambda x: F.elu(x, -0.7), "values")
+    m.case("selu", "selu", F.selu, "values")
+    m.case("celu", "celu", F.celu, "values")
+    m.case("celu_alpha", "celu alpha 3.5", lambda x: F.celu(x, 3.5), "values")
+    m.case("mish", "mish", F.mish, "values")
+    # F.softplus itself adds 1 to an exp that is small, and gives x from 20 on.
+    m.case("softplus", "softplus", lambda x: torch.logaddexp(x, torch.zeros_like(x)), "values")
+    m.case("softsign", "softsign", F.softsign, "values")
+    m.case("clip", "clip -1.5, 3", lambda x: x.clamp(-1.5, 3), "values")
+    m.case("clip_low", "clip low = -20", lambda x: x.clamp(min=-20), "values")
+    m.case("clip_high", "clip high 0.5", lambda x: x.clamp(max=0.5), "values")
+    m.case("affine", "affine -1.5, 0.25", lambda x: -1.5 * x + 0.25, "values")
+    m.case("affine_shift", "affine 1, shift = -100", lambda x: x - 100, "values")
+    m.case("exp", "exp", torch.exp, "values")
+    m.case("sqrt", "seq { abs | sqrt }", lambda x: x.abs().sqrt(), "values")
+    m.case("abs", "abs", torch.abs, "values")
     m.case("tanh", "tanh", torch.tanh, "values")
     m.case("sigmoid", "sigmoid", torch.sigmoid, "values")
     m.case("silu", "silu", F.silu, "values")
     m.case("hard_swish", "hard_swish", F.hardswish, "values")
     m.case("hard_sigmoid", "hard_sigmoid", F.hardsigmoid, "values")
+    line = lambda x: (0.2 * x + 0.5).clamp(0, 1)
+    m.case("hard_sigmoid_slope", "hard_sigmoid slope 0.2", line, "values")
+    line = lambda x: (0.75 * x - 0.125).clamp(0, 1)
+    m.case("hard_sigmoid_offset", "hard_sigmoid slope 0.75, offset = -0.125", line, "values")
     # F.gelu itself adds 1 to an erf near -1, which leaves nothing of the tail in f64 either.
     m.case("gelu", "gelu", lambda x: x * torch.special.erfc(-x / math.sqrt(2)) / 2, "values")
+    m.case("gelu_exact", "gelu approximate none", lambda x: x * torch.special.erfc(-x / math.sqrt(2)) / 2, "values")
+    # 1 + tanh(y) = 2 sigmoid(2 y), for the same reason.
+    twice = lambda x: 2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    m.case("gelu_tanh", "gelu approximate tanh", lambda x: x * torch.sigmoid(twice(x)), "values")
     m.write()
 
 
@@ -443,6 +492,15 @@ def combinations():
            nn.Sequential(conv2(6, 18, 1), nn.BatchNorm2d(18), nn.SiLU(),
                          conv2(18, 18, 5, stride=2, groups=18, padding=2), nn.BatchNorm2d(18), nn.SiLU(),
                          conv2(18, 7, 1), nn.BatchNorm2d(7)))
+    text = "seq { conv 3x3, 10, half | affine 0.5, -0.25 | bn affine false | scale | relu | scale bias | affine 2 }"
+    norm = nn.BatchNorm2d(10, affine=False)
+    layers = dict(enumerate([conv2(6, 10, 3, padding=1), None, norm, Scale(10), None, Scale(10, bias=True)]))
+    layers = {str(key): layer for key, layer in layers.items() if layer is not None}
+    m.case("scaled", text, Net(
+        lambda m, x: 2 * m._modules["5"](F.relu(m._modules["3"](m._modules["2"](0.5 * m._modules["0"](x) - 0.25)))),
+        **layers))
+    m.case("normalised_twice", "seq { bn | scale bias | prelu | conv 1x1, 7 | prelu shared }",
+           nn.Sequential(nn.BatchNorm2d(6), Scale(6, bias=True), nn.PReLU(6), conv2(6, 7, 1), nn.PReLU()))
     m.case("pooled", "seq { conv 3x3, 10, half, bias | relu | maxpool 3x3, stride 2, pad 1 }",
            nn.Sequential(conv2(6, 10, 3, padding=1, bias=True), nn.ReLU(), nn.MaxPool2d(3, 2, 1)))
     m.case("behind", "seq { conv 1x1, 8 | conv 3x3, 8, groups 8, stride 2, half | maxpool 2x2 }",

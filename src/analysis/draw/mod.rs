@@ -141,8 +141,8 @@ pub fn kind(op: &Op) -> Kind {
         Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
             Kind::Pool
         }
-        Op::BatchNorm(_) | Op::LocalResponseNorm(_) => Kind::Norm,
-        Op::Activation(_) | Op::Softmax(_) => Kind::Activation,
+        Op::BatchNorm(_) | Op::Scale(_) | Op::LocalResponseNorm(_) => Kind::Norm,
+        Op::Activation(_) | Op::PRelu(_) | Op::Softmax(_) => Kind::Activation,
         Op::Concat(_) | Op::Add(_) | Op::Mul(_) => Kind::Join,
         _ => Kind::Other,
     }

@@ -65,7 +65,7 @@ fn gated(importer: &Importer, node: &Node) -> Found {
         let gate_node = &importer.graph[gate.node];
         let activation = match gate_node.op {
             Op::Activation(Activation::Sigmoid) => Activation::Silu,
-            Op::Activation(Activation::HardSigmoid) => Activation::HardSwish,
+            Op::Activation(a) if a == Activation::HARD_SIGMOID => Activation::HardSwish,
             _ => return None,
         };
         (gate_node.inputs == [x.node] && gate.axes == x.axes).then(|| (activation, x.clone()))
@@ -77,7 +77,7 @@ fn gated(importer: &Importer, node: &Node) -> Found {
 fn hard_sigmoid_by_division<'a>(importer: &Importer<'a>, node: &'a Node<'a>) -> Found {
     let numerator = importer.beside(node, 6.0).filter(|name| node.inputs[0] == *name)?;
     if let Some(shifted) = shifted_relu6(importer, numerator) {
-        return Some((Activation::HardSigmoid, importer.flow(shifted)?.clone()));
+        return Some((Activation::HARD_SIGMOID, importer.flow(shifted)?.clone()));
     }
     let product = importer.made_by(numerator, "Mul")?;
     let (x, _) = importer.both(product).into_iter().find(|(x, gate)| shifted_relu6(importer, gate) == Some(*x))?;

@@ -62,7 +62,7 @@ fn hard_sigmoid(importer: &mut Importer, call: &Call) -> Outputs {
     if (alpha - 1.0 / 6.0).abs() > 1e-6 || beta != 0.5 {
         return Err(Refusal::new(format!("attributes `alpha` {alpha}, `beta` {beta}; known are 1/6 and 0.5")));
     }
-    apply(importer, call, Activation::HardSigmoid)
+    apply(importer, call, Activation::HARD_SIGMOID)
 }
 
 fn gelu(importer: &mut Importer, call: &Call) -> Outputs {

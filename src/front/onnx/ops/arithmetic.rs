@@ -205,7 +205,7 @@ pub fn affine(importer: &mut Importer, call: &Call, x: Flow, scale: &Const, shif
     let ones = || Weight::fill(channels, 1.0);
     let zeros = || Weight::fill(channels, 0.0);
     let weights = vec![a.unwrap_or_else(ones), b.unwrap_or_else(zeros), zeros(), ones()];
-    let node = importer.weighted(BatchNorm { eps: 0.0 }, x.node, call, weights)?;
+    let node = importer.weighted(BatchNorm { eps: 0.0, affine: true }, x.node, call, weights)?;
     Ok(vec![Flow { node, ..x }.into()])
 }
 

@@ -21,7 +21,7 @@ fn batch_norm(importer: &mut Importer, call: &Call) -> Outputs {
     }
     let input = importer.plain(&call.flow(0)?.clone())?;
     let weights = (1..5).map(|index| call.constant(index).map(Weight::of)).collect::<Result<_, _>>()?;
-    let node = importer.weighted(BatchNorm { eps }, input, call, weights)?;
+    let node = importer.weighted(BatchNorm { eps, affine: true }, input, call, weights)?;
     let mut outputs = vec![Flow::of(node, importer.ty(node)).into()];
     outputs.resize(call.node.outputs.len(), Value::Missing);
     Ok(outputs)

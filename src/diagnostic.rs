@@ -1,7 +1,7 @@
 //! Errors and warnings as data, and the one renderer that prints them.
 //!
 //! Codes: `E01xx` syntax, `E02xx` names and values, `E03xx` shapes and structure, `E04xx` weights,
-//! `E05xx` limits, `E06xx` files and the command line, `E09xx` export;
+//! `E05xx` limits, `E06xx` files and the command line, `E08xx` ONNX files, `E09xx` export;
 //! `W` is a warning with a lint's name.
 
 use crate::source::{SourceMap, Span};

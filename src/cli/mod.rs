@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod fmt;
 mod graph;
+mod import;
 mod input;
 mod model;
 mod peak;
@@ -41,6 +42,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Turn an ONNX file into a text, a weight file and a card
+    Import(import::Args),
     /// Report every error of model files, and what in them is odd or without effect
     Check(check::Args),
     /// Bring model files into the standard layout
@@ -167,6 +170,7 @@ fn end(outcome: Outcome) -> ExitCode {
 
 fn run(verb: Verb) -> Outcome {
     match verb {
+        Verb::Import(args) => import::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Summary(args) => summary::run(&args),

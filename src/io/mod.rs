@@ -19,6 +19,8 @@ pub mod images;
 mod naming;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod npy;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod onnx;
 #[cfg(feature = "pictures")]
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod preprocess;

@@ -169,7 +169,7 @@ pub(super) fn map(path: &Path) -> Result<Mmap, IoError> {
     map_file(path, &super::open(path)?.0)
 }
 
-fn map_file(path: &Path, file: &File) -> Result<Mmap, IoError> {
+pub(super) fn map_file(path: &Path, file: &File) -> Result<Mmap, IoError> {
     // SAFETY: The map is read only, and its bytes are only ever read as integers and floats, for which every
     // bit pattern is valid. What Rust cannot establish is that nobody changes the file meanwhile. What bounds and
     // shapes depend on (the header; the zip directory and the pickle) is therefore copied out once and never read

@@ -2,6 +2,7 @@
 
 use super::window::dims_text;
 use super::*;
+use crate::tensor::MAX_DIMS;
 
 const SPEC: LayerSpec = LayerSpec {
     keyword: "unflatten",
@@ -27,6 +28,10 @@ impl Layer for Unflatten {
     }
 
     fn check(&self) -> Result<(), ShapeError> {
+        if self.size.len() >= MAX_DIMS {
+            let message = format!("a map of {} dimensions; there are at most {}", self.size.len(), MAX_DIMS - 1);
+            return Err(ShapeError::new("E0217", message).param("size"));
+        }
         self.size.iter().try_for_each(|&size| check_size("a size", size))
     }
 

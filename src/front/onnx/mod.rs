@@ -1,12 +1,158 @@
 //! ONNX files (<https://onnx.ai>), read and written.
 //!
+//! [`import`] walks the nodes in topological order, each by the rule of its operator. A value is a constant, which is
+//! computed with there and then (`fold`; sizes may depend on the batch), or a `Flow`: the value of a node
+//! of the graph under construction, seen through permuted, split and joined axes. What no layer says is refused, by name
+//! and all at once, and nothing is guessed: an attribute that a rule never asked for refuses its node.
+//!
 //! | file | concern |
 //! | --- | --- |
 //! | [`wire`] | protocol buffers: fields of messages, in place |
 //! | [`proto`] | the messages of a model file |
+//! | [`constant`] | tensors that are known, and files beside the model |
+//! | `fold` | computing with them |
+//! | `flow` | values of the network as ONNX sees them |
+//! | `call` | a node as its operator's rule sees it |
+//! | `walk` | from inputs to outputs; what is refused, and which cut would help |
+//! | `plain` | layers that bring axes in order |
+//! | `patterns` | several nodes that are one layer |
+//! | `ops` | the operators, a file for each few that belong together |
+//! | [`weights`] | what layers get of the file's constants |
+//! | `flat` | the graph as a text of the language |
 //! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
+//!
+//! # Diagnostic codes
+//!
+//! | code | meaning |
+//! | --- | --- |
+//! | E0801 | no ONNX file, or one above a limit |
+//! | E0802 | a constant whose elements are not what its shape says, or cannot be read |
+//! | E0803 | a graph that contradicts itself: a value made twice, never, or from itself |
+//! | E0804 | a version of the format or of an operator set that is not known |
+//! | E0805 | an input whose type or sizes no network has here, or are open |
+//! | E0806 | an operator, or a form of it, that no layer says |
+//! | E0807 | an output that is no value of the network as it is |
+//! | E0808 | `--cut` or `--input` names what there is not |
+//! | E0809 | a network that the language cannot say |
 
+mod call;
+pub mod constant;
 pub mod encode;
 pub mod fields;
+mod flat;
+mod flow;
+mod fold;
+mod ops;
+mod patterns;
+mod plain;
 pub mod proto;
+mod walk;
+pub mod weights;
 pub mod wire;
+
+use crate::diagnostic::Diagnostic;
+use crate::front::text::build::{self, NoFiles, Program};
+use crate::ir::{Graph, Node, ParamId, Verified};
+use crate::layers::ShapeError;
+use crate::source::SourceMap;
+use constant::{Bytes, External};
+use proto::Model;
+use walk::Samples;
+use weights::Weights;
+
+/// Why an operator, a constant or a value cannot be taken, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(String);
+
+impl Refusal {
+    pub fn new(message: impl Into<String>) -> Refusal {
+        Refusal(message.into())
+    }
+}
+
+impl From<ShapeError> for Refusal {
+    fn from(error: ShapeError) -> Refusal {
+        Refusal(error.message)
+    }
+}
+
+/// What to import.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Values that become the outputs; the file's own if there are none.
+    pub cut: Vec<String>,
+    /// Sizes that the file leaves open, by the names that it gives them, or `INPUT.AXIS`.
+    pub sizes: Vec<(String, usize)>,
+    /// The network's name where the file has none.
+    pub name: String,
+}
+
+/// An imported network.
+pub struct Import {
+    /// It in the language.
+    pub text: String,
+    /// The text, for messages with places in it.
+    pub sources: SourceMap,
+    /// The text's items.
+    pub program: Program,
+    /// The graph that the text builds, which is the imported one.
+    pub graph: Verified<Graph>,
+    /// By the graph's names.
+    pub weights: Weights,
+    /// What is not as the file has it, for people.
+    pub notes: Vec<String>,
+}
+
+/// Reads a model file.
+///
+/// # Errors
+/// Everything that is refused.
+pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> Result<Import, Vec<Diagnostic>> {
+    let malformed = |e: wire::Malformed| {
+        let error = Diagnostic::error("E0801", format!("no ONNX file, or a damaged one: {e}"));
+        vec![error]
+    };
+    let model = Model::parse((**file).as_ref()).map_err(malformed)?;
+    let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
+        // A network may be for one sample only, and have no axis for them.
+        walk::walk(&model, file, external, options, Samples::None).map_err(|others| {
+            let says_more = |errors: &[Diagnostic]| errors.iter().any(|error| error.code == "E0806");
+            if says_more(&others) && !says_more(&errors) { others } else { errors }
+        })
+    })?;
+    let flat::Flat { text, graph } = flat::write(&found.graph);
+    let mut sources = SourceMap::default();
+    let root = sources.add(format!("{}.cnn", found.graph.name), text.clone());
+    let unsayable = |errors: Vec<Diagnostic>| {
+        let of = |e: Diagnostic| Diagnostic::error("E0809", "the language cannot say this network").note(e.message);
+        errors.into_iter().map(of).collect::<Vec<_>>()
+    };
+    let build_options = build::Options::default();
+    let (built, program) = build::load(&mut sources, root, &build_options.limits, &mut NoFiles)
+        .and_then(|program| Ok((build::build(&mut sources, &program, &build_options)?, program)))
+        .map_err(unsayable)?;
+    if let Some(difference) = difference(&graph, &built) {
+        return Err(vec![Diagnostic::error("E0809", format!("the language cannot say this network: {difference}"))]);
+    }
+    Ok(Import { text, sources, program, graph: built, weights: found.weights, notes: found.notes })
+}
+
+/// Where two graphs differ in what they compute or in the names of weights, in words.
+fn difference(imported: &Graph, built: &Graph) -> Option<String> {
+    if imported.nodes.len() != built.nodes.len() || imported.inputs.len() != built.inputs.len() {
+        return Some(format!("{} nodes became {}", imported.nodes.len(), built.nodes.len()));
+    }
+    if imported.outputs != built.outputs {
+        return Some("its outputs became others".into());
+    }
+    let names = |graph: &Graph, node: &Node| {
+        let name = |id: ParamId| (graph[id].name.clone(), graph[id].dims.clone());
+        node.params.iter().map(|&id| name(id)).collect::<Vec<_>>()
+    };
+    let differ = |(a, b): &(&Node, &Node)| {
+        a.op != b.op || a.inputs != b.inputs || a.ty != b.ty || names(imported, a) != names(built, b)
+    };
+    let pair = imported.nodes.iter().zip(&built.nodes).find(differ);
+    pair.map(|(a, b)| format!("{} of type {} became {} of type {}", a.name(), a.ty, b.name(), b.ty))
+}

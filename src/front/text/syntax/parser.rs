@@ -94,6 +94,11 @@ pub(super) fn pairs(text: &str) -> Result<Pair<'_, Rule>, Box<pest::error::Error
     Ok(pairs.next().expect("`item` gives one pair"))
 }
 
+/// Whether a model, a block or a variant may have this name.
+pub fn is_item_name(word: &str) -> bool {
+    is_name(Rule::name, word)
+}
+
 /// Whether a word is what one of the rules for names takes; if not, it is reserved there.
 pub(super) fn is_name(rule: Rule, word: &str) -> bool {
     Grammar::parse(rule, word).is_ok()

@@ -1,0 +1,56 @@
+//! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
+
+use super::{Failure, Outcome, model, print, tell};
+use crate::front::onnx;
+use crate::io;
+use crate::io::write::create_folder;
+use crate::source::SourceMap;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// ONNX file
+    model: PathBuf,
+    /// Folder to write to; it is made if need be
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Value that becomes an output, in place of the file's own outputs; all behind it is left out
+    #[arg(long, value_name = "VALUE", num_args = 1..)]
+    cut: Vec<String>,
+    /// Sizes that the file leaves open, by its names for them: `H=320,W=320`, or `image.2=320` by input and axis
+    #[arg(long, value_name = "NAME=SIZE,..", value_delimiter = ',', value_parser = size)]
+    input: Vec<(String, usize)>,
+    /// Name of the files and of the model; that of the ONNX file where none is given
+    #[arg(long)]
+    name: Option<String>,
+}
+
+fn size(text: &str) -> Result<(String, usize), String> {
+    let wrong = || format!("expected NAME=SIZE, not `{text}`");
+    let (name, size) = text.split_once('=').ok_or_else(wrong)?;
+    let size = size.parse().ok().filter(|&size| size > 0).ok_or_else(wrong)?;
+    Ok((name.to_string(), size))
+}
+
+pub fn run(args: &Args) -> Outcome {
+    let options = onnx::Options { cut: args.cut.clone(), sizes: args.input.clone(), name: String::new() };
+    let import = read(&args.model, &options)?;
+    let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
+    create_folder(&args.output)?;
+    let path = io::onnx::write(&import, &args.output, &name)?;
+    print(&format!("{}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
+}
+
+/// Reads an ONNX file, and says what is not as the file has it.
+fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
+    let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    let options = onnx::Options { name, ..options.clone() };
+    let file = io::onnx::read(path)?;
+    let import = onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|errors| {
+        let text = model::diagnostics(&errors, &SourceMap::default());
+        Failure::Diagnosed(format!("{}: this network is not imported\n{text}", path.display()))
+    })?;
+    import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
+    Ok(import)
+}

@@ -1,0 +1,479 @@
+//! Tensors whose elements are known before the network runs.
+
+use super::Refusal;
+use super::proto::Tensor;
+use super::wire::{Field, Malformed};
+use crate::tensor::MAX_ELEMENTS;
+use half::{bf16, f16};
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The bytes of a file, mapped or in memory.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Gives the files beside a model that hold elements of its tensors.
+pub trait External {
+    /// The content of the file at `location`, which is relative to the model's folder. The implementation sees to it that
+    /// nothing outside of that folder is read.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    fn open(&mut self, location: &str) -> Result<Bytes, String>;
+}
+
+/// For models that stand alone.
+pub struct NoFiles;
+
+impl External for NoFiles {
+    fn open(&mut self, _location: &str) -> Result<Bytes, String> {
+        Err("this model is in no folder, so it has no files beside it".into())
+    }
+}
+
+/// Element types of constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    F32,
+    F16,
+    Bf16,
+    F64,
+    I8,
+    U8,
+    I32,
+    I64,
+    Bool,
+}
+
+impl Element {
+    /// That of a number of `TensorProto.DataType`.
+    ///
+    /// # Errors
+    /// For all that no constant of a network has here: strings, complex numbers, 4-bit numbers and the like.
+    pub fn of(data_type: i64) -> Result<Element, Refusal> {
+        Ok(match data_type {
+            1 => Element::F32,
+            2 => Element::U8,
+            3 => Element::I8,
+            6 => Element::I32,
+            7 => Element::I64,
+            9 => Element::Bool,
+            10 => Element::F16,
+            11 => Element::F64,
+            16 => Element::Bf16,
+            other => return Err(Refusal::new(format!("element type {other} ({}) is not read", type_name(other)))),
+        })
+    }
+
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F64 | Element::I64 => 8,
+            Element::F32 | Element::I32 => 4,
+            Element::F16 | Element::Bf16 => 2,
+            Element::I8 | Element::U8 | Element::Bool => 1,
+        }
+    }
+
+    pub fn is_float(self) -> bool {
+        matches!(self, Element::F32 | Element::F16 | Element::Bf16 | Element::F64)
+    }
+
+    /// The value that a number has in this type.
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            Element::F64 | Element::I64 => value,
+            Element::F32 => f64::from(value as f32),
+            Element::F16 => f16::from_f64(value).into(),
+            Element::Bf16 => bf16::from_f64(value).into(),
+            Element::I8 => f64::from(value as i8),
+            Element::U8 => f64::from(value as u8),
+            Element::I32 => f64::from(value as i32),
+            Element::Bool => f64::from(u8::from(value != 0.0)),
+        }
+    }
+}
+
+fn type_name(data_type: i64) -> &'static str {
+    const NAMES: [&str; 24] = [
+        "undefined",
+        "float",
+        "uint8",
+        "int8",
+        "uint16",
+        "int16",
+        "int32",
+        "int64",
+        "string",
+        "bool",
+        "float16",
+        "double",
+        "uint32",
+        "uint64",
+        "complex64",
+        "complex128",
+        "bfloat16",
+        "float8e4m3fn",
+        "float8e4m3fnuz",
+        "float8e5m2",
+        "float8e5m2fnuz",
+        "uint4",
+        "int4",
+        "float4e2m1",
+    ];
+    usize::try_from(data_type).ok().and_then(|index| NAMES.get(index).copied()).unwrap_or("unknown")
+}
+
+/// A number that may depend on the size of the batch: `constant + batch * N`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    pub constant: f64,
+    pub batch: f64,
+}
+
+impl Number {
+    /// The size of the batch, where that is open.
+    pub const N: Number = Number { constant: 0.0, batch: 1.0 };
+
+    /// Itself, if it does not depend on the batch.
+    pub fn known(self) -> Option<f64> {
+        (self.batch == 0.0).then_some(self.constant)
+    }
+}
+
+impl From<f64> for Number {
+    fn from(constant: f64) -> Number {
+        Number { constant, batch: 0.0 }
+    }
+}
+
+/// The most elements that are computed with one by one.
+const MAX_FOLDED: usize = 1 << 22;
+
+/// A tensor of known elements.
+#[derive(Clone)]
+pub struct Const {
+    pub dims: Vec<usize>,
+    pub element: Element,
+    elements: Elements,
+}
+
+#[derive(Clone)]
+enum Elements {
+    /// As little-endian bytes of a file.
+    File(Bytes, Range<usize>),
+    /// Computed, or read from lists.
+    Numbers(Arc<[Number]>),
+    /// Weights that were computed.
+    Floats(Arc<[f32]>),
+    /// All are equal.
+    Fill(f64),
+}
+
+impl Const {
+    /// # Errors
+    /// If the elements are not as many as `dims` say.
+    pub fn numbers_of(dims: Vec<usize>, element: Element, numbers: Vec<Number>) -> Result<Const, Refusal> {
+        if product(&dims)? != numbers.len() {
+            return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", numbers.len())));
+        }
+        Ok(Const { dims, element, elements: Elements::Numbers(numbers.into()) })
+    }
+
+    /// A list of integers.
+    pub fn ints(values: impl IntoIterator<Item = i64>) -> Const {
+        let numbers: Vec<Number> = values.into_iter().map(|value| Number::from(value as f64)).collect();
+        Const { dims: vec![numbers.len()], element: Element::I64, elements: Elements::Numbers(numbers.into()) }
+    }
+
+    /// One number without dimensions.
+    pub fn scalar(element: Element, value: f64) -> Const {
+        Const { dims: Vec::new(), element, elements: Elements::Fill(value) }
+    }
+
+    /// Equal elements.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub fn fill(dims: Vec<usize>, element: Element, value: f64) -> Result<Const, Refusal> {
+        product(&dims)?;
+        Ok(Const { dims, element, elements: Elements::Fill(value) })
+    }
+
+    /// Weights that were computed.
+    ///
+    /// # Errors
+    /// If the elements are not as many as `dims` say.
+    pub fn floats_of(dims: Vec<usize>, values: Vec<f32>) -> Result<Const, Refusal> {
+        if product(&dims)? != values.len() {
+            return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", values.len())));
+        }
+        Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()) })
+    }
+
+    pub fn count(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// The same elements under another shape of as many.
+    ///
+    /// # Errors
+    /// If it has another number of elements.
+    pub fn reshaped(&self, dims: Vec<usize>) -> Result<Const, Refusal> {
+        if product(&dims)? != self.count() {
+            return Err(Refusal::new(format!("{:?} does not become {dims:?}", self.dims)));
+        }
+        Ok(Const { dims, ..self.clone() })
+    }
+
+    /// All elements.
+    ///
+    /// # Errors
+    /// If there are too many to be computed with.
+    pub fn numbers(&self) -> Result<Cow<'_, [Number]>, Refusal> {
+        if self.count() > MAX_FOLDED {
+            let message = format!("a constant of {:?} is more than is computed with", self.dims);
+            return Err(Refusal::new(message));
+        }
+        let owned = match &self.elements {
+            Elements::Numbers(numbers) => return Ok(Cow::Borrowed(numbers)),
+            Elements::Fill(value) => vec![Number::from(*value); self.count()],
+            Elements::Floats(values) => values.iter().map(|&value| Number::from(f64::from(value))).collect(),
+            Elements::File(bytes, range) => decode(&(**bytes).as_ref()[range.clone()], self.element, Number::from),
+        };
+        Ok(Cow::Owned(owned))
+    }
+
+    /// All elements, none of which depends on the batch.
+    ///
+    /// # Errors
+    /// If one does, or there are too many.
+    pub fn values(&self) -> Result<Vec<f64>, Refusal> {
+        let known = |number: &Number| number.known().ok_or_else(|| Refusal::new("a number depends on the batch"));
+        self.numbers()?.iter().map(known).collect()
+    }
+
+    /// As integers.
+    ///
+    /// # Errors
+    /// As [`values`](Const::values).
+    pub fn integers(&self) -> Result<Vec<i64>, Refusal> {
+        Ok(self.values()?.into_iter().map(|value| value as i64).collect())
+    }
+
+    /// The only element.
+    ///
+    /// # Errors
+    /// If there are others, or it depends on the batch.
+    pub fn single(&self) -> Result<f64, Refusal> {
+        match self.count() {
+            1 => Ok(self.values()?[0]),
+            count => Err(Refusal::new(format!("{count} numbers where one is expected"))),
+        }
+    }
+
+    /// The value of all elements, where it is one.
+    pub fn uniform(&self) -> Option<f64> {
+        if let Elements::Fill(value) = self.elements {
+            return Some(value);
+        }
+        let values = self.values().ok()?;
+        values.iter().all(|value| value.to_bits() == values[0].to_bits()).then(|| values[0])
+    }
+
+    /// Whether no element depends on the batch.
+    pub fn is_known(&self) -> bool {
+        match &self.elements {
+            Elements::Numbers(numbers) => numbers.iter().all(|number| number.batch == 0.0),
+            _ => true,
+        }
+    }
+
+    /// Elements that memory was taken for.
+    pub fn owned(&self) -> usize {
+        match &self.elements {
+            Elements::Numbers(numbers) => numbers.len(),
+            Elements::Floats(values) => values.len(),
+            Elements::File(..) | Elements::Fill(_) => 0,
+        }
+    }
+
+    /// All elements as weights, of which there may be many.
+    ///
+    /// # Panics
+    /// If one depends on the batch.
+    pub fn floats(&self) -> Cow<'_, [f32]> {
+        match &self.elements {
+            Elements::Floats(values) => Cow::Borrowed(values),
+            Elements::Fill(value) => Cow::Owned(vec![*value as f32; self.count()]),
+            Elements::Numbers(numbers) => {
+                Cow::Owned(numbers.iter().map(|number| number.known().expect("asked before") as f32).collect())
+            }
+            Elements::File(bytes, range) => {
+                let bytes = &(**bytes).as_ref()[range.clone()];
+                match (self.element, bytemuck::try_cast_slice::<u8, f32>(bytes)) {
+                    (Element::F32, Ok(values)) if cfg!(target_endian = "little") => Cow::Borrowed(values),
+                    _ => Cow::Owned(decode(bytes, self.element, |value| value as f32)),
+                }
+            }
+        }
+    }
+
+    /// The same elements in another type.
+    ///
+    /// # Errors
+    /// If there are too many of them to be converted one by one, which conversions between floating-point types to f32
+    /// need not.
+    pub fn cast(&self, element: Element) -> Result<Const, Refusal> {
+        if element == self.element || element == Element::F32 && self.element.is_float() && self.count() > 1024 {
+            return Ok(match &self.elements {
+                Elements::File(..) if element != self.element => {
+                    Const::floats_of(self.dims.clone(), self.floats().into_owned())?
+                }
+                _ => self.clone(),
+            });
+        }
+        let convert = |number: &Number| match number.known() {
+            Some(value) if !element.is_float() && element != Element::Bool => {
+                Number::from(element.round(value.trunc()))
+            }
+            Some(value) => Number::from(element.round(value)),
+            None => *number,
+        };
+        Const::numbers_of(self.dims.clone(), element, self.numbers()?.iter().map(convert).collect())
+    }
+
+    /// That of a file.
+    ///
+    /// # Errors
+    /// If its elements are not those that its shape promises, are of a type that is not read, or are in a file that
+    /// cannot be read.
+    pub fn of_tensor(tensor: &Tensor, file: &Bytes, external: &mut dyn External) -> Result<Const, Refusal> {
+        let element = Element::of(tensor.data_type)?;
+        let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
+        let dims = dims.ok_or_else(|| Refusal::new(format!("a shape of {:?}", tensor.dims)))?;
+        let count = product(&dims)?;
+        let wanted = count * element.bytes();
+        if tensor.segmented {
+            return Err(Refusal::new("it is one segment of several"));
+        }
+        let elements = if tensor.location == 1 {
+            let (bytes, range) = of_external(tensor, external, wanted)?;
+            Elements::File(bytes, range)
+        } else if let Some(raw) = tensor.raw {
+            check_length(raw.bytes().len(), wanted, &dims)?;
+            Elements::File(file.clone(), raw.range())
+        } else {
+            of_lists(tensor, element, count)?
+        };
+        Ok(Const { dims, element, elements })
+    }
+}
+
+fn check_length(found: usize, wanted: usize, dims: &[usize]) -> Result<(), Refusal> {
+    match found == wanted {
+        true => Ok(()),
+        false => Err(Refusal::new(format!("{found} bytes for a shape of {dims:?}, which takes {wanted}"))),
+    }
+}
+
+/// The product of sizes.
+///
+/// # Errors
+/// If it is above [`MAX_ELEMENTS`].
+pub fn product(dims: &[usize]) -> Result<usize, Refusal> {
+    let product = dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+    let product = product.filter(|&product| product <= MAX_ELEMENTS);
+    product.ok_or_else(|| Refusal::new(format!("a shape of {dims:?} is too large")))
+}
+
+/// The part of a file beside the model.
+fn of_external(tensor: &Tensor, external: &mut dyn External, wanted: usize) -> Result<(Bytes, Range<usize>), Refusal> {
+    let (mut location, mut offset, mut length) = ("", 0, None);
+    for entry in &tensor.external {
+        let number = || {
+            let number: Option<usize> = entry.value.parse().ok();
+            number.ok_or_else(|| Refusal::new(format!("external data with {} `{}`", entry.key, entry.value)))
+        };
+        match entry.key {
+            "location" => location = entry.value,
+            "offset" => offset = number()?,
+            "length" => length = Some(number()?),
+            // Nobody checks it, and nothing is lost without.
+            "checksum" => {}
+            key => return Err(Refusal::new(format!("external data with an unknown `{key}`"))),
+        }
+    }
+    let failed = |reason: String| Refusal::new(format!("external data in `{location}`: {reason}"));
+    let bytes = external.open(location).map_err(failed)?;
+    let available = (*bytes).as_ref().len();
+    if length.is_some_and(|length| length != wanted) {
+        return Err(failed(format!("{} bytes are given for {:?}", length.unwrap_or(0), tensor.dims)));
+    }
+    match offset.checked_add(wanted).filter(|&end| end <= available) {
+        Some(end) => Ok((bytes, offset..end)),
+        None => Err(failed(format!("{wanted} bytes from {offset} on, of a file of {available}"))),
+    }
+}
+
+/// Elements given as lists of numbers: f16, bf16, bool and small integers as 32-bit ones.
+fn of_lists(tensor: &Tensor, element: Element, count: usize) -> Result<Elements, Refusal> {
+    let malformed = |e: Malformed| Refusal::new(e.to_string());
+    let (mut floats, mut ints, mut doubles) = (Vec::new(), Vec::new(), Vec::new());
+    for message in &tensor.messages {
+        let mut message = *message;
+        while let Some(field) = message.field().map_err(malformed)? {
+            read_list(&field, element, count, (&mut floats, &mut ints, &mut doubles)).map_err(malformed)?;
+        }
+    }
+    let found = floats.len() + ints.len() + doubles.len();
+    if found != count {
+        return Err(Refusal::new(format!("{found} elements for a shape of {:?}", tensor.dims)));
+    }
+    if element == Element::F32 {
+        return Ok(Elements::Floats(floats.into()));
+    }
+    let of_int = |&int: &i64| match element {
+        Element::F16 => f16::from_bits(int as u16).into(),
+        Element::Bf16 => bf16::from_bits(int as u16).into(),
+        _ => element.round(int as f64),
+    };
+    let numbers = ints.iter().map(of_int).chain(doubles).map(Number::from);
+    Ok(Elements::Numbers(numbers.collect()))
+}
+
+/// Adds the numbers of a field, if it is the one that holds those of this type. A list is never longer than the shape
+/// says.
+fn read_list(
+    field: &Field,
+    element: Element,
+    limit: usize,
+    (floats, ints, doubles): (&mut Vec<f32>, &mut Vec<i64>, &mut Vec<f64>),
+) -> Result<(), Malformed> {
+    match (field.number, element) {
+        (4, Element::F32) => field.floats(floats, limit),
+        (5, Element::F16 | Element::Bf16 | Element::I8 | Element::U8 | Element::I32 | Element::Bool) => {
+            field.ints(ints, limit)
+        }
+        (7, Element::I64) => field.ints(ints, limit),
+        (10, Element::F64) => field.doubles(doubles, limit),
+        _ => Ok(()),
+    }
+}
+
+/// Little-endian elements; a constant's length was checked.
+fn decode<T>(bytes: &[u8], element: Element, of: impl Fn(f64) -> T) -> Vec<T> {
+    fn each<const N: usize, T>(bytes: &[u8], of: impl Fn([u8; N]) -> T) -> Vec<T> {
+        bytes.as_chunks::<N>().0.iter().map(|&chunk| of(chunk)).collect()
+    }
+    match element {
+        Element::F32 => each(bytes, |b| of(f32::from_le_bytes(b).into())),
+        Element::F64 => each(bytes, |b| of(f64::from_le_bytes(b))),
+        Element::F16 => each(bytes, |b| of(f16::from_le_bytes(b).into())),
+        Element::Bf16 => each(bytes, |b| of(bf16::from_le_bytes(b).into())),
+        Element::I64 => each(bytes, |b| of(i64::from_le_bytes(b) as f64)),
+        Element::I32 => each(bytes, |b| of(i32::from_le_bytes(b).into())),
+        Element::I8 => each(bytes, |b| of(i8::from_le_bytes(b).into())),
+        Element::U8 => each(bytes, |[b]| of(b.into())),
+        Element::Bool => each(bytes, |[b]| of(f64::from(u8::from(b != 0)))),
+    }
+}

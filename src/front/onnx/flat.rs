@@ -1,0 +1,176 @@
+//! A graph as a text of the language: one line for each chain of layers, names for what is read elsewhere.
+
+use crate::front::text::syntax::format;
+use crate::ir::{Graph, Node, NodeId};
+use crate::layers::Op;
+use crate::source::SourceMap;
+use crate::tensor::{Batch, TensorType};
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write;
+
+/// A text, and the graph with its nodes in the order in which the text makes them.
+pub struct Flat {
+    pub text: String,
+    pub graph: Graph,
+}
+
+/// Writes a graph whose nodes are all needed.
+pub fn write(graph: &Graph) -> Flat {
+    let lines = chains(graph);
+    let order: Vec<NodeId> = graph.inputs.iter().copied().chain(lines.iter().flatten().copied()).collect();
+    let names = names(graph, &lines);
+    let mut text = format!("model {}\n", graph.name);
+    for &input in &graph.inputs {
+        let _ = writeln!(text, "input {}: {}", graph[input].origin.path, input_type(&graph[input].ty));
+    }
+    text += "net {\n";
+    let mut flow = graph.inputs.first().copied();
+    for line in &lines {
+        let mut steps = Vec::new();
+        let first = &graph[line[0]];
+        let start = join_start(first);
+        if flow != Some(start) {
+            steps.push(format!("from {}", names[&start]));
+        }
+        steps.push(layer(graph, first, &names));
+        steps.extend(line[1..].iter().map(|&id| layer(graph, &graph[id], &names)));
+        let last = line[line.len() - 1];
+        let named = names.get(&last).map_or(String::new(), |name| format!(" as {name}"));
+        let _ = writeln!(text, "{}{named}", steps.join(" | "));
+        flow = Some(last);
+    }
+    for output in graph.outputs.iter().skip(1).chain(graph.outputs.first()) {
+        if flow != Some(output.node) {
+            let _ = writeln!(text, "from {}", names[&output.node]);
+        }
+        flow = Some(output.node);
+        if output.name != "output" || graph.outputs.len() > 1 {
+            let _ = writeln!(text, "output {}", output.name);
+        }
+    }
+    text += "}\n";
+    Flat { text: formatted(text), graph: reordered(graph, &order) }
+}
+
+/// The standard layout. A text that is none is left as it is, and refused where it is built.
+fn formatted(text: String) -> String {
+    let mut sources = SourceMap::default();
+    let file = sources.add(String::new(), text.clone());
+    format::format(&sources, file).unwrap_or(text)
+}
+
+/// `f32[N, 3, 224, 224]`
+fn input_type(ty: &TensorType) -> String {
+    let batch = match &ty.batch {
+        Batch::Symbolic(name) => name.clone(),
+        Batch::Fixed(size) => size.to_string(),
+    };
+    let sizes: Vec<String> = [batch].into_iter().chain(ty.dims.iter().map(usize::to_string)).collect();
+    format!("{}[{}]", ty.dtype, sizes.join(", "))
+}
+
+/// Runs of layers, each of which alone reads the one before; a layer of several operands begins a run.
+fn chains(graph: &Graph) -> Vec<Vec<NodeId>> {
+    let users = graph.users();
+    let outputs = graph.output_values();
+    let follows = |id: NodeId| {
+        let input = *graph[id].inputs.first()?;
+        let alone = users[input.0 as usize].len() == 1 && !outputs[input.0 as usize];
+        (graph[id].inputs.len() == 1 && alone && !matches!(graph[input].op, Op::Input)).then_some(input)
+    };
+    let mut line_of: HashMap<NodeId, usize> = HashMap::new();
+    let mut lines: Vec<Vec<NodeId>> = Vec::new();
+    for id in graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input)) {
+        let line = follows(id).map_or(lines.len(), |input| line_of[&input]);
+        if line == lines.len() {
+            lines.push(Vec::new());
+        }
+        lines[line].push(id);
+        line_of.insert(id, line);
+    }
+    lines
+}
+
+/// The value that a step begins with: of a sum and a product, the one that the body is not made from.
+fn join_start(node: &Node) -> NodeId {
+    match node.op {
+        Op::Add(_) => node.inputs[1],
+        _ => node.inputs[0],
+    }
+}
+
+/// Names of all values that something takes by name.
+fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
+    let mut taken: HashSet<NodeId> = HashSet::new();
+    let mut flow = graph.inputs.first().copied();
+    for line in lines {
+        let first = &graph[line[0]];
+        if flow != Some(join_start(first)) {
+            taken.insert(join_start(first));
+        }
+        match first.op {
+            Op::Concat(_) if first.inputs.len() == 2 => drop(taken.insert(first.inputs[1])),
+            Op::Concat(_) => taken.extend(&first.inputs),
+            Op::Add(_) => drop(taken.insert(first.inputs[0])),
+            Op::Mul(_) => drop(taken.insert(first.inputs[1])),
+            _ => {}
+        }
+        flow = line.last().copied();
+    }
+    for output in graph.outputs.iter().skip(1).chain(graph.outputs.first()) {
+        if flow != Some(output.node) {
+            taken.insert(output.node);
+        }
+        flow = Some(output.node);
+    }
+    let inputs: HashSet<&str> = graph.inputs.iter().map(|&id| graph[id].origin.path.as_str()).collect();
+    let mut number = 0;
+    let mut next = || loop {
+        number += 1;
+        let name = format!("v{number}");
+        if !inputs.contains(name.as_str()) {
+            return name;
+        }
+    };
+    let name = |id: NodeId| match graph[id].op {
+        Op::Input => (id, graph[id].origin.path.clone()),
+        _ => (id, next()),
+    };
+    let order = graph.inputs.iter().chain(lines.iter().flatten()).copied();
+    order.filter(|id| taken.contains(id)).map(name).collect()
+}
+
+fn layer(graph: &Graph, node: &Node, names: &HashMap<NodeId, String>) -> String {
+    let from = |id: &NodeId| format!("from {}", names[id]);
+    match &node.op {
+        Op::Add(_) => format!("residual {{ {} }}", from(&node.inputs[0])),
+        Op::Mul(_) => format!("gate {{ {} }}", from(&node.inputs[1])),
+        Op::Concat(_) if node.inputs.len() == 2 => format!("grow {{ {} }}", from(&node.inputs[1])),
+        Op::Concat(_) => {
+            let branches: Vec<String> = node.inputs.iter().map(|id| format!("{}\n", from(id))).collect();
+            format!("concat {{\n{}}}", branches.concat())
+        }
+        op => {
+            let layer = op.layer().map_or(String::new(), ToString::to_string);
+            if node.params.iter().any(|&param| graph[param].source == crate::ir::ParamSource::File) {
+                format!("{}: {layer}", node.origin.path)
+            } else {
+                layer
+            }
+        }
+    }
+}
+
+/// The same graph with its nodes in another order.
+fn reordered(graph: &Graph, order: &[NodeId]) -> Graph {
+    let place: HashMap<NodeId, NodeId> = order.iter().enumerate().map(|(i, &id)| (id, NodeId(i as u32))).collect();
+    let mut sorted = Graph { nodes: Vec::new(), ..graph.clone() };
+    for &id in order {
+        let mut node = graph[id].clone();
+        node.inputs.iter_mut().for_each(|input| *input = place[input]);
+        sorted.add_node(node);
+    }
+    sorted.inputs.iter_mut().for_each(|input| *input = place[input]);
+    sorted.outputs.iter_mut().for_each(|output| output.node = place[&output.node]);
+    sorted
+}

@@ -1,0 +1,445 @@
+//! What moves elements: Reshape (5, 13, 14), Flatten, Transpose, Squeeze and Unsqueeze (1, 11, 13), Expand, Concat, Split
+//! (2, 11, 13, 18), Slice (1, 10), Gather, Pad (2, 11, 13, 18), DepthToSpace, SpaceToDepth.
+
+use super::Rules;
+use crate::front::onnx::Refusal;
+use crate::front::onnx::call::{Call, Outputs, Value, axis_of};
+use crate::front::onnx::constant::{Const, Number};
+use crate::front::onnx::flow::{Flow, whole_axis};
+use crate::front::onnx::fold;
+use crate::front::onnx::walk::Importer;
+use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, Op, Pad, PadArg, SpaceToDepth, Subsample};
+
+pub const RULES: Rules = &[
+    ("Reshape", reshape),
+    ("Flatten", flatten),
+    ("Transpose", transpose),
+    ("Squeeze", squeeze),
+    ("Unsqueeze", unsqueeze),
+    ("Expand", expand),
+    ("Concat", concat),
+    ("Split", split),
+    ("Slice", slice),
+    ("Gather", gather),
+    ("Pad", pad),
+    ("DepthToSpace", |importer, call| blocks(importer, call, |block, order| DepthToSpace { block, order }.into())),
+    ("SpaceToDepth", |importer, call| blocks(importer, call, |block, order| SpaceToDepth { block, order }.into())),
+];
+
+/// A value under other sizes of the same product.
+fn with_sizes(value: &Value, sizes: &[Number]) -> Outputs {
+    Ok(vec![match value {
+        Value::Const(x) => {
+            let dims: Option<Vec<usize>> = sizes.iter().map(|size| size.known().map(|size| size as usize)).collect();
+            x.reshaped(dims.ok_or_else(|| Refusal::new("a constant whose size depends on the batch"))?)?.into()
+        }
+        Value::Flow(x) => x.reshaped(sizes)?.into(),
+        Value::Missing => return Err(Refusal::new("an operand is missing")),
+    }])
+}
+
+fn sizes_of(value: &Value) -> Vec<Number> {
+    match value {
+        Value::Const(x) => x.dims.iter().map(|&dim| Number::from(dim as f64)).collect(),
+        Value::Flow(x) => x.shape(),
+        Value::Missing => Vec::new(),
+    }
+}
+
+fn reshape(_importer: &mut Importer, call: &Call) -> Outputs {
+    let keep_zero = call.flag("allowzero", false)?;
+    let value = call.value(0)?;
+    let own = sizes_of(value);
+    let mut sizes = call.constant(1)?.numbers()?.into_owned();
+    for (axis, size) in sizes.iter_mut().enumerate() {
+        if size.known() == Some(0.0) && !keep_zero {
+            *size = *own.get(axis).ok_or_else(|| Refusal::new(format!("size {axis} is kept, and there is none")))?;
+        }
+    }
+    let open: Vec<usize> = (0..sizes.len()).filter(|&axis| sizes[axis].known() == Some(-1.0)).collect();
+    match open[..] {
+        [] => {}
+        [axis] => {
+            sizes[axis] = Number::from(1.0);
+            let all = own.iter().try_fold(Number::from(1.0), |product, &size| fold::multiply(product, size))?;
+            let others = sizes.iter().try_fold(Number::from(1.0), |product, &size| fold::multiply(product, size))?;
+            sizes[axis] = fold::divide(all, others, true)?;
+        }
+        _ => return Err(Refusal::new("more than one size is left open")),
+    }
+    if sizes.iter().any(|size| size.constant < 0.0 || size.batch < 0.0) {
+        return Err(Refusal::new("a negative size"));
+    }
+    with_sizes(value, &sizes)
+}
+
+fn flatten(_importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?;
+    let own = sizes_of(value);
+    let axis = call.int("axis", 1)?;
+    let axis = if axis == own.len() as i64 { own.len() } else { axis_of(axis, own.len())? };
+    let product = |sizes: &[Number]| sizes.iter().try_fold(Number::from(1.0), |a, &b| fold::multiply(a, b));
+    with_sizes(value, &[product(&own[..axis])?, product(&own[axis..])?])
+}
+
+fn transpose(_importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?;
+    let rank = sizes_of(value).len();
+    let perm = match call.ints("perm")? {
+        Some(perm) => perm.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>, _>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    Ok(vec![match value {
+        Value::Const(x) => fold::transpose(x, &perm)?.into(),
+        Value::Flow(x) => x.transposed(&perm)?.into(),
+        Value::Missing => return Err(Refusal::new("an operand is missing")),
+    }])
+}
+
+/// The axes are an attribute up to version 11, an operand from 13 on.
+fn squeeze(_importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?;
+    let own = sizes_of(value);
+    let is_one = |axis: usize| own[axis].known() == Some(1.0);
+    let axes = match call.moved_ints("axes", 1, 13)? {
+        Some(axes) => axes.iter().map(|&axis| axis_of(axis, own.len())).collect::<Result<Vec<_>, _>>()?,
+        None => (0..own.len()).filter(|&axis| is_one(axis)).collect(),
+    };
+    if let Some(&axis) = axes.iter().find(|&&axis| !is_one(axis)) {
+        return Err(Refusal::new(format!("axis {axis} is to go, and its size is not 1")));
+    }
+    let left: Vec<Number> = (0..own.len()).filter(|axis| !axes.contains(axis)).map(|axis| own[axis]).collect();
+    with_sizes(value, &left)
+}
+
+fn unsqueeze(_importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?;
+    let mut own = sizes_of(value).into_iter();
+    let axes = call.moved_ints("axes", 1, 13)?.ok_or_else(|| Refusal::new("its axes are missing"))?;
+    let rank = own.len() + axes.len();
+    let axes = axes.iter().map(|&axis| axis_of(axis, rank)).collect::<Result<Vec<_>, _>>()?;
+    let size = |axis| if axes.contains(&axis) { Some(Number::from(1.0)) } else { own.next() };
+    let sizes: Option<Vec<Number>> = (0..rank).map(size).collect();
+    with_sizes(value, &sizes.ok_or_else(|| Refusal::new("an axis is given twice"))?)
+}
+
+/// Of a value of the network only where nothing is repeated.
+fn expand(_importer: &mut Importer, call: &Call) -> Outputs {
+    let shape = call.constant(1)?;
+    match call.value(0)? {
+        Value::Const(x) => {
+            let sizes: Option<Vec<usize>> =
+                shape.integers()?.into_iter().map(|size| usize::try_from(size).ok()).collect();
+            Ok(vec![fold::expand(x, &sizes.ok_or_else(|| Refusal::new("a negative size"))?)?.into()])
+        }
+        value => {
+            let (own, wanted) = (sizes_of(value), shape.numbers()?);
+            let same = |(own, wanted): (&Number, &Number)| own == wanted || wanted.known() == Some(1.0);
+            match wanted.len() <= own.len() && own.iter().rev().zip(wanted.iter().rev()).all(same) {
+                true => Ok(vec![value.clone()]),
+                false => Err(Refusal::new("a value of the network would be repeated")),
+            }
+        }
+    }
+}
+
+fn concat(importer: &mut Importer, call: &Call) -> Outputs {
+    let axis = call.int("axis", 1)?;
+    if let Some(parts) = call.all_constant() {
+        let first = parts.first().ok_or_else(|| Refusal::new("it has no operands"))?;
+        return Ok(vec![fold::concat(&parts, axis_of(axis, first.dims.len())?)?.into()]);
+    }
+    if call.count() == 1 {
+        return Ok(vec![call.value(0)?.clone()]);
+    }
+    if let Some(padded) = zero_channels(importer, call, axis)? {
+        return Ok(vec![padded.into()]);
+    }
+    let flows = (0..call.count()).map(|index| call.flow(index).cloned()).collect::<Result<Vec<_>, _>>()?;
+    let axis = axis_of(axis, flows[0].rank())?;
+    let ty = |flow: &Flow| importer.ty(flow.node);
+    // All see the channels on this axis, and the rest alike.
+    let alike = |flow: &Flow| {
+        flow.rank() == flows[0].rank()
+            && flow.axes[axis] == whole_axis(ty(flow), 1)
+            && ty(flow).spatial() == ty(&flows[0]).spatial()
+            && (0..flow.rank()).all(|other| other == axis || flow.axes[other] == flows[0].axes[other])
+    };
+    if flows.iter().all(alike) {
+        let nodes: Vec<_> = flows.iter().map(|flow| flow.node).collect();
+        let node = importer.concat(nodes)?;
+        let mut joined = Flow { node, ..flows[0].clone() };
+        joined.axes[axis] = whole_axis(importer.ty(node), 1);
+        return Ok(vec![joined.into()]);
+    }
+    if axis != 1 {
+        return Err(Refusal::new(format!(
+            "along axis {axis} of values of shape {}: it is not that of the channels",
+            flows[0].text()
+        )));
+    }
+    let nodes = flows.iter().map(|flow| importer.plain(flow)).collect::<Result<Vec<_>, _>>()?;
+    let node = importer.concat(nodes)?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+}
+
+/// A value with channels of zeros in front or behind.
+fn zero_channels(importer: &mut Importer, call: &Call, axis: i64) -> Result<Option<Flow>, Refusal> {
+    if call.count() != 2 {
+        return Ok(None);
+    }
+    let (x, zeros, front) = match (call.value(0)?, call.value(1)?) {
+        (Value::Flow(x), Value::Const(zeros)) => (x, zeros, false),
+        (Value::Const(zeros), Value::Flow(x)) => (x, zeros, true),
+        _ => return Ok(None),
+    };
+    let axis = axis_of(axis, x.rank())?;
+    let ty = importer.ty(x.node);
+    let is_zero = zeros.uniform() == Some(0.0) && zeros.dims.len() == x.rank();
+    if !is_zero || x.axes[axis] != whole_axis(ty, 1) {
+        return Err(Refusal::new("of a value and a constant that is not zero"));
+    }
+    let count = zeros.dims[axis];
+    let channels = if front { (count, 0) } else { (0, count) };
+    let node = importer.layer(Pad { sides: PadArg::All(0), channels }, &[x.node])?;
+    let mut padded = Flow { node, ..x.clone() };
+    padded.axes[axis] = whole_axis(importer.ty(node), 1);
+    Ok(Some(padded))
+}
+
+/// The sizes are an attribute up to version 11, an operand from 13 on; from 18 on there may be a number of parts.
+fn split(importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?.clone();
+    let own = sizes_of(&value);
+    let axis = axis_of(call.int("axis", 0)?, own.len())?;
+    let parts = call.node.outputs.len();
+    if call.attribute("num_outputs").is_some() && call.int("num_outputs", 0)? != parts as i64 {
+        return Err(Refusal::new("attribute `num_outputs` is not that of its outputs"));
+    }
+    let given = call.moved_ints("split", 1, 13)?;
+    let size = own[axis].known().ok_or_else(|| Refusal::new("the batch is split"))? as usize;
+    let sizes = match given {
+        Some(sizes) => sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect::<Vec<_>>(),
+        None => {
+            let each = size.div_ceil(parts.max(1));
+            (0..parts).map(|part| each.min(size.saturating_sub(part * each))).collect()
+        }
+    };
+    if sizes.iter().try_fold(0usize, |sum, &size| sum.checked_add(size)) != Some(size) || sizes.contains(&0) {
+        return Err(Refusal::new(format!("a size of {size} in parts of {sizes:?}")));
+    }
+    let mut start = 0;
+    let part = |size: usize| {
+        start += size;
+        cut(importer, &value, axis, start - size, start)
+    };
+    sizes.into_iter().map(part).collect()
+}
+
+/// The elements from `start` up to `end` along an axis.
+fn cut(importer: &mut Importer, value: &Value, axis: usize, start: usize, end: usize) -> Result<Value, Refusal> {
+    match value {
+        Value::Const(x) => Ok(fold::take(x, axis, &(start..end).collect::<Vec<_>>())?.into()),
+        Value::Flow(x) => cut_flow(importer, x, axis, start, end).map(Value::Flow),
+        Value::Missing => Err(Refusal::new("an operand is missing")),
+    }
+}
+
+fn cut_flow(importer: &mut Importer, x: &Flow, axis: usize, start: usize, end: usize) -> Result<Flow, Refusal> {
+    if start == 0 && x.shape()[axis].known() == Some(end as f64) {
+        return Ok(x.clone());
+    }
+    if x.axes[axis] != whole_axis(importer.ty(x.node), 1) {
+        let message = format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
+        return Err(Refusal::new(format!("{message}; along the channels it is known")));
+    }
+    let node = importer.layer(ChannelSlice { channels: start..end }, &[x.node])?;
+    let mut part = Flow { node, ..x.clone() };
+    part.axes[axis] = whole_axis(importer.ty(node), 1);
+    Ok(part)
+}
+
+/// Every `step`-th position along an axis, from `at` on.
+fn subsampled(importer: &mut Importer, x: &Flow, axis: usize, step: usize, at: usize) -> Result<Flow, Refusal> {
+    let ty = importer.ty(x.node).clone();
+    let dim = (2..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim) && !x.axes[axis].is_empty());
+    let dim =
+        dim.ok_or_else(|| Refusal::new(format!("a step of {step} along axis {axis}, which is not one of positions")))?;
+    let (mut steps, mut first) = (vec![1; ty.spatial().len()], vec![0; ty.spatial().len()]);
+    (steps[dim - 2], first[dim - 2]) = (step, at);
+    let node = importer.layer(Subsample { step: steps, at: first }, &[x.node])?;
+    let mut part = Flow { node, ..x.clone() };
+    part.axes[axis] = whole_axis(importer.ty(node), dim);
+    Ok(part)
+}
+
+/// Where a slice begins and ends along an axis, and its step.
+struct Run {
+    axis: usize,
+    start: i64,
+    end: i64,
+    step: i64,
+}
+
+impl Run {
+    /// The indices that it takes of `size`.
+    fn indices(&self, size: usize) -> Vec<usize> {
+        let size = size as i64;
+        let clamp = |at: i64, low: i64, high: i64| (if at < 0 { at.saturating_add(size) } else { at }).clamp(low, high);
+        let (mut at, end) = match self.step > 0 {
+            true => (clamp(self.start, 0, size), clamp(self.end, 0, size)),
+            false => (clamp(self.start, 0, size - 1), clamp(self.end, -1, size - 1)),
+        };
+        let mut indices = Vec::new();
+        while if self.step > 0 { at < end } else { at > end } {
+            indices.push(at as usize);
+            at = at.saturating_add(self.step);
+        }
+        indices
+    }
+}
+
+/// Everything is an attribute up to version 9, an operand from 10 on.
+fn runs(call: &Call, rank: usize) -> Result<Vec<Run>, Refusal> {
+    let needed = |list: Option<Vec<i64>>| list.ok_or_else(|| Refusal::new("its ends are missing"));
+    let starts = needed(call.moved_ints("starts", 1, 10)?)?;
+    let ends = needed(call.moved_ints("ends", 2, 10)?)?;
+    let axes = call.moved_ints("axes", 3, 10)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = call.moved_ints("steps", 4, 10)?.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] || steps.contains(&0) {
+        return Err(Refusal::new("its starts, ends, axes and steps do not go together"));
+    }
+    let run = |i: usize| Ok(Run { axis: axis_of(axes[i], rank)?, start: starts[i], end: ends[i], step: steps[i] });
+    (0..starts.len()).map(run).collect()
+}
+
+fn slice(importer: &mut Importer, call: &Call) -> Outputs {
+    let mut value = call.value(0)?.clone();
+    for run in runs(call, sizes_of(&value).len())? {
+        let sizes = sizes_of(&value);
+        let Some(size) = sizes[run.axis].known() else {
+            // All of the batch, whatever it is.
+            if run.start == 0 && run.end >= i64::from(i32::MAX) && run.step == 1 {
+                continue;
+            }
+            return Err(Refusal::new("part of the batch"));
+        };
+        let indices = run.indices(size as usize);
+        value = match &value {
+            Value::Const(x) => fold::take(x, run.axis, &indices)?.into(),
+            _ if run.step == 1 && !indices.is_empty() => {
+                cut(importer, &value, run.axis, indices[0], indices[0] + indices.len())?
+            }
+            // To the last position.
+            Value::Flow(x)
+                if run.step > 1 && indices.last().is_some_and(|&last| last + run.step as usize >= size as usize) =>
+            {
+                subsampled(importer, x, run.axis, run.step as usize, indices[0])?.into()
+            }
+            _ => return Err(Refusal::new(format!("a step of {} along axis {}", run.step, run.axis))),
+        };
+    }
+    Ok(vec![value])
+}
+
+/// Of a value of the network, one index is the part of an axis that goes.
+fn gather(importer: &mut Importer, call: &Call) -> Outputs {
+    let value = call.value(0)?.clone();
+    let sizes = sizes_of(&value);
+    let axis = axis_of(call.int("axis", 0)?, sizes.len())?;
+    let indices = call.constant(1)?;
+    let size = sizes[axis].known().ok_or_else(|| Refusal::new("part of the batch"))? as usize;
+    let places = indices.integers()?.iter().map(|&index| axis_of(index, size)).collect::<Result<Vec<_>, _>>()?;
+    match &value {
+        Value::Const(x) => {
+            let taken = fold::take(x, axis, &places)?;
+            let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
+            Ok(vec![taken.reshaped(dims)?.into()])
+        }
+        _ => match (&places[..], indices.dims.len()) {
+            ([place], 0) => {
+                let part = cut(importer, &value, axis, *place, place + 1)?;
+                let left: Vec<Number> =
+                    sizes.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, size)| *size).collect();
+                with_sizes(&part, &left)
+            }
+            _ => Err(Refusal::new("several indices of a value of the network")),
+        },
+    }
+}
+
+/// Amounts and value are attributes up to version 10, operands from 11 on; from 18 on there may be axes.
+fn pad(importer: &mut Importer, call: &Call) -> Outputs {
+    let mode = call.text("mode", "constant")?;
+    let x = call.flow(0)?.clone();
+    let amounts = call.moved_ints("pads", 1, 11)?.ok_or_else(|| Refusal::new("its amounts are missing"))?;
+    let value = match call.opset {
+        ..11 => f64::from(call.float("value", 0.0)?),
+        _ => call.optional_constant(2)?.map_or(Ok(0.0), Const::single)?,
+    };
+    let axes = call.optional_constant(3)?.map(Const::integers).transpose()?;
+    let axes = match axes {
+        Some(axes) => axes.iter().map(|&axis| axis_of(axis, x.rank())).collect::<Result<Vec<_>, _>>()?,
+        None => (0..x.rank()).collect(),
+    };
+    if amounts.len() != 2 * axes.len() {
+        return Err(Refusal::new(format!("{} amounts for {} axes", amounts.len(), axes.len())));
+    }
+    let mut sides = vec![(0, 0); x.rank()];
+    for (index, &axis) in axes.iter().enumerate() {
+        let amount = |at: usize| {
+            let amount = usize::try_from(amounts[at]).ok();
+            amount.ok_or_else(|| Refusal::new(format!("an amount of {}: nothing is cut off", amounts[at])))
+        };
+        sides[axis] = (amount(index)?, amount(axes.len() + index)?);
+    }
+    if sides.iter().all(|&side| side == (0, 0)) {
+        return Ok(vec![x.into()]);
+    }
+    if mode != "constant" || value != 0.0 {
+        return Err(Refusal::new(format!("mode `{mode}` with the value {value}; zeros are known")));
+    }
+    padded(importer, x, &sides)
+}
+
+/// Zeros around the axes, whatever their order.
+fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs {
+    let ty = importer.ty(x.node).clone();
+    let mut of_dims = vec![(0, 0); ty.dims.len() + 1];
+    let mut places = Vec::new();
+    for (axis, &amount) in sides.iter().enumerate().filter(|(_, amount)| **amount != (0, 0)) {
+        let is_whole = |dim: &usize| x.axes[axis] == whole_axis(&ty, *dim);
+        // Of sizes of 1, which are all alike, the one in ONNX's place.
+        let dim = match x.axes[axis].is_empty() {
+            true => Some(axis).filter(|dim| *dim > 0 && x.rank() == of_dims.len() && is_whole(dim)),
+            false => (1..of_dims.len()).find(is_whole),
+        };
+        let dim = dim.ok_or_else(|| Refusal::new(format!("axis {axis} of a value of shape {}", x.text())))?;
+        of_dims[dim] = amount;
+        places.push((axis, dim));
+    }
+    let spatial = &of_dims[2..];
+    let sides = match spatial.first() {
+        Some(first) if spatial.iter().any(|side| *side != (first.0, first.0)) => {
+            PadArg::List(spatial.iter().flat_map(|&(front, back)| [front, back]).collect())
+        }
+        first => PadArg::All(first.map_or(0, |first| first.0)),
+    };
+    let node = importer.layer(Pad { sides, channels: of_dims[1] }, &[x.node])?;
+    let mut flow = Flow { node, ..x };
+    places.into_iter().for_each(|(axis, dim)| flow.axes[axis] = whole_axis(importer.ty(node), dim));
+    Ok(vec![flow.into()])
+}
+
+/// Channels that become blocks of positions, or the other way round.
+fn blocks(importer: &mut Importer, call: &Call, layer: fn(Vec<usize>, BlockOrder) -> Op) -> Outputs {
+    let block = usize::try_from(call.int("blocksize", 0)?).unwrap_or(0);
+    let order = match call.text("mode", "DCR")? {
+        "DCR" => BlockOrder::Dcr,
+        "CRD" => BlockOrder::Crd,
+        mode => return Err(Refusal::new(format!("attribute `mode` is `{mode}`"))),
+    };
+    let input = importer.plain(&call.flow(0)?.clone())?;
+    let node = importer.layer(layer(vec![block], order), &[input])?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+}

@@ -1,0 +1,70 @@
+//! The operators: for each a rule that says what a node's values are.
+//!
+//! A rule reads all attributes of its operator in every version that is known, and refuses what no layer says. To add an
+//! operator: its rule, in the file where others like it are, and a line in that file's list.
+
+mod activation;
+mod arithmetic;
+mod axes;
+mod convolution;
+mod known;
+mod matrix;
+mod normalization;
+mod pooling;
+mod reduction;
+mod resize;
+mod softmax;
+mod window;
+
+use super::call::{Call, Outputs};
+use super::walk::Importer;
+
+/// What a node of an operator gives.
+pub type Rule = fn(&mut Importer, &Call) -> Outputs;
+
+/// Names of operators, and their rules.
+type Rules = &'static [(&'static str, Rule)];
+
+const ALL: &[Rules] = &[
+    activation::RULES,
+    arithmetic::RULES,
+    axes::RULES,
+    convolution::RULES,
+    known::RULES,
+    matrix::RULES,
+    normalization::RULES,
+    pooling::RULES,
+    reduction::RULES,
+    resize::RULES,
+    softmax::RULES,
+];
+
+/// The rule of an operator.
+pub fn find(operator: &str) -> Option<Rule> {
+    ALL.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
+}
+
+/// A number of a file in f32 as the shortest decimal that means it: 1e-5 and not 9.999999747378752e-6.
+fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or(f64::from(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn operators_have_one_rule() {
+        let mut seen = HashSet::new();
+        ALL.iter().flat_map(|rules| rules.iter()).for_each(|(name, _)| assert!(seen.insert(*name), "{name}"));
+    }
+
+    #[test]
+    fn numbers_are_what_people_wrote() {
+        assert_eq!(
+            (decimal(1e-5), decimal(0.1), decimal(f32::MAX)),
+            (1e-5, 0.1, f32::MAX.to_string().parse().unwrap())
+        );
+    }
+}

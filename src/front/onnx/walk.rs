@@ -1,0 +1,768 @@
+//! From the inputs of a file to its outputs: what is computed becomes a graph.
+
+use super::call::{Call, Value};
+use super::constant::{Bytes, Const, External};
+use super::flow::Flow;
+use super::proto::{self, Model, Node, ValueInfo};
+use super::weights::{Weight, Weights};
+use super::{Options, Refusal, ops, patterns};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::front::text::syntax::parser;
+use crate::ir::{Graph, NodeId, Output, Param, ParamSource};
+use crate::layers::{Concat, Identity, Init, Op};
+use crate::tensor::{Batch, DType, MAX_DIMS, TensorType};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+/// What was found: the graph of what the outputs need, its weights, and what is not as the file has it.
+pub struct Found {
+    pub graph: Graph,
+    pub weights: Weights,
+    pub notes: Vec<String>,
+}
+
+/// Where the samples of a batch are in the file's values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Samples {
+    /// Along the first axis.
+    First,
+    /// There is one, without an axis; here it has one of size 1.
+    None,
+}
+
+/// The operator sets that are known.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
+
+/// The graph under construction and all values so far.
+pub struct Importer<'a> {
+    pub graph: Graph,
+    pub weights: Weights,
+    pub notes: Vec<String>,
+    pub values: HashMap<&'a str, Value>,
+    /// The node that makes a value.
+    pub producers: HashMap<&'a str, &'a Node<'a>>,
+    pub opset: i64,
+    /// The file, and the files beside it.
+    pub file: &'a Bytes,
+    pub external: &'a mut dyn External,
+    options: &'a Options,
+    samples: Samples,
+    /// Whether an input has its channels last in the file.
+    channels_last: bool,
+    readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
+    refused: Vec<Refused<'a>>,
+    /// Values that leave the network.
+    outputs: HashSet<&'a str>,
+    labels: HashSet<String>,
+    /// By the operands that they have in the file.
+    concats: HashMap<Vec<NodeId>, NodeId>,
+    /// Elements of constants that may still be computed.
+    folded: usize,
+}
+
+/// A node that no layer says.
+struct Refused<'a> {
+    node: &'a Node<'a>,
+    reason: Refusal,
+}
+
+/// Elements of all computed constants together.
+const MAX_FOLDED: usize = 1 << 26;
+
+/// Reads a graph.
+///
+/// # Errors
+/// Everything that is refused.
+pub fn walk<'a>(
+    model: &'a Model<'a>,
+    file: &'a Bytes,
+    external: &'a mut dyn External,
+    options: &'a Options,
+    samples: Samples,
+) -> Result<Found, Vec<Diagnostic>> {
+    let opset = check_versions(model).map_err(|e| vec![e])?;
+    let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
+    let mut importer = Importer {
+        graph: Graph { name: name_of(source.name, &options.name), ..Graph::default() },
+        weights: Weights::default(),
+        notes: Vec::new(),
+        values: HashMap::new(),
+        producers: HashMap::new(),
+        opset,
+        file,
+        external,
+        options,
+        samples,
+        channels_last: false,
+        readers: HashMap::new(),
+        refused: Vec::new(),
+        outputs: HashSet::new(),
+        labels: HashSet::new(),
+        concats: HashMap::new(),
+        folded: 0,
+    };
+    importer.index(&source.nodes).map_err(|e| vec![e])?;
+    let own: Vec<&str> = source.outputs.iter().map(|output| output.name).collect();
+    let wanted = importer.wanted(&own, source)?;
+    importer.outputs = wanted.iter().copied().collect();
+    let live = importer.live(&wanted);
+    importer.constants(model, &live)?;
+    importer.inputs(&source.inputs, &live)?;
+    let order = importer.order(&source.nodes, &live).map_err(|e| vec![e])?;
+    for node in &order {
+        importer.node(node);
+    }
+    importer.finish(&wanted, &order)
+}
+
+fn check_versions(model: &Model) -> Result<i64, Diagnostic> {
+    let opset = model.opsets.iter().rev().find(|opset| matches!(opset.domain, "" | "ai.onnx"));
+    match opset.map(|opset| opset.version) {
+        Some(version) if OPSETS.contains(&version) => Ok(version),
+        Some(version) => {
+            let known = format!("known are {} to {}", OPSETS.start(), OPSETS.end());
+            let error = Diagnostic::error("E0804", format!("operator set {version}: {known}"));
+            Err(error.help("onnx.version_converter brings a model to another one"))
+        }
+        None => Err(Diagnostic::error("E0804", "the file does not say which version of ONNX's operators it means")),
+    }
+}
+
+impl<'a> Importer<'a> {
+    /// Who makes and who reads each value.
+    fn index(&mut self, nodes: &'a [Node<'a>]) -> Result<(), Diagnostic> {
+        for node in nodes {
+            for &output in node.outputs.iter().filter(|name| !name.is_empty()) {
+                if self.producers.insert(output, node).is_some() {
+                    return Err(Diagnostic::error("E0803", format!("the value `{output}` is made twice")));
+                }
+            }
+            for &input in node.inputs.iter().filter(|name| !name.is_empty()) {
+                self.readers.entry(input).or_default().push(node);
+            }
+        }
+        Ok(())
+    }
+
+    /// The values that become outputs.
+    fn wanted(&self, own: &[&'a str], graph: &proto::Graph<'a>) -> Result<Vec<&'a str>, Vec<Diagnostic>> {
+        if self.options.cut.is_empty() {
+            let known = |name: &str| {
+                let constant = || graph.initializers.iter().any(|tensor| tensor.name == name);
+                self.producers.contains_key(name) || graph.inputs.iter().any(|input| input.name == name) || constant()
+            };
+            let message = match own.iter().find(|name| !known(name)) {
+                Some(name) => format!("the output `{name}` is never made"),
+                None if own.is_empty() => "the graph has no outputs".into(),
+                None => return Ok(own.to_vec()),
+            };
+            return Err(vec![Diagnostic::error("E0803", message)]);
+        }
+        let names = || self.producers.keys().copied().chain(graph.inputs.iter().map(|input| input.name));
+        let find = |cut: &String| {
+            let error = || {
+                let error = Diagnostic::error("E0808", format!("--cut {cut}: there is no such value"));
+                match nearest(cut, names()) {
+                    Some(near) => error.help(format!("did you mean `{near}`?")),
+                    None => error,
+                }
+            };
+            names().find(|name| name == cut).ok_or_else(error)
+        };
+        let found: Vec<Result<&str, Diagnostic>> = self.options.cut.iter().map(find).collect();
+        let errors: Vec<Diagnostic> = found.iter().filter_map(|found| found.clone().err()).collect();
+        if errors.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(errors) }
+    }
+
+    /// The values that the outputs need.
+    fn live(&self, wanted: &[&'a str]) -> HashSet<&'a str> {
+        let mut live: HashSet<&str> = HashSet::new();
+        let mut open = wanted.to_vec();
+        while let Some(name) = open.pop() {
+            if name.is_empty() || !live.insert(name) {
+                continue;
+            }
+            if let Some(node) = self.producers.get(name) {
+                open.extend(&node.inputs);
+            }
+        }
+        live
+    }
+
+    fn constants(&mut self, model: &'a Model<'a>, live: &HashSet<&str>) -> Result<(), Vec<Diagnostic>> {
+        let graph = model.graph.iter();
+        let mut errors = Vec::new();
+        for tensor in graph.flat_map(|graph| &graph.initializers).filter(|tensor| live.contains(tensor.name)) {
+            match Const::of_tensor(tensor, self.file, self.external) {
+                Ok(constant) => {
+                    let made = self.producers.contains_key(tensor.name);
+                    if made || self.values.insert(tensor.name, Value::Const(constant)).is_some() {
+                        let message = format!("the value `{}` is made twice", tensor.name);
+                        errors.push(Diagnostic::error("E0803", message));
+                    }
+                }
+                Err(reason) => {
+                    errors.push(Diagnostic::error("E0802", format!("the constant `{}`: {reason}", tensor.name)));
+                }
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// The inputs of the network; what is given as a constant too is none.
+    fn inputs(&mut self, inputs: &'a [ValueInfo<'a>], live: &HashSet<&str>) -> Result<(), Vec<Diagnostic>> {
+        let mut errors = Vec::new();
+        for input in inputs {
+            if self.values.contains_key(input.name) {
+                continue;
+            }
+            if !live.contains(input.name) {
+                self.notes.push(format!("the input `{}` is not read, and left out", input.name));
+                continue;
+            }
+            match self.input_type(input) {
+                Ok(ty) => self.input(input.name, ty),
+                Err(error) => errors.push(error),
+            }
+        }
+        for (name, _) in &self.options.sizes {
+            if !inputs.iter().any(|input| has_size(input, name)) {
+                errors.push(Diagnostic::error("E0808", format!("--input {name}: no input has a size of this name")));
+            }
+        }
+        if self.graph.inputs.is_empty() && errors.is_empty() {
+            errors.push(Diagnostic::error("E0805", "the network has no input: all that it computes is constant"));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn input_type(&mut self, input: &ValueInfo<'a>) -> Result<TensorType, Diagnostic> {
+        let error = |what: String| Diagnostic::error("E0805", format!("the input `{}` {what}", input.name));
+        let Some(ty) = &input.ty.tensor else { return Err(error("is no tensor".into())) };
+        match ty.element {
+            1 => {}
+            10 | 11 | 16 => self.notes.push(format!("the input `{}` and all that follows is f32 here", input.name)),
+            _ => return Err(error("does not hold floating-point numbers".into())),
+        }
+        let Some(shape) = &ty.shape else { return Err(error("has any number of dimensions".into())) };
+        let rank = shape.dims.len();
+        if !(2..=MAX_DIMS + 1).contains(&rank) {
+            let most = MAX_DIMS + 1;
+            return Err(error(format!(
+                "has {rank} dimensions; a network's have batch, channels and more, up to {most}"
+            )));
+        }
+        let given = |name: &str| self.options.sizes.iter().find(|(of, _)| of == name).map(|(_, size)| *size);
+        let mut open = Vec::new();
+        let mut sizes = Vec::new();
+        for (axis, dim) in shape.dims.iter().enumerate() {
+            let place = format!("{}.{axis}", input.name);
+            let named = given(&place).or_else(|| given(dim.name));
+            match (named, dim.value.and_then(|value| usize::try_from(value).ok())) {
+                (Some(size), _) | (None, Some(size)) => sizes.push(Some(size)),
+                (None, None) => {
+                    if axis > 0 || self.samples == Samples::None {
+                        open.push(if dim.name.is_empty() { place } else { dim.name.to_string() });
+                    }
+                    sizes.push(None);
+                }
+            }
+        }
+        if !open.is_empty() {
+            let sizes: Vec<String> = open.iter().map(|name| format!("{name}=224")).collect();
+            let help = format!("give them, for example --input {}", sizes.join(","));
+            return Err(error(format!("leaves sizes open: {}", open.join(", "))).help(help));
+        }
+        if self.samples == Samples::None {
+            sizes.insert(0, Some(1));
+            self.notes.push(format!(
+                "the input `{}` has no axis for samples in the file; here it has one, of size 1",
+                input.name
+            ));
+        }
+        let batch = sizes[0].map_or(Batch::Symbolic("N".into()), Batch::Fixed);
+        let dims: Vec<usize> = sizes.into_iter().skip(1).flatten().collect();
+        let ty = TensorType { dtype: DType::F32, batch, dims };
+        let fixed_batch = if let Batch::Fixed(size) = ty.batch { size } else { 1 };
+        if !(1..=crate::tensor::MAX_BATCH).contains(&fixed_batch) {
+            return Err(error(format!("has a batch of {fixed_batch}")));
+        }
+        ty.check().map_err(|reason| error(format!("is {ty}: {reason}")))?;
+        Ok(ty)
+    }
+
+    fn input(&mut self, name: &'a str, ty: TensorType) {
+        let rank = ty.dims.len() + 1;
+        let last = rank > 2 && self.samples == Samples::First && self.channels_are_last(name, rank);
+        let dims = if last { [&ty.dims[rank - 2..], &ty.dims[..rank - 2]].concat() } else { ty.dims.clone() };
+        let ty = ty.with_dims(dims);
+        let word = self.unique(word(name));
+        let node = self.graph.add_input(&word, ty.clone());
+        let mut flow = Flow::of(node, &ty);
+        if last {
+            self.channels_last = true;
+            let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+            flow = flow.transposed(&perm).expect("a permutation");
+            self.notes.push(format!("the input `{name}` has its channels last in the file, and first here: {ty}"));
+        }
+        if self.samples == Samples::None {
+            flow.axes.remove(0);
+        }
+        self.values.insert(name, Value::Flow(flow));
+    }
+
+    /// Whether the first that is done with a value, beside arithmetic, is to bring its last axis to the front.
+    fn channels_are_last(&self, name: &'a str, rank: usize) -> bool {
+        const POINTWISE: [&str; 6] = ["Identity", "Cast", "Add", "Sub", "Mul", "Div"];
+        let first = [&[0, rank as i64 - 1][..], &(1..rank as i64 - 1).collect::<Vec<_>>()].concat();
+        let mut name = name;
+        for _ in 0..8 {
+            let Some([reader]) = self.readers.get(name).map(Vec::as_slice) else { return false };
+            if reader.operator == "Transpose" {
+                let is_first = reader.attributes.iter().any(|a| a.name == "perm" && a.ints == first);
+                let readers = reader.outputs.first().and_then(|output| self.readers.get(output));
+                return is_first && readers.is_some_and(|readers| readers.iter().any(|node| is_spatial(node)));
+            }
+            match reader.outputs.first() {
+                Some(output) if POINTWISE.contains(&reader.operator) => name = output,
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    /// The live nodes, each behind those that make its operands; in the order of the file where that is one.
+    fn order(&self, nodes: &'a [Node<'a>], live: &HashSet<&str>) -> Result<Vec<&'a Node<'a>>, Diagnostic> {
+        let live: Vec<&Node> =
+            nodes.iter().filter(|node| node.outputs.iter().any(|output| live.contains(output))).collect();
+        let index: HashMap<&str, usize> =
+            live.iter().enumerate().flat_map(|(i, node)| node.outputs.iter().map(move |&output| (output, i))).collect();
+        let operands = |i: usize| -> BTreeSet<usize> {
+            live[i].inputs.iter().filter(|name| !name.is_empty()).filter_map(|name| index.get(name).copied()).collect()
+        };
+        let mut readers = vec![Vec::new(); live.len()];
+        let mut missing: Vec<usize> = Vec::new();
+        for i in 0..live.len() {
+            let operands = operands(i);
+            missing.push(operands.len());
+            operands.into_iter().for_each(|operand| readers[operand].push(i));
+        }
+        let ready = missing.iter().enumerate().filter(|(_, missing)| **missing == 0).map(|(i, _)| Reverse(i));
+        let mut ready: BinaryHeap<Reverse<usize>> = ready.collect();
+        let mut order = Vec::new();
+        while let Some(Reverse(i)) = ready.pop() {
+            order.push(live[i]);
+            for &reader in &readers[i] {
+                missing[reader] -= 1;
+                if missing[reader] == 0 {
+                    ready.push(Reverse(reader));
+                }
+            }
+        }
+        if order.len() < live.len() {
+            return Err(Diagnostic::error("E0803", "values of the graph are made from themselves"));
+        }
+        let unknown = order
+            .iter()
+            .flat_map(|node| &node.inputs)
+            .find(|name| !name.is_empty() && !index.contains_key(*name) && !self.values.contains_key(*name));
+        match unknown {
+            Some(name) => Err(Diagnostic::error("E0803", format!("the value `{name}` is read, and never made"))),
+            None => Ok(order),
+        }
+    }
+
+    /// Does what a node says, or notes why not.
+    fn node(&mut self, node: &'a Node<'a>) {
+        let outputs = match self.evaluate(node) {
+            Ok(Some(outputs)) => outputs,
+            Ok(None) => Vec::new(),
+            Err(reason) => {
+                self.refused.push(Refused { node, reason });
+                Vec::new()
+            }
+        };
+        let mut outputs = outputs.into_iter();
+        for &name in &node.outputs {
+            let value = outputs.next().unwrap_or(Value::Missing);
+            if !name.is_empty() {
+                self.values.insert(name, value);
+            }
+        }
+    }
+
+    /// `None` where an operand is missing.
+    fn evaluate(&mut self, node: &'a Node<'a>) -> Result<Option<Vec<Value>>, Refusal> {
+        let rule = match node.domain {
+            "" | "ai.onnx" => ops::find(node.operator),
+            _ => None,
+        };
+        let rule = rule.ok_or_else(|| Refusal::new("there is no layer for it"))?;
+        if let Some(value) = patterns::find(self, node)? {
+            return Ok(Some(vec![value.into()]));
+        }
+        let operand = |name: &&'a str| (!name.is_empty()).then(|| self.values[name].clone());
+        let inputs: Vec<Option<Value>> = node.inputs.iter().map(operand).collect();
+        if inputs.iter().flatten().any(|value| matches!(value, Value::Missing)) {
+            return Ok(None);
+        }
+        let call = Call::new(node, self.opset, inputs);
+        let outputs = rule(self, &call)?;
+        call.check_attributes()?;
+        for output in &outputs {
+            if let Value::Const(constant) = output {
+                self.folded += constant.owned();
+            }
+        }
+        if self.folded > MAX_FOLDED {
+            return Err(Refusal::new("the constants of this file take too much computing"));
+        }
+        Ok(Some(outputs))
+    }
+
+    /// The type of a node's value.
+    pub fn ty(&self, node: NodeId) -> &TensorType {
+        &self.graph[node].ty
+    }
+
+    /// A value of the network by its name.
+    pub fn flow(&self, name: &str) -> Option<&Flow> {
+        match self.values.get(name)? {
+            Value::Flow(flow) => Some(flow),
+            _ => None,
+        }
+    }
+
+    /// A constant by its name.
+    pub fn constant(&self, name: &str) -> Option<&Const> {
+        match self.values.get(name)? {
+            Value::Const(constant) => Some(constant),
+            _ => None,
+        }
+    }
+
+    /// Whether nobody else reads a value of the file, which is no output.
+    pub fn has_one_reader(&self, name: &str) -> bool {
+        self.readers.get(name).is_some_and(|readers| readers.len() == 1) && !self.outputs.contains(name)
+    }
+
+    /// Adds a layer without weights.
+    ///
+    /// # Errors
+    /// If it does not take these operands.
+    pub fn layer(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Result<NodeId, Refusal> {
+        let node = self.graph.add_layer(op, inputs, "")?;
+        self.ty(node).check().map_err(Refusal::new)?;
+        Ok(node)
+    }
+
+    /// Adds a concatenation. Where its first operands are in one already, that takes their place: exporters make one list
+    /// of [[[a, b], c], d], in which the growing of a dense block is lost.
+    ///
+    /// # Errors
+    /// If their sizes differ.
+    pub fn concat(&mut self, operands: Vec<NodeId>) -> Result<NodeId, Refusal> {
+        const LONGEST: usize = 256;
+        let known = |length: &usize| self.concats.get(&operands[..*length]).copied();
+        let lengths = (2..operands.len().min(LONGEST)).rev();
+        let node = match lengths.into_iter().find_map(|length| Some((length, known(&length)?))) {
+            Some((length, first)) => self.layer(Concat, &[&[first], &operands[length..]].concat())?,
+            None => self.layer(Concat, &operands)?,
+        };
+        if operands.len() <= LONGEST {
+            self.concats.insert(operands, node);
+        }
+        Ok(node)
+    }
+
+    /// Adds a layer with its weights, in the order in which it takes them.
+    ///
+    /// # Errors
+    /// If it does not take these operands, or the weights have other sizes.
+    pub fn weighted(
+        &mut self,
+        op: impl Into<Op>,
+        input: NodeId,
+        call: &Call,
+        weights: Vec<Weight>,
+    ) -> Result<NodeId, Refusal> {
+        let op = op.into();
+        let kind = op.layer().map_or("", |layer| layer.spec().keyword);
+        let label = self.unique(label(call.node, kind));
+        let node = self.graph.add_layer(op, &[input], &label)?;
+        self.ty(node).check().map_err(Refusal::new)?;
+        let params = self.graph[node].params.clone();
+        if params.len() != weights.len() {
+            return Err(Refusal::new(format!("{} weights for a layer of {}", weights.len(), params.len())));
+        }
+        for (param, weight) in params.into_iter().zip(weights) {
+            let param = &self.graph[param];
+            if param.elements() != weight.count() {
+                let (found, name, wanted) = (weight.count(), &param.name, &param.dims);
+                return Err(Refusal::new(format!("{found} numbers for `{name}`, which has {wanted:?}")));
+            }
+            self.weights.insert(param.name.clone(), weight);
+        }
+        Ok(node)
+    }
+
+    /// Gives a convolution or dense layer that has no bias one.
+    ///
+    /// # Panics
+    /// If it is neither.
+    pub fn add_bias(&mut self, node: NodeId, bias: Weight) {
+        let channels = self.ty(node).channels();
+        let name = format!("{}.bias", self.graph[node].origin.path);
+        let (dims, source) = (vec![channels], ParamSource::File);
+        let param = self.graph.add_param(Param { name: name.clone(), dims, source, init: Init::Small });
+        self.weights.insert(name, bias);
+        let node = &mut self.graph[node];
+        node.params.push(param);
+        match &mut node.op {
+            Op::Conv(conv) => conv.bias = true,
+            Op::Dense(dense) => dense.bias = true,
+            other => unreachable!("{other:?} has no bias"),
+        }
+    }
+
+    /// The name, or the name with a number, that nothing else has.
+    fn unique(&mut self, name: String) -> String {
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        let free = [name.clone()].into_iter().chain(numbered).find(|name| !self.labels.contains(name));
+        let free = free.expect("there are more numbers than names");
+        self.labels.insert(free.clone());
+        free
+    }
+
+    /// The graph of what the outputs need, or all that was refused.
+    fn finish(mut self, wanted: &[&'a str], order: &[&'a Node<'a>]) -> Result<Found, Vec<Diagnostic>> {
+        let blamed = self.blamed(wanted);
+        if !blamed.is_empty() {
+            return Err(self.refusals(&blamed, order));
+        }
+        let mut errors = Vec::new();
+        let mut names = HashSet::new();
+        for (index, &name) in wanted.iter().enumerate() {
+            match self.output(name) {
+                Ok(node) => {
+                    // A network has at least one layer.
+                    let node = match self.graph[node].op {
+                        Op::Input => self.layer(Identity, &[node]).expect("it takes anything"),
+                        _ => node,
+                    };
+                    let word = if index == 0 && wanted.len() == 1 { "output".to_string() } else { word(name) };
+                    let mut unique = word.clone();
+                    while !names.insert(unique.clone()) {
+                        unique.push('_');
+                    }
+                    self.graph.outputs.push(Output { name: unique, node });
+                }
+                Err(reason) => errors.push(Diagnostic::error("E0807", format!("the output `{name}`: {reason}"))),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let graph = pruned(&self.graph);
+        self.weights.retain(&graph.params);
+        Ok(Found { graph, weights: self.weights, notes: self.notes })
+    }
+
+    /// The node whose value is an output of the file. Where its channels are last there, they are first here.
+    fn output(&mut self, name: &str) -> Result<NodeId, Refusal> {
+        let mut flow = match &self.values[name] {
+            Value::Flow(flow) => flow.clone(),
+            _ => return Err(Refusal::new("it is constant")),
+        };
+        if self.samples == Samples::None {
+            flow.axes.insert(0, Vec::new());
+        }
+        let rank = flow.rank();
+        match self.plain(&flow) {
+            Ok(node) => Ok(node),
+            Err(reason) if rank > 2 && self.channels_last => {
+                let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+                let node = self.plain(&flow.transposed(&perm)?).map_err(|_| reason)?;
+                self.notes.push(format!("the output `{name}` has its channels last in the file, and first here"));
+                Ok(node)
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+
+    /// The refused nodes on account of which outputs are missing. Others were part of a pattern.
+    fn blamed(&self, wanted: &[&'a str]) -> Vec<&Refused<'a>> {
+        let is_missing = |name: &&str| matches!(self.values.get(name), Some(Value::Missing));
+        let mut open: Vec<&str> = wanted.iter().copied().filter(is_missing).collect();
+        let mut seen: HashSet<&str> = HashSet::new();
+        while let Some(name) = open.pop() {
+            if seen.insert(name) {
+                open.extend(self.producers[name].inputs.iter().copied().filter(is_missing));
+            }
+        }
+        let of_seen = |refused: &&Refused| refused.node.outputs.iter().any(|output| seen.contains(output));
+        self.refused.iter().filter(of_seen).collect()
+    }
+
+    /// All that was refused, the same reason once for all nodes of an operator, and which cuts would leave a network.
+    fn refusals(&self, refused: &[&Refused<'a>], order: &[&'a Node<'a>]) -> Vec<Diagnostic> {
+        const SHOWN: usize = 4;
+        let mut groups: Vec<(&str, &Refusal, Vec<String>)> = Vec::new();
+        for Refused { node, reason } in refused.iter().copied() {
+            let place = title(node);
+            match groups.iter_mut().find(|(operator, of, _)| *operator == node.operator && *of == reason) {
+                Some((_, _, nodes)) => nodes.push(place),
+                None => groups.push((node.operator, reason, vec![place])),
+            }
+        }
+        let of_group = |(operator, reason, nodes): (&str, &Refusal, Vec<String>)| {
+            let more = nodes.len().saturating_sub(SHOWN);
+            let shown = nodes[..nodes.len().min(SHOWN)].join(", ");
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let message = format!("{operator} (operator set {}) is not imported: {reason}", self.opset);
+            Diagnostic::error("E0806", message).note(format!("node {shown}{more}"))
+        };
+        let mut errors: Vec<Diagnostic> = groups.into_iter().map(of_group).collect();
+        if let Some(help) = self.cuts(order) {
+            errors.last_mut().expect("something was refused").help.push(help);
+        }
+        errors
+    }
+
+    /// The last values before what was refused, none of which another of them needs.
+    fn cuts(&self, order: &[&'a Node<'a>]) -> Option<String> {
+        const SHOWN: usize = 8;
+        let computed = |name: &&'a str| self.flow(name).is_some() && self.producers.contains_key(name);
+        let missing = |node: &&&'a Node<'a>| {
+            node.outputs.iter().any(|output| matches!(self.values.get(output), Some(Value::Missing)))
+        };
+        let reached: HashSet<&str> =
+            order.iter().filter(missing).flat_map(|node| node.inputs.iter().copied()).filter(computed).collect();
+        let needs = |name: &&str| {
+            let below = self.live(&self.producers[name].inputs);
+            reached.iter().filter(|other| below.contains(**other)).copied().collect::<Vec<_>>()
+        };
+        let inner: HashSet<&str> = reached.iter().take(256).flat_map(needs).collect();
+        let last: Vec<&str> = order
+            .iter()
+            .flat_map(|node| node.outputs.iter().copied())
+            .filter(|name| reached.contains(name) && !inner.contains(name))
+            .collect();
+        if last.is_empty() || last.len() > SHOWN {
+            return None;
+        }
+        let live = self.live(&last);
+        let nodes = order.iter().filter(|node| node.outputs.iter().any(|output| live.contains(output))).count();
+        let cuts: Vec<String> = last.iter().map(|name| format!("--cut {name}")).collect();
+        Some(format!("{} imports the {nodes} of {} nodes before that", cuts.join(" "), order.len()))
+    }
+}
+
+/// Whether an operator's first operand has its channels in front.
+fn is_spatial(node: &Node) -> bool {
+    const SPATIAL: [&str; 8] = [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "BatchNormalization",
+        "Pad",
+    ];
+    SPATIAL.contains(&node.operator)
+}
+
+fn has_size(input: &ValueInfo, name: &str) -> bool {
+    let Some(shape) = input.ty.tensor.as_ref().and_then(|ty| ty.shape.as_ref()) else { return false };
+    (shape.dims.iter().enumerate()).any(|(axis, dim)| dim.name == name || format!("{}.{axis}", input.name) == name)
+}
+
+/// What to call a node.
+fn title(node: &Node) -> String {
+    match (node.name, node.outputs.first()) {
+        ("", Some(output)) => format!("of `{output}`"),
+        (name, _) => format!("`{name}`"),
+    }
+}
+
+/// The network's name.
+fn name_of(own: &str, given: &str) -> String {
+    let name = word(if own.is_empty() { given } else { own });
+    if parser::is_item_name(&name) { name } else { format!("{name}_") }
+}
+
+/// A name as a word of the language.
+pub fn word(name: &str) -> String {
+    let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match word.chars().next() {
+        Some(first) if !first.is_ascii_digit() => word,
+        _ => format!("n{word}"),
+    }
+}
+
+/// What a layer with weights is called: the module that the node's name tells of, else what its first weight is named
+/// for, else the layer.
+fn label(node: &Node, kind: &str) -> String {
+    let module = module_of(node.name).or_else(|| {
+        let weight = node.inputs.get(1)?;
+        let (module, role) = weight.rsplit_once('.')?;
+        (matches!(role, "weight" | "bias") && !module.is_empty()).then(|| module.to_string())
+    });
+    let name = module.unwrap_or_default();
+    if name.is_empty() { word(kind) } else { word(&name) }
+}
+
+/// `/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`: a part that begins with the one before it replaces that.
+fn module_of(name: &str) -> Option<String> {
+    let (scope, _) = name.strip_prefix('/')?.rsplit_once('/')?;
+    let mut parts: Vec<&str> = Vec::new();
+    for part in scope.split('/') {
+        if parts.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))) {
+            parts.pop();
+        }
+        parts.push(part);
+    }
+    Some(parts.join("."))
+}
+
+/// The same graph without what no output needs.
+fn pruned(graph: &Graph) -> Graph {
+    let mut live = vec![false; graph.nodes.len()];
+    graph.outputs.iter().for_each(|output| live[output.node.0 as usize] = true);
+    for id in graph.ids().rev() {
+        if live[id.0 as usize] {
+            graph[id].inputs.iter().for_each(|input| live[input.0 as usize] = true);
+        }
+    }
+    let mut kept = Graph { name: graph.name.clone(), ..Graph::default() };
+    let mut moved = HashMap::new();
+    for id in graph.ids().filter(|id| live[id.0 as usize]) {
+        let mut node = graph[id].clone();
+        node.inputs = node.inputs.iter().map(|input| moved[input]).collect();
+        node.params = node.params.iter().map(|&param| kept.add_param(graph[param].clone())).collect();
+        moved.insert(id, kept.add_node(node));
+    }
+    kept.inputs = graph.inputs.iter().filter_map(|input| moved.get(input).copied()).collect();
+    let output = |output: &Output| Output { name: output.name.clone(), node: moved[&output.node] };
+    kept.outputs = graph.outputs.iter().map(output).collect();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_found_in_the_names_of_nodes() {
+        for (name, module) in [
+            ("/features/features.1/block/block.0/block.0.0/Conv", "features.1.block.0.0"),
+            ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
+            ("/fc/Gemm", "fc"),
+        ] {
+            assert_eq!(module_of(name).as_deref(), Some(module));
+        }
+        assert_eq!((module_of("Conv_3"), module_of("node_conv2d")), (None, None));
+        assert_eq!((word("0/a.b"), word("x")), ("n0_a_b".into(), "x".into()));
+    }
+}

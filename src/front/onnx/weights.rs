@@ -1,0 +1,96 @@
+//! The weights of an imported network: parts of the file, read where they are needed.
+
+use super::Refusal;
+use super::constant::{Const, product};
+use super::fold::offsets;
+use crate::ir::Param;
+use crate::ir::weights::WeightSource;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A constant of the file as a layer wants it: its elements in another order, times a factor.
+#[derive(Clone)]
+pub struct Weight {
+    source: Const,
+    /// Sizes, and the distance between neighbours of each in the source; `None` for the order of the source.
+    order: Option<(Vec<usize>, Vec<usize>)>,
+    factor: f32,
+}
+
+impl Weight {
+    pub fn of(source: &Const) -> Weight {
+        Weight { source: source.clone(), order: None, factor: 1.0 }
+    }
+
+    /// Equal numbers.
+    pub fn fill(count: usize, value: f64) -> Weight {
+        Weight::of(
+            &Const::fill(vec![count], super::constant::Element::F32, value).expect("as many as there are channels"),
+        )
+    }
+
+    /// The elements that `strides` lead to, in row-major order of `shape`.
+    ///
+    /// # Errors
+    /// If one lies behind the last.
+    pub fn ordered(source: &Const, shape: Vec<usize>, strides: Vec<usize>) -> Result<Weight, Refusal> {
+        product(&shape)?;
+        let reach = shape
+            .iter()
+            .zip(&strides)
+            .try_fold(0usize, |reach, (&size, &stride)| reach.checked_add(size.checked_sub(1)?.checked_mul(stride)?));
+        match reach.filter(|&reach| reach < source.count()) {
+            Some(_) => Ok(Weight { source: source.clone(), order: Some((shape, strides)), factor: 1.0 }),
+            None => Err(Refusal::new(format!("weights of {:?} are not as many as the layer needs", source.dims))),
+        }
+    }
+
+    pub fn times(self, factor: f32) -> Weight {
+        Weight { factor: self.factor * factor, ..self }
+    }
+
+    pub fn count(&self) -> usize {
+        self.order.as_ref().map_or(self.source.count(), |(shape, _)| shape.iter().product())
+    }
+
+    /// All elements.
+    pub fn values(&self) -> Cow<'_, [f32]> {
+        let source = self.source.floats();
+        let ordered = match &self.order {
+            Some((shape, strides)) => Cow::Owned(offsets(shape, strides).map(|place| source[place]).collect()),
+            None => source,
+        };
+        match self.factor {
+            1.0 => ordered,
+            factor => Cow::Owned(ordered.iter().map(|value| value * factor).collect()),
+        }
+    }
+}
+
+/// The weights of a network by the names that its graph has for them.
+#[derive(Clone, Default)]
+pub struct Weights {
+    by_name: HashMap<String, Weight>,
+}
+
+impl Weights {
+    pub fn insert(&mut self, name: String, weight: Weight) {
+        self.by_name.insert(name, weight);
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Weight> {
+        self.by_name.get(name)
+    }
+
+    /// Only those of these parameters.
+    pub fn retain<'p>(&mut self, params: impl IntoIterator<Item = &'p Param>) {
+        let kept = params.into_iter().filter_map(|param| self.by_name.remove_entry(&param.name)).collect();
+        self.by_name = kept;
+    }
+}
+
+impl WeightSource for Weights {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        self.by_name[&param.name].values()
+    }
+}

@@ -1,0 +1,8 @@
+//! Imported ONNX files: the operators' own test cases, whole networks with their outputs, and files that lie.
+
+mod import {
+    pub mod hostile;
+    pub mod light;
+    pub mod node_cases;
+    pub mod proto;
+}

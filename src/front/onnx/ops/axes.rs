@@ -8,7 +8,7 @@ use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::{Flow, whole_axis};
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
-use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, Op, Pad, PadArg, SpaceToDepth, Subsample};
+use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -201,7 +201,7 @@ fn zero_channels(importer: &mut Importer, call: &Call, axis: i64) -> Result<Opti
     }
     let count = zeros.dims[axis];
     let channels = if front { (count, 0) } else { (0, count) };
-    let node = importer.layer(Pad { sides: PadArg::All(0), channels }, &[x.node])?;
+    let node = importer.layer(Pad { sides: PadArg::All(0), channels, fill: Fill::ZEROS }, &[x.node])?;
     let mut padded = Flow { node, ..x.clone() };
     padded.axes[axis] = whole_axis(importer.ty(node), 1);
     Ok(Some(padded))
@@ -425,7 +425,7 @@ fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs
         }
         first => PadArg::All(first.map_or(0, |first| first.0)),
     };
-    let node = importer.layer(Pad { sides, channels: of_dims[1] }, &[x.node])?;
+    let node = importer.layer(Pad { sides, channels: of_dims[1], fill: Fill::ZEROS }, &[x.node])?;
     let mut flow = Flow { node, ..x };
     places.into_iter().for_each(|(axis, dim)| flow.axes[axis] = whole_axis(importer.ty(node), dim));
     Ok(vec![flow.into()])

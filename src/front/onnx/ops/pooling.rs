@@ -7,7 +7,7 @@ use crate::front::onnx::call::{Call, Outputs};
 use crate::front::onnx::flow::Flow;
 use crate::front::onnx::walk::Importer;
 use crate::ir::NodeId;
-use crate::layers::{AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Op, Pad, PadArg, Padding, Window};
+use crate::layers::{AvgPool, Fill, GlobalAvgPool, GlobalMaxPool, MaxPool, Op, Pad, PadArg, Padding, Window};
 use crate::tensor::TensorType;
 
 pub const RULES: Rules = &[
@@ -73,6 +73,6 @@ fn padded_before(importer: &mut Importer, input: NodeId, pool: AvgPool) -> Resul
     }
     let resolved = pool.window.resolve(importer.ty(input).spatial())?;
     let sides = PadArg::List(resolved.pads.iter().flat_map(|&(front, back)| [front, back]).collect());
-    let padded = importer.layer(Pad { sides, channels: (0, 0) }, &[input])?;
+    let padded = importer.layer(Pad { sides, channels: (0, 0), fill: Fill::ZEROS }, &[input])?;
     Ok((padded, AvgPool { window: Window { padding: Padding::Valid, ..pool.window }, ..pool }))
 }

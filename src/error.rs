@@ -7,6 +7,7 @@ use crate::runtime::{RunError, SessionError};
 use crate::source::SourceMap;
 use crate::tensor::LengthError;
 use std::fmt;
+use std::path::PathBuf;
 
 /// Why a model could not be opened, made ready, or run. Messages say what is wrong, where, and the way out.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,32 @@ pub enum Error {
     /// The text of the model is wrong.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// An ONNX file holds what no layer says, or is none.
+    #[error("{}: this network is not imported\n{error}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is refused; without excerpts.
+        error: ModelError,
+    },
+    /// An ONNX file has no variants.
+    #[error("{}: an ONNX file has no variants, and so no `{variant}`", path.display())]
+    NoVariants {
+        /// The file.
+        path: PathBuf,
+        /// The one that was asked for.
+        variant: String,
+    },
+    /// Of an ONNX file only sizes can be given.
+    #[error("{}: `{name}` can only be a size that the file leaves open, not `{value}`", path.display())]
+    OpenSize {
+        /// The file.
+        path: PathBuf,
+        /// As it was given.
+        name: String,
+        /// As it was given.
+        value: String,
+    },
     /// A file cannot be read, or does not hold what it should.
     #[error(transparent)]
     Io(#[from] IoError),

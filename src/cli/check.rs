@@ -4,9 +4,9 @@ use super::args::LintArgs;
 use super::model;
 use super::{Failure, Outcome, print, tell_raw};
 use crate::analysis::lint;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, harmless};
 use crate::front::text::build::Options;
-use crate::model::{FolderLoader, read_text, split_variant};
+use crate::model::{FolderLoader, Model, is_onnx, read_text, split_variant};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -56,6 +56,11 @@ struct Checked {
 }
 
 fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
+    if is_onnx(file) {
+        let model = Model::open(file)?;
+        let text: Vec<String> = model.remarks().iter().map(|remark| format!("warning: {remark}")).collect();
+        return Ok(Checked { warnings: text.len(), text: harmless(&text.join("\n")).into_owned() });
+    }
     let (mut sources, root) = read_text(&whole(file)?)?;
     let mut loader = FolderLoader::new(file);
     let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);

@@ -1,10 +1,9 @@
 //! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
 
-use super::{Failure, Outcome, model, print, tell};
+use super::{Failure, Outcome, print, tell};
 use crate::front::onnx;
 use crate::io;
 use crate::io::write::create_folder;
-use crate::source::SourceMap;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -45,12 +44,7 @@ pub fn run(args: &Args) -> Outcome {
 /// Reads an ONNX file, and says what is not as the file has it.
 fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
     let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
-    let options = onnx::Options { name, ..options.clone() };
-    let file = io::onnx::read(path)?;
-    let import = onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|errors| {
-        let text = model::diagnostics(&errors, &SourceMap::default());
-        Failure::Diagnosed(format!("{}: this network is not imported\n{text}", path.display()))
-    })?;
+    let import = crate::model::import(path, &onnx::Options { name, ..options.clone() })?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
 }

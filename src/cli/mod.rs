@@ -108,6 +108,11 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match &error {
             Error::Model(error) => Failure::Diagnosed(error.render(terminal::colour())),
+            Error::Import { path, error } => {
+                let path = harmless(&path.display().to_string()).into_owned();
+                let text = error.render(terminal::colour());
+                Failure::Diagnosed(format!("{path}: this network is not imported\n{text}"))
+            }
             _ => Failure::input(format!("{error}{}", way_out(&error))),
         }
     }

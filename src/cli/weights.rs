@@ -62,10 +62,9 @@ impl WeightArgs {
                 }
             },
         }
-        let has_card = model.card().and_then(Card::weights_path).is_some();
         let needed = model.weights().next().is_some();
         let asked_for = self.random_weights || missing == Missing::Random || self.seed.is_some();
-        if (has_card && !self.random_weights) || !asked_for {
+        if (model.has_weights() && !self.random_weights) || !asked_for {
             return Ok(Weights::of_card());
         }
         if needed {

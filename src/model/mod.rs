@@ -1,14 +1,19 @@
 //! From a model file to a session: the library's front door.
 
 mod classes;
+mod onnx;
 mod weights;
 
 pub use classes::Class;
+#[cfg(feature = "cli")]
+pub(crate) use onnx::import;
+pub use onnx::is_onnx;
 pub use weights::{BoundWeights, Weights};
 
 use crate::analysis::{self, summary::Summary};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::error::{Error, ModelError};
+use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
 use crate::io::card::Card;
@@ -24,6 +29,7 @@ use crate::source::SourceMap;
 use crate::tensor::{AsTensor, Tensor, TensorType};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A network whose text was read and checked: every shape in it is known.
@@ -49,6 +55,8 @@ pub struct Model {
     warnings: Vec<Diagnostic>,
     remarks: Vec<String>,
     card: Option<Card>,
+    /// Of a file that holds its weights.
+    own_weights: Option<Arc<ImportedWeights>>,
     program: Program,
     options: build::Options,
     time: Duration,
@@ -85,12 +93,16 @@ impl ModelOptions {
         self
     }
 
-    /// Reads a model file (`-` for standard input), those that it uses, and its card.
+    /// Reads a model file (`-` for standard input), those that it uses, and its card; of an ONNX file, which is known by its
+    /// extension, the network and its weights.
     ///
     /// # Errors
-    /// Where a file cannot be read, and all mistakes in the text together.
+    /// Where a file cannot be read, and all mistakes in the text, or all that is no layer in the ONNX file, together.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Model, Error> {
         let path = path.as_ref();
+        if is_onnx(path) {
+            return self.import(path);
+        }
         let card = Card::for_model(path)?;
         let (start, text) = (Instant::now(), text::read(path)?);
         let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
@@ -128,6 +140,7 @@ impl ModelOptions {
                     warnings,
                     remarks: Vec::new(),
                     card: None,
+                    own_weights: None,
                     program,
                     options,
                     time,
@@ -213,6 +226,11 @@ impl Model {
         analysis::summary(&self.graph, None)
     }
 
+    /// Whether there are weights of its own: in its file, or in that which its card names.
+    pub fn has_weights(&self) -> bool {
+        self.own_weights.is_some() || self.card().and_then(Card::weights_path).is_some()
+    }
+
     /// What its card says of it.
     pub fn card(&self) -> Option<&Card> {
         self.card.as_ref()
@@ -223,7 +241,7 @@ impl Model {
         &self.warnings
     }
 
-    /// What in its card is without effect.
+    /// What in its card is without effect; how the network differs from its ONNX file.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }

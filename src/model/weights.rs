@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::error::Error;
+use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::io::bind;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
@@ -25,7 +26,7 @@ enum Source {
 }
 
 impl Weights {
-    /// Those of the file that the model's card names.
+    /// The model's own: those in an ONNX file, else those of the file that the model's card names.
     pub fn of_card() -> Weights {
         Weights(Source::Card)
     }
@@ -57,6 +58,7 @@ pub struct BoundWeights(Bound);
 
 enum Bound {
     File(bind::BoundWeights),
+    Own(Arc<ImportedWeights>),
     Random(RandomWeights),
 }
 
@@ -66,6 +68,9 @@ impl Model {
     /// # Errors
     /// All weights that are missing, surplus or of a wrong shape; a file that cannot be read.
     pub fn bind(&self, weights: &Weights) -> Result<BoundWeights, Error> {
+        if let (Source::Card, Some(own)) = (&weights.0, &self.own_weights) {
+            return Ok(BoundWeights(Bound::Own(own.clone())));
+        }
         let file = match &weights.0 {
             Source::Random { seed } => return Ok(BoundWeights(Bound::Random(RandomWeights { seed: *seed }))),
             Source::Card => match self.card().and_then(Card::weights_path) {
@@ -96,7 +101,7 @@ impl BoundWeights {
             Bound::File(bound) => {
                 bound.note().map(|note| format!("{}: names are taken {note}", bound.path().display()))
             }
-            Bound::Random(_) => None,
+            Bound::Own(_) | Bound::Random(_) => None,
         }
     }
 }
@@ -105,6 +110,7 @@ impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
         match &self.0 {
             Bound::File(bound) => bound.values(param),
+            Bound::Own(own) => own.values(param),
             Bound::Random(random) => random.values(param),
         }
     }
@@ -112,6 +118,7 @@ impl WeightSource for BoundWeights {
     fn release(&self, param: &Param) {
         match &self.0 {
             Bound::File(bound) => bound.release(param),
+            Bound::Own(own) => own.release(param),
             Bound::Random(random) => random.release(param),
         }
     }

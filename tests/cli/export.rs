@@ -112,3 +112,29 @@ fn free_sizes() {
          the free sizes of the input"
     );
 }
+
+/// What takes a model takes an ONNX file, with the weights in it.
+#[test]
+fn an_exported_model_is_a_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let onnx = folder.path().join("digits.onnx").display().to_string();
+    run(&words(&format!("export {LENET} -o {onnx}")), 0);
+    let pixels: Vec<f32> = (0..784).map(|at| (at as f32 * 0.1).sin()).collect();
+    let input = folder.path().join("x.npy");
+    svertka::io::npy::write(&input, &[1, 1, 28, 28], &pixels).unwrap();
+    let scores = |model: &str| {
+        let output = folder.path().join("y.npy");
+        run(&words(&format!("run {model} --input {} --output {}", input.display(), output.display())), 0);
+        fs::read(output).unwrap()
+    };
+    assert_eq!(scores(&onnx), scores(LENET));
+    assert_eq!(run(&words(&format!("check {onnx}")), 0).0, format!("{onnx}: ok\n"));
+    assert!(run(&words(&format!("verify {onnx}")), 0).0.contains("all within 1e-4"));
+    assert!(run(&words(&format!("summary {onnx}")), 0).0.contains("61,706"));
+    let (_, err) = run(&words(&format!("run {onnx}:relu --input {}", input.display())), 1);
+    assert!(err.contains("an ONNX file has no variants"), "{err}");
+    let whole = fs::read(&onnx).unwrap();
+    fs::write(&onnx, &whole[..whole.len() / 2]).unwrap();
+    let (_, err) = run(&words(&format!("summary {onnx}")), 1);
+    assert!(err.contains("this network is not imported") && err.contains("E0801"), "{err}");
+}

@@ -59,6 +59,8 @@ def main():
         model = onnx.ModelProto()
         model.CopyFrom(case.model)
         inputs, outputs = case.data_sets[0]
+        # Single numbers come as such.
+        inputs = [np.asarray(value) if isinstance(value, np.generic) else value for value in inputs]
         for index, (value, array) in enumerate(zip(case.model.graph.input, inputs)):
             if index > 0 and nodes[0].op_type not in VALUES and isinstance(array, np.ndarray):
                 model.graph.initializer.append(numpy_helper.from_array(array, value.name))

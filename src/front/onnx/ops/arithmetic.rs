@@ -8,7 +8,7 @@ use crate::front::onnx::flow::{Flow, known_size, whole_axis};
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
-use crate::layers::{Add, BatchNorm, Conv, Dense, Mul, Op};
+use crate::layers::{Activation, Add, Conv, Dense, Mul, Op, Scale};
 
 pub const RULES: Rules = &[
     ("Add", add),
@@ -202,10 +202,15 @@ pub fn affine(importer: &mut Importer, call: &Call, x: Flow, scale: &Const, shif
         importer.add_bias(x.node, bias.clone());
         return Ok(vec![x.into()]);
     }
-    let ones = || Weight::fill(channels, 1.0);
-    let zeros = || Weight::fill(channels, 0.0);
-    let weights = vec![a.unwrap_or_else(ones), b.unwrap_or_else(zeros), zeros(), ones()];
-    let node = importer.weighted(BatchNorm { eps: 0.0, affine: true }, x.node, call, weights)?;
+    if let (Some(scale), Some(shift)) = (scale.uniform(), shift.uniform()) {
+        let (scale, shift) = (scale as f32, shift as f32);
+        let node = importer.layer(Activation::Affine { scale, shift }, &[x.node])?;
+        return Ok(vec![Flow { node, ..x }.into()]);
+    }
+    let a = a.unwrap_or_else(|| Weight::fill(channels, 1.0));
+    let bias = shift.uniform() != Some(0.0);
+    let weights = if bias { vec![a, b.unwrap_or_else(|| Weight::fill(channels, 0.0))] } else { vec![a] };
+    let node = importer.weighted(Scale { bias }, x.node, call, weights)?;
     Ok(vec![Flow { node, ..x }.into()])
 }
 

@@ -8,7 +8,7 @@ use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::{Flow, whole_axis};
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
-use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
+use crate::layers::{BlockOrder, ChannelSlice, Crop, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -385,25 +385,40 @@ fn pad(importer: &mut Importer, call: &Call) -> Outputs {
     if amounts.len() != 2 * axes.len() {
         return Err(Refusal::new(format!("{} amounts for {} axes", amounts.len(), axes.len())));
     }
-    let mut sides = vec![(0, 0); x.rank()];
+    let fill = match mode {
+        "constant" => Fill::Constant(value as f32),
+        "reflect" => Fill::Reflect,
+        "edge" => Fill::Edge,
+        _ => return Err(Refusal::new(format!("attribute `mode` is `{mode}`"))),
+    };
+    let (mut more, mut less) = (vec![(0, 0); x.rank()], vec![(0, 0); x.rank()]);
     for (index, &axis) in axes.iter().enumerate() {
-        let amount = |at: usize| {
-            let amount = usize::try_from(amounts[at]).ok();
-            amount.ok_or_else(|| Refusal::new(format!("an amount of {}: nothing is cut off", amounts[at])))
-        };
-        sides[axis] = (amount(index)?, amount(axes.len() + index)?);
+        let (front, back) = (amounts[index], amounts[axes.len() + index]);
+        let size = |amount: i64| usize::try_from(amount.max(0)).unwrap_or(usize::MAX);
+        more[axis] = (size(front), size(back));
+        less[axis] = (size(front.saturating_neg()), size(back.saturating_neg()));
     }
-    if sides.iter().all(|&side| side == (0, 0)) {
-        return Ok(vec![x.into()]);
+    let none = |sides: &[(usize, usize)]| sides.iter().all(|&side| side == (0, 0));
+    if !none(&less) && !matches!(fill, Fill::Constant(_)) {
+        return Err(Refusal::new(format!("negative amounts in mode `{mode}`")));
     }
-    if mode != "constant" || value != 0.0 {
-        return Err(Refusal::new(format!("mode `{mode}` with the value {value}; zeros are known")));
-    }
-    padded(importer, x, &sides)
+    let x = if none(&more) { x } else { padded(importer, x, &more, fill)? };
+    Ok(vec![if none(&less) { x } else { cropped(importer, x, &less)? }.into()])
 }
 
-/// Zeros around the axes, whatever their order.
-fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs {
+/// Less of the spatial axes.
+fn cropped(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Result<Flow, Refusal> {
+    if sides.len() < 3 || sides[..2] != [(0, 0); 2] {
+        return Err(Refusal::new("a negative amount for batch or channels"));
+    }
+    let input = importer.plain(&x)?;
+    let sides = PadArg::List(sides[2..].iter().flat_map(|&(front, back)| [front, back]).collect());
+    let node = importer.layer(Crop { sides }, &[input])?;
+    Ok(Flow::of(node, importer.ty(node)))
+}
+
+/// More around the axes, whatever their order.
+fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)], fill: Fill) -> Result<Flow, Refusal> {
     let ty = importer.ty(x.node).clone();
     let mut of_dims = vec![(0, 0); ty.dims.len() + 1];
     let mut places = Vec::new();
@@ -418,6 +433,9 @@ fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs
         of_dims[dim] = amount;
         places.push((axis, dim));
     }
+    if of_dims[1] != (0, 0) && fill != Fill::ZEROS {
+        return Err(Refusal::new("channels of anything but zeros"));
+    }
     let spatial = &of_dims[2..];
     let sides = match spatial.first() {
         Some(first) if spatial.iter().any(|side| *side != (first.0, first.0)) => {
@@ -425,10 +443,10 @@ fn padded(importer: &mut Importer, x: Flow, sides: &[(usize, usize)]) -> Outputs
         }
         first => PadArg::All(first.map_or(0, |first| first.0)),
     };
-    let node = importer.layer(Pad { sides, channels: of_dims[1], fill: Fill::ZEROS }, &[x.node])?;
+    let node = importer.layer(Pad { sides, channels: of_dims[1], fill }, &[x.node])?;
     let mut flow = Flow { node, ..x };
     places.into_iter().for_each(|(axis, dim)| flow.axes[axis] = whole_axis(importer.ty(node), dim));
-    Ok(vec![flow.into()])
+    Ok(flow)
 }
 
 /// Channels that become blocks of positions, or the other way round.

@@ -1,13 +1,13 @@
 //! Resize (10, 11, 13, 18, 19), Upsample (7, 9).
 
-use super::Rules;
+use super::{Rules, decimal};
 use crate::front::onnx::Refusal;
 use crate::front::onnx::call::{Call, Outputs};
 use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::Flow;
 use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
-use crate::layers::{Interpolation, Upsample};
+use crate::layers::{Coordinates, Extent, Filter, Interpolation, Resize, Rounding, Upsample};
 
 pub const RULES: Rules = &[("Resize", resize), ("Upsample", upsample)];
 
@@ -24,7 +24,7 @@ fn enlarge(importer: &mut Importer, call: &Call, factors: &[f64], mode: Interpol
         return Ok(vec![x.into()]);
     }
     let input = importer.plain(&x)?;
-    let scale = if scale[2..].iter().all(|&s| s == scale[2]) { vec![scale[2]] } else { scale[2..].to_vec() };
+    let scale = one_or_each(scale[2..].to_vec());
     let node = importer.layer(Upsample { scale, mode }, &[input])?;
     Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }
@@ -49,9 +49,9 @@ fn resize(importer: &mut Importer, call: &Call) -> Outputs {
     let default = if call.opset < 11 { "asymmetric" } else { "half_pixel" };
     let place = call.text("coordinate_transformation_mode", default)?;
     let nearest = call.text("nearest_mode", if call.opset < 11 { "floor" } else { "round_prefer_floor" })?;
-    call.float("cubic_coeff_a", -0.75)?;
+    let coefficient = decimal(call.float("cubic_coeff_a", -0.75)?);
     call.float("extrapolation_value", 0.0)?;
-    call.flag("exclude_outside", false)?;
+    let outside = call.flag("exclude_outside", false)?;
     let policy = call.text("keep_aspect_ratio_policy", "stretch")?;
     let smooth = call.flag("antialias", false)?;
     let (scales, sizes) = if call.opset < 11 { (1, 3) } else { (2, 3) };
@@ -70,24 +70,100 @@ fn resize(importer: &mut Importer, call: &Call) -> Outputs {
         }
         factors = all;
     }
-    if policy != "stretch" || smooth {
-        return Err(Refusal::new(format!("attributes `keep_aspect_ratio_policy` `{policy}`, `antialias` {smooth}")));
+    if policy != "stretch" || smooth || outside && mode == "cubic" {
+        return Err(Refusal::new(format!(
+            "attributes `keep_aspect_ratio_policy` `{policy}`, `antialias` {smooth}, `exclude_outside` {outside}"
+        )));
     }
-    let refused = || {
-        let nearest = if mode == "nearest" { format!(", `nearest_mode` `{nearest}`") } else { String::new() };
-        Refusal::new(format!("`mode` `{mode}`, `coordinate_transformation_mode` `{place}`{nearest}"))
-    };
-    let interpolation = match (mode, place, nearest) {
+    let whole = match (mode, place, nearest) {
         // For a whole factor s all of these are floor(i / s).
-        ("nearest", "asymmetric", "floor") => Interpolation::Nearest,
+        ("nearest", "asymmetric", "floor") => Some(Interpolation::Nearest),
         ("nearest", "half_pixel" | "pytorch_half_pixel", "round_prefer_floor" | "round_prefer_ceil") => {
-            Interpolation::Nearest
+            Some(Interpolation::Nearest)
         }
-        ("linear", "half_pixel" | "pytorch_half_pixel", _) => Interpolation::Bilinear { align_corners: false },
-        ("linear", "align_corners", _) => Interpolation::Bilinear { align_corners: true },
-        _ => return Err(refused()),
+        ("linear", "half_pixel" | "pytorch_half_pixel", _) => Some(Interpolation::Bilinear { align_corners: false }),
+        ("linear", "align_corners", _) => Some(Interpolation::Bilinear { align_corners: true }),
+        _ => None,
     };
-    enlarge(importer, call, &factors, interpolation)
+    let is_whole = |&factor: &f64| factor >= 1.0 && factor.fract() == 0.0;
+    match whole.filter(|_| factors.iter().all(is_whole)) {
+        Some(interpolation) => enlarge(importer, call, &factors, interpolation),
+        None => {
+            let extent = match given(sizes)? {
+                Some(_) => Extent::Size(one_or_each(known_sizes(&x, &factors)?)),
+                None => Extent::Scale(one_or_each(factors.iter().skip(2).map(|&f| decimal(f as f32)).collect())),
+            };
+            if place == "align_corners" && matches!(extent, Extent::Scale(_)) && !are_sizes(&x, &factors) {
+                return Err(Refusal::new(format!("corners of factors {factors:?}, which lead to no whole sizes")));
+            }
+            interpolated(importer, &x, &factors, extent, filter(mode, nearest, coefficient)?, coordinates(place)?)
+        }
+    }
+}
+
+/// One number where all dimensions have the same.
+fn one_or_each<T: PartialEq>(mut of_dims: Vec<T>) -> Vec<T> {
+    if of_dims.windows(2).all(|pair| pair[0] == pair[1]) {
+        of_dims.truncate(1);
+    }
+    of_dims
+}
+
+/// Positions by interpolation, by any rule that the layer has.
+fn interpolated(
+    importer: &mut Importer,
+    x: &Flow,
+    factors: &[f64],
+    extent: Extent,
+    filter: Filter,
+    coordinates: Coordinates,
+) -> Outputs {
+    if factors.len() != x.rank() || factors.len() < 3 || factors[..2] != [1.0, 1.0] {
+        return Err(Refusal::new(format!("factors of {factors:?} for a value of shape {}", x.text())));
+    }
+    let input = importer.plain(x)?;
+    let node = importer.layer(Resize { extent, filter, coordinates }, &[input])?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+}
+
+/// The sizes of the spatial axes that the factors lead to, which were made of them.
+fn known_sizes(x: &Flow, factors: &[f64]) -> Result<Vec<usize>, Refusal> {
+    let own = x.shape();
+    let size = |(own, factor): (&Number, &f64)| {
+        let own = own.known().ok_or_else(|| Refusal::new("a size that depends on the batch"))?;
+        Ok((own * factor).round() as usize)
+    };
+    own.iter().zip(factors).skip(2).map(size).collect()
+}
+
+/// Whether the factors lead to whole sizes: where they do not, ONNX's corners lie between positions.
+fn are_sizes(x: &Flow, factors: &[f64]) -> bool {
+    let is_size = |(own, factor): (&Number, &f64)| own.known().is_some_and(|own| (own * factor).fract() == 0.0);
+    x.shape().iter().zip(factors).skip(2).all(is_size)
+}
+
+fn filter(mode: &str, nearest: &str, coefficient: f64) -> Result<Filter, Refusal> {
+    Ok(match (mode, nearest) {
+        ("linear", _) => Filter::Linear,
+        // The layer has the slope upside down.
+        ("cubic", _) => Filter::Cubic(-coefficient),
+        ("nearest", "floor") => Filter::Nearest(Rounding::Floor),
+        ("nearest", "ceil") => Filter::Nearest(Rounding::Ceil),
+        ("nearest", "round_prefer_floor") => Filter::Nearest(Rounding::PreferFloor),
+        ("nearest", "round_prefer_ceil") => Filter::Nearest(Rounding::PreferCeil),
+        _ => return Err(Refusal::new(format!("`mode` `{mode}`, `nearest_mode` `{nearest}`"))),
+    })
+}
+
+fn coordinates(place: &str) -> Result<Coordinates, Refusal> {
+    Ok(match place {
+        "half_pixel" => Coordinates::HalfPixel,
+        "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
+        "align_corners" => Coordinates::AlignCorners,
+        "asymmetric" => Coordinates::Asymmetric,
+        "half_pixel_symmetric" => Coordinates::HalfPixelSymmetric,
+        _ => return Err(Refusal::new(format!("`coordinate_transformation_mode` `{place}`"))),
+    })
 }
 
 fn factors_of_sizes(call: &Call, x: &Flow, sizes: &Const) -> Result<Vec<f64>, Refusal> {

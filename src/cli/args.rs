@@ -121,6 +121,11 @@ impl EngineArgs {
     /// # Errors
     /// Where this machine lacks the instruction set, or the engine does not heed what was given.
     pub fn options(&self) -> Result<Option<Options>, Failure> {
+        self.options_on(self.threads.map_or_else(machine::cores, usize::from))
+    }
+
+    /// As [`options`](Self::options), on as many threads as the command decides.
+    pub fn options_on(&self, threads: usize) -> Result<Option<Options>, Failure> {
         self.check()?;
         let engine = match self.engine {
             EngineArg::Jit => Engine::Jit(self.isa()?),
@@ -128,7 +133,6 @@ impl EngineArgs {
             EngineArg::Interp => return Ok(None),
         };
         let memory_limit = (self.memory_limit as usize) << 20;
-        let threads = self.threads.map_or_else(machine::cores, usize::from);
         let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
     }

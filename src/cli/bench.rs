@@ -1,6 +1,6 @@
 //! `svertka bench`: how long networks and their steps take.
 
-use super::args::{EngineArg, EngineArgs, IsaArg, MeasureArgs};
+use super::args::{EngineArgs, IsaArg, MeasureArgs};
 use super::tuned::Tuned;
 use super::weights::Missing;
 use super::{Failure, Outcome, input, model, peak, print, tell, terminal};
@@ -249,12 +249,8 @@ impl Contender {
 /// How a job is run.
 fn options(args: &Args, job: &Job, isa: IsaArg) -> Result<Options, Failure> {
     let interpreter = || Failure::usage("the interpreter says what is right, not how fast; choose another engine");
-    // Threads, which are the job's, are nothing to it.
-    if args.setup.engine.engine == EngineArg::Interp {
-        return Err(interpreter());
-    }
-    let engine = EngineArgs { isa, threads: Some(job.threads), ..args.setup.engine.clone() };
-    engine.options()?.ok_or_else(interpreter)
+    let engine = EngineArgs { isa, ..args.setup.engine.clone() };
+    engine.options_on(job.threads.into())?.ok_or_else(interpreter)
 }
 
 /// What a measurement is known by.

@@ -1,6 +1,6 @@
 //! `svertka tune`: chooses kernels by measuring them.
 
-use super::args::{EngineArgs, MeasureArgs};
+use super::args::MeasureArgs;
 use super::bench::Progress;
 use super::tuned::{Entry, Source, TunedFile};
 use super::weights::Missing;
@@ -50,8 +50,10 @@ pub fn run(args: &Args) -> Outcome {
 
 fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
     let model = model::load(&args.setup.model(name))?;
-    let engine = EngineArgs { threads: args.setup.engine.threads.or(Some(1)), ..args.setup.engine.clone() };
-    let options = engine.options()?.filter(|options| matches!(options.engine, Engine::Jit(_)));
+    let engine = &args.setup.engine;
+    let options = engine
+        .options_on(engine.threads.unwrap_or(1).into())?
+        .filter(|options| matches!(options.engine, Engine::Jit(_)));
     let Some(options) = options else {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };

@@ -33,10 +33,11 @@
 //! documentation that `RUSTDOCFLAGS="--cfg internals" cargo doc` makes.
 //!
 //! ```text
-//! text --front::text--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
+//! text, ONNX --front--> Graph --passes--> Graph --schedule--> Plan --kernels, codegen--> machine code
 //!                         |                                    |                         |
 //!                       interp (the judge)                  portable                 runtime: in process
 //!                       analysis (figures)                  (no code generation)     aot: object files
+//!                       export (ONNX)
 //! ```
 //!
 //! | module | what it is |
@@ -45,7 +46,7 @@
 //! | [`hash`] | names of what is kept in files |
 //! | [`layers`] | one file a layer: parameters, shape rule, reference evaluation, lowering |
 //! | [`ir`] | the graph and its invariants |
-//! | [`front`] | from outside to the graph: `text` has the tree, parser, formatter and builder of the language |
+//! | [`front`] | from outside to the graph: `text` has the tree, parser, formatter and builder of the language, `onnx` the reader of ONNX files |
 //! | [`interp`] | the reference interpreter |
 //! | [`analysis`] | parameters, multiply-accumulates, receptive fields |
 //! | [`passes`] | one file a rewriting of the graph |

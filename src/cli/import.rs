@@ -43,8 +43,7 @@ pub fn run(args: &Args) -> Outcome {
 
 /// Reads an ONNX file, and says what is not as the file has it.
 fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
-    let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
-    let import = crate::model::import(path, &onnx::Options { name, ..options.clone() })?;
+    let import = crate::model::import(path, options)?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
 }

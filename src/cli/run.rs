@@ -131,10 +131,12 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
         Err(error @ Error::NoClasses(_)) => return print(&format!("{error}; write it to a file with --output")),
         Err(error) => return Err(error.into()),
     };
-    let labels = model.labels()?.len();
-    if let Some(card) = model.card().filter(|_| ![0, output.channels()].contains(&labels)) {
-        let (card, classes) = (card.path().display(), output.channels());
-        tell(&format!("warning: {card}: {labels} labels for {classes} classes, which are shown by their numbers"));
+    // Labels that are as many as the classes are all there.
+    if let (Some(card), true) = (model.card(), ranked.iter().flatten().any(|class| class.label.is_none())) {
+        let (card, labels, classes) = (card.path().display(), model.labels()?.len(), output.channels());
+        if labels > 0 {
+            tell(&format!("warning: {card}: {labels} labels for {classes} classes, which are shown by their numbers"));
+        }
     }
     let shown = if args.top.is_some() { output.batch() } else { output.batch().min(SHOWN_SAMPLES) };
     for (n, (name, ranked)) in names.iter().zip(&ranked).enumerate().take(shown) {

@@ -15,13 +15,15 @@ pub fn is_onnx(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("onnx"))
 }
 
-/// The network of an ONNX file as a text, a graph and weights.
+/// The network of an ONNX file as a text, a graph and weights; the file's name is that of a network without one.
 ///
 /// # Errors
 /// Where the file cannot be read, and all that no layer says together.
 pub(crate) fn import(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Error> {
+    let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    let options = onnx::Options { name, ..options.clone() };
     let file = io::onnx::read(path)?;
-    onnx::import(&file, &mut io::onnx::Beside::new(path), options).map_err(|diagnostics| {
+    onnx::import(&file, &mut io::onnx::Beside::new(path), &options).map_err(|diagnostics| {
         let error = ModelError { diagnostics, sources: SourceMap::default() };
         Error::Import { path: path.to_owned(), error }
     })
@@ -40,8 +42,7 @@ impl ModelOptions {
             Ok((name.clone(), size.ok_or_else(wrong)?))
         };
         let sizes = self.build.defines.iter().map(size).collect::<Result<_, Error>>()?;
-        let name = path.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
-        let import = import(path, &onnx::Options { sizes, name, ..onnx::Options::default() })?;
+        let import = import(path, &onnx::Options { sizes, ..onnx::Options::default() })?;
         let remark = |note: String| format!("{}: {note}", path.display());
         Ok(Model {
             name: path.display().to_string(),

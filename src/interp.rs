@@ -25,11 +25,27 @@ pub fn run(
     inputs: &[Tensor],
     accumulate: Accumulate,
 ) -> Vec<Tensor> {
+    run_changed(graph, weights, inputs, accumulate, &mut |_| {})
+}
+
+/// As [`run`], but each value is changed by `change` before others read it: what becomes of errors that are made on the
+/// way.
+///
+/// # Panics
+/// As [`run`], and if `change` gives a value another shape.
+pub fn run_changed(
+    graph: &Verified<Graph>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+    change: &mut dyn FnMut(&mut Tensor),
+) -> Vec<Tensor> {
     check_inputs(graph, inputs);
     let last_use = last_uses(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
     for id in graph.ids() {
-        let value = evaluate(graph, id, |id| values[id.0 as usize].as_ref(), weights, inputs, accumulate);
+        let mut value = evaluate(graph, id, |id| values[id.0 as usize].as_ref(), weights, inputs, accumulate);
+        change(&mut value);
         values[id.0 as usize] = Some(value);
         for used in graph[id].inputs.iter().chain([&id]).filter(|used| last_use[used.0 as usize] == Some(id)) {
             values[used.0 as usize] = None;

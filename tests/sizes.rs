@@ -46,7 +46,9 @@ proptest! {
                     let expected = interp::run(&graph, &weights, &inputs, Accumulate::F64);
                     prop_assert_eq!(found.len(), expected.len());
                     for (found, expected) in found.iter().zip(&expected) {
-                        prop_assert!(difference(found, expected) <= 1e-4, "{:?}\n{}", size, svertka::ir::print(&graph));
+                        let difference = difference(found, expected);
+                        let close = difference <= 1e-4 || difference <= noise(&graph, &weights, &inputs, 1e-4);
+                        prop_assert!(close, "{:?}: {}\n{}", size, difference, svertka::ir::print(&graph));
                     }
                 }
                 // A dense layer on all positions, or a layer that does not fit at the usual size.

@@ -1,9 +1,10 @@
 //! What graphs compute with, and what they computed.
 
 use std::borrow::Cow;
+use svertka::interp;
 use svertka::ir::weights::{RandomWeights, WeightSource};
-use svertka::ir::{Graph, NodeId, Param};
-use svertka::layers::Init;
+use svertka::ir::{Graph, NodeId, Param, Verified};
+use svertka::layers::{Accumulate, Init};
 use svertka::tensor::Tensor;
 
 /// Inputs for a graph: values in [-2, 2) that depend on the seed only.
@@ -58,4 +59,25 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> f32 {
         false => f32::INFINITY,
     };
     pairs.map(of_pair).fold(0.0, f32::max)
+}
+
+/// What a network's outputs may differ by, as [`difference`] has it, if each of its values is off by a tenth of `tolerance`:
+/// much where terms cancel, as in the mean of a value that was normalised. It is large only of networks that no engine
+/// can compute well, and is asked for after a difference was found.
+pub fn noise(graph: &Verified<Graph>, weights: &dyn WeightSource, inputs: &[Tensor], tolerance: f32) -> f32 {
+    let run = |seed, size: f32| {
+        let mut state: u64 = seed;
+        interp::run_changed(graph, weights, inputs, Accumulate::F64, &mut |value| {
+            let most = value.data().iter().filter(|x| x.is_finite()).fold(0f32, |most, x| most.max(x.abs()));
+            for x in value.data_mut() {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                *x += size * most * ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0);
+            }
+        })
+    };
+    let exact = run(0, 0.0);
+    // Of each draw its opposite as well: an activation may hide one of the two.
+    let draws = (1..4).flat_map(|seed| [run(seed, tolerance / 10.0), run(seed, -tolerance / 10.0)]);
+    let worst = |found: Vec<Tensor>| found.iter().zip(&exact).map(|(a, b)| difference(a, b)).fold(0.0, f32::max);
+    draws.map(worst).fold(0.0, f32::max)
 }

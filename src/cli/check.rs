@@ -1,12 +1,9 @@
 //! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
-use super::model;
-use super::{Failure, Outcome, print, tell_raw};
-use crate::analysis::lint;
-use crate::diagnostic::{Diagnostic, Severity, harmless};
-use crate::front::text::build::Options;
-use crate::model::{FolderLoader, Model, is_onnx, read_text, split_variant};
+use super::{Failure, Outcome, print, tell_raw, terminal};
+use crate::diagnostic::harmless;
+use crate::model::{self, Model, is_onnx, split_variant};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -61,10 +58,10 @@ fn check(file: &Path, args: &Args) -> Result<Checked, Failure> {
         let text: Vec<String> = model.remarks().iter().map(|remark| format!("warning: {remark}")).collect();
         return Ok(Checked { warnings: text.len(), text: harmless(&text.join("\n")).into_owned() });
     }
-    let (mut sources, root) = read_text(&whole(file)?)?;
-    let mut loader = FolderLoader::new(file);
-    let found = lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow);
-    let text = model::diagnostics(&found, &sources);
-    let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
-    if found.iter().any(is_error) { Err(Failure::Diagnosed(text)) } else { Ok(Checked { warnings: found.len(), text }) }
+    let report = model::check(whole(file)?, &args.lints.allow)?;
+    let text = report.render(terminal::colour());
+    match report.has_errors() {
+        true => Err(Failure::Diagnosed(text)),
+        false => Ok(Checked { warnings: report.diagnostics.len(), text }),
+    }
 }

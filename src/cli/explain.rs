@@ -22,13 +22,8 @@ pub fn run(args: &Args) -> Outcome {
     };
     model::check_planning(model.graph(), Some(&options))?;
     let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
-    if let Some(layer) = &args.layer {
-        let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
-        if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {
-            let hint =
-                crate::diagnostic::nearest(layer, paths()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            return Err(Failure::input(format!("no layer `{layer}` after fusion{hint}")));
-        }
+    match &args.layer {
+        Some(layer) => print(&schedule::explain_layer(&plan, layer).map_err(Failure::input)?),
+        None => print(&schedule::explain(&plan, None)),
     }
-    print(&schedule::explain(&plan, args.layer.as_deref()))
 }

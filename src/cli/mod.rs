@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::io::IoError;
 use crate::runtime::{RunError, SessionError};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use terminal::{print, print_raw, tell, tell_raw};
 
@@ -153,24 +154,30 @@ type Outcome = Result<(), Failure>;
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_defect));
-    let cli = match arguments::parse() {
+    ExitCode::from(run_from(&std::env::args_os().collect::<Vec<_>>()))
+}
+
+/// The same with given arguments, the program's name first; gives the exit code. How panics are reported is the caller's
+/// choice.
+pub fn run_from(words: &[OsString]) -> u8 {
+    let cli = match arguments::parse(words) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
     match std::panic::catch_unwind(|| run(cli.verb)) {
         Ok(outcome) => end(outcome),
-        Err(_) => ExitCode::from(3),
+        Err(_) => 3,
     }
 }
 
 /// Says what there is to say of a failure, and gives its exit code.
-fn end(outcome: Outcome) -> ExitCode {
-    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+fn end(outcome: Outcome) -> u8 {
+    let Err(failure) = outcome else { return 0 };
     let text = failure.text();
     if !text.is_empty() {
         tell_raw(&format!("{text}\n"));
     }
-    ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+    if matches!(failure, Failure::Usage(_)) { 2 } else { 1 }
 }
 
 fn run(verb: Verb) -> Outcome {

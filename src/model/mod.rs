@@ -1,10 +1,18 @@
 //! From a model file to a session: the library's front door.
 
+mod check;
 mod classes;
+mod look;
 mod onnx;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod weights;
 
+pub use check::{Report, check};
 pub use classes::Class;
+#[cfg(feature = "cli")]
+pub(crate) use look::drawing;
+pub use look::{Seen, Stage};
 #[cfg(feature = "cli")]
 pub(crate) use onnx::import;
 pub use onnx::is_onnx;
@@ -17,8 +25,6 @@ use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
 use crate::io::card::Card;
-#[cfg(feature = "pictures")]
-use crate::io::preprocess::{Input, Layout, prepare};
 use crate::io::text;
 use crate::ir::{Graph, Verified};
 use crate::layers::Accumulate;
@@ -278,25 +284,6 @@ impl Model {
         runtime::check_inputs(&self.graph, inputs)?;
         let inputs: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().to_tensor()).collect();
         Ok(interp::run(&self.graph, &self.bind(weights)?, &inputs, Accumulate::F64))
-    }
-
-    /// A picture or an array from a file, prepared for an input of the model as its card says; `layout` tells the
-    /// meaning of the dimensions of an array of bytes where its shape does not.
-    ///
-    /// # Errors
-    /// Where there is no such input, the file cannot be read, or it does not fit.
-    #[cfg(feature = "pictures")]
-    pub fn read_input(&self, input: &str, file: &Path, layout: Option<Layout>) -> Result<Tensor, Error> {
-        let found = self.inputs().find(|(name, _)| *name == input);
-        let (name, ty) = found.ok_or_else(|| self.unknown_input(input))?;
-        let preprocessing = self.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
-        Ok(prepare(file, Input::read(file, Some(name))?, &preprocessing, &ty.dims, layout)?)
-    }
-
-    #[cfg(feature = "pictures")]
-    fn unknown_input(&self, name: &str) -> Error {
-        let known: Vec<&str> = self.inputs().map(|(name, _)| name).collect();
-        Error::UnknownInput { name: name.to_owned(), known: known.join(", ") }
     }
 }
 

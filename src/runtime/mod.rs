@@ -6,11 +6,13 @@ mod constants;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod library;
+mod network;
 mod session;
 mod sizes;
 mod sync;
 mod threads;
 
+pub use network::Network;
 pub(crate) use session::check_inputs;
 pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone, check_planning};
 pub use sizes::{Build, Sessions, SizedError, check_weights};

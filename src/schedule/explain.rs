@@ -1,14 +1,51 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::{Place, Plan, Step, View};
+use crate::diagnostic::nearest;
 use crate::ir::NodeId;
 use crate::kernels::tuning::Verdict;
 use std::collections::HashMap;
 use std::fmt::Write;
 
+/// There is no layer of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no layer `{name}`{}{}", if *fused { " after fusion" } else { "" }, near.as_ref().map_or(String::new(), |near| format!("; did you mean `{near}`?")))]
+pub struct UnknownLayer {
+    /// As it was given.
+    pub name: String,
+    /// What may have been meant.
+    pub near: Option<String>,
+    /// Whether it was looked for among what fusion leaves.
+    pub fused: bool,
+}
+
+impl UnknownLayer {
+    /// A name that none of `known` is.
+    pub fn new<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, fused: bool) -> UnknownLayer {
+        UnknownLayer { name: name.to_owned(), near: nearest(name, known).map(str::to_owned), fused }
+    }
+}
+
+/// What [`explain`] says of a layer, or of all below its path.
+///
+/// # Errors
+/// Where none is left of this name: fusion may have taken it.
+pub fn explain_layer(plan: &Plan, layer: &str) -> Result<String, UnknownLayer> {
+    let paths = || plan.graph.nodes.iter().map(|node| node.origin.path.as_str());
+    match paths().any(|path| is_below(path, layer)) {
+        true => Ok(explain(plan, Some(layer))),
+        false => Err(UnknownLayer::new(layer, paths(), true)),
+    }
+}
+
+/// Whether a path is this one, or below it.
+fn is_below(path: &str, layer: &str) -> bool {
+    path.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// All passes' notes and all steps, or those of the nodes whose path begins with `layer`.
 pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
-    let wanted = |path: &str| layer.is_none_or(|l| path == l || path.starts_with(&format!("{l}.")));
+    let wanted = |path: &str| layer.is_none_or(|layer| is_below(path, layer));
     let mut text = String::new();
     let target = &plan.target;
     let _ = writeln!(

@@ -1,0 +1,62 @@
+//! What is wrong or odd in a model file.
+
+use super::{FolderLoader, Model, is_onnx, split_variant};
+use crate::analysis::lint;
+use crate::diagnostic::{Diagnostic, Severity, render};
+use crate::error::{Error, ModelError};
+use crate::front::text::build::Options;
+use crate::io::text;
+use crate::source::SourceMap;
+use std::path::Path;
+
+/// What there is to say of a model file.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Errors; where there are none, warnings.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that they speak of.
+    pub sources: SourceMap,
+}
+
+impl Report {
+    /// Whether there is an error in it.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// All messages with excerpts of the text, for a terminal if in colour.
+    pub fn render(&self, colour: bool) -> String {
+        render(&self.diagnostics, &self.sources, colour)
+    }
+}
+
+impl From<ModelError> for Report {
+    fn from(ModelError { diagnostics, sources }: ModelError) -> Report {
+        Report { diagnostics, sources }
+    }
+}
+
+/// Every error of every variant of a model file; where there is none, what in it breaks a rule of thumb or has no effect,
+/// but for the warnings whose names are `allowed`. Of an ONNX file, all that is not imported.
+///
+/// # Errors
+/// Where the file cannot be read, or is named with a variant.
+pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Report, Error> {
+    let path = path.as_ref();
+    if is_onnx(path) {
+        return match Model::open(path) {
+            Ok(_) => Ok(Report::default()),
+            Err(Error::Import { error, .. }) => Ok(error.into()),
+            Err(error) => Err(error),
+        };
+    }
+    if let (file, Some(_)) = split_variant(path.as_os_str())
+        && file.exists()
+    {
+        return Err(Error::OneVariant { path: path.to_owned(), file });
+    }
+    let mut sources = SourceMap::default();
+    let root = sources.add(path.display().to_string(), text::read(path)?);
+    let diagnostics = lint::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(path), allowed);
+    Ok(Report { diagnostics, sources })
+}

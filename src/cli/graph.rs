@@ -6,6 +6,7 @@ use crate::analysis::draw;
 use crate::io::write::{check_writable, write_atomically};
 use crate::kernels::tuning::Choices;
 use crate::model::{self, drawing};
+use crate::runtime::check_planning;
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub fn run(args: &Args) -> Outcome {
     let graph = arguments::load(&args.model)?.graph().clone();
     let target = match args.engine.options()? {
         Some(options) => {
-            arguments::check_planning(&graph, Some(&options))?;
+            check_planning(&graph, options.memory_limit)?;
             options.target()
         }
         None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),

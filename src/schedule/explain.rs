@@ -22,7 +22,8 @@ pub struct UnknownLayer {
 impl UnknownLayer {
     /// A name that none of `known` is.
     pub fn new<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, fused: bool) -> UnknownLayer {
-        UnknownLayer { name: name.to_owned(), near: nearest(name, known).map(str::to_owned), fused }
+        let named = known.into_iter().filter(|path| !path.is_empty());
+        UnknownLayer { name: name.to_owned(), near: nearest(name, named).map(str::to_owned), fused }
     }
 }
 

@@ -119,7 +119,7 @@ def test_several_inputs_and_outputs(pair):
     out = {name: np.empty_like(value) for name, value in y.items()}
     written = pair(left, right, out=out)
     assert all(written[name] is out[name] and np.array_equal(out[name], y[name]) for name in y)
-    room = np.empty(2 * 8 * 16, np.float32)
+    room = np.empty(2 * 8 * 36, np.float32)
     several = {name: room[: value.size].reshape(value.shape) for name, value in y.items()}
     with pytest.raises(ValueError, match="another output"):
         pair(left, right, out=several)

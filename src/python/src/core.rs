@@ -1,6 +1,6 @@
 //! The class that `svertka.Model` extends.
 
-use crate::errors::{diagnostics, raised};
+use crate::errors::{class, diagnostics, raised};
 use crate::pictures::{Picture, layout};
 use crate::runner::{Runner, unpacked};
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods, ToPyArray};
@@ -12,7 +12,9 @@ use std::path::{PathBuf, absolute};
 use std::sync::{Arc, Mutex, PoisonError};
 use svertka::model::split_variant;
 use svertka::summary::Format;
-use svertka::{Batch, DrawingFormat, Error, Model, ModelOptions, Options, Seen, Stage, Tensor, TensorType, Weights};
+use svertka::{
+    Batch, Class, DrawingFormat, Error, Model, ModelOptions, Options, Seen, Stage, Tensor, TensorType, Weights,
+};
 
 /// Arguments from which a model is made again in another process.
 struct Recipe {
@@ -27,6 +29,9 @@ struct Recipe {
     memory_limit: usize,
     aux: bool,
 }
+
+/// Pictures as an input, and which of them it holds.
+type Prepared<'py> = (Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArray1<bool>>);
 
 /// A model and its compiled network.
 #[pyclass(subclass, frozen, module = "svertka._svertka")]
@@ -43,7 +48,7 @@ pub struct Core {
 impl Core {
     /// As `load` and `compile` call it; `of` is another one whose network is shared.
     #[new]
-    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, threads, of=None))]
+    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, threads, *, of=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -124,25 +129,20 @@ impl Core {
         }
     }
 
-    /// What of the input a position of a layer's value sees: first and last + 1 along each dimension, negative or beyond
-    /// the input in the padding; and the sizes of the input.
-    fn _receptive_field(
-        &self,
-        py: Python<'_>,
-        layer: &str,
-        position: Vec<usize>,
-    ) -> PyResult<(Vec<(i64, i64)>, Vec<usize>)> {
+    /// A `ReceptiveField`; what of it lies outside of the input is padding.
+    fn receptive_field<'py>(&self, py: Python<'py>, layer: &str, position: Vec<usize>) -> PyResult<Bound<'py, PyAny>> {
         let (_, input) = self.model.inputs().next().expect("a network has an input");
-        let sizes = input.spatial().to_vec();
+        let sizes = input.spatial();
         let seen = self.model.receptive_field(layer, &position).map_err(|error| raised(py, error))?;
-        match seen {
-            Seen::Local(ranges) => Ok((ranges.into_iter().map(|range| (range.start, range.end)).collect(), sizes)),
-            Seen::Whole => Ok((sizes.iter().map(|&size| (0, size as i64)).collect(), sizes)),
+        let ranges: Vec<(i64, i64)> = match seen {
+            Seen::Local(ranges) => ranges.into_iter().map(|range| (range.start, range.end)).collect(),
+            Seen::Whole => sizes.iter().map(|&size| (0, size as i64)).collect(),
             Seen::Differs => {
                 let message = format!("no single window is what `{layer}` sees: paths of different strides meet");
-                Err(PyValueError::new_err(message))
+                return Err(PyValueError::new_err(message));
             }
-        }
+        };
+        class(py, "ReceptiveField")?.call1((PyTuple::new(py, ranges)?, PyTuple::new(py, sizes)?))
     }
 
     #[pyo3(signature = (layer=None))]
@@ -183,7 +183,7 @@ impl Core {
         input: Option<String>,
         layout_name: Option<String>,
         mask: bool,
-    ) -> PyResult<(Bound<'py, PyArrayDyn<f32>>, Bound<'py, PyArray1<bool>>)> {
+    ) -> PyResult<Prepared<'py>> {
         let (first, _) = self.model.inputs().next().expect("a network has an input");
         let input = input.unwrap_or_else(|| first.to_owned());
         let layout = layout_name.as_deref().map(layout).transpose()?;
@@ -207,19 +207,19 @@ impl Core {
         Ok((array, held.to_pyarray(py)))
     }
 
-    /// For each sample of an output the likeliest classes: place, label, probability.
-    #[allow(clippy::type_complexity)]
-    fn _classes(
+    /// For each sample of an output its likeliest classes.
+    fn _classes<'py>(
         &self,
-        py: Python<'_>,
-        output: &Bound<'_, PyArrayDyn<f32>>,
+        py: Python<'py>,
+        output: &Bound<'py, PyArrayDyn<f32>>,
         top: usize,
-    ) -> PyResult<Vec<Vec<(usize, Option<String>, f32)>>> {
+    ) -> PyResult<Vec<Vec<Bound<'py, PyAny>>>> {
         let output = output.try_readonly()?;
-        let output = Tensor::new(output.shape().to_vec(), output.as_slice()?.to_vec());
+        let output = Tensor::new(output.shape().to_vec(), output.as_array().iter().copied().collect());
         let ranked = py.detach(|| self.model.classes(&output)).map_err(|error| raised(py, error))?;
-        let class = |class: svertka::Class| (class.index, class.label, class.probability);
-        Ok(ranked.into_iter().map(|of_sample| of_sample.into_iter().take(top).map(class).collect()).collect())
+        let class = class(py, "Class")?;
+        let one = |found: Class| class.call1((found.index, found.label, found.probability));
+        ranked.into_iter().map(|of_sample| of_sample.into_iter().take(top).map(one).collect()).collect()
     }
 
     fn _labels(&self, py: Python<'_>) -> PyResult<Vec<String>> {

@@ -46,6 +46,13 @@ impl Drop for Pool {
     }
 }
 
+/// Where outputs go.
+struct Outputs<'py> {
+    arrays: Vec<Values<'py>>,
+    /// The objects that the caller gave for them.
+    callers: Option<Vec<Bound<'py, PyAny>>>,
+}
+
 /// Addresses that go to a thread which is detached from the interpreter.
 struct Addresses {
     inputs: Vec<*const f32>,
@@ -88,7 +95,7 @@ impl Runner {
     ) -> PyResult<Bound<'py, PyAny>> {
         let inputs = self.inputs(given)?;
         let batch = inputs[0].shape()[0];
-        let (arrays, objects) = self.outputs(py, batch, out)?;
+        let Outputs { arrays, callers } = self.outputs(py, batch, out)?;
         check_overlap(&inputs, &arrays)?;
         if batch > 0 {
             let addresses = Addresses {
@@ -97,7 +104,7 @@ impl Runner {
             };
             self.run(py, batch, addresses)?;
         }
-        let mut objects = objects.unwrap_or_else(|| arrays.into_iter().map(|a| a.into_array().into_any()).collect());
+        let mut objects = callers.unwrap_or_else(|| arrays.into_iter().map(|a| a.into_array().into_any()).collect());
         if objects.len() == 1 {
             return Ok(objects.remove(0));
         }
@@ -162,19 +169,13 @@ impl Runner {
         Ok(arrays)
     }
 
-    /// Arrays for the outputs of a batch, and the objects of the caller that they are, if any.
-    #[allow(clippy::type_complexity)]
-    fn outputs<'py>(
-        &self,
-        py: Python<'py>,
-        batch: usize,
-        out: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<(Vec<Values<'py>>, Option<Vec<Bound<'py, PyAny>>>)> {
+    /// Arrays for the outputs of a batch: new ones where the caller gives none.
+    fn outputs<'py>(&self, py: Python<'py>, batch: usize, out: Option<&Bound<'py, PyAny>>) -> PyResult<Outputs<'py>> {
         let wanted = self.network.outputs();
         let Some(out) = out.filter(|out| !out.is_none()) else {
             // SAFETY: a run writes all of its outputs; arrays of runs that fail are dropped unseen.
             let new = wanted.map(|(_, ty)| unsafe { Values::unset(py, &ty.shape(batch)) });
-            return Ok((new.collect(), None));
+            return Ok(Outputs { arrays: new.collect(), callers: None });
         };
         let objects = match out.cast::<PyDict>() {
             Ok(named) => by_name(named, wanted.map(|(name, _)| name), "output")?,
@@ -191,7 +192,7 @@ impl Runner {
             }
             arrays.push(array);
         }
-        Ok((arrays, Some(objects)))
+        Ok(Outputs { arrays, callers: Some(objects) })
     }
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class ModelError(ValueError):
         self.diagnostics = diagnostics or []
 
 
-class Class(NamedTuple):
+@dataclass(frozen=True)
+class Class:
     """What a picture may show."""
 
     #: Its place among the scores.

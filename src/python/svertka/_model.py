@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svertka import _svertka
-from svertka._data import Class, Diagnostic, ReceptiveField
+from svertka._data import Class, Diagnostic
 
 #: A file (PNG, JPEG, .npy, .npz), the bytes of a PNG or JPEG file, or pixels as uint8.
 Picture: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]"
@@ -38,7 +38,7 @@ class Model(_svertka.Core):
 
     def fork(self, threads: int | None = None) -> Model:
         """Another model of the same code and packed weights, with a number of threads of its own."""
-        return type(self)(*self._arguments(self.threads if threads is None else threads), self)
+        return type(self)(*self._arguments(self.threads if threads is None else threads), of=self)
 
     @overload
     def preprocess(
@@ -69,7 +69,7 @@ class Model(_svertka.Core):
         return (array, held) if errors == "mask" else array
 
     @overload
-    def classify(self, pictures: Picture, top: int = ...) -> list[Class]: ...
+    def classify(self, pictures: Picture, top: int = ...) -> list[Class]: ...  # type: ignore[overload-overlap]
 
     @overload
     def classify(self, pictures: Sequence[Picture], top: int = ...) -> list[list[Class]]: ...
@@ -83,17 +83,12 @@ class Model(_svertka.Core):
         """The likeliest classes of each sample of the main output."""
         if isinstance(scores, Mapping):
             scores = scores[next(iter(self.outputs))]
-        return [[Class(*found) for found in of_sample] for of_sample in self._classes(scores, top)]
+        return self._classes(scores, top)
 
     @property
     def labels(self) -> npt.NDArray[np.str_]:
         """The names of the classes, to be indexed by arrays; empty where there are none."""
         return np.array(self._labels(), dtype=np.str_)
-
-    def receptive_field(self, layer: str, position: Sequence[int]) -> ReceptiveField:
-        """What of the input one position of a layer's value sees; of a block, that of its last layer."""
-        ranges, sizes = self._receptive_field(layer, list(position))
-        return ReceptiveField(tuple(ranges), tuple(sizes))
 
     def summary(self) -> Summary:
         """Shapes, parameters, multiply-accumulates, memory and receptive fields."""

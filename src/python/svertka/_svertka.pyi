@@ -1,16 +1,18 @@
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
-from svertka._data import Diagnostic
+from svertka._data import Class, Diagnostic, ReceptiveField
 
 __version__: str
 
 def check(path: str, allow: Sequence[str]) -> list[Diagnostic]: ...
 def main(words: Sequence[str]) -> int: ...
 
+@disjoint_base
 class Core:
     def __new__(
         cls,
@@ -24,8 +26,9 @@ class Core:
         memory_limit: int,
         aux: bool,
         threads: int,
+        *,
         of: Core | None = None,
-    ) -> Any: ...
+    ) -> Self: ...
     def __call__(self, *inputs: Any, out: Any = None) -> Any: ...
     def __reduce__(self) -> tuple[type[Any], tuple[Any, ...]]: ...
     def values(self, inputs: Any, layers: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
@@ -34,6 +37,9 @@ class Core:
         `inputs` is what a call takes, several in a tuple. The network is compiled once more for it, and kept for the
         layers that were asked for last.
         """
+
+    def receptive_field(self, layer: str, position: Sequence[int]) -> ReceptiveField:
+        """What of the input one position of a layer's value sees; of a block, that of its last layer."""
 
     def explain(self, layer: str | None = None) -> str:
         """Which kernels were chosen, what was fused, what not, and why: of a layer, or of all below it."""
@@ -75,11 +81,10 @@ class Core:
         """What in the card is without effect; how the network differs from its ONNX file."""
 
     def _arguments(self, threads: int) -> tuple[Any, ...]: ...
-    def _receptive_field(self, layer: str, position: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]: ...
     def _summary(self) -> tuple[str, str]: ...
     def _draw(self, stage: str, format: str) -> str: ...
     def _preprocess(
         self, pictures: Sequence[Any], input: str | None, layout_name: str | None, mask: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]: ...
-    def _classes(self, output: npt.NDArray[np.float32], top: int) -> list[list[tuple[int, str | None, float]]]: ...
+    def _classes(self, output: npt.NDArray[np.float32], top: int) -> list[list[Class]]: ...
     def _labels(self) -> list[str]: ...

@@ -11,14 +11,14 @@ use std::path::Path;
 
 /// What there is to say of a model file.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Findings {
     /// Errors; where there are none, warnings.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts that they speak of.
     pub sources: SourceMap,
 }
 
-impl Report {
+impl Findings {
     /// Whether there is an error in it.
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
@@ -30,22 +30,23 @@ impl Report {
     }
 }
 
-impl From<ModelError> for Report {
-    fn from(ModelError { diagnostics, sources }: ModelError) -> Report {
-        Report { diagnostics, sources }
+impl From<ModelError> for Findings {
+    fn from(ModelError { diagnostics, sources }: ModelError) -> Findings {
+        Findings { diagnostics, sources }
     }
 }
 
 /// Every error of every variant of a model file; where there is none, what in it breaks a rule of thumb or has no effect,
-/// but for the warnings whose names are `allowed`. Of an ONNX file, all that is not imported.
+/// but for the warnings whose names are `allowed`. Of an ONNX file, all that is not imported, or else what is not as it is
+/// in the file.
 ///
 /// # Errors
 /// Where the file cannot be read, or is named with a variant.
-pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Report, Error> {
+pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Error> {
     let path = path.as_ref();
     if is_onnx(path) {
         return match Model::open(path) {
-            Ok(_) => Ok(Report::default()),
+            Ok(model) => Ok(remarks(&model)),
             Err(Error::Import { error, .. }) => Ok(error.into()),
             Err(error) => Err(error),
         };
@@ -58,5 +59,11 @@ pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Report, Error
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), text::read(path)?);
     let diagnostics = lint::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(path), allowed);
-    Ok(Report { diagnostics, sources })
+    Ok(Findings { diagnostics, sources })
+}
+
+/// What of an imported file is not as it is in the file.
+fn remarks(model: &Model) -> Findings {
+    let warning = |remark: &String| Diagnostic::warning("W0600", remark.as_str());
+    Findings { diagnostics: model.remarks().iter().map(warning).collect(), sources: SourceMap::default() }
 }

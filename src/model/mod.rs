@@ -8,7 +8,7 @@ mod onnx;
 mod pictures;
 mod weights;
 
-pub use check::{Report, check};
+pub use check::{Findings, check};
 pub use classes::Class;
 #[cfg(feature = "cli")]
 pub(crate) use look::drawing;

@@ -90,8 +90,9 @@ def test_errors_are_told_with_the_text(tmp_path):
     assert isinstance(error, ValueError) and "conv 9x9, 4 | rellu" in str(error)
     assert {d.code for d in error.diagnostics} == {"E0302", "E0211"}
     unknown = next(d for d in error.diagnostics if d.code == "E0211")
-    assert unknown.severity == "error" and "relu" in unknown.help[0]
+    assert unknown.severity == "error" and "relu" in unknown.fixes[0].text
     assert [unknown.spans[0].line, unknown.spans[0].column, unknown.spans[0].end_column] == [3, 21, 26]
+    assert [(e.line, e.column, e.text) for e in unknown.fixes[0].edits] == [(3, 21, "relu")]
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.diagnostics) == (str(error), error.diagnostics)
     with pytest.raises(FileNotFoundError, match="none.cnn"):

@@ -3,6 +3,7 @@
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use svertka::diagnostic::Help;
 use svertka::{Diagnostic, Error, IoError, ModelError, RunError, SessionError, Severity, SourceMap, Span};
 
 /// The module of the classes that are plain Python.
@@ -46,22 +47,28 @@ pub fn diagnostics<'py>(
     found: &[Diagnostic],
     sources: &SourceMap,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let (class, span) = (class(py, "Diagnostic")?, class(py, "Span")?);
+    let [span, fix, diagnostic_class] = ["Span", "Fix", "Diagnostic"].map(|name| class(py, name));
+    let (span, fix, class) = (span?, fix?, diagnostic_class?);
     let one = |diagnostic: &Diagnostic| {
         let severity = match diagnostic.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let place = |at: Span, label: &str| {
+        let place = |at: Span, text: &str| {
             let (line, column) = sources.line_column(at);
             let (end_line, end_column) = sources.line_column(Span { start: at.end, ..at });
-            span.call1((&sources.file(at.file).name, line, column, end_line, end_column, label))
+            span.call1((&sources.file(at.file).name, line, column, end_line, end_column, text))
         };
         let spans = diagnostic.labels.iter().map(|label| place(label.span, &label.text));
         let spans = PyTuple::new(py, spans.collect::<PyResult<Vec<_>>>()?)?;
-        let (notes, help) = (PyTuple::new(py, &diagnostic.notes)?, PyTuple::new(py, &diagnostic.help)?);
+        let way_out = |help: &Help| {
+            let edits = help.edits.iter().map(|edit| place(edit.span, &edit.text)).collect::<PyResult<Vec<_>>>()?;
+            fix.call1((&help.text, PyTuple::new(py, edits)?))
+        };
+        let fixes = diagnostic.help.iter().map(way_out).collect::<PyResult<Vec<_>>>()?;
+        let (notes, fixes) = (PyTuple::new(py, &diagnostic.notes)?, PyTuple::new(py, fixes)?);
         let text = svertka::diagnostic::render(std::slice::from_ref(diagnostic), sources, false);
-        class.call1((severity, diagnostic.code, &diagnostic.message, spans, notes, help, text))
+        class.call1((severity, diagnostic.code, &diagnostic.message, spans, notes, fixes, text))
     };
     found.iter().map(one).collect()
 }

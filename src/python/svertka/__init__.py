@@ -9,13 +9,14 @@ Nothing is copied in silence: arrays are float32, in C order, and read where the
 Models can be called by several threads at once, pickled, and used behind `os.fork`.
 """
 
-from svertka._data import Class, Diagnostic, ModelError, ReceptiveField, Span
+from svertka._data import Class, Diagnostic, Fix, ModelError, ReceptiveField, Span
 from svertka._model import Graph, Model, Summary, check, compile, load
 from svertka._svertka import __version__
 
 __all__ = [
     "Class",
     "Diagnostic",
+    "Fix",
     "Graph",
     "Model",
     "ModelError",

@@ -14,8 +14,18 @@ class Span:
     column: int
     end_line: int
     end_column: int
-    #: What is to be seen there; may be empty.
+    #: What is to be seen there, or of an edit, what stands there afterwards; may be empty.
     text: str
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A way out of a mistake."""
+
+    #: In words.
+    text: str
+    #: The changes that it says; none where what to write is the author's to know.
+    edits: tuple[Span, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Diagnostic:
     #: Facts.
     notes: tuple[str, ...]
     #: Ways out.
-    help: tuple[str, ...]
+    fixes: tuple[Fix, ...]
     rendered: str
 
     def __str__(self) -> str:

@@ -168,7 +168,7 @@ pub fn norm(site: &mut Site, layer: &LpPool) -> Steps {
     };
     let call = Call::new("LpPool", [x]).since(if ceil || is_dilated(&resolved) { 18 } else { super::OPSET });
     let call = window(site, call, &layer.window, &resolved)?.int("p", layer.p as i64);
-    Ok(call.flag("ceil_mode", ceil).into())
+    Ok(if ceil { call.flag("ceil_mode", true) } else { call }.into())
 }
 
 /// A pooling where the regions are equal. Else their positions are gathered first, in each dimension some of them twice in

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis::lint::{self, LINTS};
+use svertka::diagnostic::fix::{self, Mended};
 use svertka::diagnostic::{self, Diagnostic, Severity};
 use svertka::front::text::build::{self, Loader, Options, unused};
 use svertka::ir::{self, Graph, Verified};
@@ -113,6 +114,46 @@ fn mistakes_are_explained() {
         assert!(!errors.is_empty(), "{} has no mistake", path.display());
         model.render(&errors)
     });
+}
+
+/// The ways out that are edits are taken, and mend what they are for: which, what they change, and what is left then.
+#[test]
+fn mistakes_are_mended() {
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diagnostics")).unwrap();
+    let mut models: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    models.retain(|path| path.extension().is_some_and(|extension| extension == "cnn"));
+    models.sort();
+    insta::assert_snapshot!("fixes", models.iter().filter_map(|path| mended(path)).collect::<Vec<_>>().join("\n"));
+}
+
+/// What became of a model, if anything in it could be mended.
+fn mended(path: &Path) -> Option<String> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let errors = |text: &str| {
+        let mut model = Model::read(path);
+        model.sources = SourceMap::default();
+        model.root = model.sources.add(name, text);
+        (model.root, model.errors())
+    };
+    let text = fs::read_to_string(path).unwrap();
+    let Mended { text: new, taken } = fix::mend(text.clone(), &mut |text| errors(text));
+    let ways = taken.iter().map(|(line, way)| format!("line {line}: {way}\n"));
+    let left = errors(&new).1.into_iter().map(|error| format!("left: [{}] {}\n", error.code, error.message));
+    let left: String = left.collect();
+    let lines = format!("{name}\n{}{}{left}", ways.collect::<String>(), changed_lines(&text, &new));
+    (!taken.is_empty()).then_some(lines)
+}
+
+/// The lines that differ, those of `old` first.
+fn changed_lines(old: &str, new: &str) -> String {
+    let differ = |a: &str, b: &str, sign: char| {
+        let others: Vec<&str> = b.lines().collect();
+        a.lines()
+            .filter(|line| !others.contains(line))
+            .map(|line| format!("{sign} {}\n", line.trim()))
+            .collect::<String>()
+    };
+    differ(old, new, '-') + &differ(new, old, '+')
 }
 
 #[test]

@@ -217,11 +217,18 @@ pub struct ShapeError {
     /// The argument at fault, to be underlined; the whole layer if none.
     pub param: Option<&'static str>,
     pub help: Option<String>,
+    /// A layer that mends it, put before this one.
+    pub before: Option<&'static str>,
 }
 
 impl ShapeError {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        ShapeError { code, message: message.into(), param: None, help: None }
+        ShapeError { code, message: message.into(), param: None, help: None, before: None }
+    }
+
+    /// That a layer without arguments, put before this one, mends it.
+    pub fn before(self, keyword: &'static str) -> Self {
+        ShapeError { before: Some(keyword), ..self }
     }
 
     pub fn param(self, param: &'static str) -> Self {

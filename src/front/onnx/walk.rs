@@ -624,7 +624,8 @@ impl<'a> Importer<'a> {
         };
         let mut errors: Vec<Diagnostic> = groups.into_iter().map(of_group).collect();
         if let Some(help) = self.cuts(order) {
-            errors.last_mut().expect("something was refused").help.push(help);
+            let last = errors.pop().expect("something was refused");
+            errors.push(last.help(help));
         }
         errors
     }

@@ -215,15 +215,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Reports an error of a layer with the chain of shapes that led to it.
-    pub fn shape_error(&mut self, mut error: Diagnostic, help: Option<String>) -> Reported {
+    pub fn shape_error(&mut self, mut error: Diagnostic) -> Reported {
         let trail = &self.frame().trail;
         if trail.len() > 1 {
             error = error.note(format!("shapes: {}", chain(None, trail)));
         }
-        self.error(match help {
-            Some(help) => error.help(help),
-            None => error,
-        })
+        self.error(error)
     }
 }
 

@@ -91,7 +91,7 @@ pub use maxpool::MaxPool;
 pub use mul::Mul;
 pub use pad::{Fill, Pad};
 pub use prelu::PRelu;
-pub use reference::reference_page;
+pub use reference::{reference_entry, reference_page};
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
 pub use softmax::Softmax;

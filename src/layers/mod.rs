@@ -100,7 +100,7 @@ pub use pad::{Fill, Pad};
 pub use permute::Permute;
 pub use prelu::PRelu;
 pub use reduce::{Over, Reduce, Reduction};
-pub use reference::reference_page;
+pub use reference::{reference_entry, reference_page};
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
 pub use softmax::Softmax;

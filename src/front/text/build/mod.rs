@@ -96,6 +96,7 @@ pub mod unused;
 mod value;
 
 pub use files::Program;
+pub use functions::FUNCTIONS;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};

@@ -61,3 +61,24 @@ fn programs_are_told_where_and_what_to_write() {
     );
     assert_eq!(out.lines().count(), 2, "{out}");
 }
+
+#[test]
+fn codes_warnings_words_and_commands_are_explained() {
+    let (out, _) = run(&["help", "e0312"], 0);
+    assert!(out.starts_with("E0312: values that are added differ in shape\n") && out.contains("project"), "{out}");
+    assert!(run(&["help", "even_kernel"], 0).0.starts_with("W0701"));
+    assert_eq!(run(&["help", "conv"], 0).0, run(&["layers", "conv"], 0).0);
+    assert!(run(&["layers", "residual"], 0).0.contains("For example"));
+    assert!(run(&["layers", "round8"], 0).0.starts_with("round8(x)"));
+    let (out, _) = run(&["help", "compile"], 0);
+    assert!(out.contains("--weights-in") && run(&["help"], 0).0.contains("compile"), "{out}");
+    let (out, _) = run(&["layers"], 0);
+    for word in ["conv_transpose", "max(a, b, ...)", "gate"] {
+        assert!(out.contains(word), "{word}: {out}");
+    }
+    assert_eq!(run(&["layers", "--markdown"], 0).0, std::fs::read_to_string("grammar/reference.md").unwrap());
+    let (_, err) = run(&["help", "E9999"], 2);
+    assert!(err.contains("there is nothing to say of `E9999`"), "{err}");
+    let (_, err) = run(&["layers", "cnov"], 2);
+    assert!(err.contains("did you mean `conv`?"), "{err}");
+}

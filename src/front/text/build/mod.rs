@@ -79,7 +79,6 @@
 //! | E0601 | `use` leaves the model's folder |
 //! | E0602 | a file cannot be read |
 //! | E0603 | files use each other in a circle |
-//! | E0605 | a used file holds a model |
 
 mod args;
 mod calls;
@@ -97,6 +96,7 @@ pub mod unused;
 mod value;
 
 pub use files::Program;
+pub use functions::FUNCTIONS;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};

@@ -15,8 +15,8 @@ from svertka import _svertka
 from svertka._data import Class, Diagnostic
 
 #: A file (PNG, JPEG, .npy, .npz), the bytes of a PNG or JPEG file, or pixels as uint8.
-Picture: TypeAlias = "str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]"
-Weights: TypeAlias = "str | os.PathLike[str] | Mapping[str, Any]"
+Picture: TypeAlias = str | os.PathLike[str] | bytes | npt.NDArray[np.uint8]
+Weights: TypeAlias = str | os.PathLike[str] | Mapping[str, Any]
 
 
 class Model(_svertka.Core):

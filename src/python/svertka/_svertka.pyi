@@ -7,6 +7,8 @@ from typing_extensions import disjoint_base
 
 from svertka._data import Class, Diagnostic, ReceptiveField
 
+__all__ = ["Core", "__version__", "check", "main"]
+
 __version__: str
 
 def check(path: str, allow: Sequence[str]) -> list[Diagnostic]: ...

@@ -1,4 +1,6 @@
-//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree.
+//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree, and [`write`] a text of a
+//! graph.
 
 pub mod build;
 pub mod syntax;
+pub mod write;

@@ -2,5 +2,7 @@
 //! graph.
 
 pub mod build;
+pub mod forms;
+pub mod reference;
 pub mod syntax;
 pub mod write;

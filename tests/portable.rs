@@ -170,6 +170,7 @@ fn resample() {
         agree(&layer(Upsample { scale: vec![2, 3], mode }, &[11, 4, 5]), family);
     }
     agree(&layer(AdaptiveAvgPool { size: vec![3, 2] }, &[11, 7, 5]), family);
+    agree(&layer(AdaptiveMaxPool { size: vec![3, 2] }, &[11, 7, 5]), family);
     agree(
         &layer(Pad { sides: PadArg::List(vec![1, 0, 2, 3]), channels: (0, 0), fill: Fill::ZEROS }, &[11, 4, 5]),
         family,
@@ -228,6 +229,11 @@ fn permute() {
         agree(&layer(SpaceToDepth { block: vec![2, 3], order }, &[9, 4, 15]), family);
     }
     agree(&layer(Subsample { step: vec![2, 3], at: vec![1, 0] }, &[12, 7, 40]), family);
+    for order in [[1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+        agree(&layer(Permute { order: order.to_vec() }, &[11, 3, 10]), family);
+    }
+    agree(&layer(Permute { order: vec![2, 1] }, &[3, 300]), family);
+    agree(&layer(Permute { order: vec![2, 4, 1, 3] }, &[3, 9, 4, 5]), family);
 }
 
 #[test]
@@ -246,6 +252,21 @@ fn normalise() {
         agree(&layer(InstanceNorm { eps: 1e-5, affine: true }, dims), family);
     }
     agree(&layer(LayerNorm { eps: 1e-5, affine: false }, &[37]), family);
+}
+
+#[test]
+fn reduce() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Reduce(_));
+    for how in [Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min] {
+        for dims in [&[11, 5, 5][..], &[16, 40], &[3, 7], &[37]] {
+            agree(&layer(Reduce { how, over: Over::Channels }, dims), family);
+        }
+    }
+    for how in [Reduction::Sum, Reduction::Min] {
+        for dims in [&[11, 5, 5][..], &[16, 2]] {
+            agree(&layer(Reduce { how, over: Over::Positions }, dims), family);
+        }
+    }
 }
 
 #[test]

@@ -146,6 +146,18 @@ fn means_of_regions_and_of_channels() {
     }
 }
 
+#[test]
+fn reductions_of_many_values() {
+    for how in [Reduction::Mean, Reduction::Sum, Reduction::Min] {
+        for dims in [&[25_000][..], &[9_001, 6]] {
+            let graph = layer(Reduce { how, over: Over::Channels }, dims);
+            check(&graph, filled(&graph, 0.1), &Equal(0.0));
+        }
+        let graph = layer(Reduce { how, over: Over::Positions }, &[3, 1024, 1024]);
+        check(&graph, filled(&graph, 0.1), &Equal(0.0));
+    }
+}
+
 /// The mean is far from 0, and the distances from it are small.
 #[test]
 fn normalisations_of_many_values() {

@@ -27,6 +27,7 @@ mod window;
 
 mod activation;
 mod adaptive_avgpool;
+mod adaptive_maxpool;
 mod add;
 mod avgpool;
 mod batch_norm;
@@ -47,15 +48,19 @@ mod identity;
 mod instance_norm;
 mod layer_norm;
 mod local_response_norm;
+mod lp_pool;
 mod maxpool;
 mod moments;
 mod mul;
 mod pad;
+mod permute;
 mod prelu;
+mod reduce;
 mod resize;
 mod scale;
 mod softmax;
 mod space_to_depth;
+mod stretch;
 mod subsample;
 mod unflatten;
 mod upsample;
@@ -66,6 +71,7 @@ mod testing;
 pub use activation::Activation;
 pub(crate) use activation::{SELU_ALPHA, SELU_SCALE};
 pub use adaptive_avgpool::AdaptiveAvgPool;
+pub use adaptive_maxpool::AdaptiveMaxPool;
 pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 pub use avgpool::AvgPool;
@@ -87,15 +93,19 @@ pub use identity::Identity;
 pub use instance_norm::InstanceNorm;
 pub use layer_norm::LayerNorm;
 pub use local_response_norm::LocalResponseNorm;
+pub use lp_pool::LpPool;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
 pub use pad::{Fill, Pad};
+pub use permute::Permute;
 pub use prelu::PRelu;
+pub use reduce::{Over, Reduce, Reduction};
 pub use reference::{reference_entry, reference_page};
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
 pub use softmax::Softmax;
 pub use space_to_depth::SpaceToDepth;
+pub use stretch::Each;
 pub use subsample::Subsample;
 pub use unflatten::Unflatten;
 pub use upsample::{Interpolation, Upsample};
@@ -333,7 +343,7 @@ macro_rules! layers {
             pub fn takes_epilogue(&self) -> bool {
                 matches!(
                     self,
-                    Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
+                    Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::LpPool(_) | Op::AdaptiveAvgPool(_) | Op::AdaptiveMaxPool(_)
                         | Op::Resize(_) | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
@@ -371,9 +381,12 @@ layers! {
     Dense,
     MaxPool,
     AvgPool,
+    LpPool,
     AdaptiveAvgPool,
+    AdaptiveMaxPool,
     GlobalAvgPool,
     GlobalMaxPool,
+    Reduce,
     BatchNorm,
     Scale,
     LayerNorm,
@@ -390,6 +403,7 @@ layers! {
     Crop,
     Upsample,
     Resize,
+    Permute,
     ChannelShuffle,
     ChannelSlice,
     DepthToSpace,

@@ -14,6 +14,9 @@ pub struct Args {
     /// Only this layer, or all below this path
     #[arg(long)]
     layer: Option<String>,
+    /// Everything: what the passes did, each kernel's parameters, where values lie, what was refused
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -23,8 +26,6 @@ pub fn run(args: &Args) -> Outcome {
     };
     check_planning(model.graph(), options.memory_limit)?;
     let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
-    match &args.layer {
-        Some(layer) => print(&schedule::explain_layer(&plan, layer).map_err(Failure::input)?),
-        None => print(&schedule::explain(&plan, None)),
-    }
+    let explanation = schedule::Explanation::new(&plan, args.layer.as_deref()).map_err(Failure::input)?;
+    print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }

@@ -85,8 +85,8 @@ impl Model {
     /// The last layer of this path, or below it.
     fn layer(&self, name: &str) -> Result<NodeId, Error> {
         let graph = self.graph();
-        let below = |path: &str| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-        let named = |node: &Node| node.op.layer().is_some() && !name.is_empty() && below(&node.origin.path);
+        let named =
+            |node: &Node| node.op.layer().is_some() && !name.is_empty() && schedule::is_below(&node.origin.path, name);
         graph.ids().rev().find(|&id| named(&graph[id])).ok_or_else(|| self.unknown_layer(name))
     }
 

@@ -1,7 +1,7 @@
 //! What sessions of one network have in common.
 
 use super::session::{Compiled, Session, SessionError};
-use crate::schedule::{self, Plan, UnknownLayer};
+use crate::schedule::{Explanation, Plan, UnknownLayer};
 use crate::tensor::TensorType;
 use std::sync::Arc;
 
@@ -37,16 +37,14 @@ impl Network {
         graph.outputs.iter().zip(outputs).map(|(output, view)| (output.name.as_str(), &view.ty))
     }
 
-    /// Which kernels were chosen, what was fused, what not, and why: of a layer, or of all below its path; of the whole
-    /// network where none is named.
+    /// Which kernels were chosen, what was fused, and why, a line a step: of a layer and all below its path, or of the whole
+    /// network. With `whole` everything about each step, and what the passes did and refused.
     ///
     /// # Errors
     /// Where none is left of this name: fusion may have taken it.
-    pub fn explain(&self, layer: Option<&str>) -> Result<String, UnknownLayer> {
-        match layer {
-            Some(layer) => schedule::explain_layer(&self.0.plan, layer),
-            None => Ok(schedule::explain(&self.0.plan, None)),
-        }
+    pub fn explain(&self, layer: Option<&str>, whole: bool) -> Result<String, UnknownLayer> {
+        let explanation = Explanation::new(&self.0.plan, layer)?;
+        Ok(if whole { explanation.whole() } else { explanation.short() })
     }
 
     /// Bytes of packed weights and tables.

@@ -161,8 +161,8 @@ fn a_model_is_looked_at() {
         assert!(drawing.starts_with("flowchart") && drawing.contains(shown), "{drawing}");
     }
     let network = model.compile(&Weights::random(1), &options).unwrap().network();
-    assert!(network.explain(Some("conv")).unwrap().contains("kernel"));
-    let error = network.explain(Some("con")).unwrap_err().to_string();
+    assert!(network.explain(Some("conv"), false).unwrap().contains("kernel"));
+    let error = network.explain(Some("con"), true).unwrap_err().to_string();
     assert_eq!(error, "no layer `con` after fusion; did you mean `conv`?");
 }
 

@@ -145,9 +145,9 @@ impl Core {
         class(py, "ReceptiveField")?.call1((PyTuple::new(py, ranges)?, PyTuple::new(py, sizes)?))
     }
 
-    #[pyo3(signature = (layer=None))]
-    fn explain(&self, py: Python<'_>, layer: Option<&str>) -> PyResult<String> {
-        self.runner.network.explain(layer).map_err(|error| raised(py, error.into()))
+    #[pyo3(signature = (layer=None, *, verbose=false))]
+    fn explain(&self, py: Python<'_>, layer: Option<&str>, verbose: bool) -> PyResult<String> {
+        self.runner.network.explain(layer, verbose).map_err(|error| raised(py, error.into()))
     }
 
     /// The summary as a table and as JSON.

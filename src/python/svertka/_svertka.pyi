@@ -43,8 +43,11 @@ class Core:
     def receptive_field(self, layer: str, position: Sequence[int]) -> ReceptiveField:
         """What of the input one position of a layer's value sees; of a block, that of its last layer."""
 
-    def explain(self, layer: str | None = None) -> str:
-        """Which kernels were chosen, what was fused, what not, and why: of a layer, or of all below it."""
+    def explain(self, layer: str | None = None, *, verbose: bool = False) -> str:
+        """Which kernels were chosen, what was fused, and why, a line a step: of a layer and all below it, or of all.
+
+        With `verbose` everything about each step, and what the passes did and refused.
+        """
 
     @property
     def inputs(self) -> dict[str, tuple[int | str, ...]]:

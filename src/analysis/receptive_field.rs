@@ -7,7 +7,7 @@
 //!
 //! A field may reach over the borders of the input, into the padding. A gate with one factor a channel (squeeze and
 //! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see. So are
-//! the mean and deviation of an instance norm.
+//! the mean and deviation of an instance norm, and the sum of a softmax over space.
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};

@@ -43,6 +43,7 @@ mod dropout;
 mod flatten;
 mod global_avgpool;
 mod global_maxpool;
+mod group_norm;
 mod identity;
 mod instance_norm;
 mod layer_norm;
@@ -50,6 +51,7 @@ mod local_response_norm;
 mod maxpool;
 mod moments;
 mod mul;
+mod over;
 mod pad;
 mod prelu;
 mod resize;
@@ -58,6 +60,7 @@ mod softmax;
 mod space_to_depth;
 mod subsample;
 mod unflatten;
+mod unit_norm;
 mod upsample;
 
 #[cfg(test)]
@@ -83,12 +86,14 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_avgpool::GlobalAvgPool;
 pub use global_maxpool::GlobalMaxPool;
+pub use group_norm::GroupNorm;
 pub use identity::Identity;
 pub use instance_norm::InstanceNorm;
 pub use layer_norm::LayerNorm;
 pub use local_response_norm::LocalResponseNorm;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
+pub use over::{Over, Runs};
 pub use pad::{Fill, Pad};
 pub use prelu::PRelu;
 pub use reference::reference_page;
@@ -98,6 +103,7 @@ pub use softmax::Softmax;
 pub use space_to_depth::SpaceToDepth;
 pub use subsample::Subsample;
 pub use unflatten::Unflatten;
+pub use unit_norm::{LpNorm, UnitNorm};
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
 
@@ -371,6 +377,8 @@ layers! {
     Scale,
     LayerNorm,
     InstanceNorm,
+    GroupNorm,
+    UnitNorm,
     LocalResponseNorm,
     Activation,
     PRelu,

@@ -261,11 +261,17 @@ impl Bytes<'_> {
             9 => AvgPool { window: Window::whole(x.dims.get(1..).unwrap_or(&[])), count_pad: true }.into(),
             10 => AdaptiveAvgPool { size: self.sizes(rank, 5) }.into(),
             11 => {
-                [Op::from(GlobalAvgPool), GlobalMaxPool.into(), Softmax.into(), Identity.into()][self.below(4)].clone()
+                let softmax = Softmax { over: self.over(), log: self.flag() };
+                [Op::from(GlobalAvgPool), GlobalMaxPool.into(), softmax.into(), Identity.into()][self.below(4)].clone()
             }
-            12 => match self.below(3) {
+            12 => match self.below(5) {
                 0 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
-                1 => LayerNorm { eps: self.number(), affine: self.flag() }.into(),
+                1 => LayerNorm { over: self.over(), eps: self.number(), affine: self.flag() }.into(),
+                2 => GroupNorm { groups: self.size(4), eps: self.number(), affine: self.flag() }.into(),
+                3 => {
+                    let norm = if self.flag() { LpNorm::L1 } else { LpNorm::L2 };
+                    UnitNorm { norm, over: self.over(), eps: self.number() }.into()
+                }
                 _ => InstanceNorm { eps: self.number(), affine: self.flag() }.into(),
             },
             13 => {
@@ -318,6 +324,10 @@ impl Bytes<'_> {
             27 if self.seldom(64) => Op::Input,
             _ => Mul.into(),
         }
+    }
+
+    fn over(&mut self) -> Over {
+        Over::ALL[self.below(Over::ALL.len())]
     }
 
     fn conv(&mut self, rank: usize, channels: usize) -> Op {

@@ -61,10 +61,12 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
         1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => lrn(),
-        2 => any::<bool>().prop_map(|affine| LayerNorm { eps: 1e-3, affine }.into()),
+        3 => (over(), any::<bool>()).prop_map(|(over, affine)| LayerNorm { over, eps: 1e-3, affine }.into()),
         2 => any::<bool>().prop_map(|affine| InstanceNorm { eps: 1e-3, affine }.into()),
+        2 => (1usize..5, any::<bool>()).prop_map(|(groups, affine)| GroupNorm { groups, eps: 1e-3, affine }.into()),
+        2 => (over(), any::<bool>()).prop_map(|(over, l1)| unit_norm(over, l1).into()),
         3 => activation().prop_map(Op::from),
-        1 => Just(Softmax.into()),
+        2 => (over(), any::<bool>()).prop_map(|(over, log)| Softmax { over, log }.into()),
         1 => Just(Flatten.into()),
         2 => dense(),
         5 => resample(rank),
@@ -239,6 +241,16 @@ fn padding(rank: usize) -> BoxedStrategy<Padding> {
 
 fn adaptive(rank: usize) -> BoxedStrategy<Op> {
     prop::collection::vec(1usize..6, rank).prop_map(|size| AdaptiveAvgPool { size }.into()).boxed()
+}
+
+fn unit_norm(over: Over, l1: bool) -> UnitNorm {
+    UnitNorm { norm: if l1 { LpNorm::L1 } else { LpNorm::L2 }, over, eps: 1e-3 }
+}
+
+/// Mostly what any input has.
+fn over() -> BoxedStrategy<Over> {
+    let some = prop::sample::select(vec![Over::Channels, Over::All]);
+    prop_oneof![1 => some, 1 => prop::sample::select(Over::ALL.to_vec())].boxed()
 }
 
 fn lrn() -> BoxedStrategy<Op> {

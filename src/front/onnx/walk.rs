@@ -572,7 +572,8 @@ impl<'a> Importer<'a> {
     fn output(&mut self, name: &str) -> Result<NodeId, Refusal> {
         let mut flow = match &self.values[name] {
             Value::Flow(flow) => flow.clone(),
-            _ => return Err(Refusal::new("it is constant")),
+            Value::Const(_) => return Err(Refusal::new("it is constant")),
+            Value::Missing => return Err(Refusal::new("no layer gives it")),
         };
         if self.samples == Samples::None {
             flow.axes.insert(0, Vec::new());

@@ -8,7 +8,7 @@ mod judge;
 pub use judge::{ChannelError, channel_errors, distance};
 
 use crate::ir::weights::{self, WeightSource};
-use crate::ir::{Epilogue, Graph, Node, NodeId, Verified};
+use crate::ir::{Epilogue, Graph, Node, NodeId, Param, Verified};
 use crate::layers::{Accumulate, Layer, Mul, Op, absolute};
 use crate::tensor::Tensor;
 
@@ -52,6 +52,13 @@ pub fn run_changed(
         }
     }
     graph.outputs.iter().map(|output| values[output.node.0 as usize].clone().expect("outputs are kept")).collect()
+}
+
+/// At most as many bytes as [`run`] takes for a batch, inputs and outputs counted: all values and all weights.
+pub fn bytes(graph: &Graph, batch: usize) -> u64 {
+    let value = |node: &Node| node.ty.elements() as u64;
+    let values = graph.nodes.iter().map(value).fold(0, u64::saturating_add).saturating_mul(4 * batch as u64);
+    graph.params.iter().map(Param::bytes).fold(values, u64::saturating_add)
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Tensor]) {

@@ -55,6 +55,23 @@ pub struct LintArgs {
     pub allow: Vec<String>,
 }
 
+/// How much memory may be taken.
+#[derive(Args, Clone)]
+pub struct MemoryArgs {
+    /// Limit of memory in MiB, for each of these by itself: what planning keeps of the kernels; packed weights with the
+    /// kernels' tables; the values between layers of a whole batch; the working memory of all threads; all values and
+    /// weights of the interpreter. Not counted are files, inputs, outputs
+    #[arg(long, default_value_t = 8192, value_name = "MIB")]
+    memory_limit: u32,
+}
+
+impl MemoryArgs {
+    /// In bytes.
+    pub fn limit(&self) -> usize {
+        (self.memory_limit as usize) << 20
+    }
+}
+
 /// How to run it.
 #[derive(Args, Clone)]
 pub struct EngineArgs {
@@ -71,11 +88,8 @@ pub struct EngineArgs {
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     pub exact: bool,
-    /// Limit of memory in MiB, for each of these by itself: packed weights with the kernels' tables; the values between
-    /// layers of a whole batch; the working memory of all threads. Not counted are files, inputs, outputs, and the
-    /// interpreter
-    #[arg(long, default_value_t = 8192, value_name = "MIB")]
-    pub memory_limit: u32,
+    #[command(flatten)]
+    pub memory: MemoryArgs,
     /// File with the choices of `svertka tune`, which writes it and which the other commands read; `none` for neither.
     /// The one of this CPU in the user's folder for caches where nothing is given
     #[arg(long, value_name = "FILE|none")]
@@ -132,7 +146,7 @@ impl EngineArgs {
             EngineArg::Portable => Engine::Portable,
             EngineArg::Interp => return Ok(None),
         };
-        let memory_limit = (self.memory_limit as usize) << 20;
+        let memory_limit = self.memory.limit();
         let exact = self.exact;
         Ok(Some(Options { engine, threads, exact, memory_limit, ..Options::default() }))
     }

@@ -1,6 +1,6 @@
 //! `svertka compile`: object files, libraries and headers.
 
-use super::args::ModelArgs;
+use super::args::{MemoryArgs, ModelArgs};
 use super::model;
 use super::tuned::Source;
 use super::weights::{Missing, WeightArgs};
@@ -12,7 +12,7 @@ use crate::io::write::{create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
 use crate::model::Model;
-use crate::runtime::check_weights;
+use crate::runtime::{check_packing, check_planning, check_weights};
 use crate::schedule::Plan;
 use clap::ValueEnum;
 use std::ffi::OsString;
@@ -61,6 +61,8 @@ pub struct Args {
     /// nothing is given. Only for the CPU `native`
     #[arg(long, value_name = "FILE|none")]
     tuned: Option<OsString>,
+    #[command(flatten)]
+    memory_limit: MemoryArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,7 +94,9 @@ pub fn run(args: &Args) -> Outcome {
     let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
     let choices = choices.load();
     let graphs = graphs(&mut model, &args.size)?;
-    graphs.iter().try_for_each(|graph| model::check_planning(graph, None))?;
+    let limit = args.memory_limit.limit();
+    check_packing(&graphs[0], limit)?;
+    graphs.iter().try_for_each(|graph| check_planning(graph, limit))?;
     let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target)).collect();
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,

@@ -2,6 +2,7 @@
 
 use super::args::{EngineArgs, ModelArgs};
 use super::{Failure, Outcome, model, print};
+use crate::runtime::check_planning;
 use crate::schedule;
 
 #[derive(clap::Args)]
@@ -20,7 +21,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options()? else {
         return Err(Failure::usage("the interpreter has no plan to explain"));
     };
-    model::check_planning(model.graph(), Some(&options))?;
+    check_planning(model.graph(), options.memory_limit)?;
     let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
     if let Some(layer) = &args.layer {
         let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());

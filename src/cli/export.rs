@@ -1,6 +1,6 @@
 //! `svertka export`: ONNX models.
 
-use super::args::ModelArgs;
+use super::args::{MemoryArgs, ModelArgs};
 use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print, tell};
@@ -9,6 +9,7 @@ use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
 use crate::model::{Model, split_variant};
+use crate::runtime::check_largest_weight;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,11 +30,14 @@ pub struct Args {
     /// Fix the sizes of the inputs as they are, though the model leaves them free
     #[arg(long)]
     fixed_sizes: bool,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
+    check_largest_weight(model.graph(), args.memory.limit())?;
     let other = larger(args, &mut model)?;
     let onnx = convert(args, &model, other.as_ref())?;
     let weights = args.weights.choose(&model, Missing::Refused)?;

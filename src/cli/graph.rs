@@ -4,6 +4,7 @@ use super::args::{EngineArgs, ModelArgs};
 use super::{Failure, Outcome, model, print};
 use crate::analysis::draw::{self, Drawing};
 use crate::io::write::{check_writable, write_atomically};
+use crate::runtime::check_planning;
 use crate::{passes, schedule};
 use clap::ValueEnum;
 use std::ffi::OsStr;
@@ -47,7 +48,7 @@ pub fn run(args: &Args) -> Outcome {
     let graph = model::load(&args.model)?.graph().clone();
     let target = match args.engine.options()? {
         Some(options) => {
-            model::check_planning(&graph, Some(&options))?;
+            check_planning(&graph, options.memory_limit)?;
             options.target()
         }
         None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),

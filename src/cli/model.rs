@@ -1,12 +1,10 @@
 //! The model that a command's arguments name.
 
+use super::Failure;
 use super::args::ModelArgs;
 use super::terminal;
-use super::{Failure, Outcome};
 use crate::diagnostic::{Diagnostic, render};
-use crate::ir::Graph;
 use crate::model::{Model, ModelOptions, split_variant};
-use crate::runtime;
 use crate::source::SourceMap;
 
 /// Builds the model that the arguments name.
@@ -21,15 +19,6 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
         terminal::tell_raw(&format!("{}\n", diagnostics(model.warnings(), model.sources())));
     }
     Ok(model)
-}
-
-/// Whether memory suffices for planning: that of a run with these options, or the usual limit.
-///
-/// # Errors
-/// Where it does not.
-pub fn check_planning(graph: &Graph, options: Option<&runtime::Options>) -> Outcome {
-    let limit = options.map_or(runtime::Options::default().memory_limit, |options| options.memory_limit);
-    Ok(runtime::check_planning(graph, limit)?)
 }
 
 /// Errors and warnings as text, in colour on a terminal.

@@ -14,6 +14,7 @@ use crate::ir::Graph;
 use crate::ir::weights::WeightSource;
 use crate::layers::Accumulate;
 use crate::model::{Class, Model};
+use crate::runtime::check_interpreter;
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -93,6 +94,7 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
 
 fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
     let Some(options) = args.engine.options()? else {
+        check_interpreter(model.graph(), inputs[0].batch(), 1, args.engine.memory.limit())?;
         let start = Instant::now();
         let results = interp::run(model.graph(), weights, inputs, Accumulate::F32);
         times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);

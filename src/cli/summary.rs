@@ -1,10 +1,11 @@
 //! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields; warnings on standard error.
 
-use super::args::{LintArgs, ModelArgs};
+use super::args::{LintArgs, MemoryArgs, ModelArgs};
 use super::{Outcome, model, print, tell_raw};
 use crate::analysis::{self, summary};
 use crate::codegen::Isa;
 use crate::kernels::Target;
+use crate::runtime::check_planning;
 use crate::schedule;
 use clap::ValueEnum;
 
@@ -16,6 +17,8 @@ pub struct Args {
     format: Format,
     #[command(flatten)]
     lints: LintArgs,
+    #[command(flatten)]
+    memory: MemoryArgs,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -28,7 +31,7 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
-    model::check_planning(model.graph(), None)?;
+    check_planning(model.graph(), args.memory.limit())?;
     let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes(1);
     let summary = analysis::summary(model.graph(), Some(arena as u64));
     print(&summary.render(args.format.into()))?;

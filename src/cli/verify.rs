@@ -9,7 +9,7 @@ use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
 use crate::ir::{Graph, Output};
 use crate::layers::Accumulate;
-use crate::runtime::Options;
+use crate::runtime::{Options, check_interpreter};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -64,6 +64,8 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Random)?;
     let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
     let mut session = args.engine.tuned().session(model.graph().clone(), &weights, &options)?;
+    // Those of the outputs, and those from which each layer is judged.
+    check_interpreter(model.graph(), inputs[0].batch(), 2, options.memory_limit)?;
     let expected = interp::run(model.graph(), &weights, &inputs, Accumulate::F64);
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session

@@ -82,6 +82,13 @@ pub struct Param {
     pub init: Init,
 }
 
+impl Param {
+    /// Bytes of its values as f32.
+    pub fn bytes(&self) -> u64 {
+        self.dims.iter().map(|&size| size as u64).fold(4, u64::saturating_mul)
+    }
+}
+
 /// Where the values of a [`Param`] come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParamSource {

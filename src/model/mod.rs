@@ -59,13 +59,21 @@ pub struct Model {
     own_weights: Option<Arc<ImportedWeights>>,
     program: Program,
     options: build::Options,
+    memory_limit: usize,
     time: Duration,
 }
 
 /// Which network of a family to open: [`Model::open`] and [`Model::parse`] take the first, with its defaults.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ModelOptions {
     build: build::Options,
+    memory_limit: usize,
+}
+
+impl Default for ModelOptions {
+    fn default() -> ModelOptions {
+        ModelOptions { build: build::Options::default(), memory_limit: Options::default().memory_limit }
+    }
 }
 
 impl ModelOptions {
@@ -90,6 +98,13 @@ impl ModelOptions {
     /// Bounds on the work that a text may cause.
     pub fn limits(mut self, limits: Limits) -> ModelOptions {
         self.build.limits = limits;
+        self
+    }
+
+    /// Bytes that [`Model::interpret`] may take; 8 GiB where nothing is said. Sessions have a limit of their own,
+    /// [`Options::memory_limit`].
+    pub fn memory_limit(mut self, bytes: usize) -> ModelOptions {
+        self.memory_limit = bytes;
         self
     }
 
@@ -143,6 +158,7 @@ impl ModelOptions {
                     own_weights: None,
                     program,
                     options,
+                    memory_limit: self.memory_limit,
                     time,
                 })
             }
@@ -273,9 +289,11 @@ impl Model {
     /// What the reference interpreter gives for these inputs: sums in f64, slow, and right.
     ///
     /// # Errors
-    /// Where the weights or inputs do not fit.
+    /// Where the weights or inputs do not fit, and where all values and weights together are more than
+    /// [`ModelOptions::memory_limit`].
     pub fn interpret<I: AsTensor>(&self, weights: &Weights, inputs: &[I]) -> Result<Vec<Tensor>, Error> {
-        runtime::check_inputs(&self.graph, inputs)?;
+        let batch = runtime::check_inputs(&self.graph, inputs)?;
+        runtime::check_interpreter(&self.graph, batch, 1, self.memory_limit)?;
         let inputs: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().to_tensor()).collect();
         Ok(interp::run(&self.graph, &self.bind(weights)?, &inputs, Accumulate::F64))
     }

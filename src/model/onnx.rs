@@ -55,6 +55,7 @@ impl ModelOptions {
             own_weights: Some(Arc::new(import.weights)),
             program: import.program,
             options: Default::default(),
+            memory_limit: self.memory_limit,
             time: start.elapsed(),
         })
     }

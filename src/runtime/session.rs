@@ -3,6 +3,7 @@
 use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
 use super::constants::Constants;
+use super::memory::{check_packing, check_planning};
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
@@ -279,7 +280,7 @@ impl Session {
         choices: &Choices,
     ) -> Result<Session, SessionError> {
         check_planning(&graph, options.memory_limit)?;
-        check_limit("weights of the model", schedule::weight_bytes(&graph), options.memory_limit)?;
+        check_packing(&graph, options.memory_limit)?;
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
@@ -541,21 +542,6 @@ pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, R
     let mut batches = inputs.iter().map(|input| input.as_tensor().shape()[0]);
     let batch = batches.next().expect("a network has an input");
     batches.find(|&other| other != batch).map_or(Ok(batch), |other| Err(RunError::BatchSizes(batch, other)))
-}
-
-/// Refuses, before it is taken, planning memory above a limit in bytes.
-///
-/// # Errors
-/// [`SessionError::Memory`].
-pub fn check_planning(graph: &Graph, limit: usize) -> Result<(), SessionError> {
-    check_limit("tables of the kernels", schedule::planning_bytes(graph), limit)
-}
-
-fn check_limit(what: &'static str, bytes: u64, limit: usize) -> Result<(), SessionError> {
-    match usize::try_from(bytes).unwrap_or(usize::MAX) {
-        bytes if bytes > limit => Err(SessionError::Memory { what, bytes, limit }),
-        _ => Ok(()),
-    }
 }
 
 /// Checks how many values were given for each of the model's inputs or outputs; `None` where their number is wrong.

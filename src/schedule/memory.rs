@@ -1,6 +1,6 @@
 //! What planning and weights take at least or at most, counted before it is taken.
 
-use crate::ir::{Graph, Node};
+use crate::ir::{Graph, Node, Param};
 use crate::layers::Op;
 
 /// Bytes that plans keep for each position of a dimension of a layer's value: the rows and columns that a window sees, the
@@ -28,5 +28,5 @@ fn sizes(ty: &crate::tensor::TensorType) -> u64 {
 /// Bytes of a graph's kernels as f32, which none is packed into less than.
 pub fn weight_bytes(graph: &Graph) -> u64 {
     let kernels = graph.params.iter().filter(|param| param.dims.len() > 1);
-    kernels.map(|param| param.dims.iter().map(|&size| size as u64).product::<u64>() * 4).sum()
+    kernels.map(Param::bytes).fold(0, u64::saturating_add)
 }

@@ -201,11 +201,34 @@ fn memory_is_counted_before_it_is_taken() {
             assert!(err.contains(what) || err.contains("random inputs"), "{err}");
         }
         if what.starts_with("tables") {
-            for verb in ["explain", "graph"] {
+            for verb in ["explain", "graph", "summary"] {
                 let stage: &[&str] = if verb == "graph" { &["--stage", "plan"] } else { &[] };
                 let (_, err) = run(&[&[verb, &file, "--memory-limit", "900"], stage].concat(), 1);
                 assert!(err.contains(what), "{err}");
             }
         }
+        if what.starts_with("weights") {
+            let output = |verb| folder.path().join(verb).display().to_string();
+            for (verb, what) in [("compile", what), ("export", "largest weight of 8000000000 bytes")] {
+                let args = [verb, &file, "-o", &output(verb), "--random-weights", "--memory-limit", "900"];
+                let (_, err) = run(&args, 1);
+                assert!(err.contains(what), "{err}");
+            }
+        }
     }
+}
+
+/// All values of all layers are kept by who judges them, the inputs among them.
+#[test]
+fn values_of_the_interpreter_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput x: f32[N, 16, 125, 125]\nnet { relu | relu | relu }\n";
+    let (file, input) = (write(folder.path(), "m.cnn", text), folder.path().join("x.npy"));
+    let (_, err) = run(&["verify", &file, "--memory-limit", "7"], 1);
+    assert!(err.contains("values of the interpreter of 8000000 bytes: above the limit of 7340032 bytes"), "{err}");
+    run(&["verify", &file, "--memory-limit", "8"], 0);
+    npy::write(&input, &[1, 16, 125, 125], &[0.0; 250_000]).unwrap();
+    let args = ["run", &file, "--engine", "interp", "--input", input.to_str().unwrap(), "--output", "-"];
+    let (_, err) = run(&[&args[..], &["--memory-limit", "3"]].concat(), 1);
+    assert!(err.contains("values of the interpreter of 4000000 bytes"), "{err}");
 }

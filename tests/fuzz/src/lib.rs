@@ -10,6 +10,7 @@ mod files;
 mod graph;
 pub mod memory;
 pub mod mutate;
+mod onnx;
 mod packed;
 mod text;
 mod tuning;
@@ -83,6 +84,14 @@ pub const TARGETS: &[Target] = &[
         extensions: &["yaml"],
         dictionary: files::CARD,
         executions: 5_000,
+    },
+    Target {
+        name: "onnx",
+        run: onnx::run,
+        seeds: &["tests/data/onnx"],
+        extensions: &["onnx"],
+        dictionary: onnx::DICTIONARY,
+        executions: 10_000,
     },
     Target { name: "encoder", run: encoder::run, seeds: &[], extensions: &[], dictionary: &[], executions: 20_000 },
     Target { name: "tuning", run: tuning::run, seeds: &[], extensions: &[], dictionary: &[], executions: 500 },

@@ -37,11 +37,11 @@ pub enum LpNorm {
 
 impl UnitNorm {
     pub(super) const ENTRIES: &[Entry] = &[
-        Entry { spec: &L1, make: |args| UnitNorm::new(args, LpNorm::L1) },
-        Entry { spec: &L2, make: |args| UnitNorm::new(args, LpNorm::L2) },
+        Entry { spec: &L1, make: |args| UnitNorm::make(args, LpNorm::L1) },
+        Entry { spec: &L2, make: |args| UnitNorm::make(args, LpNorm::L2) },
     ];
 
-    fn new(args: &Args, norm: LpNorm) -> Result<Op, ArgError> {
+    fn make(args: &Args, norm: LpNorm) -> Result<Op, ArgError> {
         let eps = args.float("eps");
         match (eps as f32) < f32::MIN_POSITIVE {
             true => Err(ArgError::new("eps", format!("eps is {eps:?}; it must be above 0 in f32"))),

@@ -115,8 +115,8 @@ impl Flow {
     }
 
     /// What all elements along these axes are of the node's value, if a layer can take them together.
-    pub fn over(&self, axes: Range<usize>, ty: &TensorType) -> Option<Over> {
-        let mut found: Axis = self.axes[axes].concat();
+    pub fn over(&self, axes: impl IntoIterator<Item = usize>, ty: &TensorType) -> Option<Over> {
+        let mut found: Axis = axes.into_iter().flat_map(|axis| self.axes[axis].clone()).collect();
         found.sort_by_key(|atom| (atom.dim, Reverse(atom.stride)));
         joined(&mut found);
         let dims = |over: &Over| over.range(&ty.dims).ok();

@@ -62,8 +62,11 @@ fn over_axes(importer: &mut Importer, x: &Flow, axes: Range<usize>) -> Result<(F
     Ok((plain, over))
 }
 
+/// The least that a norm counts as where an operator knows no least: smaller ones are hardly numbers.
+pub const LEAST_NORM: f64 = 1e-37;
+
 /// A number of a file in f32 as the shortest decimal that means it: 1e-5 and not 9.999999747378752e-6.
-fn decimal(number: f32) -> f64 {
+pub fn decimal(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 

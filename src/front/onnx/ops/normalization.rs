@@ -1,15 +1,16 @@
 //! BatchNormalization (7, 9, 14, 15), LRN (1, 13), InstanceNormalization (6, 22), LayerNormalization (17),
 //! GroupNormalization (18, 21), LpNormalization (1, 22).
 
-use super::{Rules, decimal, over_axes};
+use super::{LEAST_NORM, Rules, decimal, over_axes};
 use crate::front::onnx::Refusal;
 use crate::front::onnx::call::{Call, Outputs, Value, axis_of};
 use crate::front::onnx::constant::Const;
 use crate::front::onnx::flow::{Flow, known_size};
 use crate::front::onnx::fold;
+use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
-use crate::layers::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, LpNorm, UnitNorm};
+use crate::layers::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, LpNorm, Op, UnitNorm};
 use std::cmp::Reverse;
 
 pub const RULES: Rules = &[
@@ -24,10 +25,41 @@ pub const RULES: Rules = &[
 fn instance_norm(importer: &mut Importer, call: &Call) -> Outputs {
     let eps = decimal(call.float("epsilon", 1e-5)?);
     call.ints("consumed_inputs")?;
-    let input = importer.plain(&call.flow(0)?.clone())?;
+    let x = call.flow(0)?.clone();
+    if let Some(groups) = groups(importer, &x) {
+        return groups_as_channels(importer, call, x, groups, eps);
+    }
+    let input = importer.plain(&x)?;
     let weights = (1..3).map(|index| call.constant(index).map(Weight::of)).collect::<Result<_, _>>()?;
     let node = importer.weighted(InstanceNorm { eps, affine: true }, input, call, weights)?;
     Ok(vec![Flow::of(node, importer.ty(node)).into()])
+}
+
+/// How many groups of channels are the second axis of a value, whose other axes hold the rest of the sample in its order.
+fn groups(importer: &Importer, x: &Flow) -> Option<usize> {
+    let ty = importer.ty(x.node);
+    let groups = known_size(x.axes.get(1)?)?;
+    let is_split = x.rank() > 2 && x.in_order(ty) && is_batch(x, ty) && x.axes != Flow::of(x.node, ty).axes;
+    (is_split && ty.channels().is_multiple_of(groups)).then_some(groups)
+}
+
+/// Group normalisation, as PyTorch writes it.
+fn groups_as_channels(importer: &mut Importer, call: &Call, x: Flow, groups: usize, eps: f64) -> Outputs {
+    let (scale, shift) = (call.constant(1)?, call.constant(2)?);
+    let channels = importer.ty(x.node).channels();
+    let affine = (scale.uniform(), shift.uniform()) != (Some(1.0), Some(0.0));
+    let op: Op = match groups == channels && !importer.ty(x.node).spatial().is_empty() {
+        true => InstanceNorm { eps, affine }.into(),
+        false => GroupNorm { groups, eps, affine }.into(),
+    };
+    let node = match affine {
+        true => {
+            let of_channels = |weight| Weight::ordered(weight, vec![groups, channels / groups], vec![1, 0]);
+            importer.weighted(op, x.node, call, vec![of_channels(scale)?, of_channels(shift)?])?
+        }
+        false => importer.layer(op, &[x.node])?,
+    };
+    Ok(vec![Flow { node, ..x }.into()])
 }
 
 fn layer_norm(importer: &mut Importer, call: &Call) -> Outputs {
@@ -49,7 +81,7 @@ fn layer_norm(importer: &mut Importer, call: &Call) -> Outputs {
 }
 
 /// One number for each element along the axes from `axis` on, in the order in which the value's node has them.
-fn element_weights(x: &Flow, axis: usize, constant: &Const) -> Result<Weight, Refusal> {
+pub fn element_weights(x: &Flow, axis: usize, constant: &Const) -> Result<Weight, Refusal> {
     let dims: Vec<usize> = x.axes[axis..].iter().filter_map(|axis| known_size(axis)).collect();
     let own = fold::expand(constant, &dims)?;
     if own.dims != dims {
@@ -87,9 +119,7 @@ fn group_norm(importer: &mut Importer, call: &Call) -> Outputs {
     Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }
 
-/// No norm is so small that it would count as 0.
 fn unit_norm(importer: &mut Importer, call: &Call) -> Outputs {
-    const LEAST: f64 = 1e-37;
     let x = call.flow(0)?.clone();
     let axis = axis_of(call.int("axis", -1)?, x.rank())?;
     let norm = match call.int("p", 2)? {
@@ -98,7 +128,7 @@ fn unit_norm(importer: &mut Importer, call: &Call) -> Outputs {
         p => return Err(Refusal::new(format!("attribute `p` is {p}; norms of 1 and 2 are known"))),
     };
     let (x, over) = over_axes(importer, &x, axis..axis + 1)?;
-    let node = importer.layer(UnitNorm { norm, over, eps: LEAST }, &[x.node])?;
+    let node = importer.layer(UnitNorm { norm, over, eps: LEAST_NORM }, &[x.node])?;
     Ok(vec![Flow { node, ..x }.into()])
 }
 

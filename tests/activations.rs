@@ -10,7 +10,7 @@ use svertka::layers::Activation::{self, *};
 use svertka::runtime::{Engine, Options, Session};
 use svertka::tensor::Tensor;
 
-const ALL: [Activation; 34] = [
+const ALL: [Activation; 35] = [
     Relu,
     Relu6,
     LeakyRelu(0.1),
@@ -45,6 +45,7 @@ const ALL: [Activation; 34] = [
     Exp,
     Sqrt,
     Abs,
+    Reciprocal,
 ];
 
 /// Every instruction set, in the emulator where the machine lacks it, and the portable engine.
@@ -58,7 +59,7 @@ fn engines() -> Vec<Engine> {
 fn promised(activation: Activation, x: f64) -> f64 {
     match activation {
         Relu | Relu6 | ThresholdedRelu(_) | Clip { .. } | Abs => 0.0,
-        LeakyRelu(_) | Sqrt => 0.5,
+        LeakyRelu(_) | Sqrt | Reciprocal => 0.5,
         Affine { .. } => 1.5,
         Softsign => 1.5,
         Exp | HardSigmoid { .. } => 2.0,

@@ -5,8 +5,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use svertka::analysis::lint::{self, LINTS};
+use svertka::diagnostic::codes;
+use svertka::diagnostic::fix::{self, Mended};
 use svertka::diagnostic::{self, Diagnostic, Severity};
 use svertka::front::text::build::{self, Loader, Options, unused};
+use svertka::front::text::{forms, reference};
 use svertka::ir::{self, Graph, Verified};
 use svertka::source::{FileId, SourceMap};
 
@@ -115,6 +118,46 @@ fn mistakes_are_explained() {
     });
 }
 
+/// The ways out that are edits are taken, and mend what they are for: which, what they change, and what is left then.
+#[test]
+fn mistakes_are_mended() {
+    let folder = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/diagnostics")).unwrap();
+    let mut models: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    models.retain(|path| path.extension().is_some_and(|extension| extension == "cnn"));
+    models.sort();
+    insta::assert_snapshot!("fixes", models.iter().filter_map(|path| mended(path)).collect::<Vec<_>>().join("\n"));
+}
+
+/// What became of a model, if anything in it could be mended.
+fn mended(path: &Path) -> Option<String> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let errors = |text: &str| {
+        let mut model = Model::read(path);
+        model.sources = SourceMap::default();
+        model.root = model.sources.add(name, text);
+        (model.root, model.errors())
+    };
+    let text = fs::read_to_string(path).unwrap();
+    let Mended { text: new, taken } = fix::mend(text.clone(), &mut |text| errors(text));
+    let ways = taken.iter().map(|(line, way)| format!("line {line}: {way}\n"));
+    let left = errors(&new).1.into_iter().map(|error| format!("left: [{}] {}\n", error.code, error.message));
+    let left: String = left.collect();
+    let lines = format!("{name}\n{}{}{left}", ways.collect::<String>(), changed_lines(&text, &new));
+    (!taken.is_empty()).then_some(lines)
+}
+
+/// The lines that differ, those of `old` first.
+fn changed_lines(old: &str, new: &str) -> String {
+    let differ = |a: &str, b: &str, sign: char| {
+        let others: Vec<&str> = b.lines().collect();
+        a.lines()
+            .filter(|line| !others.contains(line))
+            .map(|line| format!("{sign} {}\n", line.trim()))
+            .collect::<String>()
+    };
+    differ(old, new, '-') + &differ(new, old, '+')
+}
+
 #[test]
 fn odd_things_are_warned_of() {
     check("warnings", "warn", |path| {
@@ -132,6 +175,83 @@ fn every_warning_has_an_example() {
     for (code, name) in lints.chain(unused::WARNINGS.iter().map(|&(_, code, name)| (code, name))) {
         let example = fs::read_to_string(folder.join(name).with_extension("warn")).unwrap_or_default();
         assert!(example.contains(&format!("warning[{code}]")), "no example of {name}");
+    }
+}
+
+/// The examples that `svertka help CODE` prints: the first has what it is for, the second no error, nor that warning.
+#[test]
+fn explanations_have_true_examples() {
+    let found = |example: &str| {
+        let mut sources = SourceMap::default();
+        let root = sources.add("example.cnn", codes::model_of(example));
+        let found = lint::check(&mut sources, root, &Options::default(), &mut build::NoFiles, &[]);
+        let text = diagnostic::render(&found, &sources, false);
+        (found, text)
+    };
+    let mut failures = Vec::new();
+    for explained in codes::all() {
+        let (Some([wrong, right]), code) = (explained.examples, explained.code) else { continue };
+        let (errors, text) = found(wrong);
+        if !errors.iter().any(|error| error.code == code) {
+            failures.push(format!("{code}: {wrong}\n{text}"));
+        }
+        let (errors, text) = found(right);
+        let bad = errors.iter().any(|error| error.severity == Severity::Error || error.code == code);
+        if bad {
+            failures.push(format!("{code}: {right}\n{text}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn forms_have_true_examples() {
+    for form in forms::FORMS.iter().filter(|form| !form.example.is_empty()) {
+        let mut sources = SourceMap::default();
+        let root = sources.add("example.cnn", codes::model_of(form.example));
+        let found = lint::check(&mut sources, root, &Options::default(), &mut build::NoFiles, &[]);
+        let error = found.iter().any(|found| found.severity == Severity::Error);
+        assert!(!error, "{}: {}", form.name, diagnostic::render(&found, &sources, false));
+    }
+}
+
+/// The page is committed, so that it can be read where nothing is built.
+#[test]
+fn the_reference_is_what_the_tables_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("grammar/reference.md");
+    if std::env::var_os("SVERTKA_BLESS").is_some() {
+        fs::write(&path, reference::page()).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap_or_default() == reference::page(), "set SVERTKA_BLESS=1");
+}
+
+/// Each code that is given anywhere is explained, and none else.
+#[test]
+fn every_code_is_explained() {
+    let mut given: Vec<String> = Vec::new();
+    collect_codes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut given);
+    given.sort();
+    given.dedup();
+    let mut explained: Vec<&str> = codes::all().map(|explained| explained.code).collect();
+    explained.sort_unstable();
+    assert_eq!(explained, given);
+    let known = LINTS.iter().map(|lint| lint.name).chain(unused::WARNINGS.iter().map(|(_, _, name)| *name));
+    let missing: Vec<&str> = known.filter(|name| codes::find(name).is_none()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Texts in quotes that are codes, in all files of a folder.
+fn collect_codes(folder: &Path, codes: &mut Vec<String>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            collect_codes(&path, codes);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let is_code = |word: &&str| {
+                word.len() == 5 && word.starts_with(['E', 'W']) && word[1..].bytes().all(|b| b.is_ascii_digit())
+            };
+            codes.extend(text.split('"').filter(is_code).map(str::to_owned));
+        }
     }
 }
 

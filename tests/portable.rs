@@ -170,6 +170,7 @@ fn resample() {
         agree(&layer(Upsample { scale: vec![2, 3], mode }, &[11, 4, 5]), family);
     }
     agree(&layer(AdaptiveAvgPool { size: vec![3, 2] }, &[11, 7, 5]), family);
+    agree(&layer(AdaptiveMaxPool { size: vec![3, 2] }, &[11, 7, 5]), family);
     agree(
         &layer(Pad { sides: PadArg::List(vec![1, 0, 2, 3]), channels: (0, 0), fill: Fill::ZEROS }, &[11, 4, 5]),
         family,
@@ -228,6 +229,11 @@ fn permute() {
         agree(&layer(SpaceToDepth { block: vec![2, 3], order }, &[9, 4, 15]), family);
     }
     agree(&layer(Subsample { step: vec![2, 3], at: vec![1, 0] }, &[12, 7, 40]), family);
+    for order in [[1, 3, 2], [2, 1, 3], [2, 3, 1], [3, 1, 2], [3, 2, 1]] {
+        agree(&layer(Permute { order: order.to_vec() }, &[11, 3, 10]), family);
+    }
+    agree(&layer(Permute { order: vec![2, 1] }, &[3, 300]), family);
+    agree(&layer(Permute { order: vec![2, 4, 1, 3] }, &[3, 9, 4, 5]), family);
 }
 
 #[test]
@@ -262,6 +268,21 @@ fn normalise() {
 }
 
 #[test]
+fn reduce() {
+    let family = |kernel: &Kernel| matches!(kernel, Kernel::Reduce(_));
+    for how in [Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min] {
+        for dims in [&[11, 5, 5][..], &[16, 40], &[3, 7], &[37]] {
+            agree(&layer(Reduce { how, over: Reduced::Channels }, dims), family);
+        }
+    }
+    for how in [Reduction::Sum, Reduction::Min] {
+        for dims in [&[11, 5, 5][..], &[16, 2]] {
+            agree(&layer(Reduce { how, over: Reduced::Positions }, dims), family);
+        }
+    }
+}
+
+#[test]
 fn softmax() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Softmax(_));
     for over in Over::ALL {
@@ -271,7 +292,7 @@ fn softmax() {
         }
     }
     agree(&layer(Softmax::CHANNELS, &[37]), family);
-    agree(&layer(Softmax { over: Over::Space, log: false }, &[1, 40, 40]), family);
+    agree(&layer(Softmax { over: Over::Positions, log: false }, &[1, 40, 40]), family);
 }
 
 /// Prints the time of one convolution on each engine: `cargo test --release --test portable -- --ignored --nocapture`.

@@ -146,6 +146,18 @@ fn means_of_regions_and_of_channels() {
     }
 }
 
+#[test]
+fn reductions_of_many_values() {
+    for how in [Reduction::Mean, Reduction::Sum, Reduction::Min] {
+        for dims in [&[25_000][..], &[9_001, 6]] {
+            let graph = layer(Reduce { how, over: Reduced::Channels }, dims);
+            check(&graph, filled(&graph, 0.1), &Equal(0.0));
+        }
+        let graph = layer(Reduce { how, over: Reduced::Positions }, &[3, 1024, 1024]);
+        check(&graph, filled(&graph, 0.1), &Equal(0.0));
+    }
+}
+
 fn layer_norm(over: Over) -> Op {
     LayerNorm { over, eps: 1e-5, affine: true }.into()
 }
@@ -158,7 +170,7 @@ fn normalisations_of_many_values() {
         (layer_norm(Over::Channels), &[25_000]),
         (layer_norm(Over::Channels), &[9_000, 3]),
         (layer_norm(Over::Height), &[3, 9_000, 3]),
-        (layer_norm(Over::Space), &[3, 200, 200]),
+        (layer_norm(Over::Positions), &[3, 200, 200]),
         (layer_norm(Over::All), &[12, 200, 200]),
         (GroupNorm { groups: 3, eps: 1e-5, affine: true }.into(), &[30, 100, 100]),
         (UnitNorm { norm: LpNorm::L1, over: Over::All, eps: 1.0 }.into(), &[30, 100, 100]),

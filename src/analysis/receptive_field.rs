@@ -7,13 +7,13 @@
 //!
 //! A field may reach over the borders of the input, into the padding. A gate with one factor a channel (squeeze and
 //! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see. So are
-//! the mean and deviation of an instance norm, and the sum of a softmax over space.
+//! the mean and deviation of an instance norm, and the sum of a softmax over positions.
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};
 use crate::layers::{
-    AdaptiveAvgPool, ConvTranspose, Coordinates, Filter, Interpolation, Op, Phase, Resize, ResolvedWindow, Upsample,
-    gcd,
+    AdaptiveAvgPool, AdaptiveMaxPool, ConvTranspose, Coordinates, Filter, Interpolation, Op, Phase, Reduce, Reduced,
+    Resize, ResolvedWindow, Upsample, gcd,
 };
 use crate::tensor::TensorType;
 use std::ops::Range;
@@ -86,9 +86,17 @@ fn field_of(graph: &Graph, node: &Node, fields: &[Field]) -> Field {
     let operands = node.operands();
     let own = match &node.op {
         Op::Input => return Field::Local(vec![Axis::identity(); node.ty.spatial().len()]),
-        Op::Flatten(_) | Op::Unflatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => Field::Whole,
-        Op::AdaptiveAvgPool(_) if node.ty.spatial().iter().all(|&size| size == 1) => Field::Whole,
-        Op::Mul(_) if is_channel_gate(&graph[operands[1]].ty) => field(&operands[0]).clone(),
+        Op::Flatten(_)
+        | Op::Unflatten(_)
+        | Op::Permute(_)
+        | Op::Dense(_)
+        | Op::GlobalAvgPool(_)
+        | Op::GlobalMaxPool(_) => Field::Whole,
+        Op::Reduce(Reduce { over: Reduced::Positions, .. }) => Field::Whole,
+        Op::AdaptiveAvgPool(_) | Op::AdaptiveMaxPool(_) if node.ty.spatial().iter().all(|&size| size == 1) => {
+            Field::Whole
+        }
+        op if is_of_whole(op, &node.ty, &graph[operands[operands.len() - 1]].ty) => field(&operands[0]).clone(),
         op => {
             let seen = operands[1..].iter().fold(field(&operands[0]).clone(), |seen, id| seen.union(field(id)));
             seen.through(reads(op, &graph[operands[0]].ty))
@@ -97,9 +105,11 @@ fn field_of(graph: &Graph, node: &Node, fields: &[Field]) -> Field {
     node.inputs[operands.len()..].iter().fold(own, |seen, id| seen.union(field(id)))
 }
 
-/// Whether a gate has one factor for each channel.
-fn is_channel_gate(gate: &TensorType) -> bool {
-    gate.spatial().iter().all(|&size| size == 1)
+/// Whether a layer multiplies by one factor for each channel, or adds one number to all positions of it: what was made of
+/// the whole map.
+fn is_of_whole(op: &Op, ty: &TensorType, second: &TensorType) -> bool {
+    let one_position = second.spatial().iter().all(|&size| size == 1);
+    one_position && (matches!(op, Op::Mul(_)) || matches!(op, Op::Add(_)) && second.spatial() != ty.spatial())
 }
 
 /// What a layer reads of its input, by dimension; `None` if no [`Axis`] describes it.
@@ -122,7 +132,9 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
             let [step, at] = layer.per_dim(dims.len()).ok()?;
             step.into_iter().zip(at).map(|(step, at)| Axis::sampled(step, at)).collect()
         }
-        Op::AdaptiveAvgPool(pool) => dims.map(|d| Axis::of_adaptive(pool, d, input.spatial()[d])).collect(),
+        Op::AdaptiveAvgPool(AdaptiveAvgPool { size }) | Op::AdaptiveMaxPool(AdaptiveMaxPool { size }) => {
+            dims.map(|d| Axis::of_adaptive(size, d, input.spatial()[d])).collect()
+        }
         Op::ConvTranspose(conv) => {
             let sizes = conv.resolve(input.spatial()).ok()?;
             dims.map(|d| Axis::of_transposed(conv, d, sizes[d])).collect()
@@ -168,10 +180,14 @@ impl Reads {
         let same = Reads::Axis(Axis::identity());
         match &node.op {
             _ if operand >= node.operands().len() => same,
-            Op::Flatten(_) | Op::Unflatten(_) | Op::Dense(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
-                Reads::Everything
-            }
-            Op::Mul(_) if operand > 0 && is_channel_gate(ty) => Reads::Nothing,
+            Op::Flatten(_)
+            | Op::Unflatten(_)
+            | Op::Permute(_)
+            | Op::Dense(_)
+            | Op::GlobalAvgPool(_)
+            | Op::GlobalMaxPool(_) => Reads::Everything,
+            Op::Reduce(Reduce { over: Reduced::Positions, .. }) => Reads::Everything,
+            op if operand > 0 && is_of_whole(op, &node.ty, ty) => Reads::Nothing,
             op => match (op.layer().and_then(|layer| layer.window(&[ty])), reads(op, ty)) {
                 (Some(window), _) if dim < window.kernel.len() => Reads::Window(window),
                 (_, Some(mut axes)) if dim < axes.len() => Reads::Axis(axes.swap_remove(dim)),
@@ -286,8 +302,8 @@ impl Axis {
         Some(Axis { step: (input / common) as i64, spans: (0..phases).map(span).collect() })
     }
 
-    fn of_adaptive(pool: &AdaptiveAvgPool, dim: usize, input: usize) -> Option<Axis> {
-        let out = *pool.size.get(dim).or(pool.size.first())?;
+    fn of_adaptive(size: &[usize], dim: usize, input: usize) -> Option<Axis> {
+        let out = *size.get(dim).or(size.first())?;
         let common = gcd(input, out);
         if out / common > MAX_PHASES {
             return None;

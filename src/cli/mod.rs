@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod fmt;
 mod graph;
+mod help;
 mod import;
 mod input;
 mod model;
@@ -34,7 +35,7 @@ use terminal::{print, print_raw, tell, tell_raw};
 
 /// Compiles text descriptions of convolutional networks into vectorised CPU kernels.
 #[derive(Parser)]
-#[command(version, about, max_term_width = 100, arg_required_else_help = true)]
+#[command(version, about, max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -68,6 +69,10 @@ enum Verb {
     Compile(compile::Args),
     /// Write the model with its weights as ONNX
     Export(export::Args),
+    /// The words of the language: layers, functions, items and combinators
+    Layers(help::LayersArgs),
+    /// Explain a command, a code of an error or warning, or a word of the language
+    Help(help::HelpArgs),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -188,6 +193,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::Layers(args) => help::layers(&args),
+        Verb::Help(args) => help::help(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "svertka", &mut script);

@@ -18,8 +18,11 @@ pub fn step(site: &mut Site) -> Steps {
         Op::MaxPool(layer) => pooling::max(site, layer),
         Op::AvgPool(layer) => pooling::average(site, layer),
         Op::AdaptiveAvgPool(layer) => pooling::adaptive_average(site, layer),
+        Op::LpPool(layer) => pooling::norm(site, layer),
+        Op::AdaptiveMaxPool(_) => pooling::adaptive_max(site),
         Op::GlobalAvgPool(_) => simple(site, "GlobalAveragePool"),
         Op::GlobalMaxPool(_) => simple(site, "GlobalMaxPool"),
+        Op::Reduce(layer) => pooling::reduce(site, layer),
         Op::BatchNorm(layer) => batch_norm(site, layer),
         Op::Scale(_) => pointwise::scale(site),
         Op::LayerNorm(layer) => normalise::layer_norm(site, layer),
@@ -42,9 +45,13 @@ pub fn step(site: &mut Site) -> Steps {
         Op::SpaceToDepth(layer) => rearrange::space_to_depth(site, layer),
         Op::Subsample(layer) => rearrange::subsample(site, layer),
         Op::Unflatten(layer) => rearrange::unflatten(site, layer),
+        Op::Permute(layer) => {
+            let perm = [0].into_iter().chain(layer.order.iter().copied());
+            Ok(Call::new("Transpose", site.inputs()).ints("perm", perm).into())
+        }
         Op::Concat(_) => Ok(Call::new("Concat", site.inputs()).int("axis", 1).into()),
-        Op::Add(_) => simple(site, "Add"),
-        Op::Mul(_) => pointwise::mul(site),
+        Op::Add(_) => pointwise::joined(site, "Add"),
+        Op::Mul(_) => pointwise::joined(site, "Mul"),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
         Activation::Exp => plain("Exp"),
         Activation::Sqrt => plain("Sqrt"),
         Activation::Abs => plain("Abs"),
+        Activation::Reciprocal => plain("Reciprocal"),
     };
     Ok(call.into())
 }
@@ -68,16 +69,17 @@ pub fn prelu(site: &mut Site) -> Steps {
     Ok(Call::new("PRelu", with(site, slopes)).into())
 }
 
-/// A gate of one position gets as many axes as its value has: ONNX broadcasts from the last one on.
-pub fn mul(site: &mut Site) -> Steps {
-    let (x, gate) = (site.input_type(0), site.input_type(1));
-    let factor = site.input(1);
-    let factor = if gate.dims.len() == x.dims.len() {
-        factor
+/// A sum or product. A second value of one position gets as many axes as the first one has: ONNX broadcasts from the last
+/// one on.
+pub fn joined(site: &mut Site, operator: &'static str) -> Steps {
+    let (x, other) = (site.input_type(0), site.input_type(1));
+    let second = site.input(1);
+    let second = if other.dims.len() == x.dims.len() {
+        second
     } else {
-        let dims = [vec![x.channels()], vec![1; x.spatial().len()]].concat();
-        let call = reshape(site, factor, "shape", &dims);
+        let dims = [vec![other.channels()], vec![1; x.spatial().len()]].concat();
+        let call = reshape(site, second, "shape", &dims);
         site.value(call, &dims)
     };
-    Ok(Call::new("Mul", [site.input(0), factor]).into())
+    Ok(Call::new(operator, [site.input(0), second]).into())
 }

@@ -4,7 +4,10 @@ use super::Refusal;
 use super::builder::{Site, Size, Step};
 use super::call::Call;
 use super::layers::{Steps, pads, reshape, reshape_back};
-use crate::layers::{AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, MaxPool, Padding, ResolvedWindow, Window};
+use crate::layers::{
+    AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, LpPool, MaxPool, Padding, Reduce, Reduced, Reduction,
+    ResolvedWindow, Window,
+};
 
 /// The window for the sizes of the operand.
 pub fn resolved(site: &Site, layer: &impl Layer) -> ResolvedWindow {
@@ -153,6 +156,63 @@ pub fn adaptive_average(site: &mut Site, _layer: &AdaptiveAvgPool) -> Steps {
         }
     }
     Ok(step)
+}
+
+/// Gaps and `ceil` are known from version 18 on. <https://onnx.ai/onnx/operators/onnx__LpPool.html>
+pub fn norm(site: &mut Site, layer: &LpPool) -> Steps {
+    let mut resolved = resolved(site, layer);
+    let ceil = round(site, &layer.window, &mut resolved, site.input_type(0).spatial())?;
+    let x = match is_taken(site, &layer.window, &resolved) {
+        true => site.input(0),
+        false => padded(site, &mut resolved, None),
+    };
+    let call = Call::new("LpPool", [x]).since(if ceil || is_dilated(&resolved) { 18 } else { super::OPSET });
+    let call = window(site, call, &layer.window, &resolved)?.int("p", layer.p as i64);
+    Ok(if ceil { call.flag("ceil_mode", true) } else { call }.into())
+}
+
+/// A pooling where the regions are equal. Else their positions are gathered first, in each dimension some of them twice in
+/// those that are shorter than the longest.
+pub fn adaptive_max(site: &mut Site) -> Steps {
+    let (input, out) = (site.input_type(0).spatial(), site.node.ty.spatial());
+    if out.iter().all(|&size| size == 1) {
+        return Ok(Call::new("GlobalMaxPool", site.inputs()).into());
+    }
+    if site.is_free() {
+        return Err(Refusal::of_sizes("its regions"));
+    }
+    let (mut x, mut dims, mut kernel) = (site.input(0), site.input_type(0).dims.clone(), Vec::new());
+    for (d, (&input, &out)) in input.iter().zip(out).enumerate() {
+        let regions = || (0..out).map(|i| AdaptiveAvgPool::region(i, input, out));
+        let longest = regions().map(|region| region.len()).max().unwrap_or(1);
+        kernel.push(longest);
+        if longest * out == input {
+            continue;
+        }
+        let places = regions().flat_map(|region| (0..longest).map(move |k| (region.start + k).min(region.end - 1)));
+        let places: Vec<i64> = places.map(|place| place as i64).collect();
+        let places = site.integers(&format!("places{d}"), &places);
+        dims[d + 1] = longest * out;
+        x = site.value(Call::new("Gather", [x, places]).int("axis", d as i64 + 2), &dims);
+    }
+    Ok(Call::new("MaxPool", [x]).ints("kernel_shape", kernel.clone()).ints("strides", kernel).into())
+}
+
+/// From version 18 on the axes of all are an operand. <https://onnx.ai/onnx/operators/onnx__ReduceMean.html>
+pub fn reduce(site: &mut Site, layer: &Reduce) -> Steps {
+    let rank = site.input_type(0).spatial().len() as i64;
+    let axes: Vec<i64> = match layer.over {
+        Reduced::Channels => vec![1],
+        Reduced::Positions => (2..rank + 2).collect(),
+    };
+    let axes = site.integers("axes", &axes);
+    let call = |operator, version| Ok(Call::new(operator, [site.input(0), axes]).since(version).into());
+    match layer.how {
+        Reduction::Mean => call("ReduceMean", 18),
+        Reduction::Sum => call("ReduceSum", 13),
+        Reduction::Max => call("ReduceMax", 18),
+        Reduction::Min => call("ReduceMin", 18),
+    }
 }
 
 /// The means of the regions of one axis, the value seen as matrices [before, size, behind].

@@ -234,6 +234,9 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
         Activation::Exp => math::exp(asm, values),
         Activation::Sqrt => values.iter().for_each(|&value| asm.sqrt(value, value)),
         Activation::Abs => absolute(asm, values, values),
+        Activation::Reciprocal => {
+            with_constant(asm, 1.0, |asm, one| values.iter().for_each(|&value| asm.div(value, one, value)));
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub mod normalise;
 pub mod permute;
 pub mod pointwise;
 pub mod pool;
+pub mod reduce;
 pub mod resample;
 pub mod rows;
 pub mod scale;
@@ -355,6 +356,7 @@ kernels! {
     Channelwise(channelwise),
     Transposed(transposed),
     Pool(pool),
+    Reduce(reduce),
     Resample(resample),
     Pointwise(pointwise),
     Lrn(lrn),
@@ -376,6 +378,7 @@ impl Kernel {
             | Kernel::Transposed(_)
             | Kernel::Pool(_)
             | Kernel::Normalise(_)
+            | Kernel::Reduce(_)
             | Kernel::Resample(_)
             | Kernel::Scale(_)
             | Kernel::Chain(_)

@@ -75,7 +75,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         }
         Op::InstanceNorm(norm) => {
             let weights = if norm.affine { Weights::Channels } else { Weights::None };
-            (extent(Over::Space, dims), deviation(norm.eps), weights)
+            (extent(Over::Positions, dims), deviation(norm.eps), weights)
         }
         Op::GroupNorm(norm) => {
             let weights = if norm.affine { Weights::Channels } else { Weights::None };

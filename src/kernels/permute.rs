@@ -1,6 +1,6 @@
 //! Moves channels between values, layouts and grids of positions: layout conversion, concatenation of what could not be
 //! written in place, channel shuffle, zero channels, the spread input of small groups; positions that become channels,
-//! and the other way.
+//! and the other way; dimensions in another order.
 //!
 //! A task moves a row of positions of a group of channels that lie together in the output, so that their memory stays in
 //! the nearest cache meanwhile: whole vectors where the order allows it, else one element after the other.
@@ -143,6 +143,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
             let grid = Grid { coarse: node.output, fine: node.inputs[0].ty, way: Way::ToCoarse };
             grid.conf(shape, &step, (0..node.output.channels()).map(|c| (c, c, at.clone())).collect())
         }
+        Op::Permute(permute) => {
+            let turn = Turn { input: &node.inputs[0].ty.dims, sources: permute.sources() };
+            turn.conf(shape)
+        }
         // The input is the row-major output.
         Op::Unflatten(_) => {
             Conf::reorder(&Value { ty: node.output, layout: Layout::Nchw }, Layout::Blocked, target.lanes)
@@ -238,6 +242,65 @@ impl Grid<'_> {
             places.map(move |(b, at)| (order.channel((c, channels), (b, count)), c, at.clone()))
         };
         (0..channels).flat_map(of_channel).collect()
+    }
+}
+
+/// A sample's dimensions in another order.
+struct Turn<'a> {
+    input: &'a [usize],
+    /// For each dimension of the output that of the input.
+    sources: Vec<usize>,
+}
+
+impl Turn<'_> {
+    /// A move for each channel of the output, and for each place of what is not walked: the channels of the input, where
+    /// they become positions, and outer dimensions.
+    fn conf(&self, shape: Shape) -> Conf {
+        let dims = self.sources.len();
+        // Those of positions in both, of which the last two are walked.
+        let inner: Vec<usize> = (1..dims).filter(|&dim| self.sources[dim] != 0).collect();
+        let walked = &inner[inner.len().saturating_sub(2)..];
+        let outer: Vec<usize> = (1..dims).filter(|dim| !walked.contains(dim)).collect();
+        let places = outer.iter().fold(vec![vec![0; dims]], |places, &dim| {
+            let each = |at: Vec<usize>| (0..self.size(dim)).map(move |i| [&at[..dim], &[i], &at[dim + 1..]].concat());
+            places.into_iter().flat_map(each).collect()
+        });
+        let all = (0..self.size(0)).flat_map(|to| places.iter().map(move |at| [&[to], &at[1..]].concat()));
+        let mut moves: Vec<Move> = all.map(|at| self.of_place(&at)).collect();
+        moves.sort_by_key(|&Move { to, first, .. }| (to / shape.lanes, first, to));
+        // Blocks of few channels would be empty for the most part.
+        let output = if self.size(0) < shape.lanes { Layout::Nchw } else { Layout::Blocked };
+        Conf::new(Shape { walk: self.walk(walked), output, ..shape }, moves)
+    }
+
+    /// The size of a dimension of the output.
+    fn size(&self, dim: usize) -> usize {
+        self.input[self.sources[dim]]
+    }
+
+    fn of_place(&self, at: &[usize]) -> Move {
+        let mut own = vec![0; at.len()];
+        at.iter().zip(&self.sources).for_each(|(&place, &dim)| own[dim] = place);
+        let out: Vec<usize> = (0..at.len()).map(|dim| self.size(dim)).collect();
+        let first = [index(&own[1..], &self.input[1..]), index(&at[1..], &out[1..])];
+        Move { to: at[0], from: Some(Source { operand: 0, channel: own[0] }), first }
+    }
+
+    /// Through up to two dimensions of the output.
+    fn walk(&self, walked: &[usize]) -> Walk {
+        let sizes: Vec<usize> = (0..self.sources.len()).map(|dim| self.size(dim)).collect();
+        let stride = |sizes: &[usize], dim: usize| sizes[dim + 1..].iter().product::<usize>();
+        let positions = |sizes: &[usize]| sizes[1..].iter().product::<usize>();
+        let steps = |sizes: &[usize], strides: &[usize]| match *strides {
+            [row, column] => Steps { positions: positions(sizes), column, row },
+            [column] => Steps { positions: positions(sizes), column, row: ROW * column },
+            _ => Steps { positions: positions(sizes), column: 1, row: ROW },
+        };
+        let read: Vec<usize> = walked.iter().map(|&dim| stride(self.input, self.sources[dim])).collect();
+        let written: Vec<usize> = walked.iter().map(|&dim| stride(&sizes, dim)).collect();
+        let count = walked.iter().map(|&dim| sizes[dim]).product();
+        let row = if let [_, last] = *walked { sizes[last] } else { ROW };
+        Walk { count, row, read: steps(self.input, &read), written: steps(&sizes, &written) }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Element by element: activations, addition, multiplication (also by one number a channel), batch norms and scales that
-//! were not folded into a convolution.
+//! Element by element: activations, addition and multiplication (also of one number a channel or position), batch norms and
+//! scales that were not folded into a convolution.
 
 use super::epilogue::{Epilogue, Residual, activate, with_slopes};
 use super::nest::{self, KernelNest};
@@ -8,7 +8,7 @@ use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir;
 use crate::ir::weights::Values;
-use crate::layers::{Activation, Op};
+use crate::layers::{Activation, Each, Op};
 use std::hash::{Hash, Hasher};
 
 /// Every decision about one pointwise kernel that its code depends on.
@@ -40,10 +40,10 @@ impl Hash for Tables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Function {
     Activation(Activation),
-    Add,
-    Mul,
-    /// The first operand times one number of the second for each channel.
-    Gate,
+    /// The sum of the first operand and the second, which has a number for each of these.
+    Add(Each),
+    /// Their product.
+    Mul(Each),
     /// A scale and a shift for each channel.
     Affine,
     /// A slope for each channel, where the operand is below 0.
@@ -55,12 +55,11 @@ pub enum Function {
 /// # Errors
 /// Why this kernel cannot do it.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let same = |index: usize| node.inputs[index].ty.dims == node.output.dims;
+    let each = || Each::of(node.inputs[0].ty, node.inputs[1].ty).expect("verified");
     let function = match node.op {
         Op::Activation(activation) => Function::Activation(*activation),
-        Op::Add(_) => Function::Add,
-        Op::Mul(_) if same(1) => Function::Mul,
-        Op::Mul(_) => Function::Gate,
+        Op::Add(_) => Function::Add(each()),
+        Op::Mul(_) => Function::Mul(each()),
         Op::BatchNorm(_) | Op::Scale(_) => Function::Affine,
         Op::PRelu(_) => Function::Slopes,
         _ => return Err("not element by element".into()),
@@ -93,7 +92,16 @@ impl Code {
         match self.function {
             Function::Affine => 2,
             Function::Slopes => 1,
-            Function::Activation(_) | Function::Add | Function::Mul | Function::Gate => 0,
+            Function::Activation(_) | Function::Add(_) | Function::Mul(_) => 0,
+        }
+    }
+
+    /// Vectors of the second operand from one block to the next: its only channel is the first lane of the only block.
+    pub(crate) fn second_vectors(&self, each: Each) -> usize {
+        match each {
+            Each::Element => self.positions,
+            Each::Channel => 1,
+            Each::Position | Each::Sample => 0,
         }
     }
 
@@ -120,6 +128,15 @@ impl Code {
     }
 }
 
+fn suffix(each: Each) -> &'static str {
+    match each {
+        Each::Element => "",
+        Each::Channel => "_channels",
+        Each::Position => "_positions",
+        Each::Sample => "_samples",
+    }
+}
+
 impl Family for Code {
     type Tables = Tables;
 
@@ -128,9 +145,8 @@ impl Family for Code {
             Function::Activation(activation) => {
                 activation.to_string().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
             }
-            Function::Add => "add".into(),
-            Function::Mul => "mul".into(),
-            Function::Gate => "gate".into(),
+            Function::Add(each) => format!("add{}", suffix(each)),
+            Function::Mul(each) => format!("mul{}", suffix(each)),
             Function::Affine => "affine".into(),
             Function::Slopes => "slopes".into(),
         };
@@ -150,7 +166,7 @@ impl Family for Code {
         match self.function {
             Function::Affine => vec![Constant::F32(self.pack_affine(tables.eps, params))],
             Function::Slopes => vec![Constant::F32(self.pack_slopes(&params[0]))],
-            Function::Activation(_) | Function::Add | Function::Mul | Function::Gate => vec![],
+            Function::Activation(_) | Function::Add(_) | Function::Mul(_) => vec![],
         }
     }
 
@@ -172,13 +188,9 @@ impl Family for Code {
                 };
                 let second = match self.function {
                     Function::Activation(_) => out,
-                    Function::Add | Function::Mul => {
+                    Function::Add(each) | Function::Mul(each) => {
                         let pointer = nest.sample_pointer(2, sample);
-                        nest.offset_by(pointer, block, block_bytes)
-                    }
-                    Function::Gate => {
-                        let pointer = nest.sample_pointer(2, sample);
-                        nest.offset_by(pointer, block, self.vector())
+                        nest.offset_by(pointer, block, self.second_vectors(each) as i64 * self.vector())
                     }
                     Function::Affine | Function::Slopes => {
                         let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
@@ -221,7 +233,9 @@ impl Code {
     fn advance(&self, asm: &mut dyn VectorAsm, positions: usize) {
         let bytes = positions as i64 * self.vector();
         asm.add_imm(asm.arg(0), bytes);
-        if matches!(self.function, Function::Add | Function::Mul) {
+        if let Function::Add(Each::Element | Each::Position) | Function::Mul(Each::Element | Each::Position) =
+            self.function
+        {
             asm.add_imm(asm.arg(1), bytes);
         }
         asm.add_imm(asm.arg(2), bytes);
@@ -235,19 +249,19 @@ impl Code {
         values.iter().enumerate().for_each(|(p, &x)| asm.load(x, first.at(at(p))));
         match self.function {
             Function::Activation(activation) => activate(asm, activation, &values),
-            Function::Add | Function::Mul => {
+            Function::Add(each) | Function::Mul(each) => {
                 let y = asm.vec();
                 for (p, &x) in values.iter().enumerate() {
-                    asm.load(y, second.at(at(p)));
-                    if self.function == Function::Add { asm.add(x, x, y) } else { asm.mul(x, x, y) }
+                    match each {
+                        Each::Element => asm.load(y, second.at(at(p))),
+                        Each::Position => asm.broadcast(y, second.at(at(p))),
+                        Each::Channel if p == 0 => asm.load(y, second.at(0)),
+                        Each::Sample if p == 0 => asm.broadcast(y, second.at(0)),
+                        Each::Channel | Each::Sample => {}
+                    }
+                    if let Function::Add(_) = self.function { asm.add(x, x, y) } else { asm.mul(x, x, y) }
                 }
                 asm.free(y);
-            }
-            Function::Gate => {
-                let gate = asm.vec();
-                asm.load(gate, second.at(0));
-                values.iter().for_each(|&x| asm.mul(x, x, gate));
-                asm.free(gate);
             }
             Function::Affine => {
                 let (scale, shift) = (asm.vec(), asm.vec());

@@ -1,12 +1,13 @@
-//! Max and mean pooling over a sliding window.
+//! Max, mean and norm pooling over a sliding window.
 
 use super::epilogue::Epilogue;
 use super::long::{CHAIN, Every, Total};
+use super::math;
 use super::nest::{self, KernelNest};
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target};
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -43,6 +44,8 @@ pub enum Mode {
     Mean(Number),
     /// The sum divided by a number for each output position.
     MeanOf,
+    /// The root of the sum of the magnitudes to this power.
+    Norm(usize),
 }
 
 /// Makes the conf of a pooling.
@@ -54,6 +57,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let (window, (mode, divisors)) = match node.op {
         Op::MaxPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Max, Vec::new())),
         Op::AvgPool(pool) => (pool.window.resolve(input).expect("verified"), mean_mode(pool.divisors(input))),
+        Op::LpPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Norm(pool.p), Vec::new())),
         _ => return Err("not a pooling".into()),
     };
     let kernel = Conf::new(node, target, window, mode, divisors).into();
@@ -74,8 +78,9 @@ impl Conf {
         let dim = window.out.len() - 1;
         let rows = Rows::new(&window, &input);
         let long = mode != Mode::Max && window.kernel.iter().product::<usize>() > CHAIN;
-        // A long sum needs registers for its total too.
-        let pixels = if long { (target.registers - 1) / (1 + Total::REGISTERS) } else { target.registers - 3 };
+        // A long sum needs registers for its total too, and a power one for its base.
+        let (base, own) = (usize::from(matches!(mode, Mode::Norm(_))), 1 + Total::REGISTERS);
+        let pixels = if long { (target.registers - 1 - base) / own } else { target.registers - 3 };
         let code = Code {
             lanes: target.lanes,
             blocks: node.output.channels().div_ceil(target.lanes),
@@ -120,7 +125,11 @@ impl Family for Code {
     type Tables = Tables;
 
     fn name(&self) -> String {
-        let mode = if self.mode == Mode::Max { "max" } else { "mean" };
+        let mode = match self.mode {
+            Mode::Max => "max".into(),
+            Mode::Mean(_) | Mode::MeanOf => "mean".to_string(),
+            Mode::Norm(p) => format!("norm{p}"),
+        };
         format!("pool_{mode}_f32_{}c_{}x{}", self.lanes, self.kernel_rows, self.kernel)
     }
 
@@ -273,7 +282,8 @@ impl Code {
     /// share them, and a single window's columns do not wait for each other.
     fn by_column(&self, segment: &Segment, registers: usize) -> bool {
         let shared = self.stride == 1 || segment.pixels == 1;
-        shared && self.dilation == 1 && segment.pixels + self.kernel <= registers
+        let base = usize::from(matches!(self.mode, Mode::Norm(_)));
+        shared && self.dilation == 1 && segment.pixels + self.kernel + base <= registers
     }
 
     /// One kernel row into a value for each input column; those of the padding stay as they begin.
@@ -282,7 +292,7 @@ impl Code {
         for (column, &value) in columns.iter().enumerate() {
             let seen = |p: usize| column >= p && column - p < self.kernel && segment.sees(p, column - p);
             if (0..segment.pixels).any(seen) {
-                asm.load(x, input.at((column * self.lanes * 4) as i64));
+                self.load(asm, x, input.at((column * self.lanes * 4) as i64));
                 self.combine(asm, value, x);
             }
         }
@@ -301,25 +311,42 @@ impl Code {
     fn combine(&self, asm: &mut dyn VectorAsm, value: V, x: V) {
         match self.mode {
             Mode::Max => asm.max_nan(value, value, x),
-            Mode::Mean(_) | Mode::MeanOf => asm.add(value, value, x),
+            Mode::Mean(_) | Mode::MeanOf | Mode::Norm(_) => asm.add(value, value, x),
         }
+    }
+
+    /// x = an input vector, or its power.
+    fn load(&self, asm: &mut dyn VectorAsm, x: V, input: Mem) {
+        asm.load(x, input);
+        let Mode::Norm(p) = self.mode else { return };
+        let base = asm.vec();
+        if p % 2 == 1 {
+            asm.splat_bits(base, 0x7fff_ffff);
+            asm.and(x, x, base);
+        }
+        asm.copy(base, x);
+        (1..p).for_each(|_| asm.mul(x, x, base));
+        asm.free(base);
     }
 
     /// One kernel row; each input vector is loaded once.
     fn emit_row(&self, asm: &mut dyn VectorAsm, segment: &Segment, sums: &[V], input: R) {
         let x = asm.vec();
         for (column, users) in segment.meetings(self.stride, self.dilation) {
-            asm.load(x, input.at((column * self.lanes * 4) as i64));
+            self.load(asm, x, input.at((column * self.lanes * 4) as i64));
             users.into_iter().for_each(|(p, _)| self.combine(asm, sums[p], x));
         }
         asm.free(x);
     }
 
     fn emit_divide(&self, asm: &mut dyn VectorAsm, sums: &[V]) {
+        if let Mode::Norm(p) = self.mode {
+            return sums.iter().for_each(|&sum| emit_root(asm, p, sum));
+        }
         let divisor = asm.vec();
         for (p, &sum) in sums.iter().enumerate() {
             match self.mode {
-                Mode::Max => {}
+                Mode::Max | Mode::Norm(_) => {}
                 Mode::Mean(value) => {
                     asm.splat(divisor, value.get());
                     asm.div(sum, sum, divisor);
@@ -332,4 +359,30 @@ impl Code {
         }
         asm.free(divisor);
     }
+}
+
+/// sum = its p-th root; zero, infinity and NaN stay.
+fn emit_root(asm: &mut dyn VectorAsm, p: usize, sum: V) {
+    match p {
+        1 => return,
+        2 => return asm.sqrt(sum, sum),
+        4 => {
+            asm.sqrt(sum, sum);
+            return asm.sqrt(sum, sum);
+        }
+        _ => {}
+    }
+    let root = asm.vec();
+    asm.copy(root, sum);
+    math::ln(asm, root);
+    let limit = asm.vec();
+    asm.splat(limit, 1.0 / p as f32);
+    asm.mul(root, root, limit);
+    math::exp(asm, &[root]);
+    asm.splat(limit, 0.0);
+    asm.select(Compare::Gt, root, sum, limit, root, sum);
+    asm.splat(limit, f32::INFINITY);
+    asm.select(Compare::Lt, sum, sum, limit, root, sum);
+    asm.free(limit);
+    asm.free(root);
 }

@@ -1,5 +1,5 @@
 //! Each output position is a weighted sum of a few input positions of the same channel: other sizes, padding, cropping,
-//! and adaptive pooling whose windows differ in size. The weights are products of one factor for each dimension, so that
+//! and adaptive pooling whose windows differ in size, which may also be for the largest position instead of a sum. The weights are products of one factor for each dimension, so that
 //! a sum over rows of sums over columns needs a list of taps for each row and each column only.
 
 use super::epilogue::Epilogue;
@@ -24,6 +24,8 @@ pub struct Code {
     pub columns: usize,
     /// Positions are copied: no list has more than one tap, all weigh 1, and this is where there is none.
     pub fill: Option<Number>,
+    /// The positions' largest is taken, and not their sum.
+    pub largest: bool,
     /// Rows and columns together have more terms than one chain may add.
     pub long: bool,
     pub epilogue: Epilogue,
@@ -58,7 +60,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
             let ranges = crop.ranges(input).expect("verified");
             Tables::new(input, out, |d, i| vec![(ranges[d].start + i, 1.0)])
         }
-        Op::AdaptiveAvgPool(_) => Tables::new(input, out, |d, i| {
+        Op::AdaptiveAvgPool(_) | Op::AdaptiveMaxPool(_) => Tables::new(input, out, |d, i| {
             let region = AdaptiveAvgPool::region(i, input[d], out[d]);
             let weight = 1.0 / region.len() as f32;
             region.map(|position| (position, weight)).collect()
@@ -77,14 +79,16 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::Pad(_) | Op::Crop(_) | Op::Resize(Resize { filter: Filter::Nearest(_), .. }) => Some(0.0.into()),
         _ => None,
     };
+    let largest = matches!(node.op, Op::AdaptiveMaxPool(_));
     let code = Code {
         fill,
+        largest,
         lanes: target.lanes,
         blocks: node.output.channels().div_ceil(target.lanes),
         input_positions: node.inputs[0].positions(),
         rows: tables.rows.len(),
         columns: tables.columns.len(),
-        long: [&tables.rows, &tables.columns].map(|lists| longest(lists)).iter().sum::<usize>() > CHAIN,
+        long: !largest && [&tables.rows, &tables.columns].map(|lists| longest(lists)).iter().sum::<usize>() > CHAIN,
         epilogue: node.epilogue.clone(),
     };
     let kernel = Conf { code, tables }.into();
@@ -223,7 +227,7 @@ impl Code {
     /// The weighted sum of the rows' sums. Takes the list of the row, a free register, and the lists of the columns, behind
     /// whose first the last is then, if the row has taps.
     fn emit_sum(&self, asm: &mut dyn VectorAsm, [list, line, behind]: [R; 3]) -> V {
-        let (sum, columns) = (Sum::new(asm, self.long), asm.arg(4));
+        let (sum, columns) = (Sum::new(asm, self), asm.arg(4));
         self.for_taps(asm, list, |asm, offset| {
             asm.copy_int(line, asm.arg(0));
             asm.add_int(line, offset);
@@ -254,7 +258,7 @@ impl Code {
 
     /// The sum of the weighted columns of the list, which `list` is behind then, from the input's row at `line`.
     fn emit_columns(&self, asm: &mut dyn VectorAsm, list: R, line: R) -> V {
-        let sum = Sum::new(asm, self.long);
+        let sum = Sum::new(asm, self);
         let (x, weight) = (asm.vec(), asm.vec());
         self.for_taps(asm, list, |asm, offset| {
             asm.add_int(offset, line);
@@ -283,28 +287,30 @@ impl Code {
     }
 }
 
-/// A sum of products.
+/// A sum of products, or the largest of them without their weights.
 enum Sum {
     Short(V),
     /// Of more terms than one chain may add.
     Long(Total),
+    Largest(V),
 }
 
 impl Sum {
-    /// Zero.
-    fn new(asm: &mut dyn VectorAsm, long: bool) -> Sum {
-        if long {
+    /// Of nothing.
+    fn new(asm: &mut dyn VectorAsm, code: &Code) -> Sum {
+        if code.long {
             return Sum::Long(Total::new(asm));
         }
         let sum = asm.vec();
-        asm.splat(sum, 0.0);
-        Sum::Short(sum)
+        asm.splat(sum, if code.largest { f32::NEG_INFINITY } else { 0.0 });
+        if code.largest { Sum::Largest(sum) } else { Sum::Short(sum) }
     }
 
     /// Adds x * weight; x is lost.
     fn add_product(&self, asm: &mut dyn VectorAsm, x: V, weight: V) {
         match self {
             Sum::Short(sum) => asm.fma(*sum, x, weight),
+            Sum::Largest(largest) => asm.max_nan(*largest, *largest, x),
             Sum::Long(total) => {
                 asm.mul(x, x, weight);
                 total.add(asm, x);
@@ -314,7 +320,7 @@ impl Sum {
 
     fn end(self, asm: &mut dyn VectorAsm) -> V {
         match self {
-            Sum::Short(sum) => sum,
+            Sum::Short(sum) | Sum::Largest(sum) => sum,
             Sum::Long(total) => total.end(asm),
         }
     }

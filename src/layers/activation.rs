@@ -41,6 +41,7 @@ pub enum Activation {
     Exp,
     Sqrt,
     Abs,
+    Reciprocal,
 }
 
 /// Of selu (Klambauer et al. 2017, section 2): values of mean 0 and variance 1 keep them.
@@ -59,7 +60,7 @@ impl Activation {
             HardSigmoid { slope: a, offset: b } => [a, b],
             Clip { low: a, high: b } | Affine { scale: a, shift: b } => [a.into(), b.into()],
             Relu | Relu6 | Selu | Gelu | GeluTanh | Silu | HardSwish | Mish | Softplus | Softsign | Tanh | Sigmoid
-            | Exp | Sqrt | Abs => [0.0; 2],
+            | Exp | Sqrt | Abs | Reciprocal => [0.0; 2],
         };
         (std::mem::discriminant(self), numbers.map(f64::to_bits))
     }
@@ -155,6 +156,7 @@ const AFFINE: LayerSpec = spec(
 const EXP: LayerSpec = plain("exp", "y = exp(x).");
 const SQRT: LayerSpec = plain("sqrt", "y = sqrt(x), NaN for x < 0.");
 const ABS: LayerSpec = plain("abs", "y = |x|.");
+const RECIPROCAL: LayerSpec = plain("reciprocal", "y = 1 / x.");
 
 impl Activation {
     pub(super) const ENTRIES: &[Entry] = &[
@@ -190,6 +192,7 @@ impl Activation {
         Entry { spec: &EXP, make: |_| Ok(Op::Activation(Activation::Exp)) },
         Entry { spec: &SQRT, make: |_| Ok(Op::Activation(Activation::Sqrt)) },
         Entry { spec: &ABS, make: |_| Ok(Op::Activation(Activation::Abs)) },
+        Entry { spec: &RECIPROCAL, make: |_| Ok(Op::Activation(Activation::Reciprocal)) },
     ];
 
     fn celu(args: &Args) -> Result<Activation, ArgError> {
@@ -232,7 +235,7 @@ impl Activation {
             HardSwish => Some(1.5),
             Gelu | GeluTanh | Silu | Mish => Some(1.13),
             Relu | Relu6 | Celu(_) | Softplus | Softsign | Tanh | Sigmoid | Clip { .. } | Abs => Some(1.0),
-            ThresholdedRelu(_) | Exp | Sqrt => None,
+            ThresholdedRelu(_) | Exp | Sqrt | Reciprocal => None,
         }
     }
 
@@ -265,6 +268,7 @@ impl Activation {
             Exp => x.exp(),
             Sqrt => x.sqrt(),
             Abs => x.abs(),
+            Reciprocal => 1.0 / x,
         }
     }
 
@@ -329,6 +333,7 @@ impl Layer for Activation {
             Activation::Exp => &EXP,
             Activation::Sqrt => &SQRT,
             Activation::Abs => &ABS,
+            Activation::Reciprocal => &RECIPROCAL,
         }
     }
 
@@ -479,6 +484,7 @@ mod tests {
             (Activation::Exp, 1.0, std::f32::consts::E),
             (Activation::Sqrt, 2.0, std::f32::consts::SQRT_2),
             (Activation::Abs, -2.0, 2.0),
+            (Activation::Reciprocal, -2.0, -0.5),
             (Activation::Relu, -1.0, 0.0),
             (Activation::Relu6, 7.5, 6.0),
             (Activation::LeakyRelu(0.1), -2.0, -0.2),

@@ -33,6 +33,43 @@ impl AdaptiveAvgPool {
     }
 }
 
+/// The shape rule of the adaptive pools.
+pub(super) fn adaptive_shape(size: &[usize], input: &TensorType) -> Result<TensorType, ShapeError> {
+    let out = spread(size, input.spatial().len())?;
+    for (out, size) in out.iter().zip(input.spatial()) {
+        checked_product([out, size], "a dimension").map_err(|error| error.param("size"))?;
+    }
+    Ok(input.with_dims([vec![input.channels()], out].concat()))
+}
+
+/// The input positions of an output position.
+pub(super) fn regions(position: usize, input: &[usize], out: &[usize]) -> Vec<usize> {
+    let at = unravel(position, out);
+    let of_dims: Vec<Vec<usize>> =
+        (0..out.len()).map(|d| AdaptiveAvgPool::region(at[d], input[d], out[d]).collect()).collect();
+    grid(input, &of_dims)
+}
+
+/// The window of a plain pool, where all regions are equal and touch without overlap.
+pub(super) fn same_windows(input: &[usize], out: &[usize]) -> Option<Window> {
+    let divide = input.iter().zip(out).all(|(input, out)| input.is_multiple_of(*out));
+    divide.then(|| Window::whole(&input.iter().zip(out).map(|(input, out)| input / out).collect::<Vec<_>>()))
+}
+
+/// The largest region and the mean stride, rounded down.
+pub(super) fn adaptive_window(input: &[usize], out: Vec<usize>) -> ResolvedWindow {
+    // A region starts at most 1 - common / out behind a whole position.
+    let largest = |(&input, &out): (&usize, &usize)| (input + out - gcd(input, out)).div_ceil(out);
+    ResolvedWindow {
+        kernel: input.iter().zip(&out).map(largest).collect(),
+        stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),
+        dilation: vec![1; out.len()],
+        pads: vec![(0, 0); out.len()],
+        skip: vec![0; out.len()],
+        out,
+    }
+}
+
 impl Layer for AdaptiveAvgPool {
     fn spec(&self) -> &'static LayerSpec {
         &SPEC
@@ -43,24 +80,14 @@ impl Layer for AdaptiveAvgPool {
     }
 
     fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
-        let input = inputs[0];
-        let out = spread(&self.size, input.spatial().len())?;
-        for (out, size) in out.iter().zip(input.spatial()) {
-            checked_product([out, size], "a dimension").map_err(|error| error.param("size"))?;
-        }
-        Ok(input.with_dims([vec![input.channels()], out].concat()))
+        adaptive_shape(&self.size, inputs[0])
     }
 
     fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], accumulate: Accumulate) -> Tensor {
         let x = inputs[0];
         let out = self.out(x.spatial());
-        let positions = |p| {
-            let at = unravel(p, &out);
-            let regions: Vec<Vec<usize>> =
-                (0..out.len()).map(|d| Self::region(at[d], x.spatial()[d], out[d]).collect()).collect();
-            grid(x.spatial(), &regions)
-        };
-        slide(x, &out, |p| (positions(p), ()), |values, ()| (accumulate.sum(values) / values.len() as f64) as f32)
+        let mean = |values: &[f32], (): &()| (accumulate.sum(values) / values.len() as f64) as f32;
+        slide(x, &out, |p| (regions(p, x.spatial(), &out), ()), mean)
     }
 
     fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
@@ -73,28 +100,14 @@ impl Layer for AdaptiveAvgPool {
         if out == input {
             return Lowering::Identity;
         }
-        if !input.iter().zip(&out).all(|(input, out)| input.is_multiple_of(*out)) {
-            return Lowering::Keep;
-        }
-        // All regions are equal and touch without overlap.
-        let window = Window::whole(&input.iter().zip(&out).map(|(input, out)| input / out).collect::<Vec<_>>());
-        Lowering::As(AvgPool { window, count_pad: true }.into())
+        let pool = |window| Lowering::As(AvgPool { window, count_pad: true }.into());
+        same_windows(input, &out).map_or(Lowering::Keep, pool)
     }
 
     /// Where the regions differ in size, the largest one and the mean stride, rounded down.
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         let input = inputs[0].spatial();
-        let out = self.out(input);
-        // A region starts at most 1 - common / out behind a whole position.
-        let largest = |(&input, &out): (&usize, &usize)| (input + out - gcd(input, out)).div_ceil(out);
-        Some(ResolvedWindow {
-            kernel: input.iter().zip(&out).map(largest).collect(),
-            stride: input.iter().zip(&out).map(|(input, out)| (input / out).max(1)).collect(),
-            dilation: vec![1; out.len()],
-            pads: vec![(0, 0); out.len()],
-            skip: vec![0; out.len()],
-            out,
-        })
+        Some(adaptive_window(input, self.out(input)))
     }
 }
 

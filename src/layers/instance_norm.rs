@@ -41,12 +41,12 @@ impl Layer for InstanceNorm {
     }
 
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor {
-        let runs = Over::Space.runs(&inputs[0].shape()[1..]);
+        let runs = Over::Positions.runs(&inputs[0].shape()[1..]);
         runs.map(inputs[0], |c, x| normalised(x, self.eps, params, |_| c, accumulate))
     }
 
     fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
-        let runs = Over::Space.runs(&inputs[0].shape()[1..]);
+        let runs = Over::Positions.runs(&inputs[0].shape()[1..]);
         runs.map(inputs[0], |c, x| normalised_magnitude(x, self.eps, params, |_| c))
     }
 }

@@ -91,7 +91,7 @@ mod tests {
         let of = |x: f32| (x - 6.0) / 18.5f32.sqrt();
         assert_close(y.data(), &[7.0, of(2.0), of(2.0), of(2.0), of(13.0), of(9.0), of(9.0), 2.0 * of(9.0)]);
         assert_eq!(param_dims(&op("all"), &[&[6, 3, 5]]), ["weight", "bias"].map(|role| (role, vec![6, 3, 5])));
-        assert_eq!(param_dims(&op("space"), &[&[6, 3, 5]]), ["weight", "bias"].map(|role| (role, vec![3, 5])));
+        assert_eq!(param_dims(&op("positions"), &[&[6, 3, 5]]), ["weight", "bias"].map(|role| (role, vec![3, 5])));
     }
 
     #[test]

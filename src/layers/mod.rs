@@ -27,6 +27,7 @@ mod window;
 
 mod activation;
 mod adaptive_avgpool;
+mod adaptive_maxpool;
 mod add;
 mod avgpool;
 mod batch_norm;
@@ -48,16 +49,20 @@ mod identity;
 mod instance_norm;
 mod layer_norm;
 mod local_response_norm;
+mod lp_pool;
 mod maxpool;
 mod moments;
 mod mul;
 mod over;
 mod pad;
+mod permute;
 mod prelu;
+mod reduce;
 mod resize;
 mod scale;
 mod softmax;
 mod space_to_depth;
+mod stretch;
 mod subsample;
 mod unflatten;
 mod unit_norm;
@@ -69,6 +74,7 @@ mod testing;
 pub use activation::Activation;
 pub(crate) use activation::{SELU_ALPHA, SELU_SCALE};
 pub use adaptive_avgpool::AdaptiveAvgPool;
+pub use adaptive_maxpool::AdaptiveMaxPool;
 pub use add::Add;
 pub use args::{ArgError, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 pub use avgpool::AvgPool;
@@ -91,16 +97,20 @@ pub use identity::Identity;
 pub use instance_norm::InstanceNorm;
 pub use layer_norm::LayerNorm;
 pub use local_response_norm::LocalResponseNorm;
+pub use lp_pool::LpPool;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
 pub use over::{Over, Runs};
 pub use pad::{Fill, Pad};
+pub use permute::Permute;
 pub use prelu::PRelu;
-pub use reference::reference_page;
+pub use reduce::{Reduce, Reduced, Reduction};
+pub use reference::{reference_entry, reference_page};
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
 pub use softmax::Softmax;
 pub use space_to_depth::SpaceToDepth;
+pub use stretch::Each;
 pub use subsample::Subsample;
 pub use unflatten::Unflatten;
 pub use unit_norm::{LpNorm, UnitNorm};
@@ -213,11 +223,18 @@ pub struct ShapeError {
     /// The argument at fault, to be underlined; the whole layer if none.
     pub param: Option<&'static str>,
     pub help: Option<String>,
+    /// A layer that mends it, put before this one.
+    pub before: Option<&'static str>,
 }
 
 impl ShapeError {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        ShapeError { code, message: message.into(), param: None, help: None }
+        ShapeError { code, message: message.into(), param: None, help: None, before: None }
+    }
+
+    /// That a layer without arguments, put before this one, mends it.
+    pub fn before(self, keyword: &'static str) -> Self {
+        ShapeError { before: Some(keyword), ..self }
     }
 
     pub fn param(self, param: &'static str) -> Self {
@@ -332,7 +349,7 @@ macro_rules! layers {
             pub fn takes_epilogue(&self) -> bool {
                 matches!(
                     self,
-                    Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_)
+                    Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::MaxPool(_) | Op::AvgPool(_) | Op::LpPool(_) | Op::AdaptiveAvgPool(_) | Op::AdaptiveMaxPool(_)
                         | Op::Resize(_) | Op::BatchNorm(_) | Op::Scale(_) | Op::PRelu(_) | Op::Activation(_) | Op::Add(_) | Op::Mul(_)
                 )
             }
@@ -370,9 +387,12 @@ layers! {
     Dense,
     MaxPool,
     AvgPool,
+    LpPool,
     AdaptiveAvgPool,
+    AdaptiveMaxPool,
     GlobalAvgPool,
     GlobalMaxPool,
+    Reduce,
     BatchNorm,
     Scale,
     LayerNorm,
@@ -391,6 +411,7 @@ layers! {
     Crop,
     Upsample,
     Resize,
+    Permute,
     ChannelShuffle,
     ChannelSlice,
     DepthToSpace,

@@ -4,23 +4,19 @@ use super::*;
 
 const SPEC: LayerSpec = LayerSpec {
     keyword: "mul",
-    doc: "y = x * g, element by element, or with one factor for each channel; written as `mul { ... }`, one branch \
-          a line, or as `gate { ... }` for x * g(x) (squeeze and excitation: Hu et al. 2018).",
+    doc: "y = x * g, element by element, or with one factor for each channel, position or sample; written as \
+          `mul { ... }`, one branch a line, or as `gate { ... }` for x * g(x) (squeeze and excitation: Hu et al. 2018; \
+          spatial attention: Woo et al. 2018).",
     params: &[],
 };
 
-/// y = x * g: the second operand is of x's shape, or has x's channels and one position.
+/// y = x * g: the second operand is of x's shape, or has one channel, or one position, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mul;
 
 impl Mul {
     /// Made by combinators only, so no keyword.
     pub(super) const ENTRIES: &[Entry] = &[];
-}
-
-/// Whether `gate` has one factor for each channel of `x`: [N, C] or [N, C, 1, 1].
-fn scales_channels(x: &TensorType, gate: &TensorType) -> bool {
-    gate.channels() == x.channels() && gate.spatial().iter().all(|&size| size == 1)
 }
 
 impl Layer for Mul {
@@ -34,27 +30,15 @@ impl Layer for Mul {
 
     fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         let [x, gate] = [inputs[0], inputs[1]];
-        let fits = gate.dims == x.dims || scales_channels(x, gate);
-        if !fits || gate.batch != x.batch || gate.dtype != x.dtype {
+        if Each::of(x, gate).is_none() {
             let message = format!("a gate of shape {gate} does not fit a value of shape {x}");
-            let help =
-                format!("end the gate in {} channels, with the sizes of the value or with one position", x.channels());
-            return Err(ShapeError::new("E0313", message).help(help));
+            return Err(ShapeError::new("E0313", message).help(Each::help(x)));
         }
         Ok(x.clone())
     }
 
     fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], _accumulate: Accumulate) -> Tensor {
-        let (mut y, gate) = (inputs[0].clone(), inputs[1]);
-        for n in 0..y.batch() {
-            for c in 0..y.channels() {
-                match gate.plane(n, c) {
-                    [factor] => y.plane_mut(n, c).iter_mut().for_each(|value| *value *= factor),
-                    factors => y.plane_mut(n, c).iter_mut().zip(factors).for_each(|(value, factor)| *value *= factor),
-                }
-            }
-        }
-        y
+        stretch::zip(inputs[0], inputs[1], |x, factor| x * factor)
     }
 }
 
@@ -87,9 +71,19 @@ mod tests {
     }
 
     #[test]
+    fn one_factor_for_each_position() {
+        let x = Tensor::new([1, 2, 2], vec![1.0, 2.0, 3.0, 4.0]);
+        let y = eval(&Mul.into(), &[&x, &Tensor::new([1, 1, 2], vec![10.0, 100.0])], &[]);
+        assert_eq!(y.data(), [10.0, 200.0, 30.0, 400.0]);
+        let y = eval(&Mul.into(), &[&x, &Tensor::new([1, 1, 1], vec![2.0])], &[]);
+        assert_eq!(y.data(), [2.0, 4.0, 6.0, 8.0]);
+    }
+
+    #[test]
     fn gates_must_fit() {
         assert_eq!(shape(&Mul.into(), &[&[3, 4, 4], &[3, 1, 1]]), Ok(vec![3, 4, 4]));
-        assert_eq!(shape(&Mul.into(), &[&[3, 4, 4], &[1, 4, 4]]), Err("E0313"));
+        assert_eq!(shape(&Mul.into(), &[&[3, 4, 4], &[1, 4, 4]]), Ok(vec![3, 4, 4]));
+        assert_eq!(shape(&Mul.into(), &[&[3, 4, 4], &[2, 4, 4]]), Err("E0313"));
         assert_eq!(shape(&Mul.into(), &[&[3, 4, 4], &[3, 1, 4]]), Err("E0313"));
         assert_eq!(shape(&Mul.into(), &[&[3, 1, 1], &[3, 4, 4]]), Err("E0313"));
     }

@@ -3,14 +3,14 @@
 use super::window::flat_error;
 use super::*;
 
-const WORDS: &[&str] = &["channels", "depth", "height", "width", "space", "all"];
+const WORDS: &[&str] = &["channels", "depth", "height", "width", "positions", "all"];
 
 pub(super) const OVER: ParamDecl = ParamDecl::named(
     "over",
     Kind::Word(WORDS),
     "channels",
     "what belongs together: the `channels` of each position, a line along `width` (the last dimension), `height` or \
-     `depth` of each channel, all of its positions (`space`), or `all` of a sample",
+     `depth` of each channel, all of its `positions`, or `all` of a sample",
 );
 
 /// The elements that belong together, for each of the others.
@@ -24,7 +24,7 @@ pub enum Over {
     /// The last dimension.
     Width,
     /// All spatial dimensions.
-    Space,
+    Positions,
     All,
 }
 
@@ -38,7 +38,7 @@ pub struct Runs {
 
 impl Over {
     /// In the order in which one is preferred where several are the same.
-    pub const ALL: [Over; 6] = [Over::Channels, Over::Width, Over::Height, Over::Depth, Over::Space, Over::All];
+    pub const ALL: [Over; 6] = [Over::Channels, Over::Width, Over::Height, Over::Depth, Over::Positions, Over::All];
 
     pub(super) fn of(args: &Args) -> Over {
         let word = args.word("over");
@@ -52,7 +52,7 @@ impl Over {
             Over::Depth => "depth",
             Over::Height => "height",
             Over::Width => "width",
-            Over::Space => "space",
+            Over::Positions => "positions",
             Over::All => "all",
         }
     }
@@ -81,7 +81,7 @@ impl Over {
             Over::Depth => from_end(3),
             Over::Height => from_end(2),
             Over::Width => from_end(1),
-            Over::Space => from_end(1).map(|last| 1..last.end),
+            Over::Positions => from_end(1).map(|last| 1..last.end),
             Over::All => Ok(0..rank),
         }
     }
@@ -124,10 +124,10 @@ mod tests {
         assert_eq!(of(Over::Depth), runs(3, 4, 30));
         assert_eq!(of(Over::Height), runs(12, 5, 6));
         assert_eq!(of(Over::Width), runs(60, 6, 1));
-        assert_eq!(of(Over::Space), runs(3, 120, 1));
+        assert_eq!(of(Over::Positions), runs(3, 120, 1));
         assert_eq!(of(Over::All), runs(1, 360, 1));
-        assert_eq!(Over::Space.runs(&[2, 7]), Over::Width.runs(&[2, 7]));
-        assert_eq!((Over::Space.range(&[5]).unwrap_err().code, Over::All.range(&[5])), ("E0301", Ok(0..1)));
+        assert_eq!(Over::Positions.runs(&[2, 7]), Over::Width.runs(&[2, 7]));
+        assert_eq!((Over::Positions.range(&[5]).unwrap_err().code, Over::All.range(&[5])), ("E0301", Ok(0..1)));
         assert_eq!(Over::Height.range(&[5, 5]).unwrap_err().message, "an input of 1 spatial dimensions has no height");
     }
 

@@ -22,6 +22,22 @@ pub fn reference_page() -> String {
     page
 }
 
+/// What is said of one layer, for a terminal.
+pub fn reference_entry(spec: &LayerSpec) -> String {
+    let mut text = format!("{}\n\n{}\n", spec.keyword, spec.doc);
+    for param in spec.params {
+        let default = match param.default {
+            None => "must be given".to_string(),
+            Some("") => "may be left out".to_string(),
+            Some(default) => format!("{default} if not given"),
+        };
+        let by = if param.positional { "by position or name" } else { "by name" };
+        let accepts = accepts(param.kind).replace('`', "");
+        let _ = write!(text, "\n  {}  {}\n      {accepts}; {by}; {default}\n", param.name, param.doc);
+    }
+    text
+}
+
 const INTRODUCTION: &str = "# Layers\n\n\
     Parameters in *italics* may be given by position, in the order of the table; all may be given by name.\n";
 

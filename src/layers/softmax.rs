@@ -91,7 +91,7 @@ mod tests {
         let x = Tensor::new([1, 2, 2], vec![0.0, 3f32.ln(), 1000.0, 1000.0]);
         assert_close(eval(&op("width"), &[&x], &[]).data(), &[0.25, 0.75, 0.5, 0.5]);
         assert_close(eval(&op("all"), &[&x], &[]).data(), &[0.0, 0.0, 0.5, 0.5]);
-        assert_eq!((shape(&op("space"), &[&[4]]), shape(&op("height"), &[&[4, 4]])), (Err("E0301"), Err("E0301")));
+        assert_eq!((shape(&op("positions"), &[&[4]]), shape(&op("height"), &[&[4, 4]])), (Err("E0301"), Err("E0301")));
     }
 
     #[test]

@@ -19,7 +19,7 @@ const L2: LayerSpec = LayerSpec {
     params: &[OVER, EPS],
 };
 
-/// `l2_norm`, `l1_norm over space`
+/// `l2_norm`, `l1_norm over positions`
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnitNorm {
     pub norm: LpNorm,

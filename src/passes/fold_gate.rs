@@ -4,7 +4,7 @@
 
 use super::{Config, Report};
 use crate::ir::{Graph, Node, NodeId};
-use crate::layers::{Conv, Op};
+use crate::layers::{Conv, Each, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     let (users, outputs) = (graph.users(), graph.output_values());
@@ -28,7 +28,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 fn is_gate(graph: &Graph, node: &Node) -> bool {
     matches!(node.op, Op::Mul(_))
         && node.epilogue.is_empty()
-        && graph[node.inputs[1]].ty.dims != graph[node.inputs[0]].ty.dims
+        && Each::of(&graph[node.inputs[0]].ty, &graph[node.inputs[1]].ty) == Some(Each::Channel)
 }
 
 /// The convolution that takes the gate, or why none can.

@@ -42,6 +42,9 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 /// The operand of an addition that takes the other one into its epilogue: it must come later.
 fn choose_addend(graph: &Graph, id: NodeId, uses: &Uses) -> Result<(NodeId, Epilogue), String> {
     let (a, b) = (graph[id].inputs[0], graph[id].inputs[1]);
+    if graph[a].ty != graph[b].ty {
+        return Err("one operand has fewer numbers than the other".into());
+    }
     let producer = a.max(b);
     if a == b {
         return Err("both operands are the same value".into());

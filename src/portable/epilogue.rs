@@ -73,6 +73,7 @@ pub fn activate(activation: Activation, x: f32x8) -> f32x8 {
         Activation::Exp => x.exp(),
         Activation::Sqrt => x.sqrt(),
         Activation::Abs => x.abs(),
+        Activation::Reciprocal => one / x,
     }
 }
 
@@ -131,7 +132,7 @@ fn polynomial(x: f32x8, coefficients: &[f32]) -> f32x8 {
 mod tests {
     use super::*;
 
-    const ALL: [Activation; 22] = [
+    const ALL: [Activation; 23] = [
         Activation::Relu,
         Activation::Relu6,
         Activation::LeakyRelu(0.1),
@@ -154,6 +155,7 @@ mod tests {
         Activation::Exp,
         Activation::Sqrt,
         Activation::Abs,
+        Activation::Reciprocal,
     ];
 
     /// Every 10007th f32 between -80 and 80.

@@ -18,6 +18,7 @@ mod normalise;
 mod permute;
 mod pointwise;
 mod pool;
+mod reduce;
 mod resample;
 mod scale;
 mod softmax;
@@ -62,6 +63,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Channelwise(conf) => channelwise::run(&conf.code, operands, begin, end),
             Kernel::Transposed(conf) => transposed::run(&conf.code, operands, begin, end),
             Kernel::Pool(conf) => pool::run(&conf.code, operands, begin, end),
+            Kernel::Reduce(conf) => reduce::run(&conf.code, operands, begin, end),
             Kernel::Resample(conf) => resample::run(&conf.code, operands, begin, end),
             Kernel::Pointwise(conf) => pointwise::run(&conf.code, operands, begin, end),
             Kernel::Normalise(conf) => normalise::run(&conf.code, operands, begin, end),

@@ -4,27 +4,24 @@ use super::memory::Pointer;
 use super::{LANES, epilogue, tasks};
 use crate::kernels::pointwise::{Code, Function};
 use crate::kernels::{Family, Operand};
+use crate::layers::Each;
 use wide::f32x8;
 
 /// # Safety
 /// As [`super::run`].
 pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     for (sample, block) in tasks(conf.tasks(), begin, end) {
-        let value = |operand| Pointer::sample(operands, operand, sample).vector(block * conf.positions);
+        let value = |operand, vectors| Pointer::sample(operands, operand, sample).vector(block * vectors);
         let residual = epilogue::residual(&conf.epilogue, operands, 1 + conf.operands, sample);
         let residual = residual.vector(block * conf.positions);
-        let call = Call { conf, out: value(0), first: value(1), residual };
-        // SAFETY: the pointers are those of one task of the conf. Layers with two operands have a second value of the
-        // same shape, gates one vector of it for each block; functions of each channel have vectors of constants for each.
+        let call = Call { conf, out: value(0, conf.positions), first: value(1, conf.positions), residual };
+        // SAFETY: the pointers are those of one task of the conf. Layers with two operands have a second value with a number
+        // for each element, channel, position or sample; functions of each channel have vectors of constants for each.
         unsafe {
             match conf.function {
                 Function::Activation(activation) => call.each(|x, _| epilogue::activate(activation, x)),
-                Function::Add => call.each(|x, position| x + value(2).vector(position).load()),
-                Function::Mul => call.each(|x, position| x * value(2).vector(position).load()),
-                Function::Gate => {
-                    let gate = Pointer::sample(operands, 2, sample).vector(block).load();
-                    call.each(|x, _| x * gate);
-                }
+                Function::Add(each) => call.with(each, value(2, conf.second_vectors(each)), |x, y| x + y),
+                Function::Mul(each) => call.with(each, value(2, conf.second_vectors(each)), |x, y| x * y),
                 Function::Slopes => {
                     let slopes = constants(conf, operands, block).load();
                     call.each(|x, _| x.simd_ge(f32x8::ZERO).select(x, x * slopes));
@@ -54,6 +51,29 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// out = epilogue(f(first, second)), where the second value has a number for `each` of these.
+    ///
+    /// # Safety
+    /// The pointers must be those of one task of the conf.
+    #[inline(always)]
+    unsafe fn with(&self, each: Each, second: Pointer, f: impl Fn(f32x8, f32x8) -> f32x8) {
+        // SAFETY: the caller's.
+        unsafe {
+            match each {
+                Each::Element => self.each(|x, position| f(x, second.vector(position).load())),
+                Each::Position => self.each(|x, position| f(x, second.vector(position).broadcast())),
+                Each::Channel => {
+                    let y = second.load();
+                    self.each(|x, _| f(x, y));
+                }
+                Each::Sample => {
+                    let y = second.broadcast();
+                    self.each(|x, _| f(x, y));
+                }
+            }
+        }
+    }
+
     /// out = epilogue(f(first, position)) for all positions.
     ///
     /// # Safety

@@ -69,6 +69,10 @@ impl Call<'_> {
                     let sums = self.sums(row, tile);
                     sums.map(|sum| sum / f32x8::splat(divisor.get()))
                 }
+                Mode::Norm(p) => {
+                    let sums = self.sums(row, tile);
+                    sums.map(|sum| root(p, sum))
+                }
                 Mode::MeanOf => {
                     let sums: [f32x8; P] = self.sums(row, tile);
                     let divisors = self.divisors.at(position as i64 * 4);
@@ -89,7 +93,12 @@ impl Call<'_> {
         let mut totals = Totals::new();
         let passed = |terms, sums: &mut [f32x8; P]| totals.passed(terms, std::array::from_mut(sums));
         // SAFETY: the caller's.
-        let sums = unsafe { self.fold(row, tile, 0.0, |sum, x| sum + x, passed) };
+        let sums = unsafe {
+            match self.conf.mode {
+                Mode::Norm(p) => self.fold(row, tile, 0.0, |sum, x| sum + power(p, x), passed),
+                _ => self.fold(row, tile, 0.0, |sum, x| sum + x, passed),
+            }
+        };
         let [sums] = totals.finish([sums]);
         sums
     }
@@ -122,5 +131,24 @@ impl Call<'_> {
             passed(tile.columns.len(), &mut values);
         }
         values
+    }
+}
+
+/// |x|^p
+fn power(p: usize, x: f32x8) -> f32x8 {
+    let x = x.abs();
+    (1..p).fold(x, |power, _| power * x)
+}
+
+/// The p-th root, as in generated code; zero, infinity and NaN stay.
+fn root(p: usize, sum: f32x8) -> f32x8 {
+    match p {
+        1 => sum,
+        2 => sum.sqrt(),
+        4 => sum.sqrt().sqrt(),
+        _ => {
+            let root = (sum.ln() * f32x8::splat(1.0 / p as f32)).exp();
+            (sum.simd_gt(f32x8::ZERO) & sum.simd_lt(f32x8::splat(f32::INFINITY))).select(root, sum)
+        }
     }
 }

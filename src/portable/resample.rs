@@ -26,6 +26,9 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
             unsafe {
                 let rows = list(table.at(starts[row]));
                 let sum = match (conf.fill, rows, columns[column]) {
+                    (None, rows, columns) if conf.largest => {
+                        largest(rows, |at| largest(columns, |x| input.at(at + x).load()))
+                    }
                     (None, rows, columns) => weighted(rows, |at| weighted(columns, |x| input.at(at + x).load())),
                     (Some(_), [[row, _], ..], [[column, _], ..]) => input.at(row + column).load(),
                     (Some(fill), ..) => f32x8::splat(fill.get()),
@@ -56,6 +59,11 @@ unsafe fn columns_of<'a>(mut at: Pointer, count: usize) -> Vec<List<'a>> {
         list
     };
     (0..count).map(next).collect()
+}
+
+/// The largest of what lies at each offset.
+fn largest(list: List, value: impl Fn(i64) -> f32x8) -> f32x8 {
+    list.iter().fold(f32x8::splat(f32::NEG_INFINITY), |most, &[offset, _]| epilogue::max_nan(most, value(offset)))
 }
 
 /// The sum of what lies at each offset, times its weight.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod cards;
+mod check;
 mod export;
 mod sizes;
 mod streams;

@@ -232,6 +232,7 @@ impl Bytes<'_> {
             Exp,
             Sqrt,
             Abs,
+            Reciprocal,
         ];
         all[self.below(all.len())]
     }
@@ -259,10 +260,21 @@ impl Bytes<'_> {
             7 => MaxPool { window: self.window(rank) }.into(),
             8 => AvgPool { window: self.window(rank), count_pad: self.flag() }.into(),
             9 => AvgPool { window: Window::whole(x.dims.get(1..).unwrap_or(&[])), count_pad: true }.into(),
-            10 => AdaptiveAvgPool { size: self.sizes(rank, 5) }.into(),
+            10 if self.flag() => AdaptiveAvgPool { size: self.sizes(rank, 5) }.into(),
+            10 if self.flag() => LpPool { window: self.window(rank), p: self.below(8) }.into(),
+            10 => AdaptiveMaxPool { size: self.sizes(rank, 5) }.into(),
             11 => {
+                let how = [Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min][self.below(4)];
                 let softmax = Softmax { over: self.over(), log: self.flag() };
-                [Op::from(GlobalAvgPool), GlobalMaxPool.into(), softmax.into(), Identity.into()][self.below(4)].clone()
+                let over = if self.flag() { Reduced::Channels } else { Reduced::Positions };
+                let all: [Op; 5] = [
+                    GlobalAvgPool.into(),
+                    GlobalMaxPool.into(),
+                    softmax.into(),
+                    Identity.into(),
+                    Reduce { how, over }.into(),
+                ];
+                all[self.below(5)].clone()
             }
             12 => match self.below(5) {
                 0 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
@@ -320,7 +332,8 @@ impl Bytes<'_> {
                 }
             }
             25 => Subsample { step: self.sizes(rank, 3), at: (0..rank).map(|_| self.below(3)).collect() }.into(),
-            26 => Unflatten { size: self.sizes(2, 2) }.into(),
+            26 if self.flag() => Unflatten { size: self.sizes(2, 2) }.into(),
+            26 => Permute { order: (0..rank + 1).map(|_| self.below(4)).collect() }.into(),
             27 if self.seldom(64) => Op::Input,
             _ => Mul.into(),
         }

@@ -55,8 +55,10 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         3 => conv_transpose(rank),
         2 => pool(rank),
         1 => adaptive(rank),
+        1 => lp_pool(rank),
         1 => Just(GlobalAvgPool.into()),
         1 => Just(GlobalMaxPool.into()),
+        2 => reduce(),
         1 => any::<bool>().prop_map(|affine| BatchNorm { eps: 1e-5, affine }.into()),
         1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
         1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
@@ -240,7 +242,24 @@ fn padding(rank: usize) -> BoxedStrategy<Padding> {
 }
 
 fn adaptive(rank: usize) -> BoxedStrategy<Op> {
-    prop::collection::vec(1usize..6, rank).prop_map(|size| AdaptiveAvgPool { size }.into()).boxed()
+    let size = prop::collection::vec(1usize..6, rank);
+    let either = |(size, max)| if max { AdaptiveMaxPool { size }.into() } else { AdaptiveAvgPool { size }.into() };
+    (size, any::<bool>()).prop_map(either).boxed()
+}
+
+fn lp_pool(rank: usize) -> BoxedStrategy<Op> {
+    let window = pool(rank).prop_filter_map("a pooling", |op| match op {
+        Op::MaxPool(MaxPool { window }) | Op::AvgPool(AvgPool { window, .. }) => Some(window),
+        _ => None,
+    });
+    (window, 1..=LpPool::MAX_P).prop_map(|(window, p)| LpPool { window, p }.into()).boxed()
+}
+
+fn reduce() -> BoxedStrategy<Op> {
+    let how = prop::sample::select(vec![Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min]);
+    (how, prop_oneof![2 => Just(Reduced::Channels), 1 => Just(Reduced::Positions)])
+        .prop_map(|(how, over)| Reduce { how, over }.into())
+        .boxed()
 }
 
 fn unit_norm(over: Over, l1: bool) -> UnitNorm {
@@ -290,7 +309,12 @@ pub fn activation() -> impl Strategy<Value = Activation> {
 
 /// Activations that make large differences of small ones, or NaN.
 fn steep() -> impl Strategy<Value = Activation> {
-    prop::sample::select(vec![Activation::ThresholdedRelu(0.5), Activation::Exp, Activation::Sqrt])
+    prop::sample::select(vec![
+        Activation::ThresholdedRelu(0.5),
+        Activation::Exp,
+        Activation::Sqrt,
+        Activation::Reciprocal,
+    ])
 }
 
 fn dense() -> BoxedStrategy<Op> {
@@ -360,6 +384,7 @@ fn rearrangement(rank: usize) -> BoxedStrategy<Op> {
         3 => (block(), order).prop_map(|(block, order)| SpaceToDepth { block, order }.into()),
         2 => (per_dim(1usize..4), per_dim(0usize..3)).prop_map(|(step, at)| Subsample { step, at }.into()),
         1 => prop::collection::vec(1usize..4, 1..4).prop_map(|size| Unflatten { size }.into()),
+        3 => Just((1..rank + 2).collect::<Vec<_>>()).prop_shuffle().prop_map(|order| Permute { order }.into()),
     ]
     .boxed()
 }
@@ -387,8 +412,8 @@ pub enum Part {
     Concat(Vec<Vec<Op>>),
     /// [x, f(x)]
     Grow(Vec<Op>),
-    /// x * g(x)
-    Gate(Activation),
+    /// x * g(x), or x + g(x) (`true`), where g(x) has one number for each of these.
+    Gate(Activation, Each, bool),
     /// [a, f(b)] of two parts of the channels, the second of which f works on, or of the first (`true`).
     Split(usize, Vec<Op>, bool),
     /// An inverted residual: see [`Mobile`].
@@ -478,12 +503,13 @@ impl Mobile {
 
 pub fn part(rank: usize) -> BoxedStrategy<Part> {
     let chain = move || prop::collection::vec(same_size(rank), 1..3);
+    let each = prop::sample::select(vec![Each::Element, Each::Channel, Each::Position, Each::Sample]);
     prop_oneof![
         5 => tame_layer(rank).prop_map(Part::Layer),
         3 => chain().prop_map(Part::Residual),
         2 => prop::collection::vec(chain(), 1..4).prop_map(Part::Concat),
         2 => chain().prop_map(Part::Grow),
-        1 => activation().prop_map(Part::Gate),
+        2 => (activation(), each, any::<bool>()).prop_map(|(activation, each, sum)| Part::Gate(activation, each, sum)),
         2 => (1usize..20, chain(), any::<bool>()).prop_map(|(at, ops, swap)| Part::Split(at, ops, swap)),
         1 => Just(Part::Output),
     ]
@@ -571,12 +597,33 @@ fn add_part(graph: &mut Graph, x: NodeId, part: &Part, path: &str) -> Option<Nod
             }
             add(graph, Concat, &[halves[0]?, halves[1]?], &format!("{path}.joined"))
         }
-        Part::Gate(activation) => {
-            let pooled = add(graph, GlobalAvgPool, &[x], &format!("{path}.pool"))?;
-            let gate = add(graph, *activation, &[pooled], &format!("{path}.act"))?;
-            add(graph, Mul, &[x, gate], &format!("{path}.gate"))
+        Part::Gate(activation, each, sum) => {
+            let step = |name: &str| format!("{path}.{name}");
+            let pooled = match each {
+                Each::Channel | Each::Sample => add(graph, GlobalAvgPool, &[x], &step("pool"))?,
+                Each::Element | Each::Position => x,
+            };
+            let narrow = match each {
+                Each::Position | Each::Sample => {
+                    add(graph, to_one_channel(graph[x].ty.spatial().len()), &[pooled], &step("narrow"))?
+                }
+                Each::Element | Each::Channel => pooled,
+            };
+            let gate = add(graph, *activation, &[narrow], &step("act"))?;
+            match sum {
+                true => add(graph, Add, &[x, gate], &step("sum")),
+                false => add(graph, Mul, &[x, gate], &step("gate")),
+            }
         }
     }
+}
+
+/// A 1x1 convolution that leaves one number for each position.
+fn to_one_channel(rank: usize) -> Conv {
+    let ones = vec![1; rank];
+    let window =
+        Window { kernel: ones.clone(), stride: ones.clone(), dilation: ones, padding: Padding::Valid, ceil: false };
+    Conv { channels: 1, window, groups: 1, bias: true, weights: None }
 }
 
 fn chain(graph: &mut Graph, x: NodeId, ops: &[Op], path: &str) -> Option<NodeId> {

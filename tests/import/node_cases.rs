@@ -61,7 +61,11 @@ fn inputs(case: &Case, imported: &Import) -> Vec<Tensor> {
     let input = |&id: &NodeId| {
         let node = &graph[id];
         let word = |name: &str| name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-        let (_, _, values) = case.inputs.iter().find(|(name, ..)| word(name) == node.origin.path).expect("by its name");
+        let (_, _, values) = case
+            .inputs
+            .iter()
+            .find(|(name, ..)| word(name) == node.origin.path)
+            .unwrap_or_else(|| panic!("{}: no input `{}`", case.name, node.origin.path));
         let batch = match node.ty.batch {
             Batch::Fixed(batch) => batch,
             Batch::Symbolic(_) => values.len() / node.ty.elements(),

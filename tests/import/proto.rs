@@ -95,7 +95,8 @@ pub fn read(file: &[u8], options: &Options) -> Result<Import, String> {
     let bytes: Bytes = Arc::new(file.to_vec());
     import(&bytes, &mut NoFiles, options).map_err(|errors| {
         let line = |error: &svertka::diagnostic::Diagnostic| {
-            let more = [&error.notes[..], &error.help[..]].concat().join("; ");
+            let help = error.help.iter().map(|help| help.text.clone());
+            let more = error.notes.iter().cloned().chain(help).collect::<Vec<_>>().join("; ");
             format!("{}: {} ({more})", error.code, error.message)
         };
         errors.iter().map(line).collect::<Vec<_>>().join("\n")

@@ -29,7 +29,7 @@ VALUES = "Concat Add Sub Mul Div Sum Max Min".split()
 
 
 def floats(array):
-    return isinstance(array, np.ndarray) and array.dtype in (np.float16, np.float32, np.float64)
+    return isinstance(array, np.ndarray) and array.dtype.name in ("bfloat16", "float16", "float32", "float64")
 
 
 def write(path, arrays):

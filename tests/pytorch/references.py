@@ -364,7 +364,7 @@ def normalisations():
     for of, channels in [("image", 6), ("broad", 20), ("sound", 4), ("solid", 3), ("flat", 13)]:
         m.case(f"layer_{of}", "layer_norm eps 1e-6", ChannelNorm(channels, eps=1e-6), of)
     m.case("layer_plain", "layer_norm affine false", ChannelNorm(20, elementwise_affine=False), "broad")
-    for over, shape in [("width", (6,)), ("space", (4, 5, 6)), ("all", (3, 4, 5, 6))]:
+    for over, shape in [("width", (6,)), ("positions", (4, 5, 6)), ("all", (3, 4, 5, 6))]:
         m.case(f"layer_{over}", f"layer_norm over {over}", nn.LayerNorm(shape), "solid")
     m.case("layer_lines", "layer_norm over width, eps 1e-2", nn.LayerNorm(11, eps=1e-2))
     m.case("layer_maps", "layer_norm over all, affine false", nn.LayerNorm((20, 5, 7), elementwise_affine=False), "broad")
@@ -381,7 +381,7 @@ def normalisations():
             m.case(f"l{p}_{of}", f"l{p}_norm over channels", lambda x, p=p: F.normalize(x, p=p), of)
         for over, dim in [("width", -1), ("height", -2), ("depth", -3)]:
             m.case(f"l{p}_{over}", f"l{p}_norm over {over}", lambda x, p=p, dim=dim: F.normalize(x, p=p, dim=dim), "solid")
-        m.case(f"l{p}_space", f"l{p}_norm over space, eps 9", lambda x, p=p: F.normalize(x.flatten(2), p=p, dim=2, eps=9)
+        m.case(f"l{p}_positions", f"l{p}_norm over positions, eps 9", lambda x, p=p: F.normalize(x.flatten(2), p=p, dim=2, eps=9)
                .reshape(x.shape), "broad")
         m.case(f"l{p}_all", f"l{p}_norm over all", lambda x, p=p: F.normalize(x.flatten(1), p=p).reshape(x.shape))
     m.case("instance_image", "instance_norm affine", nn.InstanceNorm2d(6, affine=True))
@@ -398,10 +398,10 @@ def normalisations():
     softmax = nn.Softmax(1)
     for of in ["image", "broad", "sound", "flat", "hot"]:
         m.case(f"softmax_{of}", "softmax", softmax, of)
-    for over, dims in [("width", (-1,)), ("height", (-2,)), ("depth", (-3,)), ("space", (2, 3, 4)), ("all", (1, 2, 3, 4))]:
+    for over, dims in [("width", (-1,)), ("height", (-2,)), ("depth", (-3,)), ("positions", (2, 3, 4)), ("all", (1, 2, 3, 4))]:
         for log, of_log in [("", F.softmax), ("log_", F.log_softmax)]:
             m.case(f"{log}softmax_{over}", f"{log}softmax over {over}", over_dims(of_log, dims), "solid")
-    m.case("softmax_signal", "softmax over space", nn.Softmax(2), "sound")
+    m.case("softmax_signal", "softmax over positions", nn.Softmax(2), "sound")
     m.case("softmax_lines", "softmax over width", nn.Softmax(3), "hot")
     m.case("softmax_columns", "softmax over height", nn.Softmax(2))
     for of in ["broad", "flat", "hot"]:
@@ -439,6 +439,7 @@ def activations():
     m.case("exp", "exp", torch.exp, "values")
     m.case("sqrt", "seq { abs | sqrt }", lambda x: x.abs().sqrt(), "values")
     m.case("abs", "abs", torch.abs, "values")
+    m.case("reciprocal", "reciprocal", torch.reciprocal, "values")
     m.case("tanh", "tanh", torch.tanh, "values")
     m.case("sigmoid", "sigmoid", torch.sigmoid, "values")
     m.case("silu", "silu", F.silu, "values")
@@ -532,6 +533,13 @@ def rearranged():
     m.case("flatten_ones", "flatten", nn.Flatten(), "ones")
     m.case("dropout", "dropout p 0.2", nn.Dropout(0.2).eval())
     m.case("identity", "identity", nn.Identity())
+    for order in ((1, 3, 2), (2, 1, 3), (2, 3, 1), (3, 1, 2), (3, 2, 1)):
+        digits = "".join(map(str, order))
+        for of in ("image", "broad"):
+            m.case(f"permute_{digits}_{of}", f"permute {order}", lambda x: x.permute(0, *order), of)
+    m.case("permute_sound", "permute (2, 1)", lambda x: x.transpose(1, 2), "sound")
+    m.case("permute_solid", "permute (3, 4, 1, 2)", lambda x: x.permute(0, 3, 4, 1, 2), "solid")
+    m.case("permute_twice", "permute (1, 2, 4, 3)", lambda x: x.transpose(3, 4), "solid")
     m.write()
 
 
@@ -609,6 +617,35 @@ def interpolated(scales, coordinates, rounding=None, coefficient=None):
     return resize
 
 
+def reductions():
+    m = Model("reductions", "One number of all channels, or of all positions.")
+    functions = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax, "min": torch.amin}
+    for how, function in functions.items():
+        for of in ("image", "broad", "sound", "solid", "flat"):
+            m.case(f"{how}_{of}", f"reduce {how}", lambda x: function(x, 1, keepdim=True), of)
+        positions = lambda x: function(x, tuple(range(2, x.dim())), keepdim=True)
+        m.case(f"{how}_positions", f"reduce {how}, over positions", positions)
+        m.case(f"{how}_steps", f"reduce {how}, over positions", positions, "sound")
+    norm = lambda p, *window, **options: lambda x: F.lp_pool2d(x.abs(), p, *window, **options)
+    for p in range(1, 7):
+        m.case(f"norm{p}", f"lp_pool 3x3, stride 2, p {p}", norm(p, 3, 2))
+    m.case("norm_broad", "lp_pool 2x3", norm(2, (2, 3)), "broad")
+    m.case("norm_ceil", "lp_pool 2x2, stride 2, ceil, p 3", lambda x: F.lp_pool2d(F.pad(x.abs(), [0, 1, 0, 1]), 3, 2))
+    m.case("norm_padded", "lp_pool 3x3, stride 1, pad 1", lambda x: F.lp_pool2d(F.pad(x.abs(), [1] * 4), 2, 3, 1))
+    m.case("norm_gaps", "lp_pool 3x3, stride 1, dilation 2, p 4",
+           lambda x: F.unfold(x, 3, dilation=2).view(2, 6, 9, 5, 7).abs().pow(4).sum(2).pow(0.25))
+    m.case("norm_sound", "lp_pool 4, stride 3, p 3", lambda x: F.lp_pool1d(x.abs(), 3, 4, 3), "sound")
+    m.case("adaptive_image", "adaptive_maxpool 4x3", nn.AdaptiveMaxPool2d((4, 3)))
+    m.case("adaptive_equal", "adaptive_maxpool 3x11", nn.AdaptiveMaxPool2d((3, 11)))
+    m.case("adaptive_larger", "adaptive_maxpool 12", nn.AdaptiveMaxPool2d(12))
+    m.case("adaptive_sound", "adaptive_maxpool 5", nn.AdaptiveMaxPool1d(5), "sound")
+    m.case("adaptive_solid", "adaptive_maxpool 3x2x4", nn.AdaptiveMaxPool3d((3, 2, 4)), "solid")
+    both = lambda x: torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], 1)
+    m.case("attention", "gate { concat { reduce mean\n    reduce max } | conv1: conv 7x7, 1, half | sigmoid }",
+           Net(lambda m, x: x * torch.sigmoid(m.conv1(both(x))), conv1=conv2(2, 1, 7, padding=3)))
+    m.write()
+
+
 def combinations():
     m = Model("combinations", "Sums, products and concatenations, and layers that one kernel does together.")
     half = lambda channels: conv2(6, channels, 3, padding=1)
@@ -665,6 +702,13 @@ def combinations():
     m.case("classified", f"seq {{ {block} }}",
            nn.Sequential(conv2(6, 8, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(160, 11), nn.ReLU(),
                          nn.Dropout().eval(), nn.Linear(11, 5), nn.Softmax(1)))
+    attention = "gate { conv1: conv 7x7, 1, half | sigmoid }"
+    m.case("attention", attention, Net(lambda m, x: x * torch.sigmoid(m.conv1(x)), conv1=conv2(6, 1, 7, padding=3)))
+    m.case("one_factor", "mul { conv1: conv 9x11, 1\n    identity }",
+           Net(lambda m, x: m.conv1(x) * x, conv1=conv2(6, 1, (9, 11))))
+    m.case("context", "add { identity\n    global_avgpool | conv1: conv 1x1, 6 | relu\n    conv2: conv 3x3, 1, half }",
+           Net(lambda m, x: x + F.relu(m.conv1(x.mean((2, 3), keepdim=True))) + m.conv2(x),
+               conv1=conv2(6, 6, 1), conv2=conv2(6, 1, 3, padding=1)))
     m.write()
 
 
@@ -678,5 +722,5 @@ deconv1, deconv2, deconv3 = map(unbiased, (nn.ConvTranspose1d, nn.ConvTranspose2
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for model in (conv, conv_transpose, depthwise, dense, maxpool, avgpool, pools, normalisations, activations, rearranged, resized,
-                  combinations):
+                  combinations, reductions):
         model()

@@ -138,9 +138,14 @@ pub fn kind(op: &Op) -> Kind {
         Op::Input => Kind::Input,
         Op::Conv(_) | Op::ConvTranspose(_) => Kind::Convolution,
         Op::Dense(_) => Kind::Dense,
-        Op::MaxPool(_) | Op::AvgPool(_) | Op::AdaptiveAvgPool(_) | Op::GlobalAvgPool(_) | Op::GlobalMaxPool(_) => {
-            Kind::Pool
-        }
+        Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::LpPool(_)
+        | Op::AdaptiveAvgPool(_)
+        | Op::AdaptiveMaxPool(_)
+        | Op::GlobalAvgPool(_)
+        | Op::GlobalMaxPool(_)
+        | Op::Reduce(_) => Kind::Pool,
         Op::BatchNorm(_) | Op::Scale(_) | Op::LocalResponseNorm(_) => Kind::Norm,
         Op::Activation(_) | Op::PRelu(_) | Op::Softmax(_) => Kind::Activation,
         Op::Concat(_) | Op::Add(_) | Op::Mul(_) => Kind::Join,

@@ -134,9 +134,10 @@ pub fn help(name: &str) -> String {
 
 fn unknown(graph: &Graph) -> impl Iterator<Item = Diagnostic> {
     graph.allows.iter().filter(|allow| !exists(&allow.lint)).map(|allow| {
-        Diagnostic::warning("W0700", format!("there is no warning `{}`", allow.lint))
+        let warning = Diagnostic::warning("W0700", format!("there is no warning `{}`", allow.lint))
             .at(allow.span, "this silences nothing")
-            .help(help(&allow.lint))
+            .did_you_mean(&allow.lint, allow.span, names());
+        if warning.help.is_empty() { warning.help(help(&allow.lint)) } else { warning }
     })
 }
 
@@ -277,7 +278,7 @@ mod tests {
         allowing.allows = ["even_kernel", "evn_kernel"].map(|lint| crate::ir::Allow { lint: lint.into(), span }).into();
         let warnings = lint(&crate::ir::verify(allowing).unwrap(), &[]);
         assert_eq!((warnings.len(), warnings[0].code), (1, "W0700"));
-        assert_eq!(warnings[0].help, ["did you mean `even_kernel`?"]);
+        assert_eq!(warnings[0].help[0].text, "did you mean `even_kernel`?");
     }
 
     #[test]

@@ -99,6 +99,11 @@ fn join_start(node: &Node) -> NodeId {
     }
 }
 
+/// Whether the second value of a sum has fewer numbers than the first, which no residual says.
+fn is_stretched(graph: &Graph, sum: &Node) -> bool {
+    graph[sum.inputs[1]].ty != graph[sum.inputs[0]].ty
+}
+
 /// Names of all values that something takes by name.
 fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
     let mut taken: HashSet<NodeId> = HashSet::new();
@@ -111,6 +116,7 @@ fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
         match first.op {
             Op::Concat(_) if first.inputs.len() == 2 => drop(taken.insert(first.inputs[1])),
             Op::Concat(_) => taken.extend(&first.inputs),
+            Op::Add(_) if is_stretched(graph, first) => taken.extend(&first.inputs),
             Op::Add(_) => drop(taken.insert(first.inputs[0])),
             Op::Mul(_) => drop(taken.insert(first.inputs[1])),
             _ => {}
@@ -143,6 +149,9 @@ fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
 fn layer(graph: &Graph, node: &Node, names: &HashMap<NodeId, String>) -> String {
     let from = |id: &NodeId| format!("from {}", names[id]);
     match &node.op {
+        Op::Add(_) if is_stretched(graph, node) => {
+            format!("add {{\n{}\n{}\n}}", from(&node.inputs[0]), from(&node.inputs[1]))
+        }
         Op::Add(_) => format!("residual {{ {} }}", from(&node.inputs[0])),
         Op::Mul(_) => format!("gate {{ {} }}", from(&node.inputs[1])),
         Op::Concat(_) if node.inputs.len() == 2 => format!("grow {{ {} }}", from(&node.inputs[1])),

@@ -75,7 +75,7 @@ pub fn known_size(axis: &[Atom]) -> Option<usize> {
 }
 
 /// Joins neighbours that are neighbours in their dimension too.
-fn joined(axis: &mut Axis) {
+pub fn joined(axis: &mut Axis) {
     let mut at = 1;
     while at < axis.len() {
         let (outer, inner) = (axis[at - 1], axis[at]);

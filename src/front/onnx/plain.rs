@@ -2,11 +2,11 @@
 
 use super::Refusal;
 use super::constant::Number;
-use super::flow::{Atom, Flow, Size, known_size, size, whole_axis};
+use super::flow::{Atom, Flow, Size, joined, known_size, size, whole_axis};
 use super::walk::Importer;
 use crate::ir::NodeId;
-use crate::layers::{BlockOrder, ChannelShuffle, DepthToSpace, Flatten, Op, SpaceToDepth, Unflatten};
-use crate::tensor::{Batch, TensorType};
+use crate::layers::{BlockOrder, ChannelShuffle, DepthToSpace, Flatten, Op, Permute, SpaceToDepth, Unflatten};
+use crate::tensor::{Batch, MAX_DIMS, TensorType};
 
 impl Importer<'_> {
     /// A node whose value has ONNX's axes: the batch, then the others as its dimensions.
@@ -32,11 +32,20 @@ impl Importer<'_> {
         if let Some(layer) = blocks(flow, &ty) {
             return self.layer(layer, &[flow.node]);
         }
-        Err(Refusal::new(format!("a value of shape {} whose axes stand in another order than {ty}", flow.text())))
+        let refused =
+            || Refusal::new(format!("a value of shape {} whose axes stand in another order than {ty}", flow.text()));
+        let (parts, order) = turned(flow, &ty).ok_or_else(refused)?;
+        let split = self.with_sizes(flow, &ty, &parts)?;
+        let node = self.layer(Permute { order }, &[split])?;
+        let ty = self.ty(node).clone();
+        self.with_sizes(&Flow::of(node, &ty), &ty, &dims)
     }
 
     /// The same elements in the same order, under other sizes.
-    fn with_sizes(&mut self, flow: &Flow, ty: &TensorType, dims: &[usize]) -> Result<NodeId, Refusal> {
+    ///
+    /// # Errors
+    /// If there are too many of them.
+    pub fn with_sizes(&mut self, flow: &Flow, ty: &TensorType, dims: &[usize]) -> Result<NodeId, Refusal> {
         match dims {
             _ if dims == ty.dims => Ok(flow.node),
             [_] => self.layer(Flatten, &[flow.node]),
@@ -79,6 +88,21 @@ pub fn is_batch(flow: &Flow, ty: &TensorType) -> bool {
         Batch::Symbolic(_) => flow.axes[0] == whole_axis(ty, 0),
         Batch::Fixed(batch) => size(&flow.axes[0]) == (batch as f64).into() && flow.axes[0] == whole_axis(ty, 0),
     }
+}
+
+/// The parts of dimensions that change their places, as sizes under which the node's value is to be seen, and their order.
+fn turned(flow: &Flow, ty: &TensorType) -> Option<(Vec<usize>, Vec<usize>)> {
+    let mut wanted: Vec<Atom> = flow.axes[1..].concat();
+    joined(&mut wanted);
+    let mut parts = wanted.clone();
+    parts.sort_by_key(|atom| (atom.dim, std::cmp::Reverse(atom.stride)));
+    let mut whole: Vec<Atom> = parts.clone();
+    joined(&mut whole);
+    let dims: Vec<Atom> = (1..=ty.dims.len()).flat_map(|dim| whole_axis(ty, dim)).collect();
+    let sizes: Option<Vec<usize>> = parts.iter().map(|part| known_size(&[*part])).collect();
+    let order = wanted.iter().map(|atom| Some(parts.iter().position(|part| part == atom)? + 1)).collect::<Option<_>>();
+    let known = whole == dims && parts.len() <= MAX_DIMS;
+    sizes.zip(order).filter(|_| known)
 }
 
 /// The groups whose channels are mixed, where that is all that was done: [N, g, C / g, ..] became [N, C / g, g, ..].

@@ -246,7 +246,8 @@ impl<'a> Importer<'a> {
         }
         let Some(shape) = &ty.shape else { return Err(error("has any number of dimensions".into())) };
         let rank = shape.dims.len();
-        if !(2..=MAX_DIMS + 1).contains(&rank) {
+        let own = usize::from(self.samples == Samples::First);
+        if !(1 + own..=MAX_DIMS + own).contains(&rank) {
             let most = MAX_DIMS + 1;
             return Err(error(format!(
                 "has {rank} dimensions; a network's have batch, channels and more, up to {most}"
@@ -587,16 +588,15 @@ impl<'a> Importer<'a> {
             flow.axes.insert(0, Vec::new());
         }
         let rank = flow.rank();
-        match self.plain(&flow) {
-            Ok(node) => Ok(node),
-            Err(reason) if rank > 2 && self.channels_last => {
-                let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
-                let node = self.plain(&flow.transposed(&perm)?).map_err(|_| reason)?;
+        if rank > 2 && self.channels_last && !flow.in_order(self.ty(flow.node)) {
+            let perm: Vec<usize> = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
+            let turned = flow.transposed(&perm)?;
+            if turned.in_order(self.ty(turned.node)) {
+                flow = turned;
                 self.notes.push(format!("the output `{name}` has its channels last in the file, and first here"));
-                Ok(node)
             }
-            Err(reason) => Err(reason),
         }
+        self.plain(&flow)
     }
 
     /// The refused nodes on account of which outputs are missing. Others were part of a pattern.
@@ -633,7 +633,8 @@ impl<'a> Importer<'a> {
         };
         let mut errors: Vec<Diagnostic> = groups.into_iter().map(of_group).collect();
         if let Some(help) = self.cuts(order) {
-            errors.last_mut().expect("something was refused").help.push(help);
+            let last = errors.pop().expect("something was refused");
+            errors.push(last.help(help));
         }
         errors
     }

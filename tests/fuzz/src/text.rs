@@ -19,7 +19,7 @@ pub const DICTIONARY: &[&str] = &[
     "defaults conv half, bias\n", "const k = [1, 2]\n", "rename a -> b.c\n", "allow even_kernel\n", "use \"a.cnn\"\n",
     " | ", "seq { ", "residual { ", "project { ", "concat { ", "add { ", "mul { ", "grow { ", "gate { ", "for i in 1..3 { ", "if in.c > 3 { ",
     " else { ", "from x", "from a.0", "from b.c{i}", "a: ", "output y", "aux a: ", " as skip", "2 x B(4)", "{i}", " then ", " if same_shape ",
-    "conv 3x3, 8", "conv_transpose 3x3, 8, stride 2", "output_padding 1", "dense 10", "maxpool 2x2", "avgpool 3x3", "adaptive_avgpool 2", "global_avgpool", "bn", "layer_norm eps 1e-6", "instance_norm affine", "lrn 5", "relu",
+    "conv 3x3, 8", "conv_transpose 3x3, 8, stride 2", "output_padding 1", "dense 10", "maxpool 2x2", "avgpool 3x3", "adaptive_avgpool 2", "global_avgpool", "bn", "layer_norm eps 1e-6", "instance_norm affine", "reduce mean", "reduce sum, over positions", "lp_pool 2x2, p 3", "adaptive_maxpool 3", "permute (2, 3, 1)", "lrn 5", "relu",
     "resize 3x5, bicubic", "crop 1", "scale (0.5, 2)", "mode reflect",
     "flatten", "pad 1", "upsample 2, bilinear", "channel_shuffle 2", "slice 0..2", "depth_to_space 2, dcr",
     "space_to_depth 2x1", "subsample 2, at (0, 1)", "unflatten 2x2", "softmax", "identity", "stride 2", "dilation 2",

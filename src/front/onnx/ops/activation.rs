@@ -1,6 +1,6 @@
-//! Functions of one element: Relu, Sigmoid, Tanh, Exp, Sqrt, Abs, Softplus, Softsign, Mish (18), LeakyRelu and PRelu (6, 7,
-//! 16), Elu, Selu (6, 22), Celu (12), ThresholdedRelu (10), HardSigmoid (6, 22), HardSwish (14), Gelu (20), Swish (24), Clip
-//! (6, 11), and those that are known only as parts of others.
+//! Functions of one element: Relu, Sigmoid, Tanh, Exp, Sqrt, Abs, Reciprocal, Softplus, Softsign, Mish (18), LeakyRelu and
+//! PRelu (6, 7, 16), Elu, Selu (6, 22), Celu (12), ThresholdedRelu (10), HardSigmoid (6, 22), HardSwish (14), Gelu (20), Swish
+//! (24), Clip (6, 11), and those that are known only as parts of others.
 
 use super::{Rules, decimal};
 use crate::front::onnx::Refusal;
@@ -24,6 +24,7 @@ pub const RULES: Rules = &[
     ("Exp", |importer, call| apply(importer, call, Activation::Exp)),
     ("Sqrt", |importer, call| apply(importer, call, Activation::Sqrt)),
     ("Abs", |importer, call| apply(importer, call, Activation::Abs)),
+    ("Reciprocal", |importer, call| apply(importer, call, Activation::Reciprocal)),
     ("Softplus", |importer, call| apply(importer, call, Activation::Softplus)),
     ("Softsign", |importer, call| apply(importer, call, Activation::Softsign)),
     ("Mish", |importer, call| apply(importer, call, Activation::Mish)),
@@ -47,7 +48,6 @@ pub const RULES: Rules = &[
     ("Clip", clip),
     ("Erf", |_, call| known_only(call, libm::erf)),
     ("Log", |_, call| known_only(call, f64::ln)),
-    ("Reciprocal", |_, call| known_only(call, |x| 1.0 / x)),
     ("Floor", |_, call| known_only(call, f64::floor)),
     ("Ceil", |_, call| known_only(call, f64::ceil)),
     ("Round", |_, call| known_only(call, f64::round_ties_even)),

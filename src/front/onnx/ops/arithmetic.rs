@@ -7,10 +7,15 @@ use crate::front::onnx::call::{Call, Outputs, Value};
 use crate::front::onnx::constant::{Const, Element, Number};
 use crate::front::onnx::flow::{Flow, known_size, whole_axis};
 use crate::front::onnx::fold;
+use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
 use crate::ir::NodeId;
-use crate::layers::{Activation, Add, Conv, Dense, GroupNorm, InstanceNorm, LayerNorm, Mul, Op, Over, Scale};
+use crate::layers::{
+    Activation, Add, Concat, Conv, Dense, Each, Flatten, GroupNorm, InstanceNorm, Interpolation, LayerNorm, Mul, Op,
+    Over, Reduce, Reduced, Reduction, Scale, Unflatten, Upsample,
+};
+use crate::tensor::TensorType;
 
 pub const RULES: Rules = &[
     ("Add", add),
@@ -19,9 +24,9 @@ pub const RULES: Rules = &[
     ("Div", divide),
     ("Sum", sum),
     ("Neg", negate),
-    ("Pow", |_, call| folded(call, |a, b| known(a, b, f64::powf))),
-    ("Max", |_, call| folded(call, |a, b| known(a, b, f64::max))),
-    ("Min", |_, call| folded(call, |a, b| known(a, b, f64::min))),
+    ("Pow", power),
+    ("Max", |importer, call| extreme(importer, call, true)),
+    ("Min", |importer, call| extreme(importer, call, false)),
     ("Mod", |_, call| {
         call.int("fmod", 0)?;
         folded(call, |a, b| known(a, b, |a, b| a - b * (a / b).floor()))
@@ -121,8 +126,88 @@ fn divide(importer: &mut Importer, call: &Call) -> Outputs {
             let zero = Const::scalar(b.element, 0.0);
             affine(importer, call, x, &fold::unary(&b, |b| 1.0 / b)?, &zero)
         }
-        _ => Err(Refusal::new("a division by a value of the network")),
+        Operands::Mixed(b, a, true) => {
+            let b = Flow { node: importer.layer(Activation::Reciprocal, &[b.node])?, ..b };
+            let zero = Const::scalar(a.element, 0.0);
+            affine(importer, call, b, &a, &zero)
+        }
+        Operands::Flows(a, b) => {
+            let b = Flow { node: importer.layer(Activation::Reciprocal, &[b.node])?, ..b };
+            joined(importer, Mul.into(), a, b)
+        }
     }
+}
+
+/// The largest or smallest of each element's values; a constant limits a value.
+fn extreme(importer: &mut Importer, call: &Call, largest: bool) -> Outputs {
+    let f = if largest { f64::max } else { f64::min };
+    if call.all_constant().is_some() {
+        return folded(call, |a, b| known(a, b, f));
+    }
+    let mut found: Option<Flow> = None;
+    for index in (0..call.count()).filter(|&index| matches!(call.optional(index), Some(Value::Flow(_)))) {
+        let next = call.flow(index)?.clone();
+        found = Some(match found {
+            Some(first) => extreme_of_two(importer, first, next, largest)?,
+            None => next,
+        });
+    }
+    let mut x = found.ok_or_else(|| Refusal::new("an operand is missing"))?;
+    for index in (0..call.count()).filter(|&index| !matches!(call.optional(index), Some(Value::Flow(_)))) {
+        let limit = call.constant(index)?;
+        let number = limit.uniform().filter(|_| limit.count() == 1 && limit.dims.len() <= x.rank());
+        let number = number.ok_or_else(|| Refusal::new("of a value and a constant that is not one number"))? as f32;
+        let (low, high) = if largest { (number, f32::INFINITY) } else { (f32::NEG_INFINITY, number) };
+        x.node = importer.layer(Activation::Clip { low, high }, &[x.node])?;
+    }
+    Ok(vec![x.into()])
+}
+
+/// As the largest or smallest of two channels, which the elements of both values become.
+fn extreme_of_two(importer: &mut Importer, a: Flow, b: Flow, largest: bool) -> Result<Flow, Refusal> {
+    if a.shape() != b.shape() {
+        return Err(Refusal::new(format!("of values of shapes {} and {}", a.text(), b.text())));
+    }
+    let (a, b) = if a.axes == b.axes && importer.ty(a.node) == importer.ty(b.node) {
+        (a, b)
+    } else {
+        let [a, b] = [importer.plain(&a)?, importer.plain(&b)?];
+        (Flow::of(a, importer.ty(a)), Flow::of(b, importer.ty(b)))
+    };
+    let dims = importer.ty(a.node).dims.clone();
+    let line = |importer: &mut Importer, x: NodeId| {
+        let flat = if dims.len() > 1 { importer.layer(Flatten, &[x])? } else { x };
+        importer.layer(Unflatten { size: vec![dims.iter().product()] }, &[flat])
+    };
+    let lines = [line(importer, a.node)?, line(importer, b.node)?];
+    let both = importer.layer(Concat, &lines)?;
+    let how = if largest { Reduction::Max } else { Reduction::Min };
+    let line = importer.layer(Reduce { how, over: Reduced::Channels }, &[both])?;
+    let flat = importer.layer(Flatten, &[line])?;
+    let node = match dims.len() {
+        1 => flat,
+        _ => importer.layer(Unflatten { size: dims[1..].to_vec() }, &[flat])?,
+    };
+    Ok(Flow { node, ..a })
+}
+
+/// Powers that are products, and roots.
+fn power(importer: &mut Importer, call: &Call) -> Outputs {
+    let Operands::Mixed(x, exponent, false) = operands(call)? else {
+        return folded(call, |a, b| known(a, b, f64::powf));
+    };
+    let exponent = exponent.uniform().filter(|_| exponent.count() == 1 && exponent.dims.len() <= x.rank());
+    let node = match exponent {
+        Some(1.0) => x.node,
+        Some(2.0) => importer.layer(Mul, &[x.node, x.node])?,
+        Some(3.0) => {
+            let square = importer.layer(Mul, &[x.node, x.node])?;
+            importer.layer(Mul, &[square, x.node])?
+        }
+        Some(0.5) => importer.layer(Activation::Sqrt, &[x.node])?,
+        _ => return Err(Refusal::new("powers of 1, 2, 3 and 0.5 are known")),
+    };
+    Ok(vec![Flow { node, ..x }.into()])
 }
 
 fn negate(importer: &mut Importer, call: &Call) -> Outputs {
@@ -148,29 +233,62 @@ fn sum(importer: &mut Importer, call: &Call) -> Outputs {
     Ok(vec![total.into()])
 }
 
-/// A sum or product of two values: as they are where both see their nodes through the same axes, else in ONNX's order.
+/// A sum or product of two values: as they are where both see their nodes through the same axes, else in ONNX's order. One of
+/// them may have axes of size 1 that are stretched to those of the other.
 fn joined(importer: &mut Importer, op: Op, a: Flow, b: Flow) -> Outputs {
     let (a, b) = (of_rank(a, &b), b);
     let b = of_rank(b, &a);
-    let same_type = importer.ty(a.node) == importer.ty(b.node);
-    if same_type && a.axes == b.axes {
-        let node = importer.layer(op, &[a.node, b.node])?;
-        return Ok(vec![Flow { node, ..a }.into()]);
-    }
-    if matches!(op, Op::Mul(_)) {
-        for (x, gate) in [(&a, &b), (&b, &a)] {
-            if is_gate(importer, x, gate) {
-                let node = importer.layer(op, &[x.node, gate.node])?;
-                return Ok(vec![Flow { node, ..x.clone() }.into()]);
-            }
+    for (x, other) in [(&a, &b), (&b, &a)] {
+        if lies_over(importer, x, other) {
+            let node = importer.layer(op, &[x.node, other.node])?;
+            return Ok(vec![Flow { node, ..x.clone() }.into()]);
         }
     }
-    if a.shape() != b.shape() {
-        return Err(Refusal::new(format!("of values of shapes {} and {}", a.text(), b.text())));
+    let refused = Refusal::new(format!("of values of shapes {} and {}", a.text(), b.text()));
+    // For one sample, without an axis for it, there is one here.
+    let has_batch = |x: &Flow| x.rank() > 0 && is_batch(x, importer.ty(x.node));
+    let unbatched = !has_batch(&a) || !has_batch(&b);
+    let with_batch = |x: Flow| if unbatched { Flow { axes: [vec![Vec::new()], x.axes].concat(), ..x } } else { x };
+    let [a, b] = [with_batch(a), with_batch(b)];
+    let [a, b] = [importer.plain(&a)?, importer.plain(&b)?];
+    let node = stretched(importer, op, a, b)?.ok_or(refused)?;
+    let mut flow = Flow::of(node, importer.ty(node));
+    if unbatched {
+        flow.axes.remove(0);
     }
-    let (a, b) = (importer.plain(&a)?, importer.plain(&b)?);
-    let node = importer.layer(op, &[a, b])?;
-    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+    Ok(vec![flow.into()])
+}
+
+/// A sum or product of nodes of as many dimensions, of which one or both have sizes of 1 that are stretched.
+fn stretched(importer: &mut Importer, op: Op, a: NodeId, b: NodeId) -> Result<Option<NodeId>, Refusal> {
+    let (a_ty, b_ty) = (importer.ty(a).clone(), importer.ty(b).clone());
+    if a_ty.dims.len() != b_ty.dims.len() {
+        return Ok(None);
+    }
+    for (x, other, fits) in [(a, b, Each::of(&a_ty, &b_ty)), (b, a, Each::of(&b_ty, &a_ty))] {
+        if fits.is_some() {
+            return importer.layer(op, &[x, other]).map(Some);
+        }
+    }
+    let dims: Vec<usize> = a_ty.dims.iter().zip(&b_ty.dims).map(|(&a, &b)| a.max(b)).collect();
+    let is_stretched = |ty: &TensorType| ty.dims.iter().zip(&dims).all(|(&size, &all)| size == all || size == 1);
+    if a_ty.batch != b_ty.batch || !is_stretched(&a_ty) || !is_stretched(&b_ty) {
+        return Ok(None);
+    }
+    let (x, other) = if a_ty.channels() == dims[0] { (a, b) } else { (b, a) };
+    let x = enlarged(importer, x, &dims[1..])?;
+    let fits = Each::of(importer.ty(x), importer.ty(other)).is_some();
+    let other = if fits { other } else { enlarged(importer, other, &dims[1..])? };
+    importer.layer(op, &[x, other]).map(Some)
+}
+
+/// A value with its sizes of 1 stretched to these.
+fn enlarged(importer: &mut Importer, x: NodeId, sizes: &[usize]) -> Result<NodeId, Refusal> {
+    let scale: Vec<usize> = sizes.iter().zip(importer.ty(x).spatial()).map(|(size, own)| size / own).collect();
+    match scale.iter().all(|&scale| scale == 1) {
+        true => Ok(x),
+        false => importer.layer(Upsample { scale, mode: Interpolation::Nearest }, &[x]),
+    }
 }
 
 /// With axes of size 1 in front, as many as the other has more.
@@ -179,13 +297,10 @@ fn of_rank(x: Flow, other: &Flow) -> Flow {
     Flow { node: x.node, axes: [vec![Vec::new(); missing], x.axes].concat() }
 }
 
-/// Whether `gate` has one factor for each channel of `x`, on the axis where x's channels are.
-fn is_gate(importer: &Importer, x: &Flow, gate: &Flow) -> bool {
-    let (ty, gate_ty) = (importer.ty(x.node), importer.ty(gate.node));
-    let one_position = gate_ty.spatial().iter().all(|&size| size == 1);
-    let channels_fit = ty.channels() == gate_ty.channels() && ty.batch == gate_ty.batch;
-    let fits = |(x, gate): (&Vec<_>, &Vec<_>)| gate.is_empty() || gate == x;
-    one_position && channels_fit && x.axes.iter().zip(&gate.axes).all(fits)
+/// Whether `other` has a number for each element, channel, position or sample of `x`, on the axes where x has them.
+fn lies_over(importer: &Importer, x: &Flow, other: &Flow) -> bool {
+    let fits = |(x, other): (&Vec<_>, &Vec<_>)| other.is_empty() || other == x;
+    Each::of(importer.ty(x.node), importer.ty(other.node)).is_some() && x.axes.iter().zip(&other.axes).all(fits)
 }
 
 /// x * scale + shift, each one number or one for each channel.

@@ -7,8 +7,10 @@ use crate::front::onnx::call::{Call, Outputs, Value, axis_of};
 use crate::front::onnx::constant::{Const, Number};
 use crate::front::onnx::flow::{Flow, whole_axis};
 use crate::front::onnx::fold;
+use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::layers::{BlockOrder, ChannelSlice, Crop, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
+use crate::tensor::Batch;
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -46,7 +48,7 @@ fn sizes_of(value: &Value) -> Vec<Number> {
     }
 }
 
-fn reshape(_importer: &mut Importer, call: &Call) -> Outputs {
+fn reshape(importer: &mut Importer, call: &Call) -> Outputs {
     let keep_zero = call.flag("allowzero", false)?;
     let value = call.value(0)?;
     let own = sizes_of(value);
@@ -70,7 +72,39 @@ fn reshape(_importer: &mut Importer, call: &Call) -> Outputs {
     if sizes.iter().any(|size| size.constant < 0.0 || size.batch < 0.0) {
         return Err(Refusal::new("a negative size"));
     }
-    with_sizes(value, &sizes)
+    match value {
+        Value::Flow(x) => reshaped(importer, x, &sizes),
+        _ => with_sizes(value, &sizes),
+    }
+}
+
+/// A value under other sizes: where axes would be cut into parts of other dimensions, in ONNX's order.
+fn reshaped(importer: &mut Importer, x: &Flow, sizes: &[Number]) -> Outputs {
+    let refused = match x.reshaped(sizes) {
+        Ok(y) => return Ok(vec![y.into()]),
+        Err(refused) => refused,
+    };
+    let (own, ty) = (x.shape(), importer.ty(x.node).clone());
+    let has_batch = x.rank() > 1 && is_batch(x, &ty) && sizes.first() == own.first();
+    if !has_batch && ty.batch != Batch::Fixed(1) {
+        return Err(refused);
+    }
+    let (whole, inner) = match has_batch {
+        true => (x.clone(), &sizes[1..]),
+        false => (Flow { axes: [vec![Vec::new()], x.axes.clone()].concat(), ..x.clone() }, sizes),
+    };
+    let dims: Option<Vec<usize>> = inner.iter().map(|size| size.known().map(|size| size as usize)).collect();
+    let product = |dims: &Vec<usize>| dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let dims = dims.filter(|dims| product(dims) == Some(ty.elements())).ok_or(refused)?;
+    let node = importer.plain(&whole)?;
+    let plain = Flow::of(node, importer.ty(node));
+    let ty = importer.ty(node).clone();
+    let node = importer.with_sizes(&plain, &ty, &dims)?;
+    let mut flow = Flow::of(node, importer.ty(node));
+    if !has_batch {
+        flow.axes.remove(0);
+    }
+    Ok(vec![flow.into()])
 }
 
 fn flatten(_importer: &mut Importer, call: &Call) -> Outputs {
@@ -172,15 +206,17 @@ fn concat(importer: &mut Importer, call: &Call) -> Outputs {
         joined.axes[axis] = whole_axis(importer.ty(node), 1);
         return Ok(vec![joined.into()]);
     }
-    if axis != 1 {
-        return Err(Refusal::new(format!(
-            "along axis {axis} of values of shape {}: it is not that of the channels",
-            flows[0].text()
-        )));
+    if axis == 0 {
+        return Err(Refusal::new(format!("along the first axis of values of shape {}", flows[0].text())));
     }
-    let nodes = flows.iter().map(|flow| importer.plain(flow)).collect::<Result<Vec<_>, _>>()?;
+    // With the axis where the channels are.
+    let perm: Vec<usize> = [0, axis].into_iter().chain((1..flows[0].rank()).filter(|&other| other != axis)).collect();
+    let turned = |flow: &Flow| flow.transposed(&perm).and_then(|flow| importer.plain(&flow));
+    let nodes = flows.iter().map(turned).collect::<Result<Vec<_>, _>>()?;
     let node = importer.concat(nodes)?;
-    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+    let back: Vec<usize> =
+        (0..perm.len()).map(|axis| perm.iter().position(|&from| from == axis).unwrap_or(0)).collect();
+    Ok(vec![Flow::of(node, importer.ty(node)).transposed(&back)?.into()])
 }
 
 /// A value with channels of zeros in front or behind.
@@ -249,13 +285,23 @@ fn cut_flow(importer: &mut Importer, x: &Flow, axis: usize, start: usize, end: u
     if start == 0 && x.shape()[axis].known() == Some(end as f64) {
         return Ok(x.clone());
     }
-    if x.axes[axis] != whole_axis(importer.ty(x.node), 1) {
+    let ty = importer.ty(x.node).clone();
+    let dim = (1..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim) && ty.dims[dim - 1] > 1);
+    let dim = dim.ok_or_else(|| {
         let message = format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
-        return Err(Refusal::new(format!("{message}; along the channels it is known")));
-    }
-    let node = importer.layer(ChannelSlice { channels: start..end }, &[x.node])?;
+        Refusal::new(format!("{message}; along the channels and single dimensions of positions it is known"))
+    })?;
+    let layer: Op = match dim {
+        1 => ChannelSlice { channels: start..end }.into(),
+        _ => {
+            let mut sides = vec![0; 2 * ty.spatial().len()];
+            (sides[2 * (dim - 2)], sides[2 * (dim - 2) + 1]) = (start, ty.dims[dim - 1] - end);
+            Crop { sides: PadArg::List(sides) }.into()
+        }
+    };
+    let node = importer.layer(layer, &[x.node])?;
     let mut part = Flow { node, ..x.clone() };
-    part.axes[axis] = whole_axis(importer.ty(node), 1);
+    part.axes[axis] = whole_axis(importer.ty(node), dim);
     Ok(part)
 }
 

@@ -1,4 +1,5 @@
-//! MaxPool (1, 8, 10, 11, 12, 22), AveragePool (1, 7, 10, 11, 19, 22), GlobalAveragePool, GlobalMaxPool (1, 22).
+//! MaxPool (1, 8, 10, 11, 12, 22), AveragePool (1, 7, 10, 11, 19, 22), GlobalAveragePool, GlobalMaxPool (1, 22), LpPool (1, 2,
+//! 11, 18, 22), GlobalLpPool (1, 2, 22).
 
 use super::Rules;
 use super::window::window;
@@ -7,7 +8,7 @@ use crate::front::onnx::call::{Call, Outputs};
 use crate::front::onnx::flow::Flow;
 use crate::front::onnx::walk::Importer;
 use crate::ir::NodeId;
-use crate::layers::{AvgPool, Fill, GlobalAvgPool, GlobalMaxPool, MaxPool, Op, Pad, PadArg, Padding, Window};
+use crate::layers::{AvgPool, Fill, GlobalAvgPool, GlobalMaxPool, LpPool, MaxPool, Op, Pad, PadArg, Padding, Window};
 use crate::tensor::TensorType;
 
 pub const RULES: Rules = &[
@@ -15,6 +16,8 @@ pub const RULES: Rules = &[
     ("AveragePool", average_pool),
     ("GlobalAveragePool", |importer, call| global(importer, call, GlobalAvgPool.into())),
     ("GlobalMaxPool", |importer, call| global(importer, call, GlobalMaxPool.into())),
+    ("LpPool", norm_pool),
+    ("GlobalLpPool", global_norm_pool),
 ];
 
 fn global(importer: &mut Importer, call: &Call, op: Op) -> Outputs {
@@ -30,6 +33,32 @@ fn pool(importer: &mut Importer, call: &Call) -> Result<(NodeId, Window), Refusa
     let ceil = call.flag("ceil_mode", false)?;
     let window = window(call, kernel, importer.ty(input).spatial())?;
     Ok((input, Window { ceil, ..window }))
+}
+
+/// Powers that the layer has.
+fn power(call: &Call) -> Result<usize, Refusal> {
+    let p = call.int("p", 2)?;
+    let known = usize::try_from(p).ok().filter(|p| (1..=LpPool::MAX_P).contains(p));
+    known.ok_or_else(|| Refusal::new(format!("attribute `p` is {p}; known are 1 to {}", LpPool::MAX_P)))
+}
+
+fn norm_pool(importer: &mut Importer, call: &Call) -> Outputs {
+    let p = power(call)?;
+    let (input, window) = pool(importer, call)?;
+    let (input, window) = match is_too_wide(&window, importer.ty(input)) {
+        true => padded_before(importer, input, window)?,
+        false => (input, window),
+    };
+    let node = importer.layer(LpPool { window, p }, &[input])?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
+}
+
+fn global_norm_pool(importer: &mut Importer, call: &Call) -> Outputs {
+    let p = power(call)?;
+    let input = importer.plain(&call.flow(0)?.clone())?;
+    let window = Window::whole(importer.ty(input).spatial());
+    let node = importer.layer(LpPool { window, p }, &[input])?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }
 
 fn max_pool(importer: &mut Importer, call: &Call) -> Outputs {
@@ -50,7 +79,8 @@ fn average_pool(importer: &mut Importer, call: &Call) -> Outputs {
     let unpadded = window.resolve(ty.spatial())?.pads.iter().all(|&pad| pad == (0, 0));
     let plain = AvgPool { window, count_pad: count_pad || unpadded };
     let (input, layer) = if count_pad && is_too_wide(&plain.window, &ty) {
-        padded_before(importer, input, plain)?
+        let (input, window) = padded_before(importer, input, plain.window)?;
+        (input, AvgPool { window, ..plain })
     } else {
         (input, plain)
     };
@@ -67,12 +97,12 @@ fn is_too_wide(window: &Window, ty: &TensorType) -> bool {
 }
 
 /// Zeros that count may as well stand there before.
-fn padded_before(importer: &mut Importer, input: NodeId, pool: AvgPool) -> Result<(NodeId, AvgPool), Refusal> {
-    if pool.window.ceil {
+fn padded_before(importer: &mut Importer, input: NodeId, window: Window) -> Result<(NodeId, Window), Refusal> {
+    if window.ceil {
         return Err(Refusal::new("padding of more than half of the kernel together with `ceil_mode`"));
     }
-    let resolved = pool.window.resolve(importer.ty(input).spatial())?;
+    let resolved = window.resolve(importer.ty(input).spatial())?;
     let sides = PadArg::List(resolved.pads.iter().flat_map(|&(front, back)| [front, back]).collect());
     let padded = importer.layer(Pad { sides, channels: (0, 0), fill: Fill::ZEROS }, &[input])?;
-    Ok((padded, AvgPool { window: Window { padding: Padding::Valid, ..pool.window }, ..pool }))
+    Ok((padded, Window { padding: Padding::Valid, ..window }))
 }

@@ -70,10 +70,11 @@ fn resize(importer: &mut Importer, call: &Call) -> Outputs {
         }
         factors = all;
     }
-    if policy != "stretch" || smooth || outside && mode == "cubic" {
-        return Err(Refusal::new(format!(
-            "attributes `keep_aspect_ratio_policy` `{policy}`, `antialias` {smooth}, `exclude_outside` {outside}"
-        )));
+    if smooth || outside && mode == "cubic" {
+        return Err(Refusal::new(format!("attributes `antialias` {smooth}, `exclude_outside` {outside}")));
+    }
+    if given(sizes)?.is_some() {
+        factors = of_one_factor(call, &x, policy, factors)?;
     }
     let whole = match (mode, place, nearest) {
         // For a whole factor s all of these are floor(i / s).
@@ -98,6 +99,28 @@ fn resize(importer: &mut Importer, call: &Call) -> Outputs {
             }
             interpolated(importer, &x, &factors, extent, filter(mode, nearest, coefficient)?, coordinates(place)?)
         }
+    }
+}
+
+/// The factors of sizes that are only limits, which all axes that are resized have in common.
+fn of_one_factor(call: &Call, x: &Flow, policy: &str, factors: Vec<f64>) -> Result<Vec<f64>, Refusal> {
+    let resized: Vec<usize> = match call.ints("axes")? {
+        Some(axes) => axes.iter().map(|&axis| call.axis(axis, x.rank())).collect::<Result<_, _>>()?,
+        None => (0..x.rank()).collect(),
+    };
+    let given = resized.iter().map(|&axis| factors[axis]);
+    let factor = match policy {
+        "stretch" => return Ok(factors),
+        "not_larger" => given.fold(f64::INFINITY, f64::min),
+        "not_smaller" => given.fold(0.0, f64::max),
+        other => return Err(Refusal::new(format!("attribute `keep_aspect_ratio_policy` is `{other}`"))),
+    };
+    let factors: Vec<f64> = (0..factors.len()).map(|axis| if resized.contains(&axis) { factor } else { 1.0 }).collect();
+    match are_sizes(x, &factors) {
+        true => Ok(factors),
+        false => Err(Refusal::new(format!(
+            "a factor of {factor} by `keep_aspect_ratio_policy`, which leads to no whole sizes"
+        ))),
     }
 }
 

@@ -105,7 +105,10 @@ impl<'a> Builder<'a> {
             return decl.map(|d| (d, Said::Value(&arg.value))).ok_or_else(|| {
                 let message = format!("`{}` has no parameter `{}`", spec.keyword, name.text);
                 let error = Diagnostic::error("E0212", message).at(name.span, "unknown parameter");
-                self.error(with_usage(error.did_you_mean(&name.text, spec.params.iter().map(|p| p.name)), spec))
+                self.error(with_usage(
+                    error.did_you_mean(&name.text, name.span, spec.params.iter().map(|p| p.name)),
+                    spec,
+                ))
             });
         }
         self.check_difference(|name| spec.param(name).is_some(), arg)?;
@@ -120,14 +123,15 @@ impl<'a> Builder<'a> {
 
     /// `pad -1` is a difference to the grammar.
     fn check_difference(&mut self, is_param: impl Fn(&str) -> bool, arg: &Arg) -> Result<(), Reported> {
-        let ExprKind::Binary(BinaryOp::Sub, left, _) = &arg.value.kind else { return Ok(()) };
+        let ExprKind::Binary(BinaryOp::Sub, left, right) = &arg.value.kind else { return Ok(()) };
         let ExprKind::Name(name) = &left.kind else { return Ok(()) };
         if arg.name.is_some() || !is_param(name) || self.variable(name, left.span).is_some() {
             return Ok(());
         }
+        let help = format!("write a negative value in parentheses or behind `=`: `{name} (-1)`, `{name} = -1`");
         let error = Diagnostic::error("E0215", format!("`{name}` needs a value"))
             .at(arg.span, "this is read as a difference")
-            .help(format!("write a negative value in parentheses or behind `=`: `{name} (-1)`, `{name} = -1`"));
+            .fix(help, arg.span, format!("{name} (-{})", self.sources.slice(right.span)));
         Err(self.error(error))
     }
 
@@ -146,7 +150,7 @@ impl<'a> Builder<'a> {
         candidates.extend(known.iter().map(String::as_str));
         let error = Diagnostic::error("E0212", format!("`{}` has no flag `{word}`", spec.keyword))
             .at(span, "and no variable has this name")
-            .did_you_mean(word, candidates);
+            .did_you_mean(word, span, candidates);
         Err(self.error(with_usage(error, spec)))
     }
 
@@ -164,7 +168,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let message = format!("`{}` of `{}` takes {}", decl.name, spec.keyword, kind_text(decl.kind));
-        let error = Diagnostic::error("E0203", message).at(span, "unknown word").did_you_mean(word, words(decl));
+        let error = Diagnostic::error("E0203", message).at(span, "unknown word").did_you_mean(word, span, words(decl));
         Err(self.error(error))
     }
 
@@ -181,9 +185,22 @@ impl<'a> Builder<'a> {
             _ => None,
         };
         self.error(match layer {
-            Some(next) => error.help(format!("to apply `{next}` behind it, write `{} .. | {next}`", spec.keyword)),
+            Some(next) => {
+                let help = format!("to apply `{next}` behind it, write `{} .. | {next}`", spec.keyword);
+                match self.with_comma(arg.span) {
+                    Some(span) => error.fix(help, span, format!(" | {next}")),
+                    None => error.help(help),
+                }
+            }
             None => error.help(usage(spec)),
         })
+    }
+
+    /// An argument with the comma before it.
+    fn with_comma(&self, arg: Span) -> Option<Span> {
+        let before = &self.sources.file(arg.file).text[..arg.start as usize];
+        let start = before.trim_end().strip_suffix(',')?.trim_end().len();
+        Some(Span::new(arg.file, start..arg.end as usize))
     }
 
     fn layer_value(
@@ -265,7 +282,7 @@ impl<'a> Builder<'a> {
         let error = match &arg.name {
             Some(name) => Diagnostic::error("E0212", format!("`{owner}` has no parameter `{}`", name.text))
                 .at(name.span, "unknown parameter")
-                .did_you_mean(&name.text, names.iter().copied()),
+                .did_you_mean(&name.text, name.span, names.iter().copied()),
             None => {
                 let message = match names.len() {
                     0 => format!("`{owner}` takes no arguments"),

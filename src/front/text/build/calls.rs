@@ -67,13 +67,15 @@ impl<'a> Builder<'a> {
         let error = Diagnostic::error("E0211", format!("unknown layer or block `{name}`")).at(span, "not known");
         let lower = name.to_lowercase();
         if let Some((_, ours)) = FOREIGN.iter().find(|(foreign, _)| *foreign == lower) {
-            return self.error(error.help(format!("here it is called `{ours}`")));
+            return self.error(error.fix(format!("here it is called `{ours}`"), span, *ours));
         }
         let written = self.callables().find(|known| known.to_lowercase() == lower);
         if let Some(written) = written {
-            return self.error(error.help(format!("it is written `{written}`: small and capital letters differ")));
+            let help = format!("it is written `{written}`: small and capital letters differ");
+            let error = error.fix(help, span, written);
+            return self.error(error);
         }
-        let error = error.did_you_mean(name, self.callables());
+        let error = error.did_you_mean(name, span, self.callables());
         let layers: Vec<&str> = layers::entries().map(|e| e.spec.keyword).collect();
         self.error(if error.help.is_empty() {
             error.help(format!("the layers are {}", layers.join(", ")))
@@ -228,6 +230,12 @@ const FOREIGN: &[(&str, &str)] = &[
     ("avg_pool", "avgpool"),
     ("globalavgpool", "global_avgpool"),
     ("globalaveragepool", "global_avgpool"),
+    ("reducemean", "reduce"),
+    ("reduce_mean", "reduce"),
+    ("reducesum", "reduce"),
+    ("reduce_sum", "reduce"),
+    ("reducemax", "reduce"),
+    ("reduce_max", "reduce"),
     ("swish", "silu"),
     ("hardswish", "hard_swish"),
     ("hardsigmoid", "hard_sigmoid"),

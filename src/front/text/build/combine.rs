@@ -7,7 +7,7 @@ use super::value::Value;
 use super::{Builder, Flow, NodeId, Site};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::syntax::ast::{Body, Expr, Join, Project, Step, StepKind};
-use crate::layers::{Add, Concat, Layer, Mul, Op};
+use crate::layers::{Add, Concat, Each, Mul, Op};
 use crate::source::{SourceMap, Span};
 use crate::tensor::TensorType;
 
@@ -198,11 +198,7 @@ impl<'a> Builder<'a> {
                     false => format!("all sizes must agree: {SAME_SIZES}"),
                 },
             ),
-            Join::Mul => (
-                "E0313",
-                "a branch of this product does not fit the largest one",
-                Mul.rule(&[main, odd]).err().and_then(|error| error.help).unwrap_or_default(),
-            ),
+            Join::Mul => ("E0313", "a branch of this product does not fit the largest one", Each::help(main)),
         };
         let mut error = Diagnostic::error(code, message).help(help);
         for (i, ty) in pair.into_iter().zip([odd, main]) {
@@ -219,26 +215,26 @@ impl<'a> Builder<'a> {
     }
 
     /// Reports an error of a layer with the chain of shapes that led to it.
-    pub fn shape_error(&mut self, mut error: Diagnostic, help: Option<String>) -> Reported {
+    pub fn shape_error(&mut self, mut error: Diagnostic) -> Reported {
         let trail = &self.frame().trail;
         if trail.len() > 1 {
             error = error.note(format!("shapes: {}", chain(None, trail)));
         }
-        self.error(match help {
-            Some(help) => error.help(help),
-            None => error,
-        })
+        self.error(error)
     }
 }
 
 /// How to keep the sizes of branches the same.
 const SAME_SIZES: &str = "pad with `half` or `same`, and use the same strides";
 
-/// The branch that the others have to fit: in a product one of the largest, which the others scale.
+/// The branch that the others have to fit: in a sum or product one of the largest. Where there is none in a sum, all were
+/// meant to be alike.
 fn main_branch(join: Join, types: &[&TensorType]) -> usize {
+    let largest = (0..types.len()).rev().max_by_key(|&i| types[i].checked_elements()).unwrap_or(0);
     match join {
-        Join::Concat | Join::Add => 0,
-        Join::Mul => (0..types.len()).rev().max_by_key(|&i| types[i].checked_elements()).unwrap_or(0),
+        Join::Mul => largest,
+        Join::Add if types.iter().all(|other| fits(join, types[largest], other)) => largest,
+        Join::Add | Join::Concat => 0,
     }
 }
 
@@ -246,8 +242,7 @@ fn main_branch(join: Join, types: &[&TensorType]) -> usize {
 fn fits(join: Join, main: &TensorType, other: &TensorType) -> bool {
     match join {
         Join::Concat => main.spatial() == other.spatial() && main.batch == other.batch,
-        Join::Add => main == other,
-        Join::Mul => Mul.rule(&[main, other]).is_ok(),
+        Join::Add | Join::Mul => Each::of(main, other).is_some(),
     }
 }
 

@@ -139,7 +139,7 @@ impl<'a> Builder<'a> {
             let known = || functions::FUNCTIONS.iter().map(|f| f.name);
             let error = Diagnostic::error("E0206", format!("unknown function `{}`", name.text))
                 .at(name.span, "there is no such function")
-                .did_you_mean(&name.text, known());
+                .did_you_mean(&name.text, name.span, known());
             let list = format!("the functions are {}", known().collect::<Vec<_>>().join(", "));
             return Err(self.error(if error.help.is_empty() { error.help(list) } else { error }));
         };

@@ -209,7 +209,8 @@ impl Reader<'_> {
             let error =
                 Diagnostic::error("E0327", "the batch has no default: each run decides how many samples it has")
                     .at(name.span, "the first size is the batch");
-            self.errors.push(error.help(format!("write `{}` alone", name.text)));
+            let help = format!("write `{}` alone", name.text);
+            self.errors.push(error.fix(help, name.span.to(size.value.span), name.text.as_str()));
         }
         let expr = Expr { kind: ExprKind::Name(name.text.clone()), span: name.span };
         self.program.free.insert(name.text.clone());

@@ -97,6 +97,7 @@ pub mod unused;
 mod value;
 
 pub use files::Program;
+pub use functions::FUNCTIONS;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
@@ -511,19 +512,32 @@ impl<'a> Builder<'a> {
                     all => format!("the inputs are {}", all.join(" and ")),
                 };
                 let error = Diagnostic::error(problem.code, problem.message).at(written.unwrap_or(site.span), label);
-                let help = problem.help.or_else(|| missing_batch(problem.code, types[0]));
-                return Err(self.shape_error(error, help));
+                let error = match (problem.help.or_else(|| missing_batch(problem.code, types[0])), problem.before) {
+                    (Some(help), Some(layer)) => error.fix(help, self.step_start(site.span), format!("{layer} | ")),
+                    (Some(help), None) => error.help(help),
+                    (None, _) => error,
+                };
+                return Err(self.shape_error(error));
             }
         };
         if let Some(excess) = self.limits.excess(&ty) {
             let message = format!("this value is too large: one sample is {ty}");
             let error = Diagnostic::error("E0503", message).at(site.span, excess);
-            return Err(self.shape_error(error, None));
+            return Err(self.shape_error(error));
         }
         let specs = layer.params(&types);
         let params = specs.into_iter().map(|spec| self.weight(spec, &site)).collect::<Result<Vec<_>, _>>()?;
         let origin = Origin { path: site.path, span: Some(site.span) };
         Ok(self.graph.add_node(Node::new(op, inputs, params, ty, origin)))
+    }
+
+    /// Where the step of a call begins, at its label if it has one.
+    fn step_start(&self, call: Span) -> Span {
+        let before = self.sources.file(call.file).text[..call.start as usize].trim_end();
+        let start = before.strip_suffix(':').map_or(call.start as usize, |label| {
+            label.trim_end_matches(|c: char| c.is_alphanumeric() || "_{}.".contains(c)).len()
+        });
+        Span::new(call.file, start..start)
     }
 
     fn weight(&mut self, spec: crate::layers::ParamSpec, site: &Site) -> Result<ParamId, Reported> {

@@ -383,8 +383,8 @@ impl<'a> Builder<'a> {
         let known = self.values_in_reach();
         let deeper = format!(".{path}");
         let error = match self.taps.latest().find(|known| known.ends_with(&deeper)) {
-            Some(deeper) => error.help(format!("did you mean `{deeper}`?")),
-            None => error.did_you_mean(path, known.iter().map(String::as_str)),
+            Some(deeper) => error.fix(format!("did you mean `{deeper}`?"), span, deeper),
+            None => error.did_you_mean(path, span, known.iter().map(String::as_str)),
         };
         let inner = parents(path).find_map(|outer| Some((outer, self.values_below(outer)?)));
         let error = match &inner {

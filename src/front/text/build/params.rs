@@ -94,7 +94,7 @@ impl<'a> Builder<'a> {
     fn unknown_define(&mut self, name: &str, expr: &Expr, known: &[&str]) {
         let error = Diagnostic::error("E0219", format!("the model has no parameter `{name}`"))
             .at(expr.span, "given by -D")
-            .did_you_mean(name, known.iter().copied());
+            .help_nearest(name, known.iter().copied());
         self.error(match known.is_empty() {
             true => error.note("it has no parameters"),
             false => error.note(format!("its parameters are {}", quoted_list(known, "and"))),
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let error = Diagnostic::error("E0218", format!("the model has no variant `{name}`"))
                 .at(model.name.span, "this model")
-                .did_you_mean(name, known.iter().copied());
+                .help_nearest(name, known.iter().copied());
             self.error(match known.is_empty() {
                 true => error.note("it has no variants"),
                 false => error.note(format!("its variants are {}", quoted_list(&known, "and"))),
@@ -196,7 +196,7 @@ impl<'a> Builder<'a> {
                 let known = layers::entries().map(|e| e.spec.keyword);
                 let error = Diagnostic::error("E0211", format!("unknown layer `{}`", item.layer.text))
                     .at(item.layer.span, "defaults are for layers")
-                    .did_you_mean(&item.layer.text, known);
+                    .did_you_mean(&item.layer.text, item.layer.span, known);
                 self.error(error);
                 continue;
             };

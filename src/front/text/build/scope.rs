@@ -138,9 +138,11 @@ impl<'a> Builder<'a> {
             }
             _ => {
                 let known = self.known_names();
-                unknown
-                    .at(span, "no variable, parameter or constant has this name")
-                    .did_you_mean(name, known.iter().map(String::as_str))
+                unknown.at(span, "no variable, parameter or constant has this name").did_you_mean(
+                    name,
+                    span,
+                    known.iter().map(String::as_str),
+                )
             }
         }))
     }

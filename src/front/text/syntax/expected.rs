@@ -4,8 +4,10 @@ use super::letters;
 use super::parser::{Rule, is_name};
 use super::scan::ITEM_KEYWORDS;
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::layers;
 use crate::source::{FileId, Span};
 use pest::error::{Error, ErrorVariant, InputLocation};
+use std::ops::Range;
 
 /// Where in `text`, the item, the grammar got stuck.
 pub fn position(error: &Error<Rule>, text: &str) -> usize {
@@ -46,9 +48,29 @@ pub fn diagnostic(error: &Error<Rule>, text: &str, file: FileId, offset: usize) 
     let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };
     let diagnostic =
         Diagnostic::error("E0101", format!("expected {expected}, found {shown}")).at(span, "unexpected here");
-    match letters::help(&text[at..]).or_else(|| help(&text[..at], found, positives)) {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
+    let Some(WayOut { help, edit }) = letters::help(text, at).or_else(|| way_out(text, at, found, positives)) else {
+        return diagnostic;
+    };
+    match edit {
+        Some((range, new)) => diagnostic.fix(help, Span::new(file, offset + range.start..offset + range.end), new),
+        None => diagnostic.help(help),
+    }
+}
+
+/// What is meant most of the time.
+pub struct WayOut {
+    pub help: String,
+    /// What stands in the item's text instead, and where.
+    edit: Option<(Range<usize>, String)>,
+}
+
+impl WayOut {
+    pub fn words(help: impl Into<String>) -> WayOut {
+        WayOut { help: help.into(), edit: None }
+    }
+
+    pub fn replace(help: impl Into<String>, range: Range<usize>, new: impl Into<String>) -> WayOut {
+        WayOut { help: help.into(), edit: Some((range, new.into())) }
     }
 }
 
@@ -121,53 +143,85 @@ fn in_words(rule: Rule) -> &'static str {
     }
 }
 
-/// What people most often mean; `before` is the item's text before the token that was found.
-fn help(before: &str, found: &str, positives: &[Rule]) -> Option<String> {
-    let begins_line = before.trim_end_matches(BLANKS).ends_with('\n');
+/// What people most often mean by what was `found` in `text` at `at`.
+fn way_out(text: &str, at: usize, found: &str, positives: &[Rule]) -> Option<WayOut> {
+    let before = &text[..at];
+    let (trimmed, end) = (before.trim_end_matches(BLANKS).len(), at + found.len());
     let step = before.rsplit(['\n', '{', '|']).next().unwrap_or(before).trim();
-    let text = match found {
+    let here = |help: &str, new: &str| Some(WayOut::replace(help, at..end, new));
+    match found {
         "=" if !step.is_empty() && step.chars().all(is_word) => {
-            return Some(format!(
-                "a step is labelled by `{step}: ..`; a value is named where it is made, `.. as {step}`"
-            ));
+            let help = format!("a step is labelled by `{step}: ..`; a value is named where it is made, `.. as {step}`");
+            Some(WayOut::replace(help, trimmed..end, ":"))
         }
-        ">" if before.ends_with('-') => "a step is joined to the next one by `|`",
-        "*" if before.ends_with('*') => "there is no operator for powers; multiply",
+        ">" if before.ends_with('-') => {
+            Some(WayOut::replace("a step is joined to the next one by `|`", at - 1..end, "|"))
+        }
+        "*" if before.ends_with('*') => Some(WayOut::words("there is no operator for powers; multiply")),
         word if positives.contains(&Rule::lbrace) && word.starts_with(is_word) && joined(step).is_some() => {
             let (keyword, single) = joined(step)?;
-            return Some(format!(
+            Some(WayOut::words(format!(
                 "`{keyword}` takes branches in braces, one a line; to take in the value `{word}`, write \
                  `{single} {{ from {word} }}`"
-            ));
+            )))
         }
-        "else" | "project" if begins_line => {
-            return Some(format!("`{found}` stands on the line of the closing brace: `}} {found} {{`"));
+        "else" | "project" if before[..trimmed].ends_with('\n') => {
+            let help = format!("`{found}` stands on the line of the closing brace: `}} {found} {{`");
+            let brace = before.trim_end();
+            let edit = brace.ends_with('}').then(|| (brace.len()..at, " ".into()));
+            Some(WayOut { help, edit })
         }
-        "" if before.trim_end().ends_with('|') => "to go on in the next line, begin that line with `|`",
-        "" if positives.contains(&Rule::lbrace) => "the opening brace stands on the same line",
-        "=" if positives.contains(&Rule::comparator) => "a comparison is written `==`",
-        ":" if before.ends_with(' ') => "the colon of a label follows it directly",
-        ";" => "a newline ends a line; no semicolon is needed",
-        "<" | ">" | "=" if positives.contains(&Rule::and_op) => "comparisons do not chain; join them with `and`",
-        "&" | "!" => "logic is written in words: `and`, `or`, `not`",
-        "x" if positives.contains(&Rule::pipe) => "sizes are written without blanks, `3x3`; copies as `3 x Block`",
-        "\u{d7}" => "write sizes with the letter x: `3x3`",
-        "\u{a0}" => "this is a no-break space; type an ordinary one",
-        "\u{201c}" | "\u{201d}" => "write straight quotes",
-        "^" => "there is no operator for powers; multiply",
+        "" if before.trim_end().ends_with('|') => {
+            let help = "to go on in the next line, begin that line with `|`";
+            let (pipe, blanks) = (before.trim_end().len() - 1, text[at..].len() - text[at..].trim_start().len());
+            let new = format!("{}| ", &text[at..at + blanks]);
+            Some(WayOut::replace(help, before[..pipe].trim_end().len()..at + blanks, new))
+        }
+        "" if positives.contains(&Rule::lbrace) => Some(WayOut::words("the opening brace stands on the same line")),
+        "=" if positives.contains(&Rule::comparator) => here("a comparison is written `==`", "=="),
+        ":" if before.ends_with(' ') => {
+            Some(WayOut::replace("the colon of a label follows it directly", trimmed..at, ""))
+        }
+        ";" => here("a newline ends a line; no semicolon is needed", ""),
+        "<" | ">" | "=" if positives.contains(&Rule::and_op) => {
+            Some(WayOut::words("comparisons do not chain; join them with `and`"))
+        }
+        "&" | "!" => {
+            let doubled = text[at..].starts_with("&&");
+            let new = if found == "&" { "and" } else { "not " };
+            let help = "logic is written in words: `and`, `or`, `not`";
+            Some(WayOut::replace(help, at..end + usize::from(doubled), new))
+        }
+        "x" if positives.contains(&Rule::pipe) => {
+            let help = "sizes are written without blanks, `3x3`; copies as `3 x Block`";
+            let blanks = text[end..].len() - text[end..].trim_start_matches(BLANKS).len();
+            let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+            let size = digit(before[..trimmed].chars().last()) && digit(text[end + blanks..].chars().next());
+            Some(WayOut { help: help.into(), edit: size.then(|| (trimmed..end + blanks, "x".into())) })
+        }
+        "\u{d7}" => here("write sizes with the letter x: `3x3`", "x"),
+        "\u{a0}" => here("this is a no-break space; type an ordinary one", " "),
+        "\u{201c}" | "\u{201d}" => {
+            let quoted = text[end..].split('\n').next()?.split(['\u{201c}', '\u{201d}']).next()?;
+            let close = text[end + quoted.len()..].chars().next().filter(|c| "\u{201c}\u{201d}".contains(*c));
+            let range = at..end + quoted.len() + close.map_or(0, char::len_utf8);
+            let edit = close.map(|_| (range, format!("\"{quoted}\"")));
+            Some(WayOut { help: "write straight quotes".into(), edit })
+        }
+        "^" => Some(WayOut::words("there is no operator for powers; multiply")),
         word if positives.contains(&Rule::comma) && word.starts_with(is_word) => {
-            "arguments are separated by commas, steps by `|`"
+            let new = if layers::find(word).is_some() { " | " } else { ", " };
+            Some(WayOut::replace("arguments are separated by commas, steps by `|`", trimmed..at, new))
         }
         _ if before.trim().is_empty() => {
             let keyword = nearest(found, ITEM_KEYWORDS)?;
-            return Some(format!("did you mean `{keyword}`?"));
+            here(&format!("did you mean `{keyword}`?"), keyword)
         }
         word if word.starts_with(is_word) && is_reserved(word, positives) => {
-            return Some(format!("`{word}` is a reserved word; choose another name"));
+            Some(WayOut::words(format!("`{word}` is a reserved word; choose another name")))
         }
-        _ => return None,
-    };
-    Some(text.to_string())
+        _ => None,
+    }
 }
 
 /// The combinator of branches that a step begins with, and the one that joins a value with a single branch.

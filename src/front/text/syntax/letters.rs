@@ -1,27 +1,33 @@
 //! Letters and signs of other alphabets that look like those of the language.
 
-/// What to say of the first character that the language does not have, in the word or sign with which `text` begins.
-pub fn help(text: &str) -> Option<String> {
-    let c = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').chars().next()?;
+use super::expected::WayOut;
+
+/// What to say of the first character that the language does not have, in the word or sign that begins at `at`.
+pub fn help(text: &str, at: usize) -> Option<WayOut> {
+    let (word, sign) = (&text[at..], |c: char| c.is_ascii_alphanumeric() || c == '_');
+    let place = at + word.len() - word.trim_start_matches(sign).len();
+    let c = text[place..].chars().next()?;
     let code = u32::from(c);
     if c.is_ascii() {
         return None;
     }
-    let mut word = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_');
-    if let Some(latin) = latin_of(c)
-        && word.all(|c| c.is_ascii() || latin_of(c).is_some())
-    {
-        return Some(format!("`{c}` is a {} letter (U+{code:04X}) that looks like `{latin}`: type that", script(c)));
+    let length = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
+    let latin = |c: char| if c.is_ascii() { Some(c) } else { latin_of(c) };
+    if let (Some(like), Some(word)) = (latin_of(c), word[..length].chars().map(latin).collect::<Option<String>>()) {
+        let help = format!("`{c}` is a {} letter (U+{code:04X}) that looks like `{like}`: type that", script(c));
+        return Some(WayOut::replace(help, at..at + length, word));
     }
+    let here = |help, new: &str| Some(WayOut::replace(help, place..place + c.len_utf8(), new));
     if let Some((_, sign)) = SIGNS.iter().find(|(other, _)| *other == c) {
-        return Some(format!("this sign is U+{code:04X}; type `{sign}`"));
+        return here(format!("this sign is U+{code:04X}; type `{sign}`"), sign);
     }
     // The halfwidth and fullwidth forms of ASCII stand in its order.
     if let Some(ascii) = code.checked_sub(0xfee0).filter(|code| (0x21..0x7f).contains(code)).and_then(char::from_u32) {
-        return Some(format!("`{c}` is a full-width character (U+{code:04X}); type `{ascii}`"));
+        let help = format!("`{c}` is a full-width character (U+{code:04X}); type `{ascii}`");
+        return here(help, &ascii.to_string());
     }
     let help = "names have the letters a to z and A to Z, digits and `_`; texts in quotes and comments may have any";
-    c.is_alphabetic().then(|| help.to_string())
+    c.is_alphabetic().then(|| WayOut::words(help))
 }
 
 fn latin_of(c: char) -> Option<char> {
@@ -68,7 +74,7 @@ mod tests {
 
     #[test]
     fn characters_are_named() {
-        let help = |text| help(text).unwrap_or_default();
+        let help = |text| help(text, 0).map(|way_out| way_out.help).unwrap_or_default();
         assert_eq!(help("3\u{445}3, 8"), "`х` is a Cyrillic letter (U+0445) that looks like `x`: type that");
         assert!(help("c\u{3bf}nv").contains("Greek"));
         assert!(help("，").contains("type `,`"));

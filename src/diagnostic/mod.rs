@@ -4,6 +4,13 @@
 //! `E05xx` limits, `E06xx` files and the command line, `E08xx` ONNX files, `E09xx` export;
 //! `W` is a warning with a lint's name.
 
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod codes;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod fix;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod report;
+
 use crate::source::{SourceMap, Span};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::borrow::Cow;
@@ -26,6 +33,24 @@ pub struct Label {
     pub text: String,
 }
 
+/// A way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Help {
+    /// In words.
+    pub text: String,
+    /// The changes of the text that it says, apart from each other; none where what to write is the author's to know.
+    pub edits: Vec<Edit>,
+}
+
+/// A change of a source text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What is replaced; where it is empty, something is put in.
+    pub span: Span,
+    /// What stands there afterwards.
+    pub text: String,
+}
+
 /// One message to the author of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -40,7 +65,7 @@ pub struct Diagnostic {
     /// Facts: the path of blocks, the chain of shapes.
     pub notes: Vec<String>,
     /// Ways out.
-    pub help: Vec<String>,
+    pub help: Vec<Help>,
 }
 
 impl Diagnostic {
@@ -75,7 +100,13 @@ impl Diagnostic {
 
     /// Adds a way out.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(text.into());
+        self.help.push(Help { text: text.into(), edits: Vec::new() });
+        self
+    }
+
+    /// Adds a way out that is taken by writing `new` in place of what is at `span`.
+    pub fn fix(mut self, text: impl Into<String>, span: Span, new: impl Into<String>) -> Self {
+        self.help.push(Help { text: text.into(), edits: vec![Edit { span, text: new.into() }] });
         self
     }
 
@@ -85,10 +116,18 @@ impl Diagnostic {
         (self.code, self.labels.first().map(|label| label.span), without_sizes(&self.message))
     }
 
-    /// Adds `did you mean` help where one of `known` is close to `name`.
-    pub fn did_you_mean<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    /// Adds `did you mean` help where one of `known` is close to `name`, which stands in no text.
+    pub fn help_nearest<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         match nearest(name, known) {
             Some(best) => self.help(format!("did you mean `{best}`?")),
+            None => self,
+        }
+    }
+
+    /// Adds `did you mean` help where one of `known` is close to `name`, which stands at `span`.
+    pub fn did_you_mean<'a>(self, name: &str, span: Span, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(name, known) {
+            Some(best) => self.fix(format!("did you mean `{best}`?"), span, best),
             None => self,
         }
     }
@@ -176,7 +215,7 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
         group = group.element(Level::NOTE.message(harmless(note)));
     }
     for help in &diagnostic.help {
-        group = group.element(Level::HELP.message(harmless(help)));
+        group = group.element(Level::HELP.message(harmless(&help.text)));
     }
     renderer.render(&[group])
 }

@@ -82,6 +82,13 @@ impl Weights {
         self.by_name.get(name)
     }
 
+    /// Gives weights other names: each pair is the old one and the new one.
+    pub fn rename(&mut self, pairs: &[(String, String)]) {
+        let weights: Vec<_> = pairs.iter().map(|(old, _)| self.by_name.remove(old)).collect();
+        let renamed = pairs.iter().zip(weights).filter_map(|((_, new), weight)| Some((new.clone(), weight?)));
+        self.by_name.extend(renamed);
+    }
+
     /// Only those of these parameters.
     pub fn retain<'p>(&mut self, params: impl IntoIterator<Item = &'p Param>) {
         let kept = params.into_iter().filter_map(|param| self.by_name.remove_entry(&param.name)).collect();

@@ -36,7 +36,7 @@ pub fn find(name: &str) -> Result<Entry, Error> {
     let entry = |(file, text): &(&'static str, &'static str), variant| Entry { file, text, variant };
     let found = by_variant().map(|found| entry(found, Some(name.to_owned()))).or_else(|| Some(entry(by_file()?, None)));
     found.ok_or_else(|| {
-        let near = nearest(name, names().into_iter());
+        let near = nearest(name, names());
         Error::UnknownNetwork { name: name.to_owned(), near: near.map(str::to_owned) }
     })
 }

@@ -99,6 +99,14 @@ pub enum Error {
     /// A drawing that nobody could look at.
     #[error(transparent)]
     Drawing(#[from] TooLarge),
+    /// The zoo has no network of this name.
+    #[error("zoo:{name}: no network of this name comes along{}", near.as_ref().map_or(String::new(), |near| format!("; did you mean `zoo:{near}`?")))]
+    UnknownNetwork {
+        /// As it was given.
+        name: String,
+        /// One with a similar name.
+        near: Option<String>,
+    },
     /// An output that holds no scores of classes.
     #[error("an output of shape {0:?} is not a classification")]
     NoClasses(Vec<usize>),

@@ -16,6 +16,7 @@ mod help;
 mod import;
 mod input;
 mod model;
+mod new;
 mod peak;
 mod run;
 mod summary;
@@ -70,6 +71,10 @@ enum Verb {
     Compile(compile::Args),
     /// Write the model with its weights as ONNX
     Export(export::Args),
+    /// Begin a model file, with a small network or one of the zoo
+    New(new::Args),
+    /// List the networks that come along, which go anywhere as `zoo:NAME`
+    Zoo,
     /// The words of the language: layers, functions, items and combinators
     Layers(help::LayersArgs),
     /// Explain a command, a code of an error or warning, or a word of the language
@@ -200,6 +205,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Zoo => new::list(),
         Verb::Layers(args) => help::layers(&args),
         Verb::Help(args) => help::help(&args),
         Verb::Completions { shell } => {

@@ -7,6 +7,8 @@ mod onnx;
 #[cfg(feature = "pictures")]
 mod pictures;
 mod weights;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod zoo;
 
 pub use check::{Findings, check};
 pub use classes::Class;
@@ -115,7 +117,8 @@ impl ModelOptions {
     }
 
     /// Reads a model file (`-` for standard input), those that it uses, and its card; of an ONNX file, which is known by its
-    /// extension, the network and its weights.
+    /// extension, the network and its weights. Where there is no file `zoo`, it and a variant are a network that comes
+    /// along, without weights.
     ///
     /// # Errors
     /// Where a file cannot be read, and all mistakes in the text, or all that is no layer in the ONNX file, together.
@@ -124,12 +127,23 @@ impl ModelOptions {
         if is_onnx(path) {
             return self.import(path);
         }
+        if let Some(name) = self.build.variant.as_deref().filter(|_| zoo::is_zoo(path)) {
+            return self.open_zoo(zoo::find(name)?, name);
+        }
         let card = Card::for_model(path)?;
         let (start, text) = (Instant::now(), text::read(path)?);
         let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
         let remarks = card.iter().flat_map(|card| unknown_variants(card, &model.program)).collect();
         let card = card.map(|card| self.of_variant(card));
         Ok(Model { path: Some(path.to_owned()), card, remarks, time: start.elapsed(), ..model })
+    }
+
+    fn open_zoo(&self, zoo::Entry { file, text, variant }: zoo::Entry, name: &str) -> Result<Model, Error> {
+        let entry = zoo::Entry { file, text, variant: variant.clone() };
+        let options = ModelOptions { build: build::Options { variant, ..self.build.clone() }, ..self.clone() };
+        let model = options.build(format!("{}:{file}", zoo::ZOO), text.to_owned(), &mut zoo::ZooLoader)?;
+        let card = entry.card().map(|card| options.of_variant(card));
+        Ok(Model { name: format!("{}:{name}", zoo::ZOO), card, ..model })
     }
 
     /// Reads a model from a text, which can use no other files and has no card.
@@ -174,7 +188,8 @@ impl ModelOptions {
 }
 
 impl Model {
-    /// Reads the model file `FILE`, or the variant `VARIANT` in it where the path is `FILE:VARIANT`.
+    /// Reads the model file `FILE`, or the variant `VARIANT` in it where the path is `FILE:VARIANT`; `zoo:resnet50` is a
+    /// network that comes along, without weights.
     ///
     /// # Errors
     /// As [`ModelOptions::open`].

@@ -85,6 +85,12 @@ def test_pickles_hold_the_recipe(threads, tmp_path, monkeypatch):
     assert np.array_equal(again(x), m(x))
 
 
+def test_pickles_of_the_zoo():
+    m = sv.load("zoo:lenet5", seed=1)
+    x = image(1, (1, 28, 28))
+    assert np.array_equal(pickle.loads(pickle.dumps(m))(x), m(x))
+
+
 def test_pickles_of_models_of_arrays(small):
     weights = {name: np.ones(shape) for name, shape in small.weights.items()}
     m = sv.compile(TEXT, weights=weights)

@@ -18,7 +18,7 @@ use svertka::{
 
 /// Arguments from which a model is made again in another process.
 struct Recipe {
-    /// `FILE` or `FILE:VARIANT`, absolute.
+    /// `FILE`, `FILE:VARIANT` or `zoo:NAME`.
     path: Option<OsString>,
     text: Option<String>,
     params: Vec<(String, String)>,
@@ -73,9 +73,8 @@ impl Core {
             let (recipe, model, runner) = (recipe.clone(), model.clone(), runner.fork(threads));
             return Ok(Core { recipe, model, options, runner, values: Mutex::new(None) });
         }
-        let path = path.map(|path| whole_path(&path)).transpose()?;
         let weights = weights.map(kept_weights).transpose()?;
-        let recipe = Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux };
+        let mut recipe = Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux };
         let source = recipe.weights(py)?;
         let compiled = py.detach(|| {
             let model = recipe.open()?;
@@ -83,6 +82,7 @@ impl Core {
             Ok((model, session))
         });
         let (model, session) = compiled.map_err(|error| raised(py, error))?;
+        recipe.settle(&model)?;
         let (recipe, model, runner) = (Arc::new(recipe), Arc::new(model), Runner::new(session, threads));
         Ok(Core { recipe, model, options, runner, values: Mutex::new(None) })
     }
@@ -311,6 +311,14 @@ impl Recipe {
         }
     }
 
+    /// Makes the path that of the same file in any folder, where the model is of one.
+    fn settle(&mut self, model: &Model) -> PyResult<()> {
+        if let (Some(path), Some(_)) = (&self.path, model.path()) {
+            self.path = Some(absolute(path)?.into_os_string());
+        }
+        Ok(())
+    }
+
     /// What the library makes of the weights that were given.
     fn weights(&self, py: Python<'_>) -> PyResult<Weights> {
         let Some(weights) = &self.weights else {
@@ -352,11 +360,6 @@ fn kept_weights(given: Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         PyTypeError::new_err(format!("weights are a path, or a mapping from names to arrays: {name}"))
     })?;
     Ok(absolute(path)?.into_pyobject(given.py())?.into_any().unbind())
-}
-
-/// The path of a model, with its variant if any, from the root.
-fn whole_path(path: &OsString) -> PyResult<OsString> {
-    Ok(absolute(path)?.into_os_string())
 }
 
 /// By name, the sizes of ports; the batch by its name where it is free.

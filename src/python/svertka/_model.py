@@ -178,7 +178,7 @@ def load(
     aux: bool = False,
     **params: Any,
 ) -> Model:
-    """Opens and compiles a model: `FILE`, `FILE:VARIANT`, or an ONNX file.
+    """Opens and compiles a model: `FILE`, `FILE:VARIANT`, an ONNX file, or `zoo:NAME`, a network that comes along.
 
     weights: a file (safetensors, the index of one in several files, or what `torch.save` wrote), or arrays by their
         names, which are copied when they are packed; the model's own (of its ONNX file or card) where none are given.

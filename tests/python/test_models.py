@@ -167,7 +167,7 @@ def test_receptive_fields_are_exact(small):
 
 
 def test_the_plan_is_explained(lenet):
-    assert "plan lenet5" in lenet.explain() and "kernel" in lenet.explain("conv2")
+    assert "lenet5 for" in lenet.explain() and "kernel" in lenet.explain("conv2")
     assert "passes" in lenet.explain(verbose=True)
     with pytest.raises(ValueError, match="no layer `conv9` after fusion; did you mean"):
         lenet.explain("conv9")

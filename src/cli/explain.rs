@@ -14,6 +14,9 @@ pub struct Args {
     /// Only this layer, or all below this path
     #[arg(long)]
     layer: Option<String>,
+    /// Everything: what the passes did, each kernel's parameters, where values lie, what was refused
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -31,5 +34,6 @@ pub fn run(args: &Args) -> Outcome {
             return Err(Failure::input(format!("no layer `{layer}` after fusion{hint}")));
         }
     }
-    print(&schedule::explain(&plan, args.layer.as_deref()))
+    let explanation = schedule::Explanation { plan: &plan, layer: args.layer.as_deref() };
+    print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }

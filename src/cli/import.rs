@@ -2,6 +2,7 @@
 
 use super::{Failure, Outcome, print, tell};
 use crate::front::onnx;
+use crate::front::text::write::Form;
 use crate::io;
 use crate::io::write::create_folder;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,12 @@ pub struct Args {
     /// Sizes that the file leaves open, by its names for them: `H=320,W=320`, or `image.2=320` by input and axis
     #[arg(long, value_name = "NAME=SIZE,..", value_delimiter = ',', value_parser = size)]
     input: Vec<(String, usize)>,
+    /// The simplest text: a line for each chain of layers
+    #[arg(long, conflicts_with = "nested")]
+    flat: bool,
+    /// Blocks, branches and labels, as far as they are found; this is the default
+    #[arg(long)]
+    nested: bool,
     /// Name of the files and of the model; that of the ONNX file where none is given
     #[arg(long)]
     name: Option<String>,
@@ -32,7 +39,8 @@ fn size(text: &str) -> Result<(String, usize), String> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let options = onnx::Options { cut: args.cut.clone(), sizes: args.input.clone(), name: String::new() };
+    let form = if args.flat { Form::Flat } else { Form::default() };
+    let options = onnx::Options { cut: args.cut.clone(), sizes: args.input.clone(), name: String::new(), form };
     let import = read(&args.model, &options)?;
     let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;

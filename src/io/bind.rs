@@ -137,11 +137,18 @@ fn substitute(name: &str, rename: &Rename) -> String {
 
 fn check(file: &WeightFile, param: &Param, name: &str, misfit: &mut Misfit) {
     let shape = file.shape(name).expect("found by name");
-    if shape != param.dims {
+    if !same_but_ones(shape, &param.dims) {
         misfit.wrong_shape.push((name.to_string(), param.dims.clone(), shape.to_vec()));
     } else if let Err(error) = file.read(name) {
         misfit.unreadable.push(error.to_string());
     }
+}
+
+/// Sizes of 1 say nothing of the order of the values: a dense layer's [O, I] is a 1x1 convolution's [O, I, 1, 1], and a
+/// scale's [C] what broadcasts as [C, 1, 1].
+fn same_but_ones(a: &[usize], b: &[usize]) -> bool {
+    let sizes = |dims: &[usize]| dims.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
+    sizes(a) == sizes(b)
 }
 
 impl WeightSource for BoundWeights {
@@ -334,15 +341,22 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
     #[test]
     fn every_kind_of_misfit_is_told_at_once() {
         let graph = wanting(&[("a", &[2]), ("b", &[1]), ("c", &[1])], &[]);
-        let tensors: [(&str, &str, &[usize]); 3] = [("a", "F32", &[1, 2]), ("b", "I64", &[1]), ("x", "F32", &[1])];
+        let tensors: [(&str, &str, &[usize]); 3] = [("a", "F32", &[2, 2]), ("b", "I64", &[1]), ("x", "F32", &[1])];
         let message = misfit(&graph, &tensors);
         let (before, unreadable) = message.split_once("\n  1 that cannot be read:\n    ").unwrap();
         assert_eq!(
             before,
-            "\n  1 missing:\n    c [1]\n  1 of another shape:\n    a: the model needs [2], the file has [1, 2]\
+            "\n  1 missing:\n    c [1]\n  1 of another shape:\n    a: the model needs [2], the file has [2, 2]\
              \n  1 surplus:\n    x"
         );
         assert!(unreadable.ends_with(r#"tensor "b" is stored as I64; accepted: F32, F16, BF16, F64"#), "{unreadable}");
+    }
+
+    #[test]
+    fn sizes_of_one_make_no_other_shape() {
+        let graph = wanting(&[("a", &[4, 2, 1, 1]), ("b", &[3])], &[]);
+        assert_eq!(bound(&graph, &[("a", "F32", &[4, 2]), ("b", "F32", &[3, 1, 1])]).err(), None);
+        assert!(bound(&graph, &[("a", "F32", &[2, 4]), ("b", "F32", &[3])]).is_err());
     }
 
     #[test]

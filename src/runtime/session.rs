@@ -635,7 +635,7 @@ mod tests {
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![32] };
         let x = graph.add_input("x", ty);
         let fc = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[x], "fc").unwrap();
-        let y = graph.add_layer(Softmax, &[fc], "y").unwrap();
+        let y = graph.add_layer(Softmax::CHANNELS, &[fc], "y").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
         Session::new(
             verify(graph).unwrap(),

@@ -1,38 +1,127 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::{Place, Plan, Step, View};
-use crate::ir::NodeId;
+use crate::ir::{Epilogue, Node};
+use crate::kernels::Layout;
 use crate::kernels::tuning::Verdict;
-use std::collections::HashMap;
 use std::fmt::Write;
 
-/// All passes' notes and all steps, or those of the nodes whose path begins with `layer`.
-pub fn explain(plan: &Plan, layer: Option<&str>) -> String {
-    let wanted = |path: &str| layer.is_none_or(|l| path == l || path.starts_with(&format!("{l}.")));
-    let mut text = String::new();
-    let target = &plan.target;
-    let _ = writeln!(
-        text,
-        "plan {} for {}: {} steps, arena {} per sample",
-        plan.graph.name,
-        target.isa,
-        plan.steps.len(),
-        bytes(plan.arena * 4)
-    );
-    text.push_str("\npasses\n");
-    for note in plan.notes.iter().filter(|n| wanted(&n.path)) {
-        let verdict = if note.done { "" } else { "not done: " };
-        let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
-    }
-    text.push_str("\nsteps\n");
-    let verdicts: HashMap<NodeId, &Verdict> = plan.verdicts.iter().map(|(node, verdict)| (*node, verdict)).collect();
-    for (index, step) in plan.steps.iter().enumerate() {
-        if step.nodes().any(|node| wanted(&plan.graph[node].origin.path)) {
-            let verdict = verdicts.get(&step.node).copied().filter(|_| step.purpose.is_none());
-            explain_step(plan, index, step, verdict, &mut text);
+/// A plan in words; of the nodes whose path begins with `layer` alone, if it is given.
+#[derive(Clone, Copy)]
+pub struct Explanation<'p> {
+    pub plan: &'p Plan,
+    pub layer: Option<&'p str>,
+}
+
+impl Explanation<'_> {
+    /// A line a step: what it does, on what, with which kernel, and under it the reason of a choice between kernels.
+    pub fn short(self) -> String {
+        let mut lines = vec![["", "does", "reads", "writes", "kernel", "work"].map(String::from)];
+        let mut reasons: Vec<Vec<String>> = vec![Vec::new()];
+        for (index, step) in self.steps() {
+            lines.push(row(self.plan, index, step));
+            let choice = self.verdict(step).map(describe);
+            let refusals = step.refusals.iter().filter(|refusal| is_choice(refusal)).map(|r| format!("not {r}"));
+            let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
+            reasons.push(more.chain(choice).chain(refusals).collect());
         }
+        let widths: [usize; 6] =
+            std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0));
+        let mut text = self.title();
+        text.push('\n');
+        for (line, reasons) in lines.iter().zip(&reasons) {
+            let cells = line.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+                0 | 5 => format!("{cell:>width$}"),
+                _ => format!("{cell:width$}"),
+            });
+            let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+            reasons.iter().for_each(|reason| {
+                let _ = writeln!(text, "{:width$}  {reason}", "", width = widths[0]);
+            });
+        }
+        text.push_str(LEGEND);
+        text
     }
-    text
+
+    /// All passes' notes, and everything about each step.
+    pub fn whole(self) -> String {
+        let mut text = self.title();
+        text.push_str("\npasses\n");
+        for note in self.plan.notes.iter().filter(|note| self.wanted(&note.path)) {
+            let verdict = if note.done { "" } else { "not done: " };
+            let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
+        }
+        text.push_str("\nsteps\n");
+        for (index, step) in self.steps() {
+            explain_step(self.plan, index, step, self.verdict(step), &mut text);
+        }
+        text
+    }
+
+    fn title(self) -> String {
+        let Plan { graph, target, steps, arena, .. } = self.plan;
+        format!("{} for {}: {} steps, arena {} per sample\n", graph.name, target.isa, steps.len(), bytes(arena * 4))
+    }
+
+    fn wanted(self, path: &str) -> bool {
+        self.layer.is_none_or(|layer| path == layer || path.starts_with(&format!("{layer}.")))
+    }
+
+    fn steps(&self) -> impl Iterator<Item = (usize, &Step)> {
+        let wanted = |step: &Step| step.nodes().any(|node| self.wanted(&self.plan.graph[node].origin.path));
+        self.plan.steps.iter().enumerate().filter(move |(_, step)| wanted(step))
+    }
+
+    fn verdict(&self, step: &Step) -> Option<&Verdict> {
+        let verdict = self.plan.verdicts.iter().find(|(node, _)| *node == step.node);
+        verdict.map(|(_, verdict)| verdict).filter(|_| step.purpose.is_none())
+    }
+}
+
+const LEGEND: &str = "
+kernels: family, element type, 16c for 16 channels a vector and 28x1 for pixels and vectors of a tile, window; f4x4
+are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane by plane: `nchw`. work: million
+multiplications, or elements moved, of a sample. --verbose says everything.
+";
+
+/// Whether a kernel could have been taken, and something spoke against it.
+fn is_choice(refusal: &str) -> bool {
+    let impossible = |why: &str| ["not ", "a kernel of one tap", "has no "].iter().any(|start| why.starts_with(start));
+    refusal.split_once(": ").is_some_and(|(_, why)| !impossible(why))
+}
+
+fn row(plan: &Plan, index: usize, step: &Step) -> [String; 6] {
+    let first = step.nodes().next().expect("a step makes a value");
+    let reads: Vec<String> = step.inputs.iter().map(sizes).collect();
+    let work = match step.work {
+        0 => String::new(),
+        work => format!("{:.3}", work as f64 / 1e6),
+    };
+    [
+        index.to_string(),
+        fused(&plan.graph[first]) + &purpose(step),
+        reads.join(" and "),
+        sizes(&step.output),
+        step.kernel.name(),
+        work,
+    ]
+}
+
+/// A node with what is done behind it.
+fn fused(node: &Node) -> String {
+    let layer = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
+    let behind = node.epilogue.iter().map(|item| match item {
+        Epilogue::Activation(activation) => format!(" + {activation}"),
+        Epilogue::Add { .. } => " + add".into(),
+    });
+    format!("{}: {layer}{}", name(&node.origin.path), behind.collect::<String>())
+}
+
+/// Its sizes without the batch, and how channels lie.
+fn sizes(view: &View) -> String {
+    let sizes: Vec<String> = view.ty.dims.iter().map(usize::to_string).collect();
+    let plain = if view.layout == Layout::Nchw { " nchw" } else { "" };
+    sizes.join("x") + plain
 }
 
 fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict>, text: &mut String) {

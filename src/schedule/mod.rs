@@ -12,7 +12,7 @@ mod offers;
 mod place;
 mod views;
 
-pub use explain::explain;
+pub use explain::Explanation;
 pub use memory::{planning_bytes, weight_bytes};
 pub use offers::{Offer, offers};
 

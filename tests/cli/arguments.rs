@@ -109,7 +109,7 @@ fn explain_names_layers_without_labels() {
     let text =
         "model m\ninput x: f32[N, 3, 32, 32]\nnet { conv 3x3, 8 | relu | concat {\n sigmoid\n maxpool 1x1\n} }\n";
     let file = write(folder.path(), "m.cnn", text);
-    let (out, _) = run(&["explain", &file], 0);
+    let (out, _) = run(&["explain", &file, "--verbose"], 0);
     assert!(out.contains("`relu` fused into `conv 3x3, 8`"), "{out}");
     for line in out.lines() {
         assert!(!line.ends_with("into ") && !line.contains("into :") && !line.contains("of  "), "{line}");

@@ -192,10 +192,13 @@ fn fmt_rewrites_in_place_and_check_only_tells() {
 
 #[test]
 fn explain_names_kernels_and_fusions() {
-    let (out, _) = run(&["explain", "models/lenet5.cnn", "--isa", "clif"], 0);
+    let (out, _) = run(&["explain", "models/lenet5.cnn", "--isa", "clif", "--verbose"], 0);
     for part in ["conv_direct_f32_4c", "`relu` fused into conv1", "arena at", "pool_max"] {
         assert!(out.contains(part), "{part} in {out}");
     }
+    let (out, _) = run(&["explain", "models/lenet5.cnn", "--isa", "avx2"], 0);
+    assert!(out.contains("conv1: conv 5x5, 6, pad 2, bias + relu  1x28x28 nchw"), "{out}");
+    assert!(out.lines().all(|line| line.chars().count() <= 160), "{out}");
     let (out, _) = run(&["explain", "models/lenet5.cnn", "--layer", "fc1"], 0);
     assert!(out.contains("fc1") && !out.contains("conv1: conv"), "{out}");
     let (_, err) = run(&["explain", "models/lenet5.cnn", "--layer", "fc9"], 1);

@@ -146,7 +146,7 @@ fn channels_may_come_last() {
     let imported = read(&file(13, "N 3 4 2", &nodes, &constants), &Options::default()).unwrap();
     assert!(imported.text.contains("f32[N, 2, 3, 4]"), "{}", imported.text);
     assert!(imported.notes[0].contains("channels last"), "{:?}", imported.notes);
-    assert!(imported.text.contains("conv 1x1, 4 | flatten | dense: dense 5"), "{}", imported.text);
+    assert!(imported.text.contains("conv 1x1, 4 | flatten\n  dense 5"), "{}", imported.text);
 }
 
 #[test]

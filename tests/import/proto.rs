@@ -5,6 +5,7 @@ use svertka::front::onnx::constant::{Bytes, NoFiles};
 use svertka::front::onnx::encode::Message;
 use svertka::front::onnx::fields::{attribute, entry, graph, model, node, opset, tensor, value};
 use svertka::front::onnx::{Import, Options, import};
+use svertka::front::text::write::Form;
 
 /// An attribute.
 pub fn int(name: &str, number: i64) -> Message {
@@ -105,7 +106,7 @@ pub fn read(file: &[u8], options: &Options) -> Result<Import, String> {
 
 /// The body of the imported text, in one line.
 pub fn net(file: &[u8]) -> Result<String, String> {
-    let text = read(file, &Options::default())?.text;
+    let text = read(file, &Options { form: Form::Flat, ..Options::default() })?.text;
     let body = text.split_once("net {").unwrap().1.trim().trim_end_matches('}').trim();
     Ok(body.split_whitespace().collect::<Vec<_>>().join(" "))
 }

@@ -54,36 +54,3 @@ fn densenet_loads_the_published_spelling() {
     safetensors::serialize_to_file(tensors, None, file.path()).unwrap();
     bind(&graph(&name), file.path());
 }
-
-/// Keys of published files, one of each kind of layer in each family whose file is too large for a test.
-#[test]
-fn names_are_those_of_torchvision() {
-    for (model, names) in [
-        ("alexnet", "features.0.weight features.3.bias features.10.weight classifier.1.weight classifier.6.bias"),
-        ("vgg:vgg11", "features.0.weight features.3.weight features.18.bias classifier.0.weight classifier.6.bias"),
-        ("vgg:vgg16", "features.0.bias features.2.weight features.28.weight classifier.3.weight"),
-        ("vgg:vgg16_bn", "features.0.weight features.1.running_var features.40.weight features.41.bias"),
-        ("resnet:resnet18", "conv1.weight bn1.weight layer1.0.conv2.weight layer2.0.downsample.0.weight fc.bias"),
-        ("resnet:resnet152", "layer1.0.downsample.1.running_mean layer2.7.conv3.weight layer3.35.bn3.bias fc.weight"),
-        ("googlenet", "conv1.conv.weight conv3.bn.bias inception3a.branch1.conv.weight"),
-        ("googlenet", "inception4e.branch2.1.conv.weight inception5b.branch3.0.bn.weight"),
-        ("googlenet", "inception5b.branch4.1.bn.running_var fc.weight"),
-        ("inception_v3", "Conv2d_1a_3x3.conv.weight Conv2d_4a_3x3.bn.weight Mixed_5b.branch5x5_2.conv.weight"),
-        ("inception_v3", "Mixed_5d.branch_pool.conv.weight Mixed_6a.branch3x3dbl_3.bn.bias"),
-        ("inception_v3", "Mixed_6e.branch7x7dbl_5.conv.weight Mixed_7a.branch7x7x3_4.conv.weight"),
-        ("inception_v3", "Mixed_7c.branch3x3_2b.conv.weight Mixed_7c.branch3x3dbl_3a.bn.weight fc.bias"),
-        ("densenet:densenet201", "features.conv0.weight features.denseblock4.denselayer32.conv2.weight"),
-        ("densenet:densenet161", "features.transition3.conv.weight features.norm5.weight classifier.weight"),
-        ("efficientnet:efficientnet_b0", "features.0.0.weight features.1.0.block.1.fc1.weight features.8.1.bias"),
-        ("efficientnet:efficientnet_b7", "features.7.3.block.3.1.running_mean features.6.12.block.2.fc2.bias"),
-        ("mobilenet_v3:mobilenet_v3_large", "features.1.block.0.0.weight features.4.block.2.fc1.weight"),
-        ("mobilenet_v3:mobilenet_v3_large", "features.15.block.3.1.bias features.16.0.weight classifier.3.weight"),
-        ("mobilenet_v3:mobilenet_v3_small", "features.1.block.1.fc2.bias features.12.1.weight classifier.0.bias"),
-        ("squeezenet:squeezenet1_0", "features.0.weight features.3.squeeze.bias features.12.expand3x3.weight"),
-        ("squeezenet:squeezenet1_1", "features.6.squeeze.weight features.12.expand1x1.bias classifier.1.weight"),
-    ] {
-        let graph = graph(&name(model));
-        let missing = |name: &&str| graph.params.iter().all(|param| param.name != *name);
-        assert_eq!(names.split(' ').find(missing), None, "{model}");
-    }
-}

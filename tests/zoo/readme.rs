@@ -77,8 +77,17 @@ fn field(graph: &Verified<Graph>) -> (String, String) {
         (step, 1) => step.to_string(),
         (step, phases) => format!("{step}/{phases}"),
     };
-    assert!(axes.iter().all(|axis| axis == &axes[0]), "{} is not square", graph.name);
-    (grouped(axes[0].size()), stride(&axes[0]))
+    let size = |axis: &Axis| grouped(axis.size());
+    (by_dimension(axes.iter().map(size)), by_dimension(axes.iter().map(stride)))
+}
+
+/// One number where all are the same.
+fn by_dimension(numbers: impl Iterator<Item = String>) -> String {
+    let mut numbers: Vec<String> = numbers.collect();
+    if numbers.iter().all(|number| *number == numbers[0]) {
+        numbers.truncate(1);
+    }
+    numbers.join(" x ")
 }
 
 /// The number of the note that says where the figures come from.

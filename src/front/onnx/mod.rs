@@ -18,7 +18,7 @@
 //! | `patterns` | several nodes that are one layer |
 //! | `ops` | the operators, a file for each few that belong together |
 //! | [`weights`] | what layers get of the file's constants |
-//! | `flat` | the graph as a text of the language |
+//! | `names` | what layers are called |
 //! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
 //!
 //! # Diagnostic codes
@@ -39,9 +39,9 @@ mod call;
 pub mod constant;
 pub mod encode;
 pub mod fields;
-mod flat;
 mod flow;
 mod fold;
+mod names;
 mod ops;
 mod patterns;
 mod plain;
@@ -51,8 +51,9 @@ pub mod weights;
 pub mod wire;
 
 use crate::diagnostic::Diagnostic;
-use crate::front::text::build::{self, NoFiles, Program};
-use crate::ir::{Graph, Node, ParamId, Verified};
+use crate::front::text::build::Program;
+use crate::front::text::write::{self, Form, Written};
+use crate::ir::{Graph, Verified};
 use crate::layers::ShapeError;
 use crate::source::SourceMap;
 use constant::{Bytes, External};
@@ -86,6 +87,8 @@ pub struct Options {
     pub sizes: Vec<(String, usize)>,
     /// The network's name where the file has none.
     pub name: String,
+    /// How much structure the text is to have.
+    pub form: Form,
 }
 
 /// An imported network.
@@ -121,38 +124,16 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
             if says_more(&others) && !says_more(&errors) { others } else { errors }
         })
     })?;
-    let flat::Flat { text, graph } = flat::write(&found.graph);
-    let mut sources = SourceMap::default();
-    let root = sources.add(format!("{}.cnn", found.graph.name), text.clone());
-    let unsayable = |errors: Vec<Diagnostic>| {
+    let is_named = |path: &str| !path.is_empty() && !found.invented.contains(path);
+    let written = write::write(&found.graph, options.form, &is_named).map_err(|errors| {
         let of = |e: Diagnostic| Diagnostic::error("E0809", "the language cannot say this network").note(e.message);
         errors.into_iter().map(of).collect::<Vec<_>>()
-    };
-    let build_options = build::Options::default();
-    let (built, program) = build::load(&mut sources, root, &build_options.limits, &mut NoFiles)
-        .and_then(|program| Ok((build::build(&mut sources, &program, &build_options)?, program)))
-        .map_err(unsayable)?;
-    if let Some(difference) = difference(&graph, &built) {
-        return Err(vec![Diagnostic::error("E0809", format!("the language cannot say this network: {difference}"))]);
+    })?;
+    let Written { text, sources, program, graph, form, renamed } = written;
+    let (mut weights, mut notes) = (found.weights, found.notes);
+    weights.rename(&renamed);
+    if form < options.form {
+        notes.push(format!("the text is {form}: one that is {} would build another network", options.form));
     }
-    Ok(Import { text, sources, program, graph: built, weights: found.weights, notes: found.notes })
-}
-
-/// Where two graphs differ in what they compute or in the names of weights, in words.
-fn difference(imported: &Graph, built: &Graph) -> Option<String> {
-    if imported.nodes.len() != built.nodes.len() || imported.inputs.len() != built.inputs.len() {
-        return Some(format!("{} nodes became {}", imported.nodes.len(), built.nodes.len()));
-    }
-    if imported.outputs != built.outputs {
-        return Some("its outputs became others".into());
-    }
-    let names = |graph: &Graph, node: &Node| {
-        let name = |id: ParamId| (graph[id].name.clone(), graph[id].dims.clone());
-        node.params.iter().map(|&id| name(id)).collect::<Vec<_>>()
-    };
-    let differ = |(a, b): &(&Node, &Node)| {
-        a.op != b.op || a.inputs != b.inputs || a.ty != b.ty || names(imported, a) != names(built, b)
-    };
-    let pair = imported.nodes.iter().zip(&built.nodes).find(differ);
-    pair.map(|(a, b)| format!("{} of type {} became {} of type {}", a.name(), a.ty, b.name(), b.ty))
+    Ok(Import { text, sources, program, graph, weights, notes })
 }

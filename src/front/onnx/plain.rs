@@ -24,13 +24,13 @@ impl Importer<'_> {
             return self.with_sizes(flow, &ty, &dims);
         }
         if let Some(groups) = shuffled(flow, &ty) {
-            let node = self.layer(ChannelShuffle { groups }, &[flow.node])?;
+            let node = self.reorder(ChannelShuffle { groups }, &[flow.node])?;
             let mut straight = flow.clone();
             straight.axes[1] = whole_axis(&ty, 1);
             return self.plain(&Flow { node, ..straight });
         }
         if let Some(layer) = blocks(flow, &ty) {
-            return self.layer(layer, &[flow.node]);
+            return self.reorder(layer, &[flow.node]);
         }
         let refused =
             || Refusal::new(format!("a value of shape {} whose axes stand in another order than {ty}", flow.text()));
@@ -48,10 +48,10 @@ impl Importer<'_> {
     pub fn with_sizes(&mut self, flow: &Flow, ty: &TensorType, dims: &[usize]) -> Result<NodeId, Refusal> {
         match dims {
             _ if dims == ty.dims => Ok(flow.node),
-            [_] => self.layer(Flatten, &[flow.node]),
+            [_] => self.reorder(Flatten, &[flow.node]),
             [_, size @ ..] => {
-                let flat = if ty.spatial().is_empty() { flow.node } else { self.layer(Flatten, &[flow.node])? };
-                self.layer(Unflatten { size: size.to_vec() }, &[flat])
+                let flat = if ty.spatial().is_empty() { flow.node } else { self.reorder(Flatten, &[flow.node])? };
+                self.reorder(Unflatten { size: size.to_vec() }, &[flat])
             }
             [] => Err(Refusal::new(format!("{ty} in the shape of {}", flow.text()))),
         }
@@ -72,7 +72,7 @@ impl Importer<'_> {
             return Err(wrong());
         }
         let flat = ty.spatial().iter().all(|&size| size == 1);
-        let node = if flat { flow.node } else { self.layer(Flatten, &[flow.node])? };
+        let node = if flat { flow.node } else { self.reorder(Flatten, &[flow.node])? };
         let place = |atom: &Atom| {
             let behind: usize = ty.dims[atom.dim..].iter().product();
             let Size::Known(size) = atom.size else { unreachable!("only the batch is open") };

@@ -64,6 +64,8 @@ pub struct Node<'a> {
     pub inputs: Vec<&'a str>,
     pub outputs: Vec<&'a str>,
     pub attributes: Vec<Attribute<'a>>,
+    /// The modules that the node was exported from, as PyTorch lists them, the outermost first; else nothing.
+    pub scopes: &'a str,
 }
 
 /// A function of the file: only its name matters, since it cannot be imported.
@@ -274,11 +276,21 @@ impl<'a> Read<'a> for Node<'a> {
             4 => self.operator = name(field)?,
             5 => budget.push_message(&mut self.attributes, field, MAX_ATTRIBUTES)?,
             7 => self.domain = name(field)?,
+            9 => {
+                let mut entry = Entry::default();
+                merge(&mut entry, field.message()?, budget)?;
+                if entry.key == SCOPES {
+                    self.scopes = entry.value;
+                }
+            }
             _ => {}
         }
         Ok(())
     }
 }
+
+/// What PyTorch's exporter calls the list of modules around a node.
+const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 
 impl<'a> Read<'a> for Function<'a> {
     fn read(&mut self, field: Field<'a>, _budget: &mut Budget) -> Result<(), Malformed> {

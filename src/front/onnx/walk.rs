@@ -5,9 +5,8 @@ use super::constant::{Bytes, Const, External};
 use super::flow::Flow;
 use super::proto::{self, Model, Node, ValueInfo};
 use super::weights::{Weight, Weights};
-use super::{Options, Refusal, ops, patterns};
+use super::{Options, Refusal, names, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::front::text::syntax::parser;
 use crate::ir::{Graph, NodeId, Output, Param, ParamSource};
 use crate::layers::{Concat, Identity, Init, Op};
 use crate::tensor::{Batch, DType, MAX_DIMS, TensorType};
@@ -19,6 +18,8 @@ pub struct Found {
     pub graph: Graph,
     pub weights: Weights,
     pub notes: Vec<String>,
+    /// Paths of layers that the file has no name for.
+    pub invented: HashSet<String>,
 }
 
 /// Where the samples of a batch are in the file's values.
@@ -54,6 +55,9 @@ pub struct Importer<'a> {
     /// Values that leave the network.
     outputs: HashSet<&'a str>,
     labels: HashSet<String>,
+    invented: HashSet<String>,
+    /// The node that is being read, as a path.
+    place: String,
     /// By the operands that they have in the file.
     concats: HashMap<Vec<NodeId>, NodeId>,
     /// Elements of constants that may still be computed.
@@ -83,7 +87,7 @@ pub fn walk<'a>(
     let opset = check_versions(model).map_err(|e| vec![e])?;
     let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
     let mut importer = Importer {
-        graph: Graph { name: name_of(source.name, &options.name), ..Graph::default() },
+        graph: Graph { name: names::of_network(source.name, &options.name), ..Graph::default() },
         weights: Weights::default(),
         notes: Vec::new(),
         values: HashMap::new(),
@@ -98,6 +102,8 @@ pub fn walk<'a>(
         refused: Vec::new(),
         outputs: HashSet::new(),
         labels: HashSet::new(),
+        invented: HashSet::new(),
+        place: String::new(),
         concats: HashMap::new(),
         folded: 0,
     };
@@ -297,7 +303,7 @@ impl<'a> Importer<'a> {
         let last = rank > 2 && self.samples == Samples::First && self.channels_are_last(name, rank);
         let dims = if last { [&ty.dims[rank - 2..], &ty.dims[..rank - 2]].concat() } else { ty.dims.clone() };
         let ty = ty.with_dims(dims);
-        let word = self.unique(word(name));
+        let word = self.unique(names::word(name));
         let node = self.graph.add_input(&word, ty.clone());
         let mut flow = Flow::of(node, &ty);
         if last {
@@ -375,6 +381,7 @@ impl<'a> Importer<'a> {
 
     /// Does what a node says, or notes why not.
     fn node(&mut self, node: &'a Node<'a>) {
+        self.place = names::place(node);
         let outputs = match self.evaluate(node) {
             Ok(Some(outputs)) => outputs,
             Ok(None) => Vec::new(),
@@ -442,18 +449,36 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Whether a node's value is one of the file that is read once, and nothing else was made of it.
+    pub fn has_one_name(&self, node: NodeId) -> bool {
+        let names = self.values.iter().filter(|(_, value)| matches!(value, Value::Flow(flow) if flow.node == node));
+        let mut names = names.map(|(name, _)| name);
+        matches!((names.next(), names.next()), (Some(name), None) if self.has_one_reader(name))
+    }
+
     /// Whether nobody else reads a value of the file, which is no output.
     pub fn has_one_reader(&self, name: &str) -> bool {
         self.readers.get(name).is_some_and(|readers| readers.len() == 1) && !self.outputs.contains(name)
     }
 
-    /// Adds a layer without weights.
+    /// Adds a layer without weights, in the place of the node that is being read.
     ///
     /// # Errors
     /// If it does not take these operands.
     pub fn layer(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Result<NodeId, Refusal> {
-        let node = self.graph.add_layer(op, inputs, "")?;
+        let node = self.graph.add_layer(op, inputs, &self.place)?;
         self.ty(node).check().map_err(Refusal::new)?;
+        Ok(node)
+    }
+
+    /// As [`layer`](Importer::layer), where the node that is being read needs a value in another order: its place is not
+    /// that of the layer.
+    ///
+    /// # Errors
+    /// If it does not take these operands.
+    pub fn reorder(&mut self, op: impl Into<Op>, inputs: &[NodeId]) -> Result<NodeId, Refusal> {
+        let node = self.layer(op, inputs)?;
+        self.graph[node].origin.path.clear();
         Ok(node)
     }
 
@@ -489,8 +514,14 @@ impl<'a> Importer<'a> {
     ) -> Result<NodeId, Refusal> {
         let op = op.into();
         let kind = op.layer().map_or("", |layer| layer.spec().keyword);
-        let label = self.unique(label(call.node, kind));
+        let own = names::labels(call.node);
+        let is_named = !own.is_empty();
+        let free = own.iter().find(|name| !self.labels.contains(*name)).or(own.first()).cloned();
+        let label = self.unique(free.unwrap_or_else(|| names::word(kind)));
         let node = self.graph.add_layer(op, &[input], &label)?;
+        if !is_named {
+            self.invented.insert(label);
+        }
         self.ty(node).check().map_err(Refusal::new)?;
         let params = self.graph[node].params.clone();
         if params.len() != weights.len() {
@@ -507,7 +538,7 @@ impl<'a> Importer<'a> {
         Ok(node)
     }
 
-    /// Gives a convolution or dense layer that has no bias one.
+    /// Gives a convolution, dense layer or scale that has no bias one.
     ///
     /// # Panics
     /// If it is neither.
@@ -522,6 +553,7 @@ impl<'a> Importer<'a> {
         match &mut node.op {
             Op::Conv(conv) => conv.bias = true,
             Op::Dense(dense) => dense.bias = true,
+            Op::Scale(scale) => scale.bias = true,
             other => unreachable!("{other:?} has no bias"),
         }
     }
@@ -548,10 +580,10 @@ impl<'a> Importer<'a> {
                 Ok(node) => {
                     // A network has at least one layer.
                     let node = match self.graph[node].op {
-                        Op::Input => self.layer(Identity, &[node]).expect("it takes anything"),
+                        Op::Input => self.reorder(Identity, &[node]).expect("it takes anything"),
                         _ => node,
                     };
-                    let word = if index == 0 && wanted.len() == 1 { "output".to_string() } else { word(name) };
+                    let word = if index == 0 && wanted.len() == 1 { "output".to_string() } else { names::word(name) };
                     let mut unique = word.clone();
                     while !names.insert(unique.clone()) {
                         unique.push('_');
@@ -566,14 +598,15 @@ impl<'a> Importer<'a> {
         }
         let graph = pruned(&self.graph);
         self.weights.retain(&graph.params);
-        Ok(Found { graph, weights: self.weights, notes: self.notes })
+        Ok(Found { graph, weights: self.weights, notes: self.notes, invented: self.invented })
     }
 
     /// The node whose value is an output of the file. Where its channels are last there, they are first here.
     fn output(&mut self, name: &str) -> Result<NodeId, Refusal> {
         let mut flow = match &self.values[name] {
             Value::Flow(flow) => flow.clone(),
-            _ => return Err(Refusal::new("it is constant")),
+            Value::Const(_) => return Err(Refusal::new("it is constant")),
+            Value::Missing => return Err(Refusal::new("no layer gives it")),
         };
         if self.samples == Samples::None {
             flow.axes.insert(0, Vec::new());
@@ -687,46 +720,6 @@ fn title(node: &Node) -> String {
     }
 }
 
-/// The network's name.
-fn name_of(own: &str, given: &str) -> String {
-    let name = word(if own.is_empty() { given } else { own });
-    if parser::is_item_name(&name) { name } else { format!("{name}_") }
-}
-
-/// A name as a word of the language.
-pub fn word(name: &str) -> String {
-    let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    match word.chars().next() {
-        Some(first) if !first.is_ascii_digit() => word,
-        _ => format!("n{word}"),
-    }
-}
-
-/// What a layer with weights is called: the module that the node's name tells of, else what its first weight is named
-/// for, else the layer.
-fn label(node: &Node, kind: &str) -> String {
-    let module = module_of(node.name).or_else(|| {
-        let weight = node.inputs.get(1)?;
-        let (module, role) = weight.rsplit_once('.')?;
-        (matches!(role, "weight" | "bias") && !module.is_empty()).then(|| module.to_string())
-    });
-    let name = module.unwrap_or_default();
-    if name.is_empty() { word(kind) } else { word(&name) }
-}
-
-/// `/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`: a part that begins with the one before it replaces that.
-fn module_of(name: &str) -> Option<String> {
-    let (scope, _) = name.strip_prefix('/')?.rsplit_once('/')?;
-    let mut parts: Vec<&str> = Vec::new();
-    for part in scope.split('/') {
-        if parts.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))) {
-            parts.pop();
-        }
-        parts.push(part);
-    }
-    Some(parts.join("."))
-}
-
 /// The same graph without what no output needs.
 fn pruned(graph: &Graph) -> Graph {
     let mut live = vec![false; graph.nodes.len()];
@@ -748,22 +741,4 @@ fn pruned(graph: &Graph) -> Graph {
     let output = |output: &Output| Output { name: output.name.clone(), node: moved[&output.node] };
     kept.outputs = graph.outputs.iter().map(output).collect();
     kept
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_are_found_in_the_names_of_nodes() {
-        for (name, module) in [
-            ("/features/features.1/block/block.0/block.0.0/Conv", "features.1.block.0.0"),
-            ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
-            ("/fc/Gemm", "fc"),
-        ] {
-            assert_eq!(module_of(name).as_deref(), Some(module));
-        }
-        assert_eq!((module_of("Conv_3"), module_of("node_conv2d")), (None, None));
-        assert_eq!((word("0/a.b"), word("x")), ("n0_a_b".into(), "x".into()));
-    }
 }

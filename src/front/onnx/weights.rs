@@ -53,6 +53,11 @@ impl Weight {
         self.order.as_ref().map_or(self.source.count(), |(shape, _)| shape.iter().product())
     }
 
+    /// Whether all elements are known to be 0.
+    pub fn is_zero(&self) -> bool {
+        self.source.uniform() == Some(0.0)
+    }
+
     /// All elements.
     pub fn values(&self) -> Cow<'_, [f32]> {
         let source = self.source.floats();
@@ -80,6 +85,13 @@ impl Weights {
 
     pub fn get(&self, name: &str) -> Option<&Weight> {
         self.by_name.get(name)
+    }
+
+    /// Gives weights other names: each pair is the old one and the new one.
+    pub fn rename(&mut self, pairs: &[(String, String)]) {
+        let weights: Vec<_> = pairs.iter().map(|(old, _)| self.by_name.remove(old)).collect();
+        let renamed = pairs.iter().zip(weights).filter_map(|((_, new), weight)| Some((new.clone(), weight?)));
+        self.by_name.extend(renamed);
     }
 
     /// Only those of these parameters.

@@ -1,6 +1,8 @@
-//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree.
+//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree, and [`write`] a text of a
+//! graph.
 
 pub mod build;
 pub mod forms;
 pub mod reference;
 pub mod syntax;
+pub mod write;

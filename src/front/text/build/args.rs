@@ -122,7 +122,7 @@ impl<'a> Builder<'a> {
     }
 
     /// `pad -1` is a difference to the grammar.
-    fn check_difference(&mut self, is_param: impl Fn(&str) -> bool, arg: &Arg) -> Result<(), Reported> {
+    fn check_difference(&mut self, is_param: impl Fn(&str) -> bool, arg: &'a Arg) -> Result<(), Reported> {
         let ExprKind::Binary(BinaryOp::Sub, left, right) = &arg.value.kind else { return Ok(()) };
         let ExprKind::Name(name) = &left.kind else { return Ok(()) };
         if arg.name.is_some() || !is_param(name) || self.variable(name, left.span).is_some() {
@@ -136,7 +136,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A bare name that is neither a variable nor any word was meant for the layer.
-    fn check_bare_name(&mut self, spec: &'static LayerSpec, word: &str, span: Span) -> Result<(), Reported> {
+    fn check_bare_name(&mut self, spec: &'static LayerSpec, word: &'a str, span: Span) -> Result<(), Reported> {
         if word == "in" || self.variable(word, span).is_some() || self.is_word(word) {
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
         &mut self,
         spec: &'static LayerSpec,
         decl: &'static ParamDecl,
-        word: &str,
+        word: &'a str,
         span: Span,
     ) -> Result<(), Reported> {
         let takes_words = matches!(decl.kind, Kind::Pad | Kind::Word(_));

@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
 
     pub fn estimate_call(&mut self, call: &'a Call, unknown: &[&'a str]) -> u128 {
         let name = call.name.text.as_str();
-        if unknown.contains(&name) || self.globals.contains_key(name) {
+        if unknown.contains(&name) || self.globals.contains_key(&(None, name)) {
             return 0;
         }
         match self.program.blocks.get(name) {
@@ -110,8 +110,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn global(&self, name: &str, unknown: &[&str]) -> Option<&Value> {
-        match self.globals.get(name)? {
+    fn global<'s>(&'s self, name: &'s str, unknown: &[&str]) -> Option<&'s Value> {
+        match self.globals.get(&(None, name))? {
             Global::Done(Ok(value)) if !unknown.contains(&name) => Some(value),
             _ => None,
         }

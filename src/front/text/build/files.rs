@@ -11,6 +11,8 @@ use std::collections::{HashMap, HashSet};
 #[derive(Debug, Default)]
 pub struct Program {
     pub model: Option<Model>,
+    /// The parameters of models in files that this one uses, which have their defaults there.
+    pub lent: Vec<(FileId, Vec<Param>)>,
     /// The free sizes of the inputs; the last parameters of the model.
     pub sizes: Vec<Param>,
     /// Their names.
@@ -141,22 +143,11 @@ impl Reader<'_> {
             self.program.end = Some(Span::new(file.span.file, end..end));
         }
         for item in file.items {
-            // Items of the model itself, which only the root file may hold.
-            let keyword = match &item.kind {
-                ItemKind::Model { .. } => "model",
-                ItemKind::Input { .. } => "input",
-                ItemKind::Net(_) => "net",
-                ItemKind::Variant { .. } => "variant",
-                _ => "",
-            };
-            if keyword.is_empty() || is_root {
-                self.item(item.kind, item.span);
-            } else {
-                self.errors.push(
-                    Diagnostic::error("E0605", format!("a file that others use cannot hold `{keyword}`"))
-                        .at(item.span, format!("this file is used by `{}`", self.stack[self.stack.len() - 2]))
-                        .help("move the blocks and constants to be shared into a file of their own"),
-                );
+            match item.kind {
+                ItemKind::Model { params, .. } if !is_root => self.program.lent.push((file.span.file, params)),
+                // Of a model that is used, others take its blocks and constants.
+                ItemKind::Input { .. } | ItemKind::Net(_) | ItemKind::Variant { .. } if !is_root => {}
+                kind => self.item(kind, item.span),
             }
         }
     }

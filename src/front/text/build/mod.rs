@@ -79,7 +79,6 @@
 //! | E0601 | `use` leaves the model's folder |
 //! | E0602 | a file cannot be read |
 //! | E0603 | files use each other in a circle |
-//! | E0605 | a used file holds a model |
 
 mod args;
 mod calls;

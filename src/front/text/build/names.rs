@@ -293,7 +293,9 @@ impl<'a> Builder<'a> {
 
     pub fn label(&mut self, label: &'a Label) -> Result<String, Reported> {
         let text = self.label_text(label)?;
-        if text.is_empty() || !text.chars().all(|c| c.is_alphanumeric() || c == '_') {
+        // Not one that a negative number brings.
+        let dash = label.parts.iter().any(|part| matches!(part, LabelPart::Text(text) if text.contains('-')));
+        if text.is_empty() || !text.chars().all(|c| c.is_alphanumeric() || c == '_' || dash && c == '-') {
             let error = Diagnostic::error("E0223", format!("the label becomes `{text}`, which is no name"));
             return Err(self.error(error.at(label.span, "a label consists of letters, digits and `_`")));
         }

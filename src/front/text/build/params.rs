@@ -61,7 +61,13 @@ impl<'a> Builder<'a> {
     /// Settles the parameters of the model and evaluates them and all constants.
     pub fn parameters(&mut self, defines: &'a [(String, Expr)], variant: Option<&str>) {
         for item in &self.program.consts {
-            self.globals.insert(&item.name.text, Global::Pending(&item.value));
+            self.globals.insert((None, &item.name.text), Global::Pending(&item.value));
+        }
+        for (file, params) in &self.program.lent {
+            for Param { name, default } in params {
+                let lent = |default| ((Some(*file), name.text.as_str()), Global::Pending(default));
+                self.globals.extend(default.iter().map(lent));
+            }
         }
         let sizes = self.program.size_names();
         let mut known = Vec::new();
@@ -72,13 +78,14 @@ impl<'a> Builder<'a> {
         } else {
             self.missing("model", "begin with `model NAME`");
             for Param { name, default } in &self.program.sizes {
-                self.globals.extend(default.iter().map(|default| (name.text.as_str(), Global::Pending(default))));
+                self.globals
+                    .extend(default.iter().map(|default| ((None, name.text.as_str()), Global::Pending(default))));
             }
         }
         known.extend(&sizes);
         for (name, expr) in defines {
             if sizes.contains(&name.as_str()) {
-                self.globals.insert(name, Global::Pending(expr));
+                self.globals.insert((None, name), Global::Pending(expr));
             } else if !known.contains(&name.as_str()) {
                 self.unknown_define(name, expr, &known);
             }
@@ -113,10 +120,10 @@ impl<'a> Builder<'a> {
             let define = defines.iter().rev().find(|(n, _)| n == name).map(|(_, expr)| expr);
             let given = define.or(arg.map(|a| &a.value));
             match given.or(param.default.as_ref()) {
-                Some(expr) => self.globals.insert(name, Global::Pending(expr)),
+                Some(expr) => self.globals.insert((None, name), Global::Pending(expr)),
                 None => {
                     let reported = self.missing_parameter(name, param.name.span);
-                    self.globals.insert(name, Global::Done(Err(reported)))
+                    self.globals.insert((None, name), Global::Done(Err(reported)))
                 }
             };
             if let (Some(given), Some(default)) = (given, &param.default) {
@@ -185,7 +192,7 @@ impl<'a> Builder<'a> {
                 }
             };
             self.error(error.at(default.span, format!("the default is {usual}")));
-            self.globals.insert(name, Global::Done(Err(Reported)));
+            self.globals.insert((None, name), Global::Done(Err(Reported)));
         }
     }
 
@@ -315,7 +322,7 @@ impl<'a> Builder<'a> {
                 .at(expr.span, "only the batch, the first dimension, may stay open")
                 .help(format!("give it with `-D {name}=..`, or write its default: `{name} = 224`"));
             let reported = self.error(error);
-            self.globals.insert(name, Global::Done(Err(reported)));
+            self.globals.insert((None, name), Global::Done(Err(reported)));
             return Err(reported);
         }
         let size = self.integer(expr)?;

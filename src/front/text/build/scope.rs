@@ -6,7 +6,7 @@ use super::{Builder, Flow};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::syntax::ast::{Block, Expr};
 use crate::layers::{self, Kind};
-use crate::source::Span;
+use crate::source::{FileId, Span};
 use std::collections::HashMap;
 
 /// A value, or the mark of an error that has been reported in its place.
@@ -20,7 +20,10 @@ pub enum Global<'a> {
     Done(Evaluated),
 }
 
-pub type Globals<'a> = HashMap<&'a str, Global<'a>>;
+/// With the file where the name holds, if it is not all of them.
+pub type GlobalName<'a> = (Option<FileId>, &'a str);
+
+pub type Globals<'a> = HashMap<GlobalName<'a>, Global<'a>>;
 
 /// Values named by `as`, each with the place of its name. A hash finds them, since a large file may name thousands; how
 /// many there can be, the length of the text bounds, for no loop keeps the names of its passes.
@@ -92,23 +95,24 @@ impl<'a> Builder<'a> {
     }
 
     /// The variable, parameter or constant of this name; `None` if there is none.
-    pub fn variable(&mut self, name: &str, span: Span) -> Option<Evaluated> {
+    pub fn variable(&mut self, name: &'a str, span: Span) -> Option<Evaluated> {
         if let Some(frame) = self.frames.last()
             && let Some((_, value)) = frame.vars.iter().rev().find(|(n, _)| *n == name)
         {
             return Some(value.clone());
         }
-        let (&name, global) = self.globals.get_key_value(name)?;
+        let own = self.globals.get_key_value(&(Some(span.file), name));
+        let (&name, global) = own.or_else(|| self.globals.get_key_value(&(None, name)))?;
         match global {
             Global::Done(value) => Some(value.clone()),
-            Global::Busy => Some(Err(self.circle(name, span))),
+            Global::Busy => Some(Err(self.circle(name.1, span))),
             Global::Pending(expr) => Some(self.evaluate_global(name, expr)),
         }
     }
 
-    fn evaluate_global(&mut self, name: &'a str, expr: &'a Expr) -> Evaluated {
+    fn evaluate_global(&mut self, name: GlobalName<'a>, expr: &'a Expr) -> Evaluated {
         self.globals.insert(name, Global::Busy);
-        self.evaluating.push(name);
+        self.evaluating.push(name.1);
         let value = self.eval(expr);
         self.evaluating.pop();
         self.globals.insert(name, Global::Done(value.clone()));
@@ -124,7 +128,7 @@ impl<'a> Builder<'a> {
     }
 
     /// What a bare name in an expression stands for: a variable, else a word.
-    pub fn name(&mut self, name: &str, span: Span) -> Evaluated {
+    pub fn name(&mut self, name: &'a str, span: Span) -> Evaluated {
         if let Some(value) = self.variable(name, span) {
             return value;
         }
@@ -173,7 +177,7 @@ impl<'a> Builder<'a> {
     /// Names that an expression may use here, for suggestions.
     pub fn known_names(&self) -> Vec<String> {
         let vars = self.frames.last().into_iter().flat_map(|f| f.vars.iter().map(|(name, _)| *name));
-        let globals = self.globals.keys().copied();
+        let globals = self.globals.keys().map(|(_, name)| *name);
         vars.chain(globals).chain(self.callables()).take(MAX_SUGGESTIONS).map(String::from).collect()
     }
 

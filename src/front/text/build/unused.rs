@@ -243,7 +243,9 @@ fn of_text(program: &Program) -> Vec<Unused> {
     let params = program.model.iter().flat_map(|model| &model.params).map(|param| (Kind::Parameter, &param.name));
     let globals = blocks.chain(consts).chain(params).filter(|(_, name)| of_root(name) && unnamed(name));
     let defaults = program.defaults.iter().map(|defaults| &defaults.layer);
-    let defaults = defaults.filter(|layer| !names.words.contains(&(layer.span.file, layer.text.as_str())));
+    let lent = |layer: &&Ident| program.lent.iter().any(|(file, _)| *file == layer.span.file);
+    let defaults =
+        defaults.filter(|layer| !lent(layer) && !names.words.contains(&(layer.span.file, layer.text.as_str())));
     let found = globals.chain(defaults.map(|layer| (Kind::Defaults, layer)));
     let found: Vec<Unused> = found.map(|(kind, name)| Unused::new(kind, name)).collect();
     let tapped =

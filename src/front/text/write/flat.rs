@@ -1,24 +1,23 @@
 //! A graph as a text of the language: one line for each chain of layers, names for what is read elsewhere.
 
-use crate::front::text::syntax::format;
+use super::print::input_type;
 use crate::ir::{Graph, Node, NodeId};
 use crate::layers::Op;
-use crate::source::SourceMap;
-use crate::tensor::{Batch, TensorType};
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
-/// A text, and the graph with its nodes in the order in which the text makes them.
+/// A text, and the nodes in the order in which it makes them.
 pub struct Flat {
     pub text: String,
-    pub graph: Graph,
+    pub order: Vec<NodeId>,
 }
 
 /// Writes a graph whose nodes are all needed.
 pub fn write(graph: &Graph) -> Flat {
     let lines = chains(graph);
-    let order: Vec<NodeId> = graph.inputs.iter().copied().chain(lines.iter().flatten().copied()).collect();
+    let order = lines.concat();
     let names = names(graph, &lines);
+    let labels = labels(graph);
     let mut text = format!("model {}\n", graph.name);
     for &input in &graph.inputs {
         let _ = writeln!(text, "input {}: {}", graph[input].origin.path, input_type(&graph[input].ty));
@@ -32,8 +31,8 @@ pub fn write(graph: &Graph) -> Flat {
         if flow != Some(start) {
             steps.push(format!("from {}", names[&start]));
         }
-        steps.push(layer(graph, first, &names));
-        steps.extend(line[1..].iter().map(|&id| layer(graph, &graph[id], &names)));
+        steps.push(layer(graph, line[0], &names, &labels));
+        steps.extend(line[1..].iter().map(|&id| layer(graph, id, &names, &labels)));
         let last = line[line.len() - 1];
         let named = names.get(&last).map_or(String::new(), |name| format!(" as {name}"));
         let _ = writeln!(text, "{}{named}", steps.join(" | "));
@@ -49,24 +48,7 @@ pub fn write(graph: &Graph) -> Flat {
         }
     }
     text += "}\n";
-    Flat { text: formatted(text), graph: reordered(graph, &order) }
-}
-
-/// The standard layout. A text that is none is left as it is, and refused where it is built.
-fn formatted(text: String) -> String {
-    let mut sources = SourceMap::default();
-    let file = sources.add(String::new(), text.clone());
-    format::format(&sources, file).unwrap_or(text)
-}
-
-/// `f32[N, 3, 224, 224]`
-fn input_type(ty: &TensorType) -> String {
-    let batch = match &ty.batch {
-        Batch::Symbolic(name) => name.clone(),
-        Batch::Fixed(size) => size.to_string(),
-    };
-    let sizes: Vec<String> = [batch].into_iter().chain(ty.dims.iter().map(usize::to_string)).collect();
-    format!("{}[{}]", ty.dtype, sizes.join(", "))
+    Flat { text, order }
 }
 
 /// Runs of layers, each of which alone reads the one before; a layer of several operands begins a run.
@@ -146,7 +128,8 @@ fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
     order.filter(|id| taken.contains(id)).map(name).collect()
 }
 
-fn layer(graph: &Graph, node: &Node, names: &HashMap<NodeId, String>) -> String {
+fn layer(graph: &Graph, id: NodeId, names: &HashMap<NodeId, String>, labels: &HashMap<NodeId, String>) -> String {
+    let node = &graph[id];
     let from = |id: &NodeId| format!("from {}", names[id]);
     match &node.op {
         Op::Add(_) if is_stretched(graph, node) => {
@@ -161,25 +144,24 @@ fn layer(graph: &Graph, node: &Node, names: &HashMap<NodeId, String>) -> String 
         }
         op => {
             let layer = op.layer().map_or(String::new(), ToString::to_string);
-            if node.params.iter().any(|&param| graph[param].source == crate::ir::ParamSource::File) {
-                format!("{}: {layer}", node.origin.path)
-            } else {
-                layer
-            }
+            labels.get(&id).map_or(layer.clone(), |label| format!("{label}: {layer}"))
         }
     }
 }
 
-/// The same graph with its nodes in another order.
-fn reordered(graph: &Graph, order: &[NodeId]) -> Graph {
-    let place: HashMap<NodeId, NodeId> = order.iter().enumerate().map(|(i, &id)| (id, NodeId(i as u32))).collect();
-    let mut sorted = Graph { nodes: Vec::new(), ..graph.clone() };
-    for &id in order {
-        let mut node = graph[id].clone();
-        node.inputs.iter_mut().for_each(|input| *input = place[input]);
-        sorted.add_node(node);
+/// The paths of layers with weights as labels, each of which is one word.
+fn labels(graph: &Graph) -> HashMap<NodeId, String> {
+    let mut taken = HashSet::new();
+    let mut labels = HashMap::new();
+    for id in graph.ids().filter(|&id| graph[id].params.iter().any(|&param| graph[param].is_read())) {
+        let word: String =
+            graph[id].origin.path.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let word = if word.is_empty() { "layer".to_string() } else { word };
+        let numbered = (2..).map(|number| format!("{word}_{number}"));
+        let label = [word.clone()].into_iter().chain(numbered).find(|label| !taken.contains(label));
+        let label = label.expect("there are more numbers than names");
+        taken.insert(label.clone());
+        labels.insert(id, label);
     }
-    sorted.inputs.iter_mut().for_each(|input| *input = place[input]);
-    sorted.outputs.iter_mut().for_each(|output| output.node = place[&output.node]);
-    sorted
+    labels
 }

@@ -1,0 +1,108 @@
+//! What layers are called: by the modules that exporters tell of.
+
+use super::proto::Node;
+use crate::front::text::syntax::parser;
+
+/// What exporters call every network.
+const NO_NAMES: [&str; 5] = ["", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"];
+
+/// The network's name: its own, else the given one.
+pub fn of_network(own: &str, given: &str) -> String {
+    let name = word(if NO_NAMES.contains(&own) && !given.is_empty() { given } else { own });
+    if parser::is_item_name(&name) { name } else { format!("{name}_") }
+}
+
+/// A name as a word of the language.
+pub fn word(name: &str) -> String {
+    let word = component(name);
+    match word.chars().next() {
+        Some(first) if !first.is_ascii_digit() => word,
+        _ => format!("n{word}"),
+    }
+}
+
+/// A name as a component of a path.
+fn component(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// Dotted names as a path.
+fn path(name: &str) -> String {
+    let parts: Vec<String> = name.split('.').filter(|part| !part.is_empty()).map(component).collect();
+    parts.join(".")
+}
+
+/// What a layer with weights may be called, the best first: the module that the node's name tells of, what its first weight
+/// is named for, the module that the exporter lists. Equal weights share a name in some files, and fused layers a module.
+pub fn labels(node: &Node) -> Vec<String> {
+    let of_weight = || {
+        let (module, role) = node.inputs.get(1)?.rsplit_once('.')?;
+        matches!(role, "weight" | "bias").then(|| path(module))
+    };
+    let of_node = node.name.strip_prefix('/').and_then(|name| name.rsplit_once('/'));
+    let of_node = of_node.map(|(scope, _)| path(&joined(scope)));
+    let of_scope = || scopes(node).map(|(module, _)| path(module));
+    let all = [of_node, of_weight(), of_scope()];
+    all.into_iter().flatten().filter(|name| !name.is_empty()).collect()
+}
+
+/// Where a node is among the modules: their path, and the node's own name or operator. Nothing if the file does not tell.
+pub fn place(node: &Node) -> String {
+    match (node.name.strip_prefix('/'), scopes(node)) {
+        (Some(name), _) => path(&joined(name)),
+        (_, Some((module, name))) => path(&format!("{module}.{name}")),
+        _ => String::new(),
+    }
+}
+
+/// The innermost module and the name in it of a list such as `['', 'layer1', 'layer1.0', 'add']`.
+fn scopes<'a>(node: &Node<'a>) -> Option<(&'a str, &'a str)> {
+    let quoted: Vec<&str> = node.scopes.split('\'').skip(1).step_by(2).collect();
+    match quoted[..] {
+        [.., module, name] => Some((module, name)),
+        _ => None,
+    }
+}
+
+/// `layer1/layer1.0/conv1` is `layer1.0.conv1`: a part that begins with the one before it replaces that.
+fn joined(scopes: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in scopes.split('/') {
+        if parts.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))) {
+            parts.pop();
+        }
+        parts.push(part);
+    }
+    parts.join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_found_in_the_names_of_nodes() {
+        for (name, module, at) in [
+            ("/features/features.1/block/block.0/block.0.0/Conv", "features.1.block.0.0", "features.1.block.0.0.Conv"),
+            ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1", "layer1.0.conv1.Conv"),
+            ("/fc/Gemm", "fc", "fc.Gemm"),
+        ] {
+            let node = Node { name, ..Node::default() };
+            assert_eq!((labels(&node), &*place(&node)), (vec![module.to_string()], at));
+        }
+        assert_eq!((word("0/a.b"), word("x")), ("n0_a_b".into(), "x".into()));
+    }
+
+    #[test]
+    fn modules_are_found_in_weights_and_scopes() {
+        let node = Node {
+            name: "node_conv2d",
+            inputs: vec!["x", "a.b.weight"],
+            scopes: "['', 'a', 'a.relu', 'relu_1']",
+            ..Node::default()
+        };
+        assert_eq!((labels(&node), &*place(&node)), (vec!["a.b".into(), "a.relu".into()], "a.relu.relu_1"));
+        let node = Node { name: "Conv_3", inputs: vec!["x", "w"], scopes: "[", ..Node::default() };
+        assert_eq!((labels(&node), &*place(&node)), (Vec::new(), ""));
+    }
+}

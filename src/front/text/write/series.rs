@@ -1,0 +1,323 @@
+//! Branches that begin and end together: a graph as series and parallel steps (Valdes, Tarjan and Lawler 1982, "The
+//! recognition of series parallel digraphs").
+//!
+//! Nodes are visited in order. A join whose operands lead back, through steps that nobody else reads, to one value becomes
+//! a step behind that value, so that it is no branching point any more for the joins to come. What is left are chains
+//! between values that are taken by name.
+
+use super::call::Call;
+use super::tree::{Body, Join, Kind, Step};
+use crate::ir::{Graph, NodeId, ParamSource};
+use crate::layers::{Concat, Op};
+use std::collections::{HashMap, HashSet};
+
+/// Layers below a sum or a list that also has the value from before them, at most: for longer ones a name says better what
+/// is taken.
+const LONG: usize = 40;
+/// The same where they are those of several modules.
+const LONG_OF_SEVERAL: usize = 12;
+/// Bodies within bodies.
+const DEEP: usize = 12;
+
+/// What a value is made by, from the value where that begins.
+struct Term {
+    source: NodeId,
+    body: Body,
+    layers: usize,
+    depth: usize,
+    /// Top modules of the layers with weights.
+    modules: HashSet<String>,
+}
+
+/// The way back from an operand.
+struct Branch {
+    start: NodeId,
+    /// The last first.
+    path: Vec<NodeId>,
+}
+
+struct Series<'g> {
+    graph: &'g mut Graph,
+    terms: Vec<Option<Term>>,
+    /// How often each value is read, by what is no step yet.
+    readers: Vec<usize>,
+    is_output: Vec<bool>,
+    /// Joins that are no step behind one value.
+    open: HashSet<NodeId>,
+}
+
+/// The steps of a network. Operands of sums and products may change places, and lists be split into lists of lists:
+/// the graph follows. `None` for a layer that has no text.
+pub fn steps(graph: &mut Graph) -> Option<Body> {
+    let readers = graph.users().iter().map(Vec::len).collect();
+    let is_output = graph.output_values();
+    let mut series = Series { terms: Vec::new(), readers, is_output, open: HashSet::new(), graph };
+    series.terms.resize_with(series.graph.nodes.len(), || None);
+    let ids: Vec<NodeId> = series.graph.ids().collect();
+    for &id in &ids {
+        match series.graph[id].inputs.len() {
+            0 => {}
+            1 if !is_join(&series.graph[id].op) => series.layer(id)?,
+            _ => series.join(id),
+        }
+    }
+    Some(series.lines(&ids))
+}
+
+fn is_join(op: &Op) -> bool {
+    matches!(op, Op::Add(_) | Op::Mul(_) | Op::Concat(_))
+}
+
+impl Series<'_> {
+    fn layer(&mut self, id: NodeId) -> Option<()> {
+        let node = &self.graph[id];
+        let source = *node.inputs.first()?;
+        let has_weights = node.params.iter().any(|&param| self.graph[param].source == ParamSource::File);
+        let call = Call::of(&node.op, has_weights)?;
+        let module = node.origin.path.split('.').next().filter(|_| has_weights);
+        let modules = module.map(String::from).into_iter().collect();
+        let body = vec![Step::new(Kind::Layer(call), source, id)];
+        self.terms[id.0 as usize] = Some(Term { source, body, layers: 1, depth: 0, modules });
+        Some(())
+    }
+
+    /// Back through steps that only the next one reads.
+    fn branch(&self, operand: NodeId) -> Branch {
+        let mut branch = Branch { start: operand, path: Vec::new() };
+        loop {
+            let at = branch.start.0 as usize;
+            match &self.terms[at] {
+                Some(term) if self.readers[at] == 1 && !self.is_output[at] => {
+                    branch.path.push(branch.start);
+                    branch.start = term.source;
+                }
+                _ => return branch,
+            }
+        }
+    }
+
+    /// Makes a join a step, if its branches begin together.
+    fn join(&mut self, id: NodeId) {
+        self.split_list(id);
+        let branches: Vec<Branch> = self.graph[id].inputs.iter().map(|&operand| self.branch(operand)).collect();
+        let start = branches[0].start;
+        if branches.iter().any(|branch| branch.start != start) || !self.fits(&branches) {
+            self.open.insert(id);
+            return;
+        }
+        self.readers[start.0 as usize] -= branches.len() - 1;
+        let mut term = Term { source: start, body: Vec::new(), layers: 1, depth: 1, modules: HashSet::new() };
+        let mut bodies: Vec<Body> = Vec::new();
+        for branch in &branches {
+            let mut body = Vec::new();
+            for part in branch.path.iter().rev().filter_map(|part| self.terms[part.0 as usize].take()) {
+                term.layers += part.layers;
+                term.depth = term.depth.max(part.depth + 1);
+                term.modules.extend(part.modules);
+                body.extend(part.body);
+            }
+            bodies.push(body);
+        }
+        let kind = self.kind(id, bodies);
+        term.body.push(Step::new(kind, start, id));
+        self.terms[id.0 as usize] = Some(term);
+    }
+
+    /// Whether branches are better nested than taken by name.
+    fn fits(&self, branches: &[Branch]) -> bool {
+        let terms = |branch: &Branch| branch.path.iter().filter_map(|id| self.terms[id.0 as usize].as_ref()).collect();
+        let terms: Vec<Vec<&Term>> = branches.iter().map(terms).collect();
+        let all = || terms.iter().flatten();
+        if all().any(|term| term.depth + 1 >= DEEP) {
+            return false;
+        }
+        let modules: HashSet<&String> = all().flat_map(|term| &term.modules).collect();
+        let limit = if modules.len() > 1 { LONG_OF_SEVERAL } else { LONG };
+        let is_skip = branches.iter().any(|branch| branch.path.is_empty());
+        !is_skip || all().map(|term| term.layers).sum::<usize>() <= limit || modules.len() == 1
+    }
+
+    /// [a, b, c, d] where only b and c begin at some value is [a, [b, c], d].
+    fn split_list(&mut self, id: NodeId) {
+        let operands = self.graph[id].inputs.clone();
+        if !matches!(self.graph[id].op, Op::Concat(_)) || operands.len() < 3 {
+            return;
+        }
+        let starts: Vec<NodeId> = operands.iter().map(|&operand| self.branch(operand).start).collect();
+        let mut split = Vec::new();
+        let mut at = 0;
+        for run in starts.chunk_by(|a, b| a == b) {
+            let part = &operands[at..at + run.len()];
+            at += run.len();
+            let readers = self.readers[run[0].0 as usize];
+            match self.graph.add_layer(Concat, part, "") {
+                Ok(inner) if run.len() > 1 && run.len() < operands.len() && readers == run.len() => {
+                    self.terms.push(None);
+                    self.readers.push(1);
+                    self.is_output.push(false);
+                    self.join(inner);
+                    split.push(inner);
+                }
+                made => {
+                    if made.is_ok() {
+                        self.graph.nodes.pop();
+                    }
+                    split.extend(part);
+                }
+            }
+        }
+        self.graph[id].inputs = split;
+    }
+
+    /// The join of branches, in the words that say it best.
+    fn kind(&mut self, id: NodeId, mut bodies: Vec<Body>) -> Kind {
+        let ids = self.graph[id].inputs.clone();
+        let same_type = |a: NodeId, b: NodeId| self.graph[a].ty == self.graph[b].ty;
+        match (&self.graph[id].op, &mut bodies[..]) {
+            (Op::Add(_), [a, b]) => {
+                if layers(a) < layers(b) {
+                    bodies.swap(0, 1);
+                    self.graph[id].inputs.swap(0, 1);
+                }
+                let (main, side) = (layers(&bodies[0]), layers(&bodies[1]));
+                let changes = bodies[0].first().is_some_and(|first| self.graph[first.reads].ty != self.graph[id].ty);
+                match side {
+                    0 if main > 0 => {
+                        bodies.pop();
+                        Kind::Join(Join::Residual { optional: false }, bodies)
+                    }
+                    _ if changes && side < main => Kind::Join(Join::Residual { optional: false }, bodies),
+                    _ => Kind::Join(Join::Add, bodies),
+                }
+            }
+            (Op::Mul(_), [a, b]) => {
+                if b.is_empty() && same_type(ids[0], ids[1]) {
+                    std::mem::swap(a, b);
+                    self.graph[id].inputs.swap(0, 1);
+                }
+                match &bodies[0][..] {
+                    [] => {
+                        bodies.remove(0);
+                        Kind::Join(Join::Gate, bodies)
+                    }
+                    _ => Kind::Join(Join::Mul, bodies),
+                }
+            }
+            (Op::Concat(_), [a, b]) if a.is_empty() && !b.is_empty() => {
+                bodies.remove(0);
+                Kind::Join(Join::Grow, bodies)
+            }
+            (Op::Add(_), _) => Kind::Join(Join::Add, bodies),
+            (Op::Mul(_), _) => Kind::Join(Join::Mul, bodies),
+            _ => Kind::Join(Join::Concat, bodies),
+        }
+    }
+
+    /// The network line by line: what has several readers has a name, and a join that is no step begins a line.
+    fn lines(mut self, ids: &[NodeId]) -> Body {
+        let mut line_of: HashMap<NodeId, usize> = HashMap::new();
+        let mut lines: Vec<(NodeId, Body)> = Vec::new();
+        let mut names = Names::of_inputs(self.graph);
+        for &id in ids {
+            let (source, body) = match self.terms[id.0 as usize].take() {
+                Some(term) => (term.source, term.body),
+                None if self.open.contains(&id) => self.by_name(id, &mut names),
+                None => continue,
+            };
+            let at = source.0 as usize;
+            let is_step = !matches!(body[0].kind, Kind::Join(..)) || !takes_names(&body[0]);
+            let line =
+                line_of.get(&source).copied().filter(|_| self.readers[at] == 1 && !self.is_output[at] && is_step);
+            let line = line.unwrap_or_else(|| {
+                lines.push((source, Vec::new()));
+                lines.len() - 1
+            });
+            lines[line].1.extend(body);
+            line_of.insert(id, line);
+        }
+        self.named(lines, names)
+    }
+
+    /// A join as a step that takes all of its operands but one by name.
+    fn by_name(&mut self, id: NodeId, names: &mut Names) -> (NodeId, Body) {
+        let flows = |id: &NodeId| {
+            let at = id.0 as usize;
+            self.readers[at] == 1 && !self.is_output[at] && !self.graph[*id].inputs.is_empty()
+        };
+        let operands = self.graph[id].inputs.clone();
+        let place = operands.iter().rposition(flows).unwrap_or(0);
+        let source = operands[place];
+        let mut take = |operand: NodeId| vec![Step::new(Kind::From(names.of(operand)), source, operand)];
+        let place_of = |(at, &operand): (usize, &NodeId)| if at == place { Vec::new() } else { take(operand) };
+        let bodies = operands.iter().enumerate().map(place_of).collect();
+        let kind = self.kind(id, bodies);
+        (source, vec![Step::new(kind, source, id)])
+    }
+
+    /// Lines behind each other, with the names that are needed to go from one to the next.
+    fn named(self, lines: Vec<(NodeId, Body)>, mut names: Names) -> Body {
+        let mut flow = self.graph.inputs.first().copied();
+        let mut all: Body = Vec::new();
+        for (source, body) in lines {
+            if flow != Some(source) {
+                all.push(Step::new(Kind::From(names.of(source)), flow.unwrap_or(source), source));
+            }
+            flow = body.last().map(|step| step.gives);
+            all.extend(body);
+        }
+        for output in self.graph.outputs.iter().skip(1).chain(self.graph.outputs.first()) {
+            let before = flow.unwrap_or(output.node);
+            if before != output.node {
+                all.push(Step::new(Kind::From(names.of(output.node)), before, output.node));
+            }
+            flow = Some(output.node);
+            if output.name != "output" || self.graph.outputs.len() > 1 {
+                all.push(Step::new(Kind::Output(output.name.clone()), output.node, output.node));
+            }
+        }
+        for step in all.iter_mut().filter(|step| matches!(step.kind, Kind::Layer(_) | Kind::Join(..))) {
+            step.alias = names.given.get(&step.gives).cloned();
+        }
+        all
+    }
+}
+
+/// Names of values that are taken by one.
+struct Names {
+    given: HashMap<NodeId, String>,
+    taken: HashSet<String>,
+    count: usize,
+}
+
+impl Names {
+    fn of_inputs(graph: &Graph) -> Names {
+        let name = |&id: &NodeId| (id, graph[id].origin.path.clone());
+        let given: HashMap<NodeId, String> = graph.inputs.iter().map(name).collect();
+        Names { taken: given.values().cloned().collect(), given, count: 0 }
+    }
+
+    fn of(&mut self, id: NodeId) -> String {
+        if let Some(name) = self.given.get(&id) {
+            return name.clone();
+        }
+        let name = loop {
+            self.count += 1;
+            let name = format!("v{}", self.count);
+            if !self.taken.contains(&name) {
+                break name;
+            }
+        };
+        self.given.insert(id, name.clone());
+        name
+    }
+}
+
+fn takes_names(step: &Step) -> bool {
+    let from = |step: &Step| matches!(step.kind, Kind::From(_));
+    step.bodies().iter().flatten().any(from)
+}
+
+/// Layers of a body.
+pub fn layers(body: &Body) -> usize {
+    body.iter().map(|step| 1 + step.bodies().iter().map(layers).sum::<usize>()).sum()
+}

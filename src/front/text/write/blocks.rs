@@ -101,6 +101,9 @@ fn classes(groups: Vec<&mut Step>) -> Vec<Vec<&mut Step>> {
     classes
 }
 
+/// Parameters that a small block may have.
+const MOST_PARAMS: usize = 6;
+
 /// Makes a block of groups of one skeleton and calls of them, if that is shorter.
 fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
     let size = layers(body_of(class[0]));
@@ -112,7 +115,7 @@ fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
     let columns = columns(&template, &class, blocks);
     let channels: Vec<usize> = class.iter().map(|step| graph[step.reads].ty.channels()).collect();
     let (found, said) = unify(&columns, &channels);
-    if found.len() > 2 * size {
+    if found.len() > MOST_PARAMS.max(2 * size) {
         return;
     }
     let mut places: Vec<Slot> = Vec::new();

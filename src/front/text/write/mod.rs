@@ -24,6 +24,8 @@ mod proof;
 mod roll;
 mod series;
 mod skeleton;
+#[cfg(test)]
+mod testing;
 mod tidy;
 mod tree;
 mod unify;

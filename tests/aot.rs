@@ -69,7 +69,7 @@ fn small_network() -> Verified<Graph> {
         Part::Layer(Pad { sides: PadArg::All(1), channels: (0, 0), fill: Fill::Reflect }.into()),
         Part::Layer(Upsample { scale: vec![2, 2], mode: Interpolation::Nearest }.into()),
         Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
-        Part::Layer(Softmax.into()),
+        Part::Layer(Softmax::CHANNELS.into()),
     ];
     network(&[3, 17, 13], &parts)
 }
@@ -300,7 +300,7 @@ fn plans_that_are_no_sizes_of_one_network_are_refused() {
     assert_eq!(refused(&twice), "the size 20x11 is there twice");
     assert_eq!(refused(&[plans[0].clone(), plans[0].clone()]), "the size 17x13 is there twice");
     let target = target(Isa::detect().into(), &options);
-    let other = schedule::plan(single(Softmax, &[3, 4, 5]).unwrap(), target);
+    let other = schedule::plan(single(Softmax::CHANNELS, &[3, 4, 5]).unwrap(), target);
     assert!(refused(&[plans[0].clone(), other]).contains("other inputs or outputs"));
     if Isa::detect() != Isa::Clif.on_host().unwrap() {
         let other =
@@ -439,7 +439,7 @@ fn two_processes_write_the_same_files() {
 
 #[test]
 fn what_cannot_be_compiled_is_refused() {
-    let graph = single(Softmax, &[4]).unwrap();
+    let graph = single(Softmax::CHANNELS, &[4]).unwrap();
     let plan = schedule::plan(graph, Cpu::named("x86-64-v4").unwrap().target());
     let message = |options: &aot::Options| aot::compile(&plan, &weights(SEED), options).unwrap_err().to_string();
     let narrower = options("x86-64-v3", &LIBRARY, Weights::Embed);

@@ -248,10 +248,23 @@ fn lrn() {
 fn normalise() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Normalise(_));
     for dims in [&[11, 5, 5][..], &[16, 40], &[3, 700]] {
-        agree(&layer(LayerNorm { eps: 1e-5, affine: true }, dims), family);
+        agree(&layer(LayerNorm { over: Over::Channels, eps: 1e-5, affine: true }, dims), family);
         agree(&layer(InstanceNorm { eps: 1e-5, affine: true }, dims), family);
     }
-    agree(&layer(LayerNorm { eps: 1e-5, affine: false }, &[37]), family);
+    agree(&layer(LayerNorm { over: Over::Channels, eps: 1e-5, affine: false }, &[37]), family);
+    for dims in [[11, 3, 5, 7], [24, 1, 2, 43], [40, 2, 1, 3]] {
+        for over in Over::ALL {
+            agree(&layer(LayerNorm { over, eps: 1e-5, affine: true }, &dims), family);
+            for norm in [LpNorm::L1, LpNorm::L2] {
+                agree(&layer(UnitNorm { norm, over, eps: 1e-5 }, &dims), family);
+            }
+        }
+        for groups in (1..=40).filter(|&groups| dims[0].is_multiple_of(groups)) {
+            agree(&layer(GroupNorm { groups, eps: 1e-5, affine: groups % 2 == 0 }, &dims), family);
+        }
+    }
+    agree(&layer(GroupNorm { groups: 10, eps: 1e-5, affine: true }, &[120, 3, 3]), family);
+    agree(&layer(GroupNorm { groups: 10, eps: 1e-5, affine: true }, &[100, 2, 2]), family);
 }
 
 #[test]
@@ -259,12 +272,12 @@ fn reduce() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Reduce(_));
     for how in [Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min] {
         for dims in [&[11, 5, 5][..], &[16, 40], &[3, 7], &[37]] {
-            agree(&layer(Reduce { how, over: Over::Channels }, dims), family);
+            agree(&layer(Reduce { how, over: Reduced::Channels }, dims), family);
         }
     }
     for how in [Reduction::Sum, Reduction::Min] {
         for dims in [&[11, 5, 5][..], &[16, 2]] {
-            agree(&layer(Reduce { how, over: Over::Positions }, dims), family);
+            agree(&layer(Reduce { how, over: Reduced::Positions }, dims), family);
         }
     }
 }
@@ -272,8 +285,14 @@ fn reduce() {
 #[test]
 fn softmax() {
     let family = |kernel: &Kernel| matches!(kernel, Kernel::Softmax(_));
-    agree(&layer(Softmax, &[11, 5, 5]), family);
-    agree(&layer(Softmax, &[37]), family);
+    for over in Over::ALL {
+        for log in [false, true] {
+            agree(&layer(Softmax { over, log }, &[11, 3, 5, 7]), family);
+            agree(&layer(Softmax { over, log }, &[2, 1, 2, 43]), family);
+        }
+    }
+    agree(&layer(Softmax::CHANNELS, &[37]), family);
+    agree(&layer(Softmax { over: Over::Positions, log: false }, &[1, 40, 40]), family);
 }
 
 /// Prints the time of one convolution on each engine: `cargo test --release --test portable -- --ignored --nocapture`.

@@ -196,6 +196,8 @@ fn keyword(op: &Op) -> Option<&'static str> {
         | Op::Scale(_)
         | Op::LayerNorm(_)
         | Op::InstanceNorm(_)
+        | Op::GroupNorm(_)
+        | Op::UnitNorm(_)
         | Op::LocalResponseNorm(_)
         | Op::Activation(_)
         | Op::PRelu(_)

@@ -136,10 +136,10 @@ fn sums_over_large_windows() {
 fn means_of_regions_and_of_channels() {
     let graph = layer(AdaptiveAvgPool { size: vec![3, 2] }, &[5, 301, 303]);
     check(&graph, filled(&graph, 0.7), &Equal(0.0));
-    let graph = layer(Softmax, &[25_000]);
+    let graph = layer(Softmax::CHANNELS, &[25_000]);
     check(&graph, filled(&graph, 0.7), &Equal(0.0));
     for dims in [&[2_000][..], &[2_000, 3]] {
-        let graph = layer(Softmax, dims);
+        let graph = layer(Softmax::CHANNELS, dims);
         check(&graph, filled(&graph, 0.7), &Equal(0.0));
         let graph = layer(LocalResponseNorm { size: 1_500, alpha: 100.0, beta: 0.75, k: 1.0 }, dims);
         check(&graph, filled(&graph, 0.7), &Equal(0.0));
@@ -150,12 +150,16 @@ fn means_of_regions_and_of_channels() {
 fn reductions_of_many_values() {
     for how in [Reduction::Mean, Reduction::Sum, Reduction::Min] {
         for dims in [&[25_000][..], &[9_001, 6]] {
-            let graph = layer(Reduce { how, over: Over::Channels }, dims);
+            let graph = layer(Reduce { how, over: Reduced::Channels }, dims);
             check(&graph, filled(&graph, 0.1), &Equal(0.0));
         }
-        let graph = layer(Reduce { how, over: Over::Positions }, &[3, 1024, 1024]);
+        let graph = layer(Reduce { how, over: Reduced::Positions }, &[3, 1024, 1024]);
         check(&graph, filled(&graph, 0.1), &Equal(0.0));
     }
+}
+
+fn layer_norm(over: Over) -> Op {
+    LayerNorm { over, eps: 1e-5, affine: true }.into()
 }
 
 /// The mean is far from 0, and the distances from it are small.
@@ -163,8 +167,14 @@ fn reductions_of_many_values() {
 fn normalisations_of_many_values() {
     for (op, dims) in [
         (Op::from(InstanceNorm { eps: 1e-5, affine: true }), &[2, 512, 1024][..]),
-        (LayerNorm { eps: 1e-5, affine: true }.into(), &[25_000]),
-        (LayerNorm { eps: 1e-5, affine: true }.into(), &[9_000, 3]),
+        (layer_norm(Over::Channels), &[25_000]),
+        (layer_norm(Over::Channels), &[9_000, 3]),
+        (layer_norm(Over::Height), &[3, 9_000, 3]),
+        (layer_norm(Over::Positions), &[3, 200, 200]),
+        (layer_norm(Over::All), &[12, 200, 200]),
+        (GroupNorm { groups: 3, eps: 1e-5, affine: true }.into(), &[30, 100, 100]),
+        (UnitNorm { norm: LpNorm::L1, over: Over::All, eps: 1.0 }.into(), &[30, 100, 100]),
+        (UnitNorm { norm: LpNorm::L2, over: Over::Channels, eps: 1.0 }.into(), &[9_000, 3]),
     ] {
         let graph = layer(op, dims);
         let mut input = filled(&graph, 0.1);

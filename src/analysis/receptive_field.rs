@@ -7,12 +7,12 @@
 //!
 //! A field may reach over the borders of the input, into the padding. A gate with one factor a channel (squeeze and
 //! excitation) sees the whole map; it is left out, as in published figures, since it would hide what the features see. So are
-//! the mean and deviation of an instance norm.
+//! the mean and deviation of an instance norm, and the sum of a softmax over positions.
 //! In models of several inputs the inputs are taken to lie over one another.
 
 use crate::ir::{Graph, Node, NodeId, Verified};
 use crate::layers::{
-    AdaptiveAvgPool, AdaptiveMaxPool, ConvTranspose, Coordinates, Filter, Interpolation, Op, Over, Phase, Reduce,
+    AdaptiveAvgPool, AdaptiveMaxPool, ConvTranspose, Coordinates, Filter, Interpolation, Op, Phase, Reduce, Reduced,
     Resize, ResolvedWindow, Upsample, gcd,
 };
 use crate::tensor::TensorType;
@@ -92,7 +92,7 @@ fn field_of(graph: &Graph, node: &Node, fields: &[Field]) -> Field {
         | Op::Dense(_)
         | Op::GlobalAvgPool(_)
         | Op::GlobalMaxPool(_) => Field::Whole,
-        Op::Reduce(Reduce { over: Over::Positions, .. }) => Field::Whole,
+        Op::Reduce(Reduce { over: Reduced::Positions, .. }) => Field::Whole,
         Op::AdaptiveAvgPool(_) | Op::AdaptiveMaxPool(_) if node.ty.spatial().iter().all(|&size| size == 1) => {
             Field::Whole
         }
@@ -186,7 +186,7 @@ impl Reads {
             | Op::Dense(_)
             | Op::GlobalAvgPool(_)
             | Op::GlobalMaxPool(_) => Reads::Everything,
-            Op::Reduce(Reduce { over: Over::Positions, .. }) => Reads::Everything,
+            Op::Reduce(Reduce { over: Reduced::Positions, .. }) => Reads::Everything,
             op if operand > 0 && is_of_whole(op, &node.ty, ty) => Reads::Nothing,
             op => match (op.layer().and_then(|layer| layer.window(&[ty])), reads(op, ty)) {
                 (Some(window), _) if dim < window.kernel.len() => Reads::Window(window),
@@ -319,6 +319,12 @@ impl Axis {
         let (first, last) = self.spans[at.rem_euclid(phases) as usize];
         let moved = at.div_euclid(phases).checked_mul(self.step)?;
         Some((first.checked_add(moved)?, last.checked_add(moved)?))
+    }
+
+    /// The input positions that position `at` sees, if they fit in 64 bits.
+    pub fn seen_by(&self, at: usize) -> Option<Range<i64>> {
+        let (first, last) = self.read_by(i64::try_from(at).ok()?)?;
+        Some(first..last.checked_add(1)?)
     }
 
     /// What `layer` sees through its input, whose field is `self`. Spans move with the position from one period to the next,

@@ -211,7 +211,7 @@ mod tests {
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![64] };
         let x = graph.add_input("x", ty);
         let fc = graph.add_layer(Dense { features: 32, bias: true, flatten: false }, &[x], "fc").unwrap();
-        let y = graph.add_layer(Softmax, &[fc], "prob").unwrap();
+        let y = graph.add_layer(Softmax::CHANNELS, &[fc], "prob").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
         let mut session =
             Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options::default()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::builder::{Site, Size, Step};
 use super::call::Call;
-use super::{Refusal, pointwise, pooling, rearrange, resize};
+use super::{Refusal, normalise, pointwise, pooling, rearrange, resize};
 use crate::layers::*;
 
 /// What a layer's function gives: an error where ONNX has no words for it.
@@ -25,12 +25,14 @@ pub fn step(site: &mut Site) -> Steps {
         Op::Reduce(layer) => pooling::reduce(site, layer),
         Op::BatchNorm(layer) => batch_norm(site, layer),
         Op::Scale(_) => pointwise::scale(site),
-        Op::LayerNorm(layer) => layer_norm(site, layer),
-        Op::InstanceNorm(layer) => instance_norm(site, layer),
+        Op::LayerNorm(layer) => normalise::layer_norm(site, layer),
+        Op::InstanceNorm(layer) => normalise::instance_norm(site, layer),
+        Op::GroupNorm(layer) => normalise::group_norm(site, layer),
+        Op::UnitNorm(layer) => normalise::unit_norm(site, layer),
         Op::LocalResponseNorm(layer) => pooling::local_response_norm(site, layer),
         Op::Activation(layer) => pointwise::activation(site, layer),
         Op::PRelu(_) => pointwise::prelu(site),
-        Op::Softmax(_) => Ok(Call::new("Softmax", site.inputs()).int("axis", 1).into()),
+        Op::Softmax(layer) => normalise::softmax(site, layer),
         Op::Dropout(_) | Op::Identity(_) => Ok(Step::Same(site.input(0))),
         Op::Flatten(_) => Ok(flatten(site).into()),
         Op::Pad(layer) => pad(site, layer),
@@ -129,41 +131,6 @@ fn batch_norm(site: &mut Site, layer: &BatchNorm) -> Steps {
     let fixed: Vec<String> = fixed.collect();
     let weights = [fixed, site.weights()].concat();
     Ok(Call::new("BatchNormalization", with(site, weights)).float("epsilon", layer.eps).into())
-}
-
-/// Over the last axis, which the channels become. <https://onnx.ai/onnx/operators/onnx__LayerNormalization.html>
-fn layer_norm(site: &mut Site, layer: &LayerNorm) -> Steps {
-    let ty = site.input_type(0);
-    let (rank, affine) = (ty.spatial().len(), affine(site, layer.affine));
-    let norm = |x: String| {
-        let inputs: Vec<String> = [x].into_iter().chain(affine).collect();
-        Call::new("LayerNormalization", inputs).int("axis", rank as i64 + 1).float("epsilon", layer.eps)
-    };
-    if rank == 0 {
-        return Ok(norm(site.input(0)).into());
-    }
-    let last = [ty.spatial(), &[ty.channels()]].concat();
-    let turn = Call::new("Transpose", [site.input(0)]).ints("perm", [0].into_iter().chain(2..rank + 2).chain([1]));
-    let turned = site.value(turn, &last);
-    let normal = site.value(norm(turned), &last);
-    Ok(Call::new("Transpose", [normal]).ints("perm", [0, rank + 1].into_iter().chain(1..rank + 1)).into())
-}
-
-/// <https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html>
-fn instance_norm(site: &mut Site, layer: &InstanceNorm) -> Steps {
-    let affine = affine(site, layer.affine);
-    Ok(Call::new("InstanceNormalization", with(site, affine)).float("epsilon", layer.eps).into())
-}
-
-/// Weights and biases, which ONNX demands.
-fn affine(site: &mut Site, given: bool) -> Vec<String> {
-    let channels = site.input_type(0).channels();
-    match given {
-        true => site.weights(),
-        false => {
-            [("scale", 1.0), ("bias", 0.0)].map(|(role, x)| site.floats(role, &[channels], &vec![x; channels])).into()
-        }
-    }
 }
 
 fn pad(site: &mut Site, layer: &Pad) -> Steps {

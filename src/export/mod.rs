@@ -14,6 +14,7 @@
 mod builder;
 mod call;
 mod layers;
+mod normalise;
 mod pointwise;
 mod pooling;
 mod rearrange;

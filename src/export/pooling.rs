@@ -5,7 +5,7 @@ use super::builder::{Site, Size, Step};
 use super::call::Call;
 use super::layers::{Steps, pads, reshape, reshape_back};
 use crate::layers::{
-    AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, LpPool, MaxPool, Over, Padding, Reduce, Reduction,
+    AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, LpPool, MaxPool, Padding, Reduce, Reduced, Reduction,
     ResolvedWindow, Window,
 };
 
@@ -202,8 +202,8 @@ pub fn adaptive_max(site: &mut Site) -> Steps {
 pub fn reduce(site: &mut Site, layer: &Reduce) -> Steps {
     let rank = site.input_type(0).spatial().len() as i64;
     let axes: Vec<i64> = match layer.over {
-        Over::Channels => vec![1],
-        Over::Positions => (2..rank + 2).collect(),
+        Reduced::Channels => vec![1],
+        Reduced::Positions => (2..rank + 2).collect(),
     };
     let axes = site.integers("axes", &axes);
     let call = |operator, version| Ok(Call::new(operator, [site.input(0), axes]).since(version).into());

@@ -58,9 +58,14 @@ impl Total {
     /// Zero.
     pub fn new(asm: &mut dyn VectorAsm) -> Total {
         let total = Total { sum: asm.vec(), lost: asm.vec() };
-        asm.splat(total.sum, 0.0);
-        asm.splat(total.lost, 0.0);
+        total.clear(asm);
         total
+    }
+
+    /// Begins anew at zero.
+    pub fn clear(&self, asm: &mut dyn VectorAsm) {
+        asm.splat(self.sum, 0.0);
+        asm.splat(self.lost, 0.0);
     }
 
     /// Adds `part`, which becomes zero. Takes one more register.

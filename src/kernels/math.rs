@@ -464,11 +464,12 @@ pub fn gelu_tanh(asm: &mut dyn VectorAsm, values: &[V]) {
     }
 }
 
-/// value = ln(value) for finite positive normal values.
+/// value = ln(value) for positive normal values; infinity and NaN stay what they are. Takes five registers.
 ///
 /// x = 2^e * m with m in [sqrt(1/2), sqrt(2)), ln(1 + f) by the polynomial of Cephes' logf.c.
 pub fn ln(asm: &mut dyn VectorAsm, value: V) {
-    let (e, t, p) = (asm.vec(), asm.vec(), asm.vec());
+    let (e, t, p, own) = (asm.vec(), asm.vec(), asm.vec(), asm.vec());
+    asm.copy(own, value);
     // Adding the distance of sqrt(1/2) from 1 moves the exponent's step to sqrt(1/2).
     asm.splat_bits(t, 0x3f80_0000 - 0x3f35_04f3);
     asm.add_bits(value, value, t);
@@ -509,5 +510,9 @@ pub fn ln(asm: &mut dyn VectorAsm, value: V) {
     asm.add(value, value, p);
     asm.splat(t, std::f32::consts::LN_2);
     asm.fma(value, e, t);
-    [e, t, p, square].into_iter().for_each(|v| asm.free(v));
+    asm.splat(t, f32::MAX);
+    asm.sub(p, own, own);
+    asm.select(Compare::Gt, p, own, t, own, p);
+    asm.add(value, value, p);
+    [e, t, p, own, square].into_iter().for_each(|v| asm.free(v));
 }

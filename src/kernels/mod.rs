@@ -21,6 +21,7 @@
 
 pub mod epilogue;
 pub mod interleave;
+pub mod lanes;
 pub mod long;
 pub mod math;
 

@@ -1,7 +1,7 @@
 //! One number of all channels of a position, or of all positions of a channel.
 //!
-//! Over channels, the blocks of a position are taken together lane by lane, then the lanes; what is in the last block
-//! behind the channels is left out. Over positions each lane is a channel for itself.
+//! Reduced channels, the blocks of a position are taken together lane by lane, then the lanes; what is in the last block
+//! behind the channels is left out. Reduced positions each lane is a channel for itself.
 
 use super::long::{CHAIN, Every, Total};
 use super::nest::{self, KernelNest};
@@ -9,7 +9,7 @@ use super::{Conf, Constant, Family, Layout, Lowered, NodeView, TASKS, Target};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
-use crate::layers::{Op, Over, Reduction};
+use crate::layers::{Op, Reduced, Reduction};
 
 /// Every decision about one reduction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub struct Code {
     pub channels: usize,
     pub positions: usize,
     pub how: Reduction,
-    pub over: Over,
+    pub over: Reduced,
 }
 
 /// Vectors that are made at once, so that none waits for itself.
@@ -67,16 +67,16 @@ impl Code {
     /// Vectors that are taken together lane by lane, and bytes from one to the next.
     pub(crate) fn terms(&self) -> (usize, i64) {
         match self.over {
-            Over::Channels => (self.full_blocks(), self.positions as i64 * self.vector()),
-            Over::Positions => (self.positions, self.vector()),
+            Reduced::Channels => (self.full_blocks(), self.positions as i64 * self.vector()),
+            Reduced::Positions => (self.positions, self.vector()),
         }
     }
 
     /// What a sum is divided by for a mean.
     pub(crate) fn count(&self) -> usize {
         match self.over {
-            Over::Channels => self.channels,
-            Over::Positions => self.positions,
+            Reduced::Channels => self.channels,
+            Reduced::Positions => self.positions,
         }
     }
 
@@ -95,14 +95,14 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        let over = if self.over == Over::Channels { "channels" } else { "positions" };
+        let over = if self.over == Reduced::Channels { "channels" } else { "positions" };
         format!("reduce_{}_{over}_f32_{}c", self.how.word(), self.lanes)
     }
 
     fn tasks(&self) -> usize {
         match self.over {
-            Over::Channels => self.positions.div_ceil(self.chunk()),
-            Over::Positions => self.channels.div_ceil(self.lanes),
+            Reduced::Channels => self.positions.div_ceil(self.chunk()),
+            Reduced::Positions => self.channels.div_ceil(self.lanes),
         }
     }
 
@@ -117,8 +117,8 @@ impl Family for Code {
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         match self.over {
-            Over::Channels => self.generate_channels(name, isa, module),
-            Over::Positions => self.generate_positions(name, isa, module),
+            Reduced::Channels => self.generate_channels(name, isa, module),
+            Reduced::Positions => self.generate_positions(name, isa, module),
         }
     }
 }

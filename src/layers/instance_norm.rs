@@ -1,6 +1,6 @@
 //! Normalisation of each channel of each sample.
 
-use super::moments::{EPS, affine, affine_params, check_eps, eps, moments};
+use super::moments::{EPS, affine_params, call_text, check_eps, eps, eps_text, normalised, normalised_magnitude};
 use super::window::flat_error;
 use super::*;
 
@@ -21,15 +21,6 @@ pub struct InstanceNorm {
 impl InstanceNorm {
     pub(super) const ENTRIES: &[Entry] =
         &[Entry { spec: &SPEC, make: |args| Ok(InstanceNorm { eps: eps(args)?, affine: args.flag("affine") }.into()) }];
-
-    /// Each plane of x, with its channel, as `f` has it.
-    fn map_planes(x: &Tensor, f: impl Fn(usize, &[f32]) -> Vec<f32>) -> Tensor {
-        let mut y = x.clone();
-        for n in 0..x.batch() {
-            (0..x.channels()).for_each(|c| y.plane_mut(n, c).copy_from_slice(&f(c, x.plane(n, c))));
-        }
-        y
-    }
 }
 
 impl Layer for InstanceNorm {
@@ -46,32 +37,24 @@ impl Layer for InstanceNorm {
     }
 
     fn params(&self, inputs: &[&TensorType]) -> Vec<ParamSpec> {
-        affine_params(self.affine, inputs[0].channels())
+        affine_params(self.affine, &[inputs[0].channels()])
     }
 
     fn eval(&self, inputs: &[&Tensor], params: &[&[f32]], accumulate: Accumulate) -> Tensor {
-        InstanceNorm::map_planes(inputs[0], |c, x| {
-            let ((mean, deviation), (weight, bias)) = (moments(x, self.eps, accumulate), affine(params, c));
-            x.iter().map(|&x| ((f64::from(x) - mean) / deviation * weight + bias) as f32).collect()
-        })
+        let runs = Over::Positions.runs(&inputs[0].shape()[1..]);
+        runs.map(inputs[0], |c, x| normalised(x, self.eps, params, |_| c, accumulate))
     }
 
-    /// As of `layer_norm`.
     fn magnitude(&self, inputs: &[&Tensor], params: &[&[f32]]) -> Tensor {
-        InstanceNorm::map_planes(inputs[0], |c, x| {
-            let ((_, deviation), (weight, bias)) = (moments(x, self.eps, Accumulate::F64), affine(params, c));
-            let mean = x.iter().map(|&x| f64::from(x.abs())).sum::<f64>() / x.len() as f64;
-            x.iter().map(|&x| ((f64::from(x).abs() + mean) / deviation * weight.abs() + bias.abs()) as f32).collect()
-        })
+        let runs = Over::Positions.runs(&inputs[0].shape()[1..]);
+        runs.map(inputs[0], |c, x| normalised_magnitude(x, self.eps, params, |_| c))
     }
 }
 
 impl fmt::Display for InstanceNorm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let eps = if self.eps == 1e-5 { String::new() } else { format!("eps {:?}", self.eps) };
-        let affine = if self.affine { "affine" } else { "" };
-        let options: Vec<&str> = [&eps[..], affine].into_iter().filter(|option| !option.is_empty()).collect();
-        write!(f, "instance_norm{}{}", if options.is_empty() { "" } else { " " }, options.join(", "))
+        let affine = self.affine.then(|| "affine".into());
+        f.write_str(&call_text(SPEC.keyword, [eps_text(self.eps), affine]))
     }
 }
 

@@ -44,6 +44,7 @@ mod dropout;
 mod flatten;
 mod global_avgpool;
 mod global_maxpool;
+mod group_norm;
 mod identity;
 mod instance_norm;
 mod layer_norm;
@@ -52,6 +53,7 @@ mod lp_pool;
 mod maxpool;
 mod moments;
 mod mul;
+mod over;
 mod pad;
 mod permute;
 mod prelu;
@@ -63,6 +65,7 @@ mod space_to_depth;
 mod stretch;
 mod subsample;
 mod unflatten;
+mod unit_norm;
 mod upsample;
 
 #[cfg(test)]
@@ -89,6 +92,7 @@ pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use global_avgpool::GlobalAvgPool;
 pub use global_maxpool::GlobalMaxPool;
+pub use group_norm::GroupNorm;
 pub use identity::Identity;
 pub use instance_norm::InstanceNorm;
 pub use layer_norm::LayerNorm;
@@ -96,10 +100,11 @@ pub use local_response_norm::LocalResponseNorm;
 pub use lp_pool::LpPool;
 pub use maxpool::MaxPool;
 pub use mul::Mul;
+pub use over::{Over, Runs};
 pub use pad::{Fill, Pad};
 pub use permute::Permute;
 pub use prelu::PRelu;
-pub use reduce::{Over, Reduce, Reduction};
+pub use reduce::{Reduce, Reduced, Reduction};
 pub use reference::{reference_entry, reference_page};
 pub use resize::{Coordinates, Extent, Filter, Resize, Rounding};
 pub use scale::Scale;
@@ -108,6 +113,7 @@ pub use space_to_depth::SpaceToDepth;
 pub use stretch::Each;
 pub use subsample::Subsample;
 pub use unflatten::Unflatten;
+pub use unit_norm::{LpNorm, UnitNorm};
 pub use upsample::{Interpolation, Upsample};
 pub use window::{Padding, ResolvedWindow, Window};
 
@@ -391,6 +397,8 @@ layers! {
     Scale,
     LayerNorm,
     InstanceNorm,
+    GroupNorm,
+    UnitNorm,
     LocalResponseNorm,
     Activation,
     PRelu,

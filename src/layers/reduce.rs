@@ -25,7 +25,7 @@ pub enum Reduction {
 
 /// What a layer takes together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Over {
+pub enum Reduced {
     /// Of each position.
     Channels,
     /// Of each channel.
@@ -36,7 +36,7 @@ pub enum Over {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduce {
     pub how: Reduction,
-    pub over: Over,
+    pub over: Reduced,
 }
 
 impl Reduction {
@@ -63,7 +63,7 @@ impl Reduce {
 
     fn from_args(args: &Args) -> Reduce {
         let how = Reduction::ALL.iter().find(|(word, _)| *word == args.word("how")).expect("one of the words").1;
-        let over = if args.word("over") == "positions" { Over::Positions } else { Over::Channels };
+        let over = if args.word("over") == "positions" { Reduced::Positions } else { Reduced::Channels };
         Reduce { how, over }
     }
 }
@@ -75,15 +75,15 @@ impl Layer for Reduce {
 
     fn rule(&self, inputs: &[&TensorType]) -> Result<TensorType, ShapeError> {
         match self.over {
-            Over::Channels => Ok(inputs[0].with_dims([&[1], inputs[0].spatial()].concat())),
-            Over::Positions => global_shape(inputs[0]),
+            Reduced::Channels => Ok(inputs[0].with_dims([&[1], inputs[0].spatial()].concat())),
+            Reduced::Positions => global_shape(inputs[0]),
         }
     }
 
     fn eval(&self, inputs: &[&Tensor], _params: &[&[f32]], accumulate: Accumulate) -> Tensor {
         match self.over {
-            Over::Positions => map_planes(inputs[0], |plane| self.how.of(plane, accumulate)),
-            Over::Channels => {
+            Reduced::Positions => map_planes(inputs[0], |plane| self.how.of(plane, accumulate)),
+            Reduced::Channels => {
                 let all = map_channels(inputs[0], |x| vec![self.how.of(x, accumulate); x.len()]);
                 let first = (0..all.batch()).flat_map(|n| all.plane(n, 0).to_vec()).collect();
                 Tensor::new([&[all.batch(), 1], all.spatial()].concat(), first)
@@ -101,16 +101,16 @@ impl Layer for Reduce {
     /// What a pooling does is one.
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {
         match (self.over, self.how) {
-            (Over::Positions, Reduction::Mean) => GlobalAvgPool.lower(inputs),
-            (Over::Positions, Reduction::Max) => GlobalMaxPool.lower(inputs),
+            (Reduced::Positions, Reduction::Mean) => GlobalAvgPool.lower(inputs),
+            (Reduced::Positions, Reduction::Max) => GlobalMaxPool.lower(inputs),
             _ => Lowering::Keep,
         }
     }
 
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         match self.over {
-            Over::Channels => None,
-            Over::Positions => GlobalAvgPool.window(inputs),
+            Reduced::Channels => None,
+            Reduced::Positions => GlobalAvgPool.window(inputs),
         }
     }
 }
@@ -118,7 +118,7 @@ impl Layer for Reduce {
 impl fmt::Display for Reduce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", SPEC.keyword, self.how.word())?;
-        if self.over == Over::Positions { f.write_str(", over positions") } else { Ok(()) }
+        if self.over == Reduced::Positions { f.write_str(", over positions") } else { Ok(()) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Model;
 use crate::error::Error;
-use crate::layers::Op;
+use crate::layers::{Op, Softmax};
 use crate::tensor::{AsTensor, TensorView};
 
 /// What a picture may show.
@@ -35,7 +35,8 @@ impl Model {
         let classes = class_count(output)?;
         let labels = self.labels()?;
         let label = |index: usize| labels.get(index).filter(|_| labels.len() == classes).cloned();
-        let is_probability = matches!(self.graph()[self.graph().outputs[0].node].op, Op::Softmax(_));
+        let is_probability =
+            matches!(self.graph()[self.graph().outputs[0].node].op, Op::Softmax(Softmax { log: false, .. }));
         let of_sample = |scores: &[f32]| {
             let probabilities = if is_probability { scores.to_vec() } else { softmax(scores) };
             let class = |(index, probability)| Class { index, label: label(index), probability };

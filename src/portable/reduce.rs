@@ -6,7 +6,7 @@ use super::memory::Pointer;
 use super::{LANES, tasks};
 use crate::kernels::reduce::Code;
 use crate::kernels::{Family, Operand};
-use crate::layers::{Over, Reduction};
+use crate::layers::{Reduced, Reduction};
 use wide::f32x8;
 
 /// # Safety
@@ -17,11 +17,11 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
         // SAFETY: all channels of the task's positions, or all positions of its channels, are there in input and output.
         unsafe {
             match conf.over {
-                Over::Positions => {
+                Reduced::Positions => {
                     let value = lanes(conf, input.vector(task * conf.positions));
                     out.vector(task).store(finish(conf, value));
                 }
-                Over::Channels => {
+                Reduced::Channels => {
                     let positions = task * conf.chunk()..conf.positions.min((task + 1) * conf.chunk());
                     for position in positions {
                         let value = channels(conf, input.vector(position));

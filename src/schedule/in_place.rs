@@ -58,12 +58,12 @@ mod tests {
         let mut graph = Graph::default();
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![64, 4, 4] };
         let x = graph.add_input("x", ty);
-        let a = graph.add_layer(Softmax, &[x], "a").unwrap();
+        let a = graph.add_layer(Softmax::CHANNELS, &[x], "a").unwrap();
         let b = graph.add_layer(Activation::Tanh, &[a], "b").unwrap();
         let c = graph.add_layer(Activation::Gelu, &[a], "c").unwrap();
         let sum = graph.add_layer(Add, &[b, c], "sum").unwrap();
         let last = if again { graph.add_layer(Add, &[sum, a], "again").unwrap() } else { sum };
-        let end = graph.add_layer(Softmax, &[last], "end").unwrap();
+        let end = graph.add_layer(Softmax::CHANNELS, &[last], "end").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: end });
         plan(verify(graph).unwrap(), Target::new(Isa::Clif))
     }

@@ -37,7 +37,7 @@ mod tests {
         let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![2 * middle, 4, 4] };
         let x = graph.add_input("x", ty);
         let x = match row_major {
-            true => graph.add_layer(Softmax, &[x], "softmax").unwrap(),
+            true => graph.add_layer(Softmax::CHANNELS, &[x], "softmax").unwrap(),
             false => graph.add_layer(Activation::Tanh, &[x], "tanh").unwrap(),
         };
         let [a, b] = [0..middle, middle..2 * middle]

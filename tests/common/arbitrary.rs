@@ -265,19 +265,25 @@ impl Bytes<'_> {
             10 => AdaptiveMaxPool { size: self.sizes(rank, 5) }.into(),
             11 => {
                 let how = [Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min][self.below(4)];
-                let over = if self.flag() { Over::Channels } else { Over::Positions };
+                let softmax = Softmax { over: self.over(), log: self.flag() };
+                let over = if self.flag() { Reduced::Channels } else { Reduced::Positions };
                 let all: [Op; 5] = [
                     GlobalAvgPool.into(),
                     GlobalMaxPool.into(),
-                    Softmax.into(),
+                    softmax.into(),
                     Identity.into(),
                     Reduce { how, over }.into(),
                 ];
                 all[self.below(5)].clone()
             }
-            12 => match self.below(3) {
+            12 => match self.below(5) {
                 0 => BatchNorm { eps: self.number(), affine: self.flag() }.into(),
-                1 => LayerNorm { eps: self.number(), affine: self.flag() }.into(),
+                1 => LayerNorm { over: self.over(), eps: self.number(), affine: self.flag() }.into(),
+                2 => GroupNorm { groups: self.size(4), eps: self.number(), affine: self.flag() }.into(),
+                3 => {
+                    let norm = if self.flag() { LpNorm::L1 } else { LpNorm::L2 };
+                    UnitNorm { norm, over: self.over(), eps: self.number() }.into()
+                }
                 _ => InstanceNorm { eps: self.number(), affine: self.flag() }.into(),
             },
             13 => {
@@ -331,6 +337,10 @@ impl Bytes<'_> {
             27 if self.seldom(64) => Op::Input,
             _ => Mul.into(),
         }
+    }
+
+    fn over(&mut self) -> Over {
+        Over::ALL[self.below(Over::ALL.len())]
     }
 
     fn conv(&mut self, rank: usize, channels: usize) -> Op {

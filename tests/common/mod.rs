@@ -63,10 +63,12 @@ fn tame_layer(rank: usize) -> BoxedStrategy<Op> {
         1 => any::<bool>().prop_map(|bias| Scale { bias }.into()),
         1 => any::<bool>().prop_map(|shared| PRelu { shared }.into()),
         1 => lrn(),
-        2 => any::<bool>().prop_map(|affine| LayerNorm { eps: 1e-3, affine }.into()),
+        3 => (over(), any::<bool>()).prop_map(|(over, affine)| LayerNorm { over, eps: 1e-3, affine }.into()),
         2 => any::<bool>().prop_map(|affine| InstanceNorm { eps: 1e-3, affine }.into()),
+        2 => (1usize..5, any::<bool>()).prop_map(|(groups, affine)| GroupNorm { groups, eps: 1e-3, affine }.into()),
+        2 => (over(), any::<bool>()).prop_map(|(over, l1)| unit_norm(over, l1).into()),
         3 => activation().prop_map(Op::from),
-        1 => Just(Softmax.into()),
+        2 => (over(), any::<bool>()).prop_map(|(over, log)| Softmax { over, log }.into()),
         1 => Just(Flatten.into()),
         2 => dense(),
         5 => resample(rank),
@@ -255,9 +257,19 @@ fn lp_pool(rank: usize) -> BoxedStrategy<Op> {
 
 fn reduce() -> BoxedStrategy<Op> {
     let how = prop::sample::select(vec![Reduction::Mean, Reduction::Sum, Reduction::Max, Reduction::Min]);
-    (how, prop_oneof![2 => Just(Over::Channels), 1 => Just(Over::Positions)])
+    (how, prop_oneof![2 => Just(Reduced::Channels), 1 => Just(Reduced::Positions)])
         .prop_map(|(how, over)| Reduce { how, over }.into())
         .boxed()
+}
+
+fn unit_norm(over: Over, l1: bool) -> UnitNorm {
+    UnitNorm { norm: if l1 { LpNorm::L1 } else { LpNorm::L2 }, over, eps: 1e-3 }
+}
+
+/// Mostly what any input has.
+fn over() -> BoxedStrategy<Over> {
+    let some = prop::sample::select(vec![Over::Channels, Over::All]);
+    prop_oneof![1 => some, 1 => prop::sample::select(Over::ALL.to_vec())].boxed()
 }
 
 fn lrn() -> BoxedStrategy<Op> {

@@ -25,8 +25,8 @@ struct Case {
 }
 
 impl Cases {
-    fn read() -> Cases {
-        Cases { file: std::fs::read(committed("onnx/node_cases.safetensors")).unwrap() }
+    fn read(name: &str) -> Cases {
+        Cases { file: std::fs::read(committed(name)).unwrap() }
     }
 
     fn all(&self) -> Vec<Case> {
@@ -123,7 +123,7 @@ fn tolerance(name: &str) -> f32 {
 
 #[test]
 fn every_case_is_right_or_refused_by_name() {
-    let cases = Cases::read().all();
+    let cases = Cases::read("onnx/node_cases.safetensors").all();
     assert_eq!(cases.len(), 413);
     let lines: Vec<String> = cases.iter().map(|case| format!("{}: {}", case.name, judge(case))).collect();
     let wrong: Vec<&String> = lines.iter().filter(|line| line.contains(": WRONG")).collect();
@@ -131,5 +131,36 @@ fn every_case_is_right_or_refused_by_name() {
     let right = lines.iter().filter(|line| line.ends_with(": right")).count();
     insta::with_settings!({ omit_expression => true }, {
         insta::assert_snapshot!("node_cases", format!("{right} of {} are right\n{}", lines.len(), lines.join("\n")));
+    });
+}
+
+/// What ONNX's own cases leave out: older versions, axes of all kinds, blocks of networks.
+#[test]
+fn own_cases_are_right() {
+    let cases = Cases::read("onnx/own_cases.safetensors").all();
+    let judged = cases.iter().map(|case| (&case.name, judge(case)));
+    let wrong: Vec<_> = judged.filter(|(_, line)| line != "right").collect();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), cases.len());
+}
+
+/// What PyTorch's exporters make of some modules (tests/onnx/pack_patterns.py): the layers that were found, and right.
+#[test]
+fn patterns_of_exporters_are_layers() {
+    let layers = |case: &Case| {
+        let model: Bytes = Arc::new(case.model.clone());
+        let imported = import(&model, &mut NoFiles, &Options::default()).ok();
+        let text = |imported: Import| {
+            let ops = imported.graph.nodes.iter().filter_map(|node| node.op.layer().map(ToString::to_string));
+            ops.collect::<Vec<_>>().join(" | ")
+        };
+        imported.map(text).unwrap_or_default()
+    };
+    let cases = Cases::read("onnx/patterns.safetensors").all();
+    let lines: Vec<String> =
+        cases.iter().map(|case| format!("{}: {}, {}", case.name, layers(case), judge(case))).collect();
+    let wrong: Vec<&String> = lines.iter().filter(|line| line.contains(" WRONG")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    insta::with_settings!({ omit_expression => true }, {
+        insta::assert_snapshot!("patterns", lines.join("\n"));
     });
 }

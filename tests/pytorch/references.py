@@ -320,6 +320,24 @@ def pools():
     m.write()
 
 
+def over_dims(what, dims):
+    """A function over one dimension as one over several at the end, or over a single one."""
+    if len(dims) == 1:
+        return lambda x: what(x, dim=dims[0])
+    return lambda x: what(x.flatten(dims[0]), dim=dims[0]).reshape(x.shape)
+
+
+class LineNorm(nn.LayerNorm):
+    """A LayerNorm over one dimension, which PyTorch's has last."""
+
+    def __init__(self, size, dim, **options):
+        super().__init__(size, **options)
+        self.dim = dim
+
+    def forward(self, x):
+        return super().forward(x.movedim(self.dim, -1)).movedim(-1, self.dim)
+
+
 class ChannelNorm(nn.LayerNorm):
     """A LayerNorm over the channels, which PyTorch's has last."""
 
@@ -346,6 +364,26 @@ def normalisations():
     for of, channels in [("image", 6), ("broad", 20), ("sound", 4), ("solid", 3), ("flat", 13)]:
         m.case(f"layer_{of}", "layer_norm eps 1e-6", ChannelNorm(channels, eps=1e-6), of)
     m.case("layer_plain", "layer_norm affine false", ChannelNorm(20, elementwise_affine=False), "broad")
+    for over, shape in [("width", (6,)), ("positions", (4, 5, 6)), ("all", (3, 4, 5, 6))]:
+        m.case(f"layer_{over}", f"layer_norm over {over}", nn.LayerNorm(shape), "solid")
+    m.case("layer_lines", "layer_norm over width, eps 1e-2", nn.LayerNorm(11, eps=1e-2))
+    m.case("layer_maps", "layer_norm over all, affine false", nn.LayerNorm((20, 5, 7), elementwise_affine=False), "broad")
+    m.case("layer_columns", "layer_norm over height", LineNorm(9, -2))
+    m.case("layer_depth", "layer_norm over depth, eps 1e-3", LineNorm(4, -3, eps=1e-3), "solid")
+    for groups in [1, 2, 5, 10, 20]:
+        m.case(f"group_{groups}", f"group_norm {groups}", nn.GroupNorm(groups, 20), "broad")
+    m.case("group_image", "group_norm 2, eps 1e-2", nn.GroupNorm(2, 6, eps=1e-2))
+    m.case("group_signal", "group_norm 2, affine false", nn.GroupNorm(2, 4, affine=False), "sound")
+    m.case("group_volume", "group_norm 3", nn.GroupNorm(3, 3), "solid")
+    m.case("group_flat", "group_norm 1", nn.GroupNorm(1, 13), "flat")
+    for p in [1, 2]:
+        for of in ["image", "broad", "flat"]:
+            m.case(f"l{p}_{of}", f"l{p}_norm over channels", lambda x, p=p: F.normalize(x, p=p), of)
+        for over, dim in [("width", -1), ("height", -2), ("depth", -3)]:
+            m.case(f"l{p}_{over}", f"l{p}_norm over {over}", lambda x, p=p, dim=dim: F.normalize(x, p=p, dim=dim), "solid")
+        m.case(f"l{p}_positions", f"l{p}_norm over positions, eps 9", lambda x, p=p: F.normalize(x.flatten(2), p=p, dim=2, eps=9)
+               .reshape(x.shape), "broad")
+        m.case(f"l{p}_all", f"l{p}_norm over all", lambda x, p=p: F.normalize(x.flatten(1), p=p).reshape(x.shape))
     m.case("instance_image", "instance_norm affine", nn.InstanceNorm2d(6, affine=True))
     m.case("instance_wide", "instance_norm eps 1e-2", nn.InstanceNorm2d(20, eps=1e-2), "broad")
     m.case("instance_signal", "instance_norm", nn.InstanceNorm1d(4), "sound")
@@ -360,6 +398,14 @@ def normalisations():
     softmax = nn.Softmax(1)
     for of in ["image", "broad", "sound", "flat", "hot"]:
         m.case(f"softmax_{of}", "softmax", softmax, of)
+    for over, dims in [("width", (-1,)), ("height", (-2,)), ("depth", (-3,)), ("positions", (2, 3, 4)), ("all", (1, 2, 3, 4))]:
+        for log, of_log in [("", F.softmax), ("log_", F.log_softmax)]:
+            m.case(f"{log}softmax_{over}", f"{log}softmax over {over}", over_dims(of_log, dims), "solid")
+    m.case("softmax_signal", "softmax over positions", nn.Softmax(2), "sound")
+    m.case("softmax_lines", "softmax over width", nn.Softmax(3), "hot")
+    m.case("softmax_columns", "softmax over height", nn.Softmax(2))
+    for of in ["broad", "flat", "hot"]:
+        m.case(f"log_softmax_{of}", "log_softmax over channels", nn.LogSoftmax(1), of)
     m.write()
 
 

@@ -7,7 +7,10 @@
 use super::Refusal;
 use super::constant::Number;
 use crate::ir::NodeId;
+use crate::layers::Over;
 use crate::tensor::{Batch, TensorType};
+use std::cmp::Reverse;
+use std::ops::Range;
 
 /// The value of `node`, seen through `axes`.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +112,16 @@ impl Flow {
             None => format!("{} * N", number.batch),
         };
         format!("[{}]", self.shape().iter().map(size).collect::<Vec<_>>().join(", "))
+    }
+
+    /// What all elements along these axes are of the node's value, if a layer can take them together.
+    pub fn over(&self, axes: impl IntoIterator<Item = usize>, ty: &TensorType) -> Option<Over> {
+        let mut found: Axis = axes.into_iter().flat_map(|axis| self.axes[axis].clone()).collect();
+        found.sort_by_key(|atom| (atom.dim, Reverse(atom.stride)));
+        joined(&mut found);
+        let dims = |over: &Over| over.range(&ty.dims).ok();
+        let whole = |dims: Range<usize>| dims.flat_map(|dim| whole_axis(ty, dim + 1)).collect::<Axis>();
+        Over::ALL.into_iter().find(|over| dims(over).is_some_and(|dims| whole(dims) == found))
     }
 
     /// # Errors

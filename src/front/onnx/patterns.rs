@@ -1,6 +1,8 @@
 //! Several nodes that are one layer. Each pattern is looked for at its last node; the others are left without readers, and
 //! go.
 
+mod normalise;
+
 use super::Refusal;
 use super::flow::Flow;
 use super::proto::Node;
@@ -17,8 +19,10 @@ pub fn find<'a>(importer: &mut Importer<'a>, node: &'a Node<'a>) -> Result<Optio
         "Div" => hard_sigmoid_by_division(importer, node),
         _ => None,
     };
-    let Some((activation, flow)) = found else { return Ok(None) };
-    let made = importer.layer(activation, &[flow.node])?;
+    let found = found.map(|(activation, flow)| (Op::from(activation), flow));
+    let found = found.or_else(|| (node.operator == "Div").then(|| normalise::find(importer, node)).flatten());
+    let Some((op, flow)) = found else { return Ok(None) };
+    let made = importer.layer(op, &[flow.node])?;
     Ok(Some(Flow { node: made, ..flow }))
 }
 

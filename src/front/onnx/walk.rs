@@ -449,6 +449,13 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Whether a node's value is one of the file that is read once, and nothing else was made of it.
+    pub fn has_one_name(&self, node: NodeId) -> bool {
+        let names = self.values.iter().filter(|(_, value)| matches!(value, Value::Flow(flow) if flow.node == node));
+        let mut names = names.map(|(name, _)| name);
+        matches!((names.next(), names.next()), (Some(name), None) if self.has_one_reader(name))
+    }
+
     /// Whether nobody else reads a value of the file, which is no output.
     pub fn has_one_reader(&self, name: &str) -> bool {
         self.readers.get(name).is_some_and(|readers| readers.len() == 1) && !self.outputs.contains(name)
@@ -531,7 +538,7 @@ impl<'a> Importer<'a> {
         Ok(node)
     }
 
-    /// Gives a convolution or dense layer that has no bias one.
+    /// Gives a convolution, dense layer or scale that has no bias one.
     ///
     /// # Panics
     /// If it is neither.
@@ -546,6 +553,7 @@ impl<'a> Importer<'a> {
         match &mut node.op {
             Op::Conv(conv) => conv.bias = true,
             Op::Dense(dense) => dense.bias = true,
+            Op::Scale(scale) => scale.bias = true,
             other => unreachable!("{other:?} has no bias"),
         }
     }
@@ -597,7 +605,8 @@ impl<'a> Importer<'a> {
     fn output(&mut self, name: &str) -> Result<NodeId, Refusal> {
         let mut flow = match &self.values[name] {
             Value::Flow(flow) => flow.clone(),
-            _ => return Err(Refusal::new("it is constant")),
+            Value::Const(_) => return Err(Refusal::new("it is constant")),
+            Value::Missing => return Err(Refusal::new("no layer gives it")),
         };
         if self.samples == Samples::None {
             flow.axes.insert(0, Vec::new());

@@ -53,6 +53,11 @@ impl Weight {
         self.order.as_ref().map_or(self.source.count(), |(shape, _)| shape.iter().product())
     }
 
+    /// Whether all elements are known to be 0.
+    pub fn is_zero(&self) -> bool {
+        self.source.uniform() == Some(0.0)
+    }
+
     /// All elements.
     pub fn values(&self) -> Cow<'_, [f32]> {
         let source = self.source.floats();

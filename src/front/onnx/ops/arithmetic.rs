@@ -1,6 +1,7 @@
 //! Add, Sub, Mul, Div (7, 13, 14), Sum (8), Max, Min, Pow, Neg: of constants, of values with constants, of values.
 
 use super::Rules;
+use super::normalization::element_weights;
 use crate::front::onnx::Refusal;
 use crate::front::onnx::call::{Call, Outputs, Value};
 use crate::front::onnx::constant::{Const, Element, Number};
@@ -11,8 +12,8 @@ use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
 use crate::ir::NodeId;
 use crate::layers::{
-    Activation, Add, Concat, Conv, Dense, Each, Flatten, Interpolation, Mul, Op, Over, Reduce, Reduction, Scale,
-    Unflatten, Upsample,
+    Activation, Add, Concat, Conv, Dense, Each, Flatten, GroupNorm, InstanceNorm, Interpolation, LayerNorm, Mul, Op,
+    Over, Reduce, Reduced, Reduction, Scale, Unflatten, Upsample,
 };
 use crate::tensor::TensorType;
 
@@ -181,7 +182,7 @@ fn extreme_of_two(importer: &mut Importer, a: Flow, b: Flow, largest: bool) -> R
     let lines = [line(importer, a.node)?, line(importer, b.node)?];
     let both = importer.layer(Concat, &lines)?;
     let how = if largest { Reduction::Max } else { Reduction::Min };
-    let line = importer.layer(Reduce { how, over: Over::Channels }, &[both])?;
+    let line = importer.layer(Reduce { how, over: Reduced::Channels }, &[both])?;
     let flat = importer.layer(Flatten, &[line])?;
     let node = match dims.len() {
         1 => flat,
@@ -307,6 +308,9 @@ pub fn affine(importer: &mut Importer, call: &Call, x: Flow, scale: &Const, shif
     let rank = x.rank().max(scale.dims.len()).max(shift.dims.len());
     let missing = rank - x.rank();
     let x = Flow { node: x.node, axes: [vec![Vec::new(); missing], x.axes].concat() };
+    if let Some(merged) = into_norm(importer, call, &x, scale, shift)? {
+        return Ok(vec![Flow { node: merged, ..x }.into()]);
+    }
     let channels = importer.ty(x.node).channels();
     let (a, b) = (factors(importer, &x, scale)?, factors(importer, &x, shift)?);
     if (scale.uniform(), shift.uniform()) == (Some(1.0), Some(0.0)) {
@@ -328,6 +332,74 @@ pub fn affine(importer: &mut Importer, call: &Call, x: Flow, scale: &Const, shif
     let weights = if bias { vec![a, b.unwrap_or_else(|| Weight::fill(channels, 0.0))] } else { vec![a] };
     let node = importer.weighted(Scale { bias }, x.node, call, weights)?;
     Ok(vec![Flow { node, ..x }.into()])
+}
+
+/// A norm without weights, and a factor behind it; or a norm or a scale without summands, and one: the same layer with it.
+fn into_norm(
+    importer: &mut Importer,
+    call: &Call,
+    x: &Flow,
+    scale: &Const,
+    shift: &Const,
+) -> Result<Option<NodeId>, Refusal> {
+    match (scale.uniform() == Some(1.0), shift.uniform() == Some(0.0)) {
+        (true, false) => summand_into_norm(importer, x, shift),
+        (false, true) => factor_into_norm(importer, call, x, scale),
+        _ => Ok(None),
+    }
+}
+
+fn factor_into_norm(importer: &mut Importer, call: &Call, x: &Flow, factor: &Const) -> Result<Option<NodeId>, Refusal> {
+    let node = importer.graph[x.node].clone();
+    let with: Op = match node.op {
+        Op::LayerNorm(norm) => LayerNorm { affine: true, ..norm }.into(),
+        Op::GroupNorm(norm) => GroupNorm { affine: true, ..norm }.into(),
+        Op::InstanceNorm(norm) => InstanceNorm { affine: true, ..norm }.into(),
+        _ => return Ok(None),
+    };
+    if !node.params.is_empty() || factor.count() == 1 {
+        return Ok(None);
+    }
+    let Some(weight) = norm_weights(importer, x, &with, factor)? else { return Ok(None) };
+    let bias = Weight::fill(weight.count(), 0.0);
+    importer.weighted(with, node.inputs[0], call, vec![weight, bias]).map(Some)
+}
+
+/// In place of zeros, if nobody else reads the value.
+fn summand_into_norm(importer: &mut Importer, x: &Flow, summand: &Const) -> Result<Option<NodeId>, Refusal> {
+    let node = importer.graph[x.node].clone();
+    let is_norm = matches!(node.op, Op::LayerNorm(_) | Op::GroupNorm(_) | Op::InstanceNorm(_));
+    let name = node.params.get(1).map(|&param| importer.graph[param].name.clone());
+    let is_zero = |name: &String| importer.weights.get(name).is_some_and(Weight::is_zero);
+    let is_free = match &name {
+        Some(name) => is_norm && is_zero(name),
+        None => matches!(node.op, Op::Scale(Scale { bias: false })),
+    };
+    if !is_free || !importer.has_one_name(x.node) {
+        return Ok(None);
+    }
+    let Some(bias) = norm_weights(importer, x, &node.op, summand)? else { return Ok(None) };
+    match name {
+        Some(name) => importer.weights.insert(name, bias),
+        None => importer.add_bias(x.node, bias),
+    }
+    Ok(Some(x.node))
+}
+
+/// A number for each channel of a norm, or for each element of a layer norm.
+fn norm_weights(importer: &Importer, x: &Flow, op: &Op, constant: &Const) -> Result<Option<Weight>, Refusal> {
+    match op {
+        Op::LayerNorm(norm) if norm.over != Over::Channels => over_elements(importer, x, norm.over, constant),
+        _ => factors(importer, x, constant),
+    }
+}
+
+/// Along the last axes.
+fn over_elements(importer: &Importer, x: &Flow, over: Over, constant: &Const) -> Result<Option<Weight>, Refusal> {
+    let ty = importer.ty(x.node);
+    let axis = (1..x.rank()).find(|&axis| x.over(axis..x.rank(), ty) == Some(over));
+    let fits = |axis: &usize| constant.dims.len() <= x.rank() - axis;
+    axis.filter(fits).map(|axis| element_weights(x, axis, constant)).transpose()
 }
 
 /// One number for each channel of a value, as a constant beside it has them.

@@ -16,8 +16,12 @@ mod resize;
 mod softmax;
 mod window;
 
+use super::Refusal;
 use super::call::{Call, Outputs};
+use super::flow::Flow;
 use super::walk::Importer;
+use crate::layers::Over;
+use std::ops::Range;
 
 /// What a node of an operator gives.
 pub type Rule = fn(&mut Importer, &Call) -> Outputs;
@@ -44,8 +48,25 @@ pub fn find(operator: &str) -> Option<Rule> {
     ALL.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
 }
 
+/// What all elements along these axes are of a value as it is, or else of the value as ONNX has it.
+fn over_axes(importer: &mut Importer, x: &Flow, axes: Range<usize>) -> Result<(Flow, Over), Refusal> {
+    if let Some(over) = x.over(axes.clone(), importer.ty(x.node)) {
+        return Ok((x.clone(), over));
+    }
+    let node = importer.plain(x)?;
+    let plain = Flow::of(node, importer.ty(node));
+    let over = plain.over(axes.clone(), importer.ty(node)).ok_or_else(|| {
+        let axes: Vec<usize> = axes.collect();
+        Refusal::new(format!("over the axes {axes:?} of a value of shape {}, which no `over` means", x.text()))
+    })?;
+    Ok((plain, over))
+}
+
+/// The least that a norm counts as where an operator knows no least: smaller ones are hardly numbers.
+pub const LEAST_NORM: f64 = 1e-37;
+
 /// A number of a file in f32 as the shortest decimal that means it: 1e-5 and not 9.999999747378752e-6.
-fn decimal(number: f32) -> f64 {
+pub fn decimal(number: f32) -> f64 {
     number.to_string().parse().unwrap_or(f64::from(number))
 }
 

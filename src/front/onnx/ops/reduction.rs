@@ -10,7 +10,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
 use crate::ir::NodeId;
 use crate::layers::{
-    Activation, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Mul, Op, Over, Padding, Reduce, Reduction, Window,
+    Activation, AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool, Mul, Op, Padding, Reduce, Reduced, Reduction, Window,
 };
 use crate::tensor::TensorType;
 
@@ -129,14 +129,14 @@ fn reduced_dims(importer: &mut Importer, x: NodeId, dims: &[usize], how: Reducti
             let op: Op = match how {
                 Reduction::Mean => GlobalAvgPool.into(),
                 Reduction::Max => GlobalMaxPool.into(),
-                Reduction::Sum | Reduction::Min => Reduce { how, over: Over::Positions }.into(),
+                Reduction::Sum | Reduction::Min => Reduce { how, over: Reduced::Positions }.into(),
             };
             importer.layer(op, &[x])?
         }
         (true, false) => reduced_windows(importer, x, &spatial, how)?,
     };
     match dims.contains(&1) {
-        true => importer.layer(Reduce { how, over: Over::Channels }, &[x]),
+        true => importer.layer(Reduce { how, over: Reduced::Channels }, &[x]),
         false => Ok(x),
     }
 }

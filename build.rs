@@ -8,6 +8,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     find_test_data();
     find_tools();
+    write_zoo();
     // A debug build is not what anybody measures, and shall not be built anew for every commit.
     if std::env::var("PROFILE").as_deref() != Ok("release") {
         return;
@@ -32,6 +33,23 @@ fn find_test_data() {
         println!("cargo::rustc-cfg=test_data");
         println!("cargo::rerun-if-changed={folder}");
     }
+}
+
+/// Writes the table of `model::zoo`: the model files of models/, their cards, and files of labels, each with its text.
+fn write_zoo() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut names: Vec<String> = Vec::new();
+    for part in ["", "labels/"] {
+        let entries = std::fs::read_dir(folder.join(part)).expect("the folder of models");
+        let entries = entries.map(|entry| format!("{part}{}", entry.expect("an entry").file_name().to_string_lossy()));
+        names.extend(entries.filter(|name| [".cnn", ".yaml", ".txt"].iter().any(|end| name.ends_with(end))));
+    }
+    names.sort();
+    let line = |name: &String| format!("    ({name:?}, include_str!({:?})),\n", folder.join(name));
+    let table = format!("const FILES: &[(&str, &str)] = &[\n{}];\n", names.iter().map(line).collect::<String>());
+    let out = std::env::var("OUT_DIR").expect("cargo sets it");
+    std::fs::write(Path::new(&out).join("zoo.rs"), table).expect("the output folder can be written");
 }
 
 /// What tests need beside Rust, and commands that succeed where it is there.

@@ -1,9 +1,11 @@
 //! What can go wrong, for whoever uses the library.
 
+use crate::analysis::draw::TooLarge;
 use crate::diagnostic::{Diagnostic, render};
 use crate::io::IoError;
 use crate::io::bind::Misfit;
 use crate::runtime::{RunError, SessionError};
+use crate::schedule::UnknownLayer;
 use crate::source::SourceMap;
 use crate::tensor::LengthError;
 use std::fmt;
@@ -31,6 +33,14 @@ pub enum Error {
         path: PathBuf,
         /// The one that was asked for.
         variant: String,
+    },
+    /// All variants of a file are checked together.
+    #[error("{}: every variant is checked at once; name the file alone: {}", path.display(), file.display())]
+    OneVariant {
+        /// As it was given.
+        path: PathBuf,
+        /// Without the variant.
+        file: PathBuf,
     },
     /// Of an ONNX file only sizes can be given.
     #[error("{}: `{name}` can only be a size that the file leaves open, not `{value}`", path.display())]
@@ -72,6 +82,30 @@ pub enum Error {
         name: String,
         /// The inputs that there are.
         known: String,
+    },
+    /// There is no layer of this name.
+    #[error(transparent)]
+    UnknownLayer(#[from] UnknownLayer),
+    /// The value of a layer has no such position.
+    #[error("the value of `{layer}` has spatial sizes {sizes:?}, and so no position {position:?}")]
+    Position {
+        /// As it was given.
+        layer: String,
+        /// Those of the value.
+        sizes: Vec<usize>,
+        /// As it was given.
+        position: Vec<usize>,
+    },
+    /// A drawing that nobody could look at.
+    #[error(transparent)]
+    Drawing(#[from] TooLarge),
+    /// The zoo has no network of this name.
+    #[error("zoo:{name}: no network of this name comes along{}", near.as_ref().map_or(String::new(), |near| format!("; did you mean `zoo:{near}`?")))]
+    UnknownNetwork {
+        /// As it was given.
+        name: String,
+        /// One with a similar name.
+        near: Option<String>,
     },
     /// An output that holds no scores of classes.
     #[error("an output of shape {0:?} is not a classification")]

@@ -119,6 +119,7 @@ pub mod schedule;
 pub mod source;
 pub mod tensor;
 
+pub use analysis::draw::Format as DrawingFormat;
 pub use analysis::summary::{self, Summary};
 pub use codegen::{HostIsa, Isa};
 pub use diagnostic::{Diagnostic, Label, Severity};
@@ -129,7 +130,7 @@ pub use io::bind::Misfit;
 pub use io::card::{self, Card};
 #[cfg(feature = "pictures")]
 pub use io::preprocess::Layout;
-pub use model::{BoundWeights, Class, Model, ModelOptions, Weights};
-pub use runtime::{BuildTimes, Engine, Options, RunError, Session, SessionError};
+pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, Stage, Weights, check};
+pub use runtime::{BuildTimes, Engine, Network, Options, RunError, Session, SessionError};
 pub use source::{FileId, SourceFile, SourceMap, Span};
 pub use tensor::{AsTensor, AsTensorMut, Batch, DType, LengthError, Tensor, TensorType, TensorView, TensorViewMut};

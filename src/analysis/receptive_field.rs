@@ -321,6 +321,12 @@ impl Axis {
         Some((first.checked_add(moved)?, last.checked_add(moved)?))
     }
 
+    /// The input positions that position `at` sees, if they fit in 64 bits.
+    pub fn seen_by(&self, at: usize) -> Option<Range<i64>> {
+        let (first, last) = self.read_by(i64::try_from(at).ok()?)?;
+        Some(first..last.checked_add(1)?)
+    }
+
     /// What `layer` sees through its input, whose field is `self`. Spans move with the position from one period to the next,
     /// so that the ends of the whole are among those of the first and the last period read.
     fn through(&self, layer: &Axis) -> Option<Axis> {

@@ -7,17 +7,15 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::process::ExitCode;
 
-/// The arguments of this process.
+/// The arguments of a process.
 ///
 /// # Errors
 /// With which code to end, where they are wrong, or were answered by a help text.
-pub fn parse() -> Result<Cli, ExitCode> {
-    let words: Vec<OsString> = std::env::args_os().collect();
-    let parsed = Cli::try_parse_from(&words).or_else(|error| {
+pub fn parse(words: &[OsString]) -> Result<Cli, u8> {
+    let parsed = Cli::try_parse_from(words).or_else(|error| {
         let again = match error.kind() {
-            ErrorKind::MissingRequiredArgument => model_last(&words),
+            ErrorKind::MissingRequiredArgument => model_last(words),
             _ => None,
         };
         again.and_then(|words| Cli::try_parse_from(words).ok()).ok_or(error)
@@ -29,7 +27,7 @@ pub fn parse() -> Result<Cli, ExitCode> {
         }
         let shown = error.print().and_then(|()| std::io::stdout().flush());
         match error.use_stderr() {
-            true => ExitCode::from(2),
+            true => 2,
             false => super::end(written(shown)),
         }
     })

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::front::text::build::Options;
 use crate::io::write::write_atomically;
-use crate::model::{FolderLoader, Model, is_onnx, read_text, split_variant};
+use crate::model::{Findings, FolderLoader, Model, is_onnx, read_text, split_variant};
 use crate::source::{FileId, SourceMap};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
@@ -152,9 +152,8 @@ fn check_onnx(file: &Path) -> Result<(SourceMap, Vec<Diagnostic>), Error> {
 }
 
 fn check_text(file: &Path, args: &Args) -> Result<(SourceMap, Vec<Diagnostic>), Error> {
-    let (mut sources, root) = read_text(file)?;
-    let found = find(&mut sources, root, file, args);
-    Ok((sources, found))
+    let Findings { sources, diagnostics } = crate::model::check(file, &args.lints.allow)?;
+    Ok((sources, diagnostics))
 }
 
 fn find(sources: &mut SourceMap, root: FileId, file: &Path, args: &Args) -> Vec<Diagnostic> {

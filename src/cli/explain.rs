@@ -26,14 +26,6 @@ pub fn run(args: &Args) -> Outcome {
     };
     check_planning(model.graph(), options.memory_limit)?;
     let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
-    if let Some(layer) = &args.layer {
-        let paths = || plan.graph.nodes.iter().map(|n| n.origin.path.as_str());
-        if !paths().any(|p| p == layer || p.starts_with(&format!("{layer}."))) {
-            let hint =
-                crate::diagnostic::nearest(layer, paths()).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
-            return Err(Failure::input(format!("no layer `{layer}` after fusion{hint}")));
-        }
-    }
-    let explanation = schedule::Explanation { plan: &plan, layer: args.layer.as_deref() };
+    let explanation = schedule::Explanation::new(&plan, args.layer.as_deref()).map_err(Failure::input)?;
     print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }

@@ -1,11 +1,12 @@
 //! `svertka graph`: the network as a picture.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{Failure, Outcome, model, print};
-use crate::analysis::draw::{self, Drawing};
+use super::{Failure, Outcome, model as arguments, print};
+use crate::analysis::draw;
 use crate::io::write::{check_writable, write_atomically};
+use crate::kernels::tuning::Choices;
+use crate::model::{self, drawing};
 use crate::runtime::check_planning;
-use crate::{passes, schedule};
 use clap::ValueEnum;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub fn run(args: &Args) -> Outcome {
     if let Some(path) = &args.output {
         check_writable(path)?;
     }
-    let graph = model::load(&args.model)?.graph().clone();
+    let graph = arguments::load(&args.model)?.graph().clone();
     let target = match args.engine.options()? {
         Some(options) => {
             check_planning(&graph, options.memory_limit)?;
@@ -53,14 +54,12 @@ pub fn run(args: &Args) -> Outcome {
         }
         None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),
     };
-    let drawing = match args.stage {
-        Stage::Source => Drawing::of_graph(&graph),
-        Stage::Fused => {
-            let config = passes::Config { channel_block: target.lanes, exact: target.exact };
-            Drawing::of_graph(&passes::run(graph, &config).0)
-        }
-        Stage::Plan => schedule::plan_tuned(graph, target, &args.engine.tuned().choices).drawing(),
+    let (stage, choices) = match args.stage {
+        Stage::Source => (model::Stage::Source, Choices::default()),
+        Stage::Fused => (model::Stage::Fused, Choices::default()),
+        Stage::Plan => (model::Stage::Plan, args.engine.tuned().choices),
     };
+    let drawing = drawing(graph, stage, target, &choices);
     let format = args.format.unwrap_or_else(|| Format::of_file(args.output.as_deref()));
     let text = drawing.render(match format {
         Format::Dot => draw::Format::Dot,

@@ -16,6 +16,7 @@ mod help;
 mod import;
 mod input;
 mod model;
+mod new;
 mod peak;
 mod run;
 mod summary;
@@ -30,6 +31,7 @@ use crate::error::Error;
 use crate::io::IoError;
 use crate::runtime::{RunError, SessionError};
 use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 use std::process::ExitCode;
 use terminal::{print, print_raw, tell, tell_raw};
 
@@ -69,6 +71,10 @@ enum Verb {
     Compile(compile::Args),
     /// Write the model with its weights as ONNX
     Export(export::Args),
+    /// Begin a model file, with a small network or one of the zoo
+    New(new::Args),
+    /// List the networks that come along, which go anywhere as `zoo:NAME`
+    Zoo,
     /// The words of the language: layers, functions, items and combinators
     Layers(help::LayersArgs),
     /// Explain a command, a code of an error or warning, or a word of the language
@@ -158,24 +164,30 @@ type Outcome = Result<(), Failure>;
 /// Parses the arguments and runs the verb.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(report_defect));
-    let cli = match arguments::parse() {
+    ExitCode::from(run_from(&std::env::args_os().collect::<Vec<_>>()))
+}
+
+/// The same with given arguments, the program's name first; gives the exit code. How panics are reported is the caller's
+/// choice.
+pub fn run_from(words: &[OsString]) -> u8 {
+    let cli = match arguments::parse(words) {
         Ok(cli) => cli,
         Err(code) => return code,
     };
     match std::panic::catch_unwind(|| run(cli.verb)) {
         Ok(outcome) => end(outcome),
-        Err(_) => ExitCode::from(3),
+        Err(_) => 3,
     }
 }
 
 /// Says what there is to say of a failure, and gives its exit code.
-fn end(outcome: Outcome) -> ExitCode {
-    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+fn end(outcome: Outcome) -> u8 {
+    let Err(failure) = outcome else { return 0 };
     let text = failure.text();
     if !text.is_empty() {
         tell_raw(&format!("{text}\n"));
     }
-    ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+    if matches!(failure, Failure::Usage(_)) { 2 } else { 1 }
 }
 
 fn run(verb: Verb) -> Outcome {
@@ -193,6 +205,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Export(args) => export::run(&args),
+        Verb::New(args) => new::run(&args),
+        Verb::Zoo => new::list(),
         Verb::Layers(args) => help::layers(&args),
         Verb::Help(args) => help::help(&args),
         Verb::Completions { shell } => {

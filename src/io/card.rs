@@ -229,8 +229,12 @@ impl Card {
 
     /// Reads a card; errors give its line and column.
     pub fn read(path: &Path) -> Result<Card, IoError> {
-        let text = text::read(path)?;
-        let mut card: Card = serde_yaml::from_str(&text).map_err(|error| located(path, &error))?;
+        Card::parse(&text::read(path)?, path)
+    }
+
+    /// A card of a text; errors name `path`, and files that it names are beside that.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Card, IoError> {
+        let mut card: Card = serde_yaml::from_str(text).map_err(|error| located(path, &error))?;
         path.clone_into(&mut card.path);
         Ok(card)
     }

@@ -84,7 +84,12 @@ pub(super) fn read_opened(path: &Path, file: File, length: u64) -> Result<Pictur
     read_at_most(path, file, length, MAX_PIXELS)
 }
 
-fn read_at_most(path: &Path, file: File, length: u64, max_pixels: u64) -> Result<Picture, IoError> {
+/// The same of the bytes of a file; `name` is for messages.
+pub fn decode(name: &Path, bytes: &[u8]) -> Result<Picture, IoError> {
+    read_at_most(name, io::Cursor::new(bytes), bytes.len() as u64, MAX_PIXELS)
+}
+
+fn read_at_most(path: &Path, file: impl Read + Seek, length: u64, max_pixels: u64) -> Result<Picture, IoError> {
     within(path, "picture", "bytes", length, MAX_FILE_BYTES)?;
     let mut file = BufReader::new(file);
     let start = file.fill_buf().map_err(IoError::system(path, "read"))?;

@@ -1,10 +1,20 @@
 //! From a model file to a session: the library's front door.
 
+mod check;
 mod classes;
+mod look;
 mod onnx;
+#[cfg(feature = "pictures")]
+mod pictures;
 mod weights;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod zoo;
 
+pub use check::{Findings, check};
 pub use classes::Class;
+#[cfg(feature = "cli")]
+pub(crate) use look::drawing;
+pub use look::{Seen, Stage};
 #[cfg(feature = "cli")]
 pub(crate) use onnx::import;
 pub use onnx::is_onnx;
@@ -17,8 +27,6 @@ use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
 use crate::io::card::Card;
-#[cfg(feature = "pictures")]
-use crate::io::preprocess::{Input, Layout, prepare};
 use crate::io::text;
 use crate::ir::{Graph, Verified};
 use crate::layers::Accumulate;
@@ -109,7 +117,8 @@ impl ModelOptions {
     }
 
     /// Reads a model file (`-` for standard input), those that it uses, and its card; of an ONNX file, which is known by its
-    /// extension, the network and its weights.
+    /// extension, the network and its weights. Where there is no file `zoo`, it and a variant are a network that comes
+    /// along, without weights.
     ///
     /// # Errors
     /// Where a file cannot be read, and all mistakes in the text, or all that is no layer in the ONNX file, together.
@@ -118,12 +127,23 @@ impl ModelOptions {
         if is_onnx(path) {
             return self.import(path);
         }
+        if let Some(name) = self.build.variant.as_deref().filter(|_| zoo::is_zoo(path)) {
+            return self.open_zoo(zoo::find(name)?, name);
+        }
         let card = Card::for_model(path)?;
         let (start, text) = (Instant::now(), text::read(path)?);
         let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
         let remarks = card.iter().flat_map(|card| unknown_variants(card, &model.program)).collect();
         let card = card.map(|card| self.of_variant(card));
         Ok(Model { path: Some(path.to_owned()), card, remarks, time: start.elapsed(), ..model })
+    }
+
+    fn open_zoo(&self, zoo::Entry { file, text, variant }: zoo::Entry, name: &str) -> Result<Model, Error> {
+        let entry = zoo::Entry { file, text, variant: variant.clone() };
+        let options = ModelOptions { build: build::Options { variant, ..self.build.clone() }, ..self.clone() };
+        let model = options.build(format!("{}:{file}", zoo::ZOO), text.to_owned(), &mut zoo::ZooLoader)?;
+        let card = entry.card().map(|card| options.of_variant(card));
+        Ok(Model { name: format!("{}:{name}", zoo::ZOO), card, ..model })
     }
 
     /// Reads a model from a text, which can use no other files and has no card.
@@ -168,7 +188,8 @@ impl ModelOptions {
 }
 
 impl Model {
-    /// Reads the model file `FILE`, or the variant `VARIANT` in it where the path is `FILE:VARIANT`.
+    /// Reads the model file `FILE`, or the variant `VARIANT` in it where the path is `FILE:VARIANT`; `zoo:resnet50` is a
+    /// network that comes along, without weights.
     ///
     /// # Errors
     /// As [`ModelOptions::open`].
@@ -296,25 +317,6 @@ impl Model {
         runtime::check_interpreter(&self.graph, batch, 1, self.memory_limit)?;
         let inputs: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().to_tensor()).collect();
         Ok(interp::run(&self.graph, &self.bind(weights)?, &inputs, Accumulate::F64))
-    }
-
-    /// A picture or an array from a file, prepared for an input of the model as its card says; `layout` tells the
-    /// meaning of the dimensions of an array of bytes where its shape does not.
-    ///
-    /// # Errors
-    /// Where there is no such input, the file cannot be read, or it does not fit.
-    #[cfg(feature = "pictures")]
-    pub fn read_input(&self, input: &str, file: &Path, layout: Option<Layout>) -> Result<Tensor, Error> {
-        let found = self.inputs().find(|(name, _)| *name == input);
-        let (name, ty) = found.ok_or_else(|| self.unknown_input(input))?;
-        let preprocessing = self.card.as_ref().map(|card| card.preprocessing.clone()).unwrap_or_default();
-        Ok(prepare(file, Input::read(file, Some(name))?, &preprocessing, &ty.dims, layout)?)
-    }
-
-    #[cfg(feature = "pictures")]
-    fn unknown_input(&self, name: &str) -> Error {
-        let known: Vec<&str> = self.inputs().map(|(name, _)| name).collect();
-        Error::UnknownInput { name: name.to_owned(), known: known.join(", ") }
     }
 }
 

@@ -71,15 +71,11 @@ impl Binding {
         self.memory.batch
     }
 
-    /// Takes the values of a run, as many as the plan states for the batch.
-    pub fn set_callers<'a>(
-        &mut self,
-        inputs: impl Iterator<Item = &'a [f32]>,
-        outputs: impl Iterator<Item = &'a mut [f32]>,
-    ) {
+    /// Takes where the values of a run begin, as many as the plan states for the batch.
+    pub fn set_callers(&mut self, inputs: impl Iterator<Item = *const f32>, outputs: impl Iterator<Item = *mut f32>) {
         let Memory { inputs: input_data, outputs: output_data, .. } = &mut self.memory;
-        input_data.iter_mut().zip(inputs).for_each(|(data, values)| *data = values.as_ptr().cast_mut().cast());
-        output_data.iter_mut().zip(outputs).for_each(|(data, values)| *data = values.as_mut_ptr().cast());
+        input_data.iter_mut().zip(inputs).for_each(|(data, values)| *data = values.cast_mut().cast());
+        output_data.iter_mut().zip(outputs).for_each(|(data, values)| *data = values.cast());
         for &(index, place, offset) in &self.callers {
             let data = self.memory.base(place).wrapping_add(offset);
             self.threads.iter_mut().for_each(|operands| operands[index].data = data);

@@ -4,6 +4,7 @@ use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
 use super::constants::Constants;
 use super::memory::{check_packing, check_planning};
+use super::network::Network;
 use super::threads::Threads;
 use crate::backend;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
@@ -222,17 +223,17 @@ pub struct BuildTimes {
 
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
-enum Code {
+pub(super) enum Code {
     Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
     Portable,
 }
 
 /// What the sessions of a compiled network share; nothing in it changes.
-struct Compiled {
-    plan: Plan,
-    code: Code,
-    constants: Constants,
-    options: Options,
+pub(super) struct Compiled {
+    pub(super) plan: Plan,
+    pub(super) code: Code,
+    pub(super) constants: Constants,
+    pub(super) options: Options,
     times: BuildTimes,
 }
 
@@ -293,13 +294,12 @@ impl Session {
         let others: Vec<&Constants> = others.iter().map(|other| &other.compiled.constants).collect();
         let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
-        Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }))
+        Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }), options.threads)
     }
 
     /// A session with threads and memory of its own.
-    fn of(compiled: Arc<Compiled>) -> Result<Session, SessionError> {
-        let Options { threads, memory_limit, .. } = compiled.options;
-        let scratch = reserve_scratch(&compiled.plan, threads, memory_limit)?;
+    pub(super) fn of(compiled: Arc<Compiled>, threads: usize) -> Result<Session, SessionError> {
+        let scratch = reserve_scratch(&compiled.plan, threads, compiled.options.memory_limit)?;
         let threads = Threads::new(threads).map_err(|cause| SessionError::Threads { threads, cause })?;
         Ok(Session { compiled, threads, scratch, arena: None, binding: None })
     }
@@ -311,10 +311,12 @@ impl Session {
     /// Where the system gives no threads or memory, and for sessions whose tiles are emulated: these are watched one run
     /// at a time.
     pub fn fork(&self) -> Result<Session, SessionError> {
-        match self.compiled.code.emulation() {
-            Some(_) => Err(SessionError::Watched),
-            None => Session::of(self.compiled.clone()),
-        }
+        self.network().session(self.compiled.options.threads)
+    }
+
+    /// What it shares with its forks, of which any thread can make sessions.
+    pub fn network(&self) -> Network {
+        Network(self.compiled.clone())
     }
 
     /// The plan that it follows.
@@ -386,7 +388,37 @@ impl Session {
         let views = self.compiled.plan.outputs.iter().zip(&graph.outputs);
         check_lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
             .ok_or(RunError::OutputCount { expected: graph.outputs.len(), found: outputs.len() })??;
-        self.bind_batch(batch)?.set_callers(inputs.iter().copied(), outputs.iter_mut().map(|values| &mut **values));
+        let outputs = outputs.iter_mut().map(|values| values.as_mut_ptr());
+        self.bind_batch(batch)?.set_callers(inputs.iter().map(|values| values.as_ptr()), outputs);
+        self.run_steps()
+    }
+
+    /// As [`Session::run_slices`], on memory of which only the addresses are known: no reference to it is made, so that it
+    /// may be memory that others write to.
+    ///
+    /// # Errors
+    /// As [`Session::run_slices`].
+    ///
+    /// # Safety
+    /// At each address lie, aligned, the values of `batch` samples of the input or output, until this returns; outputs can
+    /// be written to, and overlap neither inputs nor each other. Where generated code does the work ([`Engine::Jit`]),
+    /// others may write to inputs and outputs meanwhile: outputs are then any numbers, and no more than that, since values
+    /// decide nowhere which memory is used. [`Engine::Portable`] needs them to be left alone.
+    pub unsafe fn run_addresses(
+        &mut self,
+        batch: usize,
+        inputs: &[*const f32],
+        outputs: &[*mut f32],
+    ) -> Result<(), RunError> {
+        self.check_batch(batch)?;
+        let Plan { graph, outputs: views, .. } = &self.compiled.plan;
+        if graph.inputs.len() != inputs.len() {
+            return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
+        }
+        if views.len() != outputs.len() {
+            return Err(RunError::OutputCount { expected: views.len(), found: outputs.len() });
+        }
+        self.bind_batch(batch)?.set_callers(inputs.iter().copied(), outputs.iter().copied());
         self.run_steps()
     }
 
@@ -452,8 +484,8 @@ impl Session {
     fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
         let batch = self.check_inputs(inputs)?;
         self.check_outputs(outputs, batch)?;
-        let inputs = inputs.iter().map(|input| input.as_tensor().data());
-        let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data());
+        let inputs = inputs.iter().map(|input| input.as_tensor().data().as_ptr());
+        let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data().as_mut_ptr());
         self.bind_batch(batch)?.set_callers(inputs, outputs);
         Ok(())
     }
@@ -591,7 +623,7 @@ impl Code {
         }
     }
 
-    fn emulation(&self) -> Option<&Emulation> {
+    pub(super) fn emulation(&self) -> Option<&Emulation> {
         match self {
             Code::Jit { memory, .. } => memory.emulation(),
             Code::Portable => None,

@@ -1,19 +1,57 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::{Place, Plan, Step, View};
+use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node};
 use crate::kernels::Layout;
 use crate::kernels::tuning::Verdict;
 use std::fmt::Write;
 
+/// There is no layer of this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no layer `{name}`{}{}", if *fused { " after fusion" } else { "" }, near.as_ref().map_or(String::new(), |near| format!("; did you mean `{near}`?")))]
+pub struct UnknownLayer {
+    /// As it was given.
+    pub name: String,
+    /// What may have been meant.
+    pub near: Option<String>,
+    /// Whether it was looked for among what fusion leaves.
+    pub fused: bool,
+}
+
+impl UnknownLayer {
+    /// A name that none of `known` is.
+    pub fn new<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, fused: bool) -> UnknownLayer {
+        let named = known.into_iter().filter(|path| !path.is_empty());
+        UnknownLayer { name: name.to_owned(), near: nearest(name, named).map(str::to_owned), fused }
+    }
+}
+
+/// Whether a path is that of a layer, or below it.
+pub fn is_below(path: &str, layer: &str) -> bool {
+    path.strip_prefix(layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// A plan in words; of the nodes whose path begins with `layer` alone, if it is given.
 #[derive(Clone, Copy)]
 pub struct Explanation<'p> {
-    pub plan: &'p Plan,
-    pub layer: Option<&'p str>,
+    plan: &'p Plan,
+    layer: Option<&'p str>,
 }
 
-impl Explanation<'_> {
+impl<'p> Explanation<'p> {
+    /// Of the layer, and of all below its path.
+    ///
+    /// # Errors
+    /// Where none is left of this name: fusion may have taken it.
+    pub fn new(plan: &'p Plan, layer: Option<&'p str>) -> Result<Explanation<'p>, UnknownLayer> {
+        let paths = || plan.graph.nodes.iter().map(|node| node.origin.path.as_str());
+        match layer {
+            Some(layer) if !paths().any(|path| is_below(path, layer)) => Err(UnknownLayer::new(layer, paths(), true)),
+            _ => Ok(Explanation { plan, layer }),
+        }
+    }
+
     /// A line a step: what it does, on what, with which kernel, and under it the reason of a choice between kernels.
     pub fn short(self) -> String {
         let mut lines = vec![["", "does", "reads", "writes", "kernel", "work"].map(String::from)];
@@ -64,7 +102,7 @@ impl Explanation<'_> {
     }
 
     fn wanted(self, path: &str) -> bool {
-        self.layer.is_none_or(|layer| path == layer || path.starts_with(&format!("{layer}.")))
+        self.layer.is_none_or(|layer| is_below(path, layer))
     }
 
     fn steps(&self) -> impl Iterator<Item = (usize, &Step)> {

@@ -12,7 +12,7 @@ mod offers;
 mod place;
 mod views;
 
-pub use explain::Explanation;
+pub use explain::{Explanation, UnknownLayer, is_below};
 pub use memory::{planning_bytes, weight_bytes};
 pub use offers::{Offer, offers};
 

@@ -6,6 +6,7 @@ mod check;
 mod export;
 mod sizes;
 mod streams;
+mod zoo;
 
 use assert_cmd::Command;
 use std::ffi::OsStr;

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
-use svertka::{Error, Model, ModelOptions, Options, RunError, Tensor, TensorView, TensorViewMut, Weights};
+use svertka::{
+    DrawingFormat, Error, Model, ModelOptions, Options, RunError, Seen, Stage, Tensor, TensorView, TensorViewMut,
+    Weights,
+};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -115,8 +118,81 @@ fn a_digit_by_the_models_card() {
     let picture = Path::new(ROOT).join("models/pictures/digit_7.png");
     let image = model.read_input("image", &picture, None).unwrap();
     let mut session = model.compile(&Weights::of_card(), &Options::default()).unwrap();
-    let classes = model.classes(&session.run(&[image]).unwrap()[0]).unwrap();
+    let classes = model.classes(&session.run(&[&image]).unwrap()[0]).unwrap();
     assert_eq!((classes[0][0].label.as_deref(), classes[0][0].probability > 0.99), (Some("7"), true));
     assert!(model.read_input("picture", &picture, None).is_err());
+    let decoded = model.decode_input("image", Path::new("seven"), &fs::read(&picture).unwrap()).unwrap();
+    assert_eq!(decoded, image);
+    let error = model.decode_input("image", Path::new("seven"), b"7").unwrap_err().to_string();
+    assert!(error.starts_with("seven: "), "{error}");
+    let black = model.pixels_input("image", Path::new("black"), &[28, 28], vec![0; 784], None).unwrap();
+    assert!(black.data().iter().all(|value| (value + 0.1307 / 0.3081).abs() < 1e-6));
+    assert!(model.pixels_input("image", Path::new("black"), &[28, 28], vec![0; 783], None).is_err());
     assert_eq!(model.summary().parameters, 61_706);
+}
+
+#[test]
+fn values_of_layers_are_outputs() {
+    let model = Model::parse(TEXT).unwrap();
+    let (weights, options) = (Weights::random(1), Options::default());
+    let mut session = model.compile_values(&["conv", "fc", "conv"], &weights, &options).unwrap();
+    let values = session.run(&[image(2)]).unwrap();
+    assert_eq!(session.outputs().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["conv", "fc", "conv"]);
+    assert_eq!((values[0].shape(), &values[2]), (&[2, 8, 3, 3][..], &values[0]));
+    let whole = model.compile(&weights, &options).unwrap().run(&[image(2)]).unwrap();
+    let differences = whole[0].data().iter().zip(values[1].data()).map(|(a, b)| (a - b).abs());
+    assert!(differences.fold(0.0, f32::max) < 1e-6);
+    for (layers, expected) in [(&["con"][..], "no layer `con`; did you mean `conv`?"), (&[], "no layer ``")] {
+        let error = model.compile_values(layers, &weights, &options).err().unwrap();
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_model_is_looked_at() {
+    let model = Model::parse(TEXT).unwrap();
+    assert_eq!(model.receptive_field("conv", &[0, 2]).unwrap(), Seen::Local(vec![0..3, 2..5]));
+    assert_eq!(model.receptive_field("fc", &[]).unwrap(), Seen::Whole);
+    let error = model.receptive_field("conv", &[0, 3]).unwrap_err().to_string();
+    assert_eq!(error, "the value of `conv` has spatial sizes [3, 3], and so no position [0, 3]");
+    let options = Options::default();
+    for (stage, shown) in [(Stage::Source, "relu"), (Stage::Fused, "+ relu"), (Stage::Plan, "conv")] {
+        let drawing = model.draw(stage, DrawingFormat::Mermaid, &options).unwrap();
+        assert!(drawing.starts_with("flowchart") && drawing.contains(shown), "{drawing}");
+    }
+    let network = model.compile(&Weights::random(1), &options).unwrap().network();
+    assert!(network.explain(Some("conv"), false).unwrap().contains("kernel"));
+    let error = network.explain(Some("con"), true).unwrap_err().to_string();
+    assert_eq!(error, "no layer `con` after fusion; did you mean `conv`?");
+}
+
+#[test]
+fn sessions_of_a_network_have_their_own_number_of_threads() {
+    let network = Model::parse(TEXT).unwrap().compile(&Weights::random(1), &Options::default()).unwrap().network();
+    let expected = network.session(1).unwrap().run(&[image(9)]).unwrap();
+    let inputs = image(9);
+    let mut scores = vec![0.0; 27];
+    let mut session = network.session(3).unwrap();
+    // SAFETY: nine samples of 2x5x5 values and of 3 scores, in memory of their own.
+    unsafe { session.run_addresses(9, &[inputs.data().as_ptr()], &[scores.as_mut_ptr()]) }.unwrap();
+    assert_eq!(scores, expected[0].data());
+    // SAFETY: refused before any address is used.
+    let refused = unsafe { session.run_addresses(9, &[], &[scores.as_mut_ptr()]) };
+    assert_eq!(refused, Err(RunError::InputCount { expected: 1, found: 0 }));
+    assert!(network.session(0).is_err());
+}
+
+#[test]
+fn files_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.cnn");
+    fs::write(&path, TEXT.replace("3x3", "2x2")).unwrap();
+    let report = svertka::check(&path, &[]).unwrap();
+    assert!(!report.has_errors() && report.diagnostics.iter().any(|found| found.code == "W0701"));
+    assert!(svertka::check(&path, &["even_kernel".to_owned()]).unwrap().diagnostics.iter().all(|d| d.code != "W0701"));
+    fs::write(&path, TEXT.replace("relu", "rely")).unwrap();
+    let report = svertka::check(&path, &[]).unwrap();
+    assert!(report.has_errors() && report.render(false).contains("did you mean `relu`?"));
+    let error = svertka::check(folder.path().join("m.cnn:small"), &[]).unwrap_err().to_string();
+    assert!(error.contains("every variant is checked"), "{error}");
 }

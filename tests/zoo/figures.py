@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/torchvision.yaml: figures of all torchvision networks that models/ has.
+"""Writes tests/data/networks.yaml: figures of the networks of models/ that torchvision or tests/pytorch/networks.py has.
 
     python tests/zoo/figures.py
 
@@ -8,6 +8,7 @@ Run by hand: it needs torch and torchvision. Nothing is computed: the networks a
 
 import functools
 import pathlib
+import sys
 import types
 from unittest import mock
 
@@ -18,7 +19,10 @@ import torchvision.models as tv
 from torch import nn
 from torchvision.models.regnet import BlockParams
 
-TARGET = pathlib.Path(__file__).resolve().parents[1] / "data" / "torchvision.yaml"
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+TARGET = TESTS / "data" / "networks.yaml"
+sys.path.append(str(TESTS / "pytorch"))
+from networks import NETWORKS
 
 NAMES = """
     alexnet vgg11 vgg13 vgg16 vgg19 vgg11_bn vgg13_bn vgg16_bn vgg19_bn googlenet inception_v3
@@ -37,6 +41,8 @@ NAMES = """
 
 # The weights whose accuracy is given: those that were published first, or the ones for the usual size.
 WEIGHTS = {"regnet_y_128gf": "IMAGENET1K_SWAG_LINEAR_V1"}
+# Those that end in a map; the field of their last is the whole input, or says little.
+WITHOUT_FIELD = ("fcn", "deeplab", "lraspp", "yolo", "hed", "unet", "espcn", "fsrcnn", "dcgan")
 regnet_rule = BlockParams.from_init_params
 
 
@@ -54,6 +60,9 @@ def regnet_table(**how):
 def build(name, aux):
     """The network on the meta device, with its side outputs or without; `None` where it has none."""
     how = {}
+    if name in NETWORKS:
+        with torch.device("meta"):
+            return None if aux else NETWORKS[name][0]().eval()
     if name in ("googlenet", "inception_v3"):
         how = {"aux_logits": aux, "init_weights": False}
     elif name.startswith(("fcn", "deeplab")):
@@ -68,6 +77,8 @@ def build(name, aux):
 
 def input_size(name):
     """That of the weights; segmentation has none of its own, and takes pictures of about 520."""
+    if name in NETWORKS:
+        return list(NETWORKS[name][1])
     transforms = weights_of(name).transforms()
     crop = getattr(transforms, "crop_size", [520])
     return [3, 16, *crop] if len(crop) == 2 else [3, crop[0], crop[0]]
@@ -76,12 +87,13 @@ def input_size(name):
 def macs(model, size):
     counted = {"conv": 0, "dense": 0}
 
-    def count(module, _inputs, output):
+    def count(module, inputs, output):
         kind = "dense" if isinstance(module, nn.Linear) else "conv"
-        counted[kind] += output.numel() * module.weight[0].numel()
+        from_each = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+        counted[kind] += from_each.numel() * module.weight[0].numel()
 
     for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)):
             module.register_forward_hook(count)
     model(torch.zeros(1, *size, device="meta"))
     # ConvNeXt's 1x1 convolutions are layers of `Linear` over channels that are last.
@@ -122,8 +134,8 @@ def field(model, dims):
             own = [(0, 0, 1)] * dims
         elif node.op == "call_module" and own:
             own = through(modules[node.target], own)
-        elif getattr(node.target, "__name__", "") in ("avg_pool2d", "max_pool2d"):  # Inception's
-            kernel = dict(zip(["kernel_size"], node.args[1:]))
+        elif getattr(node.target, "__name__", "") in ("avg_pool2d", "max_pool2d"):
+            kernel = dict(zip(["kernel_size", "stride"], node.args[1:]))
             own = through(types.SimpleNamespace(**kernel | node.kwargs), own)
         elif node.op == "output" or node.target in (torch.flatten, "flatten", "mean", torch.nn.functional.adaptive_avg_pool2d):
             own = None
@@ -151,33 +163,30 @@ def through(module, axes):
 
 
 def entry(name):
-    model, with_aux, size, weights = build(name, False), build(name, True), input_size(name), weights_of(name)
-    segments = name.startswith(("fcn", "deeplab", "lraspp"))
+    model, with_aux, size = build(name, False), build(name, True), input_size(name)
     yield f"input: {size}"
     yield f"parameters: {sum(p.numel() for p in model.parameters())}"
     yield f"buffers: {sum(b.numel() for key, b in model.named_buffers() if not key.endswith('num_batches_tracked'))}"
     counted = macs(model, size)
     yield f"macs: {{ conv: {counted['conv']}, dense: {counted['dense']} }}"
-    # Of segmentation the field is the whole picture, or the heads make it one.
-    if not segments:
+    if not name.startswith(WITHOUT_FIELD):
         yield f"field: {field(build(name, False), len(size) - 1)}"
     yield f"names: {names(model)}"
     if with_aux:
         yield f"names_with_aux: {names(with_aux)}"
-    # googlenet's and inception_v3's are with the heads for training.
-    metrics = next(iter(weights.meta["_metrics"].values()))
-    if not segments:
-        yield f"accuracy: {{ weights: {weights.name}, top1: {metrics['acc@1']}, top5: {metrics['acc@5']} }}"
+    metrics = {} if name in NETWORKS else next(iter(weights_of(name).meta["_metrics"].values()))
+    if "acc@1" in metrics:
+        yield f"accuracy: {{ weights: {weights_of(name).name}, top1: {metrics['acc@1']}, top5: {metrics['acc@5']} }}"
 
 
 def main():
     lines = [
-        f"# Made by tests/zoo/figures.py from torchvision {torchvision.__version__.split('+')[0]} (BSD-3-Clause).",
+        f"# Made by tests/zoo/figures.py from torchvision {torchvision.__version__.split('+')[0]} (BSD-3-Clause) and tests/pytorch/networks.py.",
         "# Multiply-accumulates are those of convolutions and dense layers, for one sample; buffers are the statistics of",
         "# batch norms; fields are size and stride by dimension, without squeeze and excitation; hashes are FNV-1a of the",
         "# sorted lines `NAME ELEMENTS` of all weights.",
     ]
-    for name in NAMES:
+    for name in NAMES + list(NETWORKS):
         lines += [f"{name}:", *(f"  {line}" for line in entry(name))]
     TARGET.write_text("\n".join(lines) + "\n")
 

@@ -11,7 +11,7 @@ use svertka::front::text::build::Options;
 use svertka::hash::fnv1a;
 use svertka::ir::{Graph, Param, Verified};
 
-/// What `tests/zoo/figures.py` found of a network of torchvision.
+/// What `tests/zoo/figures.py` found of a network of PyTorch's.
 #[derive(Deserialize)]
 struct Figures {
     input: Vec<usize>,
@@ -83,22 +83,33 @@ fn field(graph: &Verified<Graph>) -> Vec<(u64, (u64, u64))> {
     }
 }
 
-/// torchvision's models with its figures.
-fn torchvision() -> Vec<(Name, Figures)> {
+/// PyTorch's networks with their figures: those of torchvision, and those of `tests/pytorch/networks.py`. The name of one
+/// in the form that it is trained in ends with `_train`.
+fn published() -> Vec<(Name, Figures)> {
     let models = all();
     let find = |wanted: &str| {
-        let named = models.iter().find(|name| name.variant.as_deref() == Some(wanted) || name.file == wanted);
-        let named = named.unwrap_or_else(|| panic!("no model file describes {wanted}"));
-        Name { file: named.file.clone(), variant: named.variant.clone() }
+        let run = wanted.trim_end_matches(TRAINED);
+        let named = models.iter().find(|name| name.variant.as_deref() == Some(run) || name.file == run);
+        let file = named.unwrap_or_else(|| panic!("no model file describes {wanted}")).file.clone();
+        Name { variant: (file != wanted).then(|| wanted.into()), file }
     };
-    let published: BTreeMap<String, Figures> = read("torchvision.yaml");
+    let published: BTreeMap<String, Figures> = read("networks.yaml");
     published.into_iter().map(|(name, figures)| (find(&name), figures)).collect()
 }
 
+const TRAINED: &str = "_train";
+
+fn built(name: &Name, aux: bool) -> Verified<Graph> {
+    let run = name.variant.as_deref().map(|variant| variant.trim_end_matches(TRAINED));
+    let trained = run != name.variant.as_deref();
+    let defines = trained.then(|| ("deploy".into(), "false".into())).into_iter().collect();
+    Model::read(&name.file).build(&Options { variant: run.map(String::from), aux, defines, ..Options::default() })
+}
+
 #[test]
-fn figures_of_torchvision() {
-    for (name, published) in torchvision() {
-        let graph = graph(&name);
+fn figures_are_those_of_pytorch() {
+    for (name, published) in published() {
+        let graph = built(&name, false);
         let counted = figures(&graph);
         assert_eq!(graph[graph.inputs[0]].ty.dims, published.input, "{name}");
         assert_eq!(counted.parameters, published.parameters, "{name}");
@@ -123,20 +134,19 @@ fn names(graph: &Graph, renamed: bool) -> Names {
 }
 
 #[test]
-fn weights_of_torchvision() {
-    for (name, published) in torchvision() {
+fn weights_are_those_of_pytorch() {
+    for (name, published) in published() {
         let expected = [(false, Some(published.names)), (true, published.names_with_aux)];
         for (aux, expected) in expected.into_iter().filter_map(|(aux, names)| Some((aux, names?))) {
-            let options = Options { variant: name.variant.clone(), aux, ..Options::default() };
-            let graph = Model::read(&name.file).build(&options);
+            let graph = built(&name, aux);
             // DenseNet's renames are for files that are older than its modules.
             assert!([false, true].map(|renamed| names(&graph, renamed)).contains(&expected), "{name}, aux {aux}");
         }
     }
 }
 
-/// Dense layers on all positions fix their size.
-const FIXED: [&str; 2] = ["lenet5", "mlp"];
+/// Dense layers on all positions fix their size, and noise has none.
+const FIXED: [&str; 3] = ["dcgan", "lenet5", "mlp"];
 
 #[test]
 fn sizes_are_free_and_weights_do_not_depend_on_them() {
@@ -152,8 +162,8 @@ fn sizes_are_free_and_weights_do_not_depend_on_them() {
 }
 
 #[test]
-fn accuracies_of_torchvision() {
-    for (name, published) in torchvision() {
+fn accuracies_are_those_of_torchvision() {
+    for (name, published) in published() {
         let Some(published) = published.accuracy else { continue };
         let accuracy = card(&name).accuracy.unwrap_or_else(|| panic!("{name} has no accuracy"));
         assert_eq!((accuracy.top1, accuracy.top5), (Some(published.top1), Some(published.top5)), "{name}");
@@ -164,6 +174,13 @@ fn accuracies_of_torchvision() {
 #[test]
 fn parameters_of_other_models() {
     assert_eq!(parameters("lenet5"), 61_706);
+    // Darknet's files hold a few words, and then its weights and statistics as f32.
+    for (model, words, bytes) in
+        [("yolov2", 4, 203_934_260), ("yolov3", 5, 248_007_048), ("yolov3_tiny", 5, 35_434_956)]
+    {
+        let counted = figures(&graph(&name(&format!("yolo:{model}"))));
+        assert_eq!(4 * (words + counted.parameters + counted.buffers), bytes, "{model}");
+    }
     // BVLC's GoogLeNet, the training network's auxiliary heads left out.
     assert_eq!(parameters("googlenet:googlenet_paper"), 6_998_552);
     // The paper, table 1: about 64 C^2 with C = 21.

@@ -10,8 +10,11 @@ use std::fmt::Write;
 /// How a drawing is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// For Graphviz.
     Dot,
+    /// For Markdown.
     Mermaid,
+    /// For a browser.
     Svg,
 }
 

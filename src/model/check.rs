@@ -1,0 +1,69 @@
+//! What is wrong or odd in a model file.
+
+use super::{FolderLoader, Model, is_onnx, split_variant};
+use crate::analysis::lint;
+use crate::diagnostic::{Diagnostic, Severity, render};
+use crate::error::{Error, ModelError};
+use crate::front::text::build::Options;
+use crate::io::text;
+use crate::source::SourceMap;
+use std::path::Path;
+
+/// What there is to say of a model file.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Errors; where there are none, warnings.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts that they speak of.
+    pub sources: SourceMap,
+}
+
+impl Findings {
+    /// Whether there is an error in it.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// All messages with excerpts of the text, for a terminal if in colour.
+    pub fn render(&self, colour: bool) -> String {
+        render(&self.diagnostics, &self.sources, colour)
+    }
+}
+
+impl From<ModelError> for Findings {
+    fn from(ModelError { diagnostics, sources }: ModelError) -> Findings {
+        Findings { diagnostics, sources }
+    }
+}
+
+/// Every error of every variant of a model file; where there is none, what in it breaks a rule of thumb or has no effect,
+/// but for the warnings whose names are `allowed`. Of an ONNX file, all that is not imported, or else what is not as it is
+/// in the file.
+///
+/// # Errors
+/// Where the file cannot be read, or is named with a variant.
+pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Error> {
+    let path = path.as_ref();
+    if is_onnx(path) {
+        return match Model::open(path) {
+            Ok(model) => Ok(remarks(&model)),
+            Err(Error::Import { error, .. }) => Ok(error.into()),
+            Err(error) => Err(error),
+        };
+    }
+    if let (file, Some(_)) = split_variant(path.as_os_str())
+        && file.exists()
+    {
+        return Err(Error::OneVariant { path: path.to_owned(), file });
+    }
+    let mut sources = SourceMap::default();
+    let root = sources.add(path.display().to_string(), text::read(path)?);
+    let diagnostics = lint::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(path), allowed);
+    Ok(Findings { diagnostics, sources })
+}
+
+/// What of an imported file is not as it is in the file.
+fn remarks(model: &Model) -> Findings {
+    let warning = |remark: &String| Diagnostic::warning("W0600", remark.as_str());
+    Findings { diagnostics: model.remarks().iter().map(warning).collect(), sources: SourceMap::default() }
+}

@@ -28,12 +28,14 @@ pub struct Move {
     pub from: Option<Source>,
     /// The first position that is read, and the first that is written.
     pub first: [usize; 2],
+    /// Elements that lie side by side in input and output, and are moved together.
+    pub run: usize,
 }
 
 impl Move {
     /// From the first position on.
     pub fn channel(to: usize, from: Option<Source>) -> Move {
-        Move { to, from, first: [0, 0] }
+        Move { to, from, first: [0, 0], run: 1 }
     }
 }
 
@@ -190,8 +192,8 @@ impl Grid<'_> {
             let (coarse, fine, at) = (*coarse, *fine, index(at, self.fine.spatial()));
             let source = |channel| Some(Source { operand: 0, channel });
             planes.iter().map(move |plane| match self.way {
-                Way::ToFine => Move { to: fine, from: source(coarse), first: [plane[0], plane[1] + at] },
-                Way::ToCoarse => Move { to: coarse, from: source(fine), first: [plane[1] + at, plane[0]] },
+                Way::ToFine => Move { to: fine, from: source(coarse), first: [plane[0], plane[1] + at], run: 1 },
+                Way::ToCoarse => Move { to: coarse, from: source(fine), first: [plane[1] + at, plane[0]], run: 1 },
             })
         };
         let mut moves: Vec<Move> = pairs.iter().flat_map(of_pair).collect();
@@ -254,23 +256,32 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     /// A move for each channel of the output, and for each place of what is not walked: the channels of the input, where
-    /// they become positions, and outer dimensions.
+    /// they become positions, and outer dimensions. Layouts are such that what moves lies side by side, where it can.
     fn conf(&self, shape: Shape) -> Conf {
-        let dims = self.sources.len();
+        let (dims, lanes) = (self.sources.len(), shape.lanes);
+        let (blocked, rows) = (Layout::Blocked, Layout::Nchw);
+        // The dimension of the output of which a block is moved at once.
+        let (input, output, run) = match (self.sources[0], self.sources[dims - 1]) {
+            (0, _) if self.size(0) >= lanes => (blocked, blocked, Some(0)),
+            (_, 0) => (blocked, rows, Some(dims - 1)),
+            (first, _) if first == dims - 1 => (rows, blocked, Some(0)),
+            _ => (rows, rows, None),
+        };
         // Those of positions in both, of which the last two are walked.
         let inner: Vec<usize> = (1..dims).filter(|&dim| self.sources[dim] != 0).collect();
         let walked = &inner[inner.len().saturating_sub(2)..];
-        let outer: Vec<usize> = (1..dims).filter(|dim| !walked.contains(dim)).collect();
-        let places = outer.iter().fold(vec![vec![0; dims]], |places, &dim| {
-            let each = |at: Vec<usize>| (0..self.size(dim)).map(move |i| [&at[..dim], &[i], &at[dim + 1..]].concat());
+        let outer = (0..dims).filter(|dim| !walked.contains(dim));
+        let places = outer.fold(vec![vec![0; dims]], |places, dim| {
+            let step = if run == Some(dim) { lanes } else { 1 };
+            let each = |at: Vec<usize>| {
+                (0..self.size(dim)).step_by(step).map(move |i| [&at[..dim], &[i], &at[dim + 1..]].concat())
+            };
             places.into_iter().flat_map(each).collect()
         });
-        let all = (0..self.size(0)).flat_map(|to| places.iter().map(move |at| [&[to], &at[1..]].concat()));
-        let mut moves: Vec<Move> = all.map(|at| self.of_place(&at)).collect();
-        moves.sort_by_key(|&Move { to, first, .. }| (to / shape.lanes, first, to));
-        // Blocks of few channels would be empty for the most part.
-        let output = if self.size(0) < shape.lanes { Layout::Nchw } else { Layout::Blocked };
-        Conf::new(Shape { walk: self.walk(walked), output, ..shape }, moves)
+        let length = |at: &[usize]| run.map_or(1, |dim| lanes.min(self.size(dim) - at[dim]));
+        let mut moves: Vec<Move> = places.iter().map(|at| Move { run: length(at), ..self.of_place(at) }).collect();
+        moves.sort_by_key(|&Move { to, first, .. }| (to / lanes, first, to));
+        Conf::new(Shape { walk: self.walk(walked), output, inputs: vec![input], ..shape }, moves)
     }
 
     /// The size of a dimension of the output.
@@ -283,7 +294,7 @@ impl Turn<'_> {
         at.iter().zip(&self.sources).for_each(|(&place, &dim)| own[dim] = place);
         let out: Vec<usize> = (0..at.len()).map(|dim| self.size(dim)).collect();
         let first = [index(&own[1..], &self.input[1..]), index(&at[1..], &out[1..])];
-        Move { to: at[0], from: Some(Source { operand: 0, channel: own[0] }), first }
+        Move { to: at[0], from: Some(Source { operand: 0, channel: own[0] }), first, run: 1 }
     }
 
     /// Through up to two dimensions of the output.
@@ -386,12 +397,13 @@ impl Shape {
             let (input, output) = (input(Layout::Blocked, channel), output(part[0].to));
             return vec![Entry { kind: Kind::Vectors, operand: operand + 1, input, output }];
         }
-        let entry = |&Move { to, from, .. }: &Move| match from {
+        let entry = |&Move { to, from, run, .. }: &Move| match from {
             None => Entry { kind: Kind::Zero, operand: 0, input: output(to), output: output(to) },
             Some(Source { operand, channel }) => {
                 let layout = self.inputs[operand];
                 let input = input(layout, channel);
-                Entry { kind: Kind::Channel(layout), operand: operand + 1, input, output: output(to) }
+                let kind = if run == 1 { Kind::Channel(layout) } else { Kind::Run(layout, run) };
+                Entry { kind, operand: operand + 1, input, output: output(to) }
             }
         };
         part.iter().map(entry).collect()
@@ -424,7 +436,7 @@ impl Shape {
         self.step(match kind {
             Kind::Vectors => Layout::Blocked,
             Kind::Zero => self.output,
-            Kind::Channel(layout) => layout,
+            Kind::Channel(layout) | Kind::Run(layout, _) => layout,
         })
     }
 
@@ -464,6 +476,8 @@ pub enum Kind {
     Zero,
     /// All channels of a block.
     Vectors,
+    /// So many elements that lie side by side, from this layout.
+    Run(Layout, usize),
 }
 
 /// One call of a tile.
@@ -569,6 +583,10 @@ impl Code {
                     Kind::Vectors => {
                         asm.load(x, from);
                         asm.store(to, x);
+                    }
+                    Kind::Run(_, count) => {
+                        asm.load_first(x, from, count);
+                        asm.store_first(to, x, count);
                     }
                 }
             }

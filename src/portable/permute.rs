@@ -32,6 +32,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
                         Kind::Channel(_) => to.store_element(from.element()),
                         Kind::Zero => to.store_element(0.0),
                         Kind::Vectors => to.store(from.load()),
+                        Kind::Run(_, count) => to.store_first(from.load_first(count), count),
                     }
                 }
             }

@@ -134,6 +134,15 @@ fn every_case_is_right_or_refused_by_name() {
     });
 }
 
+/// What ONNX's own cases leave out: older versions, axes of all kinds, blocks of networks.
+#[test]
+fn own_cases_are_right() {
+    let cases = Cases::read("onnx/own_cases.safetensors").all();
+    let judged = cases.iter().map(|case| (&case.name, judge(case)));
+    let wrong: Vec<_> = judged.filter(|(_, line)| line != "right").collect();
+    assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), cases.len());
+}
+
 /// What PyTorch's exporters make of some modules (tests/onnx/pack_patterns.py): the layers that were found, and right.
 #[test]
 fn patterns_of_exporters_are_layers() {

@@ -174,7 +174,8 @@ impl Series<'_> {
         let ids = self.graph[id].inputs.clone();
         let same_type = |a: NodeId, b: NodeId| self.graph[a].ty == self.graph[b].ty;
         match (&self.graph[id].op, &mut bodies[..]) {
-            (Op::Add(_), [a, b]) => {
+            // A sum in which one value is stretched to the sizes of the other keeps its order.
+            (Op::Add(_), [a, b]) if same_type(ids[0], ids[1]) => {
                 if layers(a) < layers(b) {
                     bodies.swap(0, 1);
                     self.graph[id].inputs.swap(0, 1);
@@ -320,4 +321,48 @@ fn takes_names(step: &Step) -> bool {
 /// Layers of a body.
 pub fn layers(body: &Body) -> usize {
     body.iter().map(|step| 1 + step.bodies().iter().map(layers).sum::<usize>()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{graph, outline};
+    use super::*;
+
+    fn found(net: &str) -> String {
+        outline(&steps(&mut graph(net)).unwrap())
+    }
+
+    #[test]
+    fn branches_that_begin_together_are_one_step() {
+        assert_eq!(found("residual { a: conv 1x1, 4 | relu } | relu"), "residual(conv relu) relu");
+        assert_eq!(found("residual { a: conv 1x1, 8 | relu } project { b: conv 1x1, 8 }"), "residual(conv relu)(conv)");
+        assert_eq!(found("gate { global_avgpool | a: conv 1x1, 4 }"), "gate(global_avgpool conv)");
+        assert_eq!(found("grow { residual { a: conv 1x1, 4 } }"), "grow(residual(conv))");
+        assert_eq!(found("concat { a: conv 1x1, 4 \n none \n maxpool 1x1 }"), "concat(conv)()(maxpool)");
+    }
+
+    #[test]
+    fn operands_change_places_where_that_reads_better() {
+        let text = "add { none \n a: conv 1x1, 4 | relu }";
+        let mut graph = graph(text);
+        let before = graph.clone();
+        assert_eq!(outline(&steps(&mut graph).unwrap()), "residual(conv relu)");
+        let sum = NodeId(graph.nodes.len() as u32 - 1);
+        assert_eq!(graph[sum].inputs, before[sum].inputs.iter().rev().copied().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_list_is_split_where_some_begin_later() {
+        let net = "a: conv 1x1, 4 as s | concat { none \n b: conv 1x1, 4 | concat { relu \n sigmoid } }";
+        assert_eq!(found(net), "conv grow(conv concat(relu)(sigmoid))");
+        let flat =
+            "x1: conv 1x1, 4 as s | b: conv 1x1, 4 as t | concat { from s \n from t | relu \n from t | sigmoid }";
+        assert_eq!(found(flat), "conv grow(conv concat(relu)(sigmoid))");
+    }
+
+    #[test]
+    fn what_does_not_begin_together_has_a_name() {
+        let net = "relu as a | tanh as b | add { from a \n sigmoid as c } | add { none \n from b }";
+        assert_eq!(found(net), "relu@v1 tanh@v3 sigmoid residual(<v1) residual(<v3)".replace("v3", "v2"));
+    }
 }

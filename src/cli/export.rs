@@ -53,9 +53,8 @@ fn larger(args: &Args, model: &mut Model) -> Result<Option<Verified<Graph>>, Fai
     if args.fixed_sizes || sizes.is_empty() {
         return Ok(None);
     }
-    // So much larger that what depends on them differs, or less so where that is above a limit.
     let of_factor = |factor| sizes.iter().map(|(name, size)| (name.clone(), size * factor)).collect::<Vec<_>>();
-    let built = [16, 5, 4, 3, 2].into_iter().any(|factor| model.resize(&of_factor(factor)).is_ok());
+    let built = export::LARGER.into_iter().any(|factor| model.resize(&of_factor(factor)).is_ok());
     let larger = built.then(|| model.graph().clone());
     model.resize(&sizes)?;
     Ok(larger)

@@ -40,13 +40,20 @@ fn size(text: &str) -> Result<(String, usize), String> {
 
 pub fn run(args: &Args) -> Outcome {
     let form = if args.flat { Form::Flat } else { Form::default() };
-    let options = onnx::Options { cut: args.cut.clone(), sizes: args.input.clone(), name: String::new(), form };
+    let options = onnx::Options {
+        cut: args.cut.clone(),
+        sizes: args.input.clone(),
+        name: String::new(),
+        form,
+        own_text: form == Form::default(),
+    };
     let import = read(&args.model, &options)?;
     let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
     let path = io::onnx::write(&import, &args.output, &name)?;
-    print(&format!("{}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
+    let variant = import.variant.map_or(String::new(), |variant| format!(":{variant}"));
+    print(&format!("{}{variant}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
 }
 
 /// Reads an ONNX file, and says what is not as the file has it.

@@ -47,6 +47,9 @@ struct Refusal {
     way_out: String,
 }
 
+/// How much larger inputs are that show what depends on their sizes: the first that the limits allow.
+pub const LARGER: [usize; 5] = [16, 5, 4, 3, 2];
+
 /// The model that a graph is; `metadata` are keys and values that stand in it as they are. `other` is the same model built
 /// for other values of its free sizes: sizes in which the two differ are free in ONNX too.
 ///

@@ -138,3 +138,31 @@ fn an_exported_model_is_a_model() {
     let (_, err) = run(&words(&format!("summary {onnx}")), 1);
     assert!(err.contains("this network is not imported") && err.contains("E0801"), "{err}");
 }
+
+/// What a file was exported from comes back as it was, unless the file says something else.
+#[test]
+fn an_exported_model_is_imported_as_its_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let onnx = place("m.onnx");
+    let import = |more: &str| {
+        let (out, _) = run(&words(format!("import {onnx} -o {} {more}", place("m")).trim_end()), 0);
+        (out, fs::read_to_string(place("m/m.cnn")).unwrap())
+    };
+    let mini = "models/densenet.cnn:densenet_mini";
+    run(&words(&format!("export {mini} -o {onnx} --seed 1")), 0);
+    let (out, text) = import("");
+    assert_eq!(text, fs::read_to_string("models/densenet.cnn").unwrap());
+    assert!(out.contains("m.cnn:densenet_mini: "), "{out}");
+    let (_, text) = import("--flat --input H=56,W=56");
+    assert!(text.contains("features_denseblock1_denselayer1_conv1: conv 1x1"), "{text}");
+
+    run(&words(&format!("export {LENET} -o {onnx}")), 0);
+    assert_eq!(import("").1, fs::read_to_string(LENET).unwrap());
+    let mut lying = fs::read(&onnx).unwrap();
+    let at = lying.windows(4).position(|word| word == b"relu").unwrap();
+    lying[at..at + 4].copy_from_slice(b"silu");
+    fs::write(&onnx, lying).unwrap();
+    let (_, text) = import("--nested");
+    assert!(text.contains("conv1: conv 5x5, 6") && !text.contains("silu"), "{text}");
+}

@@ -124,6 +124,11 @@ def moves():
     case("Concat_of_channels_last", [last, ("Concat", ["v0", "v0"], {"axis": 3}), ("Relu", ["v1"], {})])
     case("Slice_rows", [("Slice", ["x", "a", "b", "d"], {})], a=ints(1), b=ints(-1), d=ints(2))
     case("Slice_both", [("Slice", ["x"], {"starts": [1, 2], "ends": [4, 9], "axes": [1, 3]})], opset=9)
+    case("Slice_back", [("Slice", ["x", "a", "b", "d", "s"], {})], a=ints(-1), b=ints(-9), d=ints(2), s=ints(-1))
+    for axis, places in ((1, [5, 3, 4, 0, 0]), (2, [0, 1, 1, 2, 3]), (3, [4, 0])):
+        case(f"Gather_{axis}", [("Gather", ["x", "i"], {"axis": axis}), ("Relu", ["v0"], {})], i=ints(*places))
+    case("Gather_colours", [("Gather", ["x", "i"], {"axis": 1})], {"x": [2, 3, 4, 5]}, i=ints(2, 1, 0))
+    case("Gather_of_channels_last", [last, ("Gather", ["v0", "i"], {"axis": -1})], i=ints(2, 3, 0))
     case("Split_columns", [("Split", ["x"], {"axis": 3, "split": [5]}), ("Relu", ["v0"], {})], opset=11)
 
 

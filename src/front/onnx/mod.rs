@@ -19,6 +19,7 @@
 //! | `ops` | the operators, a file for each few that belong together |
 //! | [`weights`] | what layers get of the file's constants |
 //! | `names` | what layers are called |
+//! | `source` | files of our own, which have their text with them |
 //! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
 //!
 //! # Diagnostic codes
@@ -46,6 +47,7 @@ mod ops;
 mod patterns;
 mod plain;
 pub mod proto;
+mod source;
 mod walk;
 pub mod weights;
 pub mod wire;
@@ -89,6 +91,8 @@ pub struct Options {
     pub name: String,
     /// How much structure the text is to have.
     pub form: Form,
+    /// Whether a file that was made from a text may be that text again, also a variant of it.
+    pub own_text: bool,
 }
 
 /// An imported network.
@@ -101,6 +105,8 @@ pub struct Import {
     pub program: Program,
     /// The graph that the text builds, which is the imported one.
     pub graph: Verified<Graph>,
+    /// The variant of the text that the graph is.
+    pub variant: Option<String>,
     /// By the graph's names.
     pub weights: Weights,
     /// What is not as the file has it, for people.
@@ -117,6 +123,11 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
         vec![error]
     };
     let model = Model::parse((**file).as_ref()).map_err(malformed)?;
+    let as_it_is = options.own_text && options.cut.is_empty() && options.sizes.is_empty();
+    if let Some(own) = as_it_is.then(|| source::find(&model, file, external)).flatten() {
+        let source::Source { text, sources, program, graph, variant, weights } = own;
+        return Ok(Import { text, sources, program, graph, variant, weights, notes: Vec::new() });
+    }
     let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
         // A network may be for one sample only, and have no axis for them.
         walk::walk(&model, file, external, options, Samples::None).map_err(|others| {
@@ -135,5 +146,5 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
     if form < options.form {
         notes.push(format!("the text is {form}: one that is {} would build another network", options.form));
     }
-    Ok(Import { text, sources, program, graph, weights, notes })
+    Ok(Import { text, sources, program, graph, variant: None, weights, notes })
 }

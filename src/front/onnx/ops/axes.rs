@@ -210,13 +210,11 @@ fn concat(importer: &mut Importer, call: &Call) -> Outputs {
         return Err(Refusal::new(format!("along the first axis of values of shape {}", flows[0].text())));
     }
     // With the axis where the channels are.
-    let perm: Vec<usize> = [0, axis].into_iter().chain((1..flows[0].rank()).filter(|&other| other != axis)).collect();
+    let perm = to_channels(axis, flows[0].rank());
     let turned = |flow: &Flow| flow.transposed(&perm).and_then(|flow| importer.plain(&flow));
     let nodes = flows.iter().map(turned).collect::<Result<Vec<_>, _>>()?;
     let node = importer.concat(nodes)?;
-    let back: Vec<usize> =
-        (0..perm.len()).map(|axis| perm.iter().position(|&from| from == axis).unwrap_or(0)).collect();
-    Ok(vec![Flow::of(node, importer.ty(node)).transposed(&back)?.into()])
+    Ok(vec![Flow::of(node, importer.ty(node)).transposed(&inverse(&perm))?.into()])
 }
 
 /// A value with channels of zeros in front or behind.
@@ -382,7 +380,8 @@ fn slice(importer: &mut Importer, call: &Call) -> Outputs {
             {
                 subsampled(importer, x, run.axis, run.step as usize, indices[0])?.into()
             }
-            _ => return Err(Refusal::new(format!("a step of {} along axis {}", run.step, run.axis))),
+            Value::Flow(x) if !indices.is_empty() => gathered(importer, x, run.axis, &indices)?.into(),
+            _ => return Err(Refusal::new(format!("nothing is left along axis {}", run.axis))),
         };
     }
     Ok(vec![value])
@@ -409,9 +408,62 @@ fn gather(importer: &mut Importer, call: &Call) -> Outputs {
                     sizes.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, size)| *size).collect();
                 with_sizes(&part, &left)
             }
-            _ => Err(Refusal::new("several indices of a value of the network")),
+            (places, 1) => Ok(vec![match &value {
+                Value::Flow(x) => gathered(importer, x, axis, places)?.into(),
+                _ => return Err(Refusal::new("an operand is missing")),
+            }]),
+            _ => Err(Refusal::new(format!("indices of shape {:?} of a value of the network", indices.dims))),
         },
     }
+}
+
+/// The elements at these places along an axis: its runs, put behind each other where the channels are.
+fn gathered(importer: &mut Importer, x: &Flow, axis: usize, places: &[usize]) -> Result<Flow, Refusal> {
+    const MOST: usize = 64;
+    let runs: Vec<&[usize]> = places.chunk_by(|a, b| *b == a + 1).collect();
+    if runs.is_empty() || runs.len() > MOST {
+        return Err(Refusal::new(format!("{} runs of elements along axis {axis}; 1 to {MOST} are known", runs.len())));
+    }
+    let ty = importer.ty(x.node);
+    let (x, perm) = match x.axes[axis] == whole_axis(ty, 1) && ty.channels() > 1 {
+        true => (x.clone(), None),
+        false if !is_batch(x, ty) && ty.batch == Batch::Fixed(1) => {
+            // Of one sample, without an axis for it.
+            let with_batch = Flow { axes: [vec![Vec::new()], x.axes.clone()].concat(), ..*x };
+            let mut taken = gathered(importer, &with_batch, axis + 1, places)?;
+            taken.axes.remove(0);
+            return Ok(taken);
+        }
+        false if axis == 0 => return Err(Refusal::new("along the first axis")),
+        false => {
+            let perm = to_channels(axis, x.rank());
+            let node = importer.plain(&x.transposed(&perm)?)?;
+            (Flow::of(node, importer.ty(node)), Some(perm))
+        }
+    };
+    let own = if perm.is_some() { 1 } else { axis };
+    let whole = importer.ty(x.node).channels();
+    let mut part = |run: &&[usize]| match run.len() {
+        length if length == whole => Ok(x.node),
+        length => importer.layer(ChannelSlice { channels: run[0]..run[0] + length }, &[x.node]),
+    };
+    let mut parts = runs.iter().map(&mut part).collect::<Result<Vec<_>, _>>()?;
+    let node = if parts.len() == 1 { parts.remove(0) } else { importer.concat(parts)? };
+    let mut flow = Flow { node, ..x };
+    flow.axes[own] = whole_axis(importer.ty(node), 1);
+    perm.map_or(Ok(flow.clone()), |perm| flow.transposed(&inverse(&perm)))
+}
+
+/// The order of axes that brings one to where the channels are.
+fn to_channels(axis: usize, rank: usize) -> Vec<usize> {
+    [0, axis].into_iter().chain((1..rank).filter(|&other| other != axis)).collect()
+}
+
+/// The permutation that undoes another.
+fn inverse(perm: &[usize]) -> Vec<usize> {
+    let mut back = vec![0; perm.len()];
+    perm.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    back
 }
 
 /// Amounts and value are attributes up to version 10, operands from 11 on; from 18 on there may be axes.

@@ -101,6 +101,10 @@ fn classes(groups: Vec<&mut Step>) -> Vec<Vec<&mut Step>> {
     classes
 }
 
+/// Parameters that a small block may have, and that any may have.
+const FEW_PARAMS: usize = 6;
+const MANY_PARAMS: usize = 20;
+
 /// Makes a block of groups of one skeleton and calls of them, if that is shorter.
 fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
     let size = layers(body_of(class[0]));
@@ -111,10 +115,7 @@ fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
     class.iter().for_each(|step| adopt_projections(&mut template, body_of(step), &|_| {}));
     let columns = columns(&template, &class, blocks);
     let channels: Vec<usize> = class.iter().map(|step| graph[step.reads].ty.channels()).collect();
-    let (found, said) = unify(&columns, &channels);
-    if found.len() > 2 * size {
-        return;
-    }
+    let Some((found, said)) = unify(&columns, &channels, (2 * size).clamp(FEW_PARAMS, MANY_PARAMS)) else { return };
     let mut places: Vec<Slot> = Vec::new();
     slots(&mut template, blocks, &mut places);
     places.into_iter().zip(said).for_each(|(slot, said)| *slot.value = said);
@@ -230,4 +231,55 @@ fn unique(name: String, blocks: &[Block]) -> String {
     let numbered = (2..).map(|number| format!("{name}{number}"));
     let is_free = |name: &String| blocks.iter().all(|block| block.name != *name);
     [name.clone()].into_iter().chain(numbered).find(is_free).expect("there are more numbers than blocks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{graph, outline};
+    use super::super::{nest::Paths, series};
+    use super::*;
+
+    /// The blocks with their parameters, and the net.
+    fn found(net: &str) -> Vec<String> {
+        let mut graph = graph(net);
+        let steps = series::steps(&mut graph).unwrap();
+        let mut net = Paths::new(&graph, |_| true).nest(steps);
+        let blocks = roll_up(&graph, &mut net);
+        let block = |block: &Block| {
+            let param = |param: &Param| format!("{}={}", param.name, param.default.as_deref().unwrap_or(""));
+            let params: Vec<String> = block.params.iter().map(param).collect();
+            format!("{}({}): {}", block.name, params.join(","), outline(&block.body))
+        };
+        blocks.iter().map(block).chain([outline(&net)]).collect()
+    }
+
+    #[test]
+    fn groups_of_one_structure_are_calls() {
+        let unit = |name: &str, c: usize| format!("{name}: {{ a: conv 3x3, {c}, half | relu | b: conv 1x1, {c} }}\n");
+        assert_eq!(
+            found(&[unit("unita", 4), unit("unitb", 8), unit("other", 8)].concat()),
+            ["Conv(c=): a:conv relu b:conv", "unita:#0[4] unitb:#0[8] other:#0[8]"]
+        );
+    }
+
+    #[test]
+    fn what_is_there_once_or_short_stays() {
+        assert_eq!(found("a: { b: bn | relu } | c: { b: bn | relu }"), ["a:(b:bn relu) c:(b:bn relu)"]);
+    }
+
+    #[test]
+    fn copies_and_numbered_labels_are_rolled_up() {
+        let unit = |c: usize, s: usize| format!("{{ a: conv 3x3, {c}, half, stride {s} | relu | b: conv 1x1, {c} }}");
+        let net = format!("l: {{ 0: {} | 1: {} | 2: {} }}", unit(4, 2), unit(4, 1), unit(4, 1));
+        assert_eq!(found(&net)[1], "l:3x#0[2>Some(\"1\")]");
+        let net = format!("l1: {} | l2: {} | l3: {}", unit(4, 1), unit(4, 1), unit(4, 1));
+        assert_eq!(found(&net)[1], "l1..3#0");
+    }
+
+    #[test]
+    fn a_residual_that_some_do_without_is_optional() {
+        let body = |c: usize| format!("f: {{ a: conv 3x3, {c}, half | relu | b: conv 1x1, {c} }}");
+        let net = format!("l: {{ 0: {{ {} }} | 1: {{ residual {{ {} }} }} }}", body(8), body(8));
+        assert!(found(&net).join(" ").contains("0:(residual?("), "{:?}", found(&net));
+    }
 }

@@ -129,7 +129,8 @@ mod tests {
     fn a_call_prints_as_the_layer_does() {
         let ops = [
             conv(Padding::Half, 1, true),
-            conv(Padding::Sides(vec![(0, 1), (2, 3)]), 4, false),
+            conv(Padding::Sides(vec![(0, 1), (2, 3)]), 1, false),
+            conv(Padding::Valid, 4, true),
             conv(Padding::Valid, 1, false),
             Activation::Relu.into(),
             Activation::LeakyRelu(0.2).into(),

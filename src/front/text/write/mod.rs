@@ -3,11 +3,12 @@
 //! | step | file | what comes of it |
 //! | --- | --- | --- |
 //! | 1 | `tidy` | one way to say what can be said in several |
-//! | 2 | `series` | branches that begin and end together: residual, grow, gate, add, mul, concat |
+//! | 2 | `series`, `lines` | branches that begin and end together: residual, grow, gate, add, mul, concat |
 //! | 3 | `nest` | labels, from the paths that layers have |
 //! | 4 | `blocks`, `skeleton`, `unify` | groups of the same structure as calls of one block |
 //! | 5 | `roll` | calls behind each other as repetitions |
-//! | 6 | `print` | the text |
+//! | 6 | `inline` | blocks of one call in its place |
+//! | 7 | `print` | the text |
 //!
 //! Nothing is believed: the text is built, and must give the graph that it was written from, with the same names of
 //! weights. Where it does not, or a step finds no words, the next simpler form is tried. The simplest, `flat`, has a line
@@ -16,12 +17,16 @@
 mod blocks;
 mod call;
 mod flat;
+mod inline;
+mod lines;
 mod nest;
 mod print;
 mod proof;
 mod roll;
 mod series;
 mod skeleton;
+#[cfg(test)]
+mod testing;
 mod tidy;
 mod tree;
 mod unify;
@@ -112,6 +117,7 @@ impl Nested {
             Form::Rolled => blocks::roll_up(&self.graph, &mut net),
             _ => Vec::new(),
         };
+        inline::inline(&mut net, &mut blocks);
         blocks.iter_mut().map(|block| &mut block.body).chain([&mut net]).for_each(|body| print::shorten(body, false));
         let text = print::print(&self.graph, &blocks, &net);
         proof::prove(text, &proof::reordered(&self.graph, &self.order)?, form, is_named).ok()

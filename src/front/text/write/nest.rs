@@ -216,3 +216,40 @@ fn full_names(body: &mut Body, above: &mut Vec<String>, named: &HashMap<String, 
         above.truncate(above.len() - usize::from(step.label.is_some()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::series;
+    use super::super::testing::{graph, outline};
+    use super::*;
+
+    fn found(net: &str) -> String {
+        let mut graph = graph(net);
+        let steps = series::steps(&mut graph).unwrap();
+        outline(&Paths::new(&graph, |_| true).nest(steps))
+    }
+
+    #[test]
+    fn paths_become_groups() {
+        // An activation without a place belongs to what stands before it.
+        assert_eq!(found("a: { b: conv 1x1, 4 | relu | c: bn } | tanh"), "a:(b:conv relu c:bn tanh)");
+        assert_eq!(found("a: seq { conv 1x1, 4 | relu | bn }"), "a:seq(0:conv relu 2:bn)");
+        assert_eq!(found("a: { 0: conv 1x1, 4 | relu | 3: bn }"), "a:(0:conv relu 3:bn)");
+    }
+
+    #[test]
+    fn joins_stand_where_all_of_their_layers_do() {
+        assert_eq!(
+            found("a: { 0: { residual { b: conv 1x1, 4 | relu | c: conv 1x1, 4 } | relu } }"),
+            "a:seq(0:(residual(b:conv relu c:conv) relu))"
+        );
+        assert_eq!(found("a: { grow { l1: { n: bn | relu } } }"), "a:(l1:(grow(n:bn relu)))");
+    }
+
+    #[test]
+    fn names_are_taken_by_paths_from_outside() {
+        let net = "a: { b: conv 1x1, 4 | relu } as s | c: { d: conv 1x1, 8 | relu } as t | e: conv 1x1, 4 | add { from s \n none } \
+                   | f: conv 1x1, 8 | add { from t \n none }";
+        assert!(found(net).contains("residual(<a.v1)"), "{}", found(net));
+    }
+}

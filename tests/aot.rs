@@ -63,7 +63,7 @@ fn small_network() -> Verified<Graph> {
         Part::Concat(vec![vec![conv(12, 1, 1)], vec![conv(8, 5, 1)]]),
         Part::Output,
         Part::Gate(Activation::Sigmoid, Each::Channel, false),
-        Part::Layer(LocalResponseNorm { size: 3, alpha: 0.1, beta: 0.75, k: 1.5 }.into()),
+        Part::Layer(LocalResponseNorm { size: 3, alpha: 0.1, beta: 0.75, k: 1.5, longer: Side::Front }.into()),
         Part::Layer(transposed.into()),
         Part::Layer(BatchNorm { eps: 1e-3, affine: true }.into()),
         Part::Layer(Pad { sides: PadArg::All(1), channels: (0, 0), fill: Fill::Reflect }.into()),

@@ -161,7 +161,10 @@ fn layers_that_no_constructor_makes_are_refused() {
     said(Subsample { step: vec![1], at: vec![usize::MAX] }.into(), "of 6 positions");
     said(Unflatten { size: vec![0] }.into(), "a size is 0");
     said(BatchNorm { eps: f64::NAN, affine: true }.into(), "eps is NaN");
-    said(LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0 }.into(), "the number of channels is 0");
+    said(
+        LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0, longer: Side::Front }.into(),
+        "the number of channels is 0",
+    );
     said(Activation::LeakyRelu(f32::INFINITY).into(), "the slope is inf");
     said(Activation::Celu(0.0).into(), "alpha is 0.0, and must be above 0");
     said(Activation::HardSigmoid { slope: -1.0, offset: 0.5 }.into(), "a slope of -1.0");

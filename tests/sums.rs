@@ -141,7 +141,8 @@ fn means_of_regions_and_of_channels() {
     for dims in [&[2_000][..], &[2_000, 3]] {
         let graph = layer(Softmax::CHANNELS, dims);
         check(&graph, filled(&graph, 0.7), &Equal(0.0));
-        let graph = layer(LocalResponseNorm { size: 1_500, alpha: 100.0, beta: 0.75, k: 1.0 }, dims);
+        let graph =
+            layer(LocalResponseNorm { size: 1_500, alpha: 100.0, beta: 0.75, k: 1.0, longer: Side::Front }, dims);
         check(&graph, filled(&graph, 0.7), &Equal(0.0));
     }
 }
@@ -191,6 +192,25 @@ fn sums_beyond_f32_are_infinite() {
         let mut session = Session::new(graph.clone(), &Equal(0.0), &Options { engine, ..Options::default() }).unwrap();
         let found = session.run(&[filled(&graph, 5e35)]).unwrap();
         assert_eq!(found[0].data(), [f32::INFINITY], "{engine:?}");
+    }
+}
+
+/// Squares beyond f32 count as infinite, for the interpreter too.
+#[test]
+fn norms_of_squares_beyond_f32() {
+    let lrn = |beta| LocalResponseNorm { size: 3, alpha: 1.0, beta, k: 1.0, longer: Side::Front };
+    for op in
+        [lrn(0.75).into(), lrn(0.6).into(), Op::from(UnitNorm { norm: LpNorm::L2, over: Over::Channels, eps: 1.0 })]
+    {
+        let graph = layer(op, &[9, 5]);
+        let input = filled(&graph, 3e19);
+        let expected = interp::run(&graph, &Equal(0.0), std::slice::from_ref(&input), Accumulate::F64);
+        assert!(expected[0].data().iter().all(|&y| y == 0.0));
+        for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
+            let options = Options { engine, ..Options::default() };
+            let mut session = Session::new(graph.clone(), &Equal(0.0), &options).unwrap();
+            assert_eq!(session.run(std::slice::from_ref(&input)).unwrap(), expected, "{engine:?}");
+        }
     }
 }
 

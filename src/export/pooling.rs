@@ -235,7 +235,7 @@ fn means(site: &mut Site, x: String, dims: &mut [usize], axis: usize) -> Call {
     reshape(site, x, "shape", dims)
 }
 
-/// <https://onnx.ai/onnx/operators/onnx__LRN.html>. Its window of an even size begins one channel later than here, and
+/// <https://onnx.ai/onnx/operators/onnx__LRN.html>. Its window of an even size has one more channel behind, and
 /// engines take images and odd sizes only: else from the definition, the windows as those of a pooling over
 /// [1, C, positions].
 pub fn local_response_norm(site: &mut Site, layer: &LocalResponseNorm) -> Steps {
@@ -254,7 +254,8 @@ pub fn local_response_norm(site: &mut Site, layer: &LocalResponseNorm) -> Steps 
     let square = site.value(call, &plane);
     // A wider window has nothing more to see, and a narrower one is what engines take.
     let size = layer.size.min(2 * channels);
-    let pads = [size / 2, 0, (size - 1) / 2, 0];
+    let (front, back) = LocalResponseNorm { size, ..layer.clone() }.reach();
+    let pads = [front, 0, back, 0];
     let call = Call::new("AveragePool", [square]).ints("kernel_shape", [size, 1]).ints("pads", pads);
     let mean = site.value(call.flag("count_include_pad", true), &plane);
     let call = reshape_back(site, mean);

@@ -36,8 +36,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         lanes: target.lanes,
         channels: node.output.channels(),
         positions: node.inputs[0].positions(),
-        // As in the layer's definition: an even window reaches further to the front.
-        reach: (lrn.size / 2, (lrn.size - 1) / 2),
+        reach: lrn.reach(),
         factor: ((lrn.alpha / lrn.size as f64) as f32).into(),
         beta: (lrn.beta as f32).into(),
         k: (lrn.k as f32).into(),

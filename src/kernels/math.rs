@@ -71,6 +71,27 @@ fn exp_steps(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
     }
 }
 
+/// As [`exp`], of values that are not above 0: what is below -87.7 gives 0.
+pub fn exp_below_one(asm: &mut dyn VectorAsm, values: &[V]) {
+    with_registers(asm, values, |asm, k, steps: &[Step]| {
+        // There 2^n is 0, by its bits. NaN passes.
+        asm.splat(k, -88.0);
+        steps.iter().for_each(|&[x, ..]| asm.max(x, k, x));
+        reduce(asm, k, steps);
+        asm.splat(k, 1.0);
+        for &[r, _, p] in steps {
+            asm.mul(p, p, r);
+            asm.horner(p, r, r);
+            asm.add(p, p, k);
+        }
+        asm.splat_bits(k, 127);
+        for &[x, n, p] in steps {
+            power_of_two(asm, n, k);
+            asm.mul(x, p, n);
+        }
+    });
+}
+
 /// Makes of x, n and p of each step r, n and P(r).
 fn reduce(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
     asm.splat(k, std::f32::consts::LOG2_E);
@@ -90,7 +111,7 @@ fn reduce(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
     }
 }
 
-/// v = 2^v for integral v in -126..=127; `bias` holds 127.
+/// v = 2^v for integral v in -126..=127, and 0 for -127; `bias` holds 127.
 fn power_of_two(asm: &mut dyn VectorAsm, v: V, bias: V) {
     asm.float_to_int(v, v);
     asm.add_bits(v, v, bias);

@@ -14,6 +14,9 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Op, Runs};
 
+/// Vectors that are done together at most: more would share no more of the constants that matters.
+const MOST_VECTORS: usize = 6;
+
 /// Every decision about one softmax.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
@@ -35,10 +38,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     }
     let runs = softmax.over.runs(&node.output.dims);
     let vectors = match runs {
-        Runs { inner: 1, .. } => math::EXP_GROUP,
+        // Each has a power and two registers for that, beside a largest, a sum, a total and constants.
+        Runs { inner: 1, .. } => ((target.registers - 5) / 3).min(MOST_VECTORS),
         Runs { count, .. } if count > CHAIN => 1,
-        // Each has a largest, a sum, a power and two registers for that.
-        _ => ((target.registers - 1) / 5).min(math::EXP_GROUP),
+        // Each has a largest and a sum of its own.
+        _ => ((target.registers - 1) / 5).min(MOST_VECTORS),
     };
     let code = Code { lanes: target.lanes, runs, log: softmax.log, vectors };
     let kernel = Conf { code, tables: () }.into();
@@ -243,7 +247,7 @@ impl Code {
                 self.load(asm, x, input, self.vector(step, i));
                 asm.sub(x, x, largest[i % largest.len()]);
             }
-            math::exp(asm, &powers);
+            math::exp_below_one(asm, &powers);
             for (i, &x) in powers.iter().enumerate() {
                 let (at, count) = self.vector(step, i);
                 if !self.log {

@@ -96,7 +96,7 @@ pub use group_norm::GroupNorm;
 pub use identity::Identity;
 pub use instance_norm::InstanceNorm;
 pub use layer_norm::LayerNorm;
-pub use local_response_norm::LocalResponseNorm;
+pub use local_response_norm::{LocalResponseNorm, Side};
 pub use lp_pool::LpPool;
 pub use maxpool::MaxPool;
 pub use mul::Mul;

@@ -290,7 +290,8 @@ impl Bytes<'_> {
                 // Of a sum above 0, whose powers are numbers.
                 let [alpha, beta, k] =
                     [self.number(), self.number(), self.number()].map(|n| if n > -2.0 { n.max(0.25) } else { n });
-                LocalResponseNorm { size: self.size(6), alpha, beta, k }.into()
+                let longer = if self.flag() { Side::Front } else { Side::Back };
+                LocalResponseNorm { size: self.size(6), alpha, beta, k, longer }.into()
             }
             14 => self.activation().into(),
             15 => {

@@ -274,7 +274,11 @@ fn over() -> BoxedStrategy<Over> {
 
 fn lrn() -> BoxedStrategy<Op> {
     (1usize..7, prop_oneof![Just(0.75), 0.3f64..1.5])
-        .prop_map(|(size, beta)| LocalResponseNorm { size, alpha: 0.1, beta, k: 1.5 }.into())
+        .prop_flat_map(|(size, beta)| {
+            let longer = if size % 2 == 0 { vec![Side::Front, Side::Back] } else { vec![Side::Front] };
+            let lrn = move |longer| LocalResponseNorm { size, alpha: 0.1, beta, k: 1.5, longer }.into();
+            prop::sample::select(longer).prop_map(lrn)
+        })
         .boxed()
 }
 

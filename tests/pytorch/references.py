@@ -391,6 +391,8 @@ def normalisations():
     m.case("lrn_plain", "lrn 5", nn.LocalResponseNorm(5))
     m.case("lrn_paper", "lrn 5, alpha 0.3, k 2", nn.LocalResponseNorm(5, alpha=0.3, k=2.0))
     m.case("lrn_even", "lrn 4, alpha 0.3, beta 0.5", nn.LocalResponseNorm(4, alpha=0.3, beta=0.5))
+    m.case("lrn_back", "lrn 4, alpha 0.3, longer back",
+           lambda x: nn.LocalResponseNorm(4, alpha=0.3)(x.flip(1)).flip(1))
     m.case("lrn_one", "lrn 1, alpha 0.3, beta 1.25", nn.LocalResponseNorm(1, alpha=0.3, beta=1.25))
     m.case("lrn_all", "lrn 15, alpha 0.3", nn.LocalResponseNorm(15, alpha=0.3))
     m.case("lrn_wide", "lrn 3, alpha 0.3, k 0.5", nn.LocalResponseNorm(3, alpha=0.3, k=0.5), "broad")

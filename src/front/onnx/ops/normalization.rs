@@ -10,7 +10,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
-use crate::layers::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, LpNorm, Op, UnitNorm};
+use crate::layers::{BatchNorm, GroupNorm, InstanceNorm, LayerNorm, LocalResponseNorm, LpNorm, Op, Side, UnitNorm};
 use std::cmp::Reverse;
 
 pub const RULES: Rules = &[
@@ -149,15 +149,15 @@ fn batch_norm(importer: &mut Importer, call: &Call) -> Outputs {
     Ok(outputs)
 }
 
-/// The window of an even size begins half a place earlier here than there.
 fn lrn(importer: &mut Importer, call: &Call) -> Outputs {
     let size = usize::try_from(call.int("size", 0)?).unwrap_or(0);
     let [alpha, beta, k] = [call.float("alpha", 1e-4)?, call.float("beta", 0.75)?, call.float("bias", 1.0)?];
-    if size % 2 == 0 {
-        return Err(Refusal::new(format!("attribute `size` is {size}; windows of odd sizes are known")));
+    if size == 0 {
+        return Err(Refusal::new("attribute `size` is not at least 1"));
     }
+    let longer = if size % 2 == 0 { Side::Back } else { Side::Front };
     let input = importer.plain(&call.flow(0)?.clone())?;
-    let layer = LocalResponseNorm { size, alpha: decimal(alpha), beta: decimal(beta), k: decimal(k) };
+    let layer = LocalResponseNorm { size, alpha: decimal(alpha), beta: decimal(beta), k: decimal(k), longer };
     let node = importer.layer(layer, &[input])?;
     Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }

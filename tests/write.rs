@@ -217,3 +217,27 @@ fn paths_that_are_no_labels_are_nested_without() {
     let written = write::write(&graph, Form::Rolled, &|_| false).unwrap();
     assert_eq!((written.form, written.renamed.len()), (Form::Rolled, 12));
 }
+
+/// Deep nests, long lists and blocks of thousands of differences are given up in time.
+#[test]
+fn hostile_networks_are_written_too() {
+    let (mut graph, x) = graph_of(&[2, 1, 1]);
+    let affine = |scale: usize| Op::from(svertka::layers::Activation::Affine { scale: 1.0 + scale as f32, shift: 0.0 });
+    let mut y = x;
+    for copy in 0..2 {
+        for i in 0..1000 {
+            let bn = svertka::layers::BatchNorm { eps: (1 + i * 2 + copy * i) as f64, affine: false };
+            y = graph.add_layer(bn, &[y], &format!("stage{copy}.l{i}")).unwrap();
+        }
+    }
+    let (mut left, mut inner) = (y, y);
+    for i in 0..1000 {
+        inner = graph.add_layer(affine(i), &[inner], "").unwrap();
+        let sum = graph.add_layer(svertka::layers::Add, &[inner, left], "").unwrap();
+        (left, inner) = (if i % 2 == 0 { left } else { sum }, sum);
+    }
+    let parts: Vec<_> = (0..1000).map(|i| graph.add_layer(affine(i), &[inner], "").unwrap()).collect();
+    let list = graph.add_layer(svertka::layers::Concat, &parts, "").unwrap();
+    output(&mut graph, list);
+    assert!(written(&verified(graph), Form::Rolled).form > Form::Flat);
+}

@@ -195,12 +195,16 @@ fn engines_agree_with_the_interpreter() {
         ("m5", "samples=8000"),
         ("dilated_context", "size=40"),
         ("unet:unet_small", "size=64"),
+        ("espcn", "H=11,W=14"),
+        ("fsrcnn", "H=11,W=14"),
+        ("shufflenet_v2:shufflenet_v2_x0_5", "H=64,W=64"),
         ("mobilenet_v3:mobilenet_v3_small", ""),
         ("squeezenet:squeezenet1_1", ""),
         ("googlenet:googlenet_paper", ""),
     ] {
         let Name { file, variant } = name(model);
-        let defines = size.split_once('=').map(|(name, value)| (name.into(), value.into())).into_iter().collect();
+        let defines = size.split(',').filter_map(|size| size.split_once('='));
+        let defines = defines.map(|(name, value)| (name.into(), value.into())).collect();
         let graph = Model::read(&file).build(&build::Options { variant, defines, ..build::Options::default() });
         let shape = graph[graph.inputs[0]].ty.shape(1);
         let wave = (0..shape.iter().product::<usize>()).map(|i| (i as f32 * 0.37).sin());

@@ -101,8 +101,9 @@ fn classes(groups: Vec<&mut Step>) -> Vec<Vec<&mut Step>> {
     classes
 }
 
-/// Parameters that a small block may have.
-const MOST_PARAMS: usize = 6;
+/// Parameters that a small block may have, and that any may have.
+const FEW_PARAMS: usize = 6;
+const MANY_PARAMS: usize = 20;
 
 /// Makes a block of groups of one skeleton and calls of them, if that is shorter.
 fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
@@ -114,10 +115,7 @@ fn extract(graph: &Graph, mut class: Vec<&mut Step>, blocks: &mut Vec<Block>) {
     class.iter().for_each(|step| adopt_projections(&mut template, body_of(step), &|_| {}));
     let columns = columns(&template, &class, blocks);
     let channels: Vec<usize> = class.iter().map(|step| graph[step.reads].ty.channels()).collect();
-    let (found, said) = unify(&columns, &channels);
-    if found.len() > MOST_PARAMS.max(2 * size) {
-        return;
-    }
+    let Some((found, said)) = unify(&columns, &channels, (2 * size).clamp(FEW_PARAMS, MANY_PARAMS)) else { return };
     let mut places: Vec<Slot> = Vec::new();
     slots(&mut template, blocks, &mut places);
     places.into_iter().zip(said).for_each(|(slot, said)| *slot.value = said);

@@ -3,7 +3,7 @@
 //! | step | file | what comes of it |
 //! | --- | --- | --- |
 //! | 1 | `tidy` | one way to say what can be said in several |
-//! | 2 | `series` | branches that begin and end together: residual, grow, gate, add, mul, concat |
+//! | 2 | `series`, `lines` | branches that begin and end together: residual, grow, gate, add, mul, concat |
 //! | 3 | `nest` | labels, from the paths that layers have |
 //! | 4 | `blocks`, `skeleton`, `unify` | groups of the same structure as calls of one block |
 //! | 5 | `roll` | calls behind each other as repetitions |
@@ -18,6 +18,7 @@ mod blocks;
 mod call;
 mod flat;
 mod inline;
+mod lines;
 mod nest;
 mod print;
 mod proof;

@@ -236,17 +236,17 @@ impl Printer<'_> {
             (Join::Residual { .. } | Join::Grow | Join::Gate, [body]) => {
                 format!("{keyword}{}", braces(body, used + keyword.len()))
             }
-            _ => format!("{keyword}{}", self.branches(bodies, indent)),
+            _ => format!("{keyword}{}", self.branches(bodies, indent, inline)),
         }
     }
 
     /// Each on a line of its own, which may be broken before a `|`.
-    fn branches(&self, bodies: &[Body], indent: usize) -> String {
+    fn branches(&self, bodies: &[Body], indent: usize, inline: bool) -> String {
         let indent = indent + INDENT;
         let branch = |body: &Body| match &body[..] {
             [] => format!("{}none\n", " ".repeat(indent)),
             steps => {
-                let steps: Vec<String> = steps.iter().map(|step| self.step(step, indent, false)).collect();
+                let steps: Vec<String> = steps.iter().map(|step| self.step(step, indent, inline)).collect();
                 format!("{}{}\n", " ".repeat(indent), steps.join(" | "))
             }
         };

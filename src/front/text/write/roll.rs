@@ -22,9 +22,9 @@ pub fn body(steps: &mut Body, numbered: bool, blocks: &[Block]) {
         if let Kind::Join(_, branches) = &mut steps[at].kind {
             branches.iter_mut().for_each(|branch| body(branch, false, blocks));
         }
-        let copies = run(steps, at, blocks);
+        let copies = if numbered { run(steps, at, blocks) } else { at..at };
         let counted = counted(steps, at);
-        if numbered && copies.len() > 1 {
+        if copies.len() > 1 {
             replace(steps, copies, repeat);
         } else if counted.len() > 2 {
             replace(steps, counted, over_numbers);

@@ -15,20 +15,25 @@ pub struct Column {
     pub values: Vec<Option<String>>,
 }
 
-/// Parameters, and what each column is in their terms. `channels` are those of each body's input, which is `in.c`.
-pub fn unify(columns: &[Column], channels: &[usize]) -> (Vec<Found>, Vec<String>) {
+/// Parameters, and what each column is in their terms; `None` if they would be more than `most`. `channels` are those of
+/// each body's input, which is `in.c`.
+pub fn unify(columns: &[Column], channels: &[usize], most: usize) -> Option<(Vec<Found>, Vec<String>)> {
     let mut params: Vec<Found> = Vec::new();
-    let said = columns.iter().map(|column| {
-        express(column, &params, channels).unwrap_or_else(|| {
-            let any = column.values.iter().flatten().next().cloned().unwrap_or_default();
-            let values = column.values.iter().map(|value| value.clone().unwrap_or(any.clone())).collect();
-            let name = fresh(&column.name, &params);
-            params.push(Found { name: name.clone(), values });
-            name
-        })
-    });
-    let said = said.collect();
-    (params, said)
+    let mut said = Vec::new();
+    for column in columns {
+        said.push(match express(column, &params, channels) {
+            Some(said) => said,
+            None if params.len() == most => return None,
+            None => {
+                let any = column.values.iter().flatten().next().cloned().unwrap_or_default();
+                let values = column.values.iter().map(|value| value.clone().unwrap_or(any.clone())).collect();
+                let name = fresh(&column.name, &params);
+                params.push(Found { name: name.clone(), values });
+                name
+            }
+        });
+    }
+    Some((params, said))
 }
 
 /// The name, or the name with a number. A loop's `i` is not to be hidden.
@@ -110,7 +115,7 @@ mod tests {
     }
 
     fn said(columns: &[Column], channels: &[usize]) -> (Vec<String>, Vec<String>) {
-        let (params, said) = unify(columns, channels);
+        let (params, said) = unify(columns, channels, 2).unwrap();
         (params.into_iter().map(|param| param.name).collect(), said)
     }
 
@@ -145,6 +150,12 @@ mod tests {
         );
         let (params, said) = self::said(&[column("c", &["8", "16"]), column("c", &["40", "80"])], &[3, 3]);
         assert_eq!((params.len(), &*said[1]), (2, "c2"));
+    }
+
+    #[test]
+    fn there_are_not_too_many_parameters() {
+        let columns = [column("k", &["a", "b"]), column("c", &["c", "d"])];
+        assert!(unify(&columns, &[3, 3], 1).is_none());
     }
 
     #[test]

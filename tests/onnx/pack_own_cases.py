@@ -129,6 +129,8 @@ def moves():
         case(f"Gather_{axis}", [("Gather", ["x", "i"], {"axis": axis}), ("Relu", ["v0"], {})], i=ints(*places))
     case("Gather_colours", [("Gather", ["x", "i"], {"axis": 1})], {"x": [2, 3, 4, 5]}, i=ints(2, 1, 0))
     case("Gather_of_channels_last", [last, ("Gather", ["v0", "i"], {"axis": -1})], i=ints(2, 3, 0))
+    case("Expand", [("ReduceMean", ["x"], {"axes": [2, 3]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(2, 6, 4, 5))
+    case("Expand_rows", [("ReduceMax", ["x"], {"axes": [2]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(1, 1, 3, 1))
     case("Split_columns", [("Split", ["x"], {"axis": 3, "split": [5]}), ("Relu", ["v0"], {})], opset=11)
 
 

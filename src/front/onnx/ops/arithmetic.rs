@@ -283,7 +283,10 @@ fn stretched(importer: &mut Importer, op: Op, a: NodeId, b: NodeId) -> Result<Op
 }
 
 /// A value with its sizes of 1 stretched to these.
-fn enlarged(importer: &mut Importer, x: NodeId, sizes: &[usize]) -> Result<NodeId, Refusal> {
+///
+/// # Errors
+/// If that is too large.
+pub fn enlarged(importer: &mut Importer, x: NodeId, sizes: &[usize]) -> Result<NodeId, Refusal> {
     let scale: Vec<usize> = sizes.iter().zip(importer.ty(x).spatial()).map(|(size, own)| size / own).collect();
     match scale.iter().all(|&scale| scale == 1) {
         true => Ok(x),

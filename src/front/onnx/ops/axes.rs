@@ -2,6 +2,7 @@
 //! (2, 11, 13, 18), Slice (1, 10), Gather, Pad (2, 11, 13, 18), DepthToSpace, SpaceToDepth.
 
 use super::Rules;
+use super::arithmetic::enlarged;
 use crate::front::onnx::Refusal;
 use crate::front::onnx::call::{Call, Outputs, Value, axis_of};
 use crate::front::onnx::constant::{Const, Number};
@@ -158,7 +159,7 @@ fn unsqueeze(_importer: &mut Importer, call: &Call) -> Outputs {
 }
 
 /// Of a value of the network only where nothing is repeated.
-fn expand(_importer: &mut Importer, call: &Call) -> Outputs {
+fn expand(importer: &mut Importer, call: &Call) -> Outputs {
     let shape = call.constant(1)?;
     match call.value(0)? {
         Value::Const(x) => {
@@ -171,10 +172,30 @@ fn expand(_importer: &mut Importer, call: &Call) -> Outputs {
             let same = |(own, wanted): (&Number, &Number)| own == wanted || wanted.known() == Some(1.0);
             match wanted.len() <= own.len() && own.iter().rev().zip(wanted.iter().rev()).all(same) {
                 true => Ok(vec![value.clone()]),
-                false => Err(Refusal::new("a value of the network would be repeated")),
+                false => repeated(importer, call.flow(0)?, &wanted),
             }
         }
     }
+}
+
+/// A value whose single positions are repeated.
+fn repeated(importer: &mut Importer, x: &Flow, wanted: &[Number]) -> Outputs {
+    let refused = || Refusal::new(format!("a value of shape {} would be repeated, not only its positions", x.text()));
+    let node = importer.plain(x)?;
+    let dims = importer.ty(node).dims.clone();
+    if wanted.len() != x.rank() || x.rank() != dims.len() + 1 {
+        return Err(refused());
+    }
+    let kept = |axis: usize| wanted[axis] == x.shape()[axis] || wanted[axis].known() == Some(1.0);
+    let size = |axis: usize| match (dims[axis - 1], wanted[axis].known().map(|size| size as usize)) {
+        (own, _) if kept(axis) => Some(own),
+        (1, size) => size.filter(|size| *size > 0),
+        _ => None,
+    };
+    let sizes: Option<Vec<usize>> = (2..x.rank()).map(size).collect();
+    let sizes = sizes.filter(|_| kept(0) && kept(1)).ok_or_else(refused)?;
+    let node = enlarged(importer, node, &sizes)?;
+    Ok(vec![Flow::of(node, importer.ty(node)).into()])
 }
 
 fn concat(importer: &mut Importer, call: &Call) -> Outputs {

@@ -13,6 +13,7 @@ import sys
 import warnings
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from pack_node_cases import write
@@ -86,6 +87,17 @@ MODULES = {
 }
 
 
+def without_places(file):
+    """The model without the lines of source that the exporters write beside its nodes: they name folders."""
+    model = onnx.load_from_string(file)
+    for node in model.graph.node:
+        node.ClearField("doc_string")
+        kept = [entry for entry in node.metadata_props if "stack_trace" not in entry.key]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+    return model.SerializeToString()
+
+
 def main():
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
@@ -106,7 +118,7 @@ def main():
             else:
                 torch.onnx.export(network, x, file, dynamo=False, opset_version=opset, input_names=["x"])
             case = f"{name}_{way}"
-            packed[f"{case}/model"] = np.frombuffer(file.getvalue(), np.uint8)
+            packed[f"{case}/model"] = np.frombuffer(without_places(file.getvalue()), np.uint8)
             packed[f"{case}/in/{'input' if dynamo else 'x'}"] = x.numpy()
             packed[f"{case}/out/0"] = y.numpy()
     write(sys.argv[1], packed)

@@ -1,4 +1,4 @@
-//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree, and [`write`] a text of a
+//! The model language: [`syntax`] makes a tree of a text, [`build`] a checked graph of the tree, and [`mod@write`] a text of a
 //! graph.
 
 pub mod build;

@@ -139,7 +139,7 @@ fn what_is_tuned_is_kept_and_followed() {
     let (out, _) = lab.run(&TUNE, 0);
     assert!(out.contains("all steps: ") && out.contains(&lab.kept().display().to_string()), "{out}");
     let (out, err) = lab.run(&EXPLAIN, 0);
-    assert!(out.contains("choice  direct") && out.contains(": measured") && err.is_empty(), "{out}{err}");
+    assert!(out.contains("choice: direct") && out.contains(": measured") && err.is_empty(), "{out}{err}");
     assert!(!lab.run(&[&EXPLAIN[..], &["--tuned", "none"]].concat(), 0).0.contains("measured"));
     assert!(!lab.digit(&[]).contains("warning"));
     // The same choices give the same object, and none are followed for another CPU.

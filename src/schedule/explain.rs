@@ -58,7 +58,7 @@ impl<'p> Explanation<'p> {
         let mut reasons: Vec<Vec<String>> = vec![Vec::new()];
         for (index, step) in self.steps() {
             lines.push(row(self.plan, index, step));
-            let choice = self.verdict(step).map(describe);
+            let choice = self.verdict(step).map(|verdict| format!("choice: {}", describe(verdict)));
             let refusals = step.refusals.iter().filter(|refusal| is_choice(refusal)).map(|r| format!("not {r}"));
             let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
             reasons.push(more.chain(choice).chain(refusals).collect());

@@ -31,8 +31,8 @@ pub struct Mended {
 /// What is wrong with a text, and its handle.
 pub type Found = (FileId, Vec<Diagnostic>);
 
-/// Takes the ways out that mend a text: after each, what it was for must be gone, and nothing may be wrong where it was
-/// made. What was hidden behind a mistake may come to light. Of the files that the text uses none is changed.
+/// Takes the ways out that mend a text: after each, what it was for must be gone, and what it wrote must be understood.
+/// What was hidden behind a mistake may come to light. Of the files that the text uses none is changed.
 pub fn mend(mut text: String, check: &mut dyn FnMut(&str) -> Found) -> Mended {
     let mut taken = Vec::new();
     // One that does not end, because two undo each other, is not known; a text of this many mistakes is not either.
@@ -67,7 +67,9 @@ fn mends(diagnostic: &Diagnostic, edits: &[Edit], before: &[Diagnostic], (root, 
     // Behind a mistake in the syntax others of it are hidden, which the parser does not reach; never more than one.
     let syntax = |found: &&Diagnostic| found.code.starts_with("E01");
     let changed = changed(edits);
-    let wrong_there = after.iter().filter(|found| found.severity == Severity::Error).any(|found| {
+    // A layer that is now known may still not fit its input (E03xx), which could not be seen before.
+    let misread = |found: &&Diagnostic| found.severity == Severity::Error && !found.code.starts_with("E03");
+    let wrong_there = after.iter().filter(misread).any(|found| {
         let place = found.labels.first().filter(|label| label.span.file == *root).map(|label| label.span.range());
         place.is_some_and(|place| changed.iter().any(|range| range.start < place.end && place.start < range.end))
     });

@@ -15,6 +15,11 @@ fn what_the_messages_say_is_done() {
     }
     let mended = WRONG.replace("hlaf", "half").replace("ReLU", "relu").replace("fc:", "flatten | fc:");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), mended);
+    // A mistake that comes to light where one was mended.
+    let foreign = WRONG.replace("conv 3x3, 8, hlaf | ReLU", "Conv2d 3x3, 8 -> ReLU").replace("dense", "linear");
+    let file = write(folder.path(), "foreign.cnn", foreign);
+    run(&["check", "--fix", &file], 0);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), mended.replace(", half", ""));
     let left = write(folder.path(), "left.cnn", WRONG.replace("ReLU", "xyz"));
     let (_, err) = run(&["check", "--fix", &left], 1);
     assert!(err.contains("E0211") && !err.contains("E0305"), "{err}");

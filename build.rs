@@ -37,7 +37,9 @@ fn find_test_data() {
 
 /// Writes the table of `model::zoo`: the model files of models/, their cards, and files of labels, each with its text.
 fn write_zoo() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    // That of this build, and not of the one in which this script was compiled: target folders are moved.
+    let root = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let folder = Path::new(&root).join("models");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut names: Vec<String> = Vec::new();
     for part in ["", "labels/"] {

@@ -1,17 +1,16 @@
 //! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
-use super::model;
-use super::{Failure, Outcome, print, print_raw, tell, tell_raw};
+use super::{Failure, Outcome, model as arguments, not_imported, print, print_raw, tell, tell_raw};
 use crate::analysis::lint;
 use crate::diagnostic::fix::{self, Mended};
 use crate::diagnostic::report::{self, Report};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::error::Error;
 use crate::front::text::build::Options;
+use crate::io::text;
 use crate::io::write::write_atomically;
-use crate::model::{Findings, FolderLoader, Model, is_onnx, read_text, split_variant};
-use crate::source::{FileId, SourceMap};
+use crate::model::{self, Findings, FolderLoader, is_onnx, one_for_all_variants};
+use crate::source::SourceMap;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
@@ -58,7 +57,7 @@ struct Checked {
     file: String,
     sources: SourceMap,
     found: Vec<Diagnostic>,
-    /// Why there is no text in which anything could be found, as it is printed.
+    /// Why it could not be read, as it is printed.
     unread: Option<String>,
 }
 
@@ -73,7 +72,12 @@ impl Checked {
     }
 
     fn for_people(&self) -> String {
-        self.unread.clone().unwrap_or_else(|| model::diagnostics(&self.found, &self.sources))
+        let text = || arguments::diagnostics(&self.found, &self.sources);
+        match &self.unread {
+            Some(text) => text.clone(),
+            None if is_onnx(self.file.as_ref()) && self.fails(false) => not_imported(&self.file, &text()),
+            None => text(),
+        }
     }
 }
 
@@ -100,79 +104,38 @@ fn for_programs(checked: &[Checked], args: &Args) -> Outcome {
         Format::Sarif => report::sarif(&reports),
         _ => report::github(&reports),
     })?;
+    let what = if args.strict { "errors or warnings" } else { "errors" };
     match checked.iter().filter(|file| file.fails(args.strict)).count() {
         0 => Ok(()),
-        1 => Err(Failure::input("one file has errors")),
-        n => Err(Failure::input(format!("{n} files have errors"))),
+        1 => Err(Failure::input(format!("one file has {what}"))),
+        n => Err(Failure::input(format!("{n} files have {what}"))),
     }
 }
 
 fn check(file: &Path, args: &Args) -> Checked {
-    let checked = |sources, found, unread| Checked { file: file.display().to_string(), sources, found, unread };
-    let read = match whole(file) {
-        Ok(file) if is_onnx(file) => check_onnx(file),
-        Ok(file) => check_text(file, args),
-        Err(failure) => {
-            let text = failure.text().into_owned();
-            return checked(SourceMap::default(), vec![unread(&text)], Some(text));
+    let name = file.display().to_string();
+    match model::check(file, &args.lints.allow) {
+        Ok(Findings { sources, diagnostics: found }) => Checked { file: name, sources, found, unread: None },
+        Err(error) => {
+            let text = Failure::from(error).text().into_owned();
+            let found = vec![Diagnostic::error("E0602", text.trim_start_matches("error: "))];
+            Checked { file: name, sources: SourceMap::default(), found, unread: Some(text) }
         }
-    };
-    let error = match read {
-        Ok((sources, found)) => return checked(sources, found, None),
-        Err(error) => error,
-    };
-    let found = if let Error::Import { error, .. } = &error { error.diagnostics.clone() } else { Vec::new() };
-    let text = Failure::from(error).text().into_owned();
-    let found = if found.is_empty() { vec![unread(&text)] } else { found };
-    checked(SourceMap::default(), found, Some(text))
-}
-
-/// A file that cannot be read, as programs are told of it.
-fn unread(text: &str) -> Diagnostic {
-    Diagnostic::error("E0602", text.trim_start_matches("error: "))
-}
-
-/// The file, which is given without a variant.
-fn whole(file: &Path) -> Result<&Path, Failure> {
-    match split_variant(file.as_os_str()) {
-        (path, Some(_)) if path.exists() => Err(Failure::usage(format!(
-            "{}: every variant is checked at once; leave the name of the variant out: `svertka check {}`",
-            file.display(),
-            path.display()
-        ))),
-        _ => Ok(file),
     }
-}
-
-/// What of an imported file is not as it is in the file.
-fn check_onnx(file: &Path) -> Result<(SourceMap, Vec<Diagnostic>), Error> {
-    let model = Model::open(file)?;
-    let warning = |remark: &String| Diagnostic::warning("W0600", remark.as_str());
-    Ok((SourceMap::default(), model.remarks().iter().map(warning).collect()))
-}
-
-fn check_text(file: &Path, args: &Args) -> Result<(SourceMap, Vec<Diagnostic>), Error> {
-    let Findings { sources, diagnostics } = crate::model::check(file, &args.lints.allow)?;
-    Ok((sources, diagnostics))
-}
-
-fn find(sources: &mut SourceMap, root: FileId, file: &Path, args: &Args) -> Vec<Diagnostic> {
-    lint::check(sources, root, &Options::default(), &mut FolderLoader::new(file), &args.lints.allow)
 }
 
 /// Takes the ways out of a file's mistakes, and says which.
 fn mend(file: &Path, args: &Args) -> Outcome {
-    let file = whole(file)?;
+    one_for_all_variants(file)?;
     if is_onnx(file) || !file.is_file() {
         return Err(Failure::usage(format!("{}: --fix changes model texts in files", file.display())));
     }
-    let (sources, root) = read_text(file)?;
-    let text = sources.file(root).text.clone();
+    let text = text::read(file)?;
     let mut check = |text: &str| {
         let mut sources = SourceMap::default();
         let root = sources.add(file.display().to_string(), text);
-        let found = find(&mut sources, root, file, args);
-        (root, found)
+        let mut loader = FolderLoader::new(file);
+        (root, lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow))
     };
     let Mended { text, taken } = fix::mend(text, &mut check);
     if !taken.is_empty() {

@@ -120,13 +120,22 @@ impl From<Error> for Failure {
         match &error {
             Error::Model(error) => Failure::Diagnosed(error.render(terminal::colour())),
             Error::Import { path, error } => {
-                let path = harmless(&path.display().to_string()).into_owned();
                 let text = error.render(terminal::colour());
-                Failure::Diagnosed(format!("{path}: this network is not imported\n{text}"))
+                Failure::Diagnosed(not_imported(&path.display().to_string(), &text))
             }
+            Error::OneVariant { path, file } => Failure::usage(format!(
+                "{}: every variant is checked at once; leave the name of the variant out: `svertka check {}`",
+                path.display(),
+                file.display()
+            )),
             _ => Failure::input(format!("{error}{}", way_out(&error))),
         }
     }
+}
+
+/// What is refused of an ONNX file, which has no text to be shown, under its name.
+fn not_imported(path: &str, diagnostics: &str) -> String {
+    format!("{}: this network is not imported\n{diagnostics}", harmless(path))
 }
 
 /// The option that helps.

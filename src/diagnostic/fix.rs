@@ -35,25 +35,22 @@ pub type Found = (FileId, Vec<Diagnostic>);
 /// What was hidden behind a mistake may come to light. Of the files that the text uses none is changed.
 pub fn mend(mut text: String, check: &mut dyn FnMut(&str) -> Found) -> Mended {
     let mut taken = Vec::new();
+    let mut found = check(&text);
     // One that does not end, because two undo each other, is not known; a text of this many mistakes is not either.
     while taken.len() < MOST {
-        let (root, found) = check(&text);
-        let ways = found.iter().flat_map(|diagnostic| diagnostic.help.iter().map(move |help| (diagnostic, help)));
+        let (root, diagnostics) = &found;
+        let ways = diagnostics.iter().flat_map(|diagnostic| diagnostic.help.iter().map(move |help| (diagnostic, help)));
         let mut ways =
-            ways.filter(|(_, help)| !help.edits.is_empty() && help.edits.iter().all(|edit| edit.span.file == root));
+            ways.filter(|(_, help)| !help.edits.is_empty() && help.edits.iter().all(|edit| edit.span.file == *root));
         let next = ways.find_map(|(diagnostic, help)| {
             let new = apply(&text, &help.edits);
-            let mended = mends(diagnostic, &help.edits, &found, &check(&new));
+            let after = check(&new);
             let line = text[..help.edits[0].span.range().start].matches('\n').count() + 1;
-            mended.then(|| (new, (line, help.text.clone())))
+            mends(diagnostic, &help.edits, diagnostics, &after).then(|| (new, after, (line, help.text.clone())))
         });
-        match next {
-            Some((new, way)) => {
-                text = new;
-                taken.push(way);
-            }
-            None => break,
-        }
+        let Some((new, after, way)) = next else { break };
+        (text, found) = (new, after);
+        taken.push(way);
     }
     Mended { text, taken }
 }

@@ -1,11 +1,10 @@
 //! What is wrong or odd in a model file.
 
-use super::{FolderLoader, Model, is_onnx, split_variant};
+use super::{FolderLoader, Model, is_onnx, read_text, split_variant};
 use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::error::{Error, ModelError};
 use crate::front::text::build::Options;
-use crate::io::text;
 use crate::source::SourceMap;
 use std::path::Path;
 
@@ -51,15 +50,18 @@ pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Err
             Err(error) => Err(error),
         };
     }
-    if let (file, Some(_)) = split_variant(path.as_os_str())
-        && file.exists()
-    {
-        return Err(Error::OneVariant { path: path.to_owned(), file });
-    }
-    let mut sources = SourceMap::default();
-    let root = sources.add(path.display().to_string(), text::read(path)?);
+    one_for_all_variants(path)?;
+    let (mut sources, root) = read_text(path)?;
     let diagnostics = lint::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(path), allowed);
     Ok(Findings { diagnostics, sources })
+}
+
+/// Whether a file is named without a variant.
+pub(crate) fn one_for_all_variants(path: &Path) -> Result<(), Error> {
+    match split_variant(path.as_os_str()) {
+        (file, Some(_)) if file.exists() => Err(Error::OneVariant { path: path.to_owned(), file }),
+        _ => Ok(()),
+    }
 }
 
 /// What of an imported file is not as it is in the file.

@@ -10,6 +10,8 @@ mod weights;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod zoo;
 
+#[cfg(feature = "cli")]
+pub(crate) use check::one_for_all_variants;
 pub use check::{Findings, check};
 pub use classes::Class;
 #[cfg(feature = "cli")]
@@ -138,10 +140,11 @@ impl ModelOptions {
         Ok(Model { path: Some(path.to_owned()), card, remarks, time: start.elapsed(), ..model })
     }
 
-    fn open_zoo(&self, zoo::Entry { file, text, variant }: zoo::Entry, name: &str) -> Result<Model, Error> {
-        let entry = zoo::Entry { file, text, variant: variant.clone() };
-        let options = ModelOptions { build: build::Options { variant, ..self.build.clone() }, ..self.clone() };
-        let model = options.build(format!("{}:{file}", zoo::ZOO), text.to_owned(), &mut zoo::ZooLoader)?;
+    fn open_zoo(&self, entry: zoo::Entry, name: &str) -> Result<Model, Error> {
+        let build = build::Options { variant: entry.variant.clone(), ..self.build.clone() };
+        let options = ModelOptions { build, ..self.clone() };
+        let model =
+            options.build(format!("{}:{}", zoo::ZOO, entry.file), entry.text.to_owned(), &mut zoo::ZooLoader)?;
         let card = entry.card().map(|card| options.of_variant(card));
         Ok(Model { name: format!("{}:{name}", zoo::ZOO), card, ..model })
     }

@@ -30,7 +30,6 @@ pub fn is_zoo(path: &Path) -> bool {
 /// # Errors
 /// [`Error::UnknownNetwork`].
 pub fn find(name: &str) -> Result<Entry, Error> {
-    let models = || FILES.iter().filter(|(file, _)| file.ends_with(".cnn"));
     let by_variant = || models().find(|(_, text)| variants(text).any(|variant| variant == name));
     let by_file = || models().find(|(file, _)| file.strip_suffix(".cnn") == Some(name));
     let entry = |(file, text): &(&'static str, &'static str), variant| Entry { file, text, variant };
@@ -41,9 +40,14 @@ pub fn find(name: &str) -> Result<Entry, Error> {
     })
 }
 
+/// Names and texts of the model files.
+fn models() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    FILES.iter().filter(|(file, _)| file.ends_with(".cnn"))
+}
+
 /// All names of networks.
 pub fn names() -> Vec<&'static str> {
-    families().into_iter().flat_map(|(_, names)| names).collect()
+    models().flat_map(|(file, text)| names_of(file, text)).collect()
 }
 
 /// For each file its title and the names of its networks.
@@ -53,7 +57,7 @@ pub fn families() -> Vec<(String, Vec<&'static str>)> {
         let title = entry.card().and_then(|card| card.title).unwrap_or_else(|| (*file).to_owned());
         (title, names_of(file, text))
     };
-    FILES.iter().filter(|(file, _)| file.ends_with(".cnn")).map(family).collect()
+    models().map(family).collect()
 }
 
 /// That of the file, which is its model with its defaults if it has them for all parameters, then its variants.
@@ -148,10 +152,7 @@ mod tests {
         assert!(!model.has_weights() && model.card().unwrap().title.is_some());
         let model = ModelOptions::default().variant("fcn_resnet50").open("zoo").unwrap();
         assert!(model.outputs().count() > 0);
-        let error = Model::open("zoo:resnet51").map(|_| ()).unwrap_err();
-        assert!(
-            error.to_string().contains("did you mean `resnet50`?") || error.to_string().contains("resnet"),
-            "{error}"
-        );
+        let error = Model::open("zoo:resnet_50").map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("did you mean `zoo:resnet50`?"), "{error}");
     }
 }

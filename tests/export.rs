@@ -5,6 +5,8 @@
 
 #[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
+#[path = "common/text.rs"]
+mod text;
 
 use common::*;
 use proptest::prelude::*;
@@ -15,14 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use svertka::export::{self, Apart};
 use svertka::front::onnx::proto;
 use svertka::front::onnx::wire::Message;
-use svertka::front::text::build::{self, NoFiles};
 use svertka::interp;
 use svertka::io::npy;
 use svertka::ir::weights::{RandomWeights, WeightSource, values};
 use svertka::ir::{Epilogue, FreeSize, Graph, Node, ParamId, Verified};
 use svertka::layers::*;
-use svertka::source::SourceMap;
 use svertka::tensor::Tensor;
+use text::model;
 
 /// What an exporter wrote.
 fn written(graph: &Verified<Graph>, source: &dyn WeightSource) -> Vec<u8> {
@@ -159,16 +160,6 @@ fn operations(graph: &Graph) -> Vec<(Op, Vec<Vec<usize>>)> {
     graph.nodes.iter().map(|node| (node.op.clone(), params(node))).collect()
 }
 
-/// The graph of a model's text.
-fn graph(text: &str) -> Verified<Graph> {
-    let mut sources = SourceMap::default();
-    let root = sources.add("model.cnn", text);
-    let options = build::Options::default();
-    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
-        .and_then(|program| build::build(&mut sources, &program, &options));
-    built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
-}
-
 /// One line a node: what it is called, what it does to what, and with which attributes.
 fn listing(bytes: &[u8]) -> String {
     let model = proto::Model::parse(bytes).unwrap();
@@ -210,14 +201,14 @@ net {
 
 #[test]
 fn names_and_operators() {
-    let graph = graph(NETWORK);
+    let graph = model(NETWORK);
     insta::assert_snapshot!(listing(&written(&graph, &RandomWeights { seed: 1 })));
 }
 
 /// Weights in a file of their own lie where the model says, at multiples of 4,096, and small ones stay in the model.
 #[test]
 fn weights_apart() {
-    let graph = graph("model m\ninput x: f32[N, 32]\nnet { a: dense 33 | b: dense 32 }");
+    let graph = model("model m\ninput x: f32[N, 32]\nnet { a: dense 33 | b: dense 32 }");
     let (source, model) = (RandomWeights { seed: 1 }, export::export(&graph, None, &[]).unwrap());
     let (mut bytes, mut data) = (Vec::new(), Vec::new());
     model.write(&source, &mut bytes, Some(Apart { name: "m.data", out: &mut data })).unwrap();
@@ -239,7 +230,7 @@ fn weights_apart() {
 
 #[test]
 fn the_length_is_known_before() {
-    let graph = graph(NETWORK);
+    let graph = model(NETWORK);
     let model = export::export(&graph, None, &[]).unwrap();
     let mut bytes = Vec::new();
     model.write(&RandomWeights { seed: 1 }, &mut bytes, None).unwrap();
@@ -250,7 +241,7 @@ fn the_length_is_known_before() {
 #[test]
 fn names_that_meet() {
     let text = "model m\ninput weight: f32[N, 2, 3, 3]\nnet { output same | conv 1x1, 2 | relu | output a | output b }";
-    let graph = graph(text);
+    let graph = model(text);
     insta::assert_snapshot!(listing(&written(&graph, &RandomWeights { seed: 1 })));
 }
 
@@ -259,7 +250,7 @@ fn names_that_meet() {
 fn free_sizes() {
     let text = |net: &str, size: usize| format!("model m\ninput x: f32[N, 4, H = {size}, W = H]\nnet {{ {net} }}");
     let of_sizes = |net: &str| {
-        let [graph, other] = [16, 80].map(|size| graph(&text(net, size)));
+        let [graph, other] = [16, 80].map(|size| model(&text(net, size)));
         let model = export::export(&graph, Some(&other), &[])
             .map_err(|errors| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n"))?;
         let mut bytes = Vec::new();

@@ -4,31 +4,22 @@
 mod arbitrary;
 #[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
+#[path = "common/text.rs"]
+mod text;
 
 use arbitrary::check_graph;
 use common::*;
 use proptest::prelude::*;
 use std::cell::Cell;
 use svertka::codegen::Isa;
-use svertka::front::text::build::{self, NoFiles};
 use svertka::interp;
 use svertka::ir::*;
 use svertka::kernels::{Kernel, Target};
 use svertka::layers::*;
 use svertka::runtime::{Engine, Options, Session};
 use svertka::schedule::{self, Plan};
-use svertka::source::SourceMap;
 use svertka::tensor::{Batch, TensorType};
-
-/// The graph of a model's text.
-fn model(text: &str) -> Verified<Graph> {
-    let mut sources = SourceMap::default();
-    let root = sources.add("model.cnn", text);
-    let options = build::Options::default();
-    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
-        .and_then(|program| build::build(&mut sources, &program, &options));
-    built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
-}
+use text::model;
 
 fn plan(graph: Verified<Graph>) -> Plan {
     schedule::plan(graph, Target::new(Isa::Clif))

@@ -2,29 +2,20 @@
 
 #[allow(dead_code, reason = "shared with the differential tests")]
 mod common;
+#[path = "common/text.rs"]
+mod text;
 
 use common::*;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use svertka::front::text::build::{self, NoFiles};
 use svertka::front::text::write::{self, Form, Written};
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Param, Verified};
 use svertka::layers::{Accumulate, Op};
-use svertka::source::SourceMap;
 use svertka::tensor::Tensor;
-
-/// The graph of a model's text.
-fn model(text: &str) -> Verified<Graph> {
-    let mut sources = SourceMap::default();
-    let root = sources.add("model.cnn", text);
-    let options = build::Options::default();
-    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
-        .and_then(|program| build::build(&mut sources, &program, &options));
-    built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
-}
+use text::model;
 
 fn written(graph: &Graph, form: Form) -> Written {
     let all = |path: &str| !path.is_empty();

@@ -116,19 +116,18 @@ impl Diagnostic {
         (self.code, self.labels.first().map(|label| label.span), without_sizes(&self.message))
     }
 
-    /// Adds `did you mean` help where one of `known` is close to `name`, which stands in no text.
-    pub fn help_nearest<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(name, known) {
-            Some(best) => self.help(format!("did you mean `{best}`?")),
-            None => self,
-        }
-    }
-
-    /// Adds `did you mean` help where one of `known` is close to `name`, which stands at `span`.
-    pub fn did_you_mean<'a>(self, name: &str, span: Span, known: impl IntoIterator<Item = &'a str>) -> Self {
-        match nearest(name, known) {
-            Some(best) => self.fix(format!("did you mean `{best}`?"), span, best),
-            None => self,
+    /// Adds `did you mean` help where one of `known` is close to `name`, which stands at `span`, or in no text.
+    pub fn did_you_mean<'a>(
+        self,
+        name: &str,
+        span: impl Into<Option<Span>>,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let Some(best) = nearest(name, known) else { return self };
+        let help = format!("did you mean `{best}`?");
+        match span.into() {
+            Some(span) => self.fix(help, span, best),
+            None => self.help(help),
         }
     }
 }

@@ -48,13 +48,7 @@ fn exp_steps(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
     asm.splat(k, -104.0);
     steps.iter().for_each(|&[x, ..]| asm.max(x, k, x));
     reduce(asm, k, steps);
-    asm.splat(k, 1.0);
-    for &[r, _, p] in steps {
-        // 1 + (r + r^2 P)
-        asm.mul(p, p, r);
-        asm.horner(p, r, r);
-        asm.add(p, p, k);
-    }
+    add_one(asm, k, steps);
     // 2^n as a product of two powers: n may be 128, whose power alone is infinite.
     asm.splat(k, 0.5);
     for &[half, n, _] in steps {
@@ -78,12 +72,7 @@ pub fn exp_below_one(asm: &mut dyn VectorAsm, values: &[V]) {
         asm.splat(k, -88.0);
         steps.iter().for_each(|&[x, ..]| asm.max(x, k, x));
         reduce(asm, k, steps);
-        asm.splat(k, 1.0);
-        for &[r, _, p] in steps {
-            asm.mul(p, p, r);
-            asm.horner(p, r, r);
-            asm.add(p, p, k);
-        }
+        add_one(asm, k, steps);
         asm.splat_bits(k, 127);
         for &[x, n, p] in steps {
             power_of_two(asm, n, k);
@@ -108,6 +97,16 @@ fn reduce(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
     for &c in &EXP[1..] {
         asm.splat(k, c);
         steps.iter().for_each(|&[r, _, p]| asm.horner(p, r, k));
+    }
+}
+
+/// Makes of each P(r) e^r, as 1 + (r + r^2 P).
+fn add_one(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
+    asm.splat(k, 1.0);
+    for &[r, _, p] in steps {
+        asm.mul(p, p, r);
+        asm.horner(p, r, r);
+        asm.add(p, p, k);
     }
 }
 

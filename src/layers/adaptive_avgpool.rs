@@ -50,10 +50,14 @@ pub(super) fn regions(position: usize, input: &[usize], out: &[usize]) -> Vec<us
     grid(input, &of_dims)
 }
 
-/// The window of a plain pool, where all regions are equal and touch without overlap.
-pub(super) fn same_windows(input: &[usize], out: &[usize]) -> Option<Window> {
+/// As a plain pool, if all regions are equal and touch without overlap.
+pub(super) fn adaptive_lowering(input: &[usize], out: &[usize], pool: impl FnOnce(Window) -> Op) -> Lowering {
+    if out == input {
+        return Lowering::Identity;
+    }
     let divide = input.iter().zip(out).all(|(input, out)| input.is_multiple_of(*out));
-    divide.then(|| Window::whole(&input.iter().zip(out).map(|(input, out)| input / out).collect::<Vec<_>>()))
+    let kernel = || input.iter().zip(out).map(|(input, out)| input / out).collect::<Vec<_>>();
+    if divide { Lowering::As(pool(Window::whole(&kernel()))) } else { Lowering::Keep }
 }
 
 /// The largest region and the mean stride, rounded down.
@@ -96,12 +100,7 @@ impl Layer for AdaptiveAvgPool {
 
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {
         let input = inputs[0].spatial();
-        let out = self.out(input);
-        if out == input {
-            return Lowering::Identity;
-        }
-        let pool = |window| Lowering::As(AvgPool { window, count_pad: true }.into());
-        same_windows(input, &out).map_or(Lowering::Keep, pool)
+        adaptive_lowering(input, &self.out(input), |window| AvgPool { window, count_pad: true }.into())
     }
 
     /// Where the regions differ in size, the largest one and the mean stride, rounded down.

@@ -1,6 +1,6 @@
 //! Max pooling to a given output size.
 
-use super::adaptive_avgpool::{adaptive_shape, adaptive_window, regions, same_windows};
+use super::adaptive_avgpool::{adaptive_lowering, adaptive_shape, adaptive_window, regions};
 use super::maxpool::larger;
 use super::window::{per_dim_text, slide, spread};
 use super::*;
@@ -50,11 +50,7 @@ impl Layer for AdaptiveMaxPool {
 
     fn lower(&self, inputs: &[&TensorType]) -> Lowering {
         let input = inputs[0].spatial();
-        let out = self.out(input);
-        if out == input {
-            return Lowering::Identity;
-        }
-        same_windows(input, &out).map_or(Lowering::Keep, |window| Lowering::As(MaxPool { window }.into()))
+        adaptive_lowering(input, &self.out(input), |window| MaxPool { window }.into())
     }
 
     /// Where the regions differ in size, the largest one and the mean stride, rounded down.

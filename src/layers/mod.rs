@@ -4,22 +4,7 @@
 //! The keyword lookup, "did you mean", the reference page and the random layers of the property tests follow
 //! from the table.
 //!
-//! # Codes of shape errors
-//!
-//! | code | the input cannot be taken because |
-//! | --- | --- |
-//! | `E0216`, `E0217` | the layer's own arguments make no layer, which a text is told earlier |
-//! | `E0301` | it has the wrong number of spatial dimensions |
-//! | `E0302` | the kernel is larger than the padded input, no position would be left, or mirrored ones are more than there are |
-//! | `E0303` | a size, or a product of sizes, is too large |
-//! | `E0304` | its channels do not divide into the groups |
-//! | `E0305` | it is not flat |
-//! | `E0306` | a window of the pool could lie in the padding alone |
-//! | `E0307` | it has not all that is to be taken of it |
-//! | `E0308` | its sizes do not divide into blocks or maps |
-//! | `E0311` | the branches of a concatenation differ in size |
-//! | `E0312` | the two values of a sum differ in shape |
-//! | `E0313` | the gate does not fit the value that it scales |
+//! What the codes of shape errors mean, and examples of them, is in [`codes`](crate::diagnostic::codes).
 
 mod args;
 mod reference;

@@ -2,9 +2,10 @@
 
 use super::{Place, Plan, Step, View};
 use crate::diagnostic::nearest;
-use crate::ir::{Epilogue, Node};
+use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::Layout;
 use crate::kernels::tuning::Verdict;
+use std::collections::HashMap;
 use std::fmt::Write;
 
 /// There is no layer of this name.
@@ -56,9 +57,9 @@ impl<'p> Explanation<'p> {
     pub fn short(self) -> String {
         let mut lines = vec![["", "does", "reads", "writes", "kernel", "work"].map(String::from)];
         let mut reasons: Vec<Vec<String>> = vec![Vec::new()];
-        for (index, step) in self.steps() {
+        for (index, step, verdict) in self.steps() {
             lines.push(row(self.plan, index, step));
-            let choice = self.verdict(step).map(|verdict| format!("choice: {}", describe(verdict)));
+            let choice = verdict.map(|verdict| format!("choice: {}", describe(verdict)));
             let refusals = step.refusals.iter().filter(|refusal| is_choice(refusal)).map(|r| format!("not {r}"));
             let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
             reasons.push(more.chain(choice).chain(refusals).collect());
@@ -90,8 +91,8 @@ impl<'p> Explanation<'p> {
             let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
         }
         text.push_str("\nsteps\n");
-        for (index, step) in self.steps() {
-            explain_step(self.plan, index, step, self.verdict(step), &mut text);
+        for (index, step, verdict) in self.steps() {
+            explain_step(self.plan, index, step, verdict, &mut text);
         }
         text
     }
@@ -105,14 +106,16 @@ impl<'p> Explanation<'p> {
         self.layer.is_none_or(|layer| is_below(path, layer))
     }
 
-    fn steps(&self) -> impl Iterator<Item = (usize, &Step)> {
-        let wanted = |step: &Step| step.nodes().any(|node| self.wanted(&self.plan.graph[node].origin.path));
-        self.plan.steps.iter().enumerate().filter(move |(_, step)| wanted(step))
-    }
-
-    fn verdict(&self, step: &Step) -> Option<&Verdict> {
-        let verdict = self.plan.verdicts.iter().find(|(node, _)| *node == step.node);
-        verdict.map(|(_, verdict)| verdict).filter(|_| step.purpose.is_none())
+    /// The steps that are told of, each with its number and where the choice of its kernel comes from.
+    fn steps(&self) -> impl Iterator<Item = (usize, &'p Step, Option<&'p Verdict>)> {
+        let Plan { graph, steps, verdicts, .. } = self.plan;
+        let verdicts: HashMap<NodeId, &Verdict> = verdicts.iter().map(|(node, verdict)| (*node, verdict)).collect();
+        let wanted = |step: &Step| step.nodes().any(|node| self.wanted(&graph[node].origin.path));
+        let told = steps.iter().enumerate().filter(move |(_, step)| wanted(step));
+        told.map(move |(index, step)| {
+            let verdict = verdicts.get(&step.node).copied().filter(|_| step.purpose.is_none());
+            (index, step, verdict)
+        })
     }
 }
 

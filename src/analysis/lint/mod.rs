@@ -1,16 +1,6 @@
 //! Rules of thumb: what a network may do, but seldom does for a good reason.
 //!
-//! | code | name | what it is about |
-//! | --- | --- | --- |
-//! | W0700 | `unknown_lint` | `allow` names a warning that does not exist |
-//! | W0701 | `even_kernel` | a convolution whose window has no middle |
-//! | W0702 | `large_kernel` | 5x5 or more behind the first layer of a network for small pictures |
-//! | W0703 | `replaceable_kernel` | a large kernel that several 3x3 replace with fewer weights |
-//! | W0704 | `small_field` | a classifier whose features each see a part of the input only |
-//! | W0705 | `bias_before_norm` | a bias that the batch norm behind it takes away |
-//! | W0706 | `checkerboard` | strides and dilations that pass over positions in a regular pattern |
-//! | W0707 | `uneven_overlap` | a transposed convolution whose outputs are sums of different numbers of inputs |
-//! | W0708 | `counted_name` | weights that are named by a count, where labels name others |
+//! Each is explained in [`codes`](crate::diagnostic::codes).
 //!
 //! What is written and has no effect is warned of too; those warnings, W08xx, are listed in [`unused`].
 //!
@@ -37,7 +27,7 @@ pub struct Lint {
     find: fn(&Subject) -> Vec<Finding>,
 }
 
-/// In the order of the table above.
+/// In the order of their codes.
 pub const LINTS: &[Lint] = &[
     Lint { code: "W0701", name: "even_kernel", find: kernels::even },
     Lint { code: "W0702", name: "large_kernel", find: kernels::large },

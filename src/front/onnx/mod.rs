@@ -22,19 +22,7 @@
 //! | `source` | files of our own, which have their text with them |
 //! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
 //!
-//! # Diagnostic codes
-//!
-//! | code | meaning |
-//! | --- | --- |
-//! | E0801 | no ONNX file, or one above a limit |
-//! | E0802 | a constant whose elements are not what its shape says, or cannot be read |
-//! | E0803 | a graph that contradicts itself: a value made twice, never, or from itself |
-//! | E0804 | a version of the format or of an operator set that is not known |
-//! | E0805 | an input whose type or sizes no network has here, or are open |
-//! | E0806 | an operator, or a form of it, that no layer says |
-//! | E0807 | an output that is no value of the network as it is |
-//! | E0808 | `--cut` or `--input` names what there is not |
-//! | E0809 | a network that the language cannot say |
+//! What its codes mean is in [`codes`](crate::diagnostic::codes).
 
 mod call;
 pub mod constant;
@@ -125,8 +113,7 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
     let model = Model::parse((**file).as_ref()).map_err(malformed)?;
     let as_it_is = options.own_text && options.cut.is_empty() && options.sizes.is_empty();
     if let Some(own) = as_it_is.then(|| source::find(&model, file, external)).flatten() {
-        let source::Source { text, sources, program, graph, variant, weights } = own;
-        return Ok(Import { text, sources, program, graph, variant, weights, notes: Vec::new() });
+        return Ok(own);
     }
     let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
         // A network may be for one sample only, and have no axis for them.

@@ -3,30 +3,20 @@
 //! It is not believed. The text is built and exported again with the file's weights; only if that gives the very bytes of
 //! the file, the network is that text.
 
+use super::Import;
 use super::constant::{Bytes, Const, External};
 use super::proto;
 use super::weights::{Weight, Weights};
 use crate::export;
-use crate::front::text::build::{self, NoFiles, Program};
+use crate::front::text::build::{self, NoFiles};
 use crate::ir::{Graph, Verified};
 use crate::source::SourceMap;
 use std::collections::HashMap;
 use std::io::{self, Write};
 
-/// A text that a file was made from.
-pub struct Source {
-    pub text: String,
-    pub sources: SourceMap,
-    pub program: Program,
-    /// Of the variant, where the file is of one.
-    pub graph: Verified<Graph>,
-    pub variant: Option<String>,
-    pub weights: Weights,
-}
-
-/// The text that the file was made from, if it has one that stands alone, holds without `-D` and `--aux`, and gives the
+/// The network as the text that the file was made from, if it has one that stands alone, holds without `-D` and `--aux`, and gives the
 /// same file again.
-pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> Option<Source> {
+pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> Option<Import> {
     let entry = |key: &str| model.metadata.iter().find(|entry| entry.key == key).map(|entry| entry.value);
     let (text, arguments) = (entry("svertka.source")?, entry("svertka.arguments")?);
     let arguments: serde_json::Value = serde_json::from_str(arguments).ok()?;
@@ -56,7 +46,7 @@ pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> 
     };
     let other = if graph.free.is_empty() { None } else { export::LARGER.into_iter().find_map(&mut larger) };
     is_same(other.as_ref()).or_else(|| is_same(None))?;
-    Some(Source { text: text.to_string(), sources, program, graph, variant, weights })
+    Some(Import { text: text.to_string(), sources, program, graph, variant, weights, notes: Vec::new() })
 }
 
 /// The file's constants that have the names of weights.

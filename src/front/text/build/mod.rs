@@ -18,67 +18,7 @@
 //! | `report` | each mistake once |
 //! | `unused` | what was written and has no effect |
 //!
-//! # Diagnostic codes
-//!
-//! Syntax errors (`E01xx`) come from the parser.
-//!
-//! | code | meaning |
-//! | --- | --- |
-//! | E0201 | unknown name |
-//! | E0202 | a number is too large |
-//! | E0203 | a value of the wrong kind |
-//! | E0204 | no result: division by zero, square root of a negative number |
-//! | E0205 | index outside of a list |
-//! | E0206 | unknown function, or a wrong number of its arguments |
-//! | E0207 | unknown field |
-//! | E0208 | a constant is defined by itself |
-//! | E0209 | `then` outside of a repeat's arguments |
-//! | E0210 | something is defined twice |
-//! | E0211 | unknown layer or block |
-//! | E0212 | unknown parameter |
-//! | E0213 | an argument is given twice |
-//! | E0214 | one argument too many |
-//! | E0215 | a missing argument |
-//! | E0216 | an argument outside of its range |
-//! | E0217 | arguments that do not go together |
-//! | E0218 | unknown variant, or a variant of another model |
-//! | E0219 | `-D` or a variant gives a parameter that does not exist or has another kind |
-//! | E0220 | a size of an input is not given |
-//! | E0221 | an element type that does not exist or is not supported |
-//! | E0222 | `from` an unknown value |
-//! | E0223 | a label that is no name |
-//! | E0224 | `from` a name that several values have |
-//! | E0301 | an input with the wrong number of spatial dimensions |
-//! | E0302 | a kernel larger than its padded input |
-//! | E0303 | a size or number of weights that is too large |
-//! | E0304 | input channels that do not divide into groups |
-//! | E0305 | a dense layer on an input that is not flat |
-//! | E0306 | windows that see nothing but padding |
-//! | E0307 | channels or positions to be taken that the input has not |
-//! | E0308 | sizes that do not divide into blocks or maps |
-//! | E0311 | branches of different sizes |
-//! | E0312 | the two paths of a residual, or branches that are added, differ in shape |
-//! | E0313 | a gate does not fit the value it scales |
-//! | E0320 | no model, no input, no net, or an empty one |
-//! | E0321 | two weights of the same name |
-//! | E0322 | two outputs of the same name |
-//! | E0323 | a `concat`, `add` or `mul` without branches |
-//! | E0324 | `aux` without a label |
-//! | E0325 | an input without batch and channels |
-//! | E0326 | two inputs of different batches |
-//! | E0327 | a default for the batch |
-//! | E0501 | a text that is too large, or nested too deep to be parsed |
-//! | E0502 | too many steps |
-//! | E0503 | a value has too many elements |
-//! | E0504 | too many weights |
-//! | E0505 | nested too deep |
-//! | E0506 | a list is too long, a block has too many names, or labels take too much memory |
-//! | E0507 | a weight name is too long |
-//! | E0508 | a block calls itself |
-//! | E0509 | too many layers |
-//! | E0601 | `use` leaves the model's folder |
-//! | E0602 | a file cannot be read |
-//! | E0603 | files use each other in a circle |
+//! What its codes mean, and examples of them, is in [`codes`](crate::diagnostic::codes).
 
 mod args;
 mod calls;

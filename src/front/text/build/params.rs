@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
     fn unknown_define(&mut self, name: &str, expr: &Expr, known: &[&str]) {
         let error = Diagnostic::error("E0219", format!("the model has no parameter `{name}`"))
             .at(expr.span, "given by -D")
-            .help_nearest(name, known.iter().copied());
+            .did_you_mean(name, None, known.iter().copied());
         self.error(match known.is_empty() {
             true => error.note("it has no parameters"),
             false => error.note(format!("its parameters are {}", quoted_list(known, "and"))),
@@ -142,7 +142,7 @@ impl<'a> Builder<'a> {
             let known: Vec<&str> = names.iter().map(String::as_str).collect();
             let error = Diagnostic::error("E0218", format!("the model has no variant `{name}`"))
                 .at(model.name.span, "this model")
-                .help_nearest(name, known.iter().copied());
+                .did_you_mean(name, None, known.iter().copied());
             self.error(match known.is_empty() {
                 true => error.note("it has no variants"),
                 false => error.note(format!("its variants are {}", quoted_list(&known, "and"))),

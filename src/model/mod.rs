@@ -33,9 +33,7 @@ use crate::io::text;
 use crate::ir::{Graph, Verified};
 use crate::layers::Accumulate;
 use crate::runtime::{self, Options, Session};
-#[cfg(feature = "cli")]
-use crate::source::FileId;
-use crate::source::SourceMap;
+use crate::source::{FileId, SourceMap};
 use crate::tensor::{AsTensor, Tensor, TensorType};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -367,7 +365,6 @@ pub(crate) fn cut(word: &OsStr, at: usize) -> Option<(&OsStr, &OsStr)> {
 }
 
 /// Reads a model file, to be looked at as a text.
-#[cfg(feature = "cli")]
 pub(crate) fn read_text(path: &Path) -> Result<(SourceMap, FileId), Error> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), text::read(path)?);

@@ -275,13 +275,4 @@ mod tests {
     fn huge_sizes_are_passed_over() {
         assert!(lint(&net("1, 60000000", "conv 3, 1, dilation 2"), &[]).len() <= 1);
     }
-
-    /// The table of this module's documentation.
-    #[test]
-    fn every_lint_is_documented() {
-        let table = include_str!("mod.rs");
-        for Lint { code, name, .. } in LINTS {
-            assert!(table.contains(&format!("//! | {code} | `{name}` | ")), "{name}");
-        }
-    }
 }

@@ -4,6 +4,7 @@ mod arguments;
 mod cards;
 mod check;
 mod export;
+mod folder;
 mod sizes;
 mod streams;
 mod zoo;

@@ -1,8 +1,6 @@
 //! Every operation of the vector assembler on every instruction set against a scalar model. Wide tiles run in the
 //! emulator and, where the machine can, natively, which must give the same bits: that is also the emulator's proof.
 
-#[cfg(target_arch = "x86_64")]
-mod bytes;
 mod code;
 
 use std::mem::transmute;

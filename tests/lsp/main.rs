@@ -1,0 +1,7 @@
+//! The language server: every request, what it says while texts are wrong, and that it never falls behind.
+
+mod editor;
+mod neovim;
+mod random;
+mod requests;
+mod typing;

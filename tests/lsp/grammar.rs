@@ -43,9 +43,9 @@ fn textmate() -> Value {
         let captures = captures.map(|(at, name)| ((at + 1).to_string(), json!({ "name": format!("{name}.svertka") })));
         json!({ "match": pattern, "captures": captures.collect::<serde_json::Map<_, _>>() })
     };
-    let control = keywords().into_iter().filter(|word| {
-        !ITEM_KEYWORDS.contains(word) && !OPERATORS.contains(word) && !VALUES.contains(word)
-    });
+    let control = keywords()
+        .into_iter()
+        .filter(|word| !ITEM_KEYWORDS.contains(word) && !OPERATORS.contains(word) && !VALUES.contains(word));
     let params = layers::entries().flat_map(|entry| entry.spec.params).map(|param| param.name);
     let layers = any(layers::entries().map(|entry| entry.spec.keyword));
     json!({

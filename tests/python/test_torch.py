@@ -185,7 +185,7 @@ FORMS = {
     "instance norm with statistics": (nn.Sequential(nn.Conv2d(6, 6, 1), nn.InstanceNorm2d(6, track_running_stats=True)), CUBE),
     "pools": (of(lambda x: [F.max_pool2d(x, 3, 2, 1, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), F.max_pool1d(x[:, :, 0], 2), F.avg_pool1d(x[:, :, 0], 2)]), CUBE),
     "pools of clips": (of(lambda x: [F.max_pool3d(x, 2), F.avg_pool3d(x, 2), F.adaptive_avg_pool3d(x, 1), F.adaptive_max_pool3d(x, 2)]), VIDEO),
-    "adaptive pools": (of(lambda x: [F.adaptive_avg_pool2d(x, 4), F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool1d(x[:, :, 0], 2), F.adaptive_max_pool1d(x[:, :, 0], 2)]), CUBE),
+    "adaptive pools": (of(lambda x: [F.adaptive_avg_pool2d(x, 4), F.adaptive_avg_pool2d(x, (3, 5)), F.adaptive_max_pool2d(x, 5), F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool1d(x[:, :, 0], 2), F.adaptive_max_pool1d(x[:, :, 0], 2)]), CUBE),
     "reductions": (of(lambda x: [x.mean((2, 3), keepdim=True), x.sum((2, 3)), x.amax((2, 3)), x.amin((2, 3)), x.max(1).values, x.min(1).values]), CUBE),
     "norm": (of(lambda x: [torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x, 1, dim=1)]), CUBE),
     "parts": (of(lambda x: [torch.cat(x.chunk(3, 1)[::-1], 1), torch.cat(x.split([4, 2], 1)[::-1], 1), torch.cat(x.split(2, 1), 2)]), CUBE),

@@ -401,10 +401,7 @@ impl<'a> Importer<'a> {
 
     /// `None` where an operand is missing.
     fn evaluate(&mut self, node: &'a Node<'a>) -> Result<Option<Vec<Value>>, Refusal> {
-        let rule = match node.domain {
-            "" | "ai.onnx" => ops::find(node.operator),
-            _ => None,
-        };
+        let rule = ops::find(node.domain, node.operator);
         let rule = rule.ok_or_else(|| Refusal::new("there is no layer for it"))?;
         if let Some(value) = patterns::find(self, node)? {
             return Ok(Some(vec![value.into()]));

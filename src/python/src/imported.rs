@@ -40,6 +40,9 @@ impl Held {
     }
 }
 
+/// Name, sizes, and values.
+type NamedWeight<'py> = (String, Bound<'py, PyTuple>, Bound<'py, PyAny>);
+
 /// A network that was read from an ONNX model.
 #[pyclass(frozen, module = "svertka._svertka")]
 pub struct Imported {
@@ -93,7 +96,7 @@ impl Imported {
     }
 
     /// Name, sizes, and values of each weight: the name of the tensor that is them, or an array.
-    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Vec<(String, Bound<'py, PyTuple>, Bound<'py, PyAny>)>> {
+    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Vec<NamedWeight<'py>>> {
         let weight = |(name, dims, values): (&str, &[usize], Cow<'_, [f32]>)| {
             let tensor = match &values {
                 Cow::Borrowed(values) => self.by_address.get(&values.as_ptr().addr()),

@@ -16,6 +16,8 @@ from svertka import _onnx
 #: A value, or several in a tuple.
 Values: TypeAlias = str | tuple[str, ...]
 Rule: TypeAlias = Callable[["Call"], Values]
+SomeRule = TypeVar("SomeRule", bound=Rule)
+Result = TypeVar("Result")
 
 
 class Unsupported(Exception):
@@ -73,6 +75,10 @@ class Call:
 
     def emit_several(self, operator: str, count: int, *inputs: str, **attributes: _onnx.Attribute) -> tuple[str, ...]:
         return self._translation.emit(self._node, operator, inputs, count, "", attributes)
+
+    def emit_own(self, operator: str, *inputs: str, **attributes: _onnx.Attribute) -> str:
+        """An operator that is svertka's and not ONNX's."""
+        return self._translation.emit(self._node, operator, inputs, 1, "svertka", attributes)[0]
 
     def ints(self, numbers: Iterable[int]) -> str:
         return self._translation.constant(np.array(list(numbers), np.int64))
@@ -198,8 +204,10 @@ def _dtype(tensor: Any) -> str:
 RULES: dict[str, Rule] = {}
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def register(of: Rule) -> Rule:
+def rule(*names: str) -> Callable[[SomeRule], SomeRule]:
+    """Makes a function the rule of operators of these names."""
+
+    def register(of: SomeRule) -> SomeRule:
         RULES.update((f"aten.{name}", of) for name in names)
         return of
 
@@ -261,9 +269,6 @@ def _softplus(c: Call) -> Values:
 @rule("threshold")
 def _threshold(c: Call) -> Values:
     return _only(c, "value", 0, c.emit("ThresholdedRelu", c.value("self"), alpha=float(c["threshold"])))
-
-
-Result = TypeVar("Result")
 
 
 def _only(c: Call, argument: str, known: object, result: Result) -> Result:
@@ -431,27 +436,28 @@ def _avg_pool(c: Call) -> Values:
     return c.emit("AveragePool", c.value("self"), count_include_pad=int(c["count_include_pad"]), **window)
 
 
-def _adaptive(whole: str, windows: str, c: Call) -> Values:
+def _adaptive(kind: str, c: Call) -> Values:
     positions, results = c.shape("self")[2:], c.results
     wanted = sizes(results[0])[2:]
     if all(size == 1 for size in wanted):
-        y = c.emit(whole, c.value("self"))
+        y = c.emit(f"Global{kind}Pool", c.value("self"))
     elif all(size % part == 0 for size, part in zip(positions, wanted, strict=True)):
         kernel = [size // part for size, part in zip(positions, wanted, strict=True)]
-        y = c.emit(windows, c.value("self"), kernel_shape=kernel, strides=kernel)
+        y = c.emit(f"{kind}Pool", c.value("self"), kernel_shape=kernel, strides=kernel)
     else:
-        raise Unsupported(f"{wanted} windows over {positions} positions, which differ in size")
+        # Windows of different sizes, which ONNX does not have.
+        y = c.emit_own(f"Adaptive{kind}Pool", c.value("self"), output_size=wanted)
     return y if len(results) == 1 else (y,)
 
 
-@rule("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")
+@rule("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
 def _adaptive_avg_pool(c: Call) -> Values:
-    return _adaptive("GlobalAveragePool", "AveragePool", c)
+    return _adaptive("Average", c)
 
 
 @rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def _adaptive_max_pool(c: Call) -> Values:
-    return _adaptive("GlobalMaxPool", "MaxPool", c)
+    return _adaptive("Max", c)
 
 
 def _reduction(operator: str) -> Rule:

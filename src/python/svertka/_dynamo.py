@@ -7,6 +7,7 @@ import importlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from svertka import _aten, _torch
@@ -137,11 +138,11 @@ def _cut(graph: Any, refused: set[str]) -> Any:
     """A copy of the graph with what might be networks as modules of their own."""
     partitioner = importlib.import_module("torch.fx.passes.infra.partitioner")
 
-    class Known:
-        def is_node_supported(self, _modules: Any, node: Any) -> bool:
-            return node.op == "call_function" and node.name not in refused and _aten.is_known(node)
+    def is_known(_modules: Any, node: Any) -> bool:
+        return node.op == "call_function" and node.name not in refused and _aten.is_known(node)
 
-    cutter = partitioner.CapabilityBasedPartitioner(copy.deepcopy(graph), Known(), allows_single_node_partition=True)
+    support = SimpleNamespace(is_node_supported=is_known)
+    cutter = partitioner.CapabilityBasedPartitioner(copy.deepcopy(graph), support, allows_single_node_partition=True)
     found = cutter.propose_partitions()
     return cutter.fuse_partitions([part for part in found if any(map(_aten.is_layer, part.nodes))], prefix=_PREFIX)
 
@@ -183,14 +184,11 @@ def _replace(
 def _call(model: Model, inputs: Sequence[int], shapes: Sequence[Sequence[int]], several: bool) -> Any:
     """A module that calls a model with those of its arguments that are inputs."""
     torch = _torch.torch()
-    base: Any = torch.nn.Module
 
-    class Call(base):  # type: ignore[misc]
-        def forward(self, *arguments: Any) -> Any:
-            given = (arguments[index].contiguous().numpy() for index in inputs)
-            found = model(*given)
-            arrays = list(found.values()) if isinstance(found, dict) else [found]
-            tensors = [torch.from_numpy(array).view(shape) for array, shape in zip(arrays, shapes, strict=True)]
-            return tuple(tensors) if several else tensors[0]
+    def forward(_module: Any, *arguments: Any) -> Any:
+        found = model(*(arguments[index].contiguous().numpy() for index in inputs))
+        arrays = list(found.values()) if isinstance(found, dict) else [found]
+        tensors = [torch.from_numpy(array).view(shape) for array, shape in zip(arrays, shapes, strict=True)]
+        return tuple(tensors) if several else tensors[0]
 
-    return Call()
+    return type("Call", (torch.nn.Module,), {"forward": forward})()

@@ -195,7 +195,7 @@ impl CompiledStep<'_> {
     /// Bytes from one sample of a view to the next.
     fn stride(&self, view: &View) -> usize {
         let buffer = &self.plan.buffers[view.buffer.0];
-        if let Place::Arena(_) = buffer.place { self.plan.arena_bytes() } else { buffer.elements * 4 }
+        if let Place::Arena(_) = buffer.place { self.plan.arena_bytes() } else { buffer.bytes }
     }
 
     /// Where the first of the frame's samples of a view begins.
@@ -210,10 +210,10 @@ impl CompiledStep<'_> {
             Place::Output(index) => of_caller(n, frame::OUTPUTS, index),
             Place::Arena(offset) => {
                 let arena = n.load(frame, frame::ARENA);
-                n.add_imm(arena, offset as i64 * 4)
+                n.add_imm(arena, offset as i64)
             }
         };
-        n.add_imm(base, view.offset as i64 * 4)
+        n.add_imm(base, view.offset as i64)
     }
 }
 

@@ -187,7 +187,7 @@ fn batches(graph: &Graph, plan: &Plan, scratch: usize) -> (usize, usize) {
         Batch::Symbolic(_) => None,
     });
     let tasks = plan.steps.iter().map(|step| step.kernel.tasks());
-    let bytes = plan.buffers.iter().map(|buffer| buffer.elements * 4);
+    let bytes = plan.buffers.iter().map(|buffer| buffer.bytes);
     let largest = tasks.chain(bytes).fold(plan.arena_bytes(), usize::max);
     let of_threads = scratch.saturating_mul(THREADS.1).min(i64::MAX as usize / 2);
     let limit = (i64::MAX as usize - of_threads) / largest.max(1);

@@ -175,17 +175,17 @@ fn merged_groups(graph: &Graph, id: ParamId) -> Option<usize> {
 
 fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
     let lanes = plan.target.lanes;
-    let values = step.views().map(|view| view.layout.elements(&view.ty, lanes) * batch);
-    let weights = step.params.iter().map(|&id| plan.graph[id].dims.iter().product::<usize>());
-    4 * values.chain(weights).sum::<usize>() as u64
+    let values = step.views().map(|view| (view.layout.bytes(&view.ty, lanes) * batch) as u64);
+    let weights = step.params.iter().map(|&id| plan.graph[id].bytes());
+    values.chain(weights).sum()
 }
 
 fn arena(plan: &Plan) -> Vec<ArenaBuffer> {
     let used = plan.buffers.iter().filter(|buffer| buffer.live.0 <= buffer.live.1);
     let in_arena = used.filter_map(|buffer| match buffer.place {
         Place::Arena(offset) => Some(ArenaBuffer {
-            offset: (offset * 4) as u64,
-            bytes: (buffer.elements * 4) as u64,
+            offset: offset as u64,
+            bytes: buffer.bytes as u64,
             first_step: buffer.live.0,
             last_step: buffer.live.1,
         }),

@@ -11,9 +11,8 @@ use crate::interp;
 use crate::io::npy;
 use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
-use crate::ir::weights::WeightSource;
 use crate::layers::Accumulate;
-use crate::model::{Class, Model};
+use crate::model::{BoundWeights, Class, Model};
 use crate::runtime::check_interpreter;
 use crate::tensor::Tensor;
 use std::ffi::OsString;
@@ -51,7 +50,7 @@ pub fn run(args: &Args) -> Outcome {
     };
     let targets = outputs(&args.output, model.graph())?;
     check_targets(args, &targets)?;
-    let weights = args.weights.choose(&model, Missing::Refused)?;
+    let weights = args.weights.choose_any(&model, Missing::Refused)?;
     let results = compute(args, &model, &weights, &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;
@@ -92,15 +91,16 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
     Ok(())
 }
 
-fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+fn compute(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    let graph = weights.network(model);
     let Some(options) = args.engine.options()? else {
-        check_interpreter(model.graph(), inputs[0].batch(), 1, args.engine.memory.limit())?;
+        check_interpreter(graph, inputs[0].batch(), 1, args.engine.memory.limit())?;
         let start = Instant::now();
-        let results = interp::run(model.graph(), weights, inputs, Accumulate::F32);
+        let results = interp::run(graph, weights, inputs, Accumulate::F32);
         times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);
         return Ok(results);
     };
-    let mut session = args.engine.tuned().session(model.graph().clone(), weights, &options)?;
+    let mut session = args.engine.tuned().session(graph.clone(), weights, &options)?;
     let start = Instant::now();
     let results = session.run(inputs)?;
     let built = session.times();

@@ -146,7 +146,7 @@ impl IoError {
         IoError::Malformed { path: path.to_owned(), format, reason: reason.to_string() }
     }
 
-    fn unsupported(path: &Path, reason: impl Into<String>) -> IoError {
+    pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> IoError {
         IoError::Unsupported { path: path.to_owned(), reason: reason.into() }
     }
 

@@ -5,7 +5,7 @@ use super::constants::Constants;
 use crate::codegen::emulator::Region;
 use crate::kernels::{Layout, Operand};
 use crate::schedule::{Buffer, Cut, Place, Plan, Step, View};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use std::ops::Range;
 
 /// Where everything lies that the kernels of a plan touch. The caller's tensors are those of the current run.
@@ -65,7 +65,7 @@ impl Binding {
                 let place = plan.buffers[view.buffer.0].place;
                 match place {
                     Place::Arena(_) => in_arena.push(operands.len()),
-                    Place::Input(_) | Place::Output(_) => callers.push((operands.len(), place, view.offset * 4)),
+                    Place::Input(_) | Place::Output(_) => callers.push((operands.len(), place, view.offset)),
                 }
                 operands.push(memory.operand(plan, view));
             }
@@ -146,16 +146,16 @@ pub struct Memory {
 
 impl Memory {
     fn operand(&self, plan: &Plan, view: &View) -> Operand {
-        let Buffer { place, elements, .. } = plan.buffers[view.buffer.0];
-        let stride = if let Place::Arena(_) = place { self.slot } else { elements * 4 };
-        Operand { data: self.base(place).wrapping_add(view.offset * 4), stride: stride as i64 }
+        let Buffer { place, bytes, .. } = plan.buffers[view.buffer.0];
+        let stride = if let Place::Arena(_) = place { self.slot } else { bytes };
+        Operand { data: self.base(place).wrapping_add(view.offset), stride: stride as i64 }
     }
 
     fn base(&self, place: Place) -> *mut u8 {
         match place {
             Place::Input(index) => self.inputs[index],
             Place::Output(index) => self.outputs[index],
-            Place::Arena(offset) => self.arena.wrapping_add(offset * 4),
+            Place::Arena(offset) => self.arena.wrapping_add(offset),
         }
     }
 
@@ -185,13 +185,13 @@ impl Memory {
         let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_));
         let one_position = view.ty.spatial().iter().product::<usize>() == 1;
         let layout = if in_arena && one_position { Layout::Blocked } else { view.layout };
-        let bytes = layout.elements(&view.ty, plan.target.lanes) * 4;
+        let bytes = layout.bytes(&view.ty, plan.target.lanes);
         let batch = self.cut.batch;
         let (count, bytes) = if bytes == stride as usize { (1, bytes * batch) } else { (batch, bytes) };
         (0..count).map(move |sample| (data.wrapping_add(sample * stride as usize).cast_const(), bytes))
     }
 
-    /// A value as a row-major tensor, where all samples go together.
+    /// A value as a row-major tensor, where all samples go together; whole numbers as what they are, not what they stand for.
     pub fn read(&self, plan: &Plan, view: &View) -> Tensor {
         let operand = self.operand(plan, view);
         let lanes = plan.target.lanes;
@@ -204,12 +204,25 @@ impl Memory {
                         Layout::Nchw => c * positions + p,
                         Layout::Blocked => (c / lanes * positions + p) * lanes + c % lanes,
                     };
-                    let address = operand.data.wrapping_add(n * operand.stride as usize).cast::<f32>();
+                    let sample = operand.data.wrapping_add(n * operand.stride as usize);
                     // SAFETY: the view lies inside its buffer, of which every sample was allocated; no kernel runs.
-                    tensor.plane_mut(n, c)[p] = unsafe { *address.wrapping_add(index) };
+                    tensor.plane_mut(n, c)[p] = unsafe { element(sample, view.ty.dtype, index) };
                 }
             }
         }
         tensor
+    }
+}
+
+/// The `index`-th element of a sample.
+///
+/// # Safety
+/// It can be read.
+unsafe fn element(sample: *mut u8, dtype: DType, index: usize) -> f32 {
+    match dtype {
+        // SAFETY: the caller's; values of f32 are aligned.
+        DType::F32 => unsafe { *sample.cast::<f32>().wrapping_add(index) },
+        // SAFETY: the caller's.
+        DType::U8(_) => unsafe { *sample.wrapping_add(index) }.into(),
     }
 }

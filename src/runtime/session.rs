@@ -224,7 +224,11 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 pub(super) enum Code {
-    Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
+    /// Without a function for steps that the portable kernels do.
+    Jit {
+        functions: Vec<Option<KernelFn>>,
+        memory: Box<JitCode>,
+    },
     Portable,
 }
 
@@ -633,9 +637,9 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
     let functions = backend::generate(plan, isa, &mut module)?;
     let memory = module.finish_jit()?;
     let pointers = functions.iter().map(|&id| {
-        let address = memory.address(id);
+        let address = memory.address(id?);
         // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
-        unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
+        Some(unsafe { std::mem::transmute::<*const u8, KernelFn>(address) })
     });
     Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
@@ -655,7 +659,12 @@ impl Code {
     unsafe fn call(&self, index: usize, kernel: &Kernel, operands: &[Operand], begin: usize, end: usize) {
         match self {
             // SAFETY: the caller's.
-            Code::Jit { functions, .. } => unsafe { functions[index](operands.as_ptr(), begin as i64, end as i64) },
+            Code::Jit { functions, .. } => match functions[index] {
+                // SAFETY: the caller's.
+                Some(function) => unsafe { function(operands.as_ptr(), begin as i64, end as i64) },
+                // SAFETY: the caller's.
+                None => unsafe { portable::run(kernel, operands, begin, end) },
+            },
             // SAFETY: the caller's.
             Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
         }

@@ -33,8 +33,8 @@ pub struct BufferId(pub usize);
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Buffer {
     pub place: Place,
-    /// f32 elements of one sample; in the arena a multiple of [`ALIGNMENT`] / 4.
-    pub elements: usize,
+    /// Of one sample; in the arena a multiple of [`ALIGNMENT`].
+    pub bytes: usize,
     /// First step that writes it and last step that reads it.
     pub live: (usize, usize),
 }
@@ -46,7 +46,7 @@ pub enum Place {
     Input(usize),
     /// The caller's output with this index, row-major.
     Output(usize),
-    /// Offset in elements of one sample.
+    /// Offset in bytes of one sample.
     Arena(usize),
 }
 
@@ -54,7 +54,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct View {
     pub buffer: BufferId,
-    /// In elements, within a sample of the buffer.
+    /// In bytes, within a sample of the buffer.
     pub offset: usize,
     pub layout: Layout,
     pub ty: TensorType,
@@ -134,7 +134,7 @@ pub struct Plan {
     pub notes: Vec<Note>,
     pub steps: Vec<Step>,
     pub buffers: Vec<Buffer>,
-    /// Elements of the arena for one sample.
+    /// Bytes of the arena for one sample.
     pub arena: usize,
     /// Where the value of each output of the model lies, in the order of the graph's outputs.
     pub outputs: Vec<View>,
@@ -191,7 +191,7 @@ impl Plan {
 
     /// Bytes of the arena for one sample.
     pub fn arena_bytes(&self) -> usize {
-        self.arena * 4
+        self.arena
     }
 
     /// So many samples, if they go through the network by themselves, are left to one thread.

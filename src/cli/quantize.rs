@@ -1,8 +1,8 @@
 //! `svertka quantize`: weights of eight bits, with which a network computes on whole numbers.
 
 use super::args::{MemoryArgs, ModelArgs};
-use super::bench::Progress;
 use super::input::{self, InputArgs};
+use super::progress::Progress;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, model, print};
 use crate::bench::table::table;

@@ -138,7 +138,7 @@ pub enum IoError {
 }
 
 impl IoError {
-    fn system(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> IoError {
+    pub(crate) fn system(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> IoError {
         move |source| IoError::System { path: path.to_owned(), action, source }
     }
 

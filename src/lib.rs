@@ -138,7 +138,7 @@ pub use io::bind::Misfit;
 pub use io::card::{self, Card};
 #[cfg(feature = "pictures")]
 pub use io::preprocess::Layout;
-pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, Stage, Weights, check};
+pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, SharedBytes, Stage, Weights, check};
 pub use runtime::{BuildTimes, Engine, Network, Options, RunError, Session, SessionError};
 pub use source::{FileId, SourceFile, SourceMap, Span};
 pub use tensor::{

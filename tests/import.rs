@@ -3,6 +3,7 @@
 mod import {
     pub mod hostile;
     pub mod light;
+    pub mod memory;
     pub mod node_cases;
     pub mod proto;
 }

@@ -1,6 +1,6 @@
 //! The language server: `svertka lsp`.
 //!
-//! The server's own thread keeps the texts that are open and answers; another one reads and builds them ([`worker`]), and
+//! The server's own thread keeps the texts that are open and answers; another one reads and builds them (`worker`), and
 //! is told to stop when a text changes. An answer is always about the text as it is: a request waits for what it needs, and
 //! is refused as outdated if the text changes meanwhile.
 //!

@@ -12,7 +12,7 @@
 //! | `add.output_scale`, `add.output_zero_point` | the same of a value that no layer with weights of eight bits reads |
 //!
 //! All else in the file is F32, as ever. From this and from the model alone follows the graph: layers with weights of
-//! eight bits compute on whole numbers, and so does what lies between them wherever it can ([`structure`]).
+//! eight bits compute on whole numbers, and so does what lies between them wherever it can (`structure`).
 
 mod apply;
 mod calibrate;

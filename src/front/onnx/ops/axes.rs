@@ -11,7 +11,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::layers::{BlockOrder, ChannelSlice, Crop, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
-use crate::tensor::Batch;
+use crate::tensor::{Batch, TensorType};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -304,12 +304,22 @@ fn cut_flow(importer: &mut Importer, x: &Flow, axis: usize, start: usize, end: u
     if start == 0 && x.shape()[axis].known() == Some(end as f64) {
         return Ok(x.clone());
     }
+    let own = |x: &Flow, ty: &TensorType| {
+        (1..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(ty, dim) && ty.dims[dim - 1] > 1)
+    };
+    let in_order;
+    let (x, dim) = match own(x, importer.ty(x.node)) {
+        Some(dim) => (x, dim),
+        // Mixed channels, or several dimensions as one.
+        None => {
+            let node = importer.plain(x)?;
+            in_order = Flow::of(node, importer.ty(node));
+            let dim = own(&in_order, importer.ty(node)).filter(|_| in_order.rank() == x.rank());
+            let message = || format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
+            (&in_order, dim.ok_or_else(|| Refusal::new(message()))?)
+        }
+    };
     let ty = importer.ty(x.node).clone();
-    let dim = (1..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim) && ty.dims[dim - 1] > 1);
-    let dim = dim.ok_or_else(|| {
-        let message = format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
-        Refusal::new(format!("{message}; along the channels and single dimensions of positions it is known"))
-    })?;
     let layer: Op = match dim {
         1 => ChannelSlice { channels: start..end }.into(),
         _ => {
@@ -421,6 +431,11 @@ fn gather(importer: &mut Importer, call: &Call) -> Outputs {
             let taken = fold::take(x, axis, &places)?;
             let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
             Ok(vec![taken.reshaped(dims)?.into()])
+        }
+        _ if places.len() == size && places.iter().copied().eq(0..size) => {
+            let of_indices = indices.dims.iter().map(|&size| Number::from(size as f64));
+            let sizes = sizes[..axis].iter().copied().chain(of_indices).chain(sizes[axis + 1..].iter().copied());
+            with_sizes(&value, &sizes.collect::<Vec<_>>())
         }
         _ => match (&places[..], indices.dims.len()) {
             ([place], 0) => {

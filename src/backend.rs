@@ -6,15 +6,19 @@ use crate::kernels::Code;
 use crate::schedule::{Plan, Step};
 use std::collections::HashMap;
 
-/// Emits the kernels of all steps; steps with equal code share a function.
-pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<FuncId>, CodeError> {
+/// Emits the kernels of all steps, but for those that the portable kernels do; steps with equal code share a function.
+pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<Option<FuncId>>, CodeError> {
     generate_steps(&plan.steps, isa, module, &mut HashMap::new())
 }
 
 /// The same for several plans, each for the instruction set of its target.
 pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<FuncId>>, CodeError> {
     let mut known = HashMap::new();
-    plans.iter().map(|plan| generate_steps(&plan.steps, plan.target.isa, module, &mut known)).collect()
+    let of_plan = |plan: &Plan| {
+        let functions = generate_steps(&plan.steps, plan.target.isa, module, &mut known)?;
+        functions.into_iter().map(|function| function.ok_or(CodeError::Whole)).collect()
+    };
+    plans.iter().map(of_plan).collect()
 }
 
 fn generate_steps(
@@ -22,9 +26,13 @@ fn generate_steps(
     isa: Isa,
     module: &mut CodeModule,
     known: &mut HashMap<Code, Shared>,
-) -> Result<Vec<FuncId>, CodeError> {
+) -> Result<Vec<Option<FuncId>>, CodeError> {
     let mut functions = Vec::new();
     for step in steps {
+        if step.kernel.is_portable() {
+            functions.push(None);
+            continue;
+        }
         let code = step.kernel.code();
         let name = format!("{}_{}", code.name(), known.len());
         let function = match known.get_mut(&code) {
@@ -40,7 +48,7 @@ fn generate_steps(
                 function
             }
         };
-        functions.push(function);
+        functions.push(Some(function));
     }
     Ok(functions)
 }

@@ -3,11 +3,15 @@
 //! It says what is right. It runs graphs as built and graphs after any pass alike; where values lie in memory
 //! (`slice_of`) does not concern it.
 
+mod integer;
 mod judge;
 
 pub use judge::{ChannelError, channel_errors, distance};
 
-use crate::ir::weights::{self, WeightSource};
+use crate::ir::{
+    self,
+    weights::{self, WeightSource},
+};
 use crate::ir::{Epilogue, Graph, Node, NodeId, Param, Verified};
 use crate::layers::{Accumulate, Layer, Mul, Op, absolute};
 use crate::tensor::Tensor;
@@ -40,12 +44,36 @@ pub fn run_changed(
     accumulate: Accumulate,
     change: &mut dyn FnMut(&mut Tensor),
 ) -> Vec<Tensor> {
+    walk(graph, weights, inputs, accumulate, &mut |_, value| change(value))
+}
+
+/// As [`run`], and calls `observe` with each value.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_observed(
+    graph: &Verified<Graph>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+    observe: &mut dyn FnMut(NodeId, &Tensor),
+) -> Vec<Tensor> {
+    walk(graph, weights, inputs, accumulate, &mut |id, value| observe(id, value))
+}
+
+fn walk(
+    graph: &Verified<Graph>,
+    weights: &dyn WeightSource,
+    inputs: &[Tensor],
+    accumulate: Accumulate,
+    change: &mut dyn FnMut(NodeId, &mut Tensor),
+) -> Vec<Tensor> {
     check_inputs(graph, inputs);
     let last_use = last_uses(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
     for id in graph.ids() {
         let mut value = evaluate(graph, id, |id| values[id.0 as usize].as_ref(), weights, inputs, accumulate);
-        change(&mut value);
+        change(id, &mut value);
         values[id.0 as usize] = Some(value);
         for used in graph[id].inputs.iter().chain([&id]).filter(|used| last_use[used.0 as usize] == Some(id)) {
             values[used.0 as usize] = None;
@@ -86,6 +114,9 @@ fn evaluate<'v>(
 ) -> Tensor {
     let node = &graph[id];
     let read = |id: NodeId| value(id).expect("nodes stand in topological order");
+    if let Some(of) = ir::integer::of(graph, node).expect("verified") {
+        return integer::evaluate(graph, node, &of, read, inputs[0].batch());
+    }
     let mut y = match node.op.layer() {
         None => input(graph, id, inputs).clone(),
         Some(layer) => {
@@ -108,6 +139,10 @@ fn magnitude<'v>(
     let node = &graph[id];
     let read = |id: NodeId| value(id).expect("nodes stand in topological order");
     let Some(layer) = node.op.layer() else { return absolute(y) };
+    // Layers on whole numbers are exact.
+    if ir::integer::of(graph, node).expect("verified").is_some() {
+        return absolute(y);
+    }
     let mut magnitude = with_operands(graph, node, read, weights, |operands, params| layer.magnitude(operands, params));
     for item in &node.epilogue {
         let data = magnitude.data_mut().iter_mut();

@@ -58,6 +58,7 @@
 //! | [`export`] | ONNX models |
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
+//! | [`quant`] | networks on whole numbers: which layers, calibration, their weight files |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
 //! | [`model`], [`error`] | the front door: from a file to a session |
 //! | [`cli`] | the command line, a file a verb |
@@ -113,6 +114,8 @@ pub mod model;
 pub mod passes;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod portable;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod quant;
 pub mod runtime;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod schedule;
@@ -133,4 +136,6 @@ pub use io::preprocess::Layout;
 pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, Stage, Weights, check};
 pub use runtime::{BuildTimes, Engine, Network, Options, RunError, Session, SessionError};
 pub use source::{FileId, SourceFile, SourceMap, Span};
-pub use tensor::{AsTensor, AsTensorMut, Batch, DType, LengthError, Tensor, TensorType, TensorView, TensorViewMut};
+pub use tensor::{
+    AsTensor, AsTensorMut, Batch, DType, LengthError, Quantisation, Tensor, TensorType, TensorView, TensorViewMut,
+};

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum DType {
     /// IEEE 754 single precision.
     F32,
+    /// Whole numbers of eight bits that stand for real ones.
+    U8(Quantisation),
 }
 
 impl DType {
@@ -15,6 +17,7 @@ impl DType {
     pub fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,
+            DType::U8(_) => 1,
         }
     }
 }
@@ -23,7 +26,71 @@ impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DType::F32 => f.write_str("f32"),
+            DType::U8(quantisation) => write!(f, "u8({quantisation})"),
         }
+    }
+}
+
+/// What whole numbers stand for: q is the real number (q - zero point) * scale. Made by [`Quantisation::new`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quantisation {
+    /// The bits of the scale.
+    scale: u32,
+    zero_point: u8,
+    top: u8,
+}
+
+impl Quantisation {
+    /// Scales that there can be. Products and quotients of three of them are never denormal or infinite.
+    pub const SCALES: std::ops::RangeInclusive<f32> = 1.0 / 4_294_967_296.0..=4_294_967_296.0;
+
+    /// Numbers from 0 to `top`, of which `zero_point` stands for 0. `None` for a scale that is none of
+    /// [`SCALES`](Quantisation::SCALES), and for a zero point above `top`.
+    pub fn new(scale: f32, zero_point: u8, top: u8) -> Option<Quantisation> {
+        let possible = Quantisation::SCALES.contains(&scale) && zero_point <= top && top > 0;
+        possible.then_some(Quantisation { scale: scale.to_bits(), zero_point, top })
+    }
+
+    /// The distance of two real numbers that lie side by side.
+    pub fn scale(self) -> f32 {
+        f32::from_bits(self.scale)
+    }
+
+    /// What stands for a real number: the nearest, the even one of two, within 0 to [`top`](Quantisation::top). NaN counts
+    /// as what is least.
+    pub fn quantise(self, x: f32) -> u8 {
+        let (zero, top) = (f32::from(self.zero_point), f32::from(self.top));
+        // Both limits are whole, so that it is the same to round before or behind them.
+        let steps = (x / self.scale()).max(-zero).min(top - zero);
+        (i32::from(self.zero_point) + steps.round_ties_even() as i32) as u8
+    }
+
+    /// The real number that a whole one stands for.
+    pub fn real(self, q: u8) -> f32 {
+        f32::from(i16::from(q) - i16::from(self.zero_point)) * self.scale()
+    }
+
+    /// What stands for 0.
+    pub fn zero_point(self) -> u8 {
+        self.zero_point
+    }
+
+    /// The largest number.
+    pub fn top(self) -> u8 {
+        self.top
+    }
+}
+
+impl fmt::Display for Quantisation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}, {}", self.scale(), self.zero_point)?;
+        if self.top < u8::MAX { write!(f, ", up to {}", self.top) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Quantisation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Quantisation({self})")
     }
 }
 
@@ -97,6 +164,16 @@ impl TensorType {
         self.dims.iter().product()
     }
 
+    /// Bytes of one sample.
+    pub fn bytes(&self) -> usize {
+        self.elements() * self.dtype.bytes()
+    }
+
+    /// The same sizes with elements of another type.
+    pub fn with_dtype(&self, dtype: DType) -> TensorType {
+        TensorType { dtype, ..self.clone() }
+    }
+
     /// The full shape at a given batch.
     pub fn shape(&self, batch: usize) -> Vec<usize> {
         std::iter::once(batch).chain(self.dims.iter().copied()).collect()
@@ -114,6 +191,9 @@ impl fmt::Display for Batch {
 
 impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.dtype != DType::F32 {
+            write!(f, "{}", self.dtype)?;
+        }
         write!(f, "[{}", self.batch)?;
         self.dims.iter().try_for_each(|d| write!(f, ", {d}"))?;
         f.write_str("]")

@@ -59,7 +59,7 @@ fn memory_is_weights_and_arena_and_little_else() {
     let inputs = common::inputs(&graph, 1, 1);
     let mut session = Session::new(graph, &weights, &Options { threads: 2, ..Options::default() }).unwrap();
     session.run(&inputs).unwrap();
-    let (packed, arena) = (session.constant_bytes() as u64, session.plan().arena_bytes(1) as u64);
+    let (packed, arena) = (session.constant_bytes() as u64, session.plan().arena_bytes() as u64);
     let added = machine::peak_rss() - before;
     let figures = [added, packed, arena, before].map(|bytes| bytes / MIB);
     let [more, weights, values, rest] = figures;

@@ -1,10 +1,14 @@
 //! The functions around the kernels: those that a C program calls, and one for each step.
 //!
-//! A run keeps its arguments in a *frame* on its stack and calls the steps' functions one after the other. A step's
+//! A run keeps its arguments in a *frame* on its stack and cuts its batch as [`Cut`] says. The samples that go by
+//! themselves are done by `alone`, or by the caller's parallel-for with `alone`, which makes a frame of its own for each of
+//! them; then come those that go together. For a frame the steps' functions are called one after the other. A step's
 //! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
 //! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker.
 //!
-//! The *work memory* is the arena for the batch, then scratch memory for each worker.
+//! The *work memory* is an arena for each slot of the cut, then scratch memory for each worker.
+//!
+//! [`Cut`]: crate::schedule::Cut
 
 use super::checksum;
 use super::constants::{self, Constants};
@@ -18,15 +22,19 @@ use target_lexicon::Architecture;
 /// Byte offsets in a frame.
 mod frame {
     pub const WEIGHTS: i32 = 0;
+    /// The arena of the first of the frame's samples.
     pub const ARENA: i32 = 8;
-    pub const BATCH: i32 = 16;
+    /// How many samples go through the network with this frame.
+    pub const SAMPLES: i32 = 16;
     pub const INPUTS: i32 = 24;
     pub const OUTPUTS: i32 = 32;
     pub const PARALLEL_FOR: i32 = 40;
     pub const USER: i32 = 48;
     /// Address of the first worker's scratch memory.
     pub const SCRATCH: i32 = 56;
-    pub const BYTES: u32 = 64;
+    /// The first of the samples.
+    pub const FIRST: i32 = 64;
+    pub const BYTES: u32 = 72;
 }
 
 /// Byte offsets in a task.
@@ -139,14 +147,14 @@ impl CompiledStep<'_> {
         n.store(words, task, task::WORDS);
         n.store(scratch, task, task::SCRATCH);
 
-        let batch = n.load(frame, frame::BATCH);
-        let tasks = n.mul_imm(batch, self.step.kernel.tasks() as i64);
+        let samples = n.load(frame, frame::SAMPLES);
+        let tasks = n.mul_imm(samples, self.step.kernel.tasks() as i64);
         let (zero, one) = (n.iconst(0), n.iconst(1));
         let parallel_for = n.load(frame, frame::PARALLEL_FOR);
         let may_split = n.differ(parallel_for, zero);
         let many = n.less(one, tasks);
         let split_above = n.iconst(self.step.split_above() as i64);
-        let large = n.less(split_above, batch);
+        let large = n.less(split_above, samples);
         let worth = n.and(many, large);
         let split = n.and(may_split, worth);
         n.if_else(
@@ -172,8 +180,9 @@ impl CompiledStep<'_> {
             at += OPERAND;
         };
         for view in views {
-            let data = self.emit_address(n, frame, view);
-            push(n, data, self.plan.buffers[view.buffer.0].elements * 4);
+            let stride = self.stride(view);
+            let data = self.emit_address(n, frame, view, stride);
+            push(n, data, stride);
         }
         for &offset in self.constants {
             let weights = n.load(frame, frame::WEIGHTS);
@@ -183,24 +192,28 @@ impl CompiledStep<'_> {
         operands
     }
 
-    /// Where a view's first sample begins.
-    fn emit_address(&self, n: &mut NestBuilder, frame: Word, view: &View) -> Word {
+    /// Bytes from one sample of a view to the next.
+    fn stride(&self, view: &View) -> usize {
+        let buffer = &self.plan.buffers[view.buffer.0];
+        if let Place::Arena(_) = buffer.place { self.plan.arena_bytes() } else { buffer.bytes }
+    }
+
+    /// Where the first of the frame's samples of a view begins.
+    fn emit_address(&self, n: &mut NestBuilder, frame: Word, view: &View, stride: usize) -> Word {
+        let of_caller = |n: &mut NestBuilder, field: i32, index: usize| {
+            let (addresses, first) = (n.load(frame, field), n.load(frame, frame::FIRST));
+            let (address, before) = (n.load(addresses, 8 * index as i32), n.mul_imm(first, stride as i64));
+            n.add(address, before)
+        };
         let base = match self.plan.buffers[view.buffer.0].place {
-            Place::Input(index) => {
-                let inputs = n.load(frame, frame::INPUTS);
-                n.load(inputs, 8 * index as i32)
-            }
-            Place::Output(index) => {
-                let outputs = n.load(frame, frame::OUTPUTS);
-                n.load(outputs, 8 * index as i32)
-            }
+            Place::Input(index) => of_caller(n, frame::INPUTS, index),
+            Place::Output(index) => of_caller(n, frame::OUTPUTS, index),
             Place::Arena(offset) => {
-                let (arena, batch) = (n.load(frame, frame::ARENA), n.load(frame, frame::BATCH));
-                let offset = n.mul_imm(batch, offset as i64 * 4);
-                n.add(arena, offset)
+                let arena = n.load(frame, frame::ARENA);
+                n.add_imm(arena, offset as i64)
             }
         };
-        n.add_imm(base, view.offset as i64 * 4)
+        n.add_imm(base, view.offset as i64)
     }
 }
 
@@ -279,8 +292,12 @@ impl Entries<'_> {
     fn define_runs(&mut self, size: &Size, own: Option<DataId>, steps: &[FuncId]) -> Result<(), CodeError> {
         let (interface, suffix) = (self.interface, &size.suffix);
         let name = format!("run{suffix}");
+        let alone = format!("alone{suffix}");
+        let alone =
+            self.module.define_nest(&alone, Linkage::Local, 4, |n| emit_alone(n, size, interface.scratch, steps))?;
+        let samples = Samples { alone, steps };
         let run =
-            self.module.define_function(&name, Linkage::Local, 8, |n| emit_run(n, interface, size, own, steps))?;
+            self.module.define_function(&name, Linkage::Local, 8, |n| emit_run(n, interface, size, own, &samples))?;
         self.define_of(size, "run", 5, |n| {
             let (zero, one) = (n.iconst(0), n.iconst(1));
             n.call_value(run, &[n.arg(0), n.arg(1), n.arg(2), n.arg(3), n.arg(4), one, zero, zero])
@@ -314,7 +331,8 @@ impl Entries<'_> {
             n.return_if(bad, -1);
             let bad = emit_outside(n, threads, THREADS);
             n.return_if(bad, -1);
-            let arena = n.mul_imm(batch, size.arena as i64);
+            let slots = n.smin(batch, threads);
+            let arena = n.mul_imm(slots, size.arena as i64);
             let scratch = n.mul_imm(threads, scratch as i64);
             n.add(arena, scratch)
         })?;
@@ -481,9 +499,41 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
     n.return_if(misaligned, error);
 }
 
+/// The functions that a run calls.
+struct Samples<'a> {
+    /// `void alone(frame, worker, begin, end)`: see [`emit_alone`].
+    alone: FuncId,
+    /// `void step(frame)`
+    steps: &'a [FuncId],
+}
+
+/// The body of `alone(frame, worker, begin, end)`: takes the samples `begin..end` through the network, one after the other,
+/// in the worker's part of the work memory.
+fn emit_alone(n: &mut NestBuilder, size: &Size, scratch: usize, steps: &[FuncId]) {
+    let [frame, worker, begin, end] = [n.arg(0), n.arg(1), n.arg(2), n.arg(3)];
+    let own = n.stack(frame::BYTES);
+    for field in [frame::WEIGHTS, frame::INPUTS, frame::OUTPUTS] {
+        let shared = n.load(frame, field);
+        n.store(shared, own, field);
+    }
+    for (field, bytes) in [(frame::ARENA, size.arena), (frame::SCRATCH, scratch)] {
+        let (of_first, before) = (n.load(frame, field), n.mul_imm(worker, bytes as i64));
+        let of_worker = n.add(of_first, before);
+        n.store(of_worker, own, field);
+    }
+    let (zero, one) = (n.iconst(0), n.iconst(1));
+    for (field, value) in [(frame::SAMPLES, one), (frame::PARALLEL_FOR, zero), (frame::USER, zero)] {
+        n.store(value, own, field);
+    }
+    n.for_range(begin, end, |n, sample| {
+        n.store(sample, own, frame::FIRST);
+        steps.iter().for_each(|&step| n.call(step, &[own]));
+    });
+}
+
 /// The body of `run(context, memory, batch, inputs, outputs, threads, parallel_for, user)`. `own` is the memory that
 /// the library has.
-fn emit_run(n: &mut NestBuilder, interface: &Interface, size: &Size, own: Option<DataId>, steps: &[FuncId]) -> Word {
+fn emit_run(n: &mut NestBuilder, interface: &Interface, size: &Size, own: Option<DataId>, samples: &Samples) -> Word {
     let [context, batch, threads] = [n.arg(0), n.arg(2), n.arg(5)];
     emit_check_pointer(n, context);
     let (ready, fingerprint) = (n.load(context, context::READY), n.iconst(interface.fingerprint as i64));
@@ -501,17 +551,47 @@ fn emit_run(n: &mut NestBuilder, interface: &Interface, size: &Size, own: Option
     let frame = n.stack(frame::BYTES);
     let weights = n.load(context, context::WEIGHTS);
     n.store(weights, frame, frame::WEIGHTS);
-    let arena_bytes = n.mul_imm(batch, size.arena as i64);
-    let scratch = n.add(memory, arena_bytes);
+    let slots = n.smin(batch, threads);
+    let arenas = n.mul_imm(slots, size.arena as i64);
+    let scratch = n.add(memory, arenas);
     n.store(memory, frame, frame::ARENA);
     n.store(scratch, frame, frame::SCRATCH);
-    let fields =
-        [(2, frame::BATCH), (3, frame::INPUTS), (4, frame::OUTPUTS), (6, frame::PARALLEL_FOR), (7, frame::USER)];
-    for (arg, field) in fields {
+    for (arg, field) in [(3, frame::INPUTS), (4, frame::OUTPUTS), (6, frame::PARALLEL_FOR), (7, frame::USER)] {
         n.store(n.arg(arg), frame, field);
     }
-    steps.iter().for_each(|&step| n.call(step, &[frame]));
+    emit_samples(n, size, frame, samples);
     n.iconst(0)
+}
+
+/// Takes all samples of a run through the network, as [`Cut`](crate::schedule::Cut) says.
+fn emit_samples(n: &mut NestBuilder, size: &Size, frame: Word, samples: &Samples) {
+    let [batch, threads, parallel_for, user] = [n.arg(2), n.arg(5), n.arg(6), n.arg(7)];
+    let (zero, one) = (n.iconst(0), n.iconst(1));
+    let (several, may_split) = (n.less(one, threads), n.differ(parallel_for, zero));
+    let split = n.and(several, may_split);
+    n.if_else(
+        split,
+        |n| {
+            let rest = n.urem(batch, threads);
+            let alone = n.sub(batch, rest);
+            let most = n.iconst(size.split_above as i64);
+            let worth = n.less(most, alone);
+            n.if_else(
+                worth,
+                |n| {
+                    let work = n.function_address(samples.alone);
+                    n.call_address(parallel_for, &[user, alone, work, frame]);
+                },
+                |n| n.call(samples.alone, &[frame, zero, zero, alone]),
+            );
+            n.if_nonzero(rest, |n| {
+                n.store(alone, frame, frame::FIRST);
+                n.store(rest, frame, frame::SAMPLES);
+                samples.steps.iter().for_each(|&step| n.call(step, &[frame]));
+            });
+        },
+        |n| n.call(samples.alone, &[frame, zero, zero, batch]),
+    );
 }
 
 /// The memory that the caller of `run` gave, or the library's own where it gave none and that is large enough.

@@ -48,9 +48,9 @@ const char *NAME_output_name(size_t index);
 size_t NAME_output_rank(size_t index);
 const size_t *NAME_output_shape(size_t index);
 
-/* Bytes of the work memory for a batch on so many threads (1 for NAME_run): values between the layers, which grow with
- * the batch, and @SCRATCH@ bytes for each thread. A multiple of the alignment. SIZE_MAX for a batch or a number of
- * threads (1 to @THREADS@) that cannot be run. */
+/* Bytes of the work memory for a batch on so many threads (1 for NAME_run): values between the layers, for as many samples
+ * as are under way at the same time (one for each thread, or the batch where that is less), and @SCRATCH@ bytes for each
+ * thread. A multiple of the alignment. SIZE_MAX for a batch or a number of threads (1 to @THREADS@) that cannot be run. */
 size_t NAME_memory_bytes(size_t batch, size_t threads);
 
 /* Bytes of the weight file; 0 where the weights are in the object. */
@@ -81,8 +81,9 @@ typedef void (*NAME_work)(void *task, size_t worker, size_t begin, size_t end);
  * that go on at the same time have different ones. Which worker does which tasks does not change the results. */
 typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void *task);
 
-/* The same on several threads: steps that are worth it are given to parallel_for, one after the other; where it is NULL,
- * this thread does all. The work memory has NAME_memory_bytes(batch, threads) bytes. */
+/* The same on several threads: whole samples, and steps of those that are left when each thread has as many as the others,
+ * are given to parallel_for, one call after the other, if they are worth it; where it is NULL, this thread does all. The
+ * work memory has NAME_memory_bytes(batch, threads) bytes. */
 int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
     float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
 @SIZES@

@@ -3,7 +3,7 @@
 use super::constants::{self, Constants};
 use super::{AotError, Options, OwnMemory, Weights};
 use crate::ir::{Graph, NodeId};
-use crate::schedule::{ALIGNMENT, Plan};
+use crate::schedule::{ALIGNMENT, Cut, Plan};
 use crate::tensor::{Batch, TensorType};
 
 pub(super) struct Interface {
@@ -33,6 +33,8 @@ pub(super) struct Size {
     pub arena: usize,
     /// See [`Interface::scratch`].
     scratch: usize,
+    /// See [`Plan::split_above`].
+    pub split_above: usize,
 }
 
 /// An input or an output.
@@ -137,14 +139,16 @@ impl Size {
             inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
             outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
             batch: batches(graph, plan, scratch),
-            arena: plan.arena_bytes(1),
+            arena: plan.arena_bytes(),
             scratch,
+            split_above: plan.split_above(),
         }
     }
 
     /// Bytes of the work memory.
     pub fn memory_bytes(&self, batch: usize, threads: usize) -> usize {
-        self.arena.saturating_mul(batch).saturating_add(self.scratch.saturating_mul(threads))
+        let slots = Cut::new(batch, threads).slots;
+        self.arena.saturating_mul(slots).saturating_add(self.scratch.saturating_mul(threads))
     }
 
     /// The name of a function of this size, behind that of the model and `_`.
@@ -183,8 +187,8 @@ fn batches(graph: &Graph, plan: &Plan, scratch: usize) -> (usize, usize) {
         Batch::Symbolic(_) => None,
     });
     let tasks = plan.steps.iter().map(|step| step.kernel.tasks());
-    let bytes = plan.buffers.iter().map(|buffer| buffer.elements * 4);
-    let largest = tasks.chain(bytes).fold(plan.arena_bytes(1), usize::max);
+    let bytes = plan.buffers.iter().map(|buffer| buffer.bytes);
+    let largest = tasks.chain(bytes).fold(plan.arena_bytes(), usize::max);
     let of_threads = scratch.saturating_mul(THREADS.1).min(i64::MAX as usize / 2);
     let limit = (i64::MAX as usize - of_threads) / largest.max(1);
     fixed.map_or((1, limit), |batch| (batch, batch.min(limit)))

@@ -23,7 +23,7 @@ pub struct Profile {
     pub bound_s: f64,
     /// Median time of the whole network over the sum of the steps' bounds.
     pub distance: f64,
-    /// Bytes of the arena.
+    /// Bytes of the arena of one sample.
     pub arena_bytes: u64,
     pub arena: Vec<ArenaBuffer>,
 }
@@ -77,7 +77,7 @@ pub struct ArenaBuffer {
     pub last_step: usize,
 }
 
-/// Measures every step. `cores` are those that the session's threads can occupy.
+/// Measures every step, of all samples of a batch together. `cores` are those that the session's threads can occupy.
 pub fn profile(
     session: &mut Session,
     inputs: &[Tensor],
@@ -109,8 +109,8 @@ pub fn profile(
     let bound_s: f64 = steps.iter().map(|s| s.bound_s).sum();
     steps.iter_mut().for_each(|s| s.share = rate(s.time.median_s, time_s));
     let distance = rate(super::stats::median(&totals), bound_s);
-    let arena_bytes = plan.arena_bytes(batch) as u64;
-    Ok(Profile { steps, time_s, bound_s, distance, arena_bytes, arena: arena(plan, batch) })
+    let arena_bytes = plan.arena_bytes() as u64;
+    Ok(Profile { steps, time_s, bound_s, distance, arena_bytes, arena: arena(plan) })
 }
 
 fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Peak, cores: usize) -> StepProfile {
@@ -175,17 +175,17 @@ fn merged_groups(graph: &Graph, id: ParamId) -> Option<usize> {
 
 fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
     let lanes = plan.target.lanes;
-    let values = step.views().map(|view| view.layout.elements(&view.ty, lanes) * batch);
-    let weights = step.params.iter().map(|&id| plan.graph[id].dims.iter().product::<usize>());
-    4 * values.chain(weights).sum::<usize>() as u64
+    let values = step.views().map(|view| (view.layout.bytes(&view.ty, lanes) * batch) as u64);
+    let weights = step.params.iter().map(|&id| plan.graph[id].bytes());
+    values.chain(weights).sum()
 }
 
-fn arena(plan: &Plan, batch: usize) -> Vec<ArenaBuffer> {
+fn arena(plan: &Plan) -> Vec<ArenaBuffer> {
     let used = plan.buffers.iter().filter(|buffer| buffer.live.0 <= buffer.live.1);
     let in_arena = used.filter_map(|buffer| match buffer.place {
         Place::Arena(offset) => Some(ArenaBuffer {
-            offset: (offset * 4 * batch) as u64,
-            bytes: (buffer.elements * 4 * batch) as u64,
+            offset: offset as u64,
+            bytes: buffer.bytes as u64,
             first_step: buffer.live.0,
             last_step: buffer.live.1,
         }),

@@ -1,9 +1,10 @@
 //! `svertka bench`: how long networks and their steps take.
 
 use super::args::{EngineArgs, IsaArg, MeasureArgs};
+use super::progress::Progress;
 use super::tuned::Tuned;
 use super::weights::Missing;
-use super::{Failure, Outcome, input, model, peak, print, tell, terminal};
+use super::{Failure, Outcome, input, model, peak, print, tell};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
 use crate::bench::baseline::{self, Change};
@@ -15,7 +16,6 @@ use crate::bench::report::{Comparison, Measurement, Phases, Report, Setting};
 use crate::bench::stats::{Ratio, Summary};
 use crate::bench::suite::{self, Entry};
 use crate::bench::{SCHEMA_VERSION, html, table};
-use crate::diagnostic::harmless;
 use crate::hash::fnv1a;
 use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
@@ -461,46 +461,4 @@ fn compare(args: &Args, then: &Report, now: &Report) -> Outcome {
     }
     let names: Vec<String> = slower.iter().map(|change| table::title(change.now)).collect();
     Err(Failure::input(format!("more than {percent} % slower than the baseline: {}", names.join("; "))))
-}
-
-/// A line on standard error that says what goes on; nothing where that is no terminal.
-pub struct Progress {
-    terminal: bool,
-    shown: Option<Instant>,
-}
-
-impl Progress {
-    /// Least time between two changes of the line, which are not free.
-    const PAUSE: Duration = Duration::from_millis(200);
-    /// Goes to the first column and clears the line (ECMA-48: CR, EL).
-    const CLEAR: &str = "\r\x1b[K";
-
-    pub fn new() -> Progress {
-        Progress { terminal: terminal::moves_cursor(), shown: None }
-    }
-
-    /// Columns of the bar.
-    const WIDTH: usize = 24;
-
-    /// A bar of which `part`, 0 to 1, is full, and a text.
-    pub fn show_bar(&mut self, part: f64, text: &str) {
-        let full = (part * Self::WIDTH as f64) as usize;
-        let bar: String = (0..Self::WIDTH).map(|column| if column < full { '#' } else { '.' }).collect();
-        self.show(&format!("[{bar}] {:3.0} % {text}", 100.0 * part));
-    }
-
-    pub fn show(&mut self, text: &str) {
-        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
-            terminal::tell_raw(&format!("{}{}", Self::CLEAR, harmless(text)));
-            self.shown = Some(Instant::now());
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown.is_some() {
-            terminal::tell_raw(Self::CLEAR);
-        }
-    }
 }

@@ -27,7 +27,7 @@ pub struct InputArgs {
     pub keep_size: bool,
 }
 
-fn parse_layout(text: &str) -> Result<Layout, String> {
+pub(super) fn parse_layout(text: &str) -> Result<Layout, String> {
     let known = || Layout::ALL.iter().map(|l| l.name()).collect::<Vec<_>>().join(", ");
     Layout::ALL
         .into_iter()

@@ -11,6 +11,7 @@ mod compile;
 mod explain;
 mod export;
 mod fmt;
+mod folder;
 mod graph;
 mod help;
 mod import;
@@ -18,6 +19,8 @@ mod input;
 mod model;
 mod new;
 mod peak;
+mod progress;
+mod quantize;
 mod run;
 mod summary;
 mod terminal;
@@ -61,6 +64,8 @@ enum Verb {
     Run(run::Args),
     /// Compare the compiled model with the interpreter, layer by layer
     Verify(verify::Args),
+    /// Write weights of eight bits, with which a network computes on whole numbers
+    Quantize(quantize::Args),
     /// Measure how long models and their layers take
     Bench(bench::Args),
     /// Choose kernels by measuring them on this machine, for all other commands
@@ -209,6 +214,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Explain(args) => explain::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Quantize(args) => quantize::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Tune(args) => tune::run(&args),
         Verb::Peak(args) => peak::run(&args),

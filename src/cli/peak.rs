@@ -1,6 +1,7 @@
 //! `svertka peak`: what a core of this machine can do at most.
 
-use super::{Failure, Outcome, bench::Progress, print, tell};
+use super::progress::Progress;
+use super::{Failure, Outcome, print, tell};
 use crate::bench::machine;
 use crate::bench::peak::Peak;
 use crate::io::IoError;

@@ -5,15 +5,14 @@ use super::arguments::name_and_file;
 use super::input::{self, Files, InputArgs};
 use super::model;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, print, tell};
+use super::{Failure, Outcome, folder, print, tell};
 use crate::error::Error;
 use crate::interp;
 use crate::io::npy;
 use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
-use crate::ir::weights::WeightSource;
 use crate::layers::Accumulate;
-use crate::model::{Class, Model};
+use crate::model::{BoundWeights, Class, Model};
 use crate::runtime::check_interpreter;
 use crate::tensor::Tensor;
 use std::ffi::OsString;
@@ -23,19 +22,24 @@ use std::time::{Duration, Instant};
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    model: ModelArgs,
+    pub model: ModelArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub engine: EngineArgs,
     #[command(flatten)]
-    weights: WeightArgs,
+    pub weights: WeightArgs,
     #[command(flatten)]
-    input: InputArgs,
-    /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output
+    pub input: InputArgs,
+    /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output. Of a folder or a
+    /// list: the table of its pictures, .csv or .jsonl
     #[arg(long, value_name = "FILE")]
-    output: Vec<OsString>,
+    pub output: Vec<OsString>,
     /// Print this many of the likeliest classes of each sample
     #[arg(long, value_name = "K")]
-    top: Option<usize>,
+    pub top: Option<usize>,
+    /// So many pictures of a folder or a list at the same time, each on one thread or on --threads; as many as there are
+    /// cores where none are given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// Print how long each part took
     #[arg(short, long)]
     verbose: bool,
@@ -45,13 +49,16 @@ pub struct Args {
 const SHOWN_SAMPLES: usize = 20;
 
 pub fn run(args: &Args) -> Outcome {
+    if args.jobs.is_some() || folder::is_meant(&args.input.input) {
+        return folder::run(args);
+    }
     let mut model = model::load(&args.model)?;
     let Some(Files { tensors, names }) = input::read(&args.input, &mut model)? else {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
     let targets = outputs(&args.output, model.graph())?;
     check_targets(args, &targets)?;
-    let weights = args.weights.choose(&model, Missing::Refused)?;
+    let weights = args.weights.choose_any(&model, Missing::Refused)?;
     let results = compute(args, &model, &weights, &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;
@@ -92,15 +99,16 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
     Ok(())
 }
 
-fn compute(args: &Args, model: &Model, weights: &dyn WeightSource, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+fn compute(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    let graph = weights.network(model);
     let Some(options) = args.engine.options()? else {
-        check_interpreter(model.graph(), inputs[0].batch(), 1, args.engine.memory.limit())?;
+        check_interpreter(graph, inputs[0].batch(), 1, args.engine.memory.limit())?;
         let start = Instant::now();
-        let results = interp::run(model.graph(), weights, inputs, Accumulate::F32);
+        let results = interp::run(graph, weights, inputs, Accumulate::F32);
         times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);
         return Ok(results);
     };
-    let mut session = args.engine.tuned().session(model.graph().clone(), weights, &options)?;
+    let mut session = args.engine.tuned().session(graph.clone(), weights, &options)?;
     let start = Instant::now();
     let results = session.run(inputs)?;
     let built = session.times();
@@ -143,15 +151,14 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
     let shown = if args.top.is_some() { output.batch() } else { output.batch().min(SHOWN_SAMPLES) };
     for (n, (name, ranked)) in names.iter().zip(&ranked).enumerate().take(shown) {
         let scores = &output.data()[n * output.channels()..][..output.channels()];
-        let unusable = scores.iter().filter(|score| score.is_nan() || **score == f32::INFINITY).count();
-        if unusable > 0 {
-            print(&format!("{name}: no class: {unusable} of {} scores are NaN or infinite", scores.len()))?;
+        if let Some(unusable) = unusable_scores(scores) {
+            print(&format!("{name}: {unusable}"))?;
             continue;
         }
         match args.top {
-            None => print(&format!("{name}: {}  {:.4}", label(&ranked[0]), ranked[0].probability))?,
+            None => print(&format!("{name}: {}  {:.4}", name_of(&ranked[0]), ranked[0].probability))?,
             Some(top) => {
-                let class = |class| format!("\n  {:<32} {:.4}", label(class), class.probability);
+                let class = |class| format!("\n  {:<32} {:.4}", name_of(class), class.probability);
                 print(&format!("{name}:{}", ranked.iter().take(top).map(class).collect::<String>()))?;
             }
         }
@@ -162,6 +169,21 @@ fn print_classes(args: &Args, model: &Model, output: &Tensor, names: &[String]) 
     Ok(())
 }
 
-fn label(class: &Class) -> String {
-    class.label.clone().unwrap_or_else(|| format!("class {}", class.index))
+/// Why scores name no class, if they do not.
+pub fn unusable_scores(scores: &[f32]) -> Option<String> {
+    let unusable = scores.iter().filter(|score| score.is_nan() || **score == f32::INFINITY).count();
+    (unusable > 0).then(|| format!("no class: {unusable} of {} scores are NaN or infinite", scores.len()))
+}
+
+fn name_of(class: &Class) -> String {
+    class.label.clone().unwrap_or_else(|| numbered(class.index))
+}
+
+/// The name of a class, where classes have names.
+pub fn label(names: &[String], class: usize) -> String {
+    names.get(class).cloned().unwrap_or_else(|| numbered(class))
+}
+
+fn numbered(class: usize) -> String {
+    format!("class {class}")
 }

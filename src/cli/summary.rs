@@ -32,7 +32,7 @@ enum Format {
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
     check_planning(model.graph(), args.memory.limit())?;
-    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes(1);
+    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes();
     let summary = analysis::summary(model.graph(), Some(arena as u64));
     print(&summary.render(args.format.into()))?;
     let warnings = analysis::lint(model.graph(), &args.lints.allow);

@@ -1,7 +1,7 @@
 //! `svertka tune`: chooses kernels by measuring them.
 
 use super::args::MeasureArgs;
-use super::bench::Progress;
+use super::progress::Progress;
 use super::tuned::{Entry, Source, TunedFile};
 use super::weights::Missing;
 use super::{Failure, Outcome, input, model, print};

@@ -61,12 +61,13 @@ pub fn run(args: &Args) -> Outcome {
             input::random(model.graph(), batch, args.weights.seed(), options.memory_limit)?
         }
     };
-    let weights = args.weights.choose(&model, Missing::Random)?;
+    let weights = args.weights.choose_any(&model, Missing::Random)?;
+    let network = weights.network(&model);
     let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
-    let mut session = args.engine.tuned().session(model.graph().clone(), &weights, &options)?;
+    let mut session = args.engine.tuned().session(network.clone(), &weights, &options)?;
     // Those of the outputs, and those from which each layer is judged.
-    check_interpreter(model.graph(), inputs[0].batch(), 2, options.memory_limit)?;
-    let expected = interp::run(model.graph(), &weights, &inputs, Accumulate::F64);
+    check_interpreter(network, inputs[0].batch(), 2, options.memory_limit)?;
+    let expected = interp::run(network, &weights, &inputs, Accumulate::F64);
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {

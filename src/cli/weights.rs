@@ -40,8 +40,23 @@ impl WeightArgs {
     /// The file that was asked for, else the card's, else random weights.
     ///
     /// # Errors
-    /// Where the weights do not fit the model, or there are none.
+    /// Where the weights do not fit the model, or there are none, or some of them have eight bits.
     pub fn choose(&self, model: &Model, missing: Missing) -> Result<BoundWeights, Failure> {
+        let bound = self.choose_any(model, missing)?;
+        match bound.whole() {
+            None => Ok(bound),
+            Some(path) => {
+                let path = path.display();
+                Err(Failure::input(format!("{path}: weights of eight bits, which only run, verify and quantize take")))
+            }
+        }
+    }
+
+    /// As [`choose`](Self::choose), also weights of eight bits: the network is [`BoundWeights::network`].
+    ///
+    /// # Errors
+    /// As [`choose`](Self::choose).
+    pub fn choose_any(&self, model: &Model, missing: Missing) -> Result<BoundWeights, Failure> {
         let bound = model.bind(&self.source(model, missing)?)?;
         if let Some(note) = bound.note() {
             tell(&format!("note: {note}"));

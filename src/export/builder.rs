@@ -293,8 +293,11 @@ fn value_info(name: &str, ty: &TensorType, sizes: &[Message]) -> Message {
     };
     let shape = [&batch].into_iter().chain(sizes);
     let shape = shape.fold(Message::default(), |shape, dim| shape.message(value::DIMENSION, dim));
-    let DType::F32 = ty.dtype;
-    let tensor = Message::default().int(value::ELEMENT_TYPE, tensor::FLOAT).message(value::SHAPE, &shape);
+    let element = match ty.dtype {
+        DType::F32 => tensor::FLOAT,
+        DType::U8(_) => tensor::UINT8,
+    };
+    let tensor = Message::default().int(value::ELEMENT_TYPE, element).message(value::SHAPE, &shape);
     let ty = Message::default().message(value::TENSOR_TYPE, &tensor);
     Message::default().text(value::NAME, name).message(value::TYPE, &ty)
 }

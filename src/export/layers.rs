@@ -52,6 +52,7 @@ pub fn step(site: &mut Site) -> Steps {
         Op::Concat(_) => Ok(Call::new("Concat", site.inputs()).int("axis", 1).into()),
         Op::Add(_) => pointwise::joined(site, "Add"),
         Op::Mul(_) => pointwise::joined(site, "Mul"),
+        Op::Convert(_) => Err(Refusal::integers()),
     }
 }
 

@@ -98,6 +98,11 @@ impl Refusal {
         Refusal { reason: reason.into(), way_out: way_out.into() }
     }
 
+    /// Of a layer on whole numbers.
+    fn integers() -> Refusal {
+        Refusal::new("layers on whole numbers are not written", "export it with its weights of f32")
+    }
+
     /// Of something that another size of the input would make another.
     fn of_sizes(what: &str) -> Refusal {
         let way_out = "give the sizes of the input for good";

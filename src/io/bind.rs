@@ -45,6 +45,14 @@ impl BoundWeights {
     /// # Errors
     /// All weights that are missing, surplus, of a wrong shape, or that cannot be read.
     pub fn bind(graph: &Graph, file: WeightFile) -> Result<BoundWeights, Misfit> {
+        BoundWeights::bind_rest(graph, file, &HashSet::new())
+    }
+
+    /// As [`bind`](BoundWeights::bind), of a file of which these names have served already.
+    ///
+    /// # Errors
+    /// As [`bind`](BoundWeights::bind).
+    pub fn bind_rest(graph: &Graph, file: WeightFile, served: &HashSet<String>) -> Result<BoundWeights, Misfit> {
         let wanted: Vec<&Param> = graph.params.iter().filter(|p| p.source == ParamSource::File).collect();
         let acceptable: Vec<Vec<String>> = wanted.iter().map(|param| acceptable(&param.name, &graph.renames)).collect();
         let in_file = file.names();
@@ -64,7 +72,8 @@ impl BoundWeights {
                 None => missing.push((param, acceptable)),
             }
         }
-        let left = left_over(graph, &found, &in_file, &names);
+        let mut left = left_over(graph, &found, &in_file, &names);
+        left.retain(|(_, name)| !served.contains(*name));
         let objects: HashMap<Cow<'_, str>, &String> =
             file.objects().iter().map(|(name, what)| (found.naming.apply(name), what)).collect();
         for (param, acceptable) in missing {

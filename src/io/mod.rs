@@ -138,7 +138,7 @@ pub enum IoError {
 }
 
 impl IoError {
-    fn system(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> IoError {
+    pub(crate) fn system(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> IoError {
         move |source| IoError::System { path: path.to_owned(), action, source }
     }
 
@@ -146,7 +146,7 @@ impl IoError {
         IoError::Malformed { path: path.to_owned(), format, reason: reason.to_string() }
     }
 
-    fn unsupported(path: &Path, reason: impl Into<String>) -> IoError {
+    pub(crate) fn unsupported(path: &Path, reason: impl Into<String>) -> IoError {
         IoError::Unsupported { path: path.to_owned(), reason: reason.into() }
     }
 

@@ -60,6 +60,17 @@ impl Tensors for File {
         floats(info.dtype, &self.map[self.bytes(info)])
     }
 
+    fn integers(&self, name: &str) -> Option<Vec<i32>> {
+        let info = self.header.info(name)?;
+        let bytes = &self.map[self.bytes(info)];
+        match info.dtype {
+            Dtype::I8 => Some(bytes.iter().map(|&byte| i32::from(byte as i8)).collect()),
+            Dtype::U8 => Some(bytes.iter().map(|&byte| i32::from(byte)).collect()),
+            Dtype::I32 => Some(super::decode(bytes, i32::from_le_bytes)),
+            _ => None,
+        }
+    }
+
     fn release(&self, name: &str) {
         self.header.info(name).into_iter().for_each(|info| forget(&self.map, self.bytes(info)));
     }

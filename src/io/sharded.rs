@@ -112,6 +112,10 @@ impl Tensors for File {
         self.of(name)?.values(name)
     }
 
+    fn integers(&self, name: &str) -> Option<Vec<i32>> {
+        self.of(name)?.integers(name)
+    }
+
     fn release(&self, name: &str) {
         self.of(name).into_iter().for_each(|file| file.release(name));
     }

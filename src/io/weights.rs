@@ -29,6 +29,11 @@ pub(super) trait Tensors: Send + Sync {
     /// The values of a tensor, or `None` where its type is not one of the floating-point types taken.
     fn values(&self, name: &str) -> Option<Cow<'_, [f32]>>;
 
+    /// The values of a tensor of I8, U8 or I32.
+    fn integers(&self, _name: &str) -> Option<Vec<i32>> {
+        None
+    }
+
     /// Gives back the memory that holds the tensor's part of the file.
     fn release(&self, name: &str);
 
@@ -116,6 +121,16 @@ impl WeightFile {
             return Err(IoError::unsupported(&self.path, reason));
         }
         Ok(values)
+    }
+
+    /// The whole numbers of a tensor of I8, U8 or I32, row-major.
+    pub fn read_integers(&self, name: &str) -> Result<Vec<i32>, IoError> {
+        let missing = || IoError::Missing { path: self.path.clone(), what: "tensor", name: name.to_owned() };
+        let (_, dtype) = self.tensors.find(name).ok_or_else(missing)?;
+        self.tensors.integers(name).ok_or_else(|| {
+            let reason = format!("tensor {name:?} is stored as {dtype}; accepted: I8, U8, I32");
+            IoError::unsupported(&self.path, reason)
+        })
     }
 
     /// Gives back the memory that holds a tensor's part of the file; it can still be read, from the file again.

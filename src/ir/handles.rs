@@ -52,9 +52,9 @@ fn check_param(index: usize, param: &Param) -> Result<(), String> {
 
 impl ParamSource {
     /// The parameters that a derived one is made of.
-    fn parts(&self) -> Vec<ParamId> {
+    pub(crate) fn parts(&self) -> Vec<ParamId> {
         match self {
-            ParamSource::File | ParamSource::Fixed(_) => Vec::new(),
+            ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => Vec::new(),
             ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => vec![*weight],
             ParamSource::Scaled { weight: base, norm } | ParamSource::Shifted { bias: base, norm } => {
                 base.iter().copied().chain(norm.parts()).collect()

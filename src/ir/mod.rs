@@ -3,6 +3,7 @@
 //! Nodes stand in topological order: a node's inputs come before it. [`verify()`] states and checks the invariants; it runs
 //! after the builder and after every pass. What reads a graph demands that it was verified: [`Verified`].
 
+pub mod integer;
 pub mod weights;
 
 mod handles;
@@ -83,9 +84,31 @@ pub struct Param {
 }
 
 impl Param {
-    /// Bytes of its values as f32.
+    /// Bytes of its values: as f32, where they are no whole numbers.
     pub fn bytes(&self) -> u64 {
-        self.dims.iter().map(|&size| size as u64).fold(4, u64::saturating_mul)
+        let of_element = if self.weights_i8().is_some() { 1 } else { 4 };
+        self.dims.iter().map(|&size| size as u64).fold(of_element, u64::saturating_mul)
+    }
+
+    /// Weights of eight bits, and the scale of each of the first dimension.
+    pub fn weights_i8(&self) -> Option<(&[i8], &[f32])> {
+        match &self.source {
+            ParamSource::Integers { values: Integers::I8(values), scales } => Some((values, scales)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is given in whole numbers.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.source, ParamSource::Integers { .. })
+    }
+
+    /// A bias in whole numbers.
+    pub fn bias_i32(&self) -> Option<&[i32]> {
+        match &self.source {
+            ParamSource::Integers { values: Integers::I32(values), .. } => Some(values),
+            _ => None,
+        }
     }
 }
 
@@ -96,6 +119,8 @@ pub enum ParamSource {
     File,
     /// The model file.
     Fixed(Arc<[f32]>),
+    /// Whole numbers times a scale for each of the first dimension.
+    Integers { values: Integers, scales: Arc<[f32]> },
     /// `weight` (or 1) times the factor of `norm`, which is chosen by the first dimension.
     Scaled { weight: Option<ParamId>, norm: Norm },
     /// The weights of a convolution of `groups` groups, of which `merged` become one: where an output channel of one
@@ -106,6 +131,14 @@ pub enum ParamSource {
     OutputMajor { weight: ParamId, groups: usize },
     /// `norm` of `bias` (or of 0).
     Shifted { bias: Option<ParamId>, norm: Norm },
+}
+
+/// Whole numbers of weights.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Integers {
+    /// -127 to 127.
+    I8(Arc<[i8]>),
+    I32(Arc<[i32]>),
 }
 
 /// A scale and a shift of each channel: (x - mean) * gamma / sqrt(variance + eps) + beta, which is a batch norm (Ioffe and

@@ -1,8 +1,8 @@
 //! The graph's invariants. After [`verify`] nothing behind the graph may fail on account of the model.
 
-use super::{Epilogue, Graph, Node, NodeId, Norm, Param, ParamSource, handles};
+use super::{Epilogue, Graph, Integers, Node, NodeId, Norm, Param, ParamSource, handles, integer};
 use crate::layers::{Conv, Layer, Op, Window};
-use crate::tensor::{Batch, MAX_BATCH};
+use crate::tensor::{Batch, DType, MAX_BATCH, Quantisation};
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 
@@ -37,7 +37,7 @@ pub struct MalformedGraph(String);
 /// layer can exist, has as many operands and weights as it asks for, of the shapes that it asks for, and the type that
 /// its shape rule gives; what is fused with a node is something that its kernels can do: epilogues of activations and of
 /// one addition of a value of the node's own type, gates before 1x1 convolutions of one group, means beside depthwise
-/// convolutions; parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
+/// convolutions; layers on whole numbers are such as there are ([`integer::of`]); parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
 /// they are made of.
 ///
 /// # Errors
@@ -66,6 +66,10 @@ fn check(graph: &Graph) -> Result<(), String> {
             })
             .map_err(|e| format!("%{} ({}): {e}", id.0, node.origin.path))?;
     }
+    let whole = graph.outputs.iter().find(|output| graph[output.node].ty.dtype != DType::F32);
+    if let Some(output) = whole {
+        return Err(format!("its output {} is of whole numbers", output.name));
+    }
     if graph.outputs.is_empty() { Err("no output".into()) } else { Ok(()) }
 }
 
@@ -91,7 +95,7 @@ fn check_inputs(graph: &Graph) -> Result<(), String> {
 fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
     if let Some(layer) = node.op.layer() {
         let types = graph.operand_types(node);
-        let ty = layer.shape(&types).map_err(|e| e.message)?;
+        let ty = layer.shape(&types).map_err(|e| e.message)?.with_dtype(node.ty.dtype);
         if ty != node.ty {
             return Err(format!("its type is {}, the shape rule gives {ty}", node.ty));
         }
@@ -102,6 +106,10 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
     } else if !node.inputs.is_empty() || !node.params.is_empty() || !node.epilogue.is_empty() || node.slice_of.is_some()
     {
         return Err("an input of the model is given, not computed".into());
+    }
+    if integer::of(graph, node)?.is_some() {
+        // What is fused behind it was looked at.
+        return node.ty.check();
     }
     node.ty.check().map_err(|e| format!("its type is {}: {e}", node.ty))?;
     check_gate(graph, node)?;
@@ -204,6 +212,16 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
     let fits = match &param.source {
         ParamSource::File => true,
         ParamSource::Fixed(values) => values.len() == elements,
+        ParamSource::Integers { values, scales } => {
+            let fits = |len: usize| len == elements && scales.len() == dims[0];
+            match values {
+                Integers::I8(values) => {
+                    let possible = scales.iter().all(|scale| Quantisation::SCALES.contains(scale));
+                    fits(values.len()) && possible && !values.contains(&i8::MIN)
+                }
+                Integers::I32(values) => fits(values.len()),
+            }
+        }
         ParamSource::Merged { weight, groups, merged } => {
             let base = &graph[*weight].dims;
             let whole = *groups > 0 && *merged > 0 && groups.is_multiple_of(*merged) && dims[0].is_multiple_of(*groups);

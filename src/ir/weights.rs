@@ -1,7 +1,7 @@
 //! Values of parameters: where they are read from, how derived ones are computed, and random ones for tests
 //! and benchmarks without a weight file.
 
-use super::{Graph, Norm, Param, ParamId, ParamSource, Statistics};
+use super::{Graph, Integers, Norm, Param, ParamId, ParamSource, Statistics};
 use crate::layers::Init;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -24,12 +24,23 @@ pub struct Values<'a> {
     base: Cow<'a, [f32]>,
     factors: Option<Vec<f64>>,
     scaled: OnceLock<Vec<f32>>,
+    whole: Option<&'a Param>,
 }
 
 impl<'a> Values<'a> {
     /// `factors` are one for each of the equal rows of `base`.
     pub fn new(base: Cow<'a, [f32]>, factors: Option<Vec<f64>>) -> Values<'a> {
-        Values { base, factors, scaled: OnceLock::new() }
+        Values { base, factors, scaled: OnceLock::new(), whole: None }
+    }
+
+    /// See [`Param::weights_i8`].
+    pub fn weights_i8(&self) -> Option<(&[i8], &[f32])> {
+        self.whole?.weights_i8()
+    }
+
+    /// See [`Param::bias_i32`].
+    pub fn bias_i32(&self) -> Option<&[i32]> {
+        self.whole?.bias_i32()
     }
 
     /// Before rows are scaled.
@@ -59,6 +70,15 @@ impl Deref for Values<'_> {
             Some(factors) => self.scaled.get_or_init(|| scale(&self.base, factors)),
         }
     }
+}
+
+/// What whole numbers stand for.
+fn real(values: &Integers, scales: &[f32]) -> Vec<f32> {
+    let whole: Vec<f32> = match values {
+        Integers::I8(values) => values.iter().map(|&q| q.into()).collect(),
+        Integers::I32(values) => values.iter().map(|&q| q as f32).collect(),
+    };
+    scale(&whole, &scales.iter().map(|&scale| scale.into()).collect::<Vec<f64>>())
 }
 
 /// Rows of which each is filled up with zeros to `merged` times its length. `of_group` rows lie side by side at the same
@@ -101,6 +121,9 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
     match &param.source {
         ParamSource::File => Values::new(source.values(param), None),
         ParamSource::Fixed(values) => Values::new(Cow::Borrowed(values), None),
+        ParamSource::Integers { values, scales } => {
+            Values { whole: Some(param), ..Values::new(real(values, scales).into(), None) }
+        }
         ParamSource::Scaled { weight, norm } => {
             let ones = || Cow::Owned(vec![1.0; param.dims.iter().product()]);
             let base = weight.map_or_else(ones, |w| values(graph, w, source));
@@ -132,7 +155,7 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
 pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
     match &graph[id].source {
         ParamSource::File => source.release(&graph[id]),
-        ParamSource::Fixed(_) => {}
+        ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
         ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => release(graph, *weight, source),
         // The few numbers of each channel are not worth it.
         ParamSource::Scaled { weight: base, .. } | ParamSource::Shifted { bias: base, .. } => {

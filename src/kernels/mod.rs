@@ -20,6 +20,7 @@
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
 pub mod epilogue;
+pub mod integer;
 pub mod interleave;
 pub mod lanes;
 pub mod long;
@@ -47,6 +48,7 @@ mod nest;
 mod packing;
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::TensorType;
@@ -68,12 +70,17 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// f32 elements that one sample occupies, padding included.
+    /// Elements that one sample occupies, padding included.
     pub fn elements(self, ty: &TensorType, lanes: usize) -> usize {
         match self {
             Layout::Nchw => ty.elements(),
             Layout::Blocked => ty.channels().next_multiple_of(lanes) * ty.spatial().iter().product::<usize>(),
         }
+    }
+
+    /// Bytes that one sample occupies, padding included.
+    pub fn bytes(self, ty: &TensorType, lanes: usize) -> usize {
+        self.elements(ty, lanes) * ty.dtype.bytes()
     }
 }
 
@@ -144,6 +151,9 @@ pub struct Operand {
 pub enum Constant<'a> {
     F32(Vec<f32>),
     I64(Vec<i64>),
+    U8(Vec<u8>),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
     /// f32 that are still to be packed.
     Packed(Packing<'a>),
 }
@@ -153,6 +163,9 @@ impl Constant<'_> {
         match self {
             Constant::F32(values) => size_of_val(values.as_slice()),
             Constant::I64(values) => size_of_val(values.as_slice()),
+            Constant::U8(values) => values.len(),
+            Constant::I16(values) => size_of_val(values.as_slice()),
+            Constant::I32(values) => size_of_val(values.as_slice()),
             Constant::Packed(packing) => packing.size() * 4,
         }
     }
@@ -163,6 +176,9 @@ impl Constant<'_> {
         match self {
             Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::U8(values) => to.copy_from_slice(values),
+            Constant::I16(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::I32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads, used),
         }
     }
@@ -172,6 +188,9 @@ impl Constant<'_> {
         match self {
             Constant::F32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Constant::I64(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::U8(values) => Cow::Borrowed(values),
+            Constant::I16(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::I32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Constant::Packed(packing) => Cow::Owned(bytemuck::cast_slice(&packing.to_vec()).to_vec()),
         }
     }
@@ -247,6 +266,8 @@ pub struct NodeView<'a> {
     /// The mean of each channel is wanted too: as an operand behind the inputs.
     pub mean: bool,
     pub epilogue: epilogue::Epilogue,
+    /// What it computes on whole numbers, with what is fused behind it.
+    pub integer: Option<Integer>,
 }
 
 /// A kernel for a node.
@@ -365,9 +386,15 @@ kernels! {
     Permute(permute),
     Scale(scale),
     Chain(chain),
+    Integer(integer),
 }
 
 impl Kernel {
+    /// Whether there is no code to be generated: the portable kernels do it.
+    pub fn is_portable(&self) -> bool {
+        matches!(self, Kernel::Integer(_))
+    }
+
     /// Whether nothing is written behind the last channel of a value of one position.
     pub fn writes_exactly(&self) -> bool {
         match self {
@@ -382,6 +409,7 @@ impl Kernel {
             | Kernel::Resample(_)
             | Kernel::Scale(_)
             | Kernel::Chain(_)
+            | Kernel::Integer(_)
             | Kernel::Pointwise(_) => false,
         }
     }
@@ -392,6 +420,9 @@ impl Kernel {
 /// # Panics
 /// If none can: every layer has a kernel, which the tests show for the whole table.
 pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<String>) {
+    if node.integer.is_some() {
+        return (integer::lower(node, target).expect("a layer on whole numbers"), Vec::new());
+    }
     let mut refusals = Vec::new();
     for (name, lower) in FAMILIES {
         match lower(node, target) {
@@ -423,6 +454,6 @@ mod testing {
         let output = conv.shape(&[&ty]).expect("a convolution that fits");
         let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
         let epilogue = epilogue::Epilogue::default();
-        f(&NodeView { op: &conv.into(), inputs, output: &output, epilogue, gated: false, mean: false })
+        f(&NodeView { op: &conv.into(), inputs, output: &output, epilogue, gated: false, mean: false, integer: None })
     }
 }

@@ -22,6 +22,12 @@ impl AdaptiveAvgPool {
     pub(super) const ENTRIES: &[Entry] =
         &[Entry { spec: &SPEC, make: |args| Ok(AdaptiveAvgPool { size: args.dims("size") }.into()) }];
 
+    /// The input positions of each output position, row-major, for an input that was checked.
+    pub fn seen(&self, input: &[usize]) -> Vec<Vec<usize>> {
+        let out = self.out(input);
+        (0..out.iter().product()).map(|position| regions(position, input, &out)).collect()
+    }
+
     /// Output sizes for an input whose shape was checked.
     fn out(&self, input: &[usize]) -> Vec<usize> {
         spread(&self.size, input.len()).expect("checked by the shape rule")

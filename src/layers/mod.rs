@@ -22,6 +22,7 @@ mod channel_slice;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod convert;
 mod crop;
 mod dense;
 mod depth_to_space;
@@ -70,6 +71,7 @@ pub use channel_slice::ChannelSlice;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::{ConvTranspose, Phase};
+pub use convert::Convert;
 pub use crop::Crop;
 pub use dense::Dense;
 pub use depth_to_space::DepthToSpace;
@@ -405,6 +407,7 @@ layers! {
     Concat,
     Add,
     Mul,
+    Convert,
 }
 
 /// The entry of a keyword.

@@ -18,7 +18,7 @@ pub enum Each {
 impl Each {
     /// `None` where `other` does not fit `x`.
     pub fn of(x: &TensorType, other: &TensorType) -> Option<Each> {
-        if other.batch != x.batch || other.dtype != x.dtype {
+        if other.batch != x.batch {
             return None;
         }
         if other.dims == x.dims {

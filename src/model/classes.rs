@@ -31,17 +31,27 @@ impl Model {
     /// # Errors
     /// Where the output is not one score for each class, or the card's labels cannot be read.
     pub fn classes(&self, output: &impl AsTensor) -> Result<Vec<Vec<Class>>, Error> {
+        let ranked = self.ranked(output)?;
+        let labels = self.labels()?;
+        let label = |index: usize, classes: usize| labels.get(index).filter(|_| labels.len() == classes).cloned();
+        let of_sample = |ranked: Vec<(usize, f32)>| {
+            let classes = ranked.len();
+            let class = |(index, probability)| Class { index, label: label(index, classes), probability };
+            ranked.into_iter().map(class).collect()
+        };
+        Ok(ranked.into_iter().map(of_sample).collect())
+    }
+
+    /// As [`Model::classes`], each class by its place among the scores and its probability.
+    pub(crate) fn ranked(&self, output: &impl AsTensor) -> Result<Vec<Vec<(usize, f32)>>, Error> {
         let output = output.as_tensor();
         let classes = class_count(output)?;
-        let labels = self.labels()?;
-        let label = |index: usize| labels.get(index).filter(|_| labels.len() == classes).cloned();
         let is_probability =
             matches!(self.graph()[self.graph().outputs[0].node].op, Op::Softmax(Softmax { log: false, .. }));
         let of_sample = |scores: &[f32]| {
             let probabilities = if is_probability { scores.to_vec() } else { softmax(scores) };
-            let class = |(index, probability)| Class { index, label: label(index), probability };
-            let mut ranked: Vec<Class> = probabilities.into_iter().enumerate().map(class).collect();
-            ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            let mut ranked: Vec<(usize, f32)> = probabilities.into_iter().enumerate().collect();
+            ranked.sort_by(|(_, a), (_, b)| b.total_cmp(a));
             ranked
         };
         Ok(output.data().chunks_exact(classes).map(of_sample).collect())

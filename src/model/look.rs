@@ -4,6 +4,7 @@ use super::{Model, Weights};
 use crate::analysis::draw::{Drawing, Format};
 use crate::analysis::receptive_field::{Axis, Field, receptive_field};
 use crate::error::Error;
+use crate::io::IoError;
 use crate::ir::{Graph, Node, NodeId, Output, Verified, verify};
 use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
@@ -79,7 +80,12 @@ impl Model {
         }
         let graph = Graph { outputs, ..self.graph().clone().into_inner() };
         let graph = verify(graph).expect("layers can be outputs");
-        Ok(Session::new(graph, &self.bind(weights)?, options)?)
+        let weights = self.bind(weights)?;
+        if let Some(path) = weights.whole() {
+            let reason = "it has weights of eight bits, with which the values of layers cannot be asked for".to_owned();
+            return Err(IoError::Unsupported { path: path.to_owned(), reason }.into());
+        }
+        Ok(Session::new(graph, &weights, options)?)
     }
 
     /// The last layer of this path, or below it.

@@ -305,7 +305,8 @@ impl Model {
     /// # Errors
     /// Where the weights do not fit or there are none, and where memory or a limit on it does not suffice.
     pub fn compile(&self, weights: &Weights, options: &Options) -> Result<Session, Error> {
-        Ok(Session::new(self.graph.clone(), &self.bind(weights)?, options)?)
+        let weights = self.bind(weights)?;
+        Ok(Session::new(weights.network(self).clone(), &weights, options)?)
     }
 
     /// What the reference interpreter gives for these inputs: sums in f64, slow, and right.
@@ -317,7 +318,8 @@ impl Model {
         let batch = runtime::check_inputs(&self.graph, inputs)?;
         runtime::check_interpreter(&self.graph, batch, 1, self.memory_limit)?;
         let inputs: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().to_tensor()).collect();
-        Ok(interp::run(&self.graph, &self.bind(weights)?, &inputs, Accumulate::F64))
+        let weights = self.bind(weights)?;
+        Ok(interp::run(weights.network(self), &weights, &inputs, Accumulate::F64))
     }
 }
 

@@ -6,8 +6,9 @@ use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::io::bind;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
-use crate::ir::Param;
 use crate::ir::weights::{RandomWeights, WeightSource};
+use crate::ir::{Graph, Param, Verified};
+use crate::quant;
 use crate::tensor::Tensor;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,8 @@ pub struct BoundWeights(Bound);
 
 enum Bound {
     File(bind::BoundWeights),
+    /// A file with weights of eight bits, and the network that it makes of the model.
+    Whole(Box<Verified<Graph>>, bind::BoundWeights),
     Own(Arc<ImportedWeights>),
     Random(RandomWeights),
 }
@@ -81,7 +84,12 @@ impl Model {
             Source::File { path, key } => WeightFile::open_dictionary(path, key.as_deref())?,
             Source::Tensors(tensors) => WeightFile::of_tensors(tensors.clone()),
         };
-        Ok(BoundWeights(Bound::File(bind::BoundWeights::bind(self.graph(), file)?)))
+        if !quant::is_quantised(&file) {
+            return Ok(BoundWeights(Bound::File(bind::BoundWeights::bind(self.graph(), file)?)));
+        }
+        let (graph, served) = quant::load(self.graph(), &file)?;
+        let bound = bind::BoundWeights::bind_rest(&graph, file, &served)?;
+        Ok(BoundWeights(Bound::Whole(Box::new(graph), bound)))
     }
 
     fn no_weights(&self) -> Error {
@@ -95,10 +103,27 @@ impl Model {
 }
 
 impl BoundWeights {
+    /// The network that computes with these weights: the model's own, or the same on whole numbers.
+    #[doc(hidden)]
+    pub fn network<'a>(&'a self, model: &'a Model) -> &'a Verified<Graph> {
+        match &self.0 {
+            Bound::Whole(graph, _) => graph,
+            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => model.graph(),
+        }
+    }
+
+    /// The file, where layers with weights of it compute on whole numbers.
+    pub fn whole(&self) -> Option<&Path> {
+        match &self.0 {
+            Bound::Whole(_, bound) => Some(bound.path()),
+            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => None,
+        }
+    }
+
     /// What was taken off the names in the file to find those of the model, to be told to the user.
     pub fn note(&self) -> Option<String> {
         match &self.0 {
-            Bound::File(bound) => {
+            Bound::File(bound) | Bound::Whole(_, bound) => {
                 bound.note().map(|note| format!("{}: names are taken {note}", bound.path().display()))
             }
             Bound::Own(_) | Bound::Random(_) => None,
@@ -109,7 +134,7 @@ impl BoundWeights {
 impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
         match &self.0 {
-            Bound::File(bound) => bound.values(param),
+            Bound::File(bound) | Bound::Whole(_, bound) => bound.values(param),
             Bound::Own(own) => own.values(param),
             Bound::Random(random) => random.values(param),
         }
@@ -117,7 +142,7 @@ impl WeightSource for BoundWeights {
 
     fn release(&self, param: &Param) {
         match &self.0 {
-            Bound::File(bound) => bound.release(param),
+            Bound::File(bound) | Bound::Whole(_, bound) => bound.release(param),
             Bound::Own(own) => own.release(param),
             Bound::Random(random) => random.release(param),
         }

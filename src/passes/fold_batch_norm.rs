@@ -5,7 +5,7 @@
 
 use super::uses::Uses;
 use super::{Config, Report};
-use crate::ir::{Graph, NodeId, Norm, Param, ParamId, ParamSource, Statistics};
+use crate::ir::{self, Graph, NodeId, Norm, Param, ParamId, ParamSource, Statistics};
 use crate::layers::{Activation, Init, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
@@ -40,6 +40,9 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
     match node.op {
         Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_) | Op::BatchNorm(_) | Op::Scale(_) => {}
         _ => return Some(format!("it stands behind `{keyword}`, which has no weights to fold it into")),
+    }
+    if ir::integer::concerns(graph, node) {
+        return Some(format!("{name} computes on whole numbers"));
     }
     if uses.is_shared(producer) {
         return Some(format!("the value of {name} is read elsewhere too"));

@@ -3,7 +3,7 @@
 //! not read and written once more.
 
 use super::{Config, Report};
-use crate::ir::{Graph, Node, NodeId};
+use crate::ir::{self, Graph, Node, NodeId};
 use crate::layers::{Conv, Each, Op};
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
@@ -28,6 +28,7 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 fn is_gate(graph: &Graph, node: &Node) -> bool {
     matches!(node.op, Op::Mul(_))
         && node.epilogue.is_empty()
+        && !ir::integer::concerns(graph, node)
         && Each::of(&graph[node.inputs[0]].ty, &graph[node.inputs[1]].ty) == Some(Each::Channel)
 }
 

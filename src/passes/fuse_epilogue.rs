@@ -3,15 +3,15 @@
 
 use super::uses::Uses;
 use super::{Config, Report};
-use crate::ir::{Epilogue, Graph, NodeId};
+use crate::ir::{self, Epilogue, Graph, NodeId};
 use crate::layers::Op;
 
 pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
     let mut uses = Uses::of(graph);
     for id in graph.ids() {
         uses.update(graph, id);
-        if !graph[id].epilogue.is_empty() {
-            // It is a kernel's own work already.
+        if !graph[id].epilogue.is_empty() || ir::integer::concerns(graph, &graph[id]) {
+            // It is a kernel's own work already, or one of its own.
             continue;
         }
         let fused = match graph[id].op {
@@ -68,6 +68,9 @@ fn refusal(graph: &Graph, producer: NodeId, uses: &Uses) -> Option<String> {
         return Some("the mean is made by the kernel before it".into());
     }
     let path = node.name();
+    if ir::integer::concerns(graph, node) {
+        return Some(format!("{path} computes on whole numbers"));
+    }
     if uses.is_shared(producer) {
         return Some(format!("the value of {path} before it is read elsewhere too"));
     }

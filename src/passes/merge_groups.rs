@@ -3,7 +3,7 @@
 //! input rearranged first, which costs more.
 
 use super::{Config, Report};
-use crate::ir::{Graph, NodeId, Param, ParamSource};
+use crate::ir::{self, Graph, NodeId, Param, ParamSource};
 use crate::layers::{Conv, Op};
 use std::collections::HashSet;
 
@@ -24,6 +24,9 @@ pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
 /// How many groups to make one of; `None` where the convolution is better left as it is.
 fn merged(graph: &Graph, id: NodeId, lanes: usize) -> Option<usize> {
     let node = &graph[id];
+    if ir::integer::concerns(graph, node) {
+        return None;
+    }
     let Op::Conv(conv @ Conv { groups: 2.., weights: None, .. }) = &node.op else { return None };
     let (group_in, group_out) = (conv.group_in(&graph[node.inputs[0]].ty), conv.channels / conv.groups);
     let aligned =

@@ -15,6 +15,8 @@ mod subsample;
 mod sweep;
 mod uses;
 
+pub(crate) use sweep::sweep_params;
+
 use crate::ir::{self, Graph, Verified};
 
 /// What the passes must know of the target.
@@ -89,6 +91,12 @@ pub fn run_until(graph: Verified<Graph>, config: &Config, count: usize) -> (Veri
         verified = verify(graph, name);
     }
     (verified, report)
+}
+
+/// Only what removes layers, and folds norms: the same for all targets.
+pub(crate) fn fold(graph: Verified<Graph>) -> Verified<Graph> {
+    let folding = PIPELINE.iter().position(|(name, _)| *name == "fold batch norm").expect("a pass");
+    run_until(graph, &Config { channel_block: 1, exact: true }, folding + 1).0
 }
 
 fn verify(graph: Graph, pass: &str) -> Verified<Graph> {

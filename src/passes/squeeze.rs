@@ -2,7 +2,7 @@
 //! et al. 2018), so that its value is not read once more for it.
 
 use super::{Config, Report};
-use crate::ir::{Graph, Node};
+use crate::ir::{self, Graph, Node};
 use crate::layers::{Op, Window};
 use std::collections::HashSet;
 
@@ -33,6 +33,9 @@ pub fn run(graph: &mut Graph, _config: &Config, report: &mut Report) {
 /// Whether a node is the mean over all of its operand's positions, of which there is more than one.
 fn is_mean(graph: &Graph, node: &Node) -> bool {
     let Op::AvgPool(pool) = &node.op else { return false };
+    if ir::integer::concerns(graph, node) {
+        return false;
+    }
     let spatial = graph[node.inputs[0]].ty.spatial();
     pool.window == Window::whole(spatial) && spatial.iter().any(|&size| size > 1)
 }

@@ -32,7 +32,8 @@ fn sweep_nodes(graph: &mut Graph) {
     graph.outputs.iter_mut().for_each(|o| rename(&mut o.node));
 }
 
-fn sweep_params(graph: &mut Graph) {
+/// Removes parameters that no node is made of.
+pub(crate) fn sweep_params(graph: &mut Graph) {
     let mut live = vec![false; graph.params.len()];
     let mut todo: Vec<ParamId> = graph.nodes.iter().flat_map(|n| n.params.iter().copied()).collect();
     while let Some(id) = todo.pop() {
@@ -52,7 +53,7 @@ fn sweep_params(graph: &mut Graph) {
 /// The parameters that a derived parameter is made of.
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
     match source {
-        ParamSource::File | ParamSource::Fixed(_) => {}
+        ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
         ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => f(weight),
         ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
             inner.iter_mut().for_each(&mut f);

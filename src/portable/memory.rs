@@ -9,6 +9,23 @@ use wide::f32x8;
 #[derive(Clone, Copy)]
 pub struct Pointer(*mut u8);
 
+/// Types of which any bits are a value, all of them.
+///
+/// # Safety
+/// That is so.
+pub unsafe trait Bits: Copy {}
+
+// SAFETY: numbers.
+unsafe impl Bits for u8 {}
+// SAFETY: numbers.
+unsafe impl Bits for i16 {}
+// SAFETY: numbers.
+unsafe impl Bits for i32 {}
+// SAFETY: numbers.
+unsafe impl Bits for f32 {}
+// SAFETY: nothing is between the elements.
+unsafe impl<T: Bits, const N: usize> Bits for [T; N] {}
+
 impl Pointer {
     /// The given sample of an operand; constants are the same for all samples.
     pub fn sample(operands: &[Operand], operand: usize, sample: usize) -> Pointer {
@@ -103,6 +120,24 @@ impl Pointer {
         }
         // SAFETY: the caller's; the array has eight.
         unsafe { std::ptr::copy_nonoverlapping(value.to_array().as_ptr().cast(), self.0, count * 4) };
+    }
+
+    /// A value of any bits, such as an array of whole numbers.
+    ///
+    /// # Safety
+    /// It can be read here.
+    #[inline(always)]
+    pub unsafe fn read<T: Bits>(self) -> T {
+        // SAFETY: the caller's; any bits are a `T`.
+        unsafe { self.0.cast::<T>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// It can be written here.
+    #[inline(always)]
+    pub unsafe fn write<T: Bits>(self, value: T) {
+        // SAFETY: the caller's.
+        unsafe { self.0.cast::<T>().write_unaligned(value) };
     }
 
     /// `count` elements of a table of 64-bit words.

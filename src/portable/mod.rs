@@ -13,6 +13,7 @@ mod window;
 mod chain;
 mod channelwise;
 mod conv;
+mod integer;
 mod lrn;
 mod normalise;
 mod permute;
@@ -71,6 +72,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Scale(conf) => scale::run(&conf.code, operands, begin, end),
             Kernel::Chain(conf) => chain::run(conf, operands, begin, end),
             Kernel::Softmax(conf) => softmax::run(&conf.code, operands, begin, end),
+            Kernel::Integer(conf) => integer::run(&conf.code, operands, begin, end),
             Kernel::Permute(conf) => permute::run(&conf.code, operands, begin, end),
         }
     }

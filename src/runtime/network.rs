@@ -52,8 +52,9 @@ impl Network {
         self.0.constants.bytes()
     }
 
-    /// Bytes that the values between layers of a batch take in each session.
-    pub fn arena_bytes(&self, batch: usize) -> usize {
-        self.0.plan.arena_bytes(batch)
+    /// Bytes that the values between layers take in each session, for each sample that is under way: as many as there are
+    /// threads, or samples in a smaller batch.
+    pub fn arena_bytes(&self) -> usize {
+        self.0.plan.arena_bytes()
     }
 }

@@ -14,7 +14,7 @@ use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
-use crate::schedule::{self, Plan};
+use crate::schedule::{self, Cut, Plan};
 use crate::tensor::{AsTensor, AsTensorMut, Batch, Tensor, TensorType};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -224,7 +224,11 @@ pub struct BuildTimes {
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 pub(super) enum Code {
-    Jit { functions: Vec<KernelFn>, memory: Box<JitCode> },
+    /// Without a function for steps that the portable kernels do.
+    Jit {
+        functions: Vec<Option<KernelFn>>,
+        memory: Box<JitCode>,
+    },
     Portable,
 }
 
@@ -244,9 +248,9 @@ pub struct Session {
     threads: Threads,
     /// One for each thread.
     scratch: Vec<AlignedBuffer>,
-    /// The largest batch that fits, and the memory.
+    /// The most samples that fit at the same time, and the memory.
     arena: Option<(usize, AlignedBuffer)>,
-    /// For the batch of the last run.
+    /// For the cut of the last run.
     binding: Option<Binding>,
 }
 
@@ -372,7 +376,8 @@ impl Session {
     /// # Errors
     /// As [`Session::run`], and where the outputs do not have these shapes.
     pub fn run_into<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
-        self.bind(inputs, outputs)?;
+        let cut = self.cut(self.check_inputs(inputs)?);
+        self.bind(inputs, outputs, cut)?;
         self.run_steps()
     }
 
@@ -389,7 +394,7 @@ impl Session {
         check_lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
             .ok_or(RunError::OutputCount { expected: graph.outputs.len(), found: outputs.len() })??;
         let outputs = outputs.iter_mut().map(|values| values.as_mut_ptr());
-        self.bind_batch(batch)?.set_callers(inputs.iter().map(|values| values.as_ptr()), outputs);
+        self.bind_cut(self.cut(batch))?.set_callers(inputs.iter().map(|values| values.as_ptr()), outputs);
         self.run_steps()
     }
 
@@ -418,27 +423,63 @@ impl Session {
         if views.len() != outputs.len() {
             return Err(RunError::OutputCount { expected: views.len(), found: outputs.len() });
         }
-        self.bind_batch(batch)?.set_callers(inputs.iter().copied(), outputs.iter().copied());
+        self.bind_cut(self.cut(batch))?.set_callers(inputs.iter().copied(), outputs.iter().copied());
         self.run_steps()
+    }
+
+    /// How a run cuts this batch. What emulated tiles may touch is known of all samples of a step together.
+    fn cut(&self, batch: usize) -> Cut {
+        match self.compiled.code.emulation() {
+            None => Cut::new(batch, self.scratch.len()),
+            Some(_) => Cut::together(batch),
+        }
     }
 
     /// Runs on what is bound.
     fn run_steps(&mut self) -> Result<(), RunError> {
-        for index in 0..self.compiled.plan.steps.len() {
+        let cut = self.binding.as_ref().expect("bound").cut();
+        if cut.alone > 0 {
             // SAFETY: the tensors are bound and are still there.
-            unsafe { self.run_step(index) }?;
+            unsafe { self.run_alone() };
+        }
+        if cut.rest() > 0 {
+            for index in 0..self.compiled.plan.steps.len() {
+                // SAFETY: as above.
+                unsafe { self.run_step(index) }?;
+            }
         }
         Ok(())
     }
 
-    /// As [`Session::run`], and calls `observe` after each step.
+    /// Each thread takes its share of the samples that go by themselves through the network, one after the other.
+    ///
+    /// # Safety
+    /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
+    unsafe fn run_alone(&mut self) {
+        let Compiled { plan, code, .. } = &*self.compiled;
+        let binding = self.binding.as_ref().expect("bound");
+        self.threads.run(binding.cut().alone, binding.is_worth_splitting(), &|thread, samples| {
+            for sample in samples {
+                for (index, step) in plan.steps.iter().enumerate() {
+                    let (operands, tasks) = binding.own(index, thread, sample);
+                    // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of
+                    // the sizes that the plan states, of the arena and of scratch memory to this thread's own, and to the
+                    // constants that the conf packed. Each sample is one thread's, and so is what it writes of outputs.
+                    unsafe { code.call(index, &step.kernel, operands, tasks.start, tasks.end) }
+                }
+            }
+        });
+    }
+
+    /// As [`Session::run`], but all samples do a step before the next one begins, and `observe` is called after each.
     pub fn run_observed<I: AsTensor>(
         &mut self,
         inputs: &[I],
         observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
-        let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
-        self.bind(inputs, &mut outputs)?;
+        let batch = self.check_inputs(inputs)?;
+        let mut outputs = self.new_outputs(batch);
+        self.bind(inputs, &mut outputs, Cut::together(batch))?;
         for index in 0..self.compiled.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
             unsafe { self.run_step(index) }?;
@@ -448,8 +489,10 @@ impl Session {
         Ok(outputs)
     }
 
+    /// A step of the samples that go together.
+    ///
     /// # Safety
-    /// The tensors of the last call of `bind` are still there, and nobody else uses its outputs.
+    /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
     unsafe fn run_step(&mut self, index: usize) -> Result<(), RunError> {
         let Session { compiled, scratch, .. } = self;
         let Compiled { plan, code, constants, .. } = &**compiled;
@@ -462,9 +505,9 @@ impl Session {
         }
         let (tasks, split) = binding.tasks(index);
         self.threads.run(tasks, split, &|thread, range| {
-            let operands = binding.operands(index, thread);
-            // SAFETY: the plan gave this kernel these operands; `bind` saw to it that they lead to buffers of the sizes
-            // that the plan states for the batch, to the constants that the conf packed, and to scratch memory of the
+            let operands = binding.shared(index, thread);
+            // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of the
+            // sizes that the plan states for each sample, to the constants that the conf packed, and to scratch memory of the
             // largest size that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint
             // memory.
             unsafe { code.call(index, &step.kernel, operands, range.start, range.end) }
@@ -480,23 +523,22 @@ impl Session {
         self.compiled.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect()
     }
 
-    /// Makes everything ready for a run on these tensors.
-    fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
-        let batch = self.check_inputs(inputs)?;
-        self.check_outputs(outputs, batch)?;
+    /// Makes everything ready for a run on these tensors, of the cut's batch.
+    fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O], cut: Cut) -> Result<(), RunError> {
+        self.check_outputs(outputs, cut.batch)?;
         let inputs = inputs.iter().map(|input| input.as_tensor().data().as_ptr());
         let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data().as_mut_ptr());
-        self.bind_batch(batch)?.set_callers(inputs, outputs);
+        self.bind_cut(cut)?.set_callers(inputs, outputs);
         Ok(())
     }
 
-    /// Everything but the caller's memory, for a batch.
-    fn bind_batch(&mut self, batch: usize) -> Result<&mut Binding, RunError> {
-        if self.binding.as_ref().is_none_or(|binding| binding.batch() != batch) {
-            self.reserve(batch)?;
+    /// Everything but the caller's memory.
+    fn bind_cut(&mut self, cut: Cut) -> Result<&mut Binding, RunError> {
+        if self.binding.as_ref().is_none_or(|binding| binding.cut() != cut) {
+            self.reserve(cut)?;
             let (_, arena) = self.arena.as_mut().expect("reserved");
             self.binding =
-                Some(Binding::new(&self.compiled.plan, batch, arena, &self.compiled.constants, &mut self.scratch));
+                Some(Binding::new(&self.compiled.plan, cut, arena, &self.compiled.constants, &mut self.scratch));
         }
         Ok(self.binding.as_mut().expect("bound"))
     }
@@ -536,13 +578,13 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the arena large enough for a batch.
-    fn reserve(&mut self, batch: usize) -> Result<(), RunError> {
-        if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= batch) {
+    /// Makes the arena large enough for a cut.
+    fn reserve(&mut self, Cut { batch, slots, .. }: Cut) -> Result<(), RunError> {
+        if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= slots) {
             return Ok(());
         }
         let limit = self.compiled.options.memory_limit;
-        let bytes = (self.compiled.plan.arena * 4).saturating_mul(batch);
+        let bytes = self.compiled.plan.arena_bytes().saturating_mul(slots);
         if bytes > limit {
             return Err(RunError::Memory { batch, bytes, limit });
         }
@@ -550,7 +592,7 @@ impl Session {
         self.binding = None;
         self.arena = None;
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
-        self.arena = Some((batch, arena));
+        self.arena = Some((slots, arena));
         Ok(())
     }
 }
@@ -595,9 +637,9 @@ fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, Sessio
     let functions = backend::generate(plan, isa, &mut module)?;
     let memory = module.finish_jit()?;
     let pointers = functions.iter().map(|&id| {
-        let address = memory.address(id);
+        let address = memory.address(id?);
         // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
-        unsafe { std::mem::transmute::<*const u8, KernelFn>(address) }
+        Some(unsafe { std::mem::transmute::<*const u8, KernelFn>(address) })
     });
     Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
@@ -617,7 +659,12 @@ impl Code {
     unsafe fn call(&self, index: usize, kernel: &Kernel, operands: &[Operand], begin: usize, end: usize) {
         match self {
             // SAFETY: the caller's.
-            Code::Jit { functions, .. } => unsafe { functions[index](operands.as_ptr(), begin as i64, end as i64) },
+            Code::Jit { functions, .. } => match functions[index] {
+                // SAFETY: the caller's.
+                Some(function) => unsafe { function(operands.as_ptr(), begin as i64, end as i64) },
+                // SAFETY: the caller's.
+                None => unsafe { portable::run(kernel, operands, begin, end) },
+            },
             // SAFETY: the caller's.
             Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
         }

@@ -4,24 +4,24 @@ use super::{ALIGNMENT, Buffer, Place};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Gives each arena buffer an offset and returns the elements of the arena for one sample.
+/// Gives each arena buffer an offset and returns the bytes of the arena for one sample.
 ///
 /// Greedy by size: the largest buffer first, each at the lowest gap that fits between the buffers placed already
 /// that are live at the same time (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
 /// inference", section 5.2).
 pub fn assign(buffers: &mut [Buffer]) -> usize {
     let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| matches!(buffers[i].place, Place::Arena(_))).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].elements), i));
+    order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), i));
     let last = order.iter().map(|&i| buffers[i].live.1).max().unwrap_or(0);
     let (mut occupied, mut size) = (Occupied::new(last + 1), 0);
     for index in order {
         let buffer = &mut buffers[index];
-        debug_assert!((buffer.elements * 4).is_multiple_of(ALIGNMENT));
+        debug_assert!((buffer.bytes).is_multiple_of(ALIGNMENT));
         let (first, last) = buffer.live;
         // What nobody touches needs no place.
-        let offset = if first <= last { occupied.take(first..=last, buffer.elements) } else { 0 };
+        let offset = if first <= last { occupied.take(first..=last, buffer.bytes) } else { 0 };
         buffer.place = Place::Arena(offset);
-        size = size.max(offset + buffer.elements);
+        size = size.max(offset + buffer.bytes);
     }
     size
 }
@@ -43,17 +43,17 @@ impl Occupied {
         Occupied { steps, always: vec![Ranges::default(); 2 * steps], ever: vec![Ranges::default(); 2 * steps] }
     }
 
-    /// Takes the lowest `elements` that are free during all of `live`.
-    fn take(&mut self, live: RangeInclusive<usize>, elements: usize) -> usize {
-        let offset = self.lowest_gap(&live, elements);
+    /// Takes the lowest `bytes` that are free during all of `live`.
+    fn take(&mut self, live: RangeInclusive<usize>, bytes: usize) -> usize {
+        let offset = self.lowest_gap(&live, bytes);
         for node in self.cover(&live) {
-            self.always[node].insert(offset, offset + elements);
-            self.with_above(node).for_each(|above| self.ever[above].insert(offset, offset + elements));
+            self.always[node].insert(offset, offset + bytes);
+            self.with_above(node).for_each(|above| self.ever[above].insert(offset, offset + bytes));
         }
         offset
     }
 
-    fn lowest_gap(&self, live: &RangeInclusive<usize>, elements: usize) -> usize {
+    fn lowest_gap(&self, live: &RangeInclusive<usize>, bytes: usize) -> usize {
         let within = self.cover(live).into_iter().map(|node| &self.ever[node]);
         let ends = [live.start(), live.end()].into_iter();
         let around = ends.flat_map(|step| self.with_above(self.steps + step)).map(|node| &self.always[node]);
@@ -61,7 +61,7 @@ impl Occupied {
         taken.sort_unstable();
         let mut offset = 0;
         for (begin, end) in taken {
-            if begin >= offset + elements {
+            if begin >= offset + bytes {
                 break;
             }
             offset = offset.max(end);
@@ -93,7 +93,7 @@ impl Occupied {
     }
 }
 
-/// A set of elements, as ranges that do not touch each other: from each beginning to its end.
+/// A set of bytes, as ranges that do not touch each other: from each beginning to its end.
 #[derive(Clone, Default)]
 struct Ranges(BTreeMap<usize, usize>);
 
@@ -116,24 +116,24 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn buffer(elements: usize, live: (usize, usize)) -> Buffer {
-        Buffer { place: Place::Arena(0), elements, live }
+    fn buffer(bytes: usize, live: (usize, usize)) -> Buffer {
+        Buffer { place: Place::Arena(0), bytes, live }
     }
 
     #[test]
     fn values_of_a_chain_share_two_places() {
-        let mut buffers = [buffer(64, (0, 1)), buffer(32, (1, 2)), buffer(64, (2, 3)), buffer(32, (3, 4))];
-        assert_eq!(assign(&mut buffers), 96);
+        let mut buffers = [buffer(256, (0, 1)), buffer(128, (1, 2)), buffer(256, (2, 3)), buffer(128, (3, 4))];
+        assert_eq!(assign(&mut buffers), 384);
     }
 
     #[test]
     fn buffers_live_together_do_not_overlap() {
-        let mut buffers = [buffer(16, (0, 9)), buffer(48, (0, 2)), buffer(32, (2, 4)), buffer(16, (3, 5))];
+        let mut buffers = [buffer(64, (0, 9)), buffer(192, (0, 2)), buffer(128, (2, 4)), buffer(64, (3, 5))];
         assign(&mut buffers);
         for (i, a) in buffers.iter().enumerate() {
             for b in &buffers[..i] {
                 let (Place::Arena(x), Place::Arena(y)) = (a.place, b.place) else { unreachable!() };
-                let apart = x + a.elements <= y || y + b.elements <= x;
+                let apart = x + a.bytes <= y || y + b.bytes <= x;
                 assert!(apart || a.live.1 < b.live.0 || b.live.1 < a.live.0, "{a:?} {b:?}");
             }
         }
@@ -142,14 +142,13 @@ mod tests {
     /// What [`assign`] does, in so many words.
     fn assign_one_by_one(buffers: &mut [Buffer]) {
         let mut order: Vec<usize> = (0..buffers.len()).collect();
-        order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].elements), i));
+        order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), i));
         for (count, &index) in order.iter().enumerate() {
             let buffer = &buffers[index];
             let together = |other: &&Buffer| other.live.0 <= buffer.live.1 && buffer.live.0 <= other.live.1;
             let placed = order[..count].iter().map(|&i| &buffers[i]).filter(together);
-            let taken: Vec<(usize, usize)> =
-                placed.map(|other| (offset(other), offset(other) + other.elements)).collect();
-            let free = |start: &usize| taken.iter().all(|&(b, e)| start + buffer.elements <= b || e <= *start);
+            let taken: Vec<(usize, usize)> = placed.map(|other| (offset(other), offset(other) + other.bytes)).collect();
+            let free = |start: &usize| taken.iter().all(|&(b, e)| start + buffer.bytes <= b || e <= *start);
             let lowest = std::iter::once(0).chain(taken.iter().map(|&(_, end)| end)).filter(free).min();
             buffers[index].place = Place::Arena(lowest.unwrap());
         }
@@ -164,14 +163,14 @@ mod tests {
         #[test]
         fn each_buffer_is_in_the_lowest_gap(sizes in prop::collection::vec((1usize..6, 0usize..20, 0usize..20), 1..40)) {
             let live = |a: usize, b: usize| (a.min(b), a.max(b));
-            let mut buffers: Vec<Buffer> = sizes.iter().map(|&(size, a, b)| buffer(16 * size, live(a, b))).collect();
+            let mut buffers: Vec<Buffer> = sizes.iter().map(|&(size, a, b)| buffer(64 * size, live(a, b))).collect();
             // Nobody touches it.
             buffers.push(buffer(0, (usize::MAX, 0)));
             let mut expected = buffers.clone();
             let size = assign(&mut buffers);
             assign_one_by_one(&mut expected);
             prop_assert_eq!(&buffers, &expected);
-            prop_assert_eq!(size, buffers.iter().map(|b| offset(b) + b.elements).max().unwrap());
+            prop_assert_eq!(size, buffers.iter().map(|b| offset(b) + b.bytes).max().unwrap());
         }
     }
 }

@@ -99,7 +99,7 @@ impl<'p> Explanation<'p> {
 
     fn title(self) -> String {
         let Plan { graph, target, steps, arena, .. } = self.plan;
-        format!("{} for {}: {} steps, arena {} per sample\n", graph.name, target.isa, steps.len(), bytes(arena * 4))
+        format!("{} for {}: {} steps, arena {} per sample\n", graph.name, target.isa, steps.len(), bytes(*arena))
     }
 
     fn wanted(self, path: &str) -> bool {
@@ -210,7 +210,7 @@ fn place(plan: &Plan, view: &View) -> String {
     let place = match buffer.place {
         Place::Input(i) => format!("input {i}"),
         Place::Output(i) => format!("output {i}"),
-        Place::Arena(offset) => format!("arena at {}", (offset + view.offset) * 4),
+        Place::Arena(offset) => format!("arena at {}", offset + view.offset),
     };
     format!("{:?} {} in {place}", view.layout, view.ty)
 }

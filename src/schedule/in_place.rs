@@ -14,7 +14,7 @@ pub fn run(plan: &mut Plan) {
             plan.buffers[operand.0].live.1 = plan.buffers[output.0].live.1;
             // Nothing refers to it any more.
             plan.buffers[output.0].live = (usize::MAX, 0);
-            plan.buffers[output.0].elements = 0;
+            plan.buffers[output.0].bytes = 0;
             instead[output.0] = operand;
             plan.steps[index].views_mut().for_each(|view| view.buffer = instead[view.buffer.0]);
         }
@@ -28,14 +28,18 @@ fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
     let Step { kernel, output, inputs, .. } = &plan.steps[index];
     let buffer = |view: &View| &plan.buffers[view.buffer.0];
     let whole = |view: &View| {
-        let Buffer { place, elements, .. } = buffer(view);
-        matches!(place, Place::Arena(_)) && view.offset == 0 && *elements == buffer(output).elements
+        let Buffer { place, bytes, .. } = buffer(view);
+        matches!(place, Place::Arena(_)) && view.offset == 0 && *bytes == buffer(output).bytes
     };
     if !whole(output) || buffer(output).live.0 != index {
         return None;
     }
     let dies = |view: &View| buffer(view).live.1 == index && view.buffer != output.buffer;
-    let same = |view: &View| view.layout == output.layout && view.ty.dims == output.ty.dims;
+    let same = |view: &View| {
+        view.layout == output.layout
+            && view.ty.dims == output.ty.dims
+            && view.ty.dtype.bytes() == output.ty.dtype.bytes()
+    };
     let mut candidates = inputs.iter().enumerate();
     let found = candidates.find(|(i, view)| {
         let only = inputs.iter().filter(|other| other.buffer == view.buffer).count() == 1;
@@ -77,7 +81,7 @@ mod tests {
     #[test]
     fn a_dying_operand_is_overwritten_and_one_that_is_read_later_is_not() {
         let (short, long) = (sum(false), sum(true));
-        let map = 64 * 4 * 4;
+        let map = 64 * 4 * 4 * 4;
         // tanh reads `a`, which gelu needs; gelu with the sum overwrites the operand that is not needed again, and so does
         // all behind it.
         assert_eq!(short.arena, 2 * map, "{:?}", short.buffers);

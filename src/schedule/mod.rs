@@ -1,9 +1,10 @@
 //! The plan: which kernel does which node, in which layout, where every value lies, and how work is split.
 //!
-//! A [`Plan`] is data. All of its sizes are for one sample; a run with a batch of n multiplies sizes and offsets
-//! by n, which keeps buffers apart and aligned.
+//! A [`Plan`] is data. All of its sizes are for one sample; each sample that is under way has an arena of its own, see
+//! [`Cut`].
 
 mod arena;
+mod cut;
 mod drawing;
 mod explain;
 mod in_place;
@@ -12,6 +13,7 @@ mod offers;
 mod place;
 mod views;
 
+pub use cut::Cut;
 pub use explain::{Explanation, UnknownLayer, is_below};
 pub use memory::{planning_bytes, weight_bytes};
 pub use offers::{Offer, offers};
@@ -31,8 +33,8 @@ pub struct BufferId(pub usize);
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Buffer {
     pub place: Place,
-    /// f32 elements of one sample; in the arena a multiple of [`ALIGNMENT`] / 4.
-    pub elements: usize,
+    /// Of one sample; in the arena a multiple of [`ALIGNMENT`].
+    pub bytes: usize,
     /// First step that writes it and last step that reads it.
     pub live: (usize, usize),
 }
@@ -44,7 +46,7 @@ pub enum Place {
     Input(usize),
     /// The caller's output with this index, row-major.
     Output(usize),
-    /// Offset in elements of one sample.
+    /// Offset in bytes of one sample.
     Arena(usize),
 }
 
@@ -52,7 +54,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct View {
     pub buffer: BufferId,
-    /// In elements, within a sample of the buffer.
+    /// In bytes, within a sample of the buffer.
     pub offset: usize,
     pub layout: Layout,
     pub ty: TensorType,
@@ -103,20 +105,25 @@ impl Step {
         self.purpose.is_none() && plan.values[self.node.0 as usize].as_ref() == Some(&self.output)
     }
 
-    /// Whether a run with this batch has enough work for more than one thread to pay for waking it.
-    pub fn worth_splitting(&self, batch: usize) -> bool {
-        batch > self.split_above()
+    /// Whether so many samples have enough work for more than one thread to pay for waking it.
+    pub fn worth_splitting(&self, samples: usize) -> bool {
+        samples > self.split_above()
     }
 
-    /// The largest batch that is left to one thread.
+    /// So many samples are left to one thread.
     pub fn split_above(&self) -> usize {
-        (SPLIT_WORK / self.work.max(1)) as usize
+        split_above(self.work)
     }
 }
 
 /// Multiply-accumulates (or elements moved) below which a second thread costs more than it brings: it takes some
 /// microseconds to wake.
 const SPLIT_WORK: u64 = 200_000;
+
+/// The most samples that are left to one thread, each with this much work.
+fn split_above(work: u64) -> usize {
+    (SPLIT_WORK / work.max(1)) as usize
+}
 
 /// A network made ready for code.
 #[derive(Clone, Debug)]
@@ -127,7 +134,7 @@ pub struct Plan {
     pub notes: Vec<Note>,
     pub steps: Vec<Step>,
     pub buffers: Vec<Buffer>,
-    /// Elements of the arena for one sample.
+    /// Bytes of the arena for one sample.
     pub arena: usize,
     /// Where the value of each output of the model lies, in the order of the graph's outputs.
     pub outputs: Vec<View>,
@@ -182,9 +189,14 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.scratch()).max().unwrap_or(0)
     }
 
-    /// Bytes of the arena for a batch.
-    pub fn arena_bytes(&self, batch: usize) -> usize {
-        self.arena * 4 * batch
+    /// Bytes of the arena for one sample.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena
+    }
+
+    /// So many samples, if they go through the network by themselves, are left to one thread.
+    pub fn split_above(&self) -> usize {
+        split_above(self.steps.iter().fold(0, |work, step| work.saturating_add(step.work)))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
-use crate::ir::{Epilogue, Graph, Node, NodeId, ParamId, Verified};
+use crate::ir::{self, Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
 use crate::layers::Op;
-use crate::tensor::TensorType;
+use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
@@ -26,8 +26,7 @@ pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan 
         verdicts: vec![],
     };
     for (index, &input) in graph.inputs.iter().enumerate() {
-        let elements = graph[input].ty.elements();
-        let buffer = placer.add_buffer(Place::Input(index), elements);
+        let buffer = placer.add_buffer(Place::Input(index), graph[input].ty.bytes());
         let ty = graph[input].ty.clone();
         placer.values[input.0 as usize] = Some(View { buffer, offset: 0, layout: Layout::Nchw, ty });
     }
@@ -62,26 +61,17 @@ struct Placer<'a> {
 }
 
 impl Placer<'_> {
-    fn add_buffer(&mut self, place: Place, elements: usize) -> BufferId {
-        self.buffers.push(Buffer { place, elements, live: (usize::MAX, 0) });
+    fn add_buffer(&mut self, place: Place, bytes: usize) -> BufferId {
+        self.buffers.push(Buffer { place, bytes, live: (usize::MAX, 0) });
         BufferId(self.buffers.len() - 1)
     }
 
     /// A value of its own in the arena.
     fn add_value(&mut self, ty: &TensorType, layout: Layout) -> View {
         // Always enough for whole blocks: one position in `Nchw` can then be read as `Blocked`.
-        let elements = ty.elements().max(Layout::Blocked.elements(ty, self.target.lanes));
-        let elements = match layout {
-            Layout::Blocked => Layout::Blocked.elements(ty, self.target.lanes),
-            Layout::Nchw => {
-                if ty.spatial().iter().all(|&s| s == 1) {
-                    elements
-                } else {
-                    ty.elements()
-                }
-            }
-        };
-        let buffer = self.add_buffer(Place::Arena(0), elements.next_multiple_of(ALIGNMENT / 4));
+        let room = if positions(ty) == 1 { Layout::Blocked } else { layout };
+        let bytes = room.bytes(ty, self.target.lanes);
+        let buffer = self.add_buffer(Place::Arena(0), bytes.next_multiple_of(ALIGNMENT));
         View { buffer, offset: 0, layout, ty: ty.clone() }
     }
 
@@ -193,7 +183,8 @@ impl Placer<'_> {
             Op::Conv(conv) => conv.groups > 1,
             op => matches!(op, Op::MaxPool(_) | Op::AvgPool(_)),
         };
-        let hidden = node.slice_of.is_none() && !self.outputs.contains_key(&id);
+        let whole = [id, reader].iter().any(|&id| ir::integer::concerns(self.graph, &self.graph[id]));
+        let hidden = !whole && node.slice_of.is_none() && !self.outputs.contains_key(&id);
         if !matches!(node.op, Op::Conv(_)) || !window || !hidden || self.graph[reader].operands() != [id] {
             return false;
         }
@@ -217,7 +208,7 @@ impl Placer<'_> {
         let row_major = layout == Layout::Nchw || positions(&node.ty) == 1;
         match self.outputs.get(&id) {
             Some(&index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize].is_empty() => {
-                let buffer = self.add_buffer(Place::Output(index), node.ty.elements());
+                let buffer = self.add_buffer(Place::Output(index), node.ty.bytes());
                 View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone() }
             }
             _ => self.add_value(&node.ty, layout),
@@ -241,7 +232,7 @@ impl Placer<'_> {
         let node = &self.graph[id];
         let slice = node.slice_of.expect("only slices are asked for");
         let whole = self.concat_view(slice.concat);
-        let offset = whole.offset + slice.channel * positions(&node.ty);
+        let offset = whole.offset + slice.channel * positions(&node.ty) * node.ty.dtype.bytes();
         View { buffer: whole.buffer, offset, layout: Layout::Blocked, ty: node.ty.clone() }
     }
 
@@ -264,13 +255,14 @@ impl Placer<'_> {
     fn place_concat(&mut self, id: NodeId) {
         let node = &self.graph[id];
         let whole = self.concat_view(id);
-        let (mut inputs, mut channels, mut first) = (Vec::new(), Vec::new(), 0);
+        let (mut inputs, mut channels, mut sources, mut first) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for &operand in &node.inputs {
             let count = self.graph[operand].ty.channels();
             let in_place = self.graph[operand].slice_of.is_some_and(|s| s.concat == id);
             if !in_place {
                 let from = inputs.len();
                 let source = |channel| Some(permute::Source { operand: from, channel });
+                sources.extend((0..count).map(|channel| (first + channel, from, channel)));
                 channels.extend((0..count).map(|channel| permute::Move::channel(first + channel, source(channel))));
                 inputs.push(self.value(operand));
             }
@@ -285,7 +277,10 @@ impl Placer<'_> {
             output: whole.layout,
             inputs: inputs.iter().map(|v| v.layout).collect(),
         };
-        let kernel = permute::Conf::new(shape, channels).into();
+        let kernel = match whole.ty.dtype {
+            DType::F32 => permute::Conf::new(shape, channels).into(),
+            DType::U8(_) => kernels::integer::copy(&shape.inputs, sources, &value(&whole), self.target.lanes).into(),
+        };
         self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
     }
 
@@ -327,8 +322,13 @@ impl Placer<'_> {
     }
 
     fn reorder(&mut self, id: NodeId, from: &View, to: View, purpose: &'static str) {
-        let value = Value { ty: &from.ty, layout: from.layout };
-        let kernel = permute::Conf::reorder(&value, to.layout, self.target.lanes).into();
+        let kernel = match from.ty.dtype {
+            DType::F32 => permute::Conf::reorder(&value(from), to.layout, self.target.lanes).into(),
+            DType::U8(_) => {
+                let channels = (0..from.ty.channels()).map(|channel| (channel, 0, channel)).collect();
+                kernels::integer::copy(&[from.layout], channels, &value(&to), self.target.lanes).into()
+            }
+        };
         self.push_helper(id, kernel, to, vec![from.clone()], vec![], purpose);
     }
 
@@ -374,7 +374,7 @@ impl Placer<'_> {
         if self.buffers[value.buffer.0].place == Place::Output(index) {
             return value;
         }
-        let buffer = self.add_buffer(Place::Output(index), value.ty.elements());
+        let buffer = self.add_buffer(Place::Output(index), value.ty.bytes());
         let output = View { buffer, offset: 0, layout: Layout::Nchw, ty: value.ty.clone() };
         self.reorder(id, &value, output.clone(), "writes an output of the model");
         output
@@ -394,19 +394,26 @@ fn means(graph: &Graph) -> HashMap<NodeId, NodeId> {
 /// A node with its operands where they are. `mean`: its kernel makes the mean of its value too.
 pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>, mean: bool) -> NodeView<'a> {
     let node = &graph[id];
+    let integer = ir::integer::of(graph, node).expect("verified");
     NodeView {
         op: &node.op,
         inputs,
         output: &node.ty,
         gated: node.gated,
         mean,
-        epilogue: kernels::epilogue::Epilogue::new(&node.epilogue),
+        // On whole numbers, what is fused is part of that.
+        epilogue: kernels::epilogue::Epilogue::new(if integer.is_some() { &[] } else { &node.epilogue }),
+        integer,
     }
 }
 
 /// Values as kernels see them.
 pub fn values(views: &[View]) -> Vec<Value<'_>> {
-    views.iter().map(|view| Value { ty: &view.ty, layout: view.layout }).collect()
+    views.iter().map(value).collect()
+}
+
+fn value(view: &View) -> Value<'_> {
+    Value { ty: &view.ty, layout: view.layout }
 }
 
 fn positions(ty: &TensorType) -> usize {

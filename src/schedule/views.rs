@@ -14,9 +14,10 @@ pub fn of(op: &Op, ty: &TensorType, operand: &View, lanes: usize) -> Option<View
         Op::Flatten(_) | Op::Unflatten(_) if row_major => (0, Layout::Nchw),
         _ => return None,
     };
-    let offset = operand.offset + first * positions;
+    let bytes = ty.dtype.bytes();
+    let offset = operand.offset + first * positions * bytes;
     // One position is the same in both layouts, and may be read in whole blocks.
-    let readable = positions > 1 || offset.is_multiple_of(lanes);
+    let readable = positions > 1 || offset.is_multiple_of(lanes * bytes);
     let found = readable && (layout == Layout::Nchw || first.is_multiple_of(lanes));
     found.then(|| View { buffer: operand.buffer, offset, layout, ty: ty.clone() })
 }

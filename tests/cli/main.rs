@@ -4,6 +4,8 @@ mod arguments;
 mod cards;
 mod check;
 mod export;
+mod folder;
+mod quantize;
 mod sizes;
 mod streams;
 mod zoo;

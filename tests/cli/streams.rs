@@ -4,7 +4,7 @@ use super::*;
 use std::fs;
 use std::process::{Output, Stdio};
 
-fn system(args: &[&str]) -> std::process::Command {
+pub fn system(args: &[&str]) -> std::process::Command {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_svertka"));
     let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
     command.current_dir(env!("CARGO_MANIFEST_DIR")).env("XDG_CACHE_HOME", cache).args(args);

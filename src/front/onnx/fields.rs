@@ -78,6 +78,7 @@ pub mod tensor {
     pub const DATA_LOCATION: u32 = 14;
 
     pub const FLOAT: i64 = 1;
+    pub const UINT8: i64 = 2;
     pub const INT64: i64 = 7;
 
     pub const EXTERNAL: i64 = 1;

@@ -153,7 +153,7 @@ impl Core {
     /// The summary as a table and as JSON.
     fn _summary(&self) -> (String, String) {
         let mut summary = self.model.summary();
-        summary.arena_bytes = Some(self.runner.network.arena_bytes(1) as u64);
+        summary.arena_bytes = Some(self.runner.network.arena_bytes() as u64);
         (summary.render(Format::Table), summary.render(Format::Json))
     }
 

@@ -6,15 +6,15 @@
 //! ```
 //!
 //! `FUZZ_EXECUTIONS` is how often each target runs on mutated inputs (by default as often as CI runs it), `FUZZ_SEED`
-//! another seed. The input of the moment lies in `target/fuzz/TARGET.current`, so that it is there also after an abort,
-//! for which a target is stopped that takes over a minute or too much memory. Inputs that made a target panic are
-//! kept beside it; the driver then ends with 1.
+//! another seed, `FUZZ_SECONDS` how long each target runs instead. The input of the moment lies in
+//! `target/fuzz/TARGET.current`, so that it is there also after an abort, for which a target is stopped that takes over a
+//! minute or too much memory. Inputs that made a target panic are kept beside it; the driver then ends with 1.
 
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use svertka_fuzz::memory::Counting;
 use svertka_fuzz::mutate::{MAX_LEN, Random, mutate};
 use svertka_fuzz::{TARGETS, Target};
@@ -61,8 +61,10 @@ fn fuzz(target: &'static Target) -> usize {
     let mut driver = Driver::new(target);
     inputs.iter().for_each(|input| driver.run(input));
     let mut random = Random::new(setting("FUZZ_SEED").unwrap_or(1));
-    for _ in 0..setting("FUZZ_EXECUTIONS").unwrap_or(target.executions) {
-        if driver.findings.len() >= ENOUGH {
+    let (start, time) = (Instant::now(), setting("FUZZ_SECONDS").map(Duration::from_secs));
+    let executions = if time.is_some() { u64::MAX } else { setting("FUZZ_EXECUTIONS").unwrap_or(target.executions) };
+    for _ in 0..executions {
+        if driver.findings.len() >= ENOUGH || time.is_some_and(|time| start.elapsed() >= time) {
             break;
         }
         let mut input = inputs[random.below(inputs.len())].clone();

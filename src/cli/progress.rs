@@ -1,0 +1,47 @@
+//! The line that tells how far long work is.
+
+use super::terminal;
+use crate::diagnostic::harmless;
+use std::time::{Duration, Instant};
+
+/// A line on standard error that says what goes on; nothing where that is no terminal.
+pub struct Progress {
+    terminal: bool,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    /// Least time between two changes of the line, which are not free.
+    const PAUSE: Duration = Duration::from_millis(200);
+    /// Goes to the first column and clears the line (ECMA-48: CR, EL).
+    const CLEAR: &str = "\r\x1b[K";
+
+    pub fn new() -> Progress {
+        Progress { terminal: terminal::moves_cursor(), shown: None }
+    }
+
+    /// Columns of the bar.
+    const WIDTH: usize = 24;
+
+    /// A bar of which `part`, 0 to 1, is full, and a text.
+    pub fn show_bar(&mut self, part: f64, text: &str) {
+        let full = (part * Self::WIDTH as f64) as usize;
+        let bar: String = (0..Self::WIDTH).map(|column| if column < full { '#' } else { '.' }).collect();
+        self.show(&format!("[{bar}] {:3.0} % {text}", 100.0 * part));
+    }
+
+    pub fn show(&mut self, text: &str) {
+        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
+            terminal::tell_raw(&format!("{}{}", Self::CLEAR, harmless(text)));
+            self.shown = Some(Instant::now());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown.is_some() {
+            terminal::tell_raw(Self::CLEAR);
+        }
+    }
+}

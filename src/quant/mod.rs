@@ -1,0 +1,31 @@
+//! Networks on whole numbers: which layers compute on them, and what a weight file says of that.
+//!
+//! The text of a model says nothing of this. A weight file has weights of eight bits in the place of those of some
+//! layers, and beside them what the numbers stand for; norms are folded into what is in front of them:
+//!
+//! | key | what it is |
+//! | --- | --- |
+//! | `conv1.weight` | I8, -127 to 127 |
+//! | `conv1.weight_scale` | F32, one for each output channel |
+//! | `conv1.bias` | I32, in steps of `input_scale * weight_scale` |
+//! | `conv1.input_scale`, `conv1.input_zero_point` | F32 and U8: what the numbers that the layer reads stand for |
+//! | `add.output_scale`, `add.output_zero_point` | the same of a value that no layer with weights of eight bits reads |
+//!
+//! All else in the file is F32, as ever. From this and from the model alone follows the graph: layers with weights of
+//! eight bits compute on whole numbers, and so does what lies between them wherever it can ([`structure`]).
+
+mod apply;
+mod calibrate;
+mod choose;
+mod file;
+mod measure;
+mod rounding;
+mod structure;
+
+pub use apply::{Applied, Layer, Values, apply};
+pub use calibrate::{Method, Observed, observe};
+pub use choose::{LayerReport, Quantised, Wishes, quantise};
+pub use file::{Stored, is_quantised, load, tensors, write};
+pub use measure::{Fidelity, Measured, classes, measure};
+pub use rounding::{Product, Rounded, round};
+pub use structure::{Folded, Structure};

@@ -1,0 +1,64 @@
+//! `svertka quantize`, and the commands that take what it writes.
+
+use super::*;
+
+/// LeNet-5 in eight bits, calibrated on the pictures of digits, with more arguments.
+fn quantise(more: &[&str]) -> (tempfile::TempDir, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w8.safetensors").display().to_string();
+    let pictures: Vec<String> = (0..10).map(|digit| format!("models/pictures/digit_{digit}.png")).collect();
+    let mut args = vec!["quantize", LENET, "-o", &file, "--calibrate"];
+    args.extend(pictures.iter().map(String::as_str));
+    let (out, _) = run(&[&args, more].concat(), 0);
+    (folder, file, out)
+}
+
+#[test]
+fn digits_are_read_on_whole_numbers_by_every_engine() {
+    for more in [&["--method", "min-max"][..], &["--activation-bits", "7"], &["--method", "percentile"], &[]] {
+        let (_folder, file, out) = quantise(more);
+        assert!(out.contains("for 10 of 10 examples, 100.0 %"), "{out}");
+        let of_engine = |engine: Vec<&str>| {
+            let args =
+                [&["run", LENET, "--weights", file.as_str(), "--input", SEVEN, "--top", "10"][..], &engine].concat();
+            run(&args, 0).0
+        };
+        let found: Vec<String> = engines().into_iter().map(of_engine).collect();
+        assert!(found[0].lines().nth(1).unwrap().trim().starts_with('7'), "{}", found[0]);
+        assert!(found.iter().all(|text| *text == found[0]), "{found:?}");
+    }
+}
+
+#[test]
+fn layers_are_kept_in_f32() {
+    let (_folder, file, out) = quantise(&["--keep", "fc3", "--keep", "conv1", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let forms: Vec<&str> =
+        report["layers"].as_array().unwrap().iter().map(|layer| layer["form"].as_str().unwrap()).collect();
+    assert_eq!(forms, ["f32", "int8", "int8", "int8", "f32"]);
+    assert_eq!(report["agreeing"], 10);
+    run(&["verify", LENET, "--weights", &file, "--input", SEVEN], 0);
+    let weights = svertka::io::weights::WeightFile::open(Path::new(&file)).unwrap();
+    let types = ["conv1", "conv2", "fc1", "fc3"].map(|layer| weights.dtype(&format!("{layer}.weight")).unwrap());
+    assert_eq!(types, ["F32", "I8", "I8", "F32"]);
+    let (_, err) = run(&["quantize", LENET, "--calibrate", SEVEN, "-o", &file, "--keep", "fc9"], 1);
+    assert!(err.contains("no layer `fc9`") && err.contains("did you mean `fc"), "{err}");
+}
+
+#[test]
+fn commands_that_have_no_use_for_whole_numbers_say_so() {
+    let (_folder, file, _) = quantise(&[]);
+    for verb in [
+        &["export", LENET, "-o", "-"][..],
+        &["compile", LENET, "-o", "/nonexistent"],
+        &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"],
+    ] {
+        let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
+        assert!(
+            err.contains("weights of eight bits, which only run, verify and") || err.contains("/nonexistent"),
+            "{err}"
+        );
+    }
+    let (_, err) = run(&["run", "models/mlp.cnn", "--weights", &file, "--input", SEVEN], 1);
+    assert!(err.contains("w8.safetensors"), "{err}");
+}

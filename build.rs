@@ -64,6 +64,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("aarch64", "aarch64-linux-gnu-gcc --version && qemu-aarch64 --version"),
     ("qemu-x86_64", "qemu-x86_64 --version"),
     ("chromium", "chromium --version"),
+    ("nvim", "nvim --version"),
     ("script", "script -qec true /dev/null"),
     ("mkfifo", "command -v mkfifo"),
     ("full", "test -w /dev/full"),

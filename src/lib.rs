@@ -24,6 +24,7 @@
 //! | feature | what it brings |
 //! | --- | --- |
 //! | `cli` (default) | the command, measuring, and the two below |
+//! | `lsp` (default) | the language server; with `cli`, `svertka lsp` |
 //! | `pictures` | [`Model::read_input`]: PNG, JPEG and arrays, prepared as the model's card says |
 //! | `tables` | summaries as tables of text |
 //!
@@ -61,13 +62,14 @@
 //! | [`quant`] | networks on whole numbers: which layers, calibration, their weight files |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
 //! | [`model`], [`error`] | the front door: from a file to a session |
+//! | [`lsp`] | the language server, a file a request |
 //! | [`cli`] | the command line, a file a verb |
 //!
 //! # Invariants
 //!
 //! Modules import only from modules above them in this table. `front::text::syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
-//! decides. Files are read and written in `io`, `model`, `cli` and `runtime` only (`bench` reads what the system says of the
+//! decides. Files are read and written in `io`, `model`, `lsp`, `cli` and `runtime` only (`bench` reads what the system says of the
 //! machine).
 //!
 //! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
@@ -109,6 +111,9 @@ pub mod ir;
 pub mod kernels;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod layers;
+#[cfg(feature = "lsp")]
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod lsp;
 pub mod model;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod passes;
@@ -133,7 +138,7 @@ pub use io::bind::Misfit;
 pub use io::card::{self, Card};
 #[cfg(feature = "pictures")]
 pub use io::preprocess::Layout;
-pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, Stage, Weights, check};
+pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, SharedBytes, Stage, Weights, check};
 pub use runtime::{BuildTimes, Engine, Network, Options, RunError, Session, SessionError};
 pub use source::{FileId, SourceFile, SourceMap, Span};
 pub use tensor::{

@@ -70,6 +70,11 @@ impl SourceMap {
         &self.files[id.0 as usize]
     }
 
+    /// The handles of all texts, in the order in which they were added.
+    pub fn ids(&self) -> impl Iterator<Item = FileId> + use<> {
+        (0..self.files.len() as u32).map(FileId)
+    }
+
     /// All texts, in the order in which they were added.
     pub fn files(&self) -> &[SourceFile] {
         &self.files

@@ -255,11 +255,11 @@ fn collect_codes(folder: &Path, codes: &mut Vec<String>) {
     }
 }
 
-/// Codes from E08 on are of ONNX files.
+/// Codes from E08 on are of ONNX files; E0510 is given when a time is up, which no text does for sure.
 #[test]
 fn every_code_has_an_example() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let of_texts = |code: &&str| code[..2] == *"E0" && code[2..3] <= *"6";
+    let of_texts = |code: &&str| code[..2] == *"E0" && code[2..3] <= *"6" && *code != "E0510";
     let codes: Vec<&str> = codes::all().map(|explained| explained.code).filter(of_texts).collect();
     assert!(codes.len() > 40, "{codes:?}");
     let folder = fs::read_dir(root.join("tests/golden/diagnostics")).unwrap().map(|entry| entry.unwrap().path());

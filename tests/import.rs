@@ -4,6 +4,7 @@ mod import {
     pub mod free;
     pub mod hostile;
     pub mod light;
+    pub mod memory;
     pub mod node_cases;
     pub mod proto;
 }

@@ -45,6 +45,7 @@ pub fn run(args: &Args) -> Outcome {
         cut: args.cut.clone(),
         sizes: args.input.clone(),
         name: String::new(),
+        whole: false,
         form,
         own_text: form == Form::default(),
     };
@@ -52,7 +53,7 @@ pub fn run(args: &Args) -> Outcome {
     let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
-    let path = io::onnx::write(&import, &args.output, &name)?;
+    let path = io::onnx::write(&import.text, &import.graph, &import.weights, &args.output, &name)?;
     let variant = import.variant.map_or(String::new(), |variant| format!(":{variant}"));
     print(&format!("{}{variant}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
 }

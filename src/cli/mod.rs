@@ -16,6 +16,8 @@ mod graph;
 mod help;
 mod import;
 mod input;
+#[cfg(feature = "lsp")]
+mod lsp;
 mod model;
 mod new;
 mod peak;
@@ -84,6 +86,9 @@ enum Verb {
     Layers(help::LayersArgs),
     /// Explain a command, a code of an error or warning, or a word of the language
     Help(help::HelpArgs),
+    /// Serve an editor: diagnostics, shapes and more while one types
+    #[cfg(feature = "lsp")]
+    Lsp(lsp::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
 }
@@ -223,6 +228,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::New(args) => new::run(&args),
         Verb::Zoo => new::list(),
         Verb::Layers(args) => help::layers(&args),
+        #[cfg(feature = "lsp")]
+        Verb::Lsp(args) => lsp::run(&args),
         Verb::Help(args) => help::help(&args),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -5,6 +5,8 @@
 //! `W` is a warning with a lint's name.
 
 #[cfg_attr(not(internals), doc(hidden))]
+pub mod attempt;
+#[cfg_attr(not(internals), doc(hidden))]
 pub mod codes;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod fix;

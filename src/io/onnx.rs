@@ -1,10 +1,10 @@
 //! ONNX files and what lies beside them; imported networks as files.
 
 use super::{IoError, weights, write::write_atomically};
-use crate::front::onnx::Import;
 use crate::front::onnx::constant::{Bytes, External};
+use crate::front::onnx::weights::Weights;
 use crate::ir::weights::WeightSource;
-use crate::ir::{Param, ParamSource};
+use crate::ir::{Graph, Param, ParamSource};
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
@@ -96,19 +96,19 @@ fn open_beneath(folder: &Path, location: &str) -> io::Result<File> {
 ///
 /// # Errors
 /// What the system refuses.
-pub fn write(import: &Import, folder: &Path, name: &str) -> Result<PathBuf, IoError> {
+pub fn write(text: &str, graph: &Graph, weights: &Weights, folder: &Path, name: &str) -> Result<PathBuf, IoError> {
     let path = folder.join(format!("{name}.cnn"));
-    let params: Vec<&Param> = import.graph.params.iter().filter(|param| param.source == ParamSource::File).collect();
+    let params: Vec<&Param> = graph.params.iter().filter(|param| param.source == ParamSource::File).collect();
     write_atomically(&folder.join(format!("{name}.safetensors")), |out| {
         out.write_all(&header(&params))?;
         params.iter().try_for_each(|param| {
-            let bytes: Vec<u8> = import.weights.values(param).iter().flat_map(|value| value.to_le_bytes()).collect();
+            let bytes: Vec<u8> = weights.values(param).iter().flat_map(|value| value.to_le_bytes()).collect();
             out.write_all(&bytes)
         })
     })?;
     let card = format!("weights: {name}.safetensors\n");
     write_atomically(&folder.join(format!("{name}.yaml")), |out| out.write_all(card.as_bytes()))?;
-    write_atomically(&path, |out| out.write_all(import.text.as_bytes()))?;
+    write_atomically(&path, |out| out.write_all(text.as_bytes()))?;
     Ok(path)
 }
 

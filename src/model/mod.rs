@@ -19,7 +19,7 @@ pub(crate) use look::drawing;
 pub use look::{Seen, Stage};
 #[cfg(feature = "cli")]
 pub(crate) use onnx::import;
-pub use onnx::is_onnx;
+pub use onnx::{SharedBytes, is_onnx};
 pub use weights::{BoundWeights, Weights};
 
 use crate::analysis::{self, summary::Summary};

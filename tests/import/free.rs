@@ -16,8 +16,8 @@ use svertka::tensor::Tensor;
 /// The imported text at the sizes of an input.
 fn sized(imported: &Import, shape: &[usize]) -> Option<Verified<Graph>> {
     let sizes = imported.graph.sizes_for(&[&shape[1..]]).ok()?;
-    let mut options = build::Options::default();
-    options.defines = sizes.into_iter().map(|(name, size)| (name, size.to_string())).collect();
+    let defines = sizes.into_iter().map(|(name, size)| (name, size.to_string())).collect();
+    let options = build::Options { defines, ..build::Options::default() };
     build::build(&mut imported.sources.clone(), &imported.program, &options).ok()
 }
 

@@ -213,3 +213,19 @@ fn damaged_files() {
         }
     }
 }
+
+/// One shuffle for all parts.
+#[test]
+fn shuffled_channels_are_split() {
+    let nodes = [
+        op("a = Reshape x split", &[]),
+        op("b = Transpose a", &[ints("perm", &[0, 2, 1, 3, 4])]),
+        op("c = Reshape b joined", &[]),
+        op("d e = Split c", &[int("axis", 1)]),
+        op("f = Relu d", &[]),
+        op("y = Concat e f", &[int("axis", 1)]),
+    ];
+    let sizes = [numbers("split", &[-1, 2, 3, 8, 8]), numbers("joined", &[-1, 6, 8, 8])];
+    let net = net(&file(13, "N 6 8 8", &nodes, &sizes)).unwrap();
+    assert_eq!(net.matches("channel_shuffle 2").count(), 1, "{net}");
+}

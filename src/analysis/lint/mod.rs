@@ -14,7 +14,7 @@ mod names;
 use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::front::text::build::unused::{self, Kind, Unused};
-use crate::front::text::build::{self, Loader, Options};
+use crate::front::text::build::{self, Built, Loader, Options, Program};
 use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
 use std::collections::{HashMap, HashSet};
@@ -81,17 +81,32 @@ pub fn check(
     loader: &mut dyn Loader,
     allowed: &[String],
 ) -> Vec<Diagnostic> {
+    match build::load(sources, root, &options.limits, loader) {
+        Ok(program) => check_variants(sources, &program, options, allowed, &mut |_, _| {}),
+        Err(errors) => errors,
+    }
+}
+
+/// As [`check`], of files that were loaded; `see` is shown each variant.
+pub fn check_variants(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+    allowed: &[String],
+    see: &mut dyn FnMut(Option<&str>, Built),
+) -> Vec<Diagnostic> {
     let mut allows = Vec::new();
     // What `allow` has kept quiet.
     let mut silenced: HashSet<&str> = HashSet::new();
-    let (mut found, unused) = build::check(sources, root, options, loader, &mut |graph| {
+    let mut lints = |graph: &Verified<Graph>| {
         allows.clone_from(&graph.allows);
         let is_allowed = |lint: &&Lint| graph.allows.iter().any(|allow| allow.lint == lint.name);
         let subject = Subject::new(graph);
         let kept = LINTS.iter().filter(is_allowed).filter(|lint| !(lint.find)(&subject).is_empty());
         silenced.extend(kept.map(|lint| lint.name));
         lint(graph, allowed)
-    });
+    };
+    let (mut found, unused) = build::check_variants(sources, program, options, &mut lints, see);
     if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return found;
     }

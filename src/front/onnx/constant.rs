@@ -20,6 +20,11 @@ pub trait External {
     /// # Errors
     /// Why it cannot be read, in words.
     fn open(&mut self, location: &str) -> Result<Bytes, String>;
+
+    /// Whether their numbers are those of one training among others: what the network is then does not depend on them.
+    fn varies(&self) -> bool {
+        false
+    }
 }
 
 /// For models that stand alone.
@@ -155,6 +160,8 @@ pub struct Const {
     pub dims: Vec<usize>,
     pub element: Element,
     elements: Elements,
+    /// Whether other numbers may come in the place of these.
+    varies: bool,
 }
 
 #[derive(Clone)]
@@ -176,18 +183,23 @@ impl Const {
         if product(&dims)? != numbers.len() {
             return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", numbers.len())));
         }
-        Ok(Const { dims, element, elements: Elements::Numbers(numbers.into()) })
+        Ok(Const { dims, element, elements: Elements::Numbers(numbers.into()), varies: false })
     }
 
     /// A list of integers.
     pub fn ints(values: impl IntoIterator<Item = i64>) -> Const {
         let numbers: Vec<Number> = values.into_iter().map(|value| Number::from(value as f64)).collect();
-        Const { dims: vec![numbers.len()], element: Element::I64, elements: Elements::Numbers(numbers.into()) }
+        Const {
+            dims: vec![numbers.len()],
+            element: Element::I64,
+            elements: Elements::Numbers(numbers.into()),
+            varies: false,
+        }
     }
 
     /// One number without dimensions.
     pub fn scalar(element: Element, value: f64) -> Const {
-        Const { dims: Vec::new(), element, elements: Elements::Fill(value) }
+        Const { dims: Vec::new(), element, elements: Elements::Fill(value), varies: false }
     }
 
     /// Equal elements.
@@ -196,7 +208,7 @@ impl Const {
     /// If there are too many.
     pub fn fill(dims: Vec<usize>, element: Element, value: f64) -> Result<Const, Refusal> {
         product(&dims)?;
-        Ok(Const { dims, element, elements: Elements::Fill(value) })
+        Ok(Const { dims, element, elements: Elements::Fill(value), varies: false })
     }
 
     /// Weights that were computed.
@@ -207,7 +219,7 @@ impl Const {
         if product(&dims)? != values.len() {
             return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", values.len())));
         }
-        Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()) })
+        Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()), varies: false })
     }
 
     pub fn count(&self) -> usize {
@@ -271,8 +283,11 @@ impl Const {
         }
     }
 
-    /// The value of all elements, where it is one.
+    /// The value of all elements, where it is one and not by chance.
     pub fn uniform(&self) -> Option<f64> {
+        if self.varies && self.count() != 1 {
+            return None;
+        }
         if let Elements::Fill(value) = self.elements {
             return Some(value);
         }
@@ -358,14 +373,14 @@ impl Const {
         }
         let elements = if tensor.location == 1 {
             let (bytes, range) = of_external(tensor, external, wanted)?;
-            Elements::File(bytes, range)
+            return Ok(Const { dims, element, elements: Elements::File(bytes, range), varies: external.varies() });
         } else if let Some(raw) = tensor.raw {
             check_length(raw.bytes().len(), wanted, &dims)?;
             Elements::File(file.clone(), raw.range())
         } else {
             of_lists(tensor, element, count)?
         };
-        Ok(Const { dims, element, elements })
+        Ok(Const { dims, element, elements, varies: false })
     }
 }
 

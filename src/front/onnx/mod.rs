@@ -77,6 +77,8 @@ impl From<ShapeError> for Refusal {
 pub struct Options {
     /// Values that become the outputs; the file's own if there are none.
     pub cut: Vec<String>,
+    /// Whether there is nobody who could choose such values: no message speaks of them.
+    pub whole: bool,
     /// Sizes that the file leaves open, by the names that it gives them, or `INPUT.AXIS`.
     pub sizes: Vec<(String, usize)>,
     /// The network's name where the file has none.

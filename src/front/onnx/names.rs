@@ -21,28 +21,36 @@ pub fn word(name: &str) -> String {
     }
 }
 
-/// A name as a component of a path.
+/// A name in letters that are those of words.
 fn component(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
+/// A name as a label: a dash may stand inside.
+fn label(name: &str) -> String {
+    let of = |(index, c): (usize, char)| if c.is_ascii_alphanumeric() || c == '-' && index > 0 { c } else { '_' };
+    name.chars().enumerate().map(of).collect()
+}
+
 /// Dotted names as a path.
 fn path(name: &str) -> String {
-    let parts: Vec<String> = name.split('.').filter(|part| !part.is_empty()).map(component).collect();
+    let parts: Vec<String> = name.split('.').filter(|part| !part.is_empty()).map(label).collect();
     parts.join(".")
 }
 
-/// What a layer with weights may be called, the best first: the module that the node's name tells of, what its first weight
-/// is named for, the module that the exporter lists. Equal weights share a name in some files, and fused layers a module.
+/// What a layer with weights may be called, the best first: a parameter of its own, the module that the node's name tells of,
+/// what its first weight is named for, the module that the exporter lists. Equal weights share a name in some files, and fused layers a module.
 pub fn labels(node: &Node) -> Vec<String> {
     let of_weight = || {
         let (module, role) = node.inputs.get(1)?.rsplit_once('.')?;
         matches!(role, "weight" | "bias").then(|| path(module))
     };
+    let is_parameter = |name: &&&str| name.rsplit_once('.').is_some_and(|(_, role)| !matches!(role, "weight" | "bias"));
+    let of_parameter = if node.operator == "Mul" { node.inputs.iter().find(is_parameter) } else { None };
     let of_node = node.name.strip_prefix('/').and_then(|name| name.rsplit_once('/'));
     let of_node = of_node.map(|(scope, _)| path(&joined(scope)));
     let of_scope = || scopes(node).map(|(module, _)| path(module));
-    let all = [of_node, of_weight(), of_scope()];
+    let all = [of_parameter.map(|name| path(name)), of_node, of_weight(), of_scope()];
     all.into_iter().flatten().filter(|name| !name.is_empty()).collect()
 }
 
@@ -86,6 +94,7 @@ mod tests {
             ("/features/features.1/block/block.0/block.0.0/Conv", "features.1.block.0.0", "features.1.block.0.0.Conv"),
             ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1", "layer1.0.conv1.Conv"),
             ("/fc/Gemm", "fc", "fc.Gemm"),
+            ("/stage/stage.block1-0/-f/Conv", "stage.block1-0._f", "stage.block1-0._f.Conv"),
         ] {
             let node = Node { name, ..Node::default() };
             assert_eq!((labels(&node), &*place(&node)), (vec![module.to_string()], at));

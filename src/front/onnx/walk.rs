@@ -299,10 +299,7 @@ impl<'a> Importer<'a> {
 
     /// `None` where an operand is missing.
     fn evaluate(&mut self, node: &'a Node<'a>) -> Result<Option<Vec<Value>>, Refusal> {
-        let rule = match node.domain {
-            "" | "ai.onnx" => ops::find(node.operator),
-            _ => None,
-        };
+        let rule = ops::find(node.domain, node.operator);
         let rule = rule.ok_or_else(|| Refusal::new("there is no layer for it"))?;
         if let Some(value) = patterns::find(self, node)? {
             return Ok(Some(vec![value.into()]));
@@ -543,27 +540,35 @@ impl<'a> Importer<'a> {
     /// All that was refused, the same reason once for all nodes of an operator, and which cuts would leave a network.
     fn refusals(&self, refused: &[&Refused<'a>], order: &[&'a Node<'a>]) -> Vec<Diagnostic> {
         const SHOWN: usize = 4;
-        let mut groups: Vec<(&str, &Refusal, Vec<String>)> = Vec::new();
+        let mut groups: Vec<(String, &Refusal, Vec<String>)> = Vec::new();
         for Refused { node, reason } in refused.iter().copied() {
-            let place = title(node);
-            match groups.iter_mut().find(|(operator, of, _)| *operator == node.operator && *of == reason) {
+            let (operator, place) = (self.operator(node), title(node));
+            match groups.iter_mut().find(|(of, why, _)| *of == operator && *why == reason) {
                 Some((_, _, nodes)) => nodes.push(place),
-                None => groups.push((node.operator, reason, vec![place])),
+                None => groups.push((operator, reason, vec![place])),
             }
         }
-        let of_group = |(operator, reason, nodes): (&str, &Refusal, Vec<String>)| {
+        let of_group = |(operator, reason, nodes): (String, &Refusal, Vec<String>)| {
             let more = nodes.len().saturating_sub(SHOWN);
             let shown = nodes[..nodes.len().min(SHOWN)].join(", ");
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let message = format!("{operator} (operator set {}) is not imported: {reason}", self.opset);
+            let message = format!("{operator} is not imported: {reason}");
             Diagnostic::error("E0806", message).note(format!("node {shown}{more}"))
         };
         let mut errors: Vec<Diagnostic> = groups.into_iter().map(of_group).collect();
-        if let Some(help) = self.cuts(order) {
+        if let Some(help) = (!self.options.whole).then(|| self.cuts(order)).flatten() {
             let last = errors.pop().expect("something was refused");
             errors.push(last.help(help));
         }
         errors
+    }
+
+    /// What to call the operator of a node: those of ONNX change from version to version.
+    fn operator(&self, node: &Node) -> String {
+        match node.domain {
+            "" | "ai.onnx" => format!("{} (operator set {})", node.operator, self.opset),
+            domain => format!("{domain}.{}", node.operator),
+        }
     }
 
     /// The last values before what was refused, none of which another of them needs.

@@ -40,6 +40,7 @@ impl Weight {
             .zip(&strides)
             .try_fold(0usize, |reach, (&size, &stride)| reach.checked_add(size.checked_sub(1)?.checked_mul(stride)?));
         match reach.filter(|&reach| reach < source.count()) {
+            Some(_) if is_order(source.count(), &shape, &strides) => Ok(Weight::of(source)),
             Some(_) => Ok(Weight { source: source.clone(), order: Some((shape, strides)), factor: 1.0 }),
             None => Err(Refusal::new(format!("weights of {:?} are not as many as the layer needs", source.dims))),
         }
@@ -70,6 +71,13 @@ impl Weight {
             factor => Cow::Owned(ordered.iter().map(|value| value * factor).collect()),
         }
     }
+}
+
+/// Whether the strides lead to all elements in their order.
+fn is_order(count: usize, shape: &[usize], strides: &[usize]) -> bool {
+    let inner = |axis: usize| shape[axis + 1..].iter().product::<usize>();
+    count == shape.iter().product::<usize>()
+        && (0..shape.len()).all(|axis| shape[axis] == 1 || strides[axis] == inner(axis))
 }
 
 /// The weights of a network by the names that its graph has for them.

@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod forms;
+pub mod names;
 pub mod reference;
 pub mod syntax;
 pub mod write;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `core` | the class that `svertka.Model` extends: opening, pickling, and what is said of a model |
 //! | `runner` | a compiled network, sessions for threads that call it, calls |
+//! | `imported` | ONNX models in memory |
 //! | `arrays` | memory of arrays, in and out |
 //! | `pictures` | files, bytes and pixels to inputs |
 //! | `errors` | the library's errors as Python's exceptions, diagnostics as data |
@@ -11,6 +12,7 @@
 mod arrays;
 mod core;
 mod errors;
+mod imported;
 mod pictures;
 mod runner;
 
@@ -36,6 +38,7 @@ fn main(py: Python<'_>, words: Vec<OsString>) -> u8 {
 fn _svertka(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<core::Core>()?;
+    module.add_class::<imported::Imported>()?;
     module.add_function(wrap_pyfunction!(check, module)?)?;
     module.add_function(wrap_pyfunction!(main, module)?)
 }

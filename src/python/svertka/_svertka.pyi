@@ -1,5 +1,7 @@
-from collections.abc import Sequence
-from typing import Any, Self
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -7,12 +9,28 @@ from typing_extensions import disjoint_base
 
 from svertka._data import Class, Diagnostic, ReceptiveField
 
-__all__ = ["Core", "__version__", "check", "main"]
+__all__ = ["Core", "Imported", "__version__", "check", "main"]
 
 __version__: str
 
 def check(path: str, allow: Sequence[str]) -> list[Diagnostic]: ...
 def main(words: Sequence[str]) -> int: ...
+
+@final
+class Imported:
+    def __new__(cls, name: str, file: bytes, tensors: Mapping[str, npt.NDArray[np.uint8]]) -> Self: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def remarks(self) -> list[str]: ...
+    @property
+    def inputs(self) -> list[str]: ...
+    @property
+    def outputs(self) -> list[str]: ...
+    def weights(self) -> list[tuple[str, tuple[int, ...], str | npt.NDArray[np.float32]]]:
+        """Name, sizes and values; instead of these the name of the tensor that is them."""
+
+    def save(self, folder: str | os.PathLike[str], name: str) -> Path: ...
 
 @disjoint_base
 class Core:

@@ -264,9 +264,13 @@ fn zero_channels(importer: &mut Importer, call: &Call, axis: i64) -> Result<Opti
 
 /// The sizes are an attribute up to version 11, an operand from 13 on; from 18 on there may be a number of parts.
 fn split(importer: &mut Importer, call: &Call) -> Outputs {
-    let value = call.value(0)?.clone();
+    let mut value = call.value(0)?.clone();
     let own = sizes_of(&value);
     let axis = axis_of(call.int("axis", 0)?, own.len())?;
+    if let Value::Flow(x) = &value {
+        // Once for all parts.
+        value = with_dimension(importer, x, axis)?.into();
+    }
     let parts = call.node.outputs.len();
     if call.attribute("num_outputs").is_some() && call.int("num_outputs", 0)? != parts as i64 {
         return Err(Refusal::new("attribute `num_outputs` is not that of its outputs"));
@@ -300,26 +304,30 @@ fn cut(importer: &mut Importer, value: &Value, axis: usize, start: usize, end: u
     }
 }
 
+/// The dimension that an axis is.
+fn dimension(x: &Flow, axis: usize, ty: &TensorType) -> Option<usize> {
+    (1..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(ty, dim) && ty.dims[dim - 1] > 1)
+}
+
+/// The value with its axes in order where one is made of parts: the channels behind a shuffle.
+fn with_dimension(importer: &mut Importer, x: &Flow, axis: usize) -> Result<Flow, Refusal> {
+    if axis == 0 || x.axes[axis].len() < 2 || dimension(x, axis, importer.ty(x.node)).is_some() {
+        return Ok(x.clone());
+    }
+    let node = importer.plain(x)?;
+    Ok(Flow::of(node, importer.ty(node)))
+}
+
 fn cut_flow(importer: &mut Importer, x: &Flow, axis: usize, start: usize, end: usize) -> Result<Flow, Refusal> {
     if start == 0 && x.shape()[axis].known() == Some(end as f64) {
         return Ok(x.clone());
     }
-    let own = |x: &Flow, ty: &TensorType| {
-        (1..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(ty, dim) && ty.dims[dim - 1] > 1)
-    };
-    let in_order;
-    let (x, dim) = match own(x, importer.ty(x.node)) {
-        Some(dim) => (x, dim),
-        // Mixed channels, or several dimensions as one.
-        None => {
-            let node = importer.plain(x)?;
-            in_order = Flow::of(node, importer.ty(node));
-            let dim = own(&in_order, importer.ty(node)).filter(|_| in_order.rank() == x.rank());
-            let message = || format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
-            (&in_order, dim.ok_or_else(|| Refusal::new(message()))?)
-        }
-    };
+    let x = &with_dimension(importer, x, axis)?;
     let ty = importer.ty(x.node).clone();
+    let dim = dimension(x, axis, &ty).ok_or_else(|| {
+        let message = format!("the elements {start}..{end} along axis {axis} of a value of shape {}", x.text());
+        Refusal::new(format!("{message}; along the channels and single dimensions of positions it is known"))
+    })?;
     let layer: Op = match dim {
         1 => ChannelSlice { channels: start..end }.into(),
         _ => {

@@ -10,6 +10,7 @@ mod convolution;
 mod known;
 mod matrix;
 mod normalization;
+mod own;
 mod pooling;
 mod reduction;
 mod resize;
@@ -43,9 +44,14 @@ const ALL: &[Rules] = &[
     softmax::RULES,
 ];
 
-/// The rule of an operator.
-pub fn find(operator: &str) -> Option<Rule> {
-    ALL.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
+/// The rule of an operator of a domain: ONNX's own, or ours.
+pub fn find(domain: &str, operator: &str) -> Option<Rule> {
+    let known = match domain {
+        "" | "ai.onnx" => ALL,
+        own::DOMAIN => &[own::RULES],
+        _ => return None,
+    };
+    known.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
 }
 
 /// What all elements along these axes are of a value as it is, or else of the value as ONNX has it.

@@ -311,8 +311,13 @@ fn words(decl: &'static ParamDecl) -> Vec<&'static str> {
     }
 }
 
+/// The parameter that a word alone is an argument for: a flag, or one that takes the word.
+pub fn param_of_word(spec: &'static LayerSpec, word: &str) -> Option<&'static ParamDecl> {
+    spec.params.iter().find(|p| words(p).contains(&word))
+}
+
 fn flag_or_word<'a>(spec: &'static LayerSpec, word: &'a str) -> Option<(&'static ParamDecl, Said<'a>)> {
-    let decl = spec.params.iter().find(|p| words(p).contains(&word))?;
+    let decl = param_of_word(spec, word)?;
     Some((decl, if decl.kind == Kind::Bool { Said::Flag } else { Said::Word(word) }))
 }
 

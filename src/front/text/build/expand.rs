@@ -39,7 +39,11 @@ impl<'a> Builder<'a> {
 
     pub fn step(&mut self, step: &'a Step, x: Flow) -> Flow {
         self.charge(1, step.span)?;
+        let first = self.graph.nodes.len();
         let y = self.step_kind(step, x);
+        if let (Ok(output), false) = (y, self.aside) {
+            self.passages.meet(step.span, &self.graph, x.ok(), output, first);
+        }
         if let Some(alias) = &step.alias {
             self.name_value(alias, y);
         }
@@ -209,7 +213,10 @@ impl<'a> Builder<'a> {
         };
         let (before, outputs, elements) = (self.mark(), self.graph.outputs.len(), self.weight_elements);
         let mark = self.frame().trail.len();
+        let aside = self.aside;
+        self.aside |= !self.aux;
         let value = self.scoped(|builder| builder.step(inner, x));
+        self.aside = aside;
         self.frame().trail.truncate(mark);
         // What may not be built, nothing else reads.
         self.taps.truncate(before.taps);

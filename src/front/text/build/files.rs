@@ -2,10 +2,12 @@
 
 use super::{Limits, Loader};
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::attempt::Attempt;
 use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, ExprKind, File, Ident, ItemKind, Param, Size};
 use crate::front::text::syntax::parser;
 use crate::source::{FileId, SourceMap, Span};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// All items of a model, each kind by itself. Names are unique.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub struct Program {
     pub allows: Vec<Ident>,
     /// Where an item that is missing is missed.
     pub end: Option<Span>,
+    /// The trees of all files, the root first, each before those that it uses.
+    pub files: Vec<Arc<File>>,
 }
 
 #[derive(Debug)]
@@ -68,13 +72,8 @@ pub struct Variant {
 }
 
 impl Program {
-    /// Parses the root file and, through the loader, every file it uses.
-    pub(super) fn load(
-        sources: &mut SourceMap,
-        root: FileId,
-        limits: &Limits,
-        loader: &mut dyn Loader,
-    ) -> Result<Program, Vec<Diagnostic>> {
+    /// Parses the root file and, through the loader, every file it uses. Items in error are without what is wrong in them.
+    pub fn load(sources: &mut SourceMap, root: FileId, limits: &Limits, loader: &mut dyn Loader) -> Attempt<Program> {
         let name = sources.file(root).name.clone();
         let (folder, own) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, own)| (folder, own));
         let mut reader = Reader {
@@ -91,7 +90,7 @@ impl Program {
         };
         reader.file(root, own.to_string());
         reader.sizes();
-        if reader.errors.is_empty() { Ok(reader.program) } else { Err(reader.errors) }
+        Attempt { made: reader.program, errors: reader.errors }
     }
 
     /// Whether this is the name of a free size.
@@ -127,23 +126,23 @@ const MAX_CHAIN: usize = 32;
 
 impl Reader<'_> {
     fn file(&mut self, id: FileId, path: String) {
-        let file = match parser::parse(self.sources, id) {
-            Ok(file) => file,
-            Err(errors) => return self.errors.extend(errors),
-        };
+        let Attempt { made, errors } = parser::recover(self.sources, id);
+        self.errors.extend(errors);
+        let file = Arc::new(made);
+        self.program.files.push(file.clone());
         self.stack.push(path);
-        self.items(file);
+        self.items(&file);
         self.stack.pop();
     }
 
-    fn items(&mut self, file: File) {
+    fn items(&mut self, file: &File) {
         let is_root = self.stack.len() == 1;
         if is_root {
             let end = file.span.range().end;
             self.program.end = Some(Span::new(file.span.file, end..end));
         }
-        for item in file.items {
-            match item.kind {
+        for item in &file.items {
+            match item.kind.clone() {
                 ItemKind::Model { params, .. } if !is_root => self.program.lent.push((file.span.file, params)),
                 // Of a model that is used, others take its blocks and constants.
                 ItemKind::Input { .. } | ItemKind::Net(_) | ItemKind::Variant { .. } if !is_root => {}

@@ -15,6 +15,8 @@
 //! | `calls` | layers, blocks, repeats |
 //! | `combine` | residual, concat, add, mul, grow, gate |
 //! | `estimate` | how many layers a text makes, before it makes them |
+//! | `passages` | what flows through each step |
+//! | `stop` | giving up |
 //! | `report` | each mistake once |
 //! | `unused` | what was written and has no effect |
 //!
@@ -30,14 +32,19 @@ mod files;
 mod functions;
 mod names;
 mod params;
+pub mod passages;
 mod report;
 mod scope;
+mod stop;
 pub mod unused;
 mod value;
 
+pub use args::param_of_word;
 pub use files::Program;
 pub use functions::FUNCTIONS;
+pub use stop::Stop;
 
+use crate::diagnostic::attempt::Attempt;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
 use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
@@ -46,6 +53,7 @@ use crate::source::{FileId, SourceMap, Span};
 use crate::tensor::{Batch, TensorType};
 use args::LayerArgs;
 use names::{Naming, Taps};
+use passages::Passages;
 use report::{Report, Reported};
 use scope::{Frame, Globals, Named};
 use std::collections::{HashMap, HashSet};
@@ -62,6 +70,8 @@ pub struct Options {
     /// Whether to build the `aux` outputs.
     pub aux: bool,
     pub limits: Limits,
+    /// Whether to go on.
+    pub stop: Stop,
 }
 
 /// Bounds on the work that a text may cause. All may be raised.
@@ -136,7 +146,7 @@ pub fn load(
     limits: &Limits,
     loader: &mut dyn Loader,
 ) -> Result<Program, Vec<Diagnostic>> {
-    Program::load(sources, root, limits, loader)
+    Program::load(sources, root, limits, loader).complete()
 }
 
 /// Builds one variant.
@@ -162,11 +172,23 @@ pub fn build_and_warn(
     options: &Options,
 ) -> Result<(Verified<Graph>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut uses = Uses::default();
-    let graph = build_counted(sources, program, options, &mut uses).0?;
+    let built = build_counted(sources, program, options, &mut uses).0.complete()?;
+    let graph = built.graph.expect("what is built without an error is a graph");
     let unused = uses.projections().into_iter();
     let loud = unused.filter(|item| !graph.allows.iter().any(|allow| allow.lint == item.lint()));
     let warnings = loud.map(|item| item.warning()).collect();
     Ok((graph, warnings))
+}
+
+/// A variant, as far as it could be built.
+#[derive(Debug, Default)]
+pub struct Built {
+    /// `None` where there is no input, or nothing behind it. What could be built in spite of an error may have another
+    /// output than the text says.
+    pub graph: Option<Verified<Graph>>,
+    pub passages: Passages,
+    /// Whether nothing in it is wrong.
+    pub whole: bool,
 }
 
 /// Also tells how many steps were taken, and notes in `uses` what the graph does not show of them.
@@ -175,19 +197,30 @@ fn build_counted(
     program: &Program,
     options: &Options,
     uses: &mut Uses,
-) -> (Result<Verified<Graph>, Vec<Diagnostic>>, usize) {
+) -> (Attempt<Built>, usize) {
     let defines = match params::parse_defines(sources, &options.defines) {
         Ok(defines) => defines,
-        Err(errors) => return (Err(errors), 0),
+        Err(errors) => return (Attempt { made: Built::default(), errors }, 0),
     };
     let mut builder = Builder::new(sources, program, options, uses);
     builder.program(&defines, options.variant.as_deref());
-    let result = if builder.report.is_empty() {
-        Ok(verify(builder.graph).expect("the builder makes nothing else than graphs"))
-    } else {
-        Err(builder.report.finish())
+    let Builder { graph, report, passages, steps, .. } = builder;
+    let errors = report.finish();
+    let whole = errors.is_empty();
+    let graph = match whole {
+        true => Some(verify(graph).expect("the builder makes nothing else than graphs")),
+        false => unfinished(graph),
     };
-    (result, builder.steps)
+    (Attempt { made: Built { graph, passages, whole }, errors }, steps)
+}
+
+/// What there is of a graph, with its last value for an output where it has none.
+fn unfinished(mut graph: Graph) -> Option<Verified<Graph>> {
+    let last = graph.ids().last()?;
+    if graph.outputs.is_empty() {
+        graph.outputs.push(Output { name: "output".into(), node: last });
+    }
+    verify(graph).ok()
 }
 
 /// The mistakes of all variants, and what `lint` says of those without any, each once; where there are no mistakes, also
@@ -199,10 +232,20 @@ pub fn check(
     loader: &mut dyn Loader,
     lint: &mut dyn FnMut(&Verified<Graph>) -> Vec<Diagnostic>,
 ) -> (Vec<Diagnostic>, Vec<Unused>) {
-    let program = match load(sources, root, &options.limits, loader) {
-        Ok(program) => program,
-        Err(errors) => return (errors, Vec::new()),
-    };
+    match load(sources, root, &options.limits, loader) {
+        Ok(program) => check_variants(sources, &program, options, lint, &mut |_, _| {}),
+        Err(errors) => (errors, Vec::new()),
+    }
+}
+
+/// As [`check`], of files that were loaded; `see` is shown each variant, that without a name first, also those with mistakes.
+pub fn check_variants(
+    sources: &mut SourceMap,
+    program: &Program,
+    options: &Options,
+    lint: &mut dyn FnMut(&Verified<Graph>) -> Vec<Diagnostic>,
+    see: &mut dyn FnMut(Option<&str>, Built),
+) -> (Vec<Diagnostic>, Vec<Unused>) {
     let mut uses = Uses::default();
     let mut all: Vec<Diagnostic> = Vec::new();
     let mut known = HashSet::new();
@@ -211,12 +254,17 @@ pub fn check(
     let mut options = options.clone();
     for variant in default.then_some(None).into_iter().chain(variants) {
         options.variant = variant.clone();
-        let (result, steps) = build_counted(sources, &program, &options, &mut uses);
+        let (Attempt { made, errors }, steps) = build_counted(sources, program, &options, &mut uses);
         options.limits.steps = options.limits.steps.saturating_sub(steps);
-        if let Ok(graph) = &result {
-            uses.of_graph(graph, &program);
-        }
-        for mut found in result.map_or_else(|errors| errors, |graph| lint(&graph)) {
+        let found = match &made.graph {
+            Some(graph) if errors.is_empty() => {
+                uses.of_graph(graph, program);
+                lint(graph)
+            }
+            _ => errors,
+        };
+        see(variant.as_deref(), made);
+        for mut found in found {
             if !known.insert(found.identity()) {
                 continue;
             }
@@ -227,7 +275,7 @@ pub fn check(
         }
     }
     let wrong = all.iter().any(|found| found.severity == Severity::Error);
-    (all, if wrong { Vec::new() } else { uses.unused(&program) })
+    (all, if wrong { Vec::new() } else { uses.unused(program) })
 }
 
 /// A value on its way through the network, or the mark of an error that has been reported in its place.
@@ -268,6 +316,12 @@ struct Builder<'a> {
     output_names: HashSet<String>,
     /// Fewest layers of each block.
     estimates: HashMap<&'a str, u128>,
+    passages: Passages,
+    /// Within an `aux` branch that will be taken back.
+    aside: bool,
+    stop: &'a Stop,
+    /// Calls of [`charge`](Builder::charge).
+    charges: usize,
     steps: usize,
     depth: usize,
     /// A limit was reached: nothing more is expanded.
@@ -303,6 +357,10 @@ impl<'a> Builder<'a> {
             uses,
             output_names: HashSet::new(),
             estimates: HashMap::new(),
+            passages: Passages::default(),
+            aside: false,
+            stop: &options.stop,
+            charges: 0,
             steps: 0,
             depth: 0,
             halted: false,
@@ -405,6 +463,11 @@ impl<'a> Builder<'a> {
             return Err(Reported);
         }
         self.steps = self.steps.saturating_add(steps);
+        self.charges += 1;
+        if self.charges.is_multiple_of(CHARGES_TO_LOOK) && self.stop.is_due() {
+            let error = Diagnostic::error("E0510", "this model was not built to its end");
+            return Err(self.halt(error.at(span, "given up here")));
+        }
         if self.steps <= self.limits.steps {
             return Ok(());
         }
@@ -503,6 +566,8 @@ fn missing_batch(code: &str, ty: &TensorType) -> Option<String> {
     (code == "E0301").then_some(help)
 }
 
+/// After so many the time is looked at.
+const CHARGES_TO_LOOK: usize = 64;
 /// Calls shown for one error, innermost first.
 const MAX_CALL_NOTES: usize = 4;
 

@@ -42,10 +42,6 @@ impl Report {
         self.diagnostics.len() >= MAX_SHOWN || self.total >= MAX_REPORTED
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.diagnostics.is_empty()
-    }
-
     pub fn finish(mut self) -> Vec<Diagnostic> {
         for (index, repeated) in self.seen.into_values().filter(|(_, repeated)| *repeated > 0) {
             let copies = if repeated == 1 { "copy" } else { "copies" };

@@ -7,4 +7,5 @@ mod letters;
 pub mod parser;
 mod scan;
 
-pub use scan::MAX_NESTING;
+pub use parser::is_keyword;
+pub use scan::{ITEM_KEYWORDS, MAX_NESTING};

@@ -5,6 +5,7 @@ mod expr;
 use super::ast::*;
 use super::expected;
 use super::scan::{self, ITEM_KEYWORDS, MAX_ERRORS, MAX_NESTING, Scan};
+use crate::diagnostic::attempt::Attempt;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::source::{FileId, SourceMap, Span};
 use pest::Parser;
@@ -29,13 +30,19 @@ const CALL_LIMIT: NonZeroUsize = NonZeroUsize::new(10_000_000).unwrap();
 /// # Errors
 /// All syntax errors (`E0101`) and exceeded limits (`E0501`) of the file, up to a maximum number.
 pub fn parse(sources: &SourceMap, file: FileId) -> Result<File, Vec<Diagnostic>> {
+    recover(sources, file).complete()
+}
+
+/// As [`parse`]; also gives the tree of a text with errors, without the lines that are in error. Brackets that are not
+/// closed are closed where their item ends.
+pub fn recover(sources: &SourceMap, file: FileId) -> Attempt<File> {
     let text = &sources.file(file).text;
     let scan = scan::scan(file, text);
-    let mut builder = Builder { file, offset: 0, else_ifs: 0, errors: Vec::new() };
+    let mut builder = Builder { file, offset: 0, end: 0, else_ifs: 0, errors: Vec::new() };
     let items = parse_items(&scan, &mut builder);
     let mut errors = scan.errors;
     errors.append(&mut builder.errors);
-    if errors.is_empty() { Ok(File { items, span: Span::new(file, 0..text.len()) }) } else { Err(errors) }
+    Attempt { made: File { items, span: Span::new(file, 0..text.len()) }, errors }
 }
 
 fn parse_items(scan: &Scan, builder: &mut Builder) -> Vec<Item> {
@@ -49,10 +56,16 @@ fn parse_items(scan: &Scan, builder: &mut Builder) -> Vec<Item> {
         if recovering && !begins_item(scan, item.range.start) {
             continue;
         }
-        builder.offset = item.range.start;
-        let parsed = if item.broken { None } else { parse_item(text, builder) };
-        recovering = parsed.is_none();
-        items.extend(parsed);
+        (builder.offset, builder.end) = (item.range.start, item.range.end);
+        let known = builder.errors.len();
+        if let Some(closing) = &item.closing {
+            items.extend(parse_item(format!("{text}{closing}"), builder));
+        }
+        recovering = item.broken || builder.errors.len() > known;
+        if item.broken {
+            // What its brackets make of the rest is not its author's mistake.
+            builder.errors.truncate(known);
+        }
     }
     items
 }
@@ -65,15 +78,12 @@ fn begins_item(scan: &Scan, start: usize) -> bool {
 }
 
 /// Parses one item. After an error the line that holds it is taken out and the rest is tried again, so that every
-/// line in error is reported.
-fn parse_item(text: &str, builder: &mut Builder) -> Option<Item> {
-    let mut rest = text.to_string();
-    let mut failed = false;
+/// line in error is reported, and the others give a tree.
+fn parse_item(mut rest: String, builder: &mut Builder) -> Option<Item> {
     loop {
         match pairs(&rest) {
-            Ok(pair) => return builder.item(pair).filter(|_| !failed),
+            Ok(pair) => return Some(builder.item(pair)),
             Err(error) => {
-                failed = true;
                 builder.errors.push(expected::diagnostic(&error, &rest, builder.file, builder.offset));
                 if expected::is_limit(&error) {
                     // Every further try would take as long.
@@ -101,9 +111,19 @@ pub fn is_item_name(word: &str) -> bool {
     is_name(Rule::name, word)
 }
 
+/// Whether a parameter, a constant or a value may have this name.
+pub fn is_variable_name(word: &str) -> bool {
+    is_name(Rule::variable_name, word)
+}
+
+/// Whether a word has a meaning of its own.
+pub fn is_keyword(word: &str) -> bool {
+    is_name(Rule::word, word) && !is_item_name(word)
+}
+
 /// Whether a word is what one of the rules for names takes; if not, it is reserved there.
 pub(super) fn is_name(rule: Rule, word: &str) -> bool {
-    Grammar::parse(rule, word).is_ok()
+    Grammar::parse(rule, word).is_ok_and(|pairs| pairs.as_str() == word)
 }
 
 /// Blanks the line around `at`, if it is a whole line of a body.
@@ -130,6 +150,8 @@ struct Builder {
     file: FileId,
     /// Where the item begins in the file.
     offset: usize,
+    /// Where it ends: brackets that it does not close have no place behind.
+    end: usize,
     /// `else if` nests in the tree without a bracket; so many are open around the current body.
     else_ifs: usize,
     errors: Vec<Diagnostic>,
@@ -168,9 +190,7 @@ fn next_if<'i>(parts: &mut Parts<'i>, rule: Rule) -> Option<Pair<'i, Rule>> {
 
 // Items.
 impl Builder {
-    /// `None` if errors were found in it.
-    fn item(&mut self, pair: Pair<Rule>) -> Option<Item> {
-        let errors = self.errors.len();
+    fn item(&mut self, pair: Pair<Rule>) -> Item {
         let pair = next(&mut parts(pair));
         let span = self.span(&pair);
         let rule = pair.as_rule();
@@ -196,7 +216,7 @@ impl Builder {
             Rule::allow_item => ItemKind::Allow(parts.map(|name| self.ident(name)).collect()),
             rule => unreachable!("{rule:?} is no item"),
         };
-        (self.errors.len() == errors).then_some(Item { kind, span })
+        Item { kind, span }
     }
 
     fn use_item(&self, parts: &mut Parts) -> ItemKind {
@@ -396,7 +416,8 @@ impl Builder {
     /// A rule's span may hold blanks at its end, where an optional part could have followed.
     fn span(&self, pair: &Pair<Rule>) -> Span {
         let start = self.offset + pair.as_span().start();
-        Span::new(self.file, start..start + pair.as_str().trim_end().len())
+        let end = start + pair.as_str().trim_end().len();
+        Span::new(self.file, start.min(self.end)..end.min(self.end))
     }
 }
 

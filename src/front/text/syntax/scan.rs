@@ -30,6 +30,8 @@ pub struct Item {
     pub range: Range<usize>,
     /// Its brackets are in error, which has been reported.
     pub broken: bool,
+    /// What closes the brackets that are open at its end; `None` where they are nested too deeply for any reader.
+    pub closing: Option<String>,
 }
 
 /// Scans a text.
@@ -117,6 +119,7 @@ struct Scanner<'a> {
     suspect: Option<Suspect>,
     item_start: Option<usize>,
     item_broken: bool,
+    item_too_deep: bool,
     /// Newlines since the last lexeme that counts; whether they end a line, the next one decides.
     newlines: Vec<usize>,
     after_comma: bool,
@@ -141,6 +144,7 @@ impl<'a> Scanner<'a> {
             suspect: None,
             item_start: None,
             item_broken: false,
+            item_too_deep: false,
             newlines: Vec::new(),
             after_comma: false,
             end: 0,
@@ -206,14 +210,20 @@ impl<'a> Scanner<'a> {
 
     fn end_item(&mut self) {
         if let Some(start) = self.item_start.take() {
-            self.items.push(Item { range: start..self.end, broken: self.item_broken });
+            // A body is closed on a line of its own, so that an error in front is not on it.
+            let line = |closing: char| if closing == '}' { format!("\n{closing}") } else { closing.to_string() };
+            let closing = self.stack.iter().rev().map(|&open| line(self.closing(open))).collect();
+            let closing = (!self.item_too_deep).then_some(closing);
+            self.items.push(Item { range: start..self.end, broken: self.item_broken, closing });
         }
         self.item_broken = false;
+        self.item_too_deep = false;
         self.suspect = None;
         self.stack.clear();
     }
 
     fn open(&mut self, at: usize) {
+        self.item_too_deep |= self.stack.len() == MAX_NESTING;
         if self.stack.len() == MAX_NESTING && !self.item_broken {
             self.fail(
                 Diagnostic::error("E0501", format!("brackets are nested more than {MAX_NESTING} deep"))

@@ -24,7 +24,8 @@ impl<'g> Paths<'g> {
     pub fn new(graph: &'g Graph, is_named: impl Fn(&str) -> bool) -> Paths<'g> {
         let has_weights = |id: &NodeId| graph[*id].params.iter().any(|&param| graph[param].is_read());
         let can_be = |path: &str| {
-            let is_label = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let is_in_label = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            let is_label = |part: &str| !part.is_empty() && !part.starts_with('-') && part.chars().all(is_in_label);
             path.split('.').all(is_label) && path.split('.').count() <= DEEPEST && is_named(path)
         };
         let labelled: HashSet<NodeId> =

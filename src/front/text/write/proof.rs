@@ -76,8 +76,8 @@ impl Written {
     /// # Errors
     /// Where they differ, in words.
     pub fn agrees(&self, sizes: &Sizes, expected: Option<&Graph>) -> Result<(), String> {
-        let mut options = build::Options::default();
-        options.defines = sizes.iter().map(|(name, size)| (name.clone(), size.to_string())).collect();
+        let defines = sizes.iter().map(|(name, size)| (name.clone(), size.to_string())).collect();
+        let options = build::Options { defines, ..build::Options::default() };
         let (built, expected) = match (build::build(&mut self.sources.clone(), &self.program, &options), expected) {
             (Ok(built), Some(expected)) => (built, expected),
             (Err(_), None) => return Ok(()),

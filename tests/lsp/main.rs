@@ -1,0 +1,8 @@
+//! The language server: every request, what it says while texts are wrong, and that it never falls behind.
+
+mod editor;
+mod grammar;
+mod neovim;
+mod random;
+mod requests;
+mod typing;

@@ -1,7 +1,10 @@
 //! The summary of a network: a row for each layer and the figures of the whole, as table, JSON, CSV or YAML.
 
+mod diff;
 #[cfg(feature = "tables")]
 mod table;
+
+pub use diff::{Change, Difference, Totals, difference};
 
 use super::figures::{self, Figures, NodeFigures, Parameters};
 use super::receptive_field::{self, Axis, Field, ReceptiveFields};
@@ -247,7 +250,7 @@ fn per_dim<T: ToString + PartialEq>(values: &[T]) -> String {
 
 /// A field of a CSV file, in quotes where it needs them.
 pub fn csv_field(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.into() }
 }
 
 /// A size in bytes with a binary unit.

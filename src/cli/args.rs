@@ -61,7 +61,7 @@ pub struct MemoryArgs {
     /// Limit of memory in MiB, for each of these by itself: what planning keeps of the kernels; packed weights with the
     /// kernels' tables; the values between layers of a whole batch; the working memory of all threads; all values and
     /// weights of the interpreter. Not counted are files, inputs, outputs
-    #[arg(long, default_value_t = 8192, value_name = "MIB")]
+    #[arg(long, default_value_t = 8192, value_name = "MIB", env = "SVERTKA_MEMORY_LIMIT")]
     memory_limit: u32,
 }
 
@@ -76,14 +76,14 @@ impl MemoryArgs {
 #[derive(Args, Clone)]
 pub struct EngineArgs {
     /// Vector instructions of the generated code
-    #[arg(long, value_enum, default_value = "auto")]
+    #[arg(long, value_enum, default_value = "auto", env = "SVERTKA_ISA")]
     pub isa: IsaArg,
     /// Who does the work
-    #[arg(long, value_enum, default_value = "jit")]
+    #[arg(long, value_enum, default_value = "jit", env = "SVERTKA_ENGINE")]
     pub engine: EngineArg,
     /// Threads; as many as there are cores for this process (by affinity and control group) where none are given, but 1
     /// for `bench`
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024), env = "SVERTKA_THREADS")]
     pub threads: Option<u16>,
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
@@ -92,7 +92,7 @@ pub struct EngineArgs {
     pub memory: MemoryArgs,
     /// File with the choices of `svertka tune`, which writes it and which the other commands read; `none` for neither.
     /// The one of this CPU in the user's folder for caches where nothing is given
-    #[arg(long, value_name = "FILE|none")]
+    #[arg(long, value_name = "FILE|none", env = "SVERTKA_TUNED")]
     pub tuned: Option<OsString>,
 }
 

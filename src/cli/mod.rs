@@ -46,6 +46,10 @@ use terminal::{print, print_raw, tell, tell_raw};
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
+    /// Whether messages are coloured; by default where a terminal shows them and neither NO_COLOR nor CLICOLOR_FORCE says
+    /// otherwise
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: terminal::Colours,
 }
 
 #[derive(Subcommand)]
@@ -193,6 +197,7 @@ pub fn run_from(words: &[OsString]) -> u8 {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    terminal::choose_colours(cli.color);
     match std::panic::catch_unwind(|| run(cli.verb)) {
         Ok(outcome) => end(outcome),
         Err(_) => 3,

@@ -1,13 +1,16 @@
 //! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields; warnings on standard error.
 
 use super::args::{LintArgs, MemoryArgs, ModelArgs};
-use super::{Outcome, model, print, tell_raw};
-use crate::analysis::{self, summary};
+use super::{Failure, Outcome, model, print, tell_raw};
+use crate::analysis;
+use crate::analysis::summary::{self, Summary};
 use crate::codegen::Isa;
 use crate::kernels::Target;
+use crate::model::Model;
 use crate::runtime::check_planning;
 use crate::schedule;
 use clap::ValueEnum;
+use std::ffi::OsString;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,6 +22,9 @@ pub struct Args {
     lints: LintArgs,
     #[command(flatten)]
     memory: MemoryArgs,
+    /// Say what changed from this model to another one, which takes none of the values that `-D` gives
+    #[arg(long, value_name = "MODEL")]
+    diff: Option<OsString>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -31,15 +37,25 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
-    check_planning(model.graph(), args.memory.limit())?;
-    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes();
-    let summary = analysis::summary(model.graph(), Some(arena as u64));
+    let summary = summary_of(&model, args)?;
+    if let Some(other) = &args.diff {
+        let other = ModelArgs { model: other.clone(), define: Vec::new(), aux: args.model.aux };
+        let difference = summary::difference(&summary, &summary_of(&model::load(&other)?, args)?);
+        let shown = difference.render(args.format.into());
+        return print(&shown.ok_or_else(|| Failure::usage("`--diff` goes with the formats table, json and yaml"))?);
+    }
     print(&summary.render(args.format.into()))?;
     let warnings = analysis::lint(model.graph(), &args.lints.allow);
     if !warnings.is_empty() {
         tell_raw(&format!("\n{}\n", model::diagnostics(&warnings, model.sources())));
     }
     Ok(())
+}
+
+fn summary_of(model: &Model, args: &Args) -> Result<Summary, Failure> {
+    check_planning(model.graph(), args.memory.limit())?;
+    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes();
+    Ok(analysis::summary(model.graph(), Some(arena as u64)))
 }
 
 impl From<Format> for summary::Format {

@@ -4,6 +4,7 @@
 use super::{Failure, Outcome};
 use crate::diagnostic::harmless;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Prints a text, made [`harmless`], and a newline to standard output. A reader that went away (`| head`) is no failure: what else there is
 /// to do goes on.
@@ -48,9 +49,30 @@ pub fn moves_cursor() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether messages on standard error are coloured: <https://no-color.org>, <https://bixense.com/clicolors>. Variables
+/// When messages are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Colours {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What this process was asked for, as a number of [`Colours`].
+static COLOURS: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
+
+/// Decides whether messages of this process are coloured.
+pub fn choose_colours(colours: Colours) {
+    COLOURS.store(colours as u8, Ordering::Relaxed);
+}
+
+/// Whether messages on standard error are coloured: as was chosen, else <https://no-color.org>, <https://bixense.com/clicolors>. Variables
 /// that are empty count as not set.
 pub fn colour() -> bool {
+    match COLOURS.load(Ordering::Relaxed) {
+        always if always == Colours::Always as u8 => return true,
+        never if never == Colours::Never as u8 => return false,
+        _ => {}
+    }
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {
         return false;

@@ -232,3 +232,39 @@ fn values_of_the_interpreter_are_counted() {
     let (_, err) = run(&[&args[..], &["--memory-limit", "3"]].concat(), 1);
     assert!(err.contains("values of the interpreter of 4000000 bytes"), "{err}");
 }
+
+#[test]
+fn options_come_from_the_environment_too() {
+    let given =
+        |name, value| svertka(&["run", LENET, "--input", SEVEN, "--verbose"]).env(name, value).output().unwrap();
+    let refused = given("SVERTKA_THREADS", "0");
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--threads"), "{refused:?}");
+    let interpreted = given("SVERTKA_ENGINE", "interp");
+    assert!(interpreted.status.success() && String::from_utf8_lossy(&interpreted.stderr).contains("interpret"));
+}
+
+#[test]
+fn colours_are_as_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = write(folder.path(), "wrong.cnn", "model wrong");
+    for (when, coloured) in [("always", true), ("never", false), ("auto", false)] {
+        let (_, error) = run(&["summary", &wrong, "--color", when], 1);
+        assert_eq!(error.contains('\u{1b}'), coloured, "{when}: {error}");
+    }
+}
+
+#[test]
+fn a_summary_says_what_changed_between_two_models() {
+    let resnets = ["summary", "zoo:resnet18", "--diff", "zoo:resnet34"];
+    let (text, _) = run(&resnets, 0);
+    let figures: Vec<&str> =
+        text.lines().find(|line| line.starts_with("parameters")).unwrap().split_whitespace().collect();
+    assert_eq!(figures, ["parameters", "11,689,512", "21,797,672", "+86.5", "%"]);
+    assert!(text.contains("\n+ layer1.2.conv1: conv 3x3, 64"), "{text}");
+    let (json, _) = run(&[&resnets[..], &["--format", "json"]].concat(), 0);
+    let found: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(found["removed"].as_array().unwrap().len(), 0);
+    let (_, error) = run(&[&resnets[..], &["--format", "csv"]].concat(), 2);
+    assert!(error.contains("goes with the formats table, json and yaml"), "{error}");
+}

@@ -1,5 +1,4 @@
-//! The grammars of grammar/ know the words that the language has: that of TextMate is made from the tables here, that of
-//! tree-sitter is compared with them.
+//! The grammar of TextMate knows the words that the language has: it is made from the tables here.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -82,16 +81,4 @@ fn the_textmate_grammar_is_that_of_the_tables() {
     }
     let known = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(known == grammar, "{} is out of date; SVERTKA_BLESS=1 writes it anew", path.display());
-}
-
-#[test]
-fn the_tree_sitter_grammar_has_all_keywords() {
-    let grammar = include_str!("../../grammar/tree-sitter/grammar.js");
-    let missing: Vec<&str> = keywords().into_iter().filter(|word| !grammar.contains(&format!("\"{word}\""))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
-    let queries = include_str!("../../grammar/tree-sitter/queries/highlights.scm");
-    let layers = layers::entries().map(|entry| entry.spec.keyword);
-    let all = layers.chain(FUNCTIONS.iter().map(|function| function.name));
-    let missing: Vec<&str> = all.filter(|word| !queries.contains(&format!("\"{word}\""))).collect();
-    assert!(missing.is_empty(), "{missing:?}");
 }

@@ -1,6 +1,7 @@
 //! What is said of a picture, and the tables that are made of it.
 
 use super::super::run::{Args, label};
+use crate::analysis::summary::csv_field;
 use crate::hash::{fnv1a, hash_of};
 use crate::ir::weights::WeightSource;
 use crate::ir::{self};
@@ -96,22 +97,14 @@ fn write_csv(to: &mut dyn Write, rows: &[Row], names: &[String], top: usize) -> 
         };
         let of_class = |rank| match best.get(rank) {
             Some(Ranked { class, probability }) => {
-                format!(",{class},{},{probability}", quoted(&label(names, *class)))
+                format!(",{class},{},{probability}", csv_field(&label(names, *class)))
             }
             None => ",,,".to_string(),
         };
         let classes: String = (0..top).map(of_class).collect();
-        writeln!(to, "{}{classes},{}", quoted(&row.path), quoted(error))?;
+        writeln!(to, "{}{classes},{}", csv_field(&row.path), csv_field(error))?;
     }
     Ok(())
-}
-
-/// A field of a CSV file: in quotes where it has a character that means something.
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_string(),
-    }
 }
 
 fn json(row: &Row, names: &[String]) -> serde_json::Value {

@@ -15,8 +15,11 @@ pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<Op
 pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<FuncId>>, CodeError> {
     let mut known = HashMap::new();
     let of_plan = |plan: &Plan| {
+        if plan.steps.iter().any(|step| step.kernel.is_whole()) {
+            return Err(CodeError::Whole);
+        }
         let functions = generate_steps(&plan.steps, plan.target.isa, module, &mut known)?;
-        functions.into_iter().map(|function| function.ok_or(CodeError::Whole)).collect()
+        Ok(functions.into_iter().flatten().collect())
     };
     plans.iter().map(of_plan).collect()
 }

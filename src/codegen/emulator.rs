@@ -286,6 +286,16 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.set_vector_masked(i, value)?;
             }
 
+            EVEX_Vpmovzxbd_zmm_k1z_xmmm128 => {
+                let mut bytes = [0; 16];
+                self.memory.read(self.address(i), &mut bytes)?;
+                self.set_vector_masked(i, bytes.map(u32::from))?;
+            }
+            EVEX_Vpmovdb_xmmm128_k1z_zmm => {
+                let bytes = self.vectors[i.op1_register().number()].map(|lane| lane as u8);
+                self.memory.write(self.address(i), &bytes)?;
+            }
+
             VEX_Vcmpps_ymm_ymm_ymmm256_imm8 => {
                 let mask = self.compare(i)?;
                 self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { !0 } else { 0 }));
@@ -313,6 +323,7 @@ impl<'a, 'm> Machine<'a, 'm> {
         match i.code() {
             VEX_Vfmadd231ps_ymm_ymm_ymmm256 | EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er => self.multiply_add(i),
             VEX_Vfmadd213ps_ymm_ymm_ymmm256 | EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er => self.horner(i),
+            EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 => self.dot_bytes(i),
             VEX_Vaddps_ymm_ymm_ymmm256 | EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a + b)),
             VEX_Vsubps_ymm_ymm_ymmm256 | EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a - b)),
             VEX_Vmulps_ymm_ymm_ymmm256 | EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a * b)),
@@ -496,6 +507,17 @@ impl<'a, 'm> Machine<'a, 'm> {
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
         self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum, self.denormals))
+    }
+
+    fn dot_bytes(&mut self, i: &Instruction) -> Result<(), String> {
+        let sums = self.vectors[i.op0_register().number()];
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        let dot = |l: usize| {
+            let (a, b) = (a[l].to_le_bytes(), b[l].to_le_bytes());
+            (0..4).fold(sums[l], |sum, k| sum.wrapping_add((i32::from(a[k]) * i32::from(b[k] as i8)) as u32))
+        };
+        self.set_vector_masked(i, std::array::from_fn(dot))
     }
 
     fn horner(&mut self, i: &Instruction) -> Result<(), String> {

@@ -88,6 +88,17 @@ impl Isa {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostIsa(Isa);
 
+impl HostIsa {
+    /// Whether its tiles may multiply and add bytes ([`VectorAsm::dot_bytes`](super::vector::VectorAsm::dot_bytes)) on this
+    /// machine: AVX-512 with VNNI.
+    pub fn has_dots(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Isa::Avx512 && std::is_x86_feature_detected!("avx512vnni");
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+}
+
 impl From<HostIsa> for Isa {
     fn from(host: HostIsa) -> Isa {
         host.0

@@ -152,6 +152,19 @@ pub trait VectorAsm {
     fn int_to_float(&mut self, dst: V, a: V);
     /// 32-bit integer addition, lane by lane.
     fn add_bits(&mut self, dst: V, a: V, b: V);
+    /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with
+    /// one; sums wrap around. This and the two below only where [`HostIsa::has_dots`](super::HostIsa::has_dots), or emulated.
+    fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {
+        unreachable!("kernels use dot products of bytes where there are some")
+    }
+    /// A byte without a sign for each lane.
+    fn load_bytes(&mut self, _dst: V, _mem: Mem) {
+        unreachable!("kernels use bytes where there are dot products of them")
+    }
+    /// Stores the low byte of each lane.
+    fn store_bytes(&mut self, _mem: Mem, _src: V) {
+        unreachable!("kernels use bytes where there are dot products of them")
+    }
     fn and(&mut self, dst: V, a: V, b: V);
     fn or(&mut self, dst: V, a: V, b: V);
     fn xor(&mut self, dst: V, a: V, b: V);

@@ -293,6 +293,10 @@ impl X64Asm {
         self.emit(Instruction::with4(code, mask, self.vector(a), self.vector(b), predicate));
     }
 
+    fn assert_bytes(&self) {
+        assert!(self.isa == Isa::Avx512, "only tiles of 512 bits work on bytes");
+    }
+
     /// Puts the mask of the first `count` lanes into `AVX2_TEMP` or `MASK`.
     fn mask_first(&mut self, count: usize) {
         assert!((1..=self.lanes()).contains(&count), "a partial access has 1 to {} lanes", self.lanes());
@@ -611,6 +615,21 @@ impl VectorAsm for X64Asm {
 
     fn add_bits(&mut self, dst: V, a: V, b: V) {
         self.op3(self.codes.add_bits, dst, a, b);
+    }
+
+    fn dot_bytes(&mut self, acc: V, a: V, b: V) {
+        self.assert_bytes();
+        self.op3(Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32, acc, a, b);
+    }
+
+    fn load_bytes(&mut self, dst: V, mem: Mem) {
+        self.assert_bytes();
+        self.emit(Instruction::with2(Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128, self.vector(dst), memory(mem)));
+    }
+
+    fn store_bytes(&mut self, mem: Mem, src: V) {
+        self.assert_bytes();
+        self.emit(Instruction::with2(Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, memory(mem), self.vector(src)));
     }
 
     fn and(&mut self, dst: V, a: V, b: V) {

@@ -106,7 +106,7 @@ pub fn lower_pair(first: &NodeView, second: &NodeView, target: &Target) -> Resul
     let second = WindowLayer::new(second, target)?;
     let (first, layout) = conv::conf_of_image_rows(first, target)?;
     let conf = Conf::new(first, second, target)?;
-    Ok(Lowered { kernel: conf.into(), inputs: vec![layout], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel: conf.into(), inputs: vec![layout], output: Layout::Blocked, spread: None, padded: None })
 }
 
 /// A value of at most that size is still in a second-level cache of 512 KiB when it is read.

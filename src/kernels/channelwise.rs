@@ -115,7 +115,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let window = conv.window.resolve(spatial).expect("verified");
     let kernel = conf(node, conv, (window, spatial), target).into();
     let spread = spread(conv, multiplicity, target.lanes);
-    Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread })
+    Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread, padded: None })
 }
 
 /// As [`lower`], of a convolution whose output is a part of another one: the conf, and what its input must be rearranged to.

@@ -205,7 +205,7 @@ impl Problem {
     }
 
     fn lowered(&self, conf: Conf) -> Lowered {
-        Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: conf.into(), spread: None }
+        Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: conf.into(), spread: None, padded: None }
     }
 
     /// Channels that lie side by side in the input.

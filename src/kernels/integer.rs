@@ -1,7 +1,7 @@
 //! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels.
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. There is no generated
-//! code for them yet: the portable kernels do them in every engine that runs in process.
+//! code for these: the portable kernels do them in every engine that runs in process.
 
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
@@ -34,6 +34,8 @@ pub enum Work {
     Mean { integer: Integer, spans: Spans, divisors: Vec<usize> },
     /// The largest number of each window.
     Max { spans: Spans },
+    /// The input, with a number around it: rows and columns in front, and the sizes of both.
+    Pad { front: [usize; 2], input: [usize; 2], output: [usize; 2], number: u8 },
     /// Channels of the output that are copied: each with its operand and the channel there.
     Copy { channels: Vec<(usize, usize, usize)>, inputs: Vec<Layout>, output: Layout },
 }
@@ -153,7 +155,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Integer::Move => return Ok(moving(node, target)),
     };
     let kernel = Conf { code: Code::new(node.output, work, target.lanes), tables: () }.into();
-    Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None, padded: None })
 }
 
 fn mean(op: &Op, spatial: &[usize], output: &TensorType) -> (Spans, Vec<usize>) {
@@ -178,7 +180,7 @@ fn moving(node: &NodeView, target: &Target) -> Lowered {
     let blocked = vec![Layout::Blocked; node.inputs.len()];
     let make = |work, inputs, output| {
         let kernel = Conf { code: Code::new(node.output, work, target.lanes), tables: () }.into();
-        Lowered { kernel, inputs, output, spread: None }
+        Lowered { kernel, inputs, output, spread: None, padded: None }
     };
     let window = match node.op {
         Op::MaxPool(pool) => Some(pool.window.clone()),
@@ -211,6 +213,16 @@ fn moving(node: &NodeView, target: &Target) -> Lowered {
 pub fn copy(inputs: &[Layout], channels: Vec<(usize, usize, usize)>, to: &Value, lanes: usize) -> Conf<Code> {
     let work = Work::Copy { channels, inputs: inputs.to_vec(), output: to.layout };
     Conf { code: Code::new(to.ty, work, lanes), tables: () }
+}
+
+/// Puts numbers that stand for 0 around a value.
+pub fn pad(from: &TensorType, to: &TensorType, padded: &super::dots::Padded, lanes: usize) -> Conf<Code> {
+    let two = |ty: &TensorType| match *ty.spatial() {
+        [rows, columns] => [rows, columns],
+        _ => [1, ty.spatial().iter().product()],
+    };
+    let work = Work::Pad { front: padded.front, input: two(from), output: padded.sizes, number: padded.zero_point };
+    Conf { code: Code::new(to, work, lanes), tables: () }
 }
 
 impl Code {
@@ -272,6 +284,7 @@ impl Family for Code {
             Work::Product { .. } => "conv",
             Work::Mean { .. } => "mean",
             Work::Max { .. } => "max",
+            Work::Pad { .. } => "pad",
             Work::Copy { .. } => "copy",
         };
         format!("{what}_u8_{}c_portable", self.lanes)

@@ -42,7 +42,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         k: (lrn.k as f32).into(),
     };
     let kernel = Conf { code, tables: () }.into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None, padded: None })
 }
 
 impl Code {

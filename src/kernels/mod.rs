@@ -29,6 +29,7 @@ pub mod math;
 pub mod chain;
 pub mod channelwise;
 pub mod conv;
+pub mod dots;
 pub mod lrn;
 pub mod normalise;
 pub mod permute;
@@ -112,6 +113,8 @@ pub struct Target {
     pub registers: usize,
     /// Vector registers of a tile that neither masks nor compares while it holds them all.
     pub plain_registers: usize,
+    /// There are dot products of bytes: AVX-512 VNNI.
+    pub dots: bool,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
     /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
@@ -129,11 +132,11 @@ impl Target {
         Target::of(isa.into(), target_lexicon::HOST.architecture)
     }
 
-    /// What tiles for an instruction set have on machines of an architecture.
+    /// What tiles for an instruction set have on machines of an architecture, whatever their further features.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
-        let (exact, deep, force_winograd, force_chain) = (false, false, None, None);
-        Target { isa, lanes: isa.lanes(), registers, plain_registers, exact, deep, force_winograd, force_chain }
+        let (dots, exact, deep, force_winograd, force_chain) = (false, false, false, None, None);
+        Target { isa, lanes: isa.lanes(), registers, plain_registers, dots, exact, deep, force_winograd, force_chain }
     }
 }
 
@@ -279,6 +282,8 @@ pub struct Lowered {
     pub output: Layout,
     /// Channels that the first input must be rearranged to before the kernel reads it.
     pub spread: Option<Vec<permute::Source>>,
+    /// What must be around the first input, in its memory.
+    pub padded: Option<dots::Padded>,
 }
 
 macro_rules! kernels {
@@ -386,10 +391,16 @@ kernels! {
     Permute(permute),
     Scale(scale),
     Chain(chain),
+    Dots(dots),
     Integer(integer),
 }
 
 impl Kernel {
+    /// Whether it computes on whole numbers.
+    pub fn is_whole(&self) -> bool {
+        matches!(self, Kernel::Integer(_) | Kernel::Dots(_))
+    }
+
     /// Whether there is no code to be generated: the portable kernels do it.
     pub fn is_portable(&self) -> bool {
         matches!(self, Kernel::Integer(_))
@@ -409,6 +420,7 @@ impl Kernel {
             | Kernel::Resample(_)
             | Kernel::Scale(_)
             | Kernel::Chain(_)
+            | Kernel::Dots(_)
             | Kernel::Integer(_)
             | Kernel::Pointwise(_) => false,
         }
@@ -421,7 +433,11 @@ impl Kernel {
 /// If none can: every layer has a kernel, which the tests show for the whole table.
 pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<String>) {
     if node.integer.is_some() {
-        return (integer::lower(node, target).expect("a layer on whole numbers"), Vec::new());
+        let portable = || integer::lower(node, target).expect("a layer on whole numbers");
+        return match dots::lower(node, target) {
+            Ok(lowered) => (lowered, Vec::new()),
+            Err(why) => (portable(), vec![format!("dots: {why}")]),
+        };
     }
     let mut refusals = Vec::new();
     for (name, lower) in FAMILIES {

@@ -91,7 +91,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     }
     let code = Code { lanes: target.lanes, channels, positions, extent, measure, weights };
     let kernel = Conf { code, tables: () }.into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
 }
 
 fn deviation(eps: f64) -> Measure {

@@ -163,7 +163,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         return Err("has no epilogue".into());
     }
     let Shape { inputs, output, .. } = conf.code.shape.clone();
-    Ok(Lowered { inputs, output, kernel: conf.into(), spread: None })
+    Ok(Lowered { inputs, output, kernel: conf.into(), spread: None, padded: None })
 }
 
 /// Every position of a coarse grid is one of a fine one, in which they lie some steps apart.

@@ -75,7 +75,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     };
     let inputs = vec![Layout::Blocked; code.operands];
     let kernel = Conf { code, tables: Tables { eps } }.into();
-    Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None, padded: None })
 }
 
 impl Code {

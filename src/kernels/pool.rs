@@ -61,7 +61,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         _ => return Err("not a pooling".into()),
     };
     let kernel = Conf::new(node, target, window, mode, divisors).into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
 }
 
 /// And the divisors that are not in the mode.

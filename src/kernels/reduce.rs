@@ -42,7 +42,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         over: reduce.over,
     };
     let kernel = Conf { code, tables: () }.into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
 }
 
 impl Code {

@@ -92,7 +92,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         epilogue: node.epilogue.clone(),
     };
     let kernel = Conf { code, tables }.into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
 }
 
 /// The most taps of a list.

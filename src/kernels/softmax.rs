@@ -46,7 +46,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     };
     let code = Code { lanes: target.lanes, runs, log: softmax.log, vectors };
     let kernel = Conf { code, tables: () }.into();
-    Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None })
+    Ok(Lowered { kernel, inputs: vec![Layout::Nchw], output: Layout::Nchw, spread: None, padded: None })
 }
 
 /// Vectors one behind the other, of which the last may have fewer elements.

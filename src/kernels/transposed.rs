@@ -99,7 +99,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
     let code = Code { kernels, phases: phases.len(), residuals: node.epilogue.operands() };
     let taps = transposed.window.kernel.iter().product();
     let kernel = super::Conf { code, tables: Tables { phases, taps, pixel: target.lanes * 4 } }.into();
-    Ok(Lowered { kernel, inputs: vec![input], output: Layout::Blocked, spread })
+    Ok(Lowered { kernel, inputs: vec![input], output: Layout::Blocked, spread, padded: None })
 }
 
 /// One phase for each dimension, in all ways.

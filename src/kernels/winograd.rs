@@ -82,7 +82,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 fn lowered(code: Code) -> Lowered {
     let (inputs, output) = (vec![Layout::Blocked], Layout::Blocked);
     let kernel = Conf { code, tables: () }.into();
-    Lowered { kernel, inputs, output, spread: None }
+    Lowered { kernel, inputs, output, spread: None, padded: None }
 }
 
 /// The kernels with the least estimated times, whether or not the direct one is expected to be faster; none where

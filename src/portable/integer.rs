@@ -48,6 +48,17 @@ unsafe fn run_lanes<const L: usize>(code: &Code, operands: &[Operand], begin: us
                         to.write(most);
                     });
                 }
+                Work::Pad { front, input, output, number } => {
+                    let from = at(1).at((task * input[0] * input[1] * L) as i64);
+                    (0..code.positions).for_each(|p| at(0).at((block + p * L) as i64).write([*number; L]));
+                    for row in 0..input[0] {
+                        for column in 0..input[1] {
+                            let to = block + ((front[0] + row) * output[1] + front[1] + column) * L;
+                            let x: [u8; L] = from.at(((row * input[1] + column) * L) as i64).read();
+                            at(0).at(to as i64).write(x);
+                        }
+                    }
+                }
                 Work::Copy { channels, inputs, output } => {
                     let (to, operand, from) = channels[task];
                     let address = |layout: Layout, channel: usize, position: usize| match layout {

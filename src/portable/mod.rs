@@ -44,6 +44,7 @@ pub const TARGET: Target = Target {
     lanes: LANES,
     registers: REGISTERS,
     plain_registers: REGISTERS,
+    dots: false,
     exact: true,
     deep: false,
     force_winograd: None,
@@ -60,6 +61,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
     unsafe {
         match kernel {
             Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
+            Kernel::Dots(_) => unreachable!("`TARGET` has no dot products of bytes"),
             Kernel::Conv(conf) => conv::run(&conf.code, operands, begin, end),
             Kernel::Channelwise(conf) => channelwise::run(&conf.code, operands, begin, end),
             Kernel::Transposed(conf) => transposed::run(&conf.code, operands, begin, end),

@@ -37,8 +37,8 @@ impl Engine {
     #[doc(hidden)]
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) => Target::new(isa),
-            Engine::Emulated(isa) => Target::new(isa),
+            Engine::Jit(isa) => Target { dots: isa.has_dots(), ..Target::new(isa) },
+            Engine::Emulated(isa) => Target { dots: isa == Isa::Avx512, ..Target::new(isa) },
             Engine::Portable => portable::TARGET,
         }
     }

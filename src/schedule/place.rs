@@ -97,12 +97,15 @@ impl Placer<'_> {
             return;
         }
         let (chained, lowered, refusals) = self.choose(id);
-        let Lowered { kernel, inputs: layouts, output: layout, spread } = lowered;
+        let Lowered { kernel, inputs: layouts, output: layout, spread, padded } = lowered;
         let operands = self.graph[chained.unwrap_or(id)].operands();
         let mut inputs: Vec<View> =
             operands.iter().zip(layouts).map(|(&i, layout)| self.in_layout(i, layout)).collect();
         if let Some(channels) = spread {
             inputs[0] = self.spread(id, &inputs[0], channels);
+        }
+        if let Some(padded) = padded {
+            inputs[0] = self.pad(id, &inputs[0], &padded);
         }
         let nodes = chained.into_iter().chain([id]).map(|id| &self.graph[id]);
         let mut params: Vec<ParamId> = nodes.clone().flat_map(|node| node.params.clone()).collect();
@@ -345,6 +348,17 @@ impl Placer<'_> {
         };
         let kernel = permute::Conf::new(shape, moves.collect()).into();
         let purpose = "gives each lane the input channels of its group";
+        self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
+        output
+    }
+
+    /// Puts numbers that stand for 0 around the input of a convolution on whole numbers.
+    fn pad(&mut self, id: NodeId, input: &View, padded: &kernels::dots::Padded) -> View {
+        let spatial = &padded.sizes[2 - input.ty.spatial().len()..];
+        let ty = input.ty.with_dims([&[input.ty.channels()], spatial].concat());
+        let output = self.add_value(&ty, Layout::Blocked);
+        let kernel = kernels::integer::pad(&input.ty, &ty, padded, self.target.lanes).into();
+        let purpose = "puts zeros around the input";
         self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
         output
     }

@@ -1,0 +1,458 @@
+//! Convolutions and dense layers of one group on whole numbers, with dot products of four bytes (`vpdpbusd`, whose sums do
+//! not saturate).
+//!
+//! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
+//! positions and one or two blocks of output channels, which stay in registers; sums begin with the bias, less the weights
+//! times the zero point of the input.
+
+use super::nest::{self, KernelNest};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
+use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::integer::{Integer, Output, Range, multiplier};
+use crate::ir::weights::Values;
+use crate::layers::Op;
+use crate::tensor::Quantisation;
+
+/// Every decision about one kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    /// Blocks of input and output channels, and the channels of the former.
+    inputs: usize,
+    in_blocks: usize,
+    out_blocks: usize,
+    channels: usize,
+    /// Rows and columns of the padded input, of the kernel, and of the output.
+    input: [usize; 2],
+    kernel: [usize; 2],
+    out: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    zero_point: u8,
+    residual: Option<Quantisation>,
+    output: Output,
+    input_scale: super::Number,
+    /// Positions of a tile.
+    run: usize,
+}
+
+/// Zeros around the input of a convolution, in whole numbers: rows and columns in front, and the sizes with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Padded {
+    pub front: [usize; 2],
+    pub sizes: [usize; 2],
+    pub zero_point: u8,
+}
+
+/// Output channels of a block.
+const LANES: usize = 16;
+
+/// Blocks of output channels of a tile.
+const BLOCKS: usize = 2;
+
+/// Channels whose products one instruction adds.
+const QUAD: usize = 4;
+
+/// Makes the kernel of a convolution or dense layer on whole numbers.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+    let Some(Integer::Product { input, residual, output }) = node.integer else {
+        return Err("no sum of products".into());
+    };
+    if !target.dots || target.lanes != LANES {
+        return Err("no dot products of bytes".into());
+    }
+    let ty = node.inputs[0].ty;
+    let (layout, inputs, geometry) = match node.op {
+        Op::Conv(conv) if conv.groups == 1 => {
+            let window = conv.window.resolve(ty.spatial()).expect("verified");
+            (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
+        }
+        Op::Conv(_) => return Err("groups".into()),
+        _ if !ty.elements().is_multiple_of(LANES) && ty.elements() != ty.channels() => {
+            return Err("no whole blocks".into());
+        }
+        _ => (Layout::Nchw, ty.elements(), Geometry::point()),
+    };
+    let channels = node.output.channels();
+    let Geometry { front, input: sizes, kernel, out, stride, dilation } = geometry;
+    // All but two of the vectors that a tile needs beside its sums are shared by these.
+    let run = if residual.is_some() { 12 } else { 14 };
+    let code = Code {
+        inputs,
+        in_blocks: inputs.div_ceil(LANES),
+        out_blocks: channels.div_ceil(LANES),
+        channels,
+        input: sizes,
+        kernel,
+        out,
+        stride,
+        dilation,
+        zero_point: input.zero_point(),
+        residual,
+        output,
+        input_scale: input.scale().into(),
+        run: run.min(out[1]),
+    };
+    if code.reach() > i64::from(i32::MAX) {
+        return Err("offsets beyond 32 bits".into());
+    }
+    let own: Vec<usize> =
+        if ty.spatial().is_empty() || layout == Layout::Nchw { vec![1, 1] } else { two(ty.spatial()) };
+    let pads = layout == Layout::Blocked && sizes.as_slice() != own.as_slice() && !code.is_flat();
+    let padded = pads.then_some(Padded { front, sizes, zero_point: input.zero_point() });
+    let kernel = Conf { code, tables: () }.into();
+    Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
+}
+
+/// Sizes of two dimensions.
+fn two(sizes: &[usize]) -> Vec<usize> {
+    [&vec![1; 2 - sizes.len()], sizes].concat()
+}
+
+/// A window in two dimensions, with its padding as part of the input.
+struct Geometry {
+    front: [usize; 2],
+    input: [usize; 2],
+    kernel: [usize; 2],
+    out: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+}
+
+impl Geometry {
+    fn point() -> Geometry {
+        let ones = [1; 2];
+        Geometry { front: [0; 2], input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
+    }
+
+    fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, String> {
+        if sizes.len() > 2 {
+            return Err("three dimensions".into());
+        }
+        let mut geometry = Geometry::point();
+        let missing = 2 - sizes.len();
+        for (d, &size) in sizes.iter().enumerate() {
+            let origin = window.origin(d, 0);
+            if origin > 0 {
+                return Err("positions in front that no window sees".into());
+            }
+            let front = origin.unsigned_abs() as usize;
+            let last = (window.out[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
+            let to = missing + d;
+            (geometry.front[to], geometry.input[to]) = (front, last.max(front + size));
+            (geometry.kernel[to], geometry.out[to]) = (window.kernel[d], window.out[d]);
+            (geometry.stride[to], geometry.dilation[to]) = (window.stride[d], window.dilation[d]);
+        }
+        // Where each window is one position, all of them are one row.
+        if geometry.kernel == [1; 2]
+            && geometry.stride == [1; 2]
+            && geometry.front == [0; 2]
+            && geometry.input == geometry.out
+        {
+            let all = [1, geometry.out[0] * geometry.out[1]];
+            (geometry.input, geometry.out) = (all, all);
+        }
+        Ok(geometry)
+    }
+}
+
+impl Code {
+    /// Whether all positions are one row, whatever the sizes.
+    fn is_flat(&self) -> bool {
+        self.kernel == [1; 2] && self.input == self.out && self.out[0] == 1
+    }
+
+    fn positions(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    /// Groups of output blocks, each a task for each sample.
+    fn groups(&self) -> usize {
+        self.out_blocks.div_ceil(BLOCKS)
+    }
+
+    /// Quads of channels of a block: fewer where there is one block that is not full.
+    fn quads(&self) -> usize {
+        if self.in_blocks == 1 { self.inputs.div_ceil(QUAD) } else { LANES / QUAD }
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Bytes of a vector of the output.
+    fn vector(&self) -> usize {
+        if self.output == Output::Real { 4 * LANES } else { LANES }
+    }
+
+    /// Bytes of the weights of one block of output channels.
+    fn weights_of_block(&self) -> usize {
+        self.in_blocks * self.taps() * self.quads() * QUAD * LANES
+    }
+
+    /// No distance within an operand is larger.
+    fn reach(&self) -> i64 {
+        let input = self.in_blocks * self.input[0] * self.input[1] * LANES;
+        let output = self.out_blocks * self.positions() * 4 * LANES;
+        (input.max(output).max(self.out_blocks * self.weights_of_block())) as i64
+    }
+
+    /// `[group][input block][row of taps][column][quad][block of the group][lane][4]`.
+    fn pack(&self, weights: &[i8]) -> Vec<u8> {
+        let (taps, quads) = (self.taps(), self.quads());
+        let mut packed = vec![0; self.out_blocks * self.weights_of_block()];
+        for (index, &w) in weights.iter().enumerate() {
+            let (o, c, tap) = (index / taps / self.inputs, index / taps % self.inputs, index % taps);
+            let (block, group) = (o / LANES, o / LANES / BLOCKS);
+            let width = BLOCKS.min(self.out_blocks - group * BLOCKS);
+            let quad = (c / LANES * taps + tap) * quads + c % LANES / QUAD;
+            let of_group = group * BLOCKS * self.weights_of_block();
+            let vector = of_group + (quad * width + block % BLOCKS) * QUAD * LANES;
+            packed[vector + o % LANES * QUAD + c % QUAD] = w as u8;
+        }
+        packed
+    }
+
+    /// What the sum of a channel begins with.
+    fn begin(&self, weights: &[i8], bias: i32, channel: usize) -> i32 {
+        let row = &weights[channel * self.inputs * self.taps()..][..self.inputs * self.taps()];
+        let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
+        bias.wrapping_sub(sum.wrapping_mul(self.zero_point.into()))
+    }
+
+    fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
+        (0..self.out_blocks * LANES).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
+    }
+}
+
+impl Family for Code {
+    type Tables = ();
+
+    fn name(&self) -> String {
+        format!("conv_u8_dots_{LANES}c{}x{BLOCKS}_avx512_vnni", self.run)
+    }
+
+    fn tasks(&self) -> usize {
+        self.groups()
+    }
+
+    fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
+        let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
+        let divisor = match self.output {
+            Output::Whole(range) => range.quantisation.scale(),
+            Output::Real => 1.0,
+        };
+        vec![
+            Constant::U8(self.pack(weights)),
+            Constant::I32(self.per_channel(|c| self.begin(weights, bias.map_or(0, |bias| bias[c]), c))),
+            Constant::F32(self.per_channel(|c| multiplier([self.input_scale.get(), scales[c]], divisor))),
+        ]
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let mut tiles = Vec::new();
+        for blocks in [BLOCKS, 1] {
+            for run in [self.run, self.out[1] % self.run] {
+                let used =
+                    run > 0 && if blocks == 1 { self.out_blocks % BLOCKS == 1 } else { self.out_blocks >= BLOCKS };
+                let tile_name = format!("{name}_{blocks}x{run}");
+                let tile = Tile { code: self, blocks, run };
+                tiles.push(if used {
+                    Some(module.define_tile(&tile_name, isa, 6, &mut |asm| tile.emit(asm))?)
+                } else {
+                    None
+                });
+            }
+        }
+        nest::define(name, module, |nest| {
+            nest.for_tasks(self.groups(), |nest, sample, group| {
+                let whole = nest.iconst((self.out_blocks / BLOCKS) as i64);
+                let full = nest.less(group, whole);
+                let pair = [tiles[0], tiles[1]];
+                let single = [tiles[2], tiles[3]];
+                nest.if_else(
+                    full,
+                    |nest| self.emit_group(nest, sample, group, pair),
+                    |nest| self.emit_group(nest, sample, group, single),
+                );
+            });
+        })
+    }
+}
+
+impl Code {
+    /// All positions of one group of output blocks, by the tile of a run and that of what is left of a row.
+    fn emit_group(&self, nest: &mut NestBuilder, sample: Word, group: Word, [tile, rest]: [Option<FuncId>; 2]) {
+        let residuals = usize::from(self.residual.is_some());
+        let group_bytes = (BLOCKS * self.positions()) as i64;
+        let out = nest.sample_pointer(0, sample);
+        let out = nest.offset_by(out, group, group_bytes * self.vector() as i64);
+        let input = nest.sample_pointer(1, sample);
+        let residual = match residuals {
+            0 => out,
+            _ => {
+                let pointer = nest.sample_pointer(2, sample);
+                nest.offset_by(pointer, group, group_bytes * LANES as i64)
+            }
+        };
+        let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
+            let pointer = nest.constant_pointer(2 + residuals + index);
+            nest.offset_by(pointer, group, (BLOCKS * bytes) as i64)
+        };
+        let weights = constant(nest, 0, self.weights_of_block());
+        let (bias, factors) = (constant(nest, 1, 4 * LANES), constant(nest, 2, 4 * LANES));
+        let (runs, columns) = (self.out[1] / self.run, self.out[1]);
+        nest.repeat(self.out[0], |nest, row| {
+            let input = nest.offset_by(input, row, (self.stride[0] * self.input[1] * LANES) as i64);
+            let out = nest.offset_by(out, row, (columns * self.vector()) as i64);
+            let residual =
+                nest.offset_by(residual, row, (columns * if residuals == 0 { self.vector() } else { LANES }) as i64);
+            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
+                let at =
+                    |nest: &mut NestBuilder, pointer: Word, bytes: usize| nest.offset_by(pointer, first, bytes as i64);
+                let x = at(nest, input, self.stride[1] * LANES);
+                let (y, r) = (at(nest, out, self.vector()), at(nest, residual, LANES));
+                nest.call(tile, &[x, weights, y, r, bias, factors]);
+            };
+            if let Some(tile) = tile {
+                nest.repeat(runs, |nest, index| {
+                    let first = nest.mul_imm(index, self.run as i64);
+                    call(nest, tile, first);
+                });
+            }
+            if let Some(rest) = rest {
+                let first = nest.iconst((runs * self.run) as i64);
+                call(nest, rest, first);
+            }
+        });
+    }
+}
+
+/// The tile `(input, weights, output, residual, beginnings, factors)` of a run of positions and some blocks.
+struct Tile<'a> {
+    code: &'a Code,
+    blocks: usize,
+    run: usize,
+}
+
+impl Tile<'_> {
+    fn emit(&self, asm: &mut dyn VectorAsm) {
+        let [x, weights] = [0, 1].map(|arg| asm.arg(arg));
+        let sums: Vec<Vec<V>> = (0..self.blocks).map(|_| (0..self.run).map(|_| asm.vec()).collect()).collect();
+        for (block, sums) in sums.iter().enumerate() {
+            asm.load(sums[0], asm.arg(4).at((block * 4 * LANES) as i64));
+            sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
+        }
+        let code = self.code;
+        let row = code.dilation[0] * code.input[1] * LANES;
+        self.repeated(asm, code.in_blocks, &mut |asm| {
+            self.repeated(asm, code.kernel[0], &mut |asm| {
+                self.emit_row(asm, x, weights, &sums);
+                asm.add_imm(x, row as i64);
+                asm.add_imm(weights, (code.kernel[1] * code.quads() * self.blocks * QUAD * LANES) as i64);
+            });
+            asm.add_imm(x, (code.input[0] * code.input[1] * LANES) as i64 - (code.kernel[0] * row) as i64);
+        });
+        for (block, sums) in sums.into_iter().enumerate() {
+            self.finish(asm, block, sums);
+        }
+    }
+
+    /// A loop, where there is something to repeat.
+    fn repeated(&self, asm: &mut dyn VectorAsm, count: usize, body: &mut dyn FnMut(&mut dyn VectorAsm)) {
+        if count == 1 {
+            return body(asm);
+        }
+        let counter = asm.int();
+        asm.set_int(counter, count as i64);
+        let looped = asm.loop_begin(counter);
+        body(asm);
+        asm.loop_end(looped);
+        asm.free_int(counter);
+    }
+
+    /// The products of one row of taps and one block of input channels.
+    fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
+        let code = self.code;
+        let w: Vec<V> = (0..self.blocks).map(|_| asm.vec()).collect();
+        let bytes = asm.vec();
+        for column in 0..code.kernel[1] {
+            for quad in 0..code.quads() {
+                for (block, &w) in w.iter().enumerate() {
+                    let vector = (column * code.quads() + quad) * self.blocks + block;
+                    asm.load(w, weights.at((vector * QUAD * LANES) as i64));
+                }
+                for p in 0..self.run {
+                    let position = p * code.stride[1] + column * code.dilation[1];
+                    asm.broadcast(bytes, x.at((position * LANES + quad * QUAD) as i64));
+                    sums.iter().zip(&w).for_each(|(sums, &w)| asm.dot_bytes(sums[p], bytes, w));
+                }
+            }
+        }
+        w.into_iter().chain([bytes]).for_each(|v| asm.free(v));
+    }
+
+    /// Makes values of sums, and stores them.
+    fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
+        let [out, residual, factors] = [2, 3, 5].map(|arg| asm.arg(arg));
+        let (m, positions) = (asm.vec(), self.code.positions());
+        asm.load(m, factors.at((block * 4 * LANES) as i64));
+        for &sum in &sums {
+            asm.int_to_float(sum, sum);
+            asm.mul(sum, sum, m);
+        }
+        asm.free(m);
+        let at = |p: usize, bytes: usize| ((block * positions + p) * bytes) as i64;
+        if let Output::Whole(range) = self.code.output {
+            if let Some(numbers) = self.code.residual {
+                self.add_residual(asm, &sums, numbers, range, &mut |p| residual.at(at(p, LANES)));
+            }
+            round(asm, &sums, range);
+            sums.iter().enumerate().for_each(|(p, &sum)| asm.store_bytes(out.at(at(p, LANES)), sum));
+        } else {
+            sums.iter().enumerate().for_each(|(p, &sum)| asm.store(out.at(at(p, 4 * LANES)), sum));
+        }
+        sums.into_iter().for_each(|sum| asm.free(sum));
+    }
+
+    fn add_residual(
+        &self,
+        asm: &mut dyn VectorAsm,
+        sums: &[V],
+        numbers: Quantisation,
+        range: Range,
+        at: &mut dyn FnMut(usize) -> crate::codegen::vector::Mem,
+    ) {
+        let [zero, m, r] = [(); 3].map(|()| asm.vec());
+        asm.splat_bits(zero, (-i32::from(numbers.zero_point())) as u32);
+        asm.splat(m, multiplier([numbers.scale(), 1.0], range.quantisation.scale()));
+        for (p, &sum) in sums.iter().enumerate() {
+            asm.load_bytes(r, at(p));
+            asm.add_bits(r, r, zero);
+            asm.int_to_float(r, r);
+            asm.mul(r, r, m);
+            asm.add(sum, sum, r);
+        }
+        [zero, m, r].into_iter().for_each(|v| asm.free(v));
+    }
+}
+
+/// Whole numbers in 32 bits. Both limits are whole, so that it is the same to round before or behind them.
+fn round(asm: &mut dyn VectorAsm, values: &[V], range: Range) {
+    let [low, high, zero] = [(); 3].map(|()| asm.vec());
+    let zero_point = i32::from(range.quantisation.zero_point());
+    asm.splat(low, (i32::from(range.low) - zero_point) as f32);
+    asm.splat(high, (i32::from(range.high) - zero_point) as f32);
+    asm.splat_bits(zero, zero_point as u32);
+    for &y in values {
+        asm.max(y, y, low);
+        asm.min(y, y, high);
+        asm.float_to_int(y, y);
+        asm.add_bits(y, y, zero);
+    }
+    [low, high, zero].into_iter().for_each(|v| asm.free(v));
+}

@@ -2,6 +2,7 @@
 
 mod binding;
 mod buffer;
+mod checks;
 mod constants;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]
@@ -13,8 +14,8 @@ mod sizes;
 mod sync;
 mod threads;
 
+pub(crate) use checks::inputs as check_inputs;
 pub use memory::{check_interpreter, check_largest_weight, check_packing, check_planning};
 pub use network::Network;
-pub(crate) use session::check_inputs;
 pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone};
 pub use sizes::{Build, Sessions, SizedError, check_weights};

@@ -2,6 +2,7 @@
 
 use super::binding::{Binding, Memory};
 use super::buffer::AlignedBuffer;
+use super::checks;
 use super::constants::Constants;
 use super::memory::{check_packing, check_planning};
 use super::network::Network;
@@ -15,7 +16,7 @@ use crate::kernels::tuning::Choices;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Cut, Plan};
-use crate::tensor::{AsTensor, AsTensorMut, Batch, Tensor, TensorType};
+use crate::tensor::{AsTensor, AsTensorMut, Tensor, TensorType};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -365,7 +366,7 @@ impl Session {
     /// # Errors
     /// Where the inputs are not those of the network, or the memory does not suffice.
     pub fn run<I: AsTensor>(&mut self, inputs: &[I]) -> Result<Vec<Tensor>, RunError> {
-        let mut outputs = self.new_outputs(self.check_inputs(inputs)?);
+        let mut outputs = self.new_outputs(checks::inputs(&self.compiled.plan.graph, inputs)?);
         self.run_into(inputs, &mut outputs)?;
         Ok(outputs)
     }
@@ -376,7 +377,7 @@ impl Session {
     /// # Errors
     /// As [`Session::run`], and where the outputs do not have these shapes.
     pub fn run_into<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O]) -> Result<(), RunError> {
-        let cut = self.cut(self.check_inputs(inputs)?);
+        let cut = self.cut(checks::inputs(&self.compiled.plan.graph, inputs)?);
         self.bind(inputs, outputs, cut)?;
         self.run_steps()
     }
@@ -384,14 +385,14 @@ impl Session {
     /// As [`Session::run_into`], on memory that need not be that of tensors: for each input and output, in the graph's
     /// order, the values of `batch` samples, row-major.
     pub fn run_slices(&mut self, batch: usize, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
-        self.check_batch(batch)?;
+        checks::batch(&self.compiled.plan.graph, batch)?;
         let graph = &self.compiled.plan.graph;
         let given = inputs.iter().map(|values| values.len());
-        check_lengths("input", batch, graph.inputs.iter().map(|&id| (&graph[id].origin.path, &graph[id].ty)), given)
+        checks::lengths("input", batch, graph.inputs.iter().map(|&id| (&graph[id].origin.path, &graph[id].ty)), given)
             .ok_or(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() })??;
         let given = outputs.iter().map(|values| values.len());
         let views = self.compiled.plan.outputs.iter().zip(&graph.outputs);
-        check_lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
+        checks::lengths("output", batch, views.map(|(view, output)| (&output.name, &view.ty)), given)
             .ok_or(RunError::OutputCount { expected: graph.outputs.len(), found: outputs.len() })??;
         let outputs = outputs.iter_mut().map(|values| values.as_mut_ptr());
         self.bind_cut(self.cut(batch))?.set_callers(inputs.iter().map(|values| values.as_ptr()), outputs);
@@ -415,7 +416,7 @@ impl Session {
         inputs: &[*const f32],
         outputs: &[*mut f32],
     ) -> Result<(), RunError> {
-        self.check_batch(batch)?;
+        checks::batch(&self.compiled.plan.graph, batch)?;
         let Plan { graph, outputs: views, .. } = &self.compiled.plan;
         if graph.inputs.len() != inputs.len() {
             return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
@@ -477,7 +478,7 @@ impl Session {
         inputs: &[I],
         observe: &mut dyn FnMut(&StepDone),
     ) -> Result<Vec<Tensor>, RunError> {
-        let batch = self.check_inputs(inputs)?;
+        let batch = checks::inputs(&self.compiled.plan.graph, inputs)?;
         let mut outputs = self.new_outputs(batch);
         self.bind(inputs, &mut outputs, Cut::together(batch))?;
         for index in 0..self.compiled.plan.steps.len() {
@@ -525,7 +526,7 @@ impl Session {
 
     /// Makes everything ready for a run on these tensors, of the cut's batch.
     fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O], cut: Cut) -> Result<(), RunError> {
-        self.check_outputs(outputs, cut.batch)?;
+        checks::outputs(self.outputs(), outputs, cut.batch)?;
         let inputs = inputs.iter().map(|input| input.as_tensor().data().as_ptr());
         let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data().as_mut_ptr());
         self.bind_cut(cut)?.set_callers(inputs, outputs);
@@ -541,41 +542,6 @@ impl Session {
                 Some(Binding::new(&self.compiled.plan, cut, arena, &self.compiled.constants, &mut self.scratch));
         }
         Ok(self.binding.as_mut().expect("bound"))
-    }
-
-    fn check_batch(&self, batch: usize) -> Result<(), RunError> {
-        let graph = &self.compiled.plan.graph;
-        let fits = |ty: &TensorType| match ty.batch {
-            Batch::Fixed(fixed) => batch == fixed,
-            Batch::Symbolic(_) => batch > 0,
-        };
-        match graph.inputs.iter().find(|&&id| !fits(&graph[id].ty)) {
-            None => Ok(()),
-            Some(&id) => {
-                let (name, expected) = (graph[id].origin.path.clone(), graph.shape_of(id));
-                Err(RunError::Batch { name, expected, found: batch })
-            }
-        }
-    }
-
-    fn check_inputs<I: AsTensor>(&self, inputs: &[I]) -> Result<usize, RunError> {
-        check_inputs(&self.compiled.plan.graph, inputs)
-    }
-
-    fn check_outputs<O: AsTensorMut>(&self, outputs: &mut [O], batch: usize) -> Result<(), RunError> {
-        let expected = self.outputs();
-        if outputs.len() != expected.len() {
-            return Err(RunError::OutputCount { expected: expected.len(), found: outputs.len() });
-        }
-        for ((name, ty), output) in expected.zip(outputs) {
-            let output = output.as_tensor_mut();
-            let found = output.shape();
-            if found.first() != Some(&batch) || found[1..] != ty.dims {
-                let (expected, found) = (ty.shape(batch), found.to_vec());
-                return Err(RunError::OutputShape { name: name.to_owned(), expected, found });
-            }
-        }
-        Ok(())
     }
 
     /// Makes the arena large enough for a cut.
@@ -595,41 +561,6 @@ impl Session {
         self.arena = Some((slots, arena));
         Ok(())
     }
-}
-
-/// Whether these are the inputs of a network, all of one batch, which it gives.
-pub fn check_inputs<I: AsTensor>(graph: &Graph, inputs: &[I]) -> Result<usize, RunError> {
-    if inputs.len() != graph.inputs.len() {
-        return Err(RunError::InputCount { expected: graph.inputs.len(), found: inputs.len() });
-    }
-    for ((&id, (name, ty)), input) in graph.inputs.iter().zip(graph.input_types()).zip(inputs) {
-        let found = input.as_tensor().shape();
-        let batch_fits = match &ty.batch {
-            Batch::Fixed(n) => found.first() == Some(n),
-            Batch::Symbolic(_) => found.first().is_some_and(|&n| n > 0),
-        };
-        if !batch_fits || found[1..] != ty.dims {
-            let (name, found) = (name.to_owned(), found.to_vec());
-            return Err(RunError::InputShape { name, expected: graph.shape_of(id), found });
-        }
-    }
-    let mut batches = inputs.iter().map(|input| input.as_tensor().shape()[0]);
-    let batch = batches.next().expect("a network has an input");
-    batches.find(|&other| other != batch).map_or(Ok(batch), |other| Err(RunError::BatchSizes(batch, other)))
-}
-
-/// Checks how many values were given for each of the model's inputs or outputs; `None` where their number is wrong.
-fn check_lengths<'a>(
-    what: &'static str,
-    batch: usize,
-    ports: impl ExactSizeIterator<Item = (&'a String, &'a TensorType)>,
-    given: impl ExactSizeIterator<Item = usize>,
-) -> Option<Result<(), RunError>> {
-    let check = |((name, ty), found): ((&String, &TensorType), usize)| match ty.elements().saturating_mul(batch) {
-        expected if expected == found => Ok(()),
-        expected => Err(RunError::Length { what, name: name.clone(), batch, expected, found }),
-    };
-    (ports.len() == given.len()).then(|| ports.zip(given).try_for_each(check))
 }
 
 /// One function for each distinct conf.
@@ -703,7 +634,7 @@ mod tests {
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Output, verify};
     use crate::layers::{Dense, Softmax};
-    use crate::tensor::DType;
+    use crate::tensor::{Batch, DType};
 
     fn session(threads: usize) -> Session {
         try_session(threads, Engine::Jit(Isa::detect())).unwrap()

@@ -1,6 +1,7 @@
 //! Imported ONNX files: the operators' own test cases, whole networks with their outputs, and files that lie.
 
 mod import {
+    pub mod free;
     pub mod hostile;
     pub mod light;
     pub mod memory;

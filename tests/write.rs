@@ -19,7 +19,8 @@ use text::model;
 
 fn written(graph: &Graph, form: Form) -> Written {
     let all = |path: &str| !path.is_empty();
-    write::write(graph, form, &all).unwrap_or_else(|errors| panic!("{errors:?}\n{}", svertka::ir::print(graph)))
+    write::write(graph, &write::Said::new(), form, &all)
+        .unwrap_or_else(|errors| panic!("{errors:?}\n{}", svertka::ir::print(graph)))
 }
 
 /// What a plainly written network becomes.
@@ -203,9 +204,9 @@ fn paths_that_are_no_labels_are_nested_without() {
         output(&mut graph, c);
         verified(graph)
     };
-    let written = write::write(&graph, Form::Rolled, &|path| path == "a b").unwrap();
+    let written = write::write(&graph, &write::Said::new(), Form::Rolled, &|path| path == "a b").unwrap();
     assert_eq!((written.form, written.renamed.len()), (Form::Flat, 12));
-    let written = write::write(&graph, Form::Rolled, &|_| false).unwrap();
+    let written = write::write(&graph, &write::Said::new(), Form::Rolled, &|_| false).unwrap();
     assert_eq!((written.form, written.renamed.len()), (Form::Rolled, 12));
 }
 

@@ -17,7 +17,8 @@ pub struct Args {
     /// Value that becomes an output, in place of the file's own outputs; all behind it is left out
     #[arg(long, value_name = "VALUE", num_args = 1..)]
     cut: Vec<String>,
-    /// Sizes that the file leaves open, by its names for them: `H=320,W=320`, or `image.2=320` by input and axis
+    /// Sizes that the file leaves open, by its names for them: `H=320,W=320`, or `image.2=320` by input and axis. They stay
+    /// free, with these values by default (224 where none is given), if the network is the same at all sizes
     #[arg(long, value_name = "NAME=SIZE,..", value_delimiter = ',', value_parser = size)]
     input: Vec<(String, usize)>,
     /// The simplest text: a line for each chain of layers

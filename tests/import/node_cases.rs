@@ -12,24 +12,24 @@ use svertka::layers::Accumulate;
 use svertka::runtime::{self, Engine, Session};
 use svertka::tensor::{Batch, Tensor};
 
-struct Cases {
+pub struct Cases {
     file: Vec<u8>,
 }
 
-struct Case {
-    name: String,
-    model: Vec<u8>,
+pub struct Case {
+    pub name: String,
+    pub model: Vec<u8>,
     /// By the names that the file has for them.
-    inputs: Vec<(String, Vec<usize>, Vec<f32>)>,
-    outputs: Vec<(String, Vec<usize>, Vec<f32>)>,
+    pub inputs: Vec<(String, Vec<usize>, Vec<f32>)>,
+    pub outputs: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
 impl Cases {
-    fn read(name: &str) -> Cases {
+    pub fn read(name: &str) -> Cases {
         Cases { file: std::fs::read(committed(name)).unwrap() }
     }
 
-    fn all(&self) -> Vec<Case> {
+    pub fn all(&self) -> Vec<Case> {
         let tensors = SafeTensors::deserialize(&self.file).unwrap();
         let mut names: Vec<&str> = tensors.names().into_iter().filter_map(|name| name.strip_suffix("/model")).collect();
         names.sort_unstable();
@@ -76,7 +76,7 @@ fn inputs(case: &Case, imported: &Import) -> Vec<Tensor> {
 }
 
 /// The largest difference, relative to the largest value; shapes may differ in sizes of 1.
-fn difference(found: &Tensor, shape: &[usize], expected: &[f32]) -> f32 {
+pub fn difference(found: &Tensor, shape: &[usize], expected: &[f32]) -> f32 {
     let squeezed = |shape: &[usize]| shape.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
     if squeezed(found.shape()) != squeezed(shape) {
         return f32::INFINITY;

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 
 /// The value of `node`, seen through `axes`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     pub node: NodeId,
     pub axes: Vec<Axis>,
@@ -23,7 +23,7 @@ pub struct Flow {
 pub type Axis = Vec<Atom>;
 
 /// Part of a dimension of the node's value: its index there is the sum of `stride * i` over all atoms of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Atom {
     /// 0 is the batch.
     pub dim: usize,
@@ -31,7 +31,7 @@ pub struct Atom {
     pub size: Size,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Size {
     /// The batch, where it is open.
     Batch,

@@ -11,6 +11,8 @@
 //! | [`proto`] | the messages of a model file |
 //! | [`constant`] | tensors that are known, and files beside the model |
 //! | `fold` | computing with them |
+//! | `inputs` | types of inputs |
+//! | `free` | sizes that the file leaves open |
 //! | `flow` | values of the network as ONNX sees them |
 //! | `call` | a node as its operator's rule sees it |
 //! | `walk` | from inputs to outputs; what is refused, and which cut would help |
@@ -30,6 +32,8 @@ pub mod encode;
 pub mod fields;
 mod flow;
 mod fold;
+mod free;
+mod inputs;
 mod names;
 mod ops;
 mod patterns;
@@ -42,13 +46,13 @@ pub mod wire;
 
 use crate::diagnostic::Diagnostic;
 use crate::front::text::build::Program;
-use crate::front::text::write::{self, Form, Written};
+use crate::front::text::write::{self, Form, Said, Written};
 use crate::ir::{Graph, Verified};
 use crate::layers::ShapeError;
 use crate::source::SourceMap;
 use constant::{Bytes, External};
 use proto::Model;
-use walk::Samples;
+use walk::{Found, Samples, View};
 use weights::Weights;
 
 /// Why an operator, a constant or a value cannot be taken, in words.
@@ -117,23 +121,70 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
     if let Some(own) = as_it_is.then(|| source::find(&model, file, external)).flatten() {
         return Ok(own);
     }
-    let found = walk::walk(&model, file, external, options, Samples::First).or_else(|errors| {
+    let why = match free::read(&model, file, external, options) {
+        Ok(Some(network)) => {
+            let written = write(&network.found, &network.said, options)?;
+            match network.check(&written) {
+                Ok(()) => {
+                    let note = network.note();
+                    return Ok(imported(network.found, written, vec![note], options));
+                }
+                Err(reason) => Some(reason),
+            }
+        }
+        Ok(None) => None,
+        Err(free::Failure::Fixed(reason)) => Some(reason),
+        Err(free::Failure::Refused(mut errors)) => {
+            let assumed = "sizes that the file leaves open are 224 here; `--input NAME=SIZE` gives others";
+            let last = errors.pop().map(|last| last.note(assumed));
+            errors.extend(last);
+            return Err(errors);
+        }
+    };
+    let fixed = |reason: &String| format!("sizes that the file leaves open are fixed: {reason}");
+    let found = with_sizes(&model, file, external, options).map_err(|errors| {
+        let because = |error: Diagnostic| match (&why, error.code) {
+            (Some(reason), "E0805") => error.note(format!("they cannot be free: {reason}")),
+            _ => error,
+        };
+        errors.into_iter().map(because).collect::<Vec<_>>()
+    })?;
+    let written = write(&found, &Said::new(), options)?;
+    Ok(imported(found, written, why.iter().map(fixed).collect(), options))
+}
+
+/// The file with all sizes known.
+fn with_sizes(
+    model: &Model,
+    file: &Bytes,
+    external: &mut dyn External,
+    options: &Options,
+) -> Result<Found, Vec<Diagnostic>> {
+    let mut at = |samples| walk::walk(model, file, &mut *external, options, View { samples, free: None });
+    at(Samples::First).or_else(|errors| {
         // A network may be for one sample only, and have no axis for them.
-        walk::walk(&model, file, external, options, Samples::None).map_err(|others| {
+        at(Samples::None).map_err(|others| {
             let says_more = |errors: &[Diagnostic]| errors.iter().any(|error| error.code == "E0806");
             if says_more(&others) && !says_more(&errors) { others } else { errors }
         })
-    })?;
+    })
+}
+
+fn write(found: &Found, said: &Said, options: &Options) -> Result<Written, Vec<Diagnostic>> {
     let is_named = |path: &str| !path.is_empty() && !found.invented.contains(path);
-    let written = write::write(&found.graph, options.form, &is_named).map_err(|errors| {
+    write::write(&found.graph, said, options.form, &is_named).map_err(|errors| {
         let of = |e: Diagnostic| Diagnostic::error("E0809", "the language cannot say this network").note(e.message);
         errors.into_iter().map(of).collect::<Vec<_>>()
-    })?;
-    let Written { text, sources, program, graph, form, renamed } = written;
-    let (mut weights, mut notes) = (found.weights, found.notes);
+    })
+}
+
+fn imported(found: Found, written: Written, more: Vec<String>, options: &Options) -> Import {
+    let Written { text, sources, program, graph, form, renamed, .. } = written;
+    let (mut weights, notes) = (found.weights, found.notes);
+    let mut notes = [notes, more].concat();
     weights.rename(&renamed);
     if form < options.form {
         notes.push(format!("the text is {form}: one that is {} would build another network", options.form));
     }
-    Ok(Import { text, sources, program, graph, variant: None, weights, notes })
+    Import { text, sources, program, graph, variant: None, weights, notes }
 }

@@ -2,6 +2,7 @@
 //! go.
 
 mod normalise;
+mod strided;
 
 use super::Refusal;
 use super::flow::Flow;
@@ -14,6 +15,9 @@ use crate::layers::{Activation, Op};
 /// # Errors
 /// If there is one that its layer does not take.
 pub fn find<'a>(importer: &mut Importer<'a>, node: &'a Node<'a>) -> Result<Option<Flow>, Refusal> {
+    if node.operator == "Gather" {
+        return Ok(strided::find(importer, node));
+    }
     let found = match node.operator {
         "Mul" => gelu(importer, node).or_else(|| gated(importer, node)),
         "Div" => hard_sigmoid_by_division(importer, node),

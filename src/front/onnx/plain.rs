@@ -9,11 +9,20 @@ use crate::layers::{BlockOrder, ChannelShuffle, DepthToSpace, Flatten, Op, Permu
 use crate::tensor::{Batch, MAX_DIMS, TensorType};
 
 impl Importer<'_> {
-    /// A node whose value has ONNX's axes: the batch, then the others as its dimensions.
+    /// A node whose value has ONNX's axes: the batch, then the others as its dimensions. The same one for all who ask.
     ///
     /// # Errors
     /// If no layer brings it in that order.
     pub fn plain(&mut self, flow: &Flow) -> Result<NodeId, Refusal> {
+        if let Some(&known) = self.plain.get(flow) {
+            return Ok(known);
+        }
+        let node = self.in_order(flow)?;
+        self.plain.insert(flow.clone(), node);
+        Ok(node)
+    }
+
+    fn in_order(&mut self, flow: &Flow) -> Result<NodeId, Refusal> {
         let ty = self.ty(flow.node).clone();
         if flow.rank() < 2 || !is_batch(flow, &ty) {
             return Err(Refusal::new(format!("a value of shape {}, whose first axis is not the batch", flow.text())));

@@ -3,13 +3,13 @@
 use super::call::{Call, Value};
 use super::constant::{Bytes, Const, External};
 use super::flow::Flow;
-use super::proto::{self, Model, Node, ValueInfo};
+use super::proto::{self, Model, Node};
 use super::weights::{Weight, Weights};
 use super::{Options, Refusal, names, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::ir::{Graph, NodeId, Output, Param, ParamSource};
+use crate::ir::{FreeSize, Graph, NodeId, Output, Param, ParamSource};
 use crate::layers::{Concat, Identity, Init, Op};
-use crate::tensor::{Batch, DType, MAX_DIMS, TensorType};
+use crate::tensor::TensorType;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -20,6 +20,21 @@ pub struct Found {
     pub notes: Vec<String>,
     /// Paths of layers that the file has no name for.
     pub invented: HashSet<String>,
+}
+
+/// How a file is looked at.
+#[derive(Clone, Copy)]
+pub struct View<'v> {
+    pub samples: Samples,
+    /// Values of sizes of positions that the file leaves open, which are free then; else they are as the caller gives them.
+    pub free: Option<&'v Free>,
+}
+
+/// Sizes by their names, in the file or in the language, and of all others.
+#[derive(Clone, Debug)]
+pub struct Free {
+    pub of: HashMap<String, usize>,
+    pub others: usize,
 }
 
 /// Where the samples of a batch are in the file's values.
@@ -46,11 +61,13 @@ pub struct Importer<'a> {
     /// The file, and the files beside it.
     pub file: &'a Bytes,
     pub external: &'a mut dyn External,
-    options: &'a Options,
-    samples: Samples,
+    pub(super) options: &'a Options,
+    pub(super) view: View<'a>,
+    /// Names of open sizes in the language, by those that they have in the file.
+    pub(super) free_names: HashMap<String, String>,
     /// Whether an input has its channels last in the file.
-    channels_last: bool,
-    readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
+    pub(super) channels_last: bool,
+    pub(super) readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
     refused: Vec<Refused<'a>>,
     /// Values that leave the network.
     outputs: HashSet<&'a str>,
@@ -58,6 +75,8 @@ pub struct Importer<'a> {
     invented: HashSet<String>,
     /// The node that is being read, as a path.
     place: String,
+    /// Nodes that have the values of these in order.
+    pub(super) plain: HashMap<Flow, NodeId>,
     /// By the operands that they have in the file.
     concats: HashMap<Vec<NodeId>, NodeId>,
     /// Elements of constants that may still be computed.
@@ -82,7 +101,7 @@ pub fn walk<'a>(
     file: &'a Bytes,
     external: &'a mut dyn External,
     options: &'a Options,
-    samples: Samples,
+    view: View<'a>,
 ) -> Result<Found, Vec<Diagnostic>> {
     let opset = check_versions(model).map_err(|e| vec![e])?;
     let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
@@ -96,7 +115,8 @@ pub fn walk<'a>(
         file,
         external,
         options,
-        samples,
+        view,
+        free_names: HashMap::new(),
         channels_last: false,
         readers: HashMap::new(),
         refused: Vec::new(),
@@ -104,6 +124,7 @@ pub fn walk<'a>(
         labels: HashSet::new(),
         invented: HashSet::new(),
         place: String::new(),
+        plain: HashMap::new(),
         concats: HashMap::new(),
         folded: 0,
     };
@@ -215,129 +236,6 @@ impl<'a> Importer<'a> {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    /// The inputs of the network; what is given as a constant too is none.
-    fn inputs(&mut self, inputs: &'a [ValueInfo<'a>], live: &HashSet<&str>) -> Result<(), Vec<Diagnostic>> {
-        let mut errors = Vec::new();
-        for input in inputs {
-            if self.values.contains_key(input.name) {
-                continue;
-            }
-            if !live.contains(input.name) {
-                self.notes.push(format!("the input `{}` is not read, and left out", input.name));
-                continue;
-            }
-            match self.input_type(input) {
-                Ok(ty) => self.input(input.name, ty),
-                Err(error) => errors.push(error),
-            }
-        }
-        for (name, _) in &self.options.sizes {
-            if !inputs.iter().any(|input| has_size(input, name)) {
-                errors.push(Diagnostic::error("E0808", format!("--input {name}: no input has a size of this name")));
-            }
-        }
-        if self.graph.inputs.is_empty() && errors.is_empty() {
-            errors.push(Diagnostic::error("E0805", "the network has no input: all that it computes is constant"));
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    fn input_type(&mut self, input: &ValueInfo<'a>) -> Result<TensorType, Diagnostic> {
-        let error = |what: String| Diagnostic::error("E0805", format!("the input `{}` {what}", input.name));
-        let Some(ty) = &input.ty.tensor else { return Err(error("is no tensor".into())) };
-        match ty.element {
-            1 => {}
-            10 | 11 | 16 => self.notes.push(format!("the input `{}` and all that follows is f32 here", input.name)),
-            _ => return Err(error("does not hold floating-point numbers".into())),
-        }
-        let Some(shape) = &ty.shape else { return Err(error("has any number of dimensions".into())) };
-        let rank = shape.dims.len();
-        let own = usize::from(self.samples == Samples::First);
-        if !(1 + own..=MAX_DIMS + own).contains(&rank) {
-            let most = MAX_DIMS + 1;
-            return Err(error(format!(
-                "has {rank} dimensions; a network's have batch, channels and more, up to {most}"
-            )));
-        }
-        let given = |name: &str| self.options.sizes.iter().find(|(of, _)| of == name).map(|(_, size)| *size);
-        let mut open = Vec::new();
-        let mut sizes = Vec::new();
-        for (axis, dim) in shape.dims.iter().enumerate() {
-            let place = format!("{}.{axis}", input.name);
-            let named = given(&place).or_else(|| given(dim.name));
-            match (named, dim.value.and_then(|value| usize::try_from(value).ok())) {
-                (Some(size), _) | (None, Some(size)) => sizes.push(Some(size)),
-                (None, None) => {
-                    if axis > 0 || self.samples == Samples::None {
-                        open.push(if dim.name.is_empty() { place } else { dim.name.to_string() });
-                    }
-                    sizes.push(None);
-                }
-            }
-        }
-        if !open.is_empty() {
-            let sizes: Vec<String> = open.iter().map(|name| format!("{name}=224")).collect();
-            let help = format!("give them, for example --input {}", sizes.join(","));
-            return Err(error(format!("leaves sizes open: {}", open.join(", "))).help(help));
-        }
-        if self.samples == Samples::None {
-            sizes.insert(0, Some(1));
-            self.notes.push(format!(
-                "the input `{}` has no axis for samples in the file; here it has one, of size 1",
-                input.name
-            ));
-        }
-        let batch = sizes[0].map_or(Batch::Symbolic("N".into()), Batch::Fixed);
-        let dims: Vec<usize> = sizes.into_iter().skip(1).flatten().collect();
-        let ty = TensorType { dtype: DType::F32, batch, dims };
-        let fixed_batch = if let Batch::Fixed(size) = ty.batch { size } else { 1 };
-        if !(1..=crate::tensor::MAX_BATCH).contains(&fixed_batch) {
-            return Err(error(format!("has a batch of {fixed_batch}")));
-        }
-        ty.check().map_err(|reason| error(format!("is {ty}: {reason}")))?;
-        Ok(ty)
-    }
-
-    fn input(&mut self, name: &'a str, ty: TensorType) {
-        let rank = ty.dims.len() + 1;
-        let last = rank > 2 && self.samples == Samples::First && self.channels_are_last(name, rank);
-        let dims = if last { [&ty.dims[rank - 2..], &ty.dims[..rank - 2]].concat() } else { ty.dims.clone() };
-        let ty = ty.with_dims(dims);
-        let word = self.unique(names::word(name));
-        let node = self.graph.add_input(&word, ty.clone());
-        let mut flow = Flow::of(node, &ty);
-        if last {
-            self.channels_last = true;
-            let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
-            flow = flow.transposed(&perm).expect("a permutation");
-            self.notes.push(format!("the input `{name}` has its channels last in the file, and first here: {ty}"));
-        }
-        if self.samples == Samples::None {
-            flow.axes.remove(0);
-        }
-        self.values.insert(name, Value::Flow(flow));
-    }
-
-    /// Whether the first that is done with a value, beside arithmetic, is to bring its last axis to the front.
-    fn channels_are_last(&self, name: &'a str, rank: usize) -> bool {
-        const POINTWISE: [&str; 6] = ["Identity", "Cast", "Add", "Sub", "Mul", "Div"];
-        let first = [&[0, rank as i64 - 1][..], &(1..rank as i64 - 1).collect::<Vec<_>>()].concat();
-        let mut name = name;
-        for _ in 0..8 {
-            let Some([reader]) = self.readers.get(name).map(Vec::as_slice) else { return false };
-            if reader.operator == "Transpose" {
-                let is_first = reader.attributes.iter().any(|a| a.name == "perm" && a.ints == first);
-                let readers = reader.outputs.first().and_then(|output| self.readers.get(output));
-                return is_first && readers.is_some_and(|readers| readers.iter().any(|node| is_spatial(node)));
-            }
-            match reader.outputs.first() {
-                Some(output) if POINTWISE.contains(&reader.operator) => name = output,
-                _ => return false,
-            }
-        }
-        false
-    }
-
     /// The live nodes, each behind those that make its operands; in the order of the file where that is one.
     fn order(&self, nodes: &'a [Node<'a>], live: &HashSet<&str>) -> Result<Vec<&'a Node<'a>>, Diagnostic> {
         let live: Vec<&Node> =
@@ -423,6 +321,11 @@ impl<'a> Importer<'a> {
             return Err(Refusal::new("the constants of this file take too much computing"));
         }
         Ok(Some(outputs))
+    }
+
+    /// Whether sizes are as they are by default only.
+    pub fn has_free_sizes(&self) -> bool {
+        !self.graph.free.is_empty()
     }
 
     /// The type of a node's value.
@@ -556,7 +459,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The name, or the name with a number, that nothing else has.
-    fn unique(&mut self, name: String) -> String {
+    pub(super) fn unique(&mut self, name: String) -> String {
         let numbered = (2..).map(|number| format!("{name}_{number}"));
         let free = [name.clone()].into_iter().chain(numbered).find(|name| !self.labels.contains(name));
         let free = free.expect("there are more numbers than names");
@@ -605,7 +508,7 @@ impl<'a> Importer<'a> {
             Value::Const(_) => return Err(Refusal::new("it is constant")),
             Value::Missing => return Err(Refusal::new("no layer gives it")),
         };
-        if self.samples == Samples::None {
+        if self.view.samples == Samples::None {
             flow.axes.insert(0, Vec::new());
         }
         let rank = flow.rank();
@@ -697,26 +600,6 @@ impl<'a> Importer<'a> {
     }
 }
 
-/// Whether an operator's first operand has its channels in front.
-fn is_spatial(node: &Node) -> bool {
-    const SPATIAL: [&str; 8] = [
-        "Conv",
-        "ConvTranspose",
-        "MaxPool",
-        "AveragePool",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "BatchNormalization",
-        "Pad",
-    ];
-    SPATIAL.contains(&node.operator)
-}
-
-fn has_size(input: &ValueInfo, name: &str) -> bool {
-    let Some(shape) = input.ty.tensor.as_ref().and_then(|ty| ty.shape.as_ref()) else { return false };
-    (shape.dims.iter().enumerate()).any(|(axis, dim)| dim.name == name || format!("{}.{axis}", input.name) == name)
-}
-
 /// What to call a node.
 fn title(node: &Node) -> String {
     match (node.name, node.outputs.first()) {
@@ -745,5 +628,8 @@ fn pruned(graph: &Graph) -> Graph {
     kept.inputs = graph.inputs.iter().filter_map(|input| moved.get(input).copied()).collect();
     let output = |output: &Output| Output { name: output.name.clone(), node: moved[&output.node] };
     kept.outputs = graph.outputs.iter().map(output).collect();
+    let place = |input: usize| kept.inputs.iter().position(|id| moved.get(&graph.inputs[input]) == Some(id));
+    let free = |free: &FreeSize| Some(FreeSize { input: place(free.input)?, ..free.clone() });
+    kept.free = graph.free.iter().filter_map(free).collect();
     kept
 }

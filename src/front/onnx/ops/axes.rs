@@ -440,6 +440,11 @@ fn gather(importer: &mut Importer, call: &Call) -> Outputs {
             let dims = [&x.dims[..axis], &indices.dims, &x.dims[axis + 1..]].concat();
             Ok(vec![taken.reshaped(dims)?.into()])
         }
+        _ if places.len() == size && places.iter().copied().eq(0..size) => {
+            let of_indices = indices.dims.iter().map(|&size| Number::from(size as f64));
+            let sizes = sizes[..axis].iter().copied().chain(of_indices).chain(sizes[axis + 1..].iter().copied());
+            with_sizes(&value, &sizes.collect::<Vec<_>>())
+        }
         _ => match (&places[..], indices.dims.len()) {
             ([place], 0) => {
                 let part = cut(importer, &value, axis, *place, place + 1)?;

@@ -87,6 +87,8 @@ fn resize(importer: &mut Importer, call: &Call) -> Outputs {
         _ => None,
     };
     let is_whole = |&factor: &f64| factor >= 1.0 && factor.fract() == 0.0;
+    // Factors of given sizes are those of this size of the input only.
+    let whole = whole.filter(|_| !importer.has_free_sizes() || given(sizes).is_ok_and(|sizes| sizes.is_none()));
     match whole.filter(|_| factors.iter().all(is_whole)) {
         Some(interpolation) => enlarge(importer, call, &factors, interpolation),
         None => {

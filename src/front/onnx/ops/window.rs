@@ -4,8 +4,7 @@ use crate::front::onnx::Refusal;
 use crate::front::onnx::call::Call;
 use crate::layers::{Padding, Window};
 
-/// The window of a node over an input of spatial size `input`. Padding is in numbers, also where the file asks for as many
-/// outputs as inputs.
+/// The window of a node over an input of spatial size `input`. Padding is in numbers where these are the same for all sizes.
 ///
 /// # Errors
 /// If the numbers do not go together, or padding is negative.
@@ -18,6 +17,9 @@ pub fn window(call: &Call, kernel: Vec<usize>, input: &[usize]) -> Result<Window
     let pads = match (call.text("auto_pad", "NOTSET")?, pads(call, rank)?) {
         ("NOTSET", pads) => pads,
         ("VALID", _) => vec![(0, 0); rank],
+        ("SAME_UPPER", _) if stride.iter().any(|&stride| stride > 1) && !call.flag("ceil_mode", false)? => {
+            return Ok(Window { kernel, stride, dilation, padding: Padding::Same, ceil: false });
+        }
         ("SAME_UPPER", _) => (0..rank).map(|d| same(input[d], kernel[d], stride[d], dilation[d], false)).collect(),
         ("SAME_LOWER", _) => (0..rank).map(|d| same(input[d], kernel[d], stride[d], dilation[d], true)).collect(),
         (other, _) => return Err(Refusal::new(format!("attribute `auto_pad` is `{other}`"))),

@@ -242,7 +242,7 @@ mod tests {
     /// The blocks with their parameters, and the net.
     fn found(net: &str) -> Vec<String> {
         let mut graph = graph(net);
-        let steps = series::steps(&mut graph).unwrap();
+        let steps = series::steps(&mut graph, &HashMap::new()).unwrap();
         let mut net = Paths::new(&graph, |_| true).nest(steps);
         let blocks = roll_up(&graph, &mut net);
         let block = |block: &Block| {

@@ -1,6 +1,6 @@
 //! A layer as it is written: a keyword and arguments, of which each may become a parameter of a block.
 
-use crate::layers::{self, Kind, LayerSpec, Op, ParamDecl};
+use crate::layers::{self, Kind, LayerSpec, ParamDecl};
 use std::collections::HashMap;
 
 /// The call of a layer.
@@ -20,10 +20,9 @@ pub struct Call {
 pub type Defaults = HashMap<(&'static str, &'static str), String>;
 
 impl Call {
-    /// Reads the layer's own text. `None` for what has none as one layer.
-    pub fn of(op: &Op, has_weights: bool) -> Option<Call> {
-        let text = op.layer()?.to_string();
-        let (keyword, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    /// Reads the text of a layer. `None` if it is none.
+    pub fn parse(text: &str, is_activation: bool, has_weights: bool) -> Option<Call> {
+        let (keyword, rest) = text.split_once(' ').unwrap_or((text, ""));
         let spec = layers::find(keyword)?.spec;
         let written = |param: &ParamDecl| param.default.filter(|text| !text.is_empty()).map(String::from);
         let mut args: Vec<Option<String>> = spec.params.iter().map(written).collect();
@@ -36,7 +35,6 @@ impl Call {
             };
             args[at] = Some(value);
         }
-        let is_activation = matches!(op, Op::Activation(_));
         Some(Call { spec, word: keyword.to_string(), args, is_activation, has_weights })
     }
 
@@ -118,7 +116,7 @@ fn with_name(param: &ParamDecl, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layers::{Activation, Conv, Padding, Window};
+    use crate::layers::{Activation, Conv, Op, Padding, Window};
 
     fn conv(padding: Padding, groups: usize, bias: bool) -> Op {
         let window = Window { kernel: vec![3, 3], stride: vec![2, 2], dilation: vec![1, 1], padding, ceil: false };
@@ -140,14 +138,14 @@ mod tests {
         ];
         for op in ops {
             let text = op.layer().unwrap().to_string();
-            assert_eq!(Call::of(&op, true).unwrap().print(&Defaults::new()), text);
+            assert_eq!(Call::parse(&text, false, true).unwrap().print(&Defaults::new()), text);
         }
     }
 
     #[test]
     fn defaults_of_the_file_are_not_repeated_and_can_be_left() {
         let defaults = Defaults::from([(("conv", "pad"), "half".into()), (("conv", "bias"), "true".into())]);
-        let print = |op: Op| Call::of(&op, true).unwrap().print(&defaults);
+        let print = |op: Op| Call::parse(&op.layer().unwrap().to_string(), false, true).unwrap().print(&defaults);
         assert_eq!(print(conv(Padding::Half, 1, true)), "conv 3x3, 8, stride 2");
         assert_eq!(print(conv(Padding::Valid, 1, false)), "conv 3x3, 8, stride 2, valid, bias false");
         assert_eq!(print(conv(Padding::All(0), 1, true)), "conv 3x3, 8, stride 2, pad 0");

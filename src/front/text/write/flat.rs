@@ -1,6 +1,7 @@
 //! A graph as a text of the language: one line for each chain of layers, names for what is read elsewhere.
 
-use super::print::input_type;
+use super::Said;
+use super::print::inputs;
 use crate::ir::{Graph, Node, NodeId};
 use crate::layers::Op;
 use std::collections::{HashMap, HashSet};
@@ -13,15 +14,13 @@ pub struct Flat {
 }
 
 /// Writes a graph whose nodes are all needed.
-pub fn write(graph: &Graph) -> Flat {
+pub fn write(graph: &Graph, said: &Said) -> Flat {
     let lines = chains(graph);
     let order = lines.concat();
     let names = names(graph, &lines);
-    let labels = labels(graph);
+    let words = Words { graph, names: &names, labels: labels(graph), said };
     let mut text = format!("model {}\n", graph.name);
-    for &input in &graph.inputs {
-        let _ = writeln!(text, "input {}: {}", graph[input].origin.path, input_type(&graph[input].ty));
-    }
+    text += &inputs(graph);
     text += "net {\n";
     let mut flow = graph.inputs.first().copied();
     for line in &lines {
@@ -31,8 +30,8 @@ pub fn write(graph: &Graph) -> Flat {
         if flow != Some(start) {
             steps.push(format!("from {}", names[&start]));
         }
-        steps.push(layer(graph, line[0], &names, &labels));
-        steps.extend(line[1..].iter().map(|&id| layer(graph, id, &names, &labels)));
+        steps.push(words.layer(line[0]));
+        steps.extend(line[1..].iter().map(|&id| words.layer(id)));
         let last = line[line.len() - 1];
         let named = names.get(&last).map_or(String::new(), |name| format!(" as {name}"));
         let _ = writeln!(text, "{}{named}", steps.join(" | "));
@@ -128,23 +127,34 @@ fn names(graph: &Graph, lines: &[Vec<NodeId>]) -> HashMap<NodeId, String> {
     order.filter(|id| taken.contains(id)).map(name).collect()
 }
 
-fn layer(graph: &Graph, id: NodeId, names: &HashMap<NodeId, String>, labels: &HashMap<NodeId, String>) -> String {
-    let node = &graph[id];
-    let from = |id: &NodeId| format!("from {}", names[id]);
-    match &node.op {
-        Op::Add(_) if is_stretched(graph, node) => {
-            format!("add {{\n{}\n{}\n}}", from(&node.inputs[0]), from(&node.inputs[1]))
-        }
-        Op::Add(_) => format!("residual {{ {} }}", from(&node.inputs[0])),
-        Op::Mul(_) => format!("gate {{ {} }}", from(&node.inputs[1])),
-        Op::Concat(_) if node.inputs.len() == 2 => format!("grow {{ {} }}", from(&node.inputs[1])),
-        Op::Concat(_) => {
-            let branches: Vec<String> = node.inputs.iter().map(|id| format!("{}\n", from(id))).collect();
-            format!("concat {{\n{}}}", branches.concat())
-        }
-        op => {
-            let layer = op.layer().map_or(String::new(), ToString::to_string);
-            labels.get(&id).map_or(layer.clone(), |label| format!("{label}: {layer}"))
+/// What layers are written with.
+struct Words<'w> {
+    graph: &'w Graph,
+    names: &'w HashMap<NodeId, String>,
+    labels: HashMap<NodeId, String>,
+    said: &'w Said,
+}
+
+impl Words<'_> {
+    fn layer(&self, id: NodeId) -> String {
+        let node = &self.graph[id];
+        let from = |id: &NodeId| format!("from {}", self.names[id]);
+        match &node.op {
+            Op::Add(_) if is_stretched(self.graph, node) => {
+                format!("add {{\n{}\n{}\n}}", from(&node.inputs[0]), from(&node.inputs[1]))
+            }
+            Op::Add(_) => format!("residual {{ {} }}", from(&node.inputs[0])),
+            Op::Mul(_) => format!("gate {{ {} }}", from(&node.inputs[1])),
+            Op::Concat(_) if node.inputs.len() == 2 => format!("grow {{ {} }}", from(&node.inputs[1])),
+            Op::Concat(_) => {
+                let branches: Vec<String> = node.inputs.iter().map(|id| format!("{}\n", from(id))).collect();
+                format!("concat {{\n{}}}", branches.concat())
+            }
+            op => {
+                let own = || op.layer().map_or(String::new(), ToString::to_string);
+                let layer = self.said.get(&id).cloned().unwrap_or_else(own);
+                self.labels.get(&id).map_or(layer.clone(), |label| format!("{label}: {layer}"))
+            }
         }
     }
 }

@@ -36,6 +36,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::source::SourceMap;
 use nest::Paths;
+use std::collections::HashMap;
 use std::fmt;
 use tree::Body;
 
@@ -73,24 +74,36 @@ pub struct Written {
     pub form: Form,
     /// Names of weights that have another one in the text: that of the graph, and that of the text.
     pub renamed: Vec<(String, String)>,
+    /// The nodes of the graph that it was written from, in the order of its own; those behind the last are lists within
+    /// lists.
+    order: Vec<NodeId>,
 }
 
+/// Layers whose arguments depend on free sizes, in words that say how.
+pub type Said = HashMap<NodeId, String>;
+
 /// Writes a graph whose nodes are all needed, in the given form or the best that says it. The paths of layers are their
-/// labels; of those with weights, the ones that `is_named` takes are to be kept, others may get another name.
+/// labels; of those with weights, the ones that `is_named` takes are to be kept, others may get another name. Where the graph
+/// has free sizes, `said` are the layers that depend on them.
 ///
 /// # Errors
 /// Where the language cannot say the network.
-pub fn write(graph: &Graph, form: Form, is_named: &dyn Fn(&str) -> bool) -> Result<Written, Vec<Diagnostic>> {
-    let nested = || Nested::of(graph, is_named);
+pub fn write(
+    graph: &Graph,
+    said: &Said,
+    form: Form,
+    is_named: &dyn Fn(&str) -> bool,
+) -> Result<Written, Vec<Diagnostic>> {
+    let nested = || Nested::of(graph, said, is_named);
     if let Some(nested) = (form > Form::Flat).then(nested).flatten() {
         let forms = [Form::Rolled, Form::Nested].into_iter().filter(|&simpler| simpler <= form);
         if let Some(written) = forms.into_iter().find_map(|form| nested.write(form, is_named)) {
             return Ok(written);
         }
     }
-    let flat::Flat { text, order } = flat::write(graph);
-    let graph = proof::reordered(graph, &order).expect("each layer is in one chain");
-    proof::prove(text, &graph, Form::Flat, &|_| false)
+    let flat::Flat { text, order } = flat::write(graph, said);
+    let order = proof::Order::new(graph, &order).expect("each layer is in one chain");
+    proof::prove(text, graph, order, Form::Flat, &|_| false)
 }
 
 /// A network as steps below labels.
@@ -102,10 +115,10 @@ struct Nested {
 }
 
 impl Nested {
-    fn of(graph: &Graph, is_named: &dyn Fn(&str) -> bool) -> Option<Nested> {
+    fn of(graph: &Graph, said: &Said, is_named: &dyn Fn(&str) -> bool) -> Option<Nested> {
         let mut graph = graph.clone();
         tidy::padding(&mut graph);
-        let steps = series::steps(&mut graph)?;
+        let steps = series::steps(&mut graph, said)?;
         let order = tree::order(&steps);
         let net = Paths::new(&graph, is_named).nest(steps);
         Some(Nested { graph, net, order })
@@ -120,6 +133,6 @@ impl Nested {
         inline::inline(&mut net, &mut blocks);
         blocks.iter_mut().map(|block| &mut block.body).chain([&mut net]).for_each(|body| print::shorten(body, false));
         let text = print::print(&self.graph, &blocks, &net);
-        proof::prove(text, &proof::reordered(&self.graph, &self.order)?, form, is_named).ok()
+        proof::prove(text, &self.graph, proof::Order::new(&self.graph, &self.order)?, form, is_named).ok()
     }
 }

@@ -226,7 +226,7 @@ mod tests {
 
     fn found(net: &str) -> String {
         let mut graph = graph(net);
-        let steps = series::steps(&mut graph).unwrap();
+        let steps = series::steps(&mut graph, &HashMap::new()).unwrap();
         outline(&Paths::new(&graph, |_| true).nest(steps))
     }
 

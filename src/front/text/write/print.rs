@@ -5,8 +5,8 @@ use super::tree::{Block, Body, Group, Join, Kind, Step};
 use crate::front::text::syntax::format::MAX_WIDTH;
 use crate::ir::Graph;
 use crate::layers;
-use crate::tensor::{Batch, TensorType};
-use std::collections::BTreeMap;
+use crate::tensor::Batch;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
 const INDENT: usize = 2;
@@ -22,9 +22,7 @@ pub fn print(graph: &Graph, blocks: &[Block], net: &Body) -> String {
     blocks.iter().map(|block| &block.body).chain([net]).for_each(|body| collect(body, &mut calls));
     let printer = Printer { blocks, defaults: defaults(&calls) };
     let mut text = format!("model {}\n", graph.name);
-    for &input in &graph.inputs {
-        let _ = writeln!(text, "input {}: {}", graph[input].origin.path, input_type(&graph[input].ty));
-    }
+    text += &inputs(graph);
     text += &printer.default_lines();
     for block in blocks {
         text += "\n";
@@ -42,14 +40,26 @@ pub fn print(graph: &Graph, blocks: &[Block], net: &Body) -> String {
     text
 }
 
-/// `f32[N, 3, 224, 224]`
-pub fn input_type(ty: &TensorType) -> String {
-    let batch = match &ty.batch {
-        Batch::Symbolic(name) => name.clone(),
-        Batch::Fixed(size) => size.to_string(),
-    };
-    let sizes: Vec<String> = [batch].into_iter().chain(ty.dims.iter().map(usize::to_string)).collect();
-    format!("{}[{}]", ty.dtype, sizes.join(", "))
+/// `input image: f32[N, 3, H = 224, W = 224]`, a line for each. A size that another input has already stands there by its
+/// name.
+pub fn inputs(graph: &Graph) -> String {
+    let mut known = HashSet::new();
+    let mut text = String::new();
+    for (index, &id) in graph.inputs.iter().enumerate() {
+        let ty = &graph[id].ty;
+        let batch = match &ty.batch {
+            Batch::Symbolic(name) => name.clone(),
+            Batch::Fixed(size) => size.to_string(),
+        };
+        let mut size = |(dim, size): (usize, &usize)| match graph.free_size(index, dim) {
+            Some(name) if known.insert(name) => format!("{name} = {size}"),
+            Some(name) => name.to_string(),
+            None => size.to_string(),
+        };
+        let sizes: Vec<String> = [batch].into_iter().chain(ty.dims.iter().enumerate().map(&mut size)).collect();
+        let _ = writeln!(text, "input {}: {}[{}]", graph[id].origin.path, ty.dtype, sizes.join(", "));
+    }
+    text
 }
 
 fn named(name: &str, value: Option<&str>) -> String {

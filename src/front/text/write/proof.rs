@@ -1,24 +1,26 @@
 //! The proof of a text: what it builds is what it was written from.
 
-use super::{Form, Written};
+use super::{Form, Written, tidy};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::build::{self, NoFiles, Program};
 use crate::front::text::syntax::format;
-use crate::ir::{Graph, Node, NodeId, ParamId, Verified};
+use crate::ir::{Graph, Node, NodeId, ParamId, Sizes, Verified};
 use crate::layers::Op;
 use crate::source::SourceMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-/// Builds a text in the standard layout and compares what comes of it with a graph, whose nodes are in the text's order.
+/// Builds a text in the standard layout and compares what comes of it with a graph, of which `order` is the text's order.
 ///
 /// # Errors
 /// If it builds nothing, or another graph.
 pub fn prove(
     text: String,
     graph: &Graph,
+    order: Order,
     form: Form,
     is_named: &dyn Fn(&str) -> bool,
 ) -> Result<Written, Vec<Diagnostic>> {
+    let graph = &order.of(graph);
     let text = formatted(text);
     let mut sources = SourceMap::default();
     let root = sources.add(format!("{}.cnn", graph.name), text.clone());
@@ -31,7 +33,7 @@ pub fn prove(
     let pairs = graph.nodes.iter().zip(&built.nodes).flat_map(|(a, b)| a.params.iter().zip(&b.params));
     let names = pairs.map(|(&a, &b)| (graph[a].name.clone(), built[b].name.clone()));
     let renamed = names.filter(|(old, new)| old != new).collect();
-    Ok(Written { text, sources, program, graph: built, form, renamed })
+    Ok(Written { text, sources, program, graph: built, form, renamed, order: order.0 })
 }
 
 /// The standard layout. A text that is none is left as it is, and refused where it is built.
@@ -41,26 +43,72 @@ fn formatted(text: String) -> String {
     format::format(&sources, file).unwrap_or(text)
 }
 
-/// The same graph with its layers in another order, behind the inputs. `None` if it is no order of all of them.
-pub fn reordered(graph: &Graph, layers: &[NodeId]) -> Option<Graph> {
-    let order: Vec<NodeId> = graph.inputs.iter().chain(layers).copied().collect();
-    let place: HashMap<NodeId, NodeId> = order.iter().enumerate().map(|(i, &id)| (id, NodeId(i as u32))).collect();
-    if place.len() != graph.nodes.len() || order.len() != graph.nodes.len() {
-        return None;
+/// All nodes of a graph in another order, the inputs first.
+pub struct Order(Vec<NodeId>);
+
+impl Order {
+    /// `None` if these are not all layers, each once.
+    pub fn new(graph: &Graph, layers: &[NodeId]) -> Option<Order> {
+        let order: Vec<NodeId> = graph.inputs.iter().chain(layers).copied().collect();
+        let distinct: HashSet<NodeId> = order.iter().copied().collect();
+        (distinct.len() == graph.nodes.len() && order.len() == graph.nodes.len()).then_some(Order(order))
     }
-    let mut sorted = Graph { nodes: Vec::new(), ..graph.clone() };
-    for &id in &order {
-        let mut node = graph[id].clone();
-        node.inputs.iter_mut().for_each(|input| *input = place[input]);
-        sorted.add_node(node);
+
+    /// The same graph in this order.
+    fn of(&self, graph: &Graph) -> Graph {
+        let place: HashMap<NodeId, NodeId> = self.0.iter().enumerate().map(|(i, &id)| (id, NodeId(i as u32))).collect();
+        let mut sorted = Graph { nodes: Vec::new(), ..graph.clone() };
+        for &id in &self.0 {
+            let mut node = graph[id].clone();
+            node.inputs.iter_mut().for_each(|input| *input = place[input]);
+            sorted.add_node(node);
+        }
+        sorted.inputs.iter_mut().for_each(|input| *input = place[input]);
+        sorted.outputs.iter_mut().for_each(|output| output.node = place[&output.node]);
+        sorted
     }
-    sorted.inputs.iter_mut().for_each(|input| *input = place[input]);
-    sorted.outputs.iter_mut().for_each(|output| output.node = place[&output.node]);
-    Some(sorted)
+}
+
+impl Written {
+    /// Whether the text gives for other free sizes what `expected` is, which is the graph that it was written from at those
+    /// sizes; nothing where there is none.
+    ///
+    /// # Errors
+    /// Where they differ, in words.
+    pub fn agrees(&self, sizes: &Sizes, expected: Option<&Graph>) -> Result<(), String> {
+        let defines = sizes.iter().map(|(name, size)| (name.clone(), size.to_string())).collect();
+        let options = build::Options { defines, ..build::Options::default() };
+        let (built, expected) = match (build::build(&mut self.sources.clone(), &self.program, &options), expected) {
+            (Ok(built), Some(expected)) => (built, expected),
+            (Err(_), None) => return Ok(()),
+            (Ok(_), None) => return Err("the file has no such network".into()),
+            (Err(errors), Some(_)) => return Err(errors.first().map_or(String::new(), |error| error.message.clone())),
+        };
+        let mut expected = expected.clone();
+        tidy::padding(&mut expected);
+        let dims = |graph: &Graph, node: &Node| {
+            node.params.iter().map(|&id| (graph[id].name.clone(), graph[id].dims.clone())).collect::<Vec<_>>()
+        };
+        if built.nodes.len() != self.order.len() || built.outputs != self.graph.outputs {
+            return Err("there are other layers".into());
+        }
+        for ((node, own), &id) in built.nodes.iter().zip(&self.graph.nodes).zip(&self.order) {
+            let same = node.inputs == own.inputs && dims(&built, node) == dims(&self.graph, own);
+            let of_file = expected.nodes.get(id.0 as usize);
+            if !same || of_file.is_some_and(|of_file| node.ty != of_file.ty || !same_layer(&node.op, &of_file.op)) {
+                let of_file = of_file.map_or(String::new(), |node| format!("{} of type {}", node.name(), node.ty));
+                return Err(format!("{of_file} becomes {} of type {}", node.name(), node.ty));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where two graphs differ in what they compute or in the names of weights that are to be kept, in words.
 fn difference(from: &Graph, built: &Graph, is_named: &dyn Fn(&str) -> bool) -> Option<String> {
+    if from.free != built.free {
+        return Some("its free sizes became others".into());
+    }
     if from.nodes.len() != built.nodes.len() || from.inputs != built.inputs {
         return Some(format!("{} nodes became {}", from.nodes.len(), built.nodes.len()));
     }

@@ -5,6 +5,7 @@
 //! a step behind that value, so that it is no branching point any more for the joins to come. What is left are chains
 //! between values that are taken by name.
 
+use super::Said;
 use super::call::Call;
 use super::tree::{Body, Join, Kind, Step};
 use crate::ir::{Graph, NodeId, ParamSource};
@@ -48,7 +49,7 @@ pub struct Series<'g> {
 
 /// The steps of a network. Operands of sums and products may change places, and lists be split into lists of lists:
 /// the graph follows. `None` for a layer that has no text.
-pub fn steps(graph: &mut Graph) -> Option<Body> {
+pub fn steps(graph: &mut Graph, said: &Said) -> Option<Body> {
     let readers = graph.users().iter().map(Vec::len).collect();
     let is_output = graph.output_values();
     let mut series = Series { terms: Vec::new(), readers, is_output, open: HashSet::new(), graph };
@@ -57,7 +58,7 @@ pub fn steps(graph: &mut Graph) -> Option<Body> {
     for &id in &ids {
         match series.graph[id].inputs.len() {
             0 => {}
-            1 if !is_join(&series.graph[id].op) => series.layer(id)?,
+            1 if !is_join(&series.graph[id].op) => series.layer(id, said)?,
             _ => series.join(id),
         }
     }
@@ -69,11 +70,12 @@ fn is_join(op: &Op) -> bool {
 }
 
 impl Series<'_> {
-    fn layer(&mut self, id: NodeId) -> Option<()> {
+    fn layer(&mut self, id: NodeId, said: &Said) -> Option<()> {
         let node = &self.graph[id];
         let source = *node.inputs.first()?;
         let has_weights = node.params.iter().any(|&param| self.graph[param].source == ParamSource::File);
-        let call = Call::of(&node.op, has_weights)?;
+        let text = said.get(&id).cloned().or_else(|| Some(node.op.layer()?.to_string()))?;
+        let call = Call::parse(&text, matches!(node.op, Op::Activation(_)), has_weights)?;
         let module = node.origin.path.split('.').next().filter(|_| has_weights);
         let modules = module.map(String::from).into_iter().collect();
         let body = vec![Step::new(Kind::Layer(call), source, id)];
@@ -226,7 +228,7 @@ mod tests {
     use super::*;
 
     fn found(net: &str) -> String {
-        outline(&steps(&mut graph(net)).unwrap())
+        outline(&steps(&mut graph(net), &Said::new()).unwrap())
     }
 
     #[test]
@@ -243,7 +245,7 @@ mod tests {
         let text = "add { none \n a: conv 1x1, 4 | relu }";
         let mut graph = graph(text);
         let before = graph.clone();
-        assert_eq!(outline(&steps(&mut graph).unwrap()), "residual(conv relu)");
+        assert_eq!(outline(&steps(&mut graph, &Said::new()).unwrap()), "residual(conv relu)");
         let sum = NodeId(graph.nodes.len() as u32 - 1);
         assert_eq!(graph[sum].inputs, before[sum].inputs.iter().rev().copied().collect::<Vec<_>>());
     }

@@ -110,6 +110,8 @@ struct Scanner<'a> {
     /// Whether an item's keyword at the start of a line ends whatever is open.
     cut: bool,
     text: Vec<u8>,
+    /// Where each line begins, and behind the blanks at its beginning.
+    lines: Vec<(usize, usize)>,
     comments: Vec<Range<usize>>,
     items: Vec<Item>,
     errors: Vec<Diagnostic>,
@@ -126,6 +128,13 @@ struct Scanner<'a> {
     end: usize,
 }
 
+/// Where each line begins, and behind the blanks at its beginning.
+fn lines(text: &[u8]) -> Vec<(usize, usize)> {
+    let newlines = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let blanks = |start: usize| text[start..].iter().take_while(|byte| byte.is_ascii_whitespace() && **byte != b'\n');
+    std::iter::once(0).chain(newlines).map(|start| (start, start + blanks(start).count())).collect()
+}
+
 impl<'a> Scanner<'a> {
     fn new(file: FileId, source: &'a str, cut: bool) -> Self {
         let mut text = source.as_bytes().to_vec();
@@ -136,6 +145,7 @@ impl<'a> Scanner<'a> {
             file,
             source,
             cut,
+            lines: lines(&text),
             text,
             comments: Vec::new(),
             items: Vec::new(),
@@ -268,9 +278,8 @@ impl<'a> Scanner<'a> {
 
     /// The blanks with which the line of a place begins, and whether there is nothing else before the place.
     fn indent(&self, at: usize) -> (usize, bool) {
-        let line = &self.text[self.text[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)..at];
-        let blanks = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        (blanks, blanks == line.len())
+        let (start, end_of_blanks) = self.lines[self.lines.partition_point(|&(start, _)| start <= at) - 1];
+        (end_of_blanks.min(at) - start, at <= end_of_blanks)
     }
 
     /// The bracket that closes the one at `open`.

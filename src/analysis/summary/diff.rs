@@ -208,7 +208,7 @@ mod tests {
         assert_eq!((found.unchanged, found.changed.len()), (1, 1));
         assert_eq!(found.changed[0].after.name, "b");
         assert_eq!((names(&found.removed), names(&found.added)), (vec!["c".to_string()], vec!["d".to_string()]));
-        assert_eq!(found.after.parameters - found.before.parameters, 8 * 4 * 8 + 2 * 8 + 2);
+        assert_eq!(found.after.parameters - found.before.parameters, 8 * 4 * 8 + 2 * 8);
     }
 
     #[test]

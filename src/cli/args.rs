@@ -59,7 +59,8 @@ pub struct LintArgs {
 #[derive(Args, Clone)]
 pub struct MemoryArgs {
     /// Limit of memory in MiB, for each of these by itself: what planning keeps of the kernels; packed weights with the
-    /// kernels' tables; the values between layers of a whole batch; the working memory of all threads; all values and
+    /// kernels' tables; the values between layers of the samples under way, one for
+    /// each thread; the working memory of all threads; all values and
     /// weights of the interpreter. Not counted are files, inputs, outputs
     #[arg(long, default_value_t = 8192, value_name = "MIB", env = "SVERTKA_MEMORY_LIMIT")]
     memory_limit: u32,

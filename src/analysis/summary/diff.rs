@@ -1,6 +1,6 @@
 //! What changed between two networks.
 
-use super::{Format, Row, Summary, Window, bytes, dims, per_dim};
+use super::{Format, Row, Summary, Window, bytes, dims};
 use crate::front::text::build::grouped;
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
@@ -71,7 +71,7 @@ pub fn difference(before: &Summary, after: &Summary) -> Difference {
 }
 
 impl Row {
-    /// Whether the layer itself is the same, whatever comes before it.
+    /// Whether all that is said of the layer by itself is the same: everything but its place and share in the network.
     fn is_like(&self, other: &Row) -> bool {
         let figures = |row: &Row| (row.parameters, row.buffers, row.macs, row.activation_bytes);
         self.layer == other.layer
@@ -121,7 +121,7 @@ impl Difference {
         if let (Some(before), Some(after)) = (before.arena_bytes, after.arena_bytes) {
             text += &figure("arena", [before, after], bytes);
         }
-        let fields = [before, after].map(|totals| totals.receptive_field.as_ref().map_or("none".into(), Window::sizes));
+        let fields = [before, after].map(|totals| totals.receptive_field.as_ref().map_or("none".into(), Window::short));
         let _ = writeln!(text, "{:<16} {:>15} {:>15}", "receptive field", fields[0], fields[1]);
         self.write_layers(&mut text);
         text
@@ -129,9 +129,8 @@ impl Difference {
 
     #[cfg(feature = "tables")]
     fn write_layers(&self, text: &mut String) {
-        let counts = [self.changed.len(), self.removed.len(), self.added.len()];
-        let [changed, removed, added] = counts;
-        let unchanged = self.unchanged;
+        let Difference { unchanged, changed, removed, added, .. } = self;
+        let [changed, removed, added] = [changed.len(), removed.len(), added.len()];
         let _ =
             writeln!(text, "\n{unchanged} layers as before, {changed} changed, {removed} gone (-), {added} new (+)");
         for Change { before, after } in &self.changed {
@@ -155,7 +154,7 @@ impl Row {
             0 => String::new(),
             n => format!(", {} parameters", grouped(n.into())),
         };
-        format!("{} -> {}{parameters}, field {}", self.layer, dims(&self.output), self.receptive_field.sizes())
+        format!("{} -> {}{parameters}, field {}", self.layer, dims(&self.output), self.receptive_field.short())
     }
 }
 
@@ -164,17 +163,6 @@ impl Totals {
     fn title(&self) -> String {
         let inputs: Vec<String> = self.inputs.iter().map(|input| dims(input)).collect();
         format!("{} ({})", self.model, inputs.join(" and "))
-    }
-}
-
-#[cfg(feature = "tables")]
-impl Window {
-    fn sizes(&self) -> String {
-        match self {
-            Window::Whole => "all".into(),
-            Window::Differs => "differs".into(),
-            Window::Local { size, .. } => per_dim(size),
-        }
     }
 }
 

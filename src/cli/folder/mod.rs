@@ -42,11 +42,8 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("the interpreter takes pictures one by one: `--engine interp` goes with no folder"));
     };
     let weights = args.weights.choose_any(&model, Missing::Refused)?;
-    // Before the work: outputs that are no classes, and labels that cannot be read.
-    let mut session = args.engine.tuned().session(weights.network(&model).clone(), &weights, &options)?;
-    let names = labels(&model, &mut session)?;
-    let network = session.network();
-    drop(session);
+    let names = labels(&model)?;
+    let network = args.engine.tuned().session(weights.network(&model).clone(), &weights, &options)?.network();
     let work = Work { model: &model, network: &network, args, threads, files: &files, jobs };
     match table {
         None => work.run(&mut Lines { args, names: &names, next: 0, waiting: BTreeMap::new() }, &[]),
@@ -109,9 +106,9 @@ fn target(args: &Args) -> Result<Option<(PathBuf, Format)>, Failure> {
     Ok(Some((path, format)))
 }
 
-/// The names of the classes, or nothing; an error where the outputs are no classes.
-fn labels(model: &Model, session: &mut Session) -> Result<Vec<String>, Failure> {
-    let (_, output) = session.outputs().next().expect("a network has an output");
+/// The names of the classes, or nothing; an error where the outputs are no classes. Asked before the work.
+fn labels(model: &Model) -> Result<Vec<String>, Failure> {
+    let (_, output) = model.outputs().next().expect("a network has an output");
     let classes = output.channels();
     if output.elements() != classes {
         return Err(Error::NoClasses(output.shape(1)).into());

@@ -74,6 +74,16 @@ fn what_does_not_go_with_a_folder_is_said_before_the_work() {
     }
 }
 
+#[test]
+fn weights_of_eight_bits_are_taken_for_a_table_too() {
+    let (folder, results) = (pictures(), tempfile::tempdir().unwrap());
+    let (weights, table) = (at(&results, "w8.safetensors"), at(&results, "labels.csv"));
+    run(&["quantize", LENET, "--calibrate", SEVEN, "-o", &weights], 0);
+    run(&["run", LENET, "--weights", &weights, "--input", &at(&folder, ""), "--output", &table], 0);
+    let rows = fs::read_to_string(&table).unwrap();
+    assert_eq!(rows.lines().filter(|row| row.contains(",7,")).count(), 3, "{rows}");
+}
+
 /// Waits until a file has so many lines.
 fn await_lines(path: &str, count: usize, child: &mut Child) {
     while fs::read_to_string(path).unwrap_or_default().lines().count() < count {

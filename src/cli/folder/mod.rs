@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Outcome {
     match table {
         None => work.run(&mut Lines { args, names: &names, next: 0, waiting: BTreeMap::new() }, &[]),
         Some((path, format)) => {
-            let identity = row::identity(args, &model, &weights, &options);
+            let identity = row::identity(args, &model, weights.network(&model), &weights, &options);
             let mut journal = Journal::open(&path, &identity)?;
             let done = journal.done(&files);
             let rows = done.iter().filter(|done| **done).count();

@@ -4,7 +4,7 @@ use super::super::run::{Args, label};
 use crate::analysis::summary::csv_field;
 use crate::hash::{fnv1a, hash_of};
 use crate::ir::weights::WeightSource;
-use crate::ir::{self};
+use crate::ir::{self, Graph};
 use crate::model::Model;
 use crate::runtime::Options;
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,8 @@ pub struct Identity {
     top: usize,
 }
 
-pub fn identity(args: &Args, model: &Model, weights: &dyn WeightSource, options: &Options) -> Identity {
-    let graph = model.graph();
+/// `graph` is the model's network as these weights are for it.
+pub fn identity(args: &Args, model: &Model, graph: &Graph, weights: &dyn WeightSource, options: &Options) -> Identity {
     let of_param = |param| fnv1a(bytemuck::cast_slice(&weights.values(param)));
     let weights = hash_of(&graph.params.iter().map(of_param).collect::<Vec<u64>>());
     let preprocessing = model.card().map(|card| &card.preprocessing);

@@ -4,7 +4,7 @@ use super::super::run::{Args, label};
 use crate::analysis::summary::csv_field;
 use crate::hash::{fnv1a, hash_of};
 use crate::ir::weights::WeightSource;
-use crate::ir::{self, Graph};
+use crate::ir::{self, Graph, ParamId};
 use crate::model::Model;
 use crate::runtime::Options;
 use serde::{Deserialize, Serialize};
@@ -40,8 +40,8 @@ pub struct Identity {
 
 /// `graph` is the model's network as these weights are for it.
 pub fn identity(args: &Args, model: &Model, graph: &Graph, weights: &dyn WeightSource, options: &Options) -> Identity {
-    let of_param = |param| fnv1a(bytemuck::cast_slice(&weights.values(param)));
-    let weights = hash_of(&graph.params.iter().map(of_param).collect::<Vec<u64>>());
+    let of_param = |id| fnv1a(bytemuck::cast_slice(&ir::weights::values(graph, ParamId(id), weights)));
+    let weights = hash_of(&(0..graph.params.len() as u32).map(of_param).collect::<Vec<u64>>());
     let preprocessing = model.card().map(|card| &card.preprocessing);
     Identity {
         svertka: env!("CARGO_PKG_VERSION").to_string(),

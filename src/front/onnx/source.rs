@@ -28,7 +28,7 @@ pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> 
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let mut options = build::Options { variant: variant.clone(), ..build::Options::default() };
-    let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).ok()?;
+    let program = build::load(&mut sources, root, &options, &mut NoFiles).ok()?;
     let graph = build::build(&mut sources, &program, &options).ok()?;
     let weights = weights(model, &graph, file, external)?;
     let is_same = |other: Option<&Verified<Graph>>| {

@@ -1,26 +1,56 @@
 //! `svertka show`: a page to look into a network with.
 
-use super::args::ModelArgs;
+use super::args::{EngineArgs, ModelArgs};
+use super::input::{self, Files, InputArgs};
+use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, model, tell};
+use crate::interp;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
-use crate::model::Model;
-use crate::page::{Network, Page, SHOW, json};
+use crate::ir::weights::WeightSource;
+use crate::ir::{Graph, NodeId, Output, verify};
+use crate::layers::{Accumulate, Op};
+use crate::model::{BoundWeights, Model};
+use crate::page::{Network, Numbers, Page, SHOW, Shown, Values, json};
+use crate::runtime::check_interpreter;
+use crate::tensor::Tensor;
+use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// File to write, `-` for standard output; by default the model's name with .html, in this folder
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    weights: WeightArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    /// File to write, `-` for standard output; by default the network's name with .html, in this folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
+/// What was given to be looked at, and what is missing.
+#[derive(Serialize)]
+struct Given {
+    /// The name of the input's file.
+    input: Option<String>,
+    weights: bool,
+    random: bool,
+    picture: Option<Shown>,
+    classes: Vec<(String, f32)>,
+}
+
+/// The likeliest classes that are shown.
+const CLASSES: usize = 10;
+
 pub fn run(args: &Args) -> Outcome {
-    let model = model::load(&args.model)?;
+    let mut model = model::load(&args.model)?;
     let output = args.output.clone().unwrap_or_else(|| format!("{}.html", model.graph().name).into());
     check_writable(&output)?;
-    let html = page(&model)?;
+    let files = input::read(&args.input, &mut model)?;
+    let html = page(args, &model, files)?;
     write_atomically(&output, |out| out.write_all(html.as_bytes()))?;
     if !is_stdout(&output) {
         tell(&format!("{}: {} bytes; open it in a browser", output.display(), html.len()));
@@ -28,10 +58,77 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn page(model: &Model) -> Result<String, Failure> {
+fn page(args: &Args, model: &Model, files: Option<Files>) -> Result<String, Failure> {
+    let weights = weights(args, model)?;
+    let values =
+        files.as_ref().zip(weights.as_ref()).map(|(files, weights)| values(args, model, weights, &files.tensors));
+    let values = values.transpose()?;
     let network = Network::new(model.graph(), model.sources()).map_err(Failure::input)?;
+    let numbers = Numbers {
+        graph: model.graph(),
+        weights: weights.as_ref().map(|weights| weights as &dyn WeightSource),
+        values: values.as_deref(),
+    };
+    let data = [
+        ("network", json(&network)),
+        ("values", json(&Values::new(&numbers))),
+        ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
+    ];
     let (body, style, scripts) = SHOW;
     let title = format!("{} - svertka", model.graph().name);
-    let data = [("network", json(&network))];
     Ok(Page { title: &title, body, style, scripts, data: &data }.to_html())
+}
+
+/// The weights, if there are any: the page shows what can be shown without them.
+fn weights(args: &Args, model: &Model) -> Result<Option<BoundWeights>, Failure> {
+    let given = args.weights.weights.is_some() || args.weights.random_weights || args.weights.seed.is_some();
+    let needed = model.weights().next().is_some();
+    (given || model.has_weights() || !needed).then(|| args.weights.choose(model, Missing::Refused)).transpose()
+}
+
+/// The value of each node for one sample.
+fn values(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    if inputs[0].batch() != 1 {
+        return Err(Failure::usage(format!("a page shows one sample, and here are {}", inputs[0].batch())));
+    }
+    let graph = model.graph();
+    check_interpreter(graph, 1, 1, args.engine.memory.limit())?;
+    let Some(options) = args.engine.options()? else {
+        let mut values = Vec::with_capacity(graph.nodes.len());
+        interp::run_observed(graph, weights, inputs, Accumulate::F32, &mut |_, value| values.push(value.clone()));
+        return Ok(values);
+    };
+    let ids = graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input));
+    let outputs = ids.map(|id| Output { name: format!("{}", id.0), node: id }).collect();
+    let every = verify(Graph { outputs, ..graph.clone().into_inner() }).expect("all layers can be outputs");
+    let mut results = args.engine.tuned().session(every, weights, &options)?.run(inputs)?.into_iter();
+    let of = |id: NodeId| match graph.inputs.iter().position(|&input| input == id) {
+        Some(input) => inputs[input].clone(),
+        None => results.next().expect("an output for each layer"),
+    };
+    Ok(graph.ids().map(of).collect())
+}
+
+fn given(args: &Args, model: &Model, files: Option<&Files>, numbers: &Numbers) -> Result<Given, Failure> {
+    let preprocessing = model.card().map(|card| card.preprocessing.clone()).unwrap_or_default();
+    let output = numbers.values.map(|values| &values[model.graph().outputs[0].node.0 as usize]);
+    Ok(Given {
+        input: files.and_then(|files| files.names.first().cloned()),
+        weights: numbers.weights.is_some(),
+        random: args.weights.random_weights || (args.weights.seed.is_some() && !model.has_weights()),
+        picture: files.and_then(|files| Shown::new(&files.tensors[0], &preprocessing)),
+        classes: output.map_or(Ok(Vec::new()), |output| classes(model, output))?,
+    })
+}
+
+/// The likeliest classes; none where the output is no score for each.
+fn classes(model: &Model, output: &Tensor) -> Result<Vec<(String, f32)>, Failure> {
+    let scores = &output.shape()[1..];
+    if scores[1..].iter().any(|&size| size != 1) || super::run::unusable_scores(output.data()).is_some() {
+        return Ok(Vec::new());
+    }
+    let classes = model.classes(output)?.swap_remove(0).into_iter().take(CLASSES);
+    Ok(classes
+        .map(|class| (class.label.unwrap_or_else(|| format!("class {}", class.index)), class.probability))
+        .collect())
 }

@@ -1,9 +1,15 @@
 //! Pages that need nothing else: no network, no other file.
 
+mod base64;
 mod network;
+mod picture;
 mod tree;
+mod unit;
+mod values;
 
 pub use network::Network;
+pub use picture::Shown;
+pub use values::{Numbers, Values};
 
 use crate::analysis::draw::Kind;
 use serde::Serialize;
@@ -22,9 +28,20 @@ pub struct Page<'a> {
     pub data: &'a [(&'a str, String)],
 }
 
-/// The page of a network.
-pub const SHOW: (&str, &str, &[&str]) =
-    (include_str!("show.html"), include_str!("show.css"), &[include_str!("graph.js"), include_str!("show.js")]);
+/// Body, style and scripts of the page of a network.
+pub const SHOW: (&str, &str, &[&str]) = (
+    include_str!("show.html"),
+    include_str!("show.css"),
+    &[
+        include_str!("graph.js"),
+        include_str!("show.js"),
+        include_str!("numbers.js"),
+        include_str!("field.js"),
+        include_str!("maps.js"),
+        include_str!("sum.js"),
+        include_str!("start.js"),
+    ],
+);
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPTS: &[&str] = &[include_str!("base.js")];

@@ -123,11 +123,28 @@ function ofSameLine() {
 }
 
 const view = new GraphView($("graph"), network, go);
-const listeners = [showDetails, markLines];
+const listeners = [showDetails, markLines, showClasses, showField, showMaps, showSum];
+
+// A channel and a position that exist: those asked for, else the strongest known.
+function complete() {
+  if (state.node === undefined) return;
+  const sizes = spatial(state.node), maps = values.maps[state.node], channels = nodes[state.node].dims[0];
+  if (!(state.channel < channels)) state.channel = maps?.channels[0] ?? 0;
+  const n = maps ? maps.channels.indexOf(state.channel) : -1;
+  const at = state.at ?? [], fits = at.length === sizes.length && at.every((p, d) => p < sizes[d]);
+  state.at = fits ? at : n >= 0 ? maps.best[n] : sizes.map(size => Math.floor(size / 2));
+}
+
+function showClasses() {
+  $("classes").hidden = given.classes.length === 0;
+  $("classes").replaceChildren(el("h2", {}, given.random ? "Classes, by random weights" : "Classes"), el("ul", { class: "bars classes" }, given.classes.map(([name, probability]) =>
+    el("li", {}, el("span", {}, name), el("i", { style: `width: ${100 * probability}%` }), el("b", {}, percent(probability))))));
+}
 
 function follow() {
   const first = nodes.findIndex(node => node.macs > 0);
   Object.assign(state, { node: undefined, block: undefined, channel: undefined, at: undefined }, parse(location.hash) ?? { node: Math.max(first, 0) });
+  complete();
   view.show(state.node !== undefined ? { node: state.node } : { block: state.block }, ofSameLine());
   listeners.forEach(listener => listener());
 }
@@ -166,10 +183,3 @@ function searchPressed(event) {
   if (event.key === "Escape") { $("search").value = ""; find(); }
 }
 
-$("search").addEventListener("input", find);
-$("search").addEventListener("keydown", searchPressed);
-$("search").addEventListener("blur", () => { $("found").hidden = true; });
-addEventListener("hashchange", follow);
-showHeader();
-makeTexts();
-follow();

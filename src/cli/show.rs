@@ -10,7 +10,7 @@ use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Output, verify};
 use crate::layers::{Accumulate, Op};
 use crate::model::{BoundWeights, Model};
-use crate::page::{Network, Numbers, Page, SHOW, Shown, Values, json};
+use crate::page::{Network, Numbers, Page, SHOW, Sandbox, Shown, Values, json};
 use crate::runtime::check_interpreter;
 use crate::tensor::Tensor;
 use serde::Serialize;
@@ -72,6 +72,7 @@ fn page(args: &Args, model: &Model, files: Option<Files>) -> Result<String, Fail
     let data = [
         ("network", json(&network)),
         ("values", json(&Values::new(&numbers))),
+        ("sandbox", json(&Sandbox::new())),
         ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
     ];
     let (body, style, scripts) = SHOW;

@@ -3,12 +3,14 @@
 mod base64;
 mod network;
 mod picture;
+mod sandbox;
 mod tree;
 mod unit;
 mod values;
 
 pub use network::Network;
 pub use picture::Shown;
+pub use sandbox::Sandbox;
 pub use values::{Numbers, Values};
 
 use crate::analysis::draw::Kind;
@@ -39,6 +41,7 @@ pub const SHOW: (&str, &str, &[&str]) = (
         include_str!("field.js"),
         include_str!("maps.js"),
         include_str!("sum.js"),
+        include_str!("sandbox.js"),
         include_str!("start.js"),
     ],
 );

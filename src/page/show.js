@@ -142,11 +142,14 @@ function showClasses() {
 }
 
 function follow() {
+  const found = parse(location.hash);
+  if (!found && location.hash.startsWith("#sandbox/") && state.at) { followToy(location.hash); return; }
   const first = nodes.findIndex(node => node.macs > 0);
-  Object.assign(state, { node: undefined, block: undefined, channel: undefined, at: undefined }, parse(location.hash) ?? { node: Math.max(first, 0) });
+  Object.assign(state, { node: undefined, block: undefined, channel: undefined, at: undefined }, found ?? { node: Math.max(first, 0) });
   complete();
   view.show(state.node !== undefined ? { node: state.node } : { block: state.block }, ofSameLine());
   listeners.forEach(listener => listener());
+  if (!found && location.hash.startsWith("#sandbox/")) followToy(location.hash);
 }
 
 const MOST_FOUND = 40;

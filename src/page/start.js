@@ -6,4 +6,5 @@ $("search").addEventListener("blur", () => { $("found").hidden = true; });
 addEventListener("hashchange", follow);
 showHeader();
 makeTexts();
+makeSandbox();
 follow();

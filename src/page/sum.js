@@ -34,8 +34,7 @@ function weighted(of, node) {
 }
 
 function chosenOf(of, node) {
-  const word = node.how === "max" ? "The largest" : "The mean", inside = of.terms[0].seen.filter(x => !Number.isNaN(x)).length;
-  return [numbersGrid(of.terms[0].seen, node.window.kernel, "what it sees"), el("p", {}, `${word} of ${inside}: `, el("output", { id: "sum", "data-value": of.value }, fine(of.value)))];
+  return [numbersGrid(of.terms[0].seen, node.window.kernel, "what it sees"), el("p", {}, node.how === "max" ? "The largest of them: " : "Their mean: ", el("output", { id: "sum", "data-value": of.value }, fine(of.value)))];
 }
 
 function eachOf(of, node) {

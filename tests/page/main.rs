@@ -5,6 +5,7 @@ mod lab;
 
 mod browser;
 mod numbers;
+mod sandbox;
 
 use lab::Lab;
 

@@ -72,7 +72,7 @@ fn page(args: &Args, model: &Model, files: Option<Files>) -> Result<String, Fail
     let data = [
         ("network", json(&network)),
         ("values", json(&Values::new(&numbers))),
-        ("sandbox", json(&Sandbox::new())),
+        ("sandbox", json(&Sandbox::default())),
         ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
     ];
     let (body, style, scripts) = SHOW;

@@ -37,8 +37,8 @@ fn paddings() -> [Padding; 5] {
     [Padding::Valid, Padding::Half, Padding::Same, Padding::All(1), Padding::All(2)]
 }
 
-impl Sandbox {
-    pub fn new() -> Sandbox {
+impl Default for Sandbox {
+    fn default() -> Sandbox {
         let numbers = |most: usize| (1..=most).collect::<Vec<usize>>();
         let mut sandbox = Sandbox {
             layers: LAYERS,
@@ -55,7 +55,9 @@ impl Sandbox {
         sandbox.fill();
         sandbox
     }
+}
 
+impl Sandbox {
     fn fill(&mut self) {
         let windows = self.windows();
         let mut known: HashMap<Error, usize> = HashMap::new();
@@ -127,7 +129,7 @@ mod tests {
 
     #[test]
     fn sizes_and_errors_are_those_of_the_layers() {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::default();
         let windows = sandbox.windows();
         let find = |text: &str, size: usize| {
             let layer = LAYERS.iter().position(|layer| text.starts_with(layer)).unwrap();
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_combination_is_there() {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::default();
         let windows = 5 * 3 * 3 * 5;
         assert_eq!(sandbox.results.len(), 3 * 7 * windows);
         assert_eq!(sandbox.texts.len(), (3 + 1 + 1) * windows);

@@ -3,7 +3,8 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::input::{self, Files, InputArgs};
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, model, tell};
+use super::{Failure, Outcome, bench, model, tell};
+use crate::bench::report::Report;
 use crate::interp;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
@@ -14,7 +15,7 @@ use crate::page::{Network, Numbers, Page, SHOW, Sandbox, Shown, Values, json};
 use crate::runtime::check_interpreter;
 use crate::tensor::Tensor;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,6 +27,9 @@ pub struct Args {
     weights: WeightArgs,
     #[command(flatten)]
     input: InputArgs,
+    /// Times to be shown too: what `svertka bench --json` wrote, best with `--per-layer`
+    #[arg(long, value_name = "FILE")]
+    bench: Option<PathBuf>,
     /// File to write, `-` for standard output; by default the network's name with .html, in this folder
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -49,8 +53,9 @@ pub fn run(args: &Args) -> Outcome {
     let mut model = model::load(&args.model)?;
     let output = args.output.clone().unwrap_or_else(|| format!("{}.html", model.graph().name).into());
     check_writable(&output)?;
+    let times = args.bench.as_ref().map(|path| times(args, path)).transpose()?;
     let files = input::read(&args.input, &mut model)?;
-    let html = page(args, &model, files)?;
+    let html = page(args, &model, files, times)?;
     write_atomically(&output, |out| out.write_all(html.as_bytes()))?;
     if !is_stdout(&output) {
         tell(&format!("{}: {} bytes; open it in a browser", output.display(), html.len()));
@@ -58,12 +63,12 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn page(args: &Args, model: &Model, files: Option<Files>) -> Result<String, Failure> {
+fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>) -> Result<String, Failure> {
     let weights = weights(args, model)?;
     let values =
         files.as_ref().zip(weights.as_ref()).map(|(files, weights)| values(args, model, weights, &files.tensors));
     let values = values.transpose()?;
-    let network = Network::new(model.graph(), model.sources()).map_err(Failure::input)?;
+    let network = Network::new(model.graph(), Some(model.sources())).map_err(Failure::input)?;
     let numbers = Numbers {
         graph: model.graph(),
         weights: weights.as_ref().map(|weights| weights as &dyn WeightSource),
@@ -72,12 +77,27 @@ fn page(args: &Args, model: &Model, files: Option<Files>) -> Result<String, Fail
     let data = [
         ("network", json(&network)),
         ("values", json(&Values::new(&numbers))),
+        ("times", json(&times)),
         ("sandbox", json(&Sandbox::default())),
         ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
     ];
     let (body, style, scripts) = SHOW;
     let title = format!("{} - svertka", model.graph().name);
     Ok(Page { title: &title, body, style, scripts, data: &data }.to_html())
+}
+
+/// The results for this model in a file of `svertka bench`.
+fn times(args: &Args, path: &Path) -> Result<Report, Failure> {
+    let mut report = bench::read_report(path)?;
+    let name = bench::setting_name(&args.model.model);
+    let known: Vec<String> = report.results.iter().map(|result| result.setting.model.clone()).collect();
+    report.results.retain(|result| result.setting.model == name);
+    report.comparisons.clear();
+    if report.results.is_empty() {
+        let known = if known.is_empty() { "none at all".into() } else { known.join(", ") };
+        return Err(Failure::input(format!("{}: no result for {name}; it has {known}", path.display())));
+    }
+    Ok(report)
 }
 
 /// The weights, if there are any: the page shows what can be shown without them.

@@ -146,7 +146,7 @@ class GraphView {
     const line = svg("path", { class: long ? "arrow long" : "arrow", d: path(way), "marker-end": to.out === undefined ? `url(#head${long ? colour + 1 : 0})` : null, style: long ? `--skip: ${SKIPS[colour]}` : null });
     line.append(svg("title", {}, `${this.network.nodes[value].name}: ${this.network.nodes[value].shape}`));
     this.layers[1].append(line);
-    if (labelled.has(value) || from.in !== undefined || second.top - first.bottom < 16) return;
+    if (labelled.has(value) || from.in !== undefined || to.out !== undefined || second.top - first.bottom < 16) return;
     labelled.add(value);
     const aside = second.x < first.x - 4 ? -6 : 6;
     this.layers[1].append(svg("text", { class: "label", x: (first.x + second.x) / 2 + aside, y: (first.bottom + second.top) / 2 + 3, "text-anchor": aside < 0 ? "end" : "start" }, this.network.nodes[value].dims.join("×")));

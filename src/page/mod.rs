@@ -36,14 +36,23 @@ pub const SHOW: (&str, &str, &[&str]) = (
     include_str!("show.css"),
     &[
         include_str!("graph.js"),
+        include_str!("roofline.js"),
         include_str!("show.js"),
         include_str!("numbers.js"),
         include_str!("field.js"),
         include_str!("maps.js"),
         include_str!("sum.js"),
         include_str!("sandbox.js"),
+        include_str!("times.js"),
         include_str!("start.js"),
     ],
+);
+
+/// The same of measurements.
+pub const BENCH: (&str, &str, &[&str]) = (
+    include_str!("bench.html"),
+    include_str!("bench.css"),
+    &[include_str!("graph.js"), include_str!("roofline.js"), include_str!("bench.js")],
 );
 
 const STYLE: &str = include_str!("style.css");

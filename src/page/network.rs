@@ -1,7 +1,7 @@
 //! A network as the page shows it: layers, blocks with their drawings, and the text.
 
 use super::tree::{Item, Tree};
-use crate::analysis::draw::{Drawing, Kind, Level, Shape, TooLarge, kind};
+use crate::analysis::draw::{Drawing, Kind, Level, Shape, TooLarge, kind, label};
 use crate::analysis::figures::{self, Figures};
 use crate::analysis::receptive_field::{Field, receptive_field};
 use crate::ir::{Graph, Node, NodeId, Verified};
@@ -105,14 +105,16 @@ enum EntryItem {
 const LETTERS: usize = 34;
 
 impl Network {
+    /// With its texts, if they are given.
+    ///
     /// # Errors
     /// Where a part of it is too large to be drawn.
-    pub fn new(graph: &Verified<Graph>, sources: &SourceMap) -> Result<Network, TooLarge> {
+    pub fn new(graph: &Verified<Graph>, sources: Option<&SourceMap>) -> Result<Network, TooLarge> {
         let (tree, figures) = (Tree::new(graph), figures::figures(graph));
         let fields = receptive_field(graph);
-        let texts = Texts::new(graph, sources);
+        let texts = sources.map(|sources| Texts::new(graph, sources));
         let nodes = graph.ids().map(|id| Layer {
-            place: graph[id].origin.span.map(|span| texts.place(span)),
+            place: texts.as_ref().zip(graph[id].origin.span).map(|(texts, span)| texts.place(span)),
             field: fields.of(id).clone(),
             ..layer(graph, id, &tree, &figures)
         });
@@ -122,7 +124,7 @@ impl Network {
             macs: figures.macs(),
             nodes: nodes.collect(),
             blocks: blocks(graph, &tree, &figures)?,
-            texts: texts.texts(),
+            texts: texts.map_or(Vec::new(), |texts| texts.texts()),
             inputs: graph.inputs.iter().map(|id| id.0).collect(),
         })
     }
@@ -132,7 +134,7 @@ fn layer(graph: &Graph, id: NodeId, tree: &Tree, figures: &Figures) -> Layer {
     let (node, index) = (&graph[id], id.0 as usize);
     Layer {
         name: tree.names[index].clone(),
-        layer: node.op.layer().map_or_else(|| "input".into(), ToString::to_string),
+        layer: label(node),
         kind: kind(&node.op).name(),
         shape: graph.shape_of(id),
         dims: node.ty.dims.clone(),
@@ -237,7 +239,7 @@ fn entry(graph: &Graph, tree: &Tree, of: &super::tree::Block, item: Item, sums: 
             (EntryItem::Block(block), lines)
         }
         Item::Node(node) => {
-            let layer = graph.nodes[node].op.layer().map_or_else(|| "input".into(), ToString::to_string);
+            let layer = label(&graph.nodes[node]);
             let name = &tree.names[node];
             let label = if name.contains('~') { Vec::new() } else { vec![within(name)] };
             (EntryItem::Node(node), [vec![layer], label].concat())

@@ -123,7 +123,7 @@ function ofSameLine() {
 }
 
 const view = new GraphView($("graph"), network, go);
-const listeners = [showDetails, markLines, showClasses, showField, showMaps, showSum];
+const listeners = [showDetails, markLines, showClasses, showField, showMaps, showSum, showTimes];
 
 // A channel and a position that exist: those asked for, else the strongest known.
 function complete() {

@@ -5,6 +5,7 @@ mod lab;
 
 mod browser;
 mod numbers;
+mod parts;
 mod sandbox;
 
 use lab::Lab;

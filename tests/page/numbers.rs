@@ -152,3 +152,27 @@ fn unet() {
     assert_eq!(case.check_sums(), 23);
     assert!(case.page.len() < 2_000_000, "{}", case.page.len());
 }
+
+/// What is missing is said, and what needs none of it is there.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn without_input_or_weights_the_page_shows_what_it_can() {
+    let says = |args: &[&str]| -> Vec<String> {
+        let page = show(&Lab::new(), args);
+        evaluate(
+            &page,
+            "(history.replaceState(null, '', '#layer2.0.conv1'), follow(), await pixels(state.node), \
+                         ['seen', 'maps', 'made'].map(id => $(id).textContent))",
+        )
+    };
+    let nothing = says(&["models/resnet.cnn:resnet18"]);
+    assert!(nothing[0].contains("sees rows") && nothing[0].contains("no picture"), "{nothing:?}");
+    assert!(nothing[1].contains("without --input PICTURE and --weights FILE"), "{nothing:?}");
+    assert!(nothing[2].contains("without --input PICTURE and --weights FILE"), "{nothing:?}");
+    let weights = says(&["models/resnet.cnn:resnet18", "--seed", "1"]);
+    assert!(weights[1].contains("without --input PICTURE:"), "{weights:?}");
+    assert!(weights[2].contains("The filter of channel 0, of 4 of its 64 channels"), "{weights:?}");
+    let picture = says(&["models/resnet.cnn:resnet18", "--input", "models/pictures/coffee_224.png"]);
+    assert!(picture[0].contains("coffee_224.png, as the network takes it"), "{picture:?}");
+    assert!(picture[1].contains("without --weights FILE:"), "{picture:?}");
+}

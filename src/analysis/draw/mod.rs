@@ -122,7 +122,7 @@ impl Drawing {
 }
 
 /// The layer and what was fused behind it.
-fn label(node: &Node) -> String {
+pub fn label(node: &Node) -> String {
     let mut text = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
     if node.gated {
         text.push_str(" * gate");

@@ -60,6 +60,7 @@
 //! | [`aot`] | object files, libraries, headers |
 //! | [`io`] | files: weights, arrays, pictures, model cards |
 //! | [`quant`] | networks on whole numbers: which layers, calibration, their weight files |
+//! | [`page`] | pages to look at networks with |
 //! | [`mod@bench`] | measuring networks, their steps and the machine |
 //! | [`model`], [`error`] | the front door: from a file to a session |
 //! | [`lsp`] | the language server, a file a request |
@@ -115,6 +116,9 @@ pub mod layers;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod lsp;
 pub mod model;
+#[cfg(feature = "cli")]
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod page;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod passes;
 #[cfg_attr(not(internals), doc(hidden))]

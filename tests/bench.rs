@@ -244,7 +244,7 @@ fn the_page_shows_what_its_address_selects() {
         "aria-label=\"time line\"",
         "aria-label=\"arena\"",
         "<td>fc3</td>",
-        "<g data-shape=\"3\"",
+        "data-node=\"3\"",
     ] {
         assert!(dom.contains(part), "{part} in {dom}");
     }
@@ -264,8 +264,13 @@ fn the_page_shows_what_its_address_selects() {
     let click = |selector: &str| {
         format!("document.querySelector('{selector}').dispatchEvent(new MouseEvent('click', {{ bubbles: true }}));")
     };
-    for part in ["steps", "roofline", "timeline", "graph"] {
-        let (selected, dom) = clicked(part, &click(&format!("#{part} [data-step=\"2\"]")));
+    for (part, what) in [
+        ("steps", "[data-step=\"2\"]"),
+        ("roofline", "[data-step=\"2\"]"),
+        ("timeline", "[data-step=\"2\"]"),
+        ("graph", "[aria-label^=\"conv2\"]"),
+    ] {
+        let (selected, dom) = clicked(part, &click(&format!("#{part} {what}")));
         assert_eq!(selected, "2: conv2", "{part}");
         assert!(dom.contains("<dt>bound</dt>"), "{dom}");
     }

@@ -16,18 +16,20 @@ use crate::layers::{
     Resize, ResolvedWindow, Upsample, gcd,
 };
 use crate::tensor::TensorType;
+use serde::Serialize;
 use std::ops::Range;
 
 /// The positions that are read along one dimension: position p reads `spans[p % n]` (first and last), n being the
 /// number of spans, moved by `step` for each whole n in p.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Axis {
     step: i64,
     spans: Vec<(i64, i64)>,
 }
 
 /// The field of a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Field {
     /// A window, by spatial dimension.
     Local(Vec<Axis>),

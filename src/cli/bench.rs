@@ -85,7 +85,7 @@ pub struct Args {
 /// The longest `--min-time`, in seconds: a day.
 const LONGEST: f64 = 86_400.0;
 /// The largest earlier result that is read, in bytes.
-const MAX_BASELINE_BYTES: u64 = 256 << 20;
+const MAX_REPORT_BYTES: u64 = 256 << 20;
 
 pub fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|s| (0.0..=LONGEST).contains(s));
@@ -105,7 +105,7 @@ fn parse_isas(text: &str) -> Result<[IsaArg; 2], String> {
 pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
     let tuned = args.setup.engine.tuned();
-    let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    let baseline = args.baseline.as_deref().map(read_report).transpose()?;
     if let Some(then) = &baseline {
         check_baseline(args, &jobs, then)?;
     }
@@ -326,7 +326,7 @@ fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Fail
 }
 
 /// The file's name without folders, which may differ between two reports, and the variant.
-fn setting_name(model: &OsStr) -> String {
+pub fn setting_name(model: &OsStr) -> String {
     let (path, variant) = split_variant(model);
     let file = path.file_name().unwrap_or_default().to_string_lossy().to_string();
     variant.map_or(file.clone(), |variant| format!("{file}:{variant}"))
@@ -410,8 +410,8 @@ fn write(args: &Args, report: &Report, graphs: &[Option<GraphDrawing>]) -> Outco
     Ok(())
 }
 
-fn read_baseline(path: &Path) -> Result<Report, Failure> {
-    let text = text::read_at_most(path, MAX_BASELINE_BYTES)?;
+pub fn read_report(path: &Path) -> Result<Report, Failure> {
+    let text = text::read_at_most(path, MAX_REPORT_BYTES)?;
     Report::from_json(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 

@@ -24,6 +24,7 @@ mod peak;
 mod progress;
 mod quantize;
 mod run;
+mod show;
 mod summary;
 mod terminal;
 mod tune;
@@ -64,6 +65,8 @@ enum Verb {
     Summary(summary::Args),
     /// Draw the network
     Graph(graph::Args),
+    /// Write a page to look into the network with: its graph, what a unit sees, what it computes
+    Show(show::Args),
     /// Show which kernels were chosen, what was fused, and why
     Explain(explain::Args),
     /// Run a model on pictures or arrays
@@ -221,6 +224,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Summary(args) => summary::run(&args),
         Verb::Graph(args) => graph::run(&args),
+        Verb::Show(args) => show::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),

@@ -5,7 +5,7 @@ use super::{IoError, foreign};
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 /// The largest picture that is read.
@@ -169,13 +169,22 @@ fn on_black<const N: usize>(pixels: &[u8]) -> Vec<u8> {
 
 /// Writes a picture as PNG.
 pub fn write_png(path: &Path, picture: &Picture) -> Result<(), IoError> {
+    write_atomically(path, |out| png_to(picture, out))
+}
+
+/// The bytes of a PNG.
+pub(crate) fn encode_png(picture: &Picture) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    png_to(picture, &mut bytes).expect("memory can be written, and no side is 2^31 pixels long");
+    bytes
+}
+
+fn png_to(picture: &Picture, out: impl Write) -> io::Result<()> {
     let color = if picture.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
     let side = |size: usize| u32::try_from(size).map_err(|_| io::Error::other("a PNG has at most 2^31 pixels a side"));
-    write_atomically(path, |out| {
-        image::codecs::png::PngEncoder::new(out)
-            .write_image(&picture.pixels, side(picture.width)?, side(picture.height)?, color)
-            .map_err(io::Error::other)
-    })
+    image::codecs::png::PngEncoder::new(out)
+        .write_image(&picture.pixels, side(picture.width)?, side(picture.height)?, color)
+        .map_err(io::Error::other)
 }
 
 #[cfg(test)]

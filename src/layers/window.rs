@@ -2,6 +2,7 @@
 
 use super::{ArgError, ArgValue, Args, Kind, ParamDecl, ShapeError, check_size, checked_product};
 use crate::tensor::Tensor;
+use serde::Serialize;
 use std::fmt;
 use std::ops::Range;
 
@@ -61,7 +62,7 @@ pub struct Window {
 }
 
 /// A window whose padding is known in numbers, for one input size.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ResolvedWindow {
     pub kernel: Vec<usize>,
     pub stride: Vec<usize>,

@@ -91,7 +91,7 @@ fn every_text_that_the_compiler_reads_is_read() {
 /// Nodes with their texts, where they have no others in them.
 fn outline(node: Node, text: &str, depth: usize, out: &mut String) {
     let leaf = if node.named_child_count() == 0 { &text[node.byte_range()] } else { "" };
-    *out += &format!("{}{} {leaf}", "  ".repeat(depth), node.kind()).trim_end();
+    *out += format!("{}{} {leaf}", "  ".repeat(depth), node.kind()).trim_end();
     out.push('\n');
     let mut cursor = node.walk();
     node.named_children(&mut cursor).for_each(|child| outline(child, text, depth + 1, out));

@@ -78,7 +78,17 @@ pub fn height(shape: &Shape) -> f64 {
 const MAX_ITEMS: usize = 1 << 20;
 
 impl Layout {
+    /// As large on a slide as can be.
     pub fn new(drawing: &Drawing) -> Result<Layout, TooLarge> {
+        Layout::in_columns(drawing, MAX_COLUMNS)
+    }
+
+    /// All boxes below one another.
+    pub fn of_one_column(drawing: &Drawing) -> Result<Layout, TooLarge> {
+        Layout::in_columns(drawing, 1)
+    }
+
+    fn in_columns(drawing: &Drawing, most: usize) -> Result<Layout, TooLarge> {
         let ranks = ranks(drawing);
         let passes: usize = drawing.arrows.iter().map(|&(from, to)| ranks[to] - ranks[from] - 1).sum();
         if drawing.shapes.len() + passes > MAX_ITEMS {
@@ -88,7 +98,7 @@ impl Layout {
         let routes = routes(drawing, &layers, &ranks);
         let sizes = sizes(drawing, &layers);
         let x = aligned(&layers, &Links::new(&layers, &routes), &sizes);
-        let columns = columns(&layers, &sizes, &x);
+        let columns = columns(&layers, &sizes, &x, most);
         let mut layout = Layout {
             shapes: places(&layers, drawing.shapes.len()),
             routes,
@@ -376,7 +386,7 @@ impl Column {
 
 /// The columns in which the drawing is shown largest on a slide. Shortcuts between columns are harder to follow, and
 /// are only led there if that makes the drawing much larger.
-fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>]) -> Vec<Column> {
+fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>], most: usize) -> Vec<Column> {
     let scale = |columns: &[Column]| {
         let width = columns.iter().map(|c| c.width + c.gutter()).sum::<f64>();
         let height = columns.iter().map(|c| c.height).fold(0.0, f64::max) + HEAD + 2.0 * MARGIN;
@@ -384,7 +394,7 @@ fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>]) -> Vec<Column> 
     };
     let best = |cuts: &dyn Fn(&[Item]) -> bool| {
         let height = column(sizes, x, 0, layers.len() - 1).height;
-        let candidates = (1..=MAX_COLUMNS).map(|count| cut(layers, sizes, x, height / count as f64, cuts));
+        let candidates = (1..=most).map(|count| cut(layers, sizes, x, height / count as f64, cuts));
         candidates.map(|columns| (scale(&columns), columns)).reduce(|a, b| if b.0 > a.0 { b } else { a })
     };
     let is_box = |item: &&Item| matches!(item, Item::Shape(_));

@@ -1,7 +1,10 @@
 //! Drawings of graphs: boxes and arrows as data, written as DOT, Mermaid or SVG.
 
 mod layout;
+mod level;
 mod svg;
+
+pub use level::{Arrow, Level, Spot};
 
 use crate::ir::{Epilogue, Graph, Node, NodeId, Output, Verified};
 use crate::layers::Op;
@@ -119,7 +122,7 @@ impl Drawing {
 }
 
 /// The layer and what was fused behind it.
-fn label(node: &Node) -> String {
+pub fn label(node: &Node) -> String {
     let mut text = node.op.layer().map_or("input".to_string(), |layer| layer.to_string());
     if node.gated {
         text.push_str(" * gate");
@@ -157,7 +160,7 @@ pub fn kind(op: &Op) -> Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 8] = [
         Kind::Input,
         Kind::Convolution,
         Kind::Dense,
@@ -168,7 +171,7 @@ impl Kind {
         Kind::Other,
     ];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Input => "input",
             Kind::Convolution => "convolution",
@@ -181,7 +184,7 @@ impl Kind {
         }
     }
 
-    fn colour(self) -> &'static str {
+    pub fn colour(self) -> &'static str {
         match self {
             Kind::Input => "#f2f4f7",
             Kind::Convolution => "#cfe3fb",
@@ -191,6 +194,20 @@ impl Kind {
             Kind::Activation => "#fbd9d3",
             Kind::Join => "#e4e7ec",
             Kind::Other => "#ffffff",
+        }
+    }
+
+    /// The same where letters are light.
+    pub fn dark(self) -> &'static str {
+        match self {
+            Kind::Input => "#2b3038",
+            Kind::Convolution => "#1d3a5f",
+            Kind::Dense => "#372f63",
+            Kind::Pool => "#1d4534",
+            Kind::Norm => "#4a3a14",
+            Kind::Activation => "#55302a",
+            Kind::Join => "#363c46",
+            Kind::Other => "#23272e",
         }
     }
 }

@@ -88,7 +88,7 @@ pub fn check(
     loader: &mut dyn Loader,
     allowed: &[String],
 ) -> Vec<Diagnostic> {
-    match build::load(sources, root, &options, loader) {
+    match build::load(sources, root, options, loader) {
         Ok(program) => check_variants(sources, &program, options, allowed, &mut |_, _| {}),
         Err(errors) => errors,
     }

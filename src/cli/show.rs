@@ -1,0 +1,155 @@
+//! `svertka show`: a page to look into a network with.
+
+use super::args::{EngineArgs, ModelArgs};
+use super::input::{self, Files, InputArgs};
+use super::weights::{Missing, WeightArgs};
+use super::{Failure, Outcome, bench, model, tell};
+use crate::bench::report::Report;
+use crate::interp;
+use crate::io::write::{check_writable, is_stdout, write_atomically};
+use crate::ir::weights::WeightSource;
+use crate::ir::{Graph, NodeId, Output, verify};
+use crate::layers::{Accumulate, Op};
+use crate::model::{BoundWeights, Model};
+use crate::page::{Network, Numbers, Page, SHOW, Sandbox, Shown, Values, json};
+use crate::runtime::check_interpreter;
+use crate::tensor::Tensor;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    weights: WeightArgs,
+    #[command(flatten)]
+    input: InputArgs,
+    /// Times to be shown too: what `svertka bench --json` wrote, best with `--per-layer`
+    #[arg(long, value_name = "FILE")]
+    bench: Option<PathBuf>,
+    /// File to write, `-` for standard output; by default the network's name with .html, in this folder
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What was given to be looked at, and what is missing.
+#[derive(Serialize)]
+struct Given {
+    /// The name of the input's file.
+    input: Option<String>,
+    weights: bool,
+    random: bool,
+    picture: Option<Shown>,
+    classes: Vec<(String, f32)>,
+}
+
+/// The likeliest classes that are shown.
+const CLASSES: usize = 10;
+
+pub fn run(args: &Args) -> Outcome {
+    let mut model = model::load(&args.model)?;
+    let output = args.output.clone().unwrap_or_else(|| format!("{}.html", model.graph().name).into());
+    check_writable(&output)?;
+    let times = args.bench.as_ref().map(|path| times(args, path)).transpose()?;
+    let files = input::read(&args.input, &mut model)?;
+    let html = page(args, &model, files, times)?;
+    write_atomically(&output, |out| out.write_all(html.as_bytes()))?;
+    if !is_stdout(&output) {
+        tell(&format!("{}: {} bytes; open it in a browser", output.display(), html.len()));
+    }
+    Ok(())
+}
+
+fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>) -> Result<String, Failure> {
+    let weights = weights(args, model)?;
+    let values =
+        files.as_ref().zip(weights.as_ref()).map(|(files, weights)| values(args, model, weights, &files.tensors));
+    let values = values.transpose()?;
+    let network = Network::new(model.graph(), Some(model.sources())).map_err(Failure::input)?;
+    let numbers = Numbers {
+        graph: model.graph(),
+        weights: weights.as_ref().map(|weights| weights as &dyn WeightSource),
+        values: values.as_deref(),
+    };
+    let data = [
+        ("network", json(&network)),
+        ("values", json(&Values::new(&numbers))),
+        ("times", json(&times)),
+        ("sandbox", json(&Sandbox::default())),
+        ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
+    ];
+    let (body, style, scripts) = SHOW;
+    let title = format!("{} - svertka", model.graph().name);
+    Ok(Page { title: &title, body, style, scripts, data: &data }.to_html())
+}
+
+/// The results for this model in a file of `svertka bench`.
+fn times(args: &Args, path: &Path) -> Result<Report, Failure> {
+    let mut report = bench::read_report(path)?;
+    let name = bench::setting_name(&args.model.model);
+    let known: Vec<String> = report.results.iter().map(|result| result.setting.model.clone()).collect();
+    report.results.retain(|result| result.setting.model == name);
+    report.comparisons.clear();
+    if report.results.is_empty() {
+        let known = if known.is_empty() { "none at all".into() } else { known.join(", ") };
+        return Err(Failure::input(format!("{}: no result for {name}; it has {known}", path.display())));
+    }
+    Ok(report)
+}
+
+/// The weights, if there are any: the page shows what can be shown without them.
+fn weights(args: &Args, model: &Model) -> Result<Option<BoundWeights>, Failure> {
+    let given = args.weights.weights.is_some() || args.weights.random_weights || args.weights.seed.is_some();
+    let needed = model.weights().next().is_some();
+    (given || model.has_weights() || !needed).then(|| args.weights.choose(model, Missing::Refused)).transpose()
+}
+
+/// The value of each node for one sample.
+fn values(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+    if inputs[0].batch() != 1 {
+        return Err(Failure::usage(format!("a page shows one sample, and here are {}", inputs[0].batch())));
+    }
+    let graph = model.graph();
+    check_interpreter(graph, 1, 1, args.engine.memory.limit())?;
+    let Some(options) = args.engine.options()? else {
+        let mut values = Vec::with_capacity(graph.nodes.len());
+        interp::run_observed(graph, weights, inputs, Accumulate::F32, &mut |_, value| values.push(value.clone()));
+        return Ok(values);
+    };
+    let ids = graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input));
+    let outputs = ids.map(|id| Output { name: format!("{}", id.0), node: id }).collect();
+    let every = verify(Graph { outputs, ..graph.clone().into_inner() }).expect("all layers can be outputs");
+    let mut results = args.engine.tuned().session(every, weights, &options)?.run(inputs)?.into_iter();
+    let of = |id: NodeId| match graph.inputs.iter().position(|&input| input == id) {
+        Some(input) => inputs[input].clone(),
+        None => results.next().expect("an output for each layer"),
+    };
+    Ok(graph.ids().map(of).collect())
+}
+
+fn given(args: &Args, model: &Model, files: Option<&Files>, numbers: &Numbers) -> Result<Given, Failure> {
+    let preprocessing = model.card().map(|card| card.preprocessing.clone()).unwrap_or_default();
+    let output = numbers.values.map(|values| &values[model.graph().outputs[0].node.0 as usize]);
+    Ok(Given {
+        input: files.and_then(|files| files.names.first().cloned()),
+        weights: numbers.weights.is_some(),
+        random: args.weights.random_weights || (args.weights.seed.is_some() && !model.has_weights()),
+        picture: files.and_then(|files| Shown::new(&files.tensors[0], &preprocessing)),
+        classes: output.map_or(Ok(Vec::new()), |output| classes(model, output))?,
+    })
+}
+
+/// The likeliest classes; none where the output is no score for each.
+fn classes(model: &Model, output: &Tensor) -> Result<Vec<(String, f32)>, Failure> {
+    let scores = &output.shape()[1..];
+    if scores[1..].iter().any(|&size| size != 1) || super::run::unusable_scores(output.data()).is_some() {
+        return Ok(Vec::new());
+    }
+    let classes = model.classes(output)?.swap_remove(0).into_iter().take(CLASSES);
+    Ok(classes
+        .map(|class| (class.label.unwrap_or_else(|| format!("class {}", class.index)), class.probability))
+        .collect())
+}

@@ -1,0 +1,257 @@
+//! A network as the page shows it: layers, blocks with their drawings, and the text.
+
+use super::tree::{Item, Tree};
+use crate::analysis::draw::{Drawing, Kind, Level, Shape, TooLarge, kind, label};
+use crate::analysis::figures::{self, Figures};
+use crate::analysis::receptive_field::{Field, receptive_field};
+use crate::ir::{Graph, Node, NodeId, Verified};
+use crate::layers::{Op, ResolvedWindow};
+use crate::source::{SourceMap, Span};
+use serde::Serialize;
+
+/// All that a page knows of a network without its weights.
+#[derive(Serialize)]
+pub struct Network {
+    name: String,
+    parameters: u64,
+    macs: u64,
+    nodes: Vec<Layer>,
+    blocks: Vec<Block>,
+    texts: Vec<Text>,
+    /// The nodes of the inputs.
+    inputs: Vec<u32>,
+}
+
+/// A layer, or an input.
+#[derive(Serialize)]
+struct Layer {
+    /// A name of its own, for addresses.
+    name: String,
+    /// As in the model file.
+    layer: String,
+    kind: &'static str,
+    /// Dimensions without the batch; sizes that are free with their names.
+    shape: String,
+    dims: Vec<usize>,
+    inputs: Vec<u32>,
+    parameters: u64,
+    macs: u64,
+    block: usize,
+    /// The name of the output that it is.
+    output: Option<String>,
+    place: Option<Place>,
+    field: Field,
+    #[serde(flatten)]
+    reads: Reads,
+}
+
+/// How a position's value is made.
+#[derive(Serialize)]
+struct Reads {
+    /// `sum` of products, `max`, `mean`, or `each` for itself.
+    how: Option<&'static str>,
+    /// What is slid over the input.
+    window: Option<ResolvedWindow>,
+    groups: usize,
+}
+
+/// Lines of a text, counted from 0.
+#[derive(Serialize)]
+struct Place {
+    text: usize,
+    first: usize,
+    last: usize,
+}
+
+#[derive(Serialize)]
+struct Text {
+    name: String,
+    text: String,
+}
+
+/// A part of the network under one label, and its drawing.
+#[derive(Serialize)]
+struct Block {
+    path: String,
+    parent: usize,
+    parameters: u64,
+    macs: u64,
+    /// Layers in it.
+    layers: usize,
+    items: Vec<Entry>,
+    level: Level,
+    /// For each arrow of the drawing the node whose value it carries.
+    values: Vec<usize>,
+}
+
+/// A box of a drawing.
+#[derive(Serialize)]
+struct Entry {
+    #[serde(flatten)]
+    item: EntryItem,
+    lines: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum EntryItem {
+    In(usize),
+    Node(usize),
+    Block(usize),
+    Out(usize),
+}
+
+/// A box has room for so many letters.
+const LETTERS: usize = 34;
+
+impl Network {
+    /// With its texts, if they are given.
+    ///
+    /// # Errors
+    /// Where a part of it is too large to be drawn.
+    pub fn new(graph: &Verified<Graph>, sources: Option<&SourceMap>) -> Result<Network, TooLarge> {
+        let (tree, figures) = (Tree::new(graph), figures::figures(graph));
+        let fields = receptive_field(graph);
+        let texts = sources.map(|sources| Texts::new(graph, sources));
+        let nodes = graph.ids().map(|id| Layer {
+            place: texts.as_ref().zip(graph[id].origin.span).map(|(texts, span)| texts.place(span)),
+            field: fields.of(id).clone(),
+            ..layer(graph, id, &tree, &figures)
+        });
+        Ok(Network {
+            name: graph.name.clone(),
+            parameters: figures.parameters,
+            macs: figures.macs(),
+            nodes: nodes.collect(),
+            blocks: blocks(graph, &tree, &figures)?,
+            texts: texts.map_or(Vec::new(), |texts| texts.texts()),
+            inputs: graph.inputs.iter().map(|id| id.0).collect(),
+        })
+    }
+}
+
+fn layer(graph: &Graph, id: NodeId, tree: &Tree, figures: &Figures) -> Layer {
+    let (node, index) = (&graph[id], id.0 as usize);
+    Layer {
+        name: tree.names[index].clone(),
+        layer: label(node),
+        kind: kind(&node.op).name(),
+        shape: graph.shape_of(id),
+        dims: node.ty.dims.clone(),
+        inputs: node.inputs.iter().map(|id| id.0).collect(),
+        parameters: figures.nodes[index].parameters.total(),
+        macs: figures.nodes[index].macs,
+        block: tree.of_node[index],
+        output: graph.outputs.iter().find(|output| output.node == id).map(|output| output.name.clone()),
+        place: None,
+        field: Field::Whole,
+        reads: Reads::new(graph, node),
+    }
+}
+
+impl Reads {
+    fn new(graph: &Graph, node: &Node) -> Reads {
+        let types = graph.operand_types(node);
+        let window = node.op.layer().and_then(|layer| layer.window(&types));
+        let (how, groups) = match &node.op {
+            Op::Conv(conv) => (Some("sum"), conv.groups),
+            Op::Dense(_) => (Some("sum"), 1),
+            Op::MaxPool(_) => (Some("max"), 1),
+            Op::AvgPool(_) => (Some("mean"), 1),
+            Op::Input => (None, 1),
+            _ if types.iter().all(|ty| ty.dims == node.ty.dims) => (Some("each"), 1),
+            _ => (None, 1),
+        };
+        Reads { how, window, groups }
+    }
+}
+
+/// The texts that layers were written in.
+struct Texts<'a> {
+    sources: &'a SourceMap,
+    files: Vec<crate::source::FileId>,
+    /// For each text, where its lines begin.
+    starts: Vec<Vec<usize>>,
+}
+
+impl<'a> Texts<'a> {
+    fn new(graph: &Graph, sources: &'a SourceMap) -> Texts<'a> {
+        let used: Vec<_> = graph.nodes.iter().filter_map(|node| Some(node.origin.span?.file)).collect();
+        // The model's own is the first; one of other files of which no layer is left is not shown.
+        let files: Vec<_> = sources.ids().enumerate().filter(|(n, file)| *n == 0 || used.contains(file)).collect();
+        let files: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
+        let starts = |file: &crate::source::FileId| {
+            let text = &sources.file(*file).text;
+            std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+        };
+        Texts { sources, starts: files.iter().map(starts).collect(), files }
+    }
+
+    fn place(&self, span: Span) -> Place {
+        let text = self.files.iter().position(|file| *file == span.file).expect("it is used");
+        let line = |at: usize| self.starts[text].partition_point(|&start| start <= at) - 1;
+        let range = span.range();
+        Place { text, first: line(range.start), last: line(range.end.saturating_sub(1).max(range.start)) }
+    }
+
+    fn texts(&self) -> Vec<Text> {
+        let files = self.files.iter().map(|&file| self.sources.file(file));
+        files.map(|file| Text { name: file.name.clone(), text: file.text.clone() }).collect()
+    }
+}
+
+fn blocks(graph: &Graph, tree: &Tree, figures: &Figures) -> Result<Vec<Block>, TooLarge> {
+    let mut sums = vec![(0u64, 0u64, 0usize); tree.blocks.len()];
+    for node in &figures.nodes {
+        let mut block = tree.of_node[node.node.0 as usize];
+        loop {
+            let (parameters, macs, layers) = sums[block];
+            let layer = usize::from(graph[node.node].op.layer().is_some());
+            sums[block] = (parameters + node.parameters.total(), macs.saturating_add(node.macs), layers + layer);
+            if block == super::tree::ROOT {
+                break;
+            }
+            block = tree.blocks[block].parent;
+        }
+    }
+    let block = |(block, &(parameters, macs, layers)): (&super::tree::Block, &(u64, u64, usize))| {
+        let items: Vec<Entry> = block.items.iter().map(|&item| entry(graph, tree, block, item, &sums)).collect();
+        let shapes = items.iter().map(|entry| Shape { kind: Kind::Other, lines: entry.lines.clone() }).collect();
+        let arrows: Vec<(usize, usize)> = block.arrows.iter().map(|&(to, from, _)| (from, to)).collect();
+        let level = Level::new(&Drawing { title: String::new(), shapes, arrows })?;
+        let values = block.arrows.iter().map(|&(_, _, value)| value).collect();
+        Ok(Block { path: block.path.clone(), parent: block.parent, parameters, macs, layers, items, level, values })
+    };
+    tree.blocks.iter().zip(&sums).map(block).collect()
+}
+
+/// A box with its lines: what it is, and what it is called.
+fn entry(graph: &Graph, tree: &Tree, of: &super::tree::Block, item: Item, sums: &[(u64, u64, usize)]) -> Entry {
+    let within = |path: &str| match path.strip_prefix(&of.path) {
+        Some(rest) if !of.path.is_empty() => rest.trim_start_matches('.').to_owned(),
+        _ => path.to_owned(),
+    };
+    let (item, lines) = match item {
+        Item::In(node) => (EntryItem::In(node), Vec::new()),
+        Item::Out(node) => (EntryItem::Out(node), Vec::new()),
+        Item::Block(block) => {
+            let lines = vec![within(&tree.blocks[block].path), format!("{} layers", sums[block].2)];
+            (EntryItem::Block(block), lines)
+        }
+        Item::Node(node) => {
+            let layer = label(&graph.nodes[node]);
+            let name = &tree.names[node];
+            let label = if name.contains('~') { Vec::new() } else { vec![within(name)] };
+            (EntryItem::Node(node), [vec![layer], label].concat())
+        }
+    };
+    Entry { item, lines: lines.iter().map(|line| cut(line)).collect() }
+}
+
+/// The beginning of a line that is too long.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(LETTERS) {
+        Some((at, _)) => format!("{}…", line[..at].trim_end_matches([' ', ','])),
+        None => line.to_owned(),
+    }
+}

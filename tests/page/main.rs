@@ -1,0 +1,17 @@
+//! `svertka show` in a browser: what the page shows is what the library and the interpreter say.
+
+#[path = "../common/lab.rs"]
+mod lab;
+
+mod browser;
+mod numbers;
+mod parts;
+mod sandbox;
+
+use lab::Lab;
+
+/// A page that was made with these arguments, and its text.
+fn show(lab: &Lab, args: &[&str]) -> String {
+    lab.run(&[&["show", "-o", &lab.path("page.html")], args].concat(), 0);
+    std::fs::read_to_string(lab.folder().join("page.html")).unwrap()
+}

@@ -10,7 +10,6 @@ mod weights;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod zoo;
 
-#[cfg(feature = "cli")]
 pub use check::{Findings, check};
 pub use classes::Class;
 #[cfg(feature = "cli")]

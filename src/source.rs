@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 
+/// What a text is called that was given as an argument.
+pub(crate) const ARGUMENT: &str = "-D";
+
 /// Handle of a text in a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
@@ -78,6 +81,11 @@ impl SourceMap {
     /// All texts, in the order in which they were added.
     pub fn files(&self) -> &[SourceFile] {
         &self.files
+    }
+
+    /// The files that the first one uses.
+    pub fn used(&self) -> impl Iterator<Item = &SourceFile> {
+        self.files.iter().skip(1).filter(|file| file.name != ARGUMENT)
     }
 
     /// The text under a span.

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
+use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use svertka::export::{self, Apart};
 use svertka::front::onnx::proto;
@@ -27,7 +28,7 @@ use text::model;
 
 /// What an exporter wrote.
 fn written(graph: &Verified<Graph>, source: &dyn WeightSource) -> Vec<u8> {
-    let model = export::export(graph, None, &[("svertka.source", "the text".into())]).unwrap();
+    let model = export::export(graph, &[], &[("svertka.source", "the text".into())]).unwrap();
     let mut bytes = Vec::new();
     model.write(source, &mut bytes, None).unwrap();
     bytes
@@ -96,7 +97,7 @@ fn check_weights(onnx: &proto::Graph, graph: &Graph, source: &dyn WeightSource) 
 /// Checks a network's model, and leaves it as a case for other engines if that was asked for.
 fn export_case(graph: &Verified<Graph>, seed: u64) {
     let source = weights(seed);
-    let bytes = match export::export(graph, None, &[]) {
+    let bytes = match export::export(graph, &[], &[]) {
         Ok(_) => written(graph, &source),
         Err(errors) => return assert!(errors.iter().all(|error| error.message.contains("than a kernel has taps"))),
     };
@@ -138,7 +139,7 @@ proptest! {
     fn random_networks_of_free_sizes_are_exported((dims, parts) in parts(), seed in any::<u64>()) {
         let [one, other, third] = [1, 7, 2].map(|factor| free_network(&dims, factor, &parts));
         let same = |other: &Graph| operations(other) == operations(&one);
-        if !one.free.is_empty() && same(&third) && let Ok(model) = export::export(&one, Some(&other), &[]) {
+        if !one.free.is_empty() && same(&third) && let Ok(model) = export::export(&one, slice::from_ref(&other), &[]) {
             let mut bytes = Vec::new();
             model.write(&weights(seed), &mut bytes, None).unwrap();
             leave_case(&bytes, &third, seed);
@@ -209,7 +210,7 @@ fn names_and_operators() {
 #[test]
 fn weights_apart() {
     let graph = model("model m\ninput x: f32[N, 32]\nnet { a: dense 33 | b: dense 32 }");
-    let (source, model) = (RandomWeights { seed: 1 }, export::export(&graph, None, &[]).unwrap());
+    let (source, model) = (RandomWeights { seed: 1 }, export::export(&graph, &[], &[]).unwrap());
     let (mut bytes, mut data) = (Vec::new(), Vec::new());
     model.write(&source, &mut bytes, Some(Apart { name: "m.data", out: &mut data })).unwrap();
     let onnx = proto::Model::parse(&bytes).unwrap().graph.unwrap();
@@ -231,7 +232,7 @@ fn weights_apart() {
 #[test]
 fn the_length_is_known_before() {
     let graph = model(NETWORK);
-    let model = export::export(&graph, None, &[]).unwrap();
+    let model = export::export(&graph, &[], &[]).unwrap();
     let mut bytes = Vec::new();
     model.write(&RandomWeights { seed: 1 }, &mut bytes, None).unwrap();
     assert_eq!(model.length(), bytes.len() as u64);
@@ -251,7 +252,7 @@ fn free_sizes() {
     let text = |net: &str, size: usize| format!("model m\ninput x: f32[N, 4, H = {size}, W = H]\nnet {{ {net} }}");
     let of_sizes = |net: &str| {
         let [graph, other] = [16, 80].map(|size| model(&text(net, size)));
-        let model = export::export(&graph, Some(&other), &[])
+        let model = export::export(&graph, slice::from_ref(&other), &[])
             .map_err(|errors| errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("\n"))?;
         let mut bytes = Vec::new();
         model.write(&RandomWeights { seed: 1 }, &mut bytes, None).unwrap();
@@ -267,7 +268,11 @@ fn free_sizes() {
         "conv 3x3, 8, stride 2, same | channel_shuffle 4 | maxpool 3x3, stride 2, pad 1, ceil | lrn 4",
         "a: conv 1x1, 4 | avgpool 3x3, stride 2, pad 1, ceil | global_avgpool | flatten | dense 2",
         "maxpool 2x2, stride 3, ceil | adaptive_avgpool 3 | flatten | dense 4",
-        "adaptive_avgpool H | pad H, channels (0, 0) | relu",
+        "maxpool 2x2 | adaptive_avgpool (H // 4, 2) | adaptive_maxpool 2",
+        "adaptive_avgpool (2, 3) | layer_norm over all",
+        "pad H, channels (0, 0) | resize (in.h + 1, 5)",
+        "resize (3 * H, W) | crop (0, 1, 0, 2) | resize (H, W), bilinear | layer_norm over all, affine false",
+        "space_to_depth 2",
         "flatten | dense 2",
     ];
     let listed: String =
@@ -283,7 +288,7 @@ fn fused_graphs_are_refused() {
     graph[y].epilogue.push(Epilogue::Activation(Activation::Relu));
     output(&mut graph, y);
     let graph = verified(graph);
-    let errors = export::export(&graph, None, &[]).err().unwrap();
+    let errors = export::export(&graph, &[], &[]).err().unwrap();
     assert_eq!((errors.len(), errors[0].code), (1, "E0901"));
     assert!(errors[0].message.starts_with("fc cannot be said in ONNX"), "{}", errors[0].message);
 }

@@ -5,12 +5,12 @@ use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print, tell};
 use crate::export::{self, Apart, MAX_INSIDE};
+use crate::front::onnx::source::{self, Arguments};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
 use crate::model::{Model, split_variant};
 use crate::runtime::check_largest_weight;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -38,8 +38,8 @@ pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     check_largest_weight(model.graph(), args.memory.limit())?;
-    let other = larger(args, &mut model)?;
-    let onnx = convert(args, &model, other.as_ref())?;
+    let others = at_other_sizes(args, &mut model)?;
+    let onnx = convert(args, &model, &others)?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
     match args.external || onnx.length() > MAX_INSIDE {
         true => write_apart(&args.output, &onnx, &weights),
@@ -47,59 +47,47 @@ pub fn run(args: &Args) -> Outcome {
     }
 }
 
-/// The graph for larger inputs, which shows what depends on the sizes; `None` where they are not free.
-fn larger(args: &Args, model: &mut Model) -> Result<Option<Verified<Graph>>, Failure> {
+/// The graph for other inputs, which show what depends on the sizes; none where they are not free.
+fn at_other_sizes(args: &Args, model: &mut Model) -> Result<Vec<Verified<Graph>>, Failure> {
     let sizes = model.sizes();
     if args.fixed_sizes || sizes.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let of_factor = |factor| sizes.iter().map(|(name, size)| (name.clone(), size * factor)).collect::<Vec<_>>();
-    let built = export::LARGER.into_iter().any(|factor| model.resize(&of_factor(factor)).is_ok());
-    let larger = built.then(|| model.graph().clone());
+    let graph = model.graph().clone();
+    let others = export::at_other_sizes(&graph, |sizes| model.resize(sizes).ok().map(|()| model.graph().clone()));
     model.resize(&sizes)?;
-    Ok(larger)
+    if others.is_empty() {
+        tell(&format!("note: sizes are fixed, {}: the model takes none of the others that were tried", text(&sizes)));
+    }
+    Ok(others)
+}
+
+/// Sizes in words.
+fn text(sizes: &[(String, usize)]) -> String {
+    sizes.iter().map(|(name, size)| format!("{name} = {size}")).collect::<Vec<_>>().join(", ")
 }
 
 /// With free sizes where ONNX can say that; else they are fixed, and why is said.
-fn convert<'m>(
-    args: &Args,
-    model: &'m Model,
-    other: Option<&'m Verified<Graph>>,
-) -> Result<export::Model<'m>, Failure> {
+fn convert<'m>(args: &Args, model: &'m Model, others: &'m [Verified<Graph>]) -> Result<export::Model<'m>, Failure> {
     let metadata = metadata(args, model);
-    let errors = match export::export(model.graph(), other, &metadata) {
+    let errors = match export::export(model.graph(), others, &metadata) {
         Ok(onnx) => return Ok(onnx),
         Err(errors) => errors,
     };
     let fail = |errors: Vec<_>| Failure::Diagnosed(model::diagnostics(&errors, model.sources()));
-    if other.is_none() {
+    if others.is_empty() {
         return Err(fail(errors));
     }
-    let onnx = export::export(model.graph(), None, &metadata).map_err(fail)?;
-    let sizes: Vec<String> = model.sizes().iter().map(|(name, size)| format!("{name} = {size}")).collect();
-    tell(&format!("note: sizes are fixed, {}: {}", sizes.join(", "), errors[0].message));
+    let onnx = export::export(model.graph(), &[], &metadata).map_err(fail)?;
+    tell(&format!("note: sizes are fixed, {}: {}", text(&model.sizes()), errors[0].message));
     Ok(onnx)
 }
 
 /// What the model is made from, so that the very text can be had back.
 fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
     let (_, variant) = split_variant(&args.model.model);
-    let arguments = serde_json::json!({
-        "variant": variant,
-        "define": args.model.define,
-        "aux": args.model.aux,
-    });
-    // The root file comes first, then those that it uses, then the arguments of -D.
-    let [root, others @ ..] = model.sources().files() else { unreachable!("a model has a text") };
-    let folder = root.name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
-    let used = others.iter().filter(|file| file.name != "-D");
-    let used: BTreeMap<&str, &str> =
-        used.map(|file| (file.name.strip_prefix(&folder).unwrap_or(&file.name), file.text.as_str())).collect();
-    let used = (!used.is_empty()).then(|| ("svertka.uses", serde_json::json!(used).to_string()));
-    [("svertka.source", root.text.clone()), ("svertka.arguments", arguments.to_string())]
-        .into_iter()
-        .chain(used)
-        .collect()
+    let arguments = Arguments { variant, define: args.model.define.clone(), aux: args.model.aux };
+    source::metadata(model.sources(), &arguments)
 }
 
 /// Both files take their places once both are whole, the model last: it says where what is where in the other.

@@ -4,7 +4,9 @@ use super::{Failure, Outcome, print, tell};
 use crate::front::onnx;
 use crate::front::text::write::Form;
 use crate::io;
-use crate::io::write::create_folder;
+use crate::io::write::{create_folder, folder_of, write_atomically};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -53,9 +55,10 @@ pub fn run(args: &Args) -> Outcome {
     let stem = || args.model.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
+    write_used(&import, &args.output, &name)?;
     let path = io::onnx::write(&import.text, &import.graph, &import.weights, &args.output, &name)?;
-    let variant = import.variant.map_or(String::new(), |variant| format!(":{variant}"));
-    print(&format!("{}{variant}: {} layers", path.display(), import.graph.nodes.len() - import.graph.inputs.len()))
+    let layers = import.graph.nodes.len() - import.graph.inputs.len();
+    print(&format!("{}{}: {layers} layers", path.display(), import.arguments))
 }
 
 /// Reads an ONNX file, and says what is not as the file has it.
@@ -63,4 +66,25 @@ fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
     let import = crate::model::import(path, options)?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
+}
+
+/// Writes the texts that the text uses, if they are not there already.
+fn write_used(import: &onnx::Import, folder: &Path, name: &str) -> Outcome {
+    for used in import.sources.used() {
+        let path = folder.join(&used.name);
+        if used.name == format!("{name}.cnn") {
+            let message = format!("the text uses a `{}` itself; give the files another name with --name", used.name);
+            return Err(Failure::usage(message));
+        }
+        match fs::read_to_string(&path) {
+            Ok(text) if text == used.text => continue,
+            Err(error) if error.kind() == ErrorKind::NotFound => create_folder(folder_of(&path))?,
+            _ => {
+                let message = "there is another text of this name, which is not what the network uses";
+                return Err(Failure::usage(format!("{}: {message}; choose another folder", path.display())));
+            }
+        }
+        write_atomically(&path, |out| out.write_all(used.text.as_bytes()))?;
+    }
+    Ok(())
 }

@@ -36,8 +36,8 @@ pub type Size = Option<usize>;
 
 pub struct Builder<'g> {
     graph: &'g Graph,
-    /// The same for other free sizes.
-    other: &'g Graph,
+    /// It, and the same for other free sizes.
+    all: Vec<&'g Graph>,
     opset: i64,
     names: Names,
     /// The value of each node so far.
@@ -50,14 +50,15 @@ pub struct Builder<'g> {
 }
 
 impl<'g> Builder<'g> {
-    /// `other` has the same nodes.
-    pub fn new(graph: &'g Graph, other: &'g Graph) -> Builder<'g> {
+    /// `all` have the same nodes.
+    pub fn new(graph: &'g Graph, all: &[&'g Graph]) -> Builder<'g> {
         let mut names = Names::default();
         let inputs: Vec<String> = graph.inputs.iter().map(|&id| names.take(&graph[id].origin.path)).collect();
         let outputs = graph.outputs.iter().map(|output| names.take(&output.name)).collect();
         let body = Message::default().text(graph::NAME, &graph.name);
         let values = vec![String::new(); graph.nodes.len()];
-        let mut builder = Builder { graph, other, opset: OPSET, names, values, outputs, body, weights: Vec::new() };
+        let all = all.to_vec();
+        let mut builder = Builder { graph, all, opset: OPSET, names, values, outputs, body, weights: Vec::new() };
         for (index, (&id, name)) in graph.inputs.iter().zip(inputs).enumerate() {
             let sizes = builder.sizes(id).into_iter().enumerate();
             let sizes: Vec<Message> = sizes.map(|(dim, size)| dimension(size, graph.free_size(index, dim))).collect();
@@ -69,8 +70,9 @@ impl<'g> Builder<'g> {
 
     /// The sizes of a value.
     fn sizes(&self, id: NodeId) -> Vec<Size> {
-        let both = self.graph[id].ty.dims.iter().zip(&self.other[id].ty.dims);
-        both.map(|(one, other)| (one == other).then_some(*one)).collect()
+        let is_fixed = |dim: usize, size: usize| self.all.iter().all(|graph| graph[id].ty.dims[dim] == size);
+        let sizes = self.graph[id].ty.dims.iter().enumerate();
+        sizes.map(|(dim, &size)| is_fixed(dim, size).then_some(size)).collect()
     }
 
     /// Where the nodes of a layer are added.
@@ -180,6 +182,30 @@ impl<'g> Site<'_, 'g> {
         self.builder.sizes(self.id)
     }
 
+    /// A value that is there already and has the positions of the layer's value, whatever the free sizes are.
+    pub fn as_large(&self) -> Option<String> {
+        let Builder { all, values, .. } = &*self.builder;
+        let is_as_large = |id: &NodeId| all.iter().all(|graph| graph[*id].ty.spatial() == graph[self.id].ty.spatial());
+        let before = self.builder.graph.ids().take_while(|id| *id != self.id);
+        before.into_iter().find(is_as_large).map(|id| values[id.0 as usize].clone())
+    }
+
+    /// Whether the layer's value has a dimension of the first operand, whatever the free sizes are.
+    pub fn keeps(&self, dim: usize) -> bool {
+        self.builder.all.iter().all(|graph| graph[self.node.inputs[0]].ty.dims[dim] == graph[self.id].ty.dims[dim])
+    }
+
+    /// By what the positions of the first operand are multiplied, whatever the free sizes are.
+    pub fn factors(&self) -> Option<Vec<usize>> {
+        let of = |graph: &Graph| -> Option<Vec<usize>> {
+            let (from, to) = (graph[self.node.inputs[0]].ty.spatial(), graph[self.id].ty.spatial());
+            let factor = |(from, to): (&usize, &usize)| to.is_multiple_of(*from).then_some(to / from);
+            from.iter().zip(to).map(factor).collect()
+        };
+        let factors = of(self.builder.graph)?;
+        self.builder.all.iter().all(|graph| of(graph).as_ref() == Some(&factors)).then_some(factors)
+    }
+
     /// Whether a size of the first operand is free.
     pub fn is_free(&self) -> bool {
         self.sizes(0).contains(&None)
@@ -213,6 +239,17 @@ impl<'g> Site<'_, 'g> {
         self.constant(role, tensor::INT64, &[values.len()], &bytes)
     }
 
+    /// A constant column of integers.
+    pub fn column(&mut self, role: &str, values: &[i64]) -> String {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.constant(role, tensor::INT64, &[values.len(), 1], &bytes)
+    }
+
+    /// A constant integer that is no list.
+    pub fn integer(&mut self, role: &str, value: i64) -> String {
+        self.constant(role, tensor::INT64, &[], &value.to_le_bytes())
+    }
+
     pub fn floats(&mut self, role: &str, dims: &[usize], values: &[f32]) -> String {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.constant(role, tensor::FLOAT, dims, &bytes)
@@ -236,7 +273,7 @@ impl<'g> Site<'_, 'g> {
     }
 
     /// The value of a step that others follow; `sizes` are those of a sample.
-    pub fn done(&mut self, step: Step, sizes: &[usize]) -> String {
+    pub fn done(&mut self, step: Step, sizes: &[impl Copy + Into<Size>]) -> String {
         match step {
             Step::Call(call) => self.value(call, sizes),
             Step::Same(value) => value,

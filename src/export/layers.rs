@@ -4,6 +4,7 @@ use super::builder::{Site, Size, Step};
 use super::call::Call;
 use super::{Refusal, normalise, pointwise, pooling, rearrange, resize};
 use crate::layers::*;
+use std::ops::Range;
 
 /// What a layer's function gives: an error where ONNX has no words for it.
 pub type Steps = Result<Step, Refusal>;
@@ -145,12 +146,19 @@ fn pad(site: &mut Site, layer: &Pad) -> Steps {
     Ok(call.into())
 }
 
-/// As a slice of each axis behind the channels.
+/// As a slice of each axis behind the channels, whose ends are counted from behind where that is not known.
 /// <https://onnx.ai/onnx/operators/onnx__Slice.html>
 fn crop(site: &mut Site, layer: &Crop) -> Steps {
-    let ranges = layer.ranges(site.input_type(0).spatial()).expect("the graph was verified");
+    let input = site.input_type(0).spatial();
+    let ranges = layer.ranges(input).expect("the graph was verified");
     let starts: Vec<i64> = ranges.iter().map(|range| range.start as i64).collect();
-    let ends: Vec<i64> = ranges.iter().map(|range| range.end as i64).collect();
+    let end = |(range, (size, free)): (&Range<usize>, (&usize, bool))| match (free, size - range.end) {
+        (false, _) => range.end as i64,
+        (true, 0) => i64::MAX,
+        (true, back) => -(back as i64),
+    };
+    let free = site.sizes(0).into_iter().skip(1).map(|size| size.is_none());
+    let ends: Vec<i64> = ranges.iter().zip(input.iter().zip(free)).map(end).collect();
     let axes: Vec<i64> = (2..2 + ranges.len() as i64).collect();
     let [starts, ends, axes] =
         [("starts", starts), ("ends", ends), ("axes", axes)].map(|(name, values)| site.integers(name, &values));
@@ -169,21 +177,21 @@ pub fn pads(site: &mut Site, value: String, amounts: &[(usize, usize)], with: Op
     Call::new("Pad", [value, pads].into_iter().chain(with).collect::<Vec<_>>())
 }
 
-/// Channels as [groups, of a group], with these two turned.
 fn channel_shuffle(site: &mut Site, layer: &ChannelShuffle) -> Steps {
-    let each = site.input_type(0).channels() / layer.groups;
-    let positions: Vec<Size> = match site.is_free() {
-        true => vec![None],
-        false => site.sizes(0)[1..].to_vec(),
-    };
-    let [split, mixed] =
-        [[layer.groups, each], [each, layer.groups]].map(|two| [&two.map(Some)[..], &positions[..]].concat());
-    let x = site.input(0);
-    let call = reshape(site, x, "groups", &split);
+    let (x, sizes, channels) = (site.input(0), site.sizes(0), site.input_type(0).channels());
+    Ok(shuffled(site, x, &sizes, channels, layer.groups).into())
+}
+
+/// Channels as [groups, of a group], with these two turned.
+pub fn shuffled(site: &mut Site, value: String, sizes: &[Size], channels: usize, groups: usize) -> Call {
+    let each = channels / groups;
+    let positions = if sizes.contains(&None) { vec![None] } else { sizes[1..].to_vec() };
+    let [split, mixed] = [[groups, each], [each, groups]].map(|two| [&two.map(Some)[..], &positions[..]].concat());
+    let call = reshape(site, value.clone(), "groups", &split);
     let x = site.value(call, &split);
     let axes = [0, 2, 1].into_iter().chain(3..split.len() + 1);
     let x = site.value(Call::new("Transpose", [x]).ints("perm", axes), &mixed);
-    Ok(reshape_back(site, x).into())
+    reshape_like(site, x, value, sizes)
 }
 
 /// A value in another shape of a sample, in which one size at most is free.
@@ -196,12 +204,18 @@ pub fn reshape(site: &mut Site, value: String, role: &str, sizes: &[impl Copy + 
     Call::new("Reshape", [value, shape])
 }
 
-/// A value of as many elements in the shape of the first operand. <https://onnx.ai/onnx/operators/onnx__Shape.html>
+/// A value of as many elements in the shape of the first operand.
 pub fn reshape_back(site: &mut Site, value: String) -> Call {
-    let sizes = site.sizes(0);
+    let (like, sizes) = (site.input(0), site.sizes(0));
+    reshape_like(site, value, like, &sizes)
+}
+
+/// A value of as many elements in the shape of another, which has these sizes.
+/// <https://onnx.ai/onnx/operators/onnx__Shape.html>
+fn reshape_like(site: &mut Site, value: String, like: String, sizes: &[Size]) -> Call {
     if sizes.iter().filter(|size| size.is_none()).count() <= 1 {
-        return reshape(site, value, "shape", &sizes);
+        return reshape(site, value, "shape", sizes);
     }
-    let shape = site.list(Call::new("Shape", [site.input(0)]));
+    let shape = site.list(Call::new("Shape", [like]));
     Call::new("Reshape", [value, shape])
 }

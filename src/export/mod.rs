@@ -4,7 +4,8 @@
 //! | --- | --- |
 //! | `call` | one node of ONNX |
 //! | `builder` | names, values, weights and constants of the model that is made |
-//! | `layers`, `pooling`, `pointwise`, `resize` | a function a layer: the nodes that it becomes |
+//! | `layers`, `pooling`, `normalise`, `pointwise`, `rearrange`, `resize` | a function a layer: the nodes that it becomes |
+//! | `regions` | means of regions where sizes are free |
 //! | `write` | the finished model to a stream, its weights one at a time |
 //!
 //! A node is called after its layer's path and its operator, `/layer1/0/conv1/Conv`; a weight as in weight files,
@@ -18,12 +19,13 @@ mod normalise;
 mod pointwise;
 mod pooling;
 mod rearrange;
+mod regions;
 mod resize;
 mod write;
 
 use crate::diagnostic::Diagnostic;
 use crate::front::onnx::encode::Message;
-use crate::ir::{Graph, Node, NodeId, Verified};
+use crate::ir::{Graph, Node, NodeId, Sizes, Verified};
 use builder::Builder;
 
 pub use write::{Apart, MAX_INSIDE};
@@ -47,40 +49,41 @@ struct Refusal {
     way_out: String,
 }
 
-/// How much larger inputs are that show what depends on their sizes: the first that the limits allow.
-pub const LARGER: [usize; 5] = [16, 5, 4, 3, 2];
-
-/// The model that a graph is; `metadata` are keys and values that stand in it as they are. `other` is the same model built
-/// for other values of its free sizes: sizes in which the two differ are free in ONNX too.
+/// The model that a graph is; `metadata` are keys and values that stand in it as they are. `others` are the same model built
+/// for other values of its free sizes ([`at_other_sizes`]): sizes in which they differ are free in ONNX too.
 ///
 /// # Errors
 /// `E0901` for each layer that ONNX cannot say, also one that depends on free sizes in a way that it cannot say; `E0902`
 /// where there are other layers for other sizes.
 pub fn export<'g>(
     graph: &'g Verified<Graph>,
-    other: Option<&'g Verified<Graph>>,
+    others: &'g [Verified<Graph>],
     metadata: &[(&str, String)],
 ) -> Result<Model<'g>, Vec<Diagnostic>> {
-    let Some(other) = other else {
-        let mut builder = Builder::new(graph, graph);
-        let errors: Vec<Diagnostic> = layers(graph).filter_map(|id| builder.add_layer(id).err()).collect();
-        return if errors.is_empty() { Ok(builder.model(metadata)) } else { Err(errors) };
-    };
     let names = |graph: &Graph| graph.params.iter().map(|param| param.name.clone()).collect::<Vec<_>>();
-    if graph.nodes.len() != other.nodes.len() || names(graph) != names(other) {
+    let is_other = |other: &Graph| other.nodes.len() != graph.nodes.len() || names(other) != names(graph);
+    if others.iter().any(|other| is_other(other)) {
         return Err(vec![Diagnostic::error("E0902", "other sizes of the input make other layers")]);
     }
-    // What does not depend on the sizes is said in the same words for both.
-    let (mut builder, mut twin) = (Builder::new(graph, other), Builder::new(other, graph));
+    let all: Vec<&Graph> = [graph].into_iter().chain(others).map(|graph| &**graph).collect();
+    let mut builder = Builder::new(graph, &all);
+    // What does not depend on the sizes is said in the same words for all.
+    let mut twins: Vec<Builder> = others.iter().map(|other| Builder::new(other, &all)).collect();
     let mut errors = Vec::new();
     for id in layers(graph) {
-        match (builder.add_layer(id), twin.add_layer(id)) {
-            (Ok(said), Ok(again)) if said == again => {}
-            (Ok(_), _) => errors.push(Refusal::of_sizes("its arguments or weights").diagnostic(&graph[id])),
-            (Err(error), _) => errors.push(error),
+        let again: Vec<_> = twins.iter_mut().map(|twin| twin.add_layer(id)).collect();
+        match builder.add_layer(id) {
+            Ok(said) if again.iter().all(|again| again.as_ref().is_ok_and(|again| *again == said)) => {}
+            Ok(_) => errors.push(Refusal::of_sizes("its arguments or weights").diagnostic(&graph[id])),
+            Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() { Ok(builder.model(metadata)) } else { Err(errors) }
+}
+
+/// A model at other values of its free sizes, those of them that it can have; `build` makes it.
+pub fn at_other_sizes(graph: &Graph, build: impl FnMut(&Sizes) -> Option<Verified<Graph>>) -> Vec<Verified<Graph>> {
+    if graph.free.is_empty() { Vec::new() } else { graph.other_sizes().iter().filter_map(build).collect() }
 }
 
 /// All nodes but the inputs.

@@ -1,5 +1,6 @@
 //! Normalisations, and softmax.
 
+use super::Refusal;
 use super::builder::{Site, Size};
 use super::call::Call;
 use super::layers::{Steps, reshape, reshape_back, with};
@@ -10,6 +11,9 @@ use std::ops::Range;
 pub fn layer_norm(site: &mut Site, layer: &LayerNorm) -> Steps {
     let dims = &site.input_type(0).dims;
     let range = layer.over.range(dims).expect("the graph was verified");
+    if !layer.affine && range.end == dims.len() && site.sizes(0)[range.clone()].contains(&None) {
+        return plain_layer_norm(site, layer, range);
+    }
     let affine = affine(site, layer.affine, &dims[range.clone()]);
     let norm = |x: String, axis: usize| {
         let inputs: Vec<String> = [x].into_iter().chain(affine).collect();
@@ -28,6 +32,21 @@ pub fn layer_norm(site: &mut Site, layer: &LayerNorm) -> Steps {
     let x = site.value(Call::new("Transpose", [site.input(0)]).ints("perm", there), &turned);
     let normal = site.value(norm(x, rank), &turned);
     Ok(Call::new("Transpose", [normal]).ints("perm", back).into())
+}
+
+/// Over sizes that are free, for which there can be no weights: as an instance norm of one channel that has them all.
+fn plain_layer_norm(site: &mut Site, layer: &LayerNorm, range: Range<usize>) -> Steps {
+    let kept: Vec<Size> = site.sizes(0)[..range.start].to_vec();
+    let Some(channels) = kept.iter().copied().product::<Size>() else {
+        return Err(Refusal::of_sizes("what it normalises"));
+    };
+    let joined = [Some(channels), None];
+    let x = site.input(0);
+    let call = reshape(site, x, "joined", &joined);
+    let x = site.value(call, &joined);
+    let inputs = [vec![x], affine(site, false, &[channels])].concat();
+    let y = site.value(Call::new("InstanceNormalization", inputs).float("epsilon", layer.eps), &joined);
+    Ok(reshape_back(site, y).into())
 }
 
 /// <https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html>

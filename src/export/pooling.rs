@@ -4,6 +4,7 @@ use super::Refusal;
 use super::builder::{Site, Size, Step};
 use super::call::Call;
 use super::layers::{Steps, pads, reshape, reshape_back};
+use super::regions;
 use crate::layers::{
     AdaptiveAvgPool, AvgPool, Layer, LocalResponseNorm, LpPool, MaxPool, Padding, Reduce, Reduced, Reduction,
     ResolvedWindow, Window,
@@ -140,7 +141,7 @@ pub fn adaptive_average(site: &mut Site, _layer: &AdaptiveAvgPool) -> Steps {
         return Ok(Call::new("GlobalAveragePool", site.inputs()).into());
     }
     if site.is_free() {
-        return Err(Refusal::of_sizes("its regions"));
+        return regions::average(site);
     }
     if input.iter().zip(out).all(|(input, out)| input.is_multiple_of(*out)) {
         let kernel: Vec<usize> = input.iter().zip(out).map(|(input, out)| input / out).collect();

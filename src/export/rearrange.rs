@@ -2,7 +2,7 @@
 
 use super::builder::Site;
 use super::call::Call;
-use super::layers::{Steps, reshape};
+use super::layers::{Steps, reshape, shuffled};
 use crate::layers::{BlockOrder, ChannelSlice, DepthToSpace, SpaceToDepth, Subsample, Unflatten};
 
 /// <https://onnx.ai/onnx/operators/onnx__Slice.html>
@@ -53,10 +53,17 @@ pub fn space_to_depth(site: &mut Site, layer: &SpaceToDepth) -> Steps {
     let input = site.input_type(0);
     let rank = input.spatial().len();
     let block: Vec<usize> = (0..rank).map(|d| *layer.block.get(d).unwrap_or(&layer.block[0])).collect();
-    if let ([a, b], BlockOrder::Dcr) = (&block[..], layer.order)
+    if let &[a, b] = &block[..]
         && a == b
+        && (layer.order == BlockOrder::Dcr || site.is_free())
     {
-        return Ok(Call::new("SpaceToDepth", [site.input(0)]).int("blocksize", *a as i64).into());
+        let call = Call::new("SpaceToDepth", [site.input(0)]).int("blocksize", a as i64);
+        if layer.order == BlockOrder::Dcr {
+            return Ok(call.into());
+        }
+        let (sizes, channels) = (site.own_sizes(), site.node.ty.channels());
+        let x = site.value(call, &sizes);
+        return Ok(shuffled(site, x, &sizes, channels, a * b).into());
     }
     let pairs = input.spatial().iter().zip(&block).flat_map(|(size, block)| [size / block, *block]);
     let split: Vec<usize> = [input.channels()].into_iter().chain(pairs).collect();

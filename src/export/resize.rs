@@ -1,5 +1,6 @@
 //! Other sizes.
 
+use super::Refusal;
 use super::builder::Site;
 use super::call::Call;
 use super::layers::Steps;
@@ -24,18 +25,12 @@ pub fn upsample(site: &mut Site, layer: &Upsample) -> Steps {
 
 /// The same operator, which has words for all of it.
 pub fn resize(site: &mut Site, layer: &Resize) -> Steps {
-    let (from, to) = (site.input_type(0).spatial(), site.node.ty.spatial());
+    let rank = site.input_type(0).spatial().len();
     let inputs = match &layer.extent {
-        Extent::Size(_) => {
-            let sizes: Vec<i64> = to.iter().map(|&size| size as i64).collect();
-            vec![site.input(0), String::new(), String::new(), site.integers("sizes", &sizes)]
-        }
-        Extent::Scale(factors) => {
-            let scales: Vec<f32> = (0..from.len()).map(|d| factors[d.min(factors.len() - 1)] as f32).collect();
-            vec![site.input(0), String::new(), site.floats("scales", &[scales.len()], &scales)]
-        }
+        Extent::Size(_) => to_size(site)?,
+        Extent::Scale(factors) => by(site, (0..rank).map(|d| factors[d.min(factors.len() - 1)]).collect()),
     };
-    let call = Call::new("Resize", inputs).since(18).ints("axes", 2..2 + from.len());
+    let call = Call::new("Resize", inputs).since(18).ints("axes", 2..2 + rank);
     let call = call.word(
         "coordinate_transformation_mode",
         match layer.coordinates {
@@ -57,4 +52,26 @@ pub fn resize(site: &mut Site, layer: &Resize) -> Steps {
         Filter::Nearest(Rounding::PreferCeil) => nearest(call, "round_prefer_ceil"),
     };
     Ok(call.into())
+}
+
+/// The operands of a resize to a size. One that depends on free sizes is that of another value, or a multiple.
+fn to_size(site: &mut Site) -> Result<Vec<String>, Refusal> {
+    let sizes = &site.own_sizes()[1..];
+    let sizes = match sizes.iter().map(|size| size.map(|size| size as i64)).collect::<Option<Vec<_>>>() {
+        Some(sizes) => site.integers("sizes", &sizes),
+        None => match (site.as_large(), site.factors()) {
+            (Some(value), _) => site.list(Call::new("Shape", [value]).int("start", 2)),
+            (None, Some(factors)) => return Ok(by(site, factors.iter().map(|&factor| factor as f64).collect())),
+            (None, None) => return Err(Refusal::of_sizes("its size, which no other value has,")),
+        },
+    };
+    Ok(vec![site.input(0), String::new(), String::new(), sizes])
+}
+
+/// The operands of a resize by factors.
+fn by(site: &mut Site, factors: Vec<f64>) -> Vec<String> {
+    let scales: Vec<f32> = factors.into_iter().map(|factor| factor as f32).collect();
+    let scales = site.floats("scales", &[scales.len()], &scales);
+    // The second input, a region of interest, is of another mode.
+    vec![site.input(0), String::new(), scales]
 }

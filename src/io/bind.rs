@@ -154,7 +154,7 @@ fn check(file: &WeightFile, param: &Param, name: &str, misfit: &mut Misfit) {
 }
 
 /// Sizes of 1 say nothing of the order of the values: a dense layer's [O, I] is a 1x1 convolution's [O, I, 1, 1], and a
-/// scale's [C] what broadcasts as [C, 1, 1].
+/// scale's `[C]` what broadcasts as `[C, 1, 1]`.
 fn same_but_ones(a: &[usize], b: &[usize]) -> bool {
     let sizes = |dims: &[usize]| dims.iter().copied().filter(|&size| size != 1).collect::<Vec<_>>();
     sizes(a) == sizes(b)

@@ -43,6 +43,22 @@ impl Graph {
         each_once(values).expect("a checked graph has one value for each name")
     }
 
+    /// Sizes that tell what depends on them: multiples of what networks divide by, and their neighbours, of which those
+    /// differ that are rounded; for each name another one.
+    pub fn other_sizes(&self) -> Vec<Sizes> {
+        const DIVIDED: usize = 32;
+        const MORE: [usize; 4] = [DIVIDED - 1, DIVIDED + 1, 2 * DIVIDED, 3 * DIVIDED];
+        const TIMES: [usize; 2] = [2, 3];
+        let sizes = self.sizes();
+        let of = |f: &dyn Fn(usize, usize) -> usize| -> Sizes {
+            sizes.iter().enumerate().map(|(at, (name, size))| (name.clone(), f(at, *size))).collect()
+        };
+        let near =
+            (0..MORE.len()).map(|turn| of(&|at, size| size.next_multiple_of(DIVIDED) + MORE[(at + turn) % MORE.len()]));
+        let far = (0..TIMES.len()).map(|turn| of(&|at, size| size.saturating_mul(TIMES[(at + turn) % TIMES.len()])));
+        near.chain(far).collect()
+    }
+
     /// The free sizes of a model that takes samples of these dimensions, one list for each input.
     ///
     /// # Errors

@@ -46,6 +46,27 @@ fn a_model_holds_the_text_that_it_is_made_from() {
     assert!(streamed.status.success() && streamed.stdout == bytes);
 }
 
+/// What comes back is the text with all that it uses, and what it was given is said.
+#[test]
+fn a_model_comes_back_as_the_text_that_it_is_made_from() {
+    let (folder, model) = folder();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for given in ["", " -D c=5", ":wide", ":wide -D c=5", " --aux"] {
+        let to = path("m.onnx");
+        run(&words(&format!("export {model}{given} --seed 1 -o {to}")), 0);
+        let (out, _) = run(&words(&format!("import {to} -o {} --name again", path("back"))), 0);
+        assert_eq!(out, format!("{}{given}: 3 layers\n", path("back/again.cnn")));
+        assert_eq!(fs::read_to_string(path("back/again.cnn")).unwrap(), NET);
+        assert_eq!(fs::read_to_string(path("back/lib/blocks.cnn")).unwrap(), BLOCKS);
+        run(&words(&format!("summary {}{given}", path("back/again.cnn"))), 0);
+    }
+    write(folder.path(), "back/lib/blocks.cnn", "# Somebody's own.");
+    let (_, err) = run(&words(&format!("import {} -o {}", path("m.onnx"), path("back"))), 2);
+    assert!(err.contains("another text of this name"), "{err}");
+    let (_, err) = run(&words(&format!("import {} -o {} --name lib/blocks", path("m.onnx"), path("other"))), 2);
+    assert!(err.contains("give the files another name"), "{err}");
+}
+
 #[test]
 fn weights_are_the_cards_or_asked_for() {
     let (folder, model) = folder();
@@ -104,11 +125,14 @@ fn free_sizes() {
     };
     assert_eq!(dims("maxpool 2x2", ""), ("N 3 H W".into(), String::new()));
     assert_eq!(dims("maxpool 2x2", " --fixed-sizes"), ("N 3 32 48".into(), String::new()));
-    let (dims, note) = dims("adaptive_avgpool 3", " -D W=64");
+    for net in ["adaptive_avgpool 3", "maxpool 2x2 | resize (H, W), bilinear", "layer_norm over all, affine false"] {
+        assert_eq!(dims(net, " -D W=64"), ("N 3 H W".into(), String::new()), "{net}");
+    }
+    let (dims, note) = dims("adaptive_maxpool 3", " -D W=64");
     assert_eq!(dims, "N 3 32 64");
     assert_eq!(
         note,
-        "note: sizes are fixed, H = 32, W = 64: `adaptive_avgpool 3` cannot be said in ONNX: its regions would depend on \
+        "note: sizes are fixed, H = 32, W = 64: `adaptive_maxpool 3` cannot be said in ONNX: its regions would depend on \
          the free sizes of the input"
     );
 }

@@ -81,3 +81,16 @@ fn sizes_that_weights_depend_on_are_not_free() {
     assert!(input_of(&bytes, &[]).unwrap_err().contains("E0806"));
     assert_eq!(input_of(&bytes, &[("H", 6), ("W", 4)]).unwrap(), "input x: f32[N, 2, 6, 4]");
 }
+
+/// Kernels of one position pad by nothing, whichever word the text has for it; clips are smaller than pictures.
+#[test]
+fn clips_of_open_sizes_are_imported() {
+    let pads = [ints("pads", &[1; 6])];
+    let nodes = [op("c = Conv x w", &pads), op("d = Conv c v", &[]), op("y = Conv d u", &pads)];
+    let weights = [("w", 3), ("v", 1), ("u", 3)].map(|(name, size)| counting(name, &[2, 2, size, size, size]));
+    let bytes = file(17, "N 2 T H W", &nodes, &weights);
+    assert_eq!(input_of(&bytes, &[]).unwrap(), "input x: f32[N, 2, T = 64, H = 64, W = 64]");
+    let given = input_of(&bytes, &[("T", 16), ("H", 112)]).unwrap();
+    assert_eq!(given, "input x: f32[N, 2, T = 16, H = 112, W = 64]");
+    assert!(net(&bytes).unwrap().contains("conv 1x1x1, 2 |"));
+}

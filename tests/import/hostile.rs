@@ -192,6 +192,66 @@ fn constants_that_are_not_what_they_claim() {
     assert!(net(&with(half)).is_ok());
 }
 
+/// As files before IR version 4 have them; an initializer's value is the constant's all the same.
+#[test]
+fn constants_listed_among_the_inputs() {
+    let listed = [("w", "4 2 3 3"), ("b", "4")];
+    let constants = [counting("w", &[4, 2, 3, 3]), counting("b", &[4])];
+    let file = file_with(9, "N 2 8 8", &[op("y = Conv x w b", &[])], &constants, &listed);
+    assert_eq!(net(&file).unwrap(), "conv: conv 3x3, 4, bias");
+    let without = file_with(9, "N 2 8 8", &[op("y = Conv x w b", &[])], &constants[..1], &listed);
+    refused(&without, "E0805", &["the input `b`"]);
+}
+
+/// A window that sees nothing but padding has no largest element; engines differ on what is in it.
+#[test]
+fn pools_with_as_much_padding_as_window() {
+    let pool = |operator: &str, size: i64, pad: i64| {
+        let window = [ints("kernel_shape", &[size, size]), ints("pads", &[pad; 4]), ints("strides", &[2, 2])];
+        net(&file(17, "N 2 8 8", &[op(&format!("y = {operator} x"), &window)], &[]))
+    };
+    for operator in ["MaxPool", "AveragePool"] {
+        assert!(pool(operator, 3, 1).is_ok(), "{operator}");
+        assert!(pool(operator, 2, 2).unwrap_err().contains("may pad by 1 at most"), "{operator}");
+    }
+}
+
+/// Which end gets the odd element was told otherwise before version 11 of other engines; ONNX's text is followed.
+#[test]
+fn transposed_convolutions_in_all_their_forms() {
+    let with = |attributes: &[_]| {
+        let nodes = [op("y = ConvTranspose x w", attributes)];
+        net(&file(17, "N 2 4 4", &nodes, &[counting("w", &[2, 3, 3, 3])]))
+    };
+    let stride = ints("strides", &[2, 2]);
+    assert_eq!(with(std::slice::from_ref(&stride)).unwrap(), "conv_transpose: conv_transpose 3x3, 3, stride 2");
+    let same = |word: &str| with(&[text("auto_pad", word), stride.clone()]).unwrap();
+    let [upper, lower] = ["SAME_UPPER", "SAME_LOWER"].map(same);
+    assert_ne!(upper, lower);
+    assert!(with(&[stride.clone(), ints("output_shape", &[8, 8])]).is_ok());
+    let less = with(&[stride, ints("pads", &[0, 0, 0, -1])]);
+    assert!(
+        less.as_ref().is_ok_and(|net| net.contains("output_pad"))
+            || less.as_ref().is_err_and(|e| e.contains("negative")),
+        "{less:?}"
+    );
+}
+
+/// PyTorch's newer exporter writes sizes in these forms.
+#[test]
+fn constants_of_all_forms() {
+    let nodes = [
+        op("a = Constant", &[ints("value_ints", &[0, -1])]),
+        op("b = Constant", &[float("value_float", 2.0)]),
+        op("c = Constant", &[int("value_int", 3)]),
+        op("d = CastLike c b", &[]),
+        op("e = Mul b d", &[]),
+        op("f = Clip x g e", &[]),
+        op("y = Reshape f a", &[]),
+    ];
+    assert_eq!(net(&file(18, "N 2 8 8", &nodes, &[floats("g", &[], &[0.0])])).unwrap(), "relu6 | flatten");
+}
+
 /// Whatever is cut off or changed, it is read or refused, and nothing panics.
 #[test]
 fn damaged_files() {

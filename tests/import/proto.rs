@@ -83,9 +83,21 @@ fn value_info(name: &str, shape: &str) -> Message {
 
 /// A file with the input `x` and the output `y`.
 pub fn file(version: i64, shape: &str, nodes: &[Message], constants: &[Message]) -> Vec<u8> {
+    file_with(version, shape, nodes, constants, &[])
+}
+
+/// One whose constants are listed among the inputs too, with these shapes.
+pub fn file_with(
+    version: i64,
+    shape: &str,
+    nodes: &[Message],
+    constants: &[Message],
+    listed: &[(&str, &str)],
+) -> Vec<u8> {
     let mut body = nodes.iter().fold(Message::default(), |body, node| body.message(graph::NODE, node));
     body = constants.iter().fold(body, |body, constant| body.message(graph::INITIALIZER, constant));
     body = body.message(graph::INPUT, &value_info("x", shape)).text(graph::NAME, "net");
+    body = listed.iter().fold(body, |body, (name, shape)| body.message(graph::INPUT, &value_info(name, shape)));
     let body = body.message(graph::OUTPUT, &Message::default().text(value::NAME, "y"));
     let version = Message::default().text(opset::DOMAIN, "").int(opset::VERSION, version);
     let head = Message::default().int(model::IR_VERSION, 8).message(model::OPSET_IMPORT, &version);

@@ -7,6 +7,7 @@ mod figures;
 mod libraries;
 mod names;
 mod numerics;
+mod onnx;
 mod readme;
 
 use std::fmt;

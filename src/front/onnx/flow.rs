@@ -2,7 +2,7 @@
 //!
 //! A transposition, a reshape or a squeeze computes nothing. It changes the [`Flow`] alone, and where operators cancel each
 //! other, or say together what one layer says (mix channels, flatten, take a value whose channels come last), nothing is
-//! left of them. [`Importer::plain`](super::Importer::plain) makes layers of what remains.
+//! left of them. [`Importer::plain`](super::walk::Importer::plain) makes layers of what remains.
 
 use super::Refusal;
 use super::constant::Number;

@@ -12,10 +12,12 @@ use crate::diagnostic::Diagnostic;
 use crate::front::text::write::{Said, Written};
 use crate::ir::{Graph, Node, NodeId, Sizes};
 use crate::layers::Op;
+use crate::tensor::MAX_DIMS;
 use std::collections::HashMap;
 
-/// Sizes of positions by default: for pictures, and for what needs longer ones.
-const DEFAULTS: [usize; 3] = [224, 1024, 16384];
+/// Sizes of positions by default, of inputs with one, two and three dimensions of them: for pictures and clips, and for what
+/// needs longer ones.
+const DEFAULTS: [[usize; MAX_DIMS - 1]; 3] = [[224, 224, 64], [1024, 1024, 112], [16384, 4096, 224]];
 
 /// A network at the sizes that it has by default.
 pub struct Network {
@@ -49,7 +51,7 @@ pub fn read<'a>(
     if !inputs.into_iter().any(|shape| shape.dims.iter().skip(1).any(|dim| dim.value.is_none())) {
         return Ok(None);
     }
-    let mut at = |of: HashMap<String, usize>, others: usize, samples: Samples| {
+    let mut at = |of: HashMap<String, usize>, others: [usize; MAX_DIMS - 1], samples: Samples| {
         let free = Free { of, others };
         walk::walk(model, file, &mut *external, options, View { samples, free: Some(&free) })
     };
@@ -75,7 +77,7 @@ pub fn read<'a>(
         let graph = at(sizes.iter().cloned().collect(), DEFAULTS[0], samples).ok().map(|found| found.graph);
         (sizes, graph)
     };
-    let others: Vec<(Sizes, Option<Graph>)> = other_sizes(&found.graph.sizes()).map(other).collect();
+    let others: Vec<(Sizes, Option<Graph>)> = found.graph.other_sizes().into_iter().map(other).collect();
     let known: Vec<(&Sizes, &Graph)> =
         others.iter().filter_map(|(sizes, graph)| Some((sizes, graph.as_ref()?))).collect();
     if known.is_empty() {
@@ -106,24 +108,6 @@ impl Network {
 /// Sizes in words.
 fn text(sizes: &Sizes) -> String {
     sizes.iter().map(|(name, size)| format!("{name} = {size}")).collect::<Vec<_>>().join(", ")
-}
-
-/// Sizes that tell what depends on them: multiples of what networks divide by, and their neighbours, of which those differ
-/// that are rounded; for each name another one.
-fn other_sizes(sizes: &Sizes) -> impl Iterator<Item = Sizes> {
-    const DIVIDED: usize = 32;
-    const MORE: [usize; 4] = [DIVIDED - 1, DIVIDED + 1, 2 * DIVIDED, 3 * DIVIDED];
-    const TIMES: [usize; 2] = [2, 3];
-    let near = move |turn: usize| {
-        move |at: usize, size: usize| size.next_multiple_of(DIVIDED) + MORE[(at + turn) % MORE.len()]
-    };
-    let far = move |turn: usize| move |at: usize, size: usize| size * TIMES[(at + turn) % TIMES.len()];
-    let of = |f: &dyn Fn(usize, usize) -> usize| -> Sizes {
-        sizes.iter().enumerate().map(|(at, (name, size))| (name.clone(), f(at, *size))).collect()
-    };
-    let near = (0..MORE.len()).map(|turn| of(&near(turn)));
-    let far = (0..TIMES.len()).map(|turn| of(&far(turn)));
-    near.chain(far).collect::<Vec<_>>().into_iter()
 }
 
 /// The layers whose numbers differ, with expressions in their place.

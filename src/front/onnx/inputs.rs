@@ -82,7 +82,7 @@ impl<'a> Importer<'a> {
         let (mut dims, mut free, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for (dim, &(axis, of_file)) in order.iter().enumerate() {
             let place = place(input.name, axis);
-            match self.size(&place, of_file, (dim > 0).then(|| letter(dim, order.len() - 1))) {
+            match self.size(&place, of_file, (dim > 0).then_some((dim, order.len() - 1))) {
                 Size::Known(size) => dims.push(size),
                 Size::Free(name, size) => {
                     free.push(FreeSize { name, input: self.graph.inputs.len(), dim });
@@ -129,18 +129,18 @@ impl<'a> Importer<'a> {
         names.iter().find_map(|name| sizes.iter().find(|(of, _)| of == name)).map(|(_, size)| *size)
     }
 
-    /// A size of a sample. `letter` is what one of positions is called that has no name in the file.
-    fn size(&mut self, place: &str, dim: &Dim, letter: Option<&'static str>) -> Size {
+    /// A size of a sample; of one of positions, which of how many.
+    fn size(&mut self, place: &str, dim: &Dim, position: Option<(usize, usize)>) -> Size {
         let known = dim.value.and_then(|value| usize::try_from(value).ok());
         if let Some(size) = known {
             return Size::Known(self.given(&[place, dim.name]).unwrap_or(size));
         }
-        let name = letter.map(|letter| self.free_name(place, dim.name, letter));
-        let names = [place, dim.name, name.as_deref().unwrap_or(place)];
+        let name = position.map(|(of, count)| (self.free_name(place, dim.name, letter(of, count)), count));
+        let names = [place, dim.name, name.as_ref().map_or(place, |(name, _)| name)];
         match (&self.view.free, name.clone()) {
-            (Some(free), Some(name)) => {
+            (Some(free), Some((name, count))) => {
                 let size = names.iter().rev().find_map(|name| free.of.get(*name)).copied();
-                Size::Free(name, size.unwrap_or(free.others))
+                Size::Free(name, size.unwrap_or(free.others[count - 1]))
             }
             _ => self.given(&names).map_or(Size::Open, Size::Known),
         }

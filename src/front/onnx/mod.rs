@@ -21,7 +21,7 @@
 //! | `ops` | the operators, a file for each few that belong together |
 //! | [`weights`] | what layers get of the file's constants |
 //! | `names` | what layers are called |
-//! | `source` | files of our own, which have their text with them |
+//! | [`source`] | files of our own, which have their text with them |
 //! | [`encode`], [`fields`] | messages that are written, and the numbers of their fields |
 //!
 //! What its codes mean is in [`codes`](crate::diagnostic::codes).
@@ -39,7 +39,7 @@ mod ops;
 mod patterns;
 mod plain;
 pub mod proto;
-mod source;
+pub mod source;
 mod walk;
 pub mod weights;
 pub mod wire;
@@ -52,6 +52,7 @@ use crate::layers::ShapeError;
 use crate::source::SourceMap;
 use constant::{Bytes, External};
 use proto::Model;
+use source::Arguments;
 use walk::{Found, Samples, View};
 use weights::Weights;
 
@@ -85,7 +86,7 @@ pub struct Options {
     pub name: String,
     /// How much structure the text is to have.
     pub form: Form,
-    /// Whether a file that was made from a text may be that text again, also a variant of it.
+    /// Whether a file that was made from a text may be that text again, also a variant of it, or with arguments.
     pub own_text: bool,
 }
 
@@ -99,8 +100,8 @@ pub struct Import {
     pub program: Program,
     /// The graph that the text builds, which is the imported one.
     pub graph: Verified<Graph>,
-    /// The variant of the text that the graph is.
-    pub variant: Option<String>,
+    /// What the graph is of the text.
+    pub arguments: Arguments,
     /// By the graph's names.
     pub weights: Weights,
     /// What is not as the file has it, for people.
@@ -135,7 +136,8 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
         Ok(None) => None,
         Err(free::Failure::Fixed(reason)) => Some(reason),
         Err(free::Failure::Refused(mut errors)) => {
-            let assumed = "sizes that the file leaves open are 224 here; `--input NAME=SIZE` gives others";
+            let assumed =
+                "sizes that the file leaves open are 224 here, those of clips 64; `--input NAME=SIZE` gives others";
             let last = errors.pop().map(|last| last.note(assumed));
             errors.extend(last);
             return Err(errors);
@@ -186,5 +188,5 @@ fn imported(found: Found, written: Written, more: Vec<String>, options: &Options
     if form < options.form {
         notes.push(format!("the text is {form}: one that is {} would build another network", options.form));
     }
-    Import { text, sources, program, graph, variant: None, weights, notes }
+    Import { text, sources, program, graph, arguments: Arguments::default(), weights, notes }
 }

@@ -1,6 +1,7 @@
-//! Files that `svertka export` wrote: the text that they were made from, which stands in their metadata.
+//! Files that `svertka export` wrote: the text that they were made from, which stands in their metadata with the texts that
+//! it uses and what it was given.
 //!
-//! It is not believed. The text is built and exported again with the file's weights; only if that gives the very bytes of
+//! None of it is believed. The text is built and exported again with the file's weights; only if that gives the very bytes of
 //! the file, the network is that text.
 
 use super::Import;
@@ -8,45 +9,89 @@ use super::constant::{Bytes, Const, External};
 use super::proto;
 use super::weights::{Weight, Weights};
 use crate::export;
-use crate::front::text::build::{self, NoFiles};
+use crate::front::text::build::{self, Loader};
 use crate::ir::{Graph, Verified};
-use crate::source::SourceMap;
-use std::collections::HashMap;
+use crate::source::{SourceFile, SourceMap};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-/// The network as the text that the file was made from, if it has one that stands alone, holds without `-D` and `--aux`, and gives the
-/// same file again.
+/// Keys of the metadata: the text, what of it and with what, and the texts that it uses.
+const SOURCE: &str = "svertka.source";
+const ARGUMENTS: &str = "svertka.arguments";
+const USES: &str = "svertka.uses";
+
+/// What a network is of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Arguments {
+    /// The variant; the defaults of the model's parameters if none.
+    pub variant: Option<String>,
+    /// Parameters of the model and free sizes by name, each with its value as written.
+    pub define: Vec<(String, String)>,
+    /// Whether the `aux` outputs are there.
+    pub aux: bool,
+}
+
+impl std::fmt::Display for Arguments {
+    /// As the commands take it behind the text's path.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        self.variant.iter().try_for_each(|variant| write!(f, ":{variant}"))?;
+        self.define.iter().try_for_each(|(name, value)| write!(f, " -D {name}={value}"))?;
+        if self.aux { f.write_str(" --aux") } else { Ok(()) }
+    }
+}
+
+/// The metadata of a network that is this of a text.
+pub fn metadata(sources: &SourceMap, arguments: &Arguments) -> Vec<(&'static str, String)> {
+    let [root, ..] = sources.files() else { return Vec::new() };
+    let folder = root.name.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let name = |file: &SourceFile| file.name.strip_prefix(&folder).unwrap_or(&file.name).to_string();
+    let used: BTreeMap<String, &str> = sources.used().map(|file| (name(file), file.text.as_str())).collect();
+    let used = (!used.is_empty()).then(|| (USES, json!(used).to_string()));
+    [(SOURCE, root.text.clone()), (ARGUMENTS, json!(arguments).to_string())].into_iter().chain(used).collect()
+}
+
+/// The network as the text that the file was made from, if it gives the same file again.
 pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> Option<Import> {
     let entry = |key: &str| model.metadata.iter().find(|entry| entry.key == key).map(|entry| entry.value);
-    let (text, arguments) = (entry("svertka.source")?, entry("svertka.arguments")?);
-    let arguments: serde_json::Value = serde_json::from_str(arguments).ok()?;
-    let plain = arguments["define"].as_array().is_none_or(Vec::is_empty) && arguments["aux"] != true;
-    if !plain || entry("svertka.uses").is_some() {
-        return None;
-    }
-    let variant = arguments["variant"].as_str().map(String::from);
+    let text = entry(SOURCE)?;
+    let arguments: Arguments = serde_json::from_str(entry(ARGUMENTS)?).ok()?;
+    let mut uses = entry(USES).map_or(Ok(Uses::default()), serde_json::from_str).ok()?;
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
-    let mut options = build::Options { variant: variant.clone(), ..build::Options::default() };
-    let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).ok()?;
+    let mut options = build::Options {
+        variant: arguments.variant.clone(),
+        defines: arguments.define.clone(),
+        aux: arguments.aux,
+        ..build::Options::default()
+    };
+    let program = build::load(&mut sources, root, &options.limits, &mut uses).ok()?;
     let graph = build::build(&mut sources, &program, &options).ok()?;
     let weights = weights(model, &graph, file, external)?;
-    let is_same = |other: Option<&Verified<Graph>>| {
+    let is_same = |others: &[Verified<Graph>]| {
         let metadata: Vec<(&str, String)> =
             model.metadata.iter().map(|entry| (entry.key, entry.value.to_string())).collect();
-        let written = export::export(&graph, other, &metadata).ok()?;
+        let written = export::export(&graph, others, &metadata).ok()?;
         let mut rest = Rest { expected: (**file).as_ref() };
         (written.write(&weights, &mut rest, None).is_ok() && rest.expected.is_empty()).then_some(())
     };
-    // As the exporter does: so much larger that what depends on the sizes differs.
-    let mut larger = |factor: usize| {
-        let define = |(name, size): (String, usize)| Some((name, size.checked_mul(factor)?.to_string()));
-        options.defines = graph.sizes().into_iter().map(define).collect::<Option<_>>()?;
+    let others = export::at_other_sizes(&graph, |sizes| {
+        options.defines.truncate(arguments.define.len());
+        options.defines.extend(sizes.iter().map(|(name, size)| (name.clone(), size.to_string())));
         build::build(&mut sources, &program, &options).ok()
-    };
-    let other = if graph.free.is_empty() { None } else { export::LARGER.into_iter().find_map(&mut larger) };
-    is_same(other.as_ref()).or_else(|| is_same(None))?;
-    Some(Import { text: text.to_string(), sources, program, graph, variant, weights, notes: Vec::new() })
+    });
+    is_same(&others).or_else(|| is_same(&[]))?;
+    Some(Import { text: text.to_string(), sources, program, graph, arguments, weights, notes: Vec::new() })
+}
+
+/// The texts that a text uses, by their paths.
+#[derive(Default, serde::Deserialize)]
+struct Uses(BTreeMap<String, String>);
+
+impl Loader for Uses {
+    fn load(&mut self, path: &str) -> Result<String, String> {
+        self.0.get(path).cloned().ok_or_else(|| "the ONNX file does not have it".into())
+    }
 }
 
 /// The file's constants that have the names of weights.

@@ -9,7 +9,7 @@ use super::{Options, Refusal, names, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::ir::{FreeSize, Graph, NodeId, Output, Param, ParamSource};
 use crate::layers::{Concat, Identity, Init, Op};
-use crate::tensor::TensorType;
+use crate::tensor::{MAX_DIMS, TensorType};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -30,11 +30,11 @@ pub struct View<'v> {
     pub free: Option<&'v Free>,
 }
 
-/// Sizes by their names, in the file or in the language, and of all others.
+/// Sizes by their names, in the file or in the language, and of all others by the number of dimensions of positions.
 #[derive(Clone, Debug)]
 pub struct Free {
     pub of: HashMap<String, usize>,
-    pub others: usize,
+    pub others: [usize; MAX_DIMS - 1],
 }
 
 /// Where the samples of a batch are in the file's values.
@@ -469,9 +469,9 @@ impl<'a> Importer<'a> {
 
     /// The graph of what the outputs need, or all that was refused.
     fn finish(mut self, wanted: &[&'a str], order: &[&'a Node<'a>]) -> Result<Found, Vec<Diagnostic>> {
-        let blamed = self.blamed(wanted);
-        if !blamed.is_empty() {
-            return Err(self.refusals(&blamed, order));
+        if !self.blamed(wanted).is_empty() {
+            let cuts = if self.options.whole { None } else { self.cuts(order) };
+            return Err(self.refusals(&self.blamed(wanted), cuts));
         }
         let mut errors = Vec::new();
         let mut names = HashSet::new();
@@ -538,7 +538,7 @@ impl<'a> Importer<'a> {
     }
 
     /// All that was refused, the same reason once for all nodes of an operator, and which cuts would leave a network.
-    fn refusals(&self, refused: &[&Refused<'a>], order: &[&'a Node<'a>]) -> Vec<Diagnostic> {
+    fn refusals(&self, refused: &[&Refused<'a>], cuts: Option<String>) -> Vec<Diagnostic> {
         const SHOWN: usize = 4;
         let mut groups: Vec<(String, &Refusal, Vec<String>)> = Vec::new();
         for Refused { node, reason } in refused.iter().copied() {
@@ -556,7 +556,7 @@ impl<'a> Importer<'a> {
             Diagnostic::error("E0806", message).note(format!("node {shown}{more}"))
         };
         let mut errors: Vec<Diagnostic> = groups.into_iter().map(of_group).collect();
-        if let Some(help) = (!self.options.whole).then(|| self.cuts(order)).flatten() {
+        if let Some(help) = cuts {
             let last = errors.pop().expect("something was refused");
             errors.push(last.help(help));
         }
@@ -571,15 +571,31 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// The last values before what was refused, none of which another of them needs.
-    fn cuts(&self, order: &[&'a Node<'a>]) -> Option<String> {
-        const SHOWN: usize = 8;
-        let computed = |name: &&'a str| self.flow(name).is_some() && self.producers.contains_key(name);
+    /// The last values before what was refused that can be outputs.
+    fn reached(&mut self, order: &[&'a Node<'a>]) -> HashSet<&'a str> {
         let missing = |node: &&&'a Node<'a>| {
             node.outputs.iter().any(|output| matches!(self.values.get(output), Some(Value::Missing)))
         };
-        let reached: HashSet<&str> =
-            order.iter().filter(missing).flat_map(|node| node.inputs.iter().copied()).filter(computed).collect();
+        let mut open: Vec<&'a str> =
+            order.iter().filter(missing).flat_map(|node| node.inputs.iter().copied()).collect();
+        let (mut seen, mut reached) = (HashSet::new(), HashSet::new());
+        while let Some(name) = open.pop() {
+            let Some(&producer) = self.producers.get(name) else { continue };
+            if !seen.insert(name) || self.flow(name).is_none() {
+                continue;
+            }
+            match self.output(name) {
+                Ok(_) => drop(reached.insert(name)),
+                Err(_) => open.extend(&producer.inputs),
+            }
+        }
+        reached
+    }
+
+    /// The last values before what was refused, none of which another of them needs.
+    fn cuts(&mut self, order: &[&'a Node<'a>]) -> Option<String> {
+        const SHOWN: usize = 8;
+        let reached = self.reached(order);
         let needs = |name: &&str| {
             let below = self.live(&self.producers[name].inputs);
             reached.iter().filter(|other| below.contains(**other)).copied().collect::<Vec<_>>()

@@ -35,7 +35,7 @@ pub fn run(bytes: &[u8]) {
     if !is_small(&first.graph) {
         return;
     }
-    let Ok(model) = export::export(&first.graph, None, &[]) else { return };
+    let Ok(model) = export::export(&first.graph, &[], &[]) else { return };
     let mut file = Vec::new();
     model.write(&first.weights, &mut file, None).expect("memory takes it");
     let second = read(file).expect("an exported model is imported");

@@ -10,7 +10,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::walk::Importer;
 use crate::front::onnx::weights::Weight;
 use crate::ir::NodeId;
-use crate::layers::{Conv, Dense, Padding, Window};
+use crate::layers::{AdaptiveAvgPool, Conv, Dense, Op, Padding, Window};
 
 pub const RULES: Rules = &[("Gemm", gemm), ("MatMul", matmul)];
 
@@ -35,6 +35,20 @@ impl<'c> Matrix<'c> {
             true => Matrix { source, features: columns, outputs: rows, feature_stride: 1, output_stride: columns },
             false => Matrix { source, features: rows, outputs: columns, feature_stride: columns, output_stride: 1 },
         })
+    }
+
+    /// Whether each output is the mean of what an adaptive pooling takes together.
+    fn is_means(&self) -> bool {
+        let Ok(values) = self.source.values() else { return false };
+        let share = |output: usize, feature: usize| {
+            let region = AdaptiveAvgPool::region(output, self.features, self.outputs);
+            if region.contains(&feature) { 1.0 / region.len() as f64 } else { 0.0 }
+        };
+        let is_share = |output: usize, feature: usize| {
+            let value = values[output * self.output_stride + feature * self.feature_stride];
+            (value - share(output, feature)).abs() < 1e-6
+        };
+        (0..self.outputs).all(|output| (0..self.features).all(|feature| is_share(output, feature)))
     }
 
     /// One row for each output. `order` has sizes of the features in ONNX's order and where they lie in a sample here.
@@ -102,6 +116,9 @@ fn matmul(importer: &mut Importer, call: &Call) -> Outputs {
         return Err(Refusal::new("the first operand is a constant"));
     };
     let matrix = Matrix::new(call.constant(1)?, false)?;
+    if let Some(mean) = means(importer, x, &matrix)? {
+        return Ok(vec![mean.into()]);
+    }
     if x.rank() == 2
         && let Ok((_, order)) = importer.features(x)
         && order.iter().map(|part| part.0).product::<usize>() == matrix.features
@@ -110,6 +127,30 @@ fn matmul(importer: &mut Importer, call: &Call) -> Outputs {
         return Ok(vec![Flow::of(node, importer.ty(node)).into()]);
     }
     channelwise(importer, call, &x.clone(), &matrix)
+}
+
+/// Where the last axis is positions, and each output the mean of a region: an adaptive pooling, the same one where that of
+/// another dimension goes before.
+fn means(importer: &mut Importer, x: &Flow, matrix: &Matrix) -> Result<Option<Flow>, Refusal> {
+    let ty = importer.ty(x.node).clone();
+    let axis = x.rank() - 1;
+    let Some(dim) = (2..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim)) else { return Ok(None) };
+    let others = x.axes[..axis].iter().flatten().all(|atom| atom.dim != dim);
+    if !others || ty.dims[dim - 1] != matrix.features || !matrix.is_means() {
+        return Ok(None);
+    }
+    let (mut input, mut size) = (x.node, ty.spatial().to_vec());
+    if let Op::AdaptiveAvgPool(_) = importer.graph[input].op {
+        let before = importer.graph[input].inputs[0];
+        if importer.ty(before).spatial()[dim - 2] == size[dim - 2] {
+            input = before;
+        }
+    }
+    size[dim - 2] = matrix.outputs;
+    let node = importer.layer(AdaptiveAvgPool { size }, &[input])?;
+    let mut flow = Flow { node, ..x.clone() };
+    flow.axes[axis] = whole_axis(importer.ty(node), dim);
+    Ok(Some(flow))
 }
 
 /// Where the last axis is the channels: the same matrix at each position.

@@ -12,7 +12,7 @@ use crate::front::text::syntax::ast::{Expr, ExprKind, ItemKind, Param};
 use crate::front::text::syntax::parser;
 use crate::ir::FreeSize;
 use crate::layers::{self, Op};
-use crate::source::{SourceMap, Span};
+use crate::source::{ARGUMENT, SourceMap, Span};
 use crate::tensor::{Batch, DType, MAX_BATCH, MAX_DIMS, TensorType};
 use std::collections::HashSet;
 
@@ -29,7 +29,7 @@ pub fn parse_defines(
 }
 
 fn parse_define(sources: &mut SourceMap, name: &str, text: &str) -> Result<Expr, Vec<Diagnostic>> {
-    let id = sources.add("-D", format!("const {name} = {text}"));
+    let id = sources.add(ARGUMENT, format!("const {name} = {text}"));
     let file = parser::parse(sources, id)?;
     let whole = file.span;
     match <[_; 1]>::try_from(file.items).map(|[item]| item.kind) {

@@ -84,7 +84,9 @@ impl Written {
             (Ok(_), None) => return Err("the file has no such network".into()),
             (Err(errors), Some(_)) => return Err(errors.first().map_or(String::new(), |error| error.message.clone())),
         };
-        let mut expected = expected.clone();
+        // In the same words, whichever the text has.
+        let (mut built, mut expected) = (built.into_inner(), expected.clone());
+        tidy::padding(&mut built);
         tidy::padding(&mut expected);
         let dims = |graph: &Graph, node: &Node| {
             node.params.iter().map(|&id| (graph[id].name.clone(), graph[id].dims.clone())).collect::<Vec<_>>()

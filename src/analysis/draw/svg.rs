@@ -67,13 +67,13 @@ fn draw_ports(svg: &mut String, shape: &Shape, spot: &Spot, [leave, reach]: &[Ve
         let (colour, x) = (PORTS[(number - 1) % PORTS.len()], edge + PORT - RADIUS);
         // Where the arrow ends, and which way it does.
         let (tip, back) = if leaves { (x - RADIUS - 1.0, -5.0) } else { (edge + 1.0, 5.0) };
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<g class=\"port\"><path d=\"M{edge:.1} {y:.1} H{x:.1}\" stroke=\"{colour}\" stroke-width=\"1.6\"/>\
              <path d=\"M{tip:.1} {y:.1} l{back} -3.5 v7 z\" fill=\"{colour}\"/>\
              <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{RADIUS}\" fill=\"{colour}\"/>\
              <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\" font-weight=\"600\" \
-             fill=\"#ffffff\">{number}</text></g>\n",
+             fill=\"#ffffff\">{number}</text></g>",
             y + 3.5
         );
     }

@@ -6,54 +6,75 @@ use crate::kernels::Code;
 use crate::schedule::{Plan, Step};
 use std::collections::HashMap;
 
+/// What a step calls.
+#[derive(Clone, Debug)]
+pub struct StepFunctions<F> {
+    pub kernel: F,
+    /// Those of [`Step::joint`].
+    pub joint: Vec<F>,
+}
+
+impl<F: Copy> StepFunctions<F> {
+    pub fn map<G>(&self, f: impl Fn(F) -> G) -> StepFunctions<G> {
+        StepFunctions { kernel: f(self.kernel), joint: self.joint.iter().map(|&function| f(function)).collect() }
+    }
+}
+
 /// Emits the kernels of all steps, but for those that the portable kernels do; steps with equal code share a function.
-pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<Option<FuncId>>, CodeError> {
-    generate_steps(&plan.steps, isa, module, &mut HashMap::new())
+pub fn generate(
+    plan: &Plan,
+    isa: Isa,
+    module: &mut CodeModule,
+) -> Result<Vec<Option<StepFunctions<FuncId>>>, CodeError> {
+    Generator { isa, module, known: &mut HashMap::new() }.steps(&plan.steps)
 }
 
 /// The same for several plans, each for the instruction set of its target.
-pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<FuncId>>, CodeError> {
+pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<StepFunctions<FuncId>>>, CodeError> {
     let mut known = HashMap::new();
     let of_plan = |plan: &Plan| {
         if plan.steps.iter().any(|step| step.kernel.is_whole()) {
             return Err(CodeError::Whole);
         }
-        let functions = generate_steps(&plan.steps, plan.target.isa, module, &mut known)?;
+        let functions = Generator { isa: plan.target.isa, module, known: &mut known }.steps(&plan.steps)?;
         Ok(functions.into_iter().flatten().collect())
     };
     plans.iter().map(of_plan).collect()
 }
 
-fn generate_steps(
-    steps: &[Step],
+struct Generator<'a> {
     isa: Isa,
-    module: &mut CodeModule,
-    known: &mut HashMap<Code, Shared>,
-) -> Result<Vec<Option<FuncId>>, CodeError> {
-    let mut functions = Vec::new();
-    for step in steps {
-        if step.kernel.is_portable() {
-            functions.push(None);
-            continue;
-        }
-        let code = step.kernel.code();
-        let name = format!("{}_{}", code.name(), known.len());
-        let function = match known.get_mut(&code) {
-            Some(shared) => {
-                if let Some(digests) = shared.unchecked.take() {
-                    module.assert_same(&digests, |module| code.generate(&name, isa, module))?;
-                }
-                shared.function
+    module: &'a mut CodeModule,
+    known: &'a mut HashMap<Code, Shared>,
+}
+
+impl Generator<'_> {
+    fn steps(&mut self, steps: &[Step]) -> Result<Vec<Option<StepFunctions<FuncId>>>, CodeError> {
+        let of_step = |step: &Step| {
+            if step.kernel.is_portable() {
+                return Ok(None);
             }
-            None => {
-                let (function, digests) = module.digests_of(|module| code.generate(&name, isa, module))?;
-                known.insert(code, Shared { function, unchecked: Some(digests) });
-                function
-            }
+            let kernel = self.function(step.kernel.code())?;
+            let joint = step.joint.iter().map(|joint| self.function(joint.kernel.code())).collect::<Result<_, _>>()?;
+            Ok(Some(StepFunctions { kernel, joint }))
         };
-        functions.push(Some(function));
+        steps.iter().map(of_step).collect()
     }
-    Ok(functions)
+
+    /// The function of this code, made where it is not known yet.
+    fn function(&mut self, code: Code) -> Result<FuncId, CodeError> {
+        let Generator { isa, module, known } = self;
+        let name = format!("{}_{}", code.name(), known.len());
+        if let Some(shared) = known.get_mut(&code) {
+            if let Some(digests) = shared.unchecked.take() {
+                module.assert_same(&digests, |module| code.generate(&name, *isa, module))?;
+            }
+            return Ok(shared.function);
+        }
+        let (function, digests) = module.digests_of(|module| code.generate(&name, *isa, module))?;
+        known.insert(code, Shared { function, unchecked: Some(digests) });
+        Ok(function)
+    }
 }
 
 /// A function that several steps may call.

@@ -13,7 +13,7 @@ use crate::ir::{
     weights::{self, WeightSource},
 };
 use crate::ir::{Epilogue, Graph, Node, NodeId, Param, Verified};
-use crate::layers::{Accumulate, Layer, Mul, Op, absolute};
+use crate::layers::{Accumulate, Activation, Layer, Mul, Op, absolute};
 use crate::tensor::Tensor;
 
 /// Evaluates the graph and gives the values of its outputs, in their order.
@@ -149,7 +149,9 @@ fn magnitude<'v>(
         match item {
             Epilogue::Activation(activation) => {
                 let steepness = activation.steepness().expect("others are not fused");
-                data.for_each(|m| *m *= steepness);
+                // Against the shift, the value before it may cancel.
+                let shift = if let Activation::Affine { shift, .. } = activation { shift.abs() } else { 0.0 };
+                data.for_each(|m| *m = *m * steepness + shift);
             }
             Epilogue::Add { input } => data.zip(read(node.inputs[*input]).data()).for_each(|(m, o)| *m += o.abs()),
         }
@@ -198,7 +200,7 @@ mod tests {
     use super::*;
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Origin, Output, Param, ParamSource, verify};
-    use crate::layers::{Activation, Add, Conv, Dense, Flatten, MaxPool, Padding, Window};
+    use crate::layers::{Add, Conv, Dense, Flatten, MaxPool, Padding, Window};
     use crate::tensor::{Batch, DType, TensorType};
 
     const WEIGHTS: RandomWeights = RandomWeights { seed: 7 };

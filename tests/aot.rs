@@ -119,10 +119,15 @@ fn compile(graph: &Verified<Graph>, isa: impl Into<Isa>, options: &aot::Options)
     aot::compile(&plan, &weights(SEED), options).unwrap()
 }
 
-/// As sessions have it, but with the Winograd convolutions and the pairs of layers that small networks are not chosen
-/// for.
+/// As sessions have it, but with the Winograd convolutions, the pairs of layers and the layers of several samples that small
+/// networks are not chosen for.
 fn target(isa: Isa, options: &aot::Options) -> Target {
-    Target { force_winograd: Some(WINOGRAD), force_chain: Some(BAND), ..Target::of(isa, options.cpu.architecture()) }
+    Target {
+        force_winograd: Some(WINOGRAD),
+        force_chain: Some(BAND),
+        force_joint: true,
+        ..Target::of(isa, options.cpu.architecture())
+    }
 }
 
 /// A directory with the artifacts and a program that uses them.
@@ -193,7 +198,7 @@ fn output(command: &mut Command) -> Vec<u8> {
 fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
         engine: Engine::Jit(isa.into().on_host().unwrap()),
-        forced: Forced { winograd: Some(WINOGRAD), chain: Some(BAND) },
+        forced: Forced { winograd: Some(WINOGRAD), chain: Some(BAND), joint: true },
         ..Default::default()
     };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();

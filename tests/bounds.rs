@@ -69,7 +69,8 @@ impl Case {
             _ => (None, None),
         };
         let threads = 1 + (seed / 7 % 2) as usize;
-        let options = Options { engine, threads, forced: Forced { winograd, chain }, ..Options::default() };
+        let joint = seed / 140 % 2 == 1;
+        let options = Options { engine, threads, forced: Forced { winograd, chain, joint }, ..Options::default() };
         let mut draw = seed;
         let mut pick = |count: usize| {
             draw = draw.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -28,7 +28,12 @@ fn check(graph: &Verified<Graph>, batch: usize, seed: u64, engines: &[Engine]) {
     for &engine in engines {
         let options = Options { engine, ..forced(seed) };
         for (options, tolerance) in [(Options { exact: true, ..options }, 1e-5), (options, 1e-4)] {
-            let one = run_judged(graph, &options, &inputs, seed, tolerance);
+            let threads = 2 + (seed % 3) as usize;
+            let new = |threads| Session::new(graph.clone(), &weights, &Options { threads, ..options }).unwrap();
+            let mut several = new(threads);
+            // The same code, or made again where tiles are watched.
+            let mut single = several.network().session(1).unwrap_or_else(|_| new(1));
+            let one = run_judged(&mut single, &options, &inputs, seed, tolerance);
             for ((found, expected), output) in one.iter().zip(&expected).zip(&graph.outputs) {
                 let (difference, output) = (difference(found, expected), &output.name);
                 assert!(
@@ -37,8 +42,7 @@ fn check(graph: &Verified<Graph>, batch: usize, seed: u64, engines: &[Engine]) {
                     svertka::ir::print(graph)
                 );
             }
-            let threads = 2 + (seed % 3) as usize;
-            let several = run(graph, &Options { threads, ..options }, &inputs, seed);
+            let several = run(&mut several, &inputs);
             assert_eq!(bits(&several), bits(&one), "{options:?}: {threads} threads give other bits");
         }
     }
@@ -49,11 +53,13 @@ fn bits(tensors: &[Tensor]) -> Vec<(&[usize], Vec<u32>)> {
     tensors.iter().map(|tensor| (tensor.shape(), tensor.data().iter().map(|x| x.to_bits()).collect())).collect()
 }
 
-/// Options with the Winograd tile and the bands of pairs of layers that are forced for a seed, if any.
+/// Options with the Winograd tile and the bands of pairs of layers that are forced for a seed, if any, and with layers that
+/// take several samples at a time for every other one.
 fn forced(seed: u64) -> Options {
     let winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
     let chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
-    Options { forced: Forced { winograd, chain }, ..Options::default() }
+    let joint = seed / 30 % 2 == 1;
+    Options { forced: Forced { winograd, chain, joint }, ..Options::default() }
 }
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that
@@ -65,7 +71,7 @@ fn check_wide(graph: &Verified<Graph>, batch: usize, seed: u64) {
     for isa in Isa::available().into_iter().filter(|&isa| isa != Isa::Clif) {
         let [native, emulated] = [Engine::Jit(isa), Engine::Emulated(isa.into())].map(|engine| {
             let options = Options { engine, ..forced(seed) };
-            let outputs = run(graph, &options, &inputs, seed);
+            let outputs = run(&mut Session::new(graph.clone(), &weights(seed), &options).unwrap(), &inputs);
             outputs.iter().flat_map(|tensor| tensor.data()).map(|x| x.to_bits()).collect::<Vec<_>>()
         });
         assert_eq!(native, emulated, "{isa}: native against emulated\n{}", svertka::ir::print(graph));
@@ -73,11 +79,10 @@ fn check_wide(graph: &Verified<Graph>, batch: usize, seed: u64) {
 }
 
 /// The outputs of a batch, of which the last sample has the same ones by itself.
-fn run(graph: &Verified<Graph>, options: &Options, inputs: &[Tensor], seed: u64) -> Vec<Tensor> {
-    let mut session = Session::new(graph.clone(), &weights(seed), options).unwrap();
+fn run(session: &mut Session, inputs: &[Tensor]) -> Vec<Tensor> {
     let outputs = session.run(inputs).unwrap();
     let last = |tensors: &[Tensor]| tensors.iter().map(last_sample).collect::<Vec<_>>();
-    assert_eq!(bits(&session.run(&last(inputs)).unwrap()), bits(&last(&outputs)), "{options:?}: a sample by itself");
+    assert_eq!(bits(&session.run(&last(inputs)).unwrap()), bits(&last(&outputs)), "a sample by itself");
     outputs
 }
 
@@ -137,6 +142,28 @@ fn same_again(op: &Op) -> Op {
     ConvTranspose { window, output_padding: vec![0; rank], ..conv.clone() }.into()
 }
 
+/// Layers of one output position, one behind the other: what may take several samples at a time.
+fn of_one_position() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
+    let channels = prop_oneof![3 => 1usize..40, 1 => 150usize..300];
+    let dims = (channels, prop::collection::vec(1usize..4, 0..3));
+    let dense = || (1usize..80, any::<bool>(), prop::option::of(activation()), any::<bool>());
+    (dims, prop::collection::vec(dense(), 1..4)).prop_map(|((channels, spatial), layers)| {
+        let mut parts = Vec::new();
+        for (features, bias, activation, output) in layers {
+            parts.push(Part::Layer(Dense { features, bias, flatten: true }.into()));
+            parts.extend(activation.map(|activation| Part::Layer(activation.into())));
+            parts.extend(output.then_some(Part::Output));
+        }
+        ([vec![channels], spatial].concat(), parts)
+    })
+}
+
+/// One of [`of_one_position`] with a seed of those that force them.
+fn joint() -> impl Strategy<Value = (Verified<Graph>, u64)> {
+    let seeds = (0u64..1000).prop_map(|seed| seed / 30 * 60 + 30 + seed % 30);
+    (of_one_position().prop_map(|(dims, parts)| network(&dims, &parts)), seeds)
+}
+
 fn config() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::default() }
 }
@@ -178,6 +205,11 @@ proptest! {
     #[test]
     fn random_transposed_convolutions((dims, parts) in transposed(), batch in 1usize..3, seed: u64) {
         check(&network(&dims, &parts), batch, seed, &engines());
+    }
+
+    #[test]
+    fn random_layers_of_one_position((graph, seed) in joint(), batch in 1usize..20) {
+        check(&graph, batch, seed, &engines());
     }
 
     #[test]
@@ -387,6 +419,23 @@ proptest! {
     fn random_wide_windows((dims, op) in wide_window(), seed: u64) {
         check(&single(op, &dims).unwrap(), 1, seed, &engines());
     }
+}
+
+/// Sigmoids close to a half, whose rounding errors are all that is left of them.
+#[test]
+fn an_affine_map_that_cancels_an_activation() {
+    let ones = vec![1];
+    let window =
+        Window { kernel: ones.clone(), stride: ones.clone(), dilation: ones, padding: Padding::Valid, ceil: false };
+    let conv = Conv { channels: 1, window, groups: 1, bias: false, weights: None };
+    let affine = Activation::Affine { scale: -0.5, shift: 0.25 };
+    let parts = [conv.into(), Activation::Sigmoid.into(), affine.into()].map(Part::Layer);
+    check(&network(&[1, 1], &parts), 2, 30 * 832 + 12, &engines());
+}
+
+#[test]
+fn random_layers_of_one_position_in_wide_vectors() {
+    run_wide((joint(), 1usize..12), |((graph, seed), batch)| check_wide(&graph, batch, seed));
 }
 
 #[test]

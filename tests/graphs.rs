@@ -85,7 +85,7 @@ fn as_many_layers_as_are_allowed_are_planned() {
     assert!(sums.steps.iter().filter(|step| matches!(step.kernel, Kernel::Conv(_))).count() >= 24_000);
     // Each value is written into the next concatenation, so that one buffer holds them all.
     let dense = huge("16, 1, 1", "conv 1x1, 16 | for i in 1..3000 { grow { c{i}: conv 1x1, 16 } }");
-    assert_eq!(dense.arena, 64 * 3001);
+    assert_eq!(dense.arena_bytes(), 64 * 3001);
     let depthwise = "c{i}: conv 3x3, 8, half, groups 8 | gate { global_avgpool | d{i}: conv 1x1, 8 | sigmoid }";
     let means = huge("8, 4, 4", &format!("for i in 1..12000 {{ {depthwise} }}"));
     assert!(means.steps.iter().filter(|step| step.beside.is_some()).count() == 12_000);

@@ -50,7 +50,7 @@ fn only_generated_code_flushes_denormals() {
 /// Pairs of layers are done by one kernel, in bands of two rows.
 fn session(graph: &Verified<Graph>, engine: Engine) -> Session {
     let options =
-        Options { engine, exact: true, forced: Forced { winograd: None, chain: Some(2) }, ..Options::default() };
+        Options { engine, exact: true, forced: Forced { chain: Some(2), ..Forced::default() }, ..Options::default() };
     Session::new(graph.clone(), &weights(3), &options).unwrap()
 }
 

@@ -82,7 +82,9 @@ impl Way {
         let options = match kernels {
             Kernels::Exact => Options { exact: true, ..options },
             Kernels::Fastest => options,
-            Kernels::Forced => Options { forced: Forced { winograd: Some(4), chain: Some(2) }, ..options },
+            Kernels::Forced => {
+                Options { forced: Forced { winograd: Some(4), chain: Some(2), ..Forced::default() }, ..options }
+            }
         };
         Session::new(graph.clone(), weights, &options).unwrap().run(inputs).unwrap()
     }

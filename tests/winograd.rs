@@ -37,7 +37,7 @@ fn errors_of_every_form() {
             let graph = single(conv, &[64, 19, 23]).unwrap();
             let inputs = inputs(&graph, 2, 5);
             let expected = interp::run(&graph, &weights(3), &inputs, Accumulate::F64);
-            let options = Options { forced: Forced { winograd: Some(m), chain: None }, ..Options::default() };
+            let options = Options { forced: Forced { winograd: Some(m), ..Forced::default() }, ..Options::default() };
             let mut session = Session::new(graph, &weights(3), &options).unwrap();
             let found = session.run(&inputs).unwrap();
             let is_winograd = |kernel: &Kernel| matches!(kernel, Kernel::Winograd(_));
@@ -71,7 +71,7 @@ fn run_all(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input:
     let run = |isa| {
         let options = Options {
             engine: Engine::Jit(isa),
-            forced: Forced { winograd: Some(m), chain: None },
+            forced: Forced { winograd: Some(m), ..Forced::default() },
             ..Options::default()
         };
         let mut session = Session::new(graph.clone(), weights, &options).unwrap();
@@ -141,7 +141,8 @@ fn values_that_are_added_are_read_once() {
     input.data_mut()[100] = 1e25;
     let expected = &interp::run(&graph, &weights(3), std::slice::from_ref(&input), Accumulate::F64)[0];
     for threads in [1, 3] {
-        let options = Options { forced: Forced { winograd: Some(4), chain: None }, threads, ..Options::default() };
+        let options =
+            Options { forced: Forced { winograd: Some(4), ..Forced::default() }, threads, ..Options::default() };
         let mut session = Session::new(graph.clone(), &weights(3), &options).unwrap();
         let found = session.run(std::slice::from_ref(&input)).unwrap().remove(0);
         assert!(difference(&found, expected) < 1e-4);

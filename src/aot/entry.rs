@@ -2,11 +2,13 @@
 //!
 //! A run keeps its arguments in a *frame* on its stack and cuts its batch as [`Cut`] says. The samples that go by
 //! themselves are done by `alone`, or by the caller's parallel-for with `alone`, which makes a frame of its own for each of
-//! them; then come those that go together. For a frame the steps' functions are called one after the other. A step's
+//! them; then come those that go together; last come the steps that all do together. For a frame the steps' functions are
+//! called one after the other. A step's
 //! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
 //! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker.
 //!
-//! The *work memory* is an arena for each slot of the cut, then scratch memory for each worker.
+//! The *work memory* is an arena for each slot of the cut, then what each sample has for the joint steps, then scratch
+//! memory for each worker.
 //!
 //! [`Cut`]: crate::schedule::Cut
 
@@ -15,6 +17,7 @@ use super::constants::{self, Constants};
 use super::interface::{ERRORS, Interface, NO_ERROR, Port, Size, THREADS, code};
 use super::machine::Features;
 use super::{Cpu, OwnMemory};
+use crate::backend::StepFunctions;
 use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Isa, Linkage, NestBuilder, Word};
 use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
 use target_lexicon::Architecture;
@@ -34,7 +37,9 @@ mod frame {
     pub const SCRATCH: i32 = 56;
     /// The first of the samples.
     pub const FIRST: i32 = 64;
-    pub const BYTES: u32 = 72;
+    /// What each sample of the batch has for the joint steps.
+    pub const JOINT: i32 = 72;
+    pub const BYTES: u32 = 80;
 }
 
 /// Byte offsets in a task.
@@ -65,7 +70,7 @@ pub(super) fn define(
     module: &mut CodeModule,
     interface: &Interface,
     plans: &[Plan],
-    kernels: &[Vec<FuncId>],
+    kernels: &[Vec<StepFunctions<FuncId>>],
     constants: Constants,
     cpu: &Cpu,
 ) -> Result<Vec<String>, CodeError> {
@@ -92,9 +97,13 @@ pub(super) fn define(
     Ok(entries.names)
 }
 
-fn compiled_steps<'a>(plan: &'a Plan, kernels: &[FuncId], offsets: &'a [Vec<usize>]) -> Vec<CompiledStep<'a>> {
+fn compiled_steps<'a>(
+    plan: &'a Plan,
+    kernels: &'a [StepFunctions<FuncId>],
+    offsets: &'a [Vec<usize>],
+) -> Vec<CompiledStep<'a>> {
     let steps = plan.steps.iter().zip(kernels).zip(offsets);
-    steps.map(|((step, &kernel), constants)| CompiledStep { plan, step, kernel, constants }).collect()
+    steps.map(|((step, kernels), constants)| CompiledStep { plan, step, kernels, constants }).collect()
 }
 
 /// `void work(task, worker, begin, end)`: calls the task's kernel with the worker's part of the scratch memory behind the
@@ -125,7 +134,7 @@ fn define_work(module: &mut CodeModule, most_operands: usize, scratch: usize) ->
 struct CompiledStep<'a> {
     plan: &'a Plan,
     step: &'a Step,
-    kernel: FuncId,
+    kernels: &'a StepFunctions<FuncId>,
     /// Offsets of its constants.
     constants: &'a [usize],
 }
@@ -136,10 +145,31 @@ impl CompiledStep<'_> {
         self.step.views().count() + self.constants.len()
     }
 
+    /// Passes as [`Pass`](crate::schedule::Pass) has them: kernels for several samples do as many as they can.
     fn emit(&self, n: &mut NestBuilder, work: FuncId) {
         let frame = n.arg(0);
-        let operands = self.emit_operands(n, frame);
-        let (kernel, scratch) = (n.function_address(self.kernel), n.load(frame, frame::SCRATCH));
+        let mut first = n.iconst(0);
+        let mut rest = n.load(frame, frame::SAMPLES);
+        for (joint, &kernel) in self.step.joint.iter().zip(&self.kernels.joint) {
+            let groups = n.div_imm(rest, joint.samples as i64);
+            let pass = EmittedPass { kernel, tasks: joint.kernel.tasks(), size: joint.samples, first, groups };
+            n.if_nonzero(groups, |n| self.emit_pass(n, work, &pass));
+            let done = n.mul_imm(groups, joint.samples as i64);
+            first = n.add(first, done);
+            rest = n.sub(rest, done);
+        }
+        let (kernel, tasks) = (self.kernels.kernel, self.step.kernel.tasks());
+        let pass = EmittedPass { kernel, tasks, size: 1, first, groups: rest };
+        match self.step.joint.is_empty() {
+            true => self.emit_pass(n, work, &pass),
+            false => n.if_nonzero(rest, |n| self.emit_pass(n, work, &pass)),
+        }
+    }
+
+    fn emit_pass(&self, n: &mut NestBuilder, work: FuncId, pass: &EmittedPass) {
+        let frame = n.arg(0);
+        let operands = self.emit_operands(n, frame, pass);
+        let (kernel, scratch) = (n.function_address(pass.kernel), n.load(frame, frame::SCRATCH));
         let words = n.iconst((self.operands() * OPERAND as usize / 8) as i64);
         let task = n.stack(task::BYTES);
         n.store(kernel, task, task::KERNEL);
@@ -147,8 +177,8 @@ impl CompiledStep<'_> {
         n.store(words, task, task::WORDS);
         n.store(scratch, task, task::SCRATCH);
 
-        let samples = n.load(frame, frame::SAMPLES);
-        let tasks = n.mul_imm(samples, self.step.kernel.tasks() as i64);
+        let samples = n.mul_imm(pass.groups, pass.size as i64);
+        let tasks = n.mul_imm(pass.groups, pass.tasks as i64);
         let (zero, one) = (n.iconst(0), n.iconst(1));
         let parallel_for = n.load(frame, frame::PARALLEL_FOR);
         let may_split = n.differ(parallel_for, zero);
@@ -169,7 +199,7 @@ impl CompiledStep<'_> {
     }
 
     /// The operands in the order of `kernels`, without the scratch memory, which `work` adds.
-    fn emit_operands(&self, n: &mut NestBuilder, frame: Word) -> Word {
+    fn emit_operands(&self, n: &mut NestBuilder, frame: Word, pass: &EmittedPass) -> Word {
         let views = self.step.views();
         let operands = n.stack(self.operands() as u32 * OPERAND as u32);
         let mut at = 0;
@@ -180,9 +210,10 @@ impl CompiledStep<'_> {
             at += OPERAND;
         };
         for view in views {
-            let stride = self.stride(view);
+            let stride = self.plan.stride(view);
             let data = self.emit_address(n, frame, view, stride);
-            push(n, data, stride);
+            let data = n.offset_by(data, pass.first, stride as i64);
+            push(n, data, stride * pass.size);
         }
         for &offset in self.constants {
             let weights = n.load(frame, frame::WEIGHTS);
@@ -192,18 +223,16 @@ impl CompiledStep<'_> {
         operands
     }
 
-    /// Bytes from one sample of a view to the next.
-    fn stride(&self, view: &View) -> usize {
-        let buffer = &self.plan.buffers[view.buffer.0];
-        if let Place::Arena(_) = buffer.place { self.plan.arena_bytes() } else { buffer.bytes }
-    }
-
     /// Where the first of the frame's samples of a view begins.
     fn emit_address(&self, n: &mut NestBuilder, frame: Word, view: &View, stride: usize) -> Word {
+        let of_batch = |n: &mut NestBuilder, address: Word| {
+            let first = n.load(frame, frame::FIRST);
+            n.offset_by(address, first, stride as i64)
+        };
         let of_caller = |n: &mut NestBuilder, field: i32, index: usize| {
-            let (addresses, first) = (n.load(frame, field), n.load(frame, frame::FIRST));
-            let (address, before) = (n.load(addresses, 8 * index as i32), n.mul_imm(first, stride as i64));
-            n.add(address, before)
+            let addresses = n.load(frame, field);
+            let address = n.load(addresses, 8 * index as i32);
+            of_batch(n, address)
         };
         let base = match self.plan.buffers[view.buffer.0].place {
             Place::Input(index) => of_caller(n, frame::INPUTS, index),
@@ -212,9 +241,27 @@ impl CompiledStep<'_> {
                 let arena = n.load(frame, frame::ARENA);
                 n.add_imm(arena, offset as i64)
             }
+            Place::Joint(offset) => {
+                let joint = n.load(frame, frame::JOINT);
+                let joint = of_batch(n, joint);
+                n.add_imm(joint, offset as i64)
+            }
         };
         n.add_imm(base, view.offset as i64)
     }
+}
+
+/// What a step does of the frame's samples with one of its kernels.
+struct EmittedPass {
+    kernel: FuncId,
+    /// Of what the kernel takes for one sample.
+    tasks: usize,
+    /// How many samples the kernel takes for one.
+    size: usize,
+    /// The first sample of the frame's.
+    first: Word,
+    /// How often it does.
+    groups: Word,
 }
 
 /// The public functions.
@@ -293,9 +340,10 @@ impl Entries<'_> {
         let (interface, suffix) = (self.interface, &size.suffix);
         let name = format!("run{suffix}");
         let alone = format!("alone{suffix}");
+        let (steps, joint) = steps.split_at(size.joint_from);
         let alone =
             self.module.define_nest(&alone, Linkage::Local, 4, |n| emit_alone(n, size, interface.scratch, steps))?;
-        let samples = Samples { alone, steps };
+        let samples = Samples { alone, steps, joint };
         let run =
             self.module.define_function(&name, Linkage::Local, 8, |n| emit_run(n, interface, size, own, &samples))?;
         self.define_of(size, "run", 5, |n| {
@@ -332,9 +380,9 @@ impl Entries<'_> {
             let bad = emit_outside(n, threads, THREADS);
             n.return_if(bad, -1);
             let slots = n.smin(batch, threads);
-            let arena = n.mul_imm(slots, size.arena as i64);
-            let scratch = n.mul_imm(threads, scratch as i64);
-            n.add(arena, scratch)
+            let arenas = n.mul_imm(slots, size.arena as i64);
+            let values = n.offset_by(arenas, batch, size.joint as i64);
+            n.offset_by(values, threads, scratch as i64)
         })?;
         for (kind, ports) in [("input", &size.inputs), ("output", &size.outputs)] {
             let shapes = ports.iter().map(|port| words(port.shape())).collect();
@@ -503,16 +551,18 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
 struct Samples<'a> {
     /// `void alone(frame, worker, begin, end)`: see [`emit_alone`].
     alone: FuncId,
-    /// `void step(frame)`
+    /// `void step(frame)`: up to those that all samples do together.
     steps: &'a [FuncId],
+    /// These.
+    joint: &'a [FuncId],
 }
 
 /// The body of `alone(frame, worker, begin, end)`: takes the samples `begin..end` through the network, one after the other,
-/// in the worker's part of the work memory.
+/// in the worker's part of the work memory, up to the joint steps.
 fn emit_alone(n: &mut NestBuilder, size: &Size, scratch: usize, steps: &[FuncId]) {
     let [frame, worker, begin, end] = [n.arg(0), n.arg(1), n.arg(2), n.arg(3)];
     let own = n.stack(frame::BYTES);
-    for field in [frame::WEIGHTS, frame::INPUTS, frame::OUTPUTS] {
+    for field in [frame::WEIGHTS, frame::INPUTS, frame::OUTPUTS, frame::JOINT] {
         let shared = n.load(frame, field);
         n.store(shared, own, field);
     }
@@ -553,8 +603,10 @@ fn emit_run(n: &mut NestBuilder, interface: &Interface, size: &Size, own: Option
     n.store(weights, frame, frame::WEIGHTS);
     let slots = n.smin(batch, threads);
     let arenas = n.mul_imm(slots, size.arena as i64);
-    let scratch = n.add(memory, arenas);
+    let joint = n.add(memory, arenas);
+    let scratch = n.offset_by(joint, batch, size.joint as i64);
     n.store(memory, frame, frame::ARENA);
+    n.store(joint, frame, frame::JOINT);
     n.store(scratch, frame, frame::SCRATCH);
     for (arg, field) in [(3, frame::INPUTS), (4, frame::OUTPUTS), (6, frame::PARALLEL_FOR), (7, frame::USER)] {
         n.store(n.arg(arg), frame, field);
@@ -592,6 +644,9 @@ fn emit_samples(n: &mut NestBuilder, size: &Size, frame: Word, samples: &Samples
         },
         |n| n.call(samples.alone, &[frame, zero, zero, batch]),
     );
+    n.store(zero, frame, frame::FIRST);
+    n.store(batch, frame, frame::SAMPLES);
+    samples.joint.iter().for_each(|&step| n.call(step, &[frame]));
 }
 
 /// The memory that the caller of `run` gave, or the library's own where it gave none and that is large enough.

@@ -31,6 +31,10 @@ pub(super) struct Size {
     pub batch: (usize, usize),
     /// Bytes of the arena for one sample, a multiple of [`ALIGNMENT`].
     pub arena: usize,
+    /// See [`Plan::joint`]; a multiple of [`ALIGNMENT`].
+    pub joint: usize,
+    /// See [`Plan::joint_from`].
+    pub joint_from: usize,
     /// See [`Interface::scratch`].
     scratch: usize,
     /// See [`Plan::split_above`].
@@ -139,7 +143,9 @@ impl Size {
             inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
             outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
             batch: batches(graph, plan, scratch),
-            arena: plan.arena_bytes(),
+            arena: plan.arena,
+            joint: plan.joint,
+            joint_from: plan.joint_from,
             scratch,
             split_above: plan.split_above(),
         }
@@ -148,7 +154,8 @@ impl Size {
     /// Bytes of the work memory.
     pub fn memory_bytes(&self, batch: usize, threads: usize) -> usize {
         let slots = Cut::new(batch, threads).slots;
-        self.arena.saturating_mul(slots).saturating_add(self.scratch.saturating_mul(threads))
+        let values = self.arena.saturating_mul(slots).saturating_add(self.joint.saturating_mul(batch));
+        values.saturating_add(self.scratch.saturating_mul(threads))
     }
 
     /// The name of a function of this size, behind that of the model and `_`.

@@ -181,15 +181,20 @@ fn bytes(plan: &Plan, step: &Step, batch: usize) -> u64 {
 }
 
 fn arena(plan: &Plan) -> Vec<ArenaBuffer> {
-    let used = plan.buffers.iter().filter(|buffer| buffer.live.0 <= buffer.live.1);
-    let in_arena = used.filter_map(|buffer| match buffer.place {
-        Place::Arena(offset) => Some(ArenaBuffer {
+    let used = plan.buffers.iter().filter(|buffer| buffer.is_used());
+    let in_arena = used.filter_map(|buffer| {
+        let offset = match buffer.place {
+            Place::Arena(offset) => offset,
+            // As if it lay behind the arena of the sample.
+            Place::Joint(offset) => plan.arena + offset,
+            Place::Input(_) | Place::Output(_) => return None,
+        };
+        Some(ArenaBuffer {
             offset: offset as u64,
             bytes: buffer.bytes as u64,
             first_step: buffer.live.0,
             last_step: buffer.live.1,
-        }),
-        Place::Input(_) | Place::Output(_) => None,
+        })
     });
     in_arena.collect()
 }
@@ -248,7 +253,7 @@ mod tests {
         let deep = graph.add_layer(conv(32, 3, 32), &[wide], "deep").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: deep });
         let options =
-            Options { forced: crate::runtime::Forced { winograd: None, chain: Some(1) }, ..Options::default() };
+            Options { forced: crate::runtime::Forced { chain: Some(1), ..Default::default() }, ..Options::default() };
         let session = Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &options).unwrap();
         let plan = session.plan();
         let step = plan.steps.iter().find(|step| step.chained.is_some()).unwrap();

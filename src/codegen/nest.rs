@@ -71,6 +71,24 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.ins().urem(a, b)
     }
 
+    /// Unsigned quotient.
+    pub fn div_imm(&mut self, a: Value, b: i64) -> Value {
+        let b = self.iconst(b);
+        self.udiv(a, b)
+    }
+
+    /// Unsigned remainder.
+    pub fn rem_imm(&mut self, a: Value, b: i64) -> Value {
+        let b = self.iconst(b);
+        self.urem(a, b)
+    }
+
+    /// pointer + index * stride
+    pub fn offset_by(&mut self, pointer: Value, index: Value, stride: i64) -> Value {
+        let offset = self.mul_imm(index, stride);
+        self.add(pointer, offset)
+    }
+
     pub fn smin(&mut self, a: Value, b: Value) -> Value {
         self.builder.ins().smin(a, b)
     }

@@ -122,7 +122,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> (Conf, Option<Vec<Source>>) {
     let mut conf = conf(node, conv, (part.window, &part.input), target);
     let interleave = part.places.of(conf.code.rows.dims.len());
-    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column);
+    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column * target.lanes * 4);
     conf.code.interleave = Some(interleave);
     let spread = spread(conv, conf.code.multiplicity, target.lanes);
     (conf, spread)
@@ -496,7 +496,7 @@ impl Code {
                 let first = (segment.start * self.stride) as i64 - self.pad;
                 let input = nest.add_imm(input, first * self.vector());
                 let input = nest.offset_by(input, index, (segment.pixels * self.stride) as i64 * self.vector());
-                let step = self.epilogue.step() as i64 * self.vector();
+                let step = self.epilogue.step(self.lanes) as i64;
                 let [out, residual] = [out, residual].map(|pointer| {
                     let first = nest.add_imm(pointer, segment.start as i64 * step);
                     nest.offset_by(first, index, segment.pixels as i64 * step)
@@ -590,8 +590,8 @@ impl Code {
 
     /// Calls `f(asm, sum, free register, its place in the output)` for every sum.
     fn emit_total(&self, asm: &mut dyn VectorAsm, sums: &[V], f: impl Fn(&mut dyn VectorAsm, V, V, Mem)) {
-        let (out, total) = (asm.arg(2).at(0), asm.vec());
-        sums.iter().enumerate().for_each(|(p, &sum)| f(asm, sum, total, self.vector_at(out, p * self.epilogue.step())));
+        let (out, total, step) = (asm.arg(2), asm.vec(), self.epilogue.step(self.lanes));
+        sums.iter().enumerate().for_each(|(p, &sum)| f(asm, sum, total, out.at((p * step) as i64)));
         asm.free(total);
     }
 

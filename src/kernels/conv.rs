@@ -4,8 +4,10 @@
 //! architectures", section II).
 
 mod emit;
+mod joint;
 
 pub(super) use emit::Tiles;
+pub use joint::{JOINT, Strides};
 
 use super::epilogue::Epilogue;
 use super::interleave::{Interleave, Part};
@@ -128,7 +130,7 @@ pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Tar
     let problem = Problem::of_conv(&node.inputs[0], conv, (part.window, part.input), target)?;
     let mut conf = problem.best(node, target);
     let interleave = part.places.of(conf.code.rows.dims.len());
-    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column);
+    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column * target.lanes * 4);
     conf.code.interleave = Some(interleave);
     Ok((conf, problem.layout))
 }
@@ -220,7 +222,11 @@ impl Problem {
         let (kernel, columns) = (self.window.kernel.last(), self.window.out.last());
         let out_blocks = self.channels_out.div_ceil(target.lanes);
         let dimension = "windows have a dimension";
-        Tile::all(target, *columns.expect(dimension), out_blocks, self.block(target), *kernel.expect(dimension))
+        let (columns, kernel) = (*columns.expect(dimension), *kernel.expect(dimension));
+        match self.is_joint(target) {
+            false => Tile::all(target, columns, out_blocks, self.block(target), kernel),
+            true => joint::tiles(target, out_blocks, self.block(target), kernel),
+        }
     }
 
     /// The conf with the least estimated time.
@@ -234,7 +240,7 @@ impl Problem {
         Conf { code: self.code(node, target, tile, rows.shape().clone()), tables: rows.into() }
     }
 
-    fn code(&self, node: &NodeView, target: &Target, tile: Tile, rows: RowShape) -> Code {
+    fn code(&self, node: &NodeView, target: &Target, mut tile: Tile, rows: RowShape) -> Code {
         let lanes = target.lanes;
         let dim = self.window.out.len() - 1;
         let positions: usize = self.input.iter().product();
@@ -258,6 +264,8 @@ impl Problem {
             pad: -self.window.origin(dim, 0),
         };
         let columns = self.window.out[dim];
+        // One that suits several samples has more.
+        tile.pixels = tile.pixels.min(columns);
         let flat_output = columns * rows.count == 1;
         let tail = (self.channels_out * self.groups) % lanes;
         let vector_groups = out_blocks.div_ceil(tile.vectors);
@@ -619,7 +627,7 @@ impl Code {
 
     /// Bytes from one output column to the next.
     pub(crate) fn out_column(&self) -> i64 {
-        (self.epilogue.step() * self.lanes * 4) as i64
+        self.epilogue.step(self.lanes) as i64
     }
 
     /// The output position at which a row begins.

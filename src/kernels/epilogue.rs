@@ -7,17 +7,12 @@ use crate::ir;
 use crate::layers::{Activation, SELU_ALPHA, SELU_SCALE};
 
 /// What happens to each output vector before it is stored, in order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Epilogue {
     items: Vec<Item>,
-    /// Positions of the output, and of the residual operand, from one vector of a row to the next.
-    step: usize,
-}
-
-impl Default for Epilogue {
-    fn default() -> Epilogue {
-        Epilogue { items: Vec::new(), step: 1 }
-    }
+    /// Bytes of the output, and of the residual operand, from one vector of a row to the next, where they do not lie side
+    /// by side.
+    step: Option<usize>,
 }
 
 /// One step of an [`Epilogue`].
@@ -37,14 +32,14 @@ impl Epilogue {
         Epilogue { items: items.collect(), ..Epilogue::default() }
     }
 
-    /// The same for rows whose vectors lie `step` positions from each other.
+    /// The same for rows whose vectors lie `step` bytes from each other.
     pub fn with_step(self, step: usize) -> Epilogue {
-        Epilogue { step, ..self }
+        Epilogue { step: Some(step), ..self }
     }
 
     /// Nothing but stores, to the same places.
     pub fn without_items(&self) -> Epilogue {
-        Epilogue::default().with_step(self.step)
+        Epilogue { items: Vec::new(), step: self.step }
     }
 
     /// Operands that the epilogue reads: 0 or 1.
@@ -150,12 +145,12 @@ impl Epilogue {
 
     /// The vector with this index of the row that begins at `base`.
     fn vector(&self, asm: &dyn VectorAsm, base: R, index: usize) -> Mem {
-        base.at((index * self.step * asm.lanes() * 4) as i64)
+        base.at((index * self.step(asm.lanes())) as i64)
     }
 
-    /// See [`Epilogue::with_step`].
-    pub(crate) fn step(&self) -> usize {
-        self.step
+    /// Bytes from one vector of a row to the next: see [`Epilogue::with_step`].
+    pub(crate) fn step(&self, lanes: usize) -> usize {
+        self.step.unwrap_or(lanes * 4)
     }
 
     /// What happens, in order; for the portable engine.

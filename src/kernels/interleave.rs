@@ -1,7 +1,6 @@
 //! Outputs that lie between those of other kernels: of a value whose positions several kernels write, each those that
 //! follow each other at the distances of a stride.
 
-use super::nest::KernelNest;
 use super::rows::RowShape;
 use crate::codegen::{NestBuilder, Word};
 use crate::layers::ResolvedWindow;

@@ -117,6 +117,8 @@ pub struct Target {
     pub dots: bool,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
+    /// Takes several samples at a time where it is possible, see [`conv::Code::joint`]; for tests.
+    pub force_joint: bool,
     /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
     pub deep: bool,
     /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
@@ -135,8 +137,18 @@ impl Target {
     /// What tiles for an instruction set have on machines of an architecture, whatever their further features.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
-        let (dots, exact, deep, force_winograd, force_chain) = (false, false, false, None, None);
-        Target { isa, lanes: isa.lanes(), registers, plain_registers, dots, exact, deep, force_winograd, force_chain }
+        Target {
+            isa,
+            lanes: isa.lanes(),
+            registers,
+            plain_registers,
+            dots: false,
+            exact: false,
+            deep: false,
+            force_winograd: None,
+            force_chain: None,
+            force_joint: false,
+        }
     }
 }
 
@@ -399,6 +411,18 @@ impl Kernel {
     /// Whether it computes on whole numbers.
     pub fn is_whole(&self) -> bool {
         matches!(self, Kernel::Integer(_) | Kernel::Dots(_))
+    }
+
+    /// Whether several samples at a time are worth a kernel of their own.
+    pub fn is_joint(&self, target: &Target) -> bool {
+        matches!(self, Kernel::Conv(conf) if conf.code.is_joint(target))
+    }
+
+    /// The kernel for so many samples at a time, with the constants of this one: see [`conv::Code::joint`].
+    pub fn joint(&self, samples: usize, strides: conv::Strides, target: &Target) -> Option<Kernel> {
+        let Kernel::Conv(conf) = self else { return None };
+        let code = conf.code.joint(samples, strides, target)?;
+        Some(conv::Conf { code, tables: conf.tables.clone() }.into())
     }
 
     /// Whether there is no code to be generated: the portable kernels do it.

@@ -37,10 +37,6 @@ pub trait KernelNest {
     fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word;
     /// Address of an operand that is the same for all samples.
     fn constant_pointer(&mut self, operand: usize) -> Word;
-    /// pointer + index * stride
-    fn offset_by(&mut self, pointer: Word, index: Word, stride: i64) -> Word;
-    fn div_imm(&mut self, a: Word, b: i64) -> Word;
-    fn rem_imm(&mut self, a: Word, b: i64) -> Word;
     /// Runs `body` for 0, 1, ... below `count`.
     fn repeat(&mut self, count: usize, body: impl FnOnce(&mut Self, Word));
 }
@@ -79,21 +75,6 @@ impl KernelNest for NestBuilder<'_, '_> {
     fn constant_pointer(&mut self, operand: usize) -> Word {
         let operands = self.arg(0);
         self.load(operands, operand as i32 * OPERAND)
-    }
-
-    fn offset_by(&mut self, pointer: Word, index: Word, stride: i64) -> Word {
-        let offset = self.mul_imm(index, stride);
-        self.add(pointer, offset)
-    }
-
-    fn div_imm(&mut self, a: Word, b: i64) -> Word {
-        let b = self.iconst(b);
-        self.udiv(a, b)
-    }
-
-    fn rem_imm(&mut self, a: Word, b: i64) -> Word {
-        let b = self.iconst(b);
-        self.urem(a, b)
     }
 
     fn repeat(&mut self, count: usize, body: impl FnOnce(&mut Self, Word)) {

@@ -3,7 +3,7 @@
 use super::long::Totals;
 use super::memory::Pointer;
 use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
-use super::{VECTOR, epilogue, tasks};
+use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::channelwise::Code;
 use crate::kernels::{Family, Operand};
 use std::ops::Range;
@@ -85,7 +85,7 @@ impl Call<'_> {
         let conf = self.conf;
         let mut input = self.input.at(row.input + tile.input_column(conf.stride, conf.pad) * VECTOR);
         let mut weights = self.weights;
-        let position = conf.out_position(row.index) + tile.start * conf.epilogue.step();
+        let position = conf.out_position(row.index) + tile.start * conf.epilogue.step(LANES) / VECTOR as usize;
         // SAFETY: the conf's sizes and table lead to elements of the operands only.
         unsafe {
             let mut sums = [[self.weights.at(-VECTOR).load(); P]];

@@ -115,7 +115,8 @@ impl Call<'_> {
                 sums = self.add_rows(sums, &mut totals, &block, row, tile);
             }
             let sums = totals.finish(sums);
-            let position = self.conf.out_position(row.index) + tile.start * self.conf.epilogue.step();
+            let position =
+                self.conf.out_position(row.index) + tile.start * self.conf.epilogue.step(LANES) / VECTOR as usize;
             self.store(sums, position, last);
         }
     }

@@ -34,9 +34,9 @@ pub unsafe fn apply(epilogue: &Epilogue, value: f32x8, residual: Pointer, count:
 #[inline]
 pub unsafe fn finish(epilogue: &Epilogue, row: &[f32x8], out: Pointer, residual: Pointer) {
     for (p, &value) in row.iter().enumerate() {
-        let at = p * epilogue.step();
+        let at = p * epilogue.step(LANES);
         // SAFETY: the caller's.
-        unsafe { out.vector(at).store(apply(epilogue, value, residual.vector(at), LANES)) };
+        unsafe { out.at(at as i64).store(apply(epilogue, value, residual.at(at as i64), LANES)) };
     }
 }
 

@@ -49,6 +49,7 @@ pub const TARGET: Target = Target {
     deep: false,
     force_winograd: None,
     force_chain: None,
+    force_joint: false,
 };
 
 /// Does the tasks `begin..end` of a kernel whose conf was made for [`TARGET`].

@@ -4,7 +4,7 @@ use super::buffer::AlignedBuffer;
 use super::constants::Constants;
 use crate::codegen::emulator::Region;
 use crate::kernels::{Layout, Operand};
-use crate::schedule::{Buffer, Cut, Place, Plan, Step, View};
+use crate::schedule::{Cut, Pass, Place, Plan, Step, View};
 use crate::tensor::{DType, Tensor};
 use std::ops::Range;
 
@@ -13,8 +13,7 @@ pub struct Binding {
     memory: Memory,
     steps: Vec<BoundStep>,
     threads: Vec<OfThread>,
-    /// Operands that are the caller's: their index, place and offset in bytes.
-    callers: Vec<(usize, Place, usize)>,
+    callers: Vec<OfCaller>,
     /// Whether the samples that go by themselves are worth more than one thread.
     split: bool,
 }
@@ -24,8 +23,18 @@ struct BoundStep {
     first: usize,
     /// Of one sample.
     tasks: usize,
-    /// Whether the samples that go together are worth more than one thread.
-    split: bool,
+    /// That do it together.
+    samples: usize,
+}
+
+/// An operand that is the caller's.
+struct OfCaller {
+    operand: usize,
+    place: Place,
+    /// In bytes.
+    offset: usize,
+    /// The first of the samples that do the step together.
+    first: usize,
 }
 
 /// The operands of all steps for one thread, with its scratch memory.
@@ -33,7 +42,7 @@ struct OfThread {
     /// For the samples that it takes through the network by itself, whose values all lie at one place: sample `n` of the
     /// batch is sample `n` of the operands.
     own: Vec<Operand>,
-    /// For those that go together: sample `n` of the operands is the `n`-th of them.
+    /// For those that do a step together: sample `n` of the operands is the `n`-th of them.
     shared: Vec<Operand>,
 }
 
@@ -44,8 +53,7 @@ unsafe impl Send for Binding {}
 unsafe impl Sync for Binding {}
 
 impl Binding {
-    /// `arena` must hold the plan's arena for each slot of the cut, `constants` the plan's, `scratch` a buffer for each
-    /// thread.
+    /// `arena` must hold the values of a run with this cut, `constants` the plan's, `scratch` a buffer for each thread.
     pub fn new(
         plan: &Plan,
         cut: Cut,
@@ -55,17 +63,21 @@ impl Binding {
     ) -> Binding {
         let none = std::ptr::null_mut();
         let (inputs, outputs) = (vec![none; plan.graph.inputs.len()], vec![none; plan.outputs.len()]);
-        let memory = Memory { arena: arena.as_mut_ptr(), slot: plan.arena_bytes(), inputs, outputs, cut };
+        let joint = arena.as_mut_ptr().wrapping_add(plan.arena * cut.slots);
+        let memory = Memory { arena: arena.as_mut_ptr(), joint, inputs, outputs, cut };
         let (mut steps, mut operands, mut callers) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut in_arena, mut scratch_operands) = (Vec::new(), Vec::new());
+        let (mut in_arena, mut of_later, mut scratch_operands) = (Vec::new(), Vec::new(), Vec::new());
         for (index, step) in plan.steps.iter().enumerate() {
-            let (tasks, split) = (step.kernel.tasks(), step.worth_splitting(cut.rest()));
-            steps.push(BoundStep { first: operands.len(), tasks, split });
+            let (first, samples) = if index < plan.joint_from { (cut.alone, cut.rest()) } else { (0, cut.batch) };
+            steps.push(BoundStep { first: operands.len(), tasks: step.kernel.tasks(), samples });
             for view in step.views() {
-                let place = plan.buffers[view.buffer.0].place;
+                let (operand, place) = (operands.len(), plan.buffers[view.buffer.0].place);
                 match place {
-                    Place::Arena(_) => in_arena.push(operands.len()),
-                    Place::Input(_) | Place::Output(_) => callers.push((operands.len(), place, view.offset)),
+                    Place::Arena(_) => in_arena.push(operand),
+                    Place::Joint(_) => of_later.push((operand, first)),
+                    Place::Input(_) | Place::Output(_) => {
+                        callers.push(OfCaller { operand, place, offset: view.offset, first });
+                    }
                 }
                 operands.push(memory.operand(plan, view));
             }
@@ -77,8 +89,9 @@ impl Binding {
             let mut shared = operands.clone();
             scratch_operands.iter().for_each(|&index| shared[index].data = scratch.as_mut_ptr());
             let mut own = shared.clone();
+            of_later.iter().for_each(|&(index, first)| shared[index] = from_sample(shared[index], first));
             // Where each thread has samples of its own, there is a slot for each.
-            let slot = if cut.alone > 0 { thread * memory.slot } else { 0 };
+            let slot = if cut.alone > 0 { thread * plan.arena } else { 0 };
             for &index in &in_arena {
                 own[index] = Operand { data: own[index].data.wrapping_add(slot), stride: 0 };
             }
@@ -97,11 +110,11 @@ impl Binding {
         let Memory { inputs: input_data, outputs: output_data, .. } = &mut self.memory;
         input_data.iter_mut().zip(inputs).for_each(|(data, values)| *data = values.cast_mut().cast());
         output_data.iter_mut().zip(outputs).for_each(|(data, values)| *data = values.cast());
-        for &(index, place, offset) in &self.callers {
+        for &OfCaller { operand, place, offset, first } in &self.callers {
             let data = self.memory.base(place).wrapping_add(offset);
             for OfThread { own, shared } in &mut self.threads {
-                own[index].data = data;
-                shared[index].data = data.wrapping_add(self.memory.cut.alone * own[index].stride as usize);
+                own[operand].data = data;
+                shared[operand] = from_sample(own[operand], first);
             }
         }
     }
@@ -118,13 +131,12 @@ impl Binding {
         (&self.threads[thread].own[first..], tasks * sample..tasks * (sample + 1))
     }
 
-    /// Tasks of a step of the samples that go together, and whether they are worth more than one thread.
-    pub fn tasks(&self, step: usize) -> (usize, bool) {
-        let BoundStep { tasks, split, .. } = self.steps[step];
-        (tasks * self.memory.cut.rest(), split)
+    /// How many samples do a step together.
+    pub fn samples(&self, step: usize) -> usize {
+        self.steps[step].samples
     }
 
-    /// The operands of a step of the samples that go together for a thread, and those of the steps behind it.
+    /// The operands of a step that samples do together for a thread, and those of the steps behind it.
     pub fn shared(&self, step: usize, thread: usize) -> &[Operand] {
         &self.threads[thread].shared[self.steps[step].first..]
     }
@@ -134,11 +146,44 @@ impl Binding {
     }
 }
 
+/// The operand from its `first`-th sample on.
+fn from_sample(operand: Operand, first: usize) -> Operand {
+    Operand { data: operand.data.wrapping_add(first * operand.stride as usize), ..operand }
+}
+
+/// The operands of a pass.
+pub enum PassOperands<'o> {
+    /// Those of the step.
+    Same(&'o [Operand]),
+    /// As [`Joint`](crate::schedule::Joint) kernels have them: output, input, three constants, scratch memory.
+    Grouped([Operand; 6]),
+}
+
+impl<'o> PassOperands<'o> {
+    /// From those of the step.
+    pub fn new(operands: &'o [Operand], pass: &Pass) -> PassOperands<'o> {
+        if pass.first == 0 && pass.size == 1 {
+            return PassOperands::Same(operands);
+        }
+        PassOperands::Grouped(std::array::from_fn(|index| {
+            let Operand { data, stride } = from_sample(operands[index], pass.first);
+            Operand { data, stride: stride * pass.size as i64 }
+        }))
+    }
+
+    pub fn get(&self) -> &[Operand] {
+        match self {
+            PassOperands::Same(operands) => operands,
+            PassOperands::Grouped(operands) => operands,
+        }
+    }
+}
+
 /// The memory of a run.
 pub struct Memory {
     arena: *mut u8,
-    /// Bytes from the arena of one sample to that of the next.
-    slot: usize,
+    /// What each sample of the batch has for the steps that all do together.
+    joint: *mut u8,
     inputs: Vec<*mut u8>,
     outputs: Vec<*mut u8>,
     cut: Cut,
@@ -146,9 +191,8 @@ pub struct Memory {
 
 impl Memory {
     fn operand(&self, plan: &Plan, view: &View) -> Operand {
-        let Buffer { place, bytes, .. } = plan.buffers[view.buffer.0];
-        let stride = if let Place::Arena(_) = place { self.slot } else { bytes };
-        Operand { data: self.base(place).wrapping_add(view.offset), stride: stride as i64 }
+        let place = plan.buffers[view.buffer.0].place;
+        Operand { data: self.base(place).wrapping_add(view.offset), stride: plan.stride(view) as i64 }
     }
 
     fn base(&self, place: Place) -> *mut u8 {
@@ -156,6 +200,7 @@ impl Memory {
             Place::Input(index) => self.inputs[index],
             Place::Output(index) => self.outputs[index],
             Place::Arena(offset) => self.arena.wrapping_add(offset),
+            Place::Joint(offset) => self.joint.wrapping_add(offset),
         }
     }
 
@@ -182,7 +227,7 @@ impl Memory {
     fn samples(&self, plan: &Plan, view: &View) -> impl Iterator<Item = (*const u8, usize)> {
         let Operand { data, stride } = self.operand(plan, view);
         // In the arena a value of one position has room for whole blocks, and may be read as such.
-        let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_));
+        let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_) | Place::Joint(_));
         let one_position = view.ty.spatial().iter().product::<usize>() == 1;
         let layout = if in_arena && one_position { Layout::Blocked } else { view.layout };
         let bytes = layout.bytes(&view.ty, plan.target.lanes);

@@ -3,6 +3,7 @@
 mod binding;
 mod buffer;
 mod checks;
+mod code;
 mod constants;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]

@@ -1,19 +1,19 @@
 //! A network that is ready to run.
 
-use super::binding::{Binding, Memory};
+use super::binding::{Binding, Memory, PassOperands};
 use super::buffer::AlignedBuffer;
 use super::checks;
+use super::code::Code;
 use super::constants::Constants;
 use super::memory::{check_packing, check_planning};
 use super::network::Network;
 use super::threads::Threads;
-use crate::backend;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
-use crate::codegen::{CodeError, CodeModule, HostIsa, Isa, JitCode};
+use crate::codegen::{CodeError, CodeModule, HostIsa, Isa};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
+use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
-use crate::kernels::{Kernel, Operand, Target};
 use crate::portable;
 use crate::schedule::{self, Cut, Plan};
 use crate::tensor::{AsTensor, AsTensorMut, Tensor, TensorType};
@@ -68,6 +68,8 @@ pub struct Forced {
     pub winograd: Option<usize>,
     /// See [`Target::force_chain`].
     pub chain: Option<usize>,
+    /// See [`Target::force_joint`].
+    pub joint: bool,
 }
 
 impl Default for Options {
@@ -83,8 +85,8 @@ impl Options {
     #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        let Forced { winograd: force_winograd, chain: force_chain } = self.forced;
-        Target { exact: target.exact || self.exact, force_winograd, force_chain, ..target }
+        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint } = self.forced;
+        Target { exact: target.exact || self.exact, force_winograd, force_chain, force_joint, ..target }
     }
 }
 
@@ -222,17 +224,6 @@ pub struct BuildTimes {
     pub pack: Duration,
 }
 
-type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
-
-pub(super) enum Code {
-    /// Without a function for steps that the portable kernels do.
-    Jit {
-        functions: Vec<Option<KernelFn>>,
-        memory: Box<JitCode>,
-    },
-    Portable,
-}
-
 /// What the sessions of a compiled network share; nothing in it changes.
 pub(super) struct Compiled {
     pub(super) plan: Plan,
@@ -249,8 +240,8 @@ pub struct Session {
     threads: Threads,
     /// One for each thread.
     scratch: Vec<AlignedBuffer>,
-    /// The most samples that fit at the same time, and the memory.
-    arena: Option<(usize, AlignedBuffer)>,
+    /// For the values of the largest cut that there was.
+    arena: Option<AlignedBuffer>,
     /// For the cut of the last run.
     binding: Option<Binding>,
 }
@@ -291,8 +282,8 @@ impl Session {
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
         let code = match options.engine {
-            Engine::Jit(isa) => compile(&plan, isa.into(), CodeModule::jit(false)?)?,
-            Engine::Emulated(isa) => compile(&plan, isa, CodeModule::jit_emulated()?)?,
+            Engine::Jit(isa) => Code::jit(&plan, isa.into(), CodeModule::jit(false)?)?,
+            Engine::Emulated(isa) => Code::jit(&plan, isa, CodeModule::jit_emulated()?)?,
             Engine::Portable => Code::Portable,
         };
         let compiled = Instant::now();
@@ -443,16 +434,17 @@ impl Session {
             // SAFETY: the tensors are bound and are still there.
             unsafe { self.run_alone() };
         }
-        if cut.rest() > 0 {
-            for index in 0..self.compiled.plan.steps.len() {
-                // SAFETY: as above.
-                unsafe { self.run_step(index) }?;
-            }
+        let Plan { steps, joint_from, .. } = &self.compiled.plan;
+        let first = if cut.rest() > 0 { 0 } else { *joint_from };
+        for index in first..steps.len() {
+            // SAFETY: as above.
+            unsafe { self.run_step(index) }?;
         }
         Ok(())
     }
 
-    /// Each thread takes its share of the samples that go by themselves through the network, one after the other.
+    /// Each thread takes its share of the samples that go by themselves through the network, one after the other, up to the
+    /// steps that all do together.
     ///
     /// # Safety
     /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
@@ -461,12 +453,12 @@ impl Session {
         let binding = self.binding.as_ref().expect("bound");
         self.threads.run(binding.cut().alone, binding.is_worth_splitting(), &|thread, samples| {
             for sample in samples {
-                for (index, step) in plan.steps.iter().enumerate() {
+                for (index, step) in plan.steps[..plan.joint_from].iter().enumerate() {
                     let (operands, tasks) = binding.own(index, thread, sample);
                     // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of
                     // the sizes that the plan states, of the arena and of scratch memory to this thread's own, and to the
                     // constants that the conf packed. Each sample is one thread's, and so is what it writes of outputs.
-                    unsafe { code.call(index, &step.kernel, operands, tasks.start, tasks.end) }
+                    unsafe { code.call(index, step, None, operands, tasks) }
                 }
             }
         });
@@ -490,7 +482,7 @@ impl Session {
         Ok(outputs)
     }
 
-    /// A step of the samples that go together.
+    /// A step of the samples that do it together.
     ///
     /// # Safety
     /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
@@ -504,15 +496,18 @@ impl Session {
             // SAFETY: as for calling the kernel, below.
             unsafe { emulation.lend(regions) };
         }
-        let (tasks, split) = binding.tasks(index);
-        self.threads.run(tasks, split, &|thread, range| {
-            let operands = binding.shared(index, thread);
-            // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of the
-            // sizes that the plan states for each sample, to the constants that the conf packed, and to scratch memory of the
-            // largest size that a kernel needs for each thread; ranges are parts of 0..tasks, and tasks write disjoint
-            // memory.
-            unsafe { code.call(index, &step.kernel, operands, range.start, range.end) }
-        });
+        for pass in code.passes(step, binding.samples(index)) {
+            let (tasks, split) = (pass.groups * step.kernel_of(&pass).tasks(), step.worth_splitting(pass.samples()));
+            self.threads.run(tasks, split, &|thread, range| {
+                let operands = PassOperands::new(binding.shared(index, thread), &pass);
+                // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of the
+                // sizes that the plan states for each sample, to the constants that the conf packed, and to scratch memory
+                // of the largest size that a kernel needs for each thread; a kernel for several samples takes them at the
+                // distances that it was made for, and the constants of the step's own; ranges are parts of 0..tasks, and
+                // tasks write disjoint memory.
+                unsafe { code.call(index, step, pass.joint, operands.get(), range) }
+            });
+        }
         let checked = code.emulation().map_or(Ok(()), Emulation::check);
         checked.map_err(|fault| {
             let name = plan.graph[step.node].origin.path.clone();
@@ -537,7 +532,7 @@ impl Session {
     fn bind_cut(&mut self, cut: Cut) -> Result<&mut Binding, RunError> {
         if self.binding.as_ref().is_none_or(|binding| binding.cut() != cut) {
             self.reserve(cut)?;
-            let (_, arena) = self.arena.as_mut().expect("reserved");
+            let arena = self.arena.as_mut().expect("reserved");
             self.binding =
                 Some(Binding::new(&self.compiled.plan, cut, arena, &self.compiled.constants, &mut self.scratch));
         }
@@ -545,34 +540,21 @@ impl Session {
     }
 
     /// Makes the arena large enough for a cut.
-    fn reserve(&mut self, Cut { batch, slots, .. }: Cut) -> Result<(), RunError> {
-        if self.arena.as_ref().is_some_and(|(capacity, _)| *capacity >= slots) {
-            return Ok(());
-        }
-        let limit = self.compiled.options.memory_limit;
-        let bytes = self.compiled.plan.arena_bytes().saturating_mul(slots);
+    fn reserve(&mut self, cut: Cut) -> Result<(), RunError> {
+        let (limit, bytes) = (self.compiled.options.memory_limit, self.compiled.plan.value_bytes(cut));
         if bytes > limit {
-            return Err(RunError::Memory { batch, bytes, limit });
+            return Err(RunError::Memory { batch: cut.batch, bytes, limit });
+        }
+        if self.arena.as_ref().is_some_and(|arena| arena.len() >= bytes) {
+            return Ok(());
         }
         // The old arena goes first, so that both are never held together; and before it, what points to it.
         self.binding = None;
         self.arena = None;
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
-        self.arena = Some((slots, arena));
+        self.arena = Some(arena);
         Ok(())
     }
-}
-
-/// One function for each distinct conf.
-fn compile(plan: &Plan, isa: Isa, mut module: CodeModule) -> Result<Code, SessionError> {
-    let functions = backend::generate(plan, isa, &mut module)?;
-    let memory = module.finish_jit()?;
-    let pointers = functions.iter().map(|&id| {
-        let address = memory.address(id?);
-        // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
-        Some(unsafe { std::mem::transmute::<*const u8, KernelFn>(address) })
-    });
-    Ok(Code::Jit { functions: pointers.collect(), memory: Box::new(memory) })
 }
 
 fn reserve_scratch(plan: &Plan, threads: usize, limit: usize) -> Result<Vec<AlignedBuffer>, SessionError> {
@@ -582,31 +564,6 @@ fn reserve_scratch(plan: &Plan, threads: usize, limit: usize) -> Result<Vec<Alig
     }
     let buffers = (0..threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
     buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)
-}
-
-impl Code {
-    /// # Safety
-    /// `operands` are those that the plan gave step `index`, whose kernel is `kernel`; `begin..end` lies in its tasks.
-    unsafe fn call(&self, index: usize, kernel: &Kernel, operands: &[Operand], begin: usize, end: usize) {
-        match self {
-            // SAFETY: the caller's.
-            Code::Jit { functions, .. } => match functions[index] {
-                // SAFETY: the caller's.
-                Some(function) => unsafe { function(operands.as_ptr(), begin as i64, end as i64) },
-                // SAFETY: the caller's.
-                None => unsafe { portable::run(kernel, operands, begin, end) },
-            },
-            // SAFETY: the caller's.
-            Code::Portable => unsafe { portable::run(kernel, operands, begin, end) },
-        }
-    }
-
-    pub(super) fn emulation(&self) -> Option<&Emulation> {
-        match self {
-            Code::Jit { memory, .. } => memory.emulation(),
-            Code::Portable => None,
-        }
-    }
 }
 
 /// A step of a run that has just ended.

@@ -4,13 +4,14 @@ use super::{ALIGNMENT, Buffer, Place};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Gives each arena buffer an offset and returns the bytes of the arena for one sample.
+/// Gives each buffer of a place (`Place::Arena` or `Place::Joint`) an offset and returns the bytes that one sample needs.
 ///
 /// Greedy by size: the largest buffer first, each at the lowest gap that fits between the buffers placed already
 /// that are live at the same time (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
 /// inference", section 5.2).
-pub fn assign(buffers: &mut [Buffer]) -> usize {
-    let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| matches!(buffers[i].place, Place::Arena(_))).collect();
+pub fn assign(buffers: &mut [Buffer], place: fn(usize) -> Place) -> usize {
+    let is_here = |buffer: &Buffer| std::mem::discriminant(&buffer.place) == std::mem::discriminant(&place(0));
+    let mut order: Vec<usize> = (0..buffers.len()).filter(|&i| is_here(&buffers[i])).collect();
     order.sort_by_key(|&i| (std::cmp::Reverse(buffers[i].bytes), i));
     let last = order.iter().map(|&i| buffers[i].live.1).max().unwrap_or(0);
     let (mut occupied, mut size) = (Occupied::new(last + 1), 0);
@@ -20,7 +21,7 @@ pub fn assign(buffers: &mut [Buffer]) -> usize {
         let (first, last) = buffer.live;
         // What nobody touches needs no place.
         let offset = if first <= last { occupied.take(first..=last, buffer.bytes) } else { 0 };
-        buffer.place = Place::Arena(offset);
+        buffer.place = place(offset);
         size = size.max(offset + buffer.bytes);
     }
     size
@@ -123,13 +124,13 @@ mod tests {
     #[test]
     fn values_of_a_chain_share_two_places() {
         let mut buffers = [buffer(256, (0, 1)), buffer(128, (1, 2)), buffer(256, (2, 3)), buffer(128, (3, 4))];
-        assert_eq!(assign(&mut buffers), 384);
+        assert_eq!(assign(&mut buffers, Place::Arena), 384);
     }
 
     #[test]
     fn buffers_live_together_do_not_overlap() {
         let mut buffers = [buffer(64, (0, 9)), buffer(192, (0, 2)), buffer(128, (2, 4)), buffer(64, (3, 5))];
-        assign(&mut buffers);
+        assign(&mut buffers, Place::Arena);
         for (i, a) in buffers.iter().enumerate() {
             for b in &buffers[..i] {
                 let (Place::Arena(x), Place::Arena(y)) = (a.place, b.place) else { unreachable!() };
@@ -167,7 +168,7 @@ mod tests {
             // Nobody touches it.
             buffers.push(buffer(0, (usize::MAX, 0)));
             let mut expected = buffers.clone();
-            let size = assign(&mut buffers);
+            let size = assign(&mut buffers, Place::Arena);
             assign_one_by_one(&mut expected);
             prop_assert_eq!(&buffers, &expected);
             prop_assert_eq!(size, buffers.iter().map(|b| offset(b) + b.bytes).max().unwrap());

@@ -1,6 +1,6 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
-use super::{Place, Plan, Step, View};
+use super::{Joint, Place, Plan, Step, View};
 use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::Layout;
@@ -62,7 +62,7 @@ impl<'p> Explanation<'p> {
             let choice = verdict.map(|verdict| format!("choice: {}", describe(verdict)));
             let refusals = step.refusals.iter().filter(|refusal| is_choice(refusal)).map(|r| format!("not {r}"));
             let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
-            reasons.push(more.chain(choice).chain(refusals).collect());
+            reasons.push(more.chain(choice).chain(joint(step)).chain(refusals).collect());
         }
         let widths: [usize; 6] =
             std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0));
@@ -98,8 +98,9 @@ impl<'p> Explanation<'p> {
     }
 
     fn title(self) -> String {
-        let Plan { graph, target, steps, arena, .. } = self.plan;
-        format!("{} for {}: {} steps, arena {} per sample\n", graph.name, target.isa, steps.len(), bytes(*arena))
+        let Plan { graph, target, steps, .. } = self.plan;
+        let arena = bytes(self.plan.arena_bytes());
+        format!("{} for {}: {} steps, arena {arena} per sample\n", graph.name, target.isa, steps.len())
     }
 
     fn wanted(self, path: &str) -> bool {
@@ -180,9 +181,19 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict
     if let Some(verdict) = verdict {
         let _ = writeln!(text, "      choice  {}", describe(verdict));
     }
+    for Joint { samples, kernel } in &step.joint {
+        let _ = writeln!(text, "      of {samples:4} samples at a time: {}, {} tasks", kernel.name(), kernel.tasks());
+    }
     for refusal in &step.refusals {
         let _ = writeln!(text, "      not     {refusal}");
     }
+}
+
+/// For how many samples of a batch a step reads its weights once.
+fn joint(step: &Step) -> Option<String> {
+    let samples: Vec<String> = step.joint.iter().map(|joint| joint.samples.to_string()).collect();
+    let (last, others) = samples.split_last()?;
+    Some(format!("at a batch: weights are read once for {} or {last} samples", others.join(", ")))
 }
 
 /// Where the choice of a kernel comes from.
@@ -211,6 +222,7 @@ fn place(plan: &Plan, view: &View) -> String {
         Place::Input(i) => format!("input {i}"),
         Place::Output(i) => format!("output {i}"),
         Place::Arena(offset) => format!("arena at {}", offset + view.offset),
+        Place::Joint(offset) => format!("memory of all samples at {}", offset + view.offset),
     };
     format!("{:?} {} in {place}", view.layout, view.ty)
 }

@@ -8,6 +8,7 @@ mod cut;
 mod drawing;
 mod explain;
 mod in_place;
+mod joint;
 mod memory;
 mod offers;
 mod place;
@@ -15,6 +16,7 @@ mod views;
 
 pub use cut::Cut;
 pub use explain::{Explanation, UnknownLayer, is_below};
+pub use joint::{Joint, Pass};
 pub use memory::{planning_bytes, weight_bytes};
 pub use offers::{Offer, offers};
 
@@ -46,8 +48,17 @@ pub enum Place {
     Input(usize),
     /// The caller's output with this index, row-major.
     Output(usize),
-    /// Offset in bytes of one sample.
+    /// Offset in bytes in the arena of a sample that is under way.
     Arena(usize),
+    /// Offset in bytes in what each sample of the batch has for the steps that all do together.
+    Joint(usize),
+}
+
+impl Buffer {
+    /// Whether any step touches it.
+    pub fn is_used(&self) -> bool {
+        self.live.0 <= self.live.1
+    }
 }
 
 /// A value in memory.
@@ -66,6 +77,8 @@ pub struct Step {
     /// The node whose value is made, or made ready for its reader.
     pub node: NodeId,
     pub kernel: Kernel,
+    /// Those that do it for several samples at a time, the most first.
+    pub joint: Vec<Joint>,
     pub output: View,
     /// Operands of the layer, then those of the epilogue.
     pub inputs: Vec<View>,
@@ -136,6 +149,10 @@ pub struct Plan {
     pub buffers: Vec<Buffer>,
     /// Bytes of the arena for one sample.
     pub arena: usize,
+    /// The first of the steps that all samples of a batch do together, one step after the other.
+    pub joint_from: usize,
+    /// Bytes that each sample of the batch has for these.
+    pub joint: usize,
     /// Where the value of each output of the model lies, in the order of the graph's outputs.
     pub outputs: Vec<View>,
     /// For each node, where its value can be read after the step that made it; `None` for values that are not
@@ -162,7 +179,7 @@ pub fn plan_tuned(graph: Verified<Graph>, target: Target, choices: &Choices) -> 
     let mut plan = place::place(graph, target, choices);
     plan.notes = report.notes;
     in_place::run(&mut plan);
-    plan.arena = arena::assign(&mut plan.buffers);
+    joint::assign(&mut plan);
     plan
 }
 
@@ -189,14 +206,29 @@ impl Plan {
         self.steps.iter().map(|step| step.kernel.scratch()).max().unwrap_or(0)
     }
 
-    /// Bytes of the arena for one sample.
+    /// Bytes for the values of one sample.
     pub fn arena_bytes(&self) -> usize {
-        self.arena
+        self.arena + self.joint
+    }
+
+    /// Bytes for the values of a run: arenas for its slots, then what each sample has for the joint steps.
+    pub fn value_bytes(&self, Cut { batch, slots, .. }: Cut) -> usize {
+        self.arena.saturating_mul(slots).saturating_add(self.joint.saturating_mul(batch))
+    }
+
+    /// Bytes from one sample of a value to the next.
+    pub fn stride(&self, view: &View) -> usize {
+        let Buffer { place, bytes, .. } = self.buffers[view.buffer.0];
+        match place {
+            Place::Input(_) | Place::Output(_) => bytes,
+            Place::Arena(_) => self.arena,
+            Place::Joint(_) => self.joint,
+        }
     }
 
     /// So many samples, if they go through the network by themselves, are left to one thread.
     pub fn split_above(&self) -> usize {
-        split_above(self.steps.iter().fold(0, |work, step| work.saturating_add(step.work)))
+        split_above(self.steps[..self.joint_from].iter().fold(0, |work, step| work.saturating_add(step.work)))
     }
 }
 

@@ -36,7 +36,19 @@ pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan 
     let outputs = (0..graph.outputs.len()).map(|index| placer.place_output(index)).collect();
     let Placer { steps, mut buffers, values, verdicts, .. } = placer;
     set_lifetimes(&mut buffers, &steps);
-    Plan { target, notes: Vec::new(), steps, buffers, arena: 0, outputs, values, verdicts, graph }
+    Plan {
+        target,
+        notes: Vec::new(),
+        steps,
+        buffers,
+        arena: 0,
+        joint_from: 0,
+        joint: 0,
+        outputs,
+        values,
+        verdicts,
+        graph,
+    }
 }
 
 struct Placer<'a> {
@@ -125,6 +137,7 @@ impl Placer<'_> {
         self.steps.push(Step {
             node: id,
             kernel,
+            joint: vec![],
             output: output.clone(),
             inputs,
             beside,
@@ -299,7 +312,19 @@ impl Placer<'_> {
     ) {
         let (work, purpose) = (output.ty.elements() as u64, Some(purpose));
         let (beside, chained, refusals) = (None, None, vec![]);
-        self.steps.push(Step { node, kernel, output, inputs, beside, chained, params, work, purpose, refusals });
+        self.steps.push(Step {
+            node,
+            kernel,
+            joint: vec![],
+            output,
+            inputs,
+            beside,
+            chained,
+            params,
+            work,
+            purpose,
+            refusals,
+        });
     }
 
     /// A node's value in a layout, copied if need be.

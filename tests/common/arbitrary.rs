@@ -31,7 +31,7 @@ pub fn check_graph(bytes: &[u8], engines: &[Engine]) -> (bool, bool) {
     for &engine in engines {
         for chain in [None, Some(2)] {
             let options =
-                Options { engine, exact: true, forced: Forced { winograd: None, chain }, ..Options::default() };
+                Options { engine, exact: true, forced: Forced { chain, ..Forced::default() }, ..Options::default() };
             let mut session = Session::new(graph.clone(), &weights(1), &options).unwrap();
             let found = session.run(&inputs).unwrap();
             // What the passes made is a graph as well.

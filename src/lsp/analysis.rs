@@ -141,8 +141,11 @@ impl Model {
         });
         model.diagnostics = match texts.errors.is_empty() {
             true => found,
-            // What follows from them is not the author's mistake.
-            false => texts.errors.clone(),
+            // What follows from them is not the author's mistake; that it was not looked at to the end is to be known.
+            false => {
+                let given_up = found.into_iter().filter(|found| found.code == NOT_TO_ITS_END);
+                texts.errors.iter().cloned().chain(given_up).collect()
+            }
         };
         if texts.is_library() {
             model.diagnostics.retain(|diagnostic| diagnostic.code != MISSING_ITEM);
@@ -173,5 +176,7 @@ impl Model {
     }
 }
 
+/// Given up when the time was over.
+const NOT_TO_ITS_END: &str = "E0510";
 /// That of an item that every model needs.
 const MISSING_ITEM: &str = "E0320";

@@ -109,7 +109,7 @@ fn graph(path: &Path, variant: Option<&str>) -> Result<Verified<Graph>> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), svertka::io::text::read(path)?);
     let options = build::Options { variant: variant.map(str::to_string), ..build::Options::default() };
-    build::load(&mut sources, root, &options.limits, &mut NoFiles)
+    build::load(&mut sources, root, &options, &mut NoFiles)
         .and_then(|program| build::build(&mut sources, &program, &options))
         .map_err(|errors| svertka::diagnostic::render(&errors, &sources, false).into())
 }

@@ -34,14 +34,6 @@ pub enum Error {
         /// The one that was asked for.
         variant: String,
     },
-    /// All variants of a file are checked together.
-    #[error("{}: every variant is checked at once; name the file alone: {}", path.display(), file.display())]
-    OneVariant {
-        /// As it was given.
-        path: PathBuf,
-        /// Without the variant.
-        file: PathBuf,
-    },
     /// Of an ONNX file only sizes can be given.
     #[error("{}: `{name}` can only be a size that the file leaves open, not `{value}`", path.display())]
     OpenSize {

@@ -48,6 +48,24 @@ pub struct SourceFile {
     pub name: String,
     /// The whole of it.
     pub text: String,
+    /// Where each line begins.
+    lines: Vec<u32>,
+}
+
+impl SourceFile {
+    /// The line of a place, counted from 0.
+    fn line(&self, at: usize) -> usize {
+        self.lines.partition_point(|&start| start as usize <= at) - 1
+    }
+
+    /// The lines that a range touches, whole, and the number of the first, counted from 1. Behind the newline of the last
+    /// line there is no other.
+    pub(crate) fn around(&self, range: Range<usize>) -> (Range<usize>, usize) {
+        let behind = range.start == self.text.len() && self.text.ends_with('\n');
+        let first = self.line(range.start) - usize::from(behind);
+        let end = self.lines.get(self.line(range.end) + 1).map_or(self.text.len(), |&start| start as usize);
+        (self.lines[first] as usize..end, first + 1)
+    }
 }
 
 /// All source texts of a compilation.
@@ -62,9 +80,11 @@ impl SourceMap {
     /// # Panics
     /// If the text is 4 GiB or longer: readers refuse such files long before (see `io::text`).
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
-        let file = SourceFile { name: name.into(), text: text.into() };
-        assert!(u32::try_from(file.text.len()).is_ok(), "source text of 4 GiB");
-        self.files.push(file);
+        let (name, text) = (name.into(), text.into());
+        assert!(u32::try_from(text.len()).is_ok(), "source text of 4 GiB");
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(newlines.map(|(at, _)| at as u32 + 1)).collect();
+        self.files.push(SourceFile { name, text, lines });
         FileId(self.files.len() as u32 - 1)
     }
 
@@ -95,10 +115,10 @@ impl SourceMap {
 
     /// Line and column of the start of a span, both counted from 1, columns in characters.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let before = &self.file(span.file).text[..span.start as usize];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        (line, column)
+        let file = self.file(span.file);
+        let line = file.line(span.start as usize);
+        let before = &file.text[file.lines[line] as usize..span.start as usize];
+        (line + 1, before.chars().count() + 1)
     }
 
     /// `file:line` of the start of a span.

@@ -63,7 +63,7 @@ fn layers_are_profiled_on_every_engine() {
         assert_eq!(flops, 2 * report.results[0].macs);
         assert!(profile.steps.iter().all(|step| step.bound_s > 0.0 && step.time.runs == 3));
     }
-    let schema = std::fs::read_to_string("benches/results.md").unwrap();
+    let schema = std::fs::read_to_string("benches/format.md").unwrap();
     for field in fields(&serde_json::from_str(&lab.read("r.json")).unwrap()) {
         assert!(schema.contains(&format!("`{field}`")), "`{field}` is not documented");
     }

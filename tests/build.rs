@@ -73,7 +73,7 @@ impl Model {
     /// The graph of the one variant that the options name.
     fn build(&mut self) -> Result<Verified<Graph>, Vec<Diagnostic>> {
         let mut folder = Folder(self.path.parent().unwrap());
-        let program = build::load(&mut self.sources, self.root, &self.options.limits, &mut folder)?;
+        let program = build::load(&mut self.sources, self.root, &self.options, &mut folder)?;
         build::build(&mut self.sources, &program, &self.options)
     }
 

@@ -137,7 +137,7 @@ fn read(path: &Path) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add(path.display().to_string(), std::fs::read_to_string(path).unwrap());
     let options = build::Options::default();
-    let program = build::load(&mut sources, root, &options.limits, &mut NoFiles);
+    let program = build::load(&mut sources, root, &options, &mut NoFiles);
     let graph = program.and_then(|program| build::build(&mut sources, &program, &options));
     graph.unwrap_or_else(|errors| panic!("{}", render(&errors, &sources, false)))
 }

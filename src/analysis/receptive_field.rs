@@ -152,20 +152,25 @@ fn reads(op: &Op, input: &TensorType) -> Option<Vec<Axis>> {
     }
 }
 
-/// Which positions along `dim` of its input number `operand` a position of a node reads; none in the padding. Gates
+/// Shows which positions along `dim` of its input number `operand` a position of a node reads; none in the padding. Gates
 /// with one factor a channel are left out here as well; a layer that is not understood reads everything.
-pub(super) fn positions_read(graph: &Graph, id: NodeId, operand: usize, dim: usize) -> impl Fn(usize) -> Vec<usize> {
+pub(super) fn positions_read(
+    graph: &Graph,
+    id: NodeId,
+    operand: usize,
+    dim: usize,
+) -> impl Fn(usize, &mut dyn FnMut(usize)) {
     let node = &graph[id];
     let ty = &graph[node.inputs[operand]].ty;
     let size = ty.spatial().get(dim).copied().unwrap_or(1);
     let reads = Reads::new(node, ty, operand, dim);
-    move |at| match &reads {
-        Reads::Nothing => Vec::new(),
-        Reads::Everything => (0..size).collect(),
-        Reads::Window(window) => window.positions(dim, at, size).collect(),
+    move |at, see| match &reads {
+        Reads::Nothing => {}
+        Reads::Everything => (0..size).for_each(see),
+        Reads::Window(window) => window.positions(dim, at, size).for_each(see),
         Reads::Axis(axis) => {
             let (first, last) = axis.read_by(at as i64).unwrap_or((0, size as i64 - 1));
-            (first.max(0)..(last + 1).min(size as i64)).map(|position| position as usize).collect()
+            (first.max(0)..(last + 1).min(size as i64)).for_each(|position| see(position as usize));
         }
     }
 }

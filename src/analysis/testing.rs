@@ -10,7 +10,7 @@ pub fn model(text: &str) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let options = Options::default();
-    build::load(&mut sources, root, &options.limits, &mut NoFiles)
+    build::load(&mut sources, root, &options, &mut NoFiles)
         .and_then(|program| build::build(&mut sources, &program, &options))
         .unwrap_or_else(|errors| panic!("{}", diagnostic::render(&errors, &sources, false)))
 }

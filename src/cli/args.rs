@@ -7,6 +7,7 @@ use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::{HostIsa, Isa};
 use crate::runtime::{Engine, Options};
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use std::ffi::{OsStr, OsString};
 
@@ -51,7 +52,7 @@ impl MeasureArgs {
 #[derive(Args)]
 pub struct LintArgs {
     /// Do not give this warning, for example `even_kernel`
-    #[arg(long, value_name = "LINT", value_parser = parse_lint)]
+    #[arg(long, value_name = "LINT", value_parser = PossibleValuesParser::new(lint::names()), hide_possible_values = true)]
     pub allow: Vec<String>,
 }
 
@@ -117,10 +118,6 @@ pub enum EngineArg {
     Portable,
     /// The reference interpreter
     Interp,
-}
-
-fn parse_lint(name: &str) -> Result<String, String> {
-    if lint::exists(name) { Ok(name.into()) } else { Err(format!("there is no such warning; {}", lint::help(name))) }
 }
 
 pub fn parse_define(text: &str) -> Result<(String, String), String> {

@@ -9,14 +9,15 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::build::Options;
 use crate::io::text;
 use crate::io::write::write_atomically;
-use crate::model::{self, Findings, FolderLoader, is_onnx, one_for_all_variants};
+use crate::model::{self, Findings, FolderLoader, is_onnx};
 use crate::source::SourceMap;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Model files; `-` for standard input
+    /// Model files, each with a variant behind a colon if it alone is meant; `-` for standard input, `zoo:NAME` for a network
+    /// that comes along
     #[arg(required = true)]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -126,9 +127,8 @@ fn check(file: &Path, args: &Args) -> Checked {
 
 /// Takes the ways out of a file's mistakes, and says which.
 fn mend(file: &Path, args: &Args) -> Outcome {
-    one_for_all_variants(file)?;
     if is_onnx(file) || !file.is_file() {
-        return Err(Failure::usage(format!("{}: --fix changes model texts in files", file.display())));
+        return Err(Failure::usage(format!("{}: --fix changes model texts in files, as a whole", file.display())));
     }
     let text = text::read(file)?;
     let mut check = |text: &str| {

@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::runtime::{check_packing, check_planning, check_weights};
 use crate::schedule::Plan;
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// CPU to compile for; a wrong name lists those known
-    #[arg(long, default_value = aot::NATIVE)]
+    #[arg(long, default_value = aot::NATIVE, value_parser = PossibleValuesParser::new(aot::cpu::names()), hide_possible_values = true)]
     cpu: String,
     /// What to make: obj, header, static, shared, clif, asm
     #[arg(long, value_delimiter = ',', default_value = "obj,header,static", value_name = "KIND,..")]

@@ -98,6 +98,11 @@ enum Verb {
     Lsp(lsp::Args),
     /// Print a completion script for a shell
     Completions { shell: clap_complete::Shell },
+    /// Print the manual page of svertka, or of one of its commands
+    Man {
+        /// For example `bench`
+        command: Option<String>,
+    },
 }
 
 /// Why a command ended without success. What there is to say is in the text.
@@ -140,11 +145,6 @@ impl From<Error> for Failure {
                 let text = error.render(terminal::colour());
                 Failure::Diagnosed(not_imported(&path.display().to_string(), &text))
             }
-            Error::OneVariant { path, file } => Failure::usage(format!(
-                "{}: every variant is checked at once; leave the name of the variant out: `svertka check {}`",
-                path.display(),
-                file.display()
-            )),
             _ => Failure::input(format!("{error}{}", way_out(&error))),
         }
     }
@@ -245,7 +245,25 @@ fn run(verb: Verb) -> Outcome {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "svertka", &mut script);
             print_raw(&String::from_utf8_lossy(&script))
         }
+        Verb::Man { command } => man(command.as_deref()),
     }
+}
+
+/// Prints a page in the format of `man`.
+fn man(command: Option<&str>) -> Outcome {
+    let all = <Cli as clap::CommandFactory>::command();
+    let command = match command {
+        None => all,
+        Some(name) => {
+            let found = all.find_subcommand(name).filter(|found| found.get_name() == name);
+            let unknown = || Failure::usage(format!("there is no command `{name}`; `svertka help` lists them"));
+            let page = format!("svertka-{name}");
+            found.ok_or_else(unknown)?.clone().display_name(page).bin_name(format!("svertka {name}"))
+        }
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page).map_err(Failure::input)?;
+    print_raw(&String::from_utf8_lossy(&page))
 }
 
 /// A panic is never the user's fault.

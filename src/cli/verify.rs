@@ -132,13 +132,16 @@ fn promised(options: &Options) -> f32 {
     if options.exact { 1e-5 } else { 1e-4 }
 }
 
+/// Of the largest element: what is smaller is near zero.
+const NEAR_ZERO: f32 = 1e-3;
+
 /// How far a value is from the expected one.
 struct Difference {
     absolute: f32,
     /// Relative to the largest magnitude of the expected value; infinite where NaN or infinities differ.
     relative: f32,
-    /// The most floats that lie between two elements, one end counted; elements near zero, where sums have cancelled,
-    /// are far apart by this measure. `None` where NaN or infinities differ.
+    /// The most floats that lie between two elements, one end counted, without elements near zero: where sums have
+    /// cancelled, this measure says nothing. `None` where NaN or infinities differ.
     ulps: Option<u32>,
 }
 
@@ -148,7 +151,8 @@ impl Difference {
         let pairs = found.data().iter().zip(expected.data());
         let absolute = pairs.map(|(&a, &b)| distance(a, b)).fold(0.0, f32::max);
         let relative = if absolute == 0.0 { 0.0 } else { absolute / scale.max(f32::MIN_POSITIVE) };
-        let pairs = found.data().iter().zip(expected.data());
+        let near_zero = |b: f32| b.abs() < scale * NEAR_ZERO;
+        let pairs = found.data().iter().zip(expected.data()).filter(|(a, b)| !(a.is_finite() && near_zero(**b)));
         let ulps = pairs.map(|(&a, &b)| ulps(a, b)).try_fold(0, |most, ulps| Some(most.max(ulps?)));
         Difference { absolute, relative, ulps }
     }
@@ -227,6 +231,13 @@ fn report(rows: &[Row], tolerance: f32) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn elements_near_zero_are_not_counted_in_ulps() {
+        let tensor = |values: [f32; 3]| Tensor::new([1, 3], values.to_vec());
+        let difference = Difference::new(&tensor([1.0, 1e-7, 0.5]), &tensor([1.0, -1e-7, 0.5 - f32::EPSILON / 4.0]));
+        assert_eq!(difference.ulps, Some(1));
+    }
 
     #[test]
     fn neighbouring_floats_are_one_ulp_apart() {

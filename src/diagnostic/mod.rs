@@ -206,11 +206,17 @@ fn render_one(diagnostic: &Diagnostic, sources: &SourceMap, renderer: &Renderer)
     }
     for id in files {
         let file = sources.file(id);
-        let annotations = diagnostic.labels.iter().enumerate().filter(|(_, l)| l.span.file == id).map(|(i, l)| {
+        let labels = diagnostic.labels.iter().enumerate().filter(|(_, l)| l.span.file == id);
+        let spans = labels.clone().map(|(_, label)| label.span).reduce(Span::to).expect("the file of a label");
+        // The renderer walks through all that it is given.
+        let (shown, line) = file.around(spans.range());
+        let annotations = labels.map(|(i, l)| {
             let kind = if i == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-            kind.span(l.span.range()).label(harmless(&l.text))
+            let range = l.span.range();
+            kind.span(range.start - shown.start..range.end - shown.start).label(harmless(&l.text))
         });
-        group = group.element(Snippet::source(file.text.as_str()).path(harmless(&file.name)).annotations(annotations));
+        let snippet = Snippet::source(&file.text[shown.clone()]).line_start(line).path(harmless(&file.name));
+        group = group.element(snippet.annotations(annotations));
     }
     for note in &diagnostic.notes {
         group = group.element(Level::NOTE.message(harmless(note)));

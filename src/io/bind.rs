@@ -248,7 +248,7 @@ net { fc: dense 3 | aux side: { fc: dense 4 } | last: dense 2 }
         let mut sources = SourceMap::default();
         let root = sources.add("m.cnn", WITH_AUX);
         let options = Options { aux, ..Options::default() };
-        let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).unwrap();
+        let program = build::load(&mut sources, root, &options, &mut NoFiles).unwrap();
         build::build(&mut sources, &program, &options).unwrap()
     }
 

@@ -8,8 +8,9 @@ use crate::analysis::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::attempt::Attempt;
 use crate::front::text::build::passages::{Passage, Passages};
-use crate::front::text::build::{Built, Loader, NoFiles, Options, Program, Stop};
+use crate::front::text::build::{Built, Loader, NoFiles, Options, Program};
 use crate::front::text::names::Names;
+use crate::front::text::stop::Stop;
 use crate::front::text::syntax::ast::File;
 use crate::io::text::MAX_TEXT_BYTES;
 use crate::ir::{Graph, Verified};
@@ -30,12 +31,12 @@ pub struct Texts {
 
 impl Texts {
     /// Reads the text of `uri`, and from the disk or the editor what it uses.
-    pub fn read(uri: &Uri, text: &str, open: Open) -> Texts {
+    pub fn read(uri: &Uri, text: &str, open: Open, stop: &Stop) -> Texts {
         let path = path_of(uri);
         let name = path.as_ref().map_or_else(|| uri.to_string(), |path| path.to_string_lossy().replace('\\', "/"));
         let mut sources = SourceMap::default();
         let root = sources.add(name, text);
-        let limits = Options::default().limits;
+        let options = Options { stop: stop.clone(), ..Options::default() };
         let mut loader: Box<dyn Loader> = match &path {
             Some(path) => {
                 let folder = path.parent().unwrap_or(path).to_owned();
@@ -45,7 +46,7 @@ impl Texts {
         };
         let loaded = match text.len() as u64 > MAX_TEXT_BYTES {
             true => too_large(root),
-            false => Program::load(&mut sources, root, &limits, loader.as_mut()),
+            false => Program::load(&mut sources, root, &options, loader.as_mut()),
         };
         let files = sources.ids().map(|id| {
             let file = sources.file(id);

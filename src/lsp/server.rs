@@ -6,7 +6,7 @@ use super::position::Encoding;
 use super::requests::{self, Answer, Around, Workspace};
 use super::view::View;
 use super::worker::{Found, Job, Report, Worker};
-use crate::front::text::build::Stop;
+use crate::front::text::stop::Stop;
 use crossbeam_channel::select;
 use gen_lsp_types as lsp;
 use gen_lsp_types::{Notification as _, Request as _};

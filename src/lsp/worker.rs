@@ -2,7 +2,7 @@
 
 use super::analysis::{Model, Texts};
 use super::documents::Open;
-use crate::front::text::build::Stop;
+use crate::front::text::stop::Stop;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use gen_lsp_types::Uri;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,7 +82,8 @@ fn work(job: &Job, done: &Sender<Report>) {
         }
     };
     // A defect in one model is no reason to leave the editor without answers for the others.
-    let read = catch_unwind(AssertUnwindSafe(|| Arc::new(Texts::read(&job.uri, &job.text, job.open.clone()))));
+    let read =
+        catch_unwind(AssertUnwindSafe(|| Arc::new(Texts::read(&job.uri, &job.text, job.open.clone(), &job.stop))));
     let Ok(texts) = read else { return report(Found::Nothing) };
     report(Found::Texts(texts.clone()));
     let model = catch_unwind(AssertUnwindSafe(|| Model::build(&texts, job.stop.within(BUDGET))));

@@ -1,10 +1,10 @@
 //! What is wrong or odd in a model file.
 
-use super::{FolderLoader, Model, is_onnx, read_text, split_variant};
+use super::{FolderLoader, Model, is_onnx, read_text, split_variant, zoo};
 use crate::analysis::lint;
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::error::{Error, ModelError};
-use crate::front::text::build::Options;
+use crate::front::text::build::{Loader, Options};
 use crate::source::SourceMap;
 use std::path::Path;
 
@@ -35,12 +35,12 @@ impl From<ModelError> for Findings {
     }
 }
 
-/// Every error of every variant of a model file; where there is none, what in it breaks a rule of thumb or has no effect,
+/// Every error of every variant of a model file, or of `FILE:VARIANT` alone, or of a network of the zoo; where there is none, what in it breaks a rule of thumb or has no effect,
 /// but for the warnings whose names are `allowed`. Of an ONNX file, all that is not imported, or else what is not as it is
 /// in the file.
 ///
 /// # Errors
-/// Where the file cannot be read, or is named with a variant.
+/// Where the file cannot be read, or the zoo has no such network.
 pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Error> {
     let path = path.as_ref();
     if is_onnx(path) {
@@ -50,18 +50,22 @@ pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Err
             Err(error) => Err(error),
         };
     }
-    one_for_all_variants(path)?;
-    let (mut sources, root) = read_text(path)?;
-    let diagnostics = lint::check(&mut sources, root, &Options::default(), &mut FolderLoader::new(path), allowed);
-    Ok(Findings { diagnostics, sources })
-}
-
-/// Whether a file is named without a variant.
-pub(crate) fn one_for_all_variants(path: &Path) -> Result<(), Error> {
-    match split_variant(path.as_os_str()) {
-        (file, Some(_)) if file.exists() => Err(Error::OneVariant { path: path.to_owned(), file }),
-        _ => Ok(()),
-    }
+    let check = |(mut sources, root), variant, loader: &mut dyn Loader| {
+        let options = Options { variant, ..Options::default() };
+        Findings { diagnostics: lint::check(&mut sources, root, &options, loader, allowed), sources }
+    };
+    Ok(match split_variant(path.as_os_str()) {
+        (file, Some(name)) if zoo::is_zoo(&file) => {
+            let entry = zoo::find(&name)?;
+            let mut sources = SourceMap::default();
+            let root = sources.add(format!("{}:{}", zoo::ZOO, entry.file), entry.text);
+            check((sources, root), entry.variant, &mut zoo::ZooLoader)
+        }
+        (file, Some(variant)) if file.exists() => {
+            check(read_text(&file)?, Some(variant), &mut FolderLoader::new(&file))
+        }
+        _ => check(read_text(path)?, None, &mut FolderLoader::new(path)),
+    })
 }
 
 /// What of an imported file is not as it is in the file.

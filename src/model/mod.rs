@@ -10,8 +10,6 @@ mod weights;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod zoo;
 
-#[cfg(feature = "cli")]
-pub(crate) use check::one_for_all_variants;
 pub use check::{Findings, check};
 pub use classes::Class;
 #[cfg(feature = "cli")]
@@ -163,7 +161,7 @@ impl ModelOptions {
         let start = Instant::now();
         let (mut sources, options) = (SourceMap::default(), self.build.clone());
         let root = sources.add(name.clone(), text);
-        let built = build::load(&mut sources, root, &options.limits, loader)
+        let built = build::load(&mut sources, root, &options, loader)
             .and_then(|program| Ok((build::build_and_warn(&mut sources, &program, &options)?, program)));
         match built {
             Ok(((graph, warnings), program)) => {

@@ -150,7 +150,7 @@ mod tests {
         let root = sources.add("m.cnn", text);
         let defines = sizes.iter().map(|(name, size)| (name.clone(), size.to_string())).collect();
         let options = build::Options { defines, ..build::Options::default() };
-        let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).unwrap();
+        let program = build::load(&mut sources, root, &options, &mut NoFiles).unwrap();
         build::build(&mut sources, &program, &options).map_err(|errors| errors[0].message.clone())
     }
 

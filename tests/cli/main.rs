@@ -7,6 +7,8 @@ mod export;
 mod folder;
 mod quantize;
 mod sizes;
+#[cfg(unix)]
+mod started;
 mod streams;
 mod zoo;
 
@@ -173,7 +175,9 @@ fn check_reports_every_error_of_every_file() {
     let one = write(folder.path(), "one.cnn", net("c: konv 3x3, 4 | d: conv 3x3, 4, stride 0"));
     let two = write(folder.path(), "two.cnn", net("c: conv 9x9, 4"));
     let (_, err) = run(&["check", "models/lenet5.cnn:lenet5"], 1);
-    assert!(err.contains("leave the name of the variant out"), "{err}");
+    assert!(err.contains("E0218") && err.contains("`relu` and `tanh`"), "{err}");
+    let (out, _) = run(&["check", "models/lenet5.cnn:tanh", "zoo:resnet50"], 0);
+    assert!(out.contains("models/lenet5.cnn:tanh: ok") && out.contains("zoo:resnet50: ok"), "{out}");
     let (out, err) = run(&["check", "models/lenet5.cnn", &one, &two], 1);
     assert!(out.contains("models/lenet5.cnn: ok"));
     for code in ["E0211", "E0216", "E0302"] {
@@ -194,7 +198,7 @@ fn check_warns_and_can_be_told_not_to() {
     let (out, err) = run(&["summary", &file, "--format", "json"], 0);
     assert!(out.trim_end().ends_with('}') && err.contains("warning[W0701]"), "{out}{err}");
     let (_, err) = run(&["summary", &file, "--allow", "evn_kernel"], 2);
-    assert!(err.contains("did you mean `even_kernel`?"), "{err}");
+    assert!(err.contains("a similar value exists: 'even_kernel'"), "{err}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ pub fn model(text: &str) -> Verified<Graph> {
     let mut sources = SourceMap::default();
     let root = sources.add("model.cnn", text);
     let options = build::Options::default();
-    let built = build::load(&mut sources, root, &options.limits, &mut NoFiles)
+    let built = build::load(&mut sources, root, &options, &mut NoFiles)
         .and_then(|program| build::build(&mut sources, &program, &options));
     built.unwrap_or_else(|errors| panic!("{}", svertka::diagnostic::render(&errors, &sources, false)))
 }

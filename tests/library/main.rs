@@ -193,6 +193,8 @@ fn files_are_checked() {
     fs::write(&path, TEXT.replace("relu", "rely")).unwrap();
     let report = svertka::check(&path, &[]).unwrap();
     assert!(report.has_errors() && report.render(false).contains("did you mean `relu`?"));
-    let error = svertka::check(folder.path().join("m.cnn:small"), &[]).unwrap_err().to_string();
-    assert!(error.contains("every variant is checked"), "{error}");
+    let report = svertka::check(folder.path().join("m.cnn:small"), &[]).unwrap();
+    assert_eq!(report.diagnostics[0].code, "E0218", "{}", report.render(false));
+    assert!(svertka::check("zoo:resnet50", &[]).unwrap().diagnostics.is_empty());
+    assert!(svertka::check("zoo:resnet5", &[]).unwrap_err().to_string().contains("resnet"));
 }

@@ -13,7 +13,7 @@ const OPERATORS: [&str; 4] = ["and", "or", "not", "in"];
 const VALUES: [&str; 3] = ["true", "false", "none"];
 
 /// The words of the pest grammar that have a meaning of their own: `"word" ~ !word_char`.
-fn keywords() -> BTreeSet<&'static str> {
+pub fn keywords() -> BTreeSet<&'static str> {
     let words = include_str!("../../grammar/svertka.pest").split('"').filter(|word| is_keyword(word));
     words.collect()
 }

@@ -5,4 +5,6 @@ mod grammar;
 mod neovim;
 mod random;
 mod requests;
+mod session;
+mod tree_sitter;
 mod typing;

@@ -4,6 +4,7 @@
 mod lab;
 
 mod browser;
+mod data;
 mod numbers;
 mod parts;
 mod sandbox;

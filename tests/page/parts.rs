@@ -56,7 +56,8 @@ fn graph_and_text_are_linked_both_ways() {
 #[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
 fn times_lead_to_layers() {
     let lab = Lab::new();
-    let args = ["bench", "models/lenet5.cnn", "--per-layer", "--runs", "2", "--warmup", "0", "--json"];
+    let args =
+        ["bench", "models/lenet5.cnn", "--per-layer", "--min-time", "0", "--runs", "2", "--warmup", "0", "--json"];
     lab.run(&[&args[..], &[&lab.path("r.json")]].concat(), 0);
     let page = show(&lab, &["models/lenet5.cnn", "--bench", &lab.path("r.json")]);
     let script = "(async () => {

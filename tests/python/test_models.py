@@ -112,8 +112,8 @@ def test_files_are_checked(tmp_path):
     assert str(found[0]).startswith("warning[W07")
     path.write_text("model odd\ninput x: f32[N, 2, 9, 9]\nnet { convv 2x2, 4 }\n")
     assert [d.severity for d in sv.check(path)] == ["error"]
-    with pytest.raises(ValueError, match="every variant is checked"):
-        sv.check(f"{ROOT}/models/lenet5.cnn:tanh")
+    assert sv.check(f"{ROOT}/models/lenet5.cnn:tanh") == []
+    assert [d.code for d in sv.check(f"{ROOT}/models/lenet5.cnn:sinh")] == ["E0218"]
 
 
 def test_summary_and_graph(lenet):

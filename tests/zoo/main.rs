@@ -57,7 +57,7 @@ impl Model {
     fn read(file: &str) -> Model {
         let mut sources = SourceMap::default();
         let root = sources.add(format!("{file}.cnn"), text(file));
-        let program = build::load(&mut sources, root, &Options::default().limits, &mut Folder);
+        let program = build::load(&mut sources, root, &Options::default(), &mut Folder);
         let program = program.unwrap_or_else(|errors| panic!("{}", render(&errors, &sources, false)));
         Model { sources, root, program }
     }

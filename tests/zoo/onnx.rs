@@ -25,7 +25,7 @@ fn exported(file: &str, arguments: &Arguments) -> Option<Vec<u8>> {
         aux: arguments.aux,
         ..build::Options::default()
     };
-    let program = build::load(&mut sources, root, &options.limits, &mut Folder).unwrap();
+    let program = build::load(&mut sources, root, &options, &mut Folder).unwrap();
     let graph = build::build(&mut sources, &program, &options).unwrap();
     if graph.params.iter().map(Param::elements).sum::<usize>() > MOST_ELEMENTS {
         return None;

@@ -1,10 +1,11 @@
 //! Where the boxes of a drawing go: layers by the longest path from the inputs, order within a layer by the median of
 //! the neighbours above, arrows that skip layers led past the boxes in lanes of their own (Sugiyama, Tagawa and Toda
 //! 1981), positions as near to those of the neighbours as the order allows. A long network goes on in further columns,
-//! so that it fits on a slide.
+//! so that it fits on a slide; an arrow past boxes that would lead from one column into another is not drawn, but has a
+//! port at each of its ends.
 
 use super::{Drawing, Shape, TooLarge};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 pub const LINE: f64 = 16.0;
 const GAP_X: f64 = 24.0;
@@ -18,6 +19,12 @@ pub const MARGIN: f64 = 24.0;
 const HEAD: f64 = 40.0;
 /// Average width of a character of 12 px sans-serif.
 const CHARACTER: f64 = 6.6;
+/// Room for a port beside a box.
+pub const PORT: f64 = 40.0;
+/// What spans no more layers never has ports.
+const SHORT: usize = 8;
+/// A drawing that is no higher need not be shown larger.
+const TALL: f64 = 800.0;
 /// Width over height of a slide.
 const SLIDE: f64 = 16.0 / 9.0;
 const MAX_COLUMNS: usize = 12;
@@ -30,8 +37,11 @@ pub type Place = (usize, usize);
 pub struct Layout {
     /// The place of each shape.
     pub shapes: Vec<Place>,
-    /// The places that each arrow visits, from shape to shape.
+    /// The places that each arrow visits, from shape to shape; none of one that has ports.
     pub routes: Vec<Vec<Place>>,
+    /// For each shape the numbers of the ports at its right: those of arrows that leave it, then of those that reach it.
+    /// Arrows that leave one shape have the same number.
+    pub ports: Vec<[Vec<usize>; 2]>,
     pub spots: Vec<Vec<Spot>>,
     /// Where the things in the last layer of a column go on in the next one.
     pub turns: HashMap<Place, Turn>,
@@ -94,21 +104,20 @@ impl Layout {
         if drawing.shapes.len() + passes > MAX_ITEMS {
             return Err(TooLarge { boxes: drawing.shapes.len(), passes });
         }
-        let layers = ordered(drawing, &ranks);
-        let routes = routes(drawing, &layers, &ranks);
-        let sizes = sizes(drawing, &layers);
-        let x = aligned(&layers, &Links::new(&layers, &routes), &sizes);
-        let columns = columns(&layers, &sizes, &x, most);
-        let mut layout = Layout {
-            shapes: places(&layers, drawing.shapes.len()),
-            routes,
-            spots: Vec::new(),
-            turns: HashMap::new(),
-            size: (0.0, 0.0),
-        };
-        layout.place(&sizes, &x, &columns);
-        layout.turn(&columns);
-        Ok(layout)
+        let span = |&(from, to): &(usize, usize)| ranks[to] - ranks[from];
+        let longer = |limit: usize| drawing.arrows.iter().map(|arrow| span(arrow) > limit).collect::<Vec<bool>>();
+        let mut limit = drawing.arrows.iter().map(span).max().unwrap_or(0);
+        let mut draft = Draft::new(drawing, &ranks, &longer(limit), most);
+        // The longest arrows first, until the others allow for columns.
+        while !draft.is_clean && limit > SHORT {
+            limit = (limit / 2).max(SHORT);
+            draft = Draft::new(drawing, &ranks, &longer(limit), most);
+        }
+        let ported = draft.between_columns(drawing, &ranks, &longer(limit));
+        if ported != longer(limit) {
+            draft = Draft::new(drawing, &ranks, &ported, most);
+        }
+        Ok(draft.layout(drawing, &ported))
     }
 
     fn place(&mut self, sizes: &[Vec<Size>], x: &[Vec<f64>], columns: &[Column]) {
@@ -176,6 +185,62 @@ impl Layout {
     }
 }
 
+/// A layout whose columns are chosen, but where nothing has a place yet.
+struct Draft {
+    layers: Layers,
+    routes: Vec<Vec<Place>>,
+    sizes: Vec<Vec<Size>>,
+    x: Vec<Vec<f64>>,
+    columns: Vec<Column>,
+    /// Whether columns end where one arrow leads on.
+    is_clean: bool,
+}
+
+impl Draft {
+    /// Without the arrows that have ports.
+    fn new(drawing: &Drawing, ranks: &[usize], ported: &[bool], most: usize) -> Draft {
+        let layers = ordered(drawing, ranks, ported);
+        let routes = routes(drawing, &layers, ranks, ported);
+        let sizes = sizes(drawing, &layers, ported);
+        let x = aligned(&layers, &Links::new(&layers, &routes), &sizes);
+        let (columns, is_clean) = columns(&layers, &sizes, &x, most);
+        Draft { layers, routes, sizes, x, columns, is_clean }
+    }
+
+    /// Which of some arrows lead out of a column.
+    fn between_columns(&self, drawing: &Drawing, ranks: &[usize], of: &[bool]) -> Vec<bool> {
+        let crosses = |&(from, to): &(usize, usize)| {
+            self.columns.iter().any(|column| (ranks[from]..ranks[to]).contains(&column.last))
+        };
+        drawing.arrows.iter().zip(of).map(|(arrow, of)| *of && crosses(arrow)).collect()
+    }
+
+    fn layout(self, drawing: &Drawing, ported: &[bool]) -> Layout {
+        let mut layout = Layout {
+            shapes: places(&self.layers, drawing.shapes.len()),
+            routes: self.routes,
+            ports: ports(drawing, ported),
+            spots: Vec::new(),
+            turns: HashMap::new(),
+            size: (0.0, 0.0),
+        };
+        layout.place(&self.sizes, &self.x, &self.columns);
+        layout.turn(&self.columns);
+        layout
+    }
+}
+
+/// See [`Layout::ports`].
+fn ports(drawing: &Drawing, ported: &[bool]) -> Vec<[Vec<usize>; 2]> {
+    let mut ports = vec![[Vec::new(), Vec::new()]; drawing.shapes.len()];
+    let arrows = || drawing.arrows.iter().zip(ported).filter(|(_, ported)| **ported).map(|(arrow, _)| *arrow);
+    let mut numbers: BTreeMap<usize, usize> = arrows().map(|(from, _)| (from, 0)).collect();
+    numbers.values_mut().zip(1..).for_each(|(number, next)| *number = next);
+    numbers.iter().for_each(|(&from, &number)| ports[from][0].push(number));
+    arrows().for_each(|(from, to)| ports[to][1].push(numbers[&from]));
+    ports
+}
+
 /// Length of the longest path from an input to each shape.
 fn ranks(drawing: &Drawing) -> Vec<usize> {
     let mut ranks = vec![0; drawing.shapes.len()];
@@ -193,14 +258,14 @@ fn before(drawing: &Drawing, ranks: &[usize], arrow: usize, rank: usize) -> Item
 }
 
 /// The items of each layer, in order from left to right.
-fn ordered(drawing: &Drawing, ranks: &[usize]) -> Layers {
+fn ordered(drawing: &Drawing, ranks: &[usize], ported: &[bool]) -> Layers {
     let count = ranks.iter().max().map_or(1, |rank| rank + 1);
     let mut layers = vec![Vec::new(); count];
     for (shape, &rank) in ranks.iter().enumerate() {
         layers[rank].push(Item::Shape(shape));
     }
     let mut into = vec![Vec::new(); drawing.shapes.len()];
-    for (arrow, &(from, to)) in drawing.arrows.iter().enumerate() {
+    for (arrow, &(from, to)) in drawing.arrows.iter().enumerate().filter(|(arrow, _)| !ported[*arrow]) {
         layers[ranks[from] + 1..ranks[to]].iter_mut().for_each(|layer| layer.push(Item::Pass(arrow)));
         into[to].push(arrow);
     }
@@ -234,10 +299,13 @@ fn places(layers: &Layers, shapes: usize) -> Vec<Place> {
     places
 }
 
-fn routes(drawing: &Drawing, layers: &Layers, ranks: &[usize]) -> Vec<Vec<Place>> {
+fn routes(drawing: &Drawing, layers: &Layers, ranks: &[usize], ported: &[bool]) -> Vec<Vec<Place>> {
     let index: Vec<HashMap<Item, usize>> =
         layers.iter().map(|layer| layer.iter().copied().zip(0..).collect()).collect();
     let route = |(arrow, &(from, to)): (usize, &(usize, usize))| {
+        if ported[arrow] {
+            return Vec::new();
+        }
         let ends = [(ranks[from], Item::Shape(from)), (ranks[to], Item::Shape(to))];
         let passes = (ranks[from] + 1..ranks[to]).map(|rank| (rank, Item::Pass(arrow)));
         let items = [ends[0]].into_iter().chain(passes).chain([ends[1]]);
@@ -253,10 +321,14 @@ struct Size {
     passes: bool,
 }
 
-fn sizes(drawing: &Drawing, layers: &Layers) -> Vec<Vec<Size>> {
+fn sizes(drawing: &Drawing, layers: &Layers, ported: &[bool]) -> Vec<Vec<Size>> {
+    let mut beside = vec![0.0; drawing.shapes.len()];
+    for (&(from, to), _) in drawing.arrows.iter().zip(ported).filter(|(_, ported)| **ported) {
+        [from, to].into_iter().for_each(|shape| beside[shape] = 2.0 * PORT);
+    }
     let size = |item: &Item| match item {
         Item::Shape(s) => {
-            Size { width: width(&drawing.shapes[*s]), height: height(&drawing.shapes[*s]), passes: false }
+            Size { width: width(&drawing.shapes[*s]) + beside[*s], height: height(&drawing.shapes[*s]), passes: false }
         }
         Item::Pass(_) => Size { width: 0.0, height: 0.0, passes: true },
     };
@@ -386,7 +458,7 @@ impl Column {
 
 /// The columns in which the drawing is shown largest on a slide. Shortcuts between columns are harder to follow, and
 /// are only led there if that makes the drawing much larger.
-fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>], most: usize) -> Vec<Column> {
+fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>], most: usize) -> (Vec<Column>, bool) {
     let scale = |columns: &[Column]| {
         let width = columns.iter().map(|c| c.width + c.gutter()).sum::<f64>();
         let height = columns.iter().map(|c| c.height).fold(0.0, f64::max) + HEAD + 2.0 * MARGIN;
@@ -400,7 +472,7 @@ fn columns(layers: &Layers, sizes: &[Vec<Size>], x: &[Vec<f64>], most: usize) ->
     let is_box = |item: &&Item| matches!(item, Item::Shape(_));
     let clean = best(&|layer| matches!(layer, [Item::Shape(_)])).expect("there is one column or more");
     let any = best(&|layer| layer.iter().filter(is_box).count() == 1).expect("there is one column or more");
-    if any.0 > 1.5 * clean.0 { any.1 } else { clean.1 }
+    if any.0.min(1.0 / TALL) > 1.5 * clean.0 { (any.1, false) } else { (clean.1, true) }
 }
 
 /// Ends each column at the first layer with `height` above it that may end one.
@@ -505,10 +577,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shortcut_over_everything_turns_too() {
-        let (_, layout) = laid_out(&format!("residual {{\n{}}}", RESIDUAL.repeat(12)));
-        let long = layout.routes.iter().max_by_key(|route| route.len()).unwrap();
-        assert!(long.iter().any(|place| layout.turns.contains_key(place)));
+    fn a_shortcut_over_everything_has_ports() {
+        let (drawing, layout) = laid_out(&format!("residual {{\n{}}}", RESIDUAL.repeat(12)));
+        assert!(!layout.turns.is_empty(), "several columns");
+        let (input, sum) = (0, drawing.shapes.len() - 1);
+        for (shape, ports) in layout.ports.iter().enumerate() {
+            let expected = [[input].contains(&shape), [sum].contains(&shape)];
+            assert_eq!(ports.clone().map(|ports| ports == [1]), expected, "{shape}");
+        }
+        let arrows = drawing.arrows.iter().zip(&layout.routes);
+        arrows.for_each(|(&arrow, route)| assert_eq!(route.is_empty(), arrow == (input, sum)));
     }
 
     #[test]

@@ -1,9 +1,13 @@
 //! A drawing as SVG.
 
-use super::layout::{LINE, Layout, MARGIN, Place, Spot, Turn, width};
+use super::layout::{LINE, Layout, MARGIN, PORT, Place, Spot, Turn, width};
 use super::{Drawing, Shape, TooLarge};
 use std::fmt::Write;
 
+/// Of the disc of a port.
+const RADIUS: f64 = 9.0;
+/// Colours of ports, in turn.
+const PORTS: [&str; 6] = ["#0e9384", "#c11574", "#6938ef", "#b54708", "#026aa2", "#4d7c0f"];
 /// Radius of the corners of arrows that lead into the next column.
 const CORNER: f64 = 8.0;
 
@@ -21,17 +25,17 @@ pub fn render(drawing: &Drawing) -> Result<String, TooLarge> {
          <text x=\"{MARGIN}\" y=\"{:.0}\" font-size=\"16\" font-weight=\"600\" fill=\"#101828\">{title}</text>\n",
         MARGIN + 10.0
     );
-    for route in &layout.routes {
+    for route in layout.routes.iter().filter(|route| !route.is_empty()) {
         let path = path(&layout, route);
         let _ = writeln!(
             svg,
             "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\" marker-end=\"url(#a)\"/>"
         );
     }
-    for (number, (shape, &(rank, index))) in drawing.shapes.iter().zip(&layout.shapes).enumerate() {
-        let _ = writeln!(svg, "<g data-shape=\"{number}\">");
-        draw_shape(&mut svg, shape, &layout.spots[rank][index]);
-        svg.push_str("</g>\n");
+    for ((shape, &(rank, index)), ports) in drawing.shapes.iter().zip(&layout.shapes).zip(&layout.ports) {
+        let spot = &layout.spots[rank][index];
+        draw_shape(&mut svg, shape, spot);
+        draw_ports(&mut svg, shape, spot, ports);
     }
     Ok(svg + "</svg>\n")
 }
@@ -50,6 +54,28 @@ fn draw_shape(svg: &mut String, shape: &Shape, &Spot { x, top, bottom }: &Spot) 
         let style = if index == 0 { "font-weight=\"600\" fill=\"#101828\"" } else { "fill=\"#475467\"" };
         let _ =
             writeln!(svg, "<text x=\"{x:.1}\" y=\"{at:.1}\" text-anchor=\"middle\" {style}>{}</text>", escape(line));
+    }
+}
+
+/// At the right edge of a box: a number for what leaves it, and one for what reaches it, in the colour of that number.
+fn draw_ports(svg: &mut String, shape: &Shape, spot: &Spot, [leave, reach]: &[Vec<usize>; 2]) {
+    let edge = spot.x + width(shape) / 2.0;
+    let count = (leave.len() + reach.len()) as f64;
+    let ports = leave.iter().map(|number| (number, true)).chain(reach.iter().map(|number| (number, false)));
+    for (place, (number, leaves)) in ports.enumerate() {
+        let y = (spot.top + spot.bottom) / 2.0 + (place as f64 - (count - 1.0) / 2.0) * 2.0 * RADIUS;
+        let (colour, x) = (PORTS[(number - 1) % PORTS.len()], edge + PORT - RADIUS);
+        // Where the arrow ends, and which way it does.
+        let (tip, back) = if leaves { (x - RADIUS - 1.0, -5.0) } else { (edge + 1.0, 5.0) };
+        let _ = writeln!(
+            svg,
+            "<g class=\"port\"><path d=\"M{edge:.1} {y:.1} H{x:.1}\" stroke=\"{colour}\" stroke-width=\"1.6\"/>\
+             <path d=\"M{tip:.1} {y:.1} l{back} -3.5 v7 z\" fill=\"{colour}\"/>\
+             <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{RADIUS}\" fill=\"{colour}\"/>\
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\" font-weight=\"600\" \
+             fill=\"#ffffff\">{number}</text></g>",
+            y + 3.5
+        );
     }
 }
 

@@ -4,7 +4,8 @@ use super::{Finding, Subject};
 use crate::analysis::receptive_field::{Axis, Field, positions_read};
 use crate::ir::{Graph, NodeId};
 use crate::layers::ResolvedWindow;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
+use std::ops::Range;
 
 /// What no feature sees as a whole, the classifier can only count.
 pub fn small(subject: &Subject) -> Vec<Finding> {
@@ -48,67 +49,75 @@ pub fn checkerboard(subject: &Subject) -> Vec<Finding> {
 }
 
 fn unread(graph: &Graph, dim: usize) -> Vec<Finding> {
-    let everything = |id: NodeId| (0..graph[id].ty.spatial().get(dim).copied().unwrap_or(1)).collect();
-    let seeds = graph.outputs.iter().map(|output| (output.node, everything(output.node)));
-    let Some(read) = follow(graph, seeds, dim) else { return Vec::new() };
+    let wide = |id: &NodeId| window(graph, *id, dim).is_some_and(|window| steps_over(&window, dim));
+    let wide: Vec<NodeId> = graph.ids().filter(wide).collect();
+    let seeds = graph.outputs.iter().map(|output| (output.node, 0..size(graph, output.node, dim)));
+    let Some(read) = follow(graph, &wide, seeds, dim) else { return Vec::new() };
     let finding = |node: NodeId| {
         let window = window(graph, node, dim)?;
-        let input = &read[graph[node].inputs[0].0 as usize];
-        (steps_over(&window, dim) && has_holes(input)).then(|| Finding {
+        has_holes(&read[graph[node].inputs[0].0 as usize]).then(|| Finding {
             node,
             message: "a stride that leaves a grid of unread positions".into(),
             label: format!("a stride of {} passes over positions that nothing else reads", window.stride[dim]),
             help: "stride where the kernel is at least as large as the stride, or pool".into(),
         })
     };
-    graph.ids().filter_map(finding).collect()
+    wide.into_iter().filter_map(finding).collect()
 }
 
 fn gridding(subject: &Subject, dim: usize) -> Option<Finding> {
     let graph = subject.graph;
     let features = subject.fields.features?;
     let middle = graph[features].ty.spatial().get(dim)? / 2;
-    let read = follow(graph, vec![(features, BTreeSet::from([middle]))], dim)?;
-    let of_inputs: BTreeSet<usize> = graph.inputs.iter().flat_map(|id| read[id.0 as usize].iter().copied()).collect();
+    let dilation = |window: ResolvedWindow| window.dilation[dim] > 1 && window.kernel[dim] > 1;
+    let dilated: Vec<NodeId> = graph.ids().filter(|&id| window(graph, id, dim).is_some_and(dilation)).collect();
+    let read = follow(graph, &dilated, [(features, middle..middle + 1)], dim)?;
+    let longest = graph.inputs.iter().map(|id| read[id.0 as usize].len()).max()?;
+    let of_inputs = (0..longest).map(|at| graph.inputs.iter().any(|id| read[id.0 as usize].get(at) == Some(&true)));
+    let of_inputs: Vec<bool> = of_inputs.collect();
     if !has_holes(&of_inputs) {
         return None;
     }
-    let dilates = |id: &NodeId| {
-        let dilation = |window: ResolvedWindow| window.dilation[dim] > 1 && window.kernel[dim] > 1;
-        window(graph, *id, dim).is_some_and(dilation) && has_holes(&read[graph[*id].inputs[0].0 as usize])
-    };
-    let (first, last) = (*of_inputs.first()?, *of_inputs.last()?);
+    let (field, seen) = (extent(&of_inputs)?.len(), of_inputs.iter().filter(|&&seen| seen).count());
     Some(Finding {
-        node: graph.ids().find(dilates)?,
+        node: dilated.into_iter().find(|&id| has_holes(&read[graph[id].inputs[0].0 as usize]))?,
         message: "dilations that leave a grid of unseen positions".into(),
-        label: format!("a feature sees {} of the {} positions of its field", of_inputs.len(), last - first + 1),
+        label: format!("a feature sees {seen} of the {field} positions of its field"),
         help: "let dilations grow no faster than what the layers before see, without a common factor: 1, 2, 5".into(),
     })
 }
 
-/// For each value, its positions along `dim` that the seeds see; `None` if they are too many, before they are made.
+fn size(graph: &Graph, id: NodeId, dim: usize) -> usize {
+    graph[id].ty.spatial().get(dim).copied().unwrap_or(1)
+}
+
+/// For each value and each of its positions along `dim`, whether the seeds see it; `None` if they are too many, before they
+/// are made, and if the answer is asked about no node.
 fn follow(
     graph: &Graph,
-    seeds: impl IntoIterator<Item = (NodeId, BTreeSet<usize>)>,
+    about: &[NodeId],
+    seeds: impl IntoIterator<Item = (NodeId, Range<usize>)>,
     dim: usize,
-) -> Option<Vec<BTreeSet<usize>>> {
-    let size = |id: &NodeId| graph[*id].ty.spatial().get(dim).copied().unwrap_or(1);
-    if graph.ids().map(|id| size(&id)).try_fold(0, usize::checked_add)? > MAX_WORK {
+) -> Option<Vec<Vec<bool>>> {
+    let positions = graph.ids().map(|id| size(graph, id, dim)).try_fold(0, usize::checked_add)?;
+    if about.is_empty() || positions > MAX_WORK {
         return None;
     }
-    let mut seen = vec![BTreeSet::new(); graph.nodes.len()];
-    seeds.into_iter().for_each(|(id, positions)| seen[id.0 as usize].extend(positions));
+    let mut seen: Vec<Vec<bool>> = graph.ids().map(|id| vec![false; size(graph, id, dim)]).collect();
+    seeds.into_iter().for_each(|(id, positions)| seen[id.0 as usize][positions].fill(true));
     let mut work = 0;
     for id in graph.ids().rev() {
+        let (before, behind) = seen.split_at_mut(id.0 as usize);
         for (operand, &input) in graph[id].inputs.iter().enumerate() {
             let read = positions_read(graph, id, operand, dim);
-            for &at in &seen[id.0 as usize].clone() {
-                let positions = read(at);
-                work += positions.len();
+            for (at, _) in behind[0].iter().enumerate().filter(|(_, seen)| **seen) {
+                read(at, &mut |position| {
+                    work += 1;
+                    before[input.0 as usize][position] = true;
+                });
                 if work > MAX_WORK {
                     return None;
                 }
-                seen[input.0 as usize].extend(positions);
             }
         }
     }
@@ -125,7 +134,12 @@ fn steps_over(window: &ResolvedWindow, dim: usize) -> bool {
     window.stride[dim] > window.kernel[dim] || (window.stride[dim] > 1 && window.dilation[dim] > 1)
 }
 
-fn has_holes(positions: &BTreeSet<usize>) -> bool {
-    let (Some(first), Some(last)) = (positions.first(), positions.last()) else { return false };
-    last - first >= positions.len()
+/// From the first to the last position that is seen.
+fn extent(seen: &[bool]) -> Option<&[bool]> {
+    let at = |seen: &bool| *seen;
+    Some(&seen[seen.iter().position(at)?..=seen.iter().rposition(at)?])
+}
+
+fn has_holes(seen: &[bool]) -> bool {
+    extent(seen).is_some_and(|extent| extent.contains(&false))
 }

@@ -15,6 +15,7 @@ use super::receptive_field::{ReceptiveFields, receptive_field};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::front::text::build::unused::{self, Kind, Unused};
 use crate::front::text::build::{self, Built, Loader, Options, Program};
+use crate::front::text::stop::Stop;
 use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
 use std::collections::{HashMap, HashSet};
@@ -64,16 +65,22 @@ struct Finding {
 /// The warnings about a graph that the builder has made, in the order of [`LINTS`], except those that the model or
 /// `allowed` silences. A layer of the text gives one for all of its copies.
 pub fn lint(graph: &Verified<Graph>, allowed: &[String]) -> Vec<Diagnostic> {
-    let subject = Subject::new(graph);
+    warn(&Subject::new(graph), allowed, &Stop::default())
+}
+
+/// As [`lint`], until `stop` is due.
+fn warn(subject: &Subject, allowed: &[String], stop: &Stop) -> Vec<Diagnostic> {
+    let graph = subject.graph;
     let is_allowed =
         |lint: &Lint| graph.allows.iter().map(|allow| &allow.lint).chain(allowed).any(|name| name == lint.name);
-    let found = LINTS.iter().filter(|lint| !is_allowed(lint)).flat_map(|lint| warnings(lint, &subject));
+    let found =
+        LINTS.iter().filter(|lint| !is_allowed(lint) && !stop.is_due()).flat_map(|lint| warnings(lint, subject));
     unknown(graph).chain(found).collect()
 }
 
 /// The errors of all variants of a model; where there are none, the warnings about them, and about what is written and
-/// has no effect in any ([`unused`]), except those that the model or `allowed` silences. `options.variant` is not looked
-/// at.
+/// has no effect in any ([`unused`]), except those that the model or `allowed` silences. If `options.variant` is one, of
+/// that alone, without what other variants may use.
 pub fn check(
     sources: &mut SourceMap,
     root: FileId,
@@ -81,7 +88,7 @@ pub fn check(
     loader: &mut dyn Loader,
     allowed: &[String],
 ) -> Vec<Diagnostic> {
-    match build::load(sources, root, &options.limits, loader) {
+    match build::load(sources, root, options, loader) {
         Ok(program) => check_variants(sources, &program, options, allowed, &mut |_, _| {}),
         Err(errors) => errors,
     }
@@ -102,12 +109,19 @@ pub fn check_variants(
         allows.clone_from(&graph.allows);
         let is_allowed = |lint: &&Lint| graph.allows.iter().any(|allow| allow.lint == lint.name);
         let subject = Subject::new(graph);
-        let kept = LINTS.iter().filter(is_allowed).filter(|lint| !(lint.find)(&subject).is_empty());
+        let kept = LINTS.iter().filter(is_allowed);
+        let kept = kept.filter(|lint| options.stop.is_due() || !(lint.find)(&subject).is_empty());
         silenced.extend(kept.map(|lint| lint.name));
-        lint(graph, allowed)
+        let mut found = warn(&subject, allowed, &options.stop);
+        if options.stop.is_due() {
+            let place = graph.nodes.last().and_then(|node| node.origin.span);
+            let error = Diagnostic::error("E0510", "the warnings about this model are not complete");
+            found.push(place.into_iter().fold(error, |error, place| error.at(place, "given up with this network")));
+        }
+        found
     };
     let (mut found, unused) = build::check_variants(sources, program, options, &mut lints, see);
-    if found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
+    if options.variant.is_some() || found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return found;
     }
     let is_allowed = |lint: &str, allows: &[Allow]| allows.iter().any(|allow| allow.lint == lint);
@@ -125,7 +139,7 @@ pub fn exists(name: &str) -> bool {
 }
 
 /// The names of all warnings.
-fn names() -> impl Iterator<Item = &'static str> {
+pub fn names() -> impl Iterator<Item = &'static str> {
     LINTS.iter().map(|lint| lint.name).chain(unused::WARNINGS.iter().map(|(_, _, name)| *name))
 }
 

@@ -62,6 +62,10 @@ impl Summary {
         }
         if let Some(field) = &self.receptive_field {
             let _ = writeln!(text, "receptive field  {}", field.describe());
+            let _ = writeln!(
+                text,
+                "field            how many positions of the input a value sees, padding included; `all` of them"
+            );
         }
         text
     }

@@ -65,7 +65,7 @@ pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> 
         aux: arguments.aux,
         ..build::Options::default()
     };
-    let program = build::load(&mut sources, root, &options.limits, &mut uses).ok()?;
+    let program = build::load(&mut sources, root, &options, &mut uses).ok()?;
     let graph = build::build(&mut sources, &program, &options).ok()?;
     let weights = weights(model, &graph, file, external)?;
     let is_same = |others: &[Verified<Graph>]| {

@@ -5,5 +5,6 @@ pub mod build;
 pub mod forms;
 pub mod names;
 pub mod reference;
+pub mod stop;
 pub mod syntax;
 pub mod write;

@@ -6,7 +6,8 @@ use super::build::{FUNCTIONS, Program, param_of_word};
 use super::syntax::ast::*;
 use crate::layers::{self, LayerSpec, ParamDecl};
 use crate::source::{FileId, Span};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 /// What a name is given to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,12 @@ pub struct Names {
     declarations: Vec<Declaration>,
     /// In the order of their places; none within another.
     occurrences: Vec<Occurrence>,
+    /// Names of arguments: they say which parameter is given, and do not use it.
+    given: HashSet<Span>,
+    /// The last components of paths by which `from` takes values.
+    tapped: HashSet<String>,
+    /// Whether one of them is computed.
+    taps_any: bool,
 }
 
 impl Names {
@@ -88,6 +95,10 @@ impl Names {
 
     pub fn declaration(&self, id: DeclarationId) -> &Declaration {
         &self.declarations[id.0]
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = DeclarationId> + use<> {
+        (0..self.declarations.len()).map(DeclarationId)
     }
 
     pub fn declarations(&self) -> &[Declaration] {
@@ -119,6 +130,16 @@ impl Names {
         self.occurrences.iter().filter(of).map(|occurrence| occurrence.span)
     }
 
+    /// Whether a word says which parameter an argument is for.
+    pub fn is_given(&self, word: &Occurrence) -> bool {
+        self.given.contains(&word.span)
+    }
+
+    /// Whether a path may lead to a value of this name.
+    pub fn is_tapped(&self, value: &str) -> bool {
+        self.taps_any || self.tapped.contains(value)
+    }
+
     /// What may be named at a place.
     pub fn in_scope(&self, file: FileId, offset: usize) -> impl Iterator<Item = &Declaration> {
         self.declarations.iter().filter(move |declaration| {
@@ -129,8 +150,35 @@ impl Names {
     }
 }
 
-/// Names, with what each stands for.
-type Known<'a> = Vec<(&'a str, DeclarationId)>;
+/// Parameters, with what each stands for.
+type Params<'a> = Rc<HashMap<&'a str, DeclarationId>>;
+
+/// Names that hold at a place.
+#[derive(Default)]
+struct Scope<'a> {
+    /// In the order in which they came.
+    names: Vec<&'a str>,
+    /// What each stands for, innermost last.
+    known: HashMap<&'a str, Vec<DeclarationId>>,
+}
+
+impl<'a> Scope<'a> {
+    fn add(&mut self, name: &'a str, id: DeclarationId) {
+        self.names.push(name);
+        self.known.entry(name).or_default().push(id);
+    }
+
+    fn find(&self, name: &str) -> Option<DeclarationId> {
+        self.known.get(name)?.last().copied()
+    }
+
+    /// Forgets all but the first `len`.
+    fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            self.known.get_mut(name).and_then(Vec::pop);
+        }
+    }
+}
 
 #[derive(Default)]
 struct Walk<'a> {
@@ -139,20 +187,19 @@ struct Walk<'a> {
     file: Option<FileId>,
     /// What holds in all files, or in one: constants and parameters of models.
     globals: HashMap<(Option<FileId>, &'a str), DeclarationId>,
-    blocks: HashMap<&'a str, (DeclarationId, Known<'a>)>,
+    blocks: HashMap<&'a str, (DeclarationId, Params<'a>)>,
     model: Option<DeclarationId>,
-    params: Known<'a>,
-    /// Names that hold here, innermost last.
-    scope: Known<'a>,
-    /// The same for values.
-    values: Known<'a>,
+    params: Params<'a>,
+    scope: Scope<'a>,
+    /// Of values.
+    values: Scope<'a>,
     inputs: HashMap<&'a str, DeclarationId>,
 }
 
 /// What the arguments of a call are for.
 enum Callee<'a> {
     Layer(&'static LayerSpec),
-    Params(Known<'a>),
+    Params(Params<'a>),
     Unknown,
 }
 
@@ -199,8 +246,8 @@ impl<'a> Walk<'a> {
                     let scope = Some(item.span);
                     (param.name.text.as_str(), self.declare(Kind::Parameter, &param.name, scope, param_span(param)))
                 });
-                let params = params.collect();
-                self.blocks.entry(&block.name.text).or_insert((id, params));
+                let params = params.collect::<HashMap<_, _>>();
+                self.blocks.entry(&block.name.text).or_insert((id, params.into()));
             }
             ItemKind::Variant { name, .. } => {
                 self.declare(Kind::Variant, name, Some(file), item.span);
@@ -213,17 +260,17 @@ impl<'a> Walk<'a> {
         let id = self.declare(Kind::Parameter, name, scope, whole);
         self.globals.entry((own, &name.text)).or_insert(id);
         if own.is_none() {
-            self.params.push((&name.text, id));
+            Rc::make_mut(&mut self.params).insert(&name.text, id);
         }
     }
 
     fn local(&mut self, kind: Kind, name: &'a Ident, scope: Span, whole: Span) {
         let id = self.declare(kind, name, Some(scope), whole);
-        self.scope.push((&name.text, id));
+        self.scope.add(&name.text, id);
     }
 
     fn scoped(&mut self, inside: impl FnOnce(&mut Self)) {
-        let (scope, values) = (self.scope.len(), self.values.len());
+        let (scope, values) = (self.scope.names.len(), self.values.names.len());
         inside(self);
         self.scope.truncate(scope);
         self.values.truncate(values);
@@ -247,10 +294,9 @@ impl<'a> Walk<'a> {
             }
             ItemKind::Block(block) => self.scoped(|walk| {
                 let own = walk.blocks.get(block.name.text.as_str());
-                let params: Vec<_> = own
-                    .filter(|(id, _)| walk.names.declaration(*id).span == block.name.span)
-                    .map_or_else(Vec::new, |(_, params)| params.clone());
-                walk.scope.extend(params);
+                let own = own.filter(|(id, _)| walk.names.declaration(*id).span == block.name.span);
+                let params = own.map_or_else(Params::default, |(_, params)| params.clone());
+                params.iter().for_each(|(name, id)| walk.scope.add(name, *id));
                 walk.defaults(&block.params);
                 walk.body(&block.body);
             }),
@@ -258,7 +304,7 @@ impl<'a> Walk<'a> {
             ItemKind::Variant { model, args, .. } => {
                 let known = self.model.filter(|&id| self.names.declaration(id).name == model.text);
                 known.into_iter().for_each(|id| self.mark(model.span, Meaning::Names(id)));
-                let params = if known.is_some() { self.params.clone() } else { Vec::new() };
+                let params = if known.is_some() { self.params.clone() } else { Params::default() };
                 self.args(args, &Callee::Params(params));
             }
             _ => {}
@@ -322,7 +368,7 @@ impl<'a> Walk<'a> {
         if let Some(alias) = &step.alias {
             let rest = Span { start: alias.span.end, ..around };
             let id = self.declare(Kind::Value, alias, Some(rest), step.span);
-            self.values.push((&alias.text, id));
+            self.values.add(&alias.text, id);
         }
     }
 
@@ -347,11 +393,19 @@ impl<'a> Walk<'a> {
 
     /// `from name`; what a path through labels leads to, building tells.
     fn path(&mut self, path: &'a Label) {
-        let [LabelPart::Text(name)] = path.parts.as_slice() else { return self.interpolated(path) };
-        let value = self.values.iter().rev().find(|(known, _)| known == name).map(|(_, id)| *id);
-        match value.or_else(|| self.inputs.get(name.as_str()).copied()) {
-            Some(id) => self.mark(path.span, Meaning::Names(id)),
-            None => self.mark(path.span, Meaning::Unknown),
+        match path.parts.as_slice() {
+            [LabelPart::Text(name)] if !name.contains('.') => {
+                let value = self.values.find(name).or_else(|| self.inputs.get(name.as_str()).copied());
+                return self.mark(path.span, value.map_or(Meaning::Unknown, Meaning::Names));
+            }
+            [.., LabelPart::Text(text)] if text.contains('.') => {
+                self.names.tapped.extend(text.rsplit('.').next().map(String::from));
+            }
+            _ => self.names.taps_any = true,
+        }
+        match path.parts.as_slice() {
+            [LabelPart::Text(_)] => self.mark(path.span, Meaning::Unknown),
+            _ => self.interpolated(path),
         }
     }
 
@@ -381,10 +435,11 @@ impl<'a> Walk<'a> {
             if let Some(name) = &arg.name {
                 let meaning = match callee {
                     Callee::Layer(spec) => spec.param(&name.text).map(|param| Meaning::LayerParam(spec, param)),
-                    Callee::Params(params) => find(params, &name.text).map(Meaning::Names),
+                    Callee::Params(params) => params.get(name.text.as_str()).copied().map(Meaning::Names),
                     Callee::Unknown => None,
                 };
                 self.mark(name.span, meaning.unwrap_or(Meaning::Unknown));
+                self.names.given.insert(name.span);
             } else if let (Callee::Layer(spec), ExprKind::Name(word)) = (callee, &arg.value.kind)
                 && let Some(param) = param_of_word(spec, word)
             {
@@ -398,7 +453,7 @@ impl<'a> Walk<'a> {
 
     fn variable(&self, name: &str) -> Option<DeclarationId> {
         let global = |file| self.globals.get(&(file, name)).copied();
-        find(&self.scope, name).or_else(|| self.file.and_then(|file| global(Some(file)))).or_else(|| global(None))
+        self.scope.find(name).or_else(|| self.file.and_then(|file| global(Some(file)))).or_else(|| global(None))
     }
 
     fn expr(&mut self, expr: &'a Expr) {
@@ -427,9 +482,4 @@ impl<'a> Walk<'a> {
             }
         }
     }
-}
-
-/// The innermost one of this name.
-fn find(known: &[(&str, DeclarationId)], name: &str) -> Option<DeclarationId> {
-    known.iter().rev().find(|(known, _)| *known == name).map(|(_, id)| *id)
 }

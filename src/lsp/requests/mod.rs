@@ -18,6 +18,7 @@ pub mod symbols;
 use super::analysis::Texts;
 use super::documents::{Open, path_of, uri_of};
 use super::position::Encoding;
+use crate::front::text::stop::Stop;
 use crate::io::text;
 use gen_lsp_types::*;
 use serde_json::Value;
@@ -113,11 +114,15 @@ impl Around<'_> {
             Some((uri, text))
         };
         let users = others.filter_map(read).filter(|(_, text)| text.contains(&name)).filter_map(|(other, text)| {
-            let texts = Texts::read(&other, &text, self.open.clone());
+            let texts = Texts::read(&other, &text, self.open.clone(), &Stop::default());
             texts.find(uri).is_some().then_some(texts)
         });
         let users: Vec<Texts> = users.collect();
-        read(path).map(|(uri, text)| Texts::read(&uri, &text, self.open.clone())).into_iter().chain(users).collect()
+        read(path)
+            .map(|(uri, text)| Texts::read(&uri, &text, self.open.clone(), &Stop::default()))
+            .into_iter()
+            .chain(users)
+            .collect()
     }
 
     /// Model files in the folder of one and those around it, as far as the workspace reaches.

@@ -2,6 +2,7 @@
 
 use super::{Answer, Around};
 use crate::front::text::names::{DeclarationId, Meaning};
+use crate::front::text::stop::Stop;
 use crate::lsp::analysis::Texts;
 use crate::lsp::view::View;
 use gen_lsp_types::*;
@@ -29,7 +30,11 @@ pub fn sharing(view: &View, around: &Around, id: DeclarationId) -> Vec<(Texts, D
     let uri = view.texts.uri(span.file);
     let users = around.users(uri);
     // A text in no folder is shared with nobody.
-    let users = if users.is_empty() { vec![Texts::read(uri, view.text(), around.open.clone())] } else { users };
+    let users = if users.is_empty() {
+        vec![Texts::read(uri, view.text(), around.open.clone(), &Stop::default())]
+    } else {
+        users
+    };
     let found = users.into_iter().filter_map(|texts| {
         let file = texts.find(uri)?;
         let own = texts.names.at(file, span.range().start).filter(|found| found.span.range() == span.range())?;

@@ -4,6 +4,7 @@ use super::{Answer, Around, references};
 use crate::diagnostic::Edit;
 use crate::diagnostic::fix;
 use crate::front::text::names::{DeclarationId, Kind, Meaning, Names};
+use crate::front::text::stop::Stop;
 use crate::front::text::syntax::parser::{is_item_name, is_variable_name};
 use crate::lsp::analysis::Texts;
 use crate::lsp::documents::Open;
@@ -87,7 +88,7 @@ fn check_meaning(texts: &Texts, id: DeclarationId, new: &str, open: &Open) -> An
         }
     }
     let root = texts.root();
-    let after = Texts::read(texts.uri(root), &changed(root), Arc::new(renamed));
+    let after = Texts::read(texts.uri(root), &changed(root), Arc::new(renamed), &Stop::default());
     let same = meanings(&texts.names) == meanings(&after.names) && after.errors.len() <= texts.errors.len();
     if same { Ok(()) } else { Err(format!("`{new}` is something else already where `{old}` stands")) }
 }

@@ -5,13 +5,19 @@
 
 #[path = "../../common/values.rs"]
 mod common;
+#[allow(dead_code, reason = "the tests of the server use more of it")]
+#[path = "../../lsp/editor.rs"]
+mod editor;
 mod encoder;
 mod files;
 mod graph;
+mod lsp;
 pub mod memory;
 pub mod mutate;
 mod onnx;
 mod packed;
+#[path = "../../lsp/session.rs"]
+mod session;
 mod text;
 mod tuning;
 
@@ -37,6 +43,14 @@ pub const TARGETS: &[Target] = &[
         extensions: &["cnn"],
         dictionary: text::DICTIONARY,
         executions: 10_000,
+    },
+    Target {
+        name: "lsp",
+        run: lsp::run,
+        seeds: &["models", "tests/golden/warnings"],
+        extensions: &["cnn"],
+        dictionary: text::DICTIONARY,
+        executions: 50,
     },
     Target { name: "graph", run: graph::run, seeds: &[], extensions: &[], dictionary: &[], executions: 2_000 },
     Target {

@@ -53,7 +53,7 @@ pub fn run(bytes: &[u8]) {
     let mut lint = |graph: &Verified<Graph>| analysis::lint(graph, &[]);
     let (findings, _) = build::check(&mut sources, root, &options, &mut NoFiles, &mut lint);
     render(&findings, &sources, false);
-    let program = build::load(&mut sources, root, &options.limits, &mut NoFiles);
+    let program = build::load(&mut sources, root, &options, &mut NoFiles);
     let Ok(graph) = program.and_then(|program| build::build(&mut sources, &program, &options)) else { return };
     ir::print(&graph);
     analysis::figures(&graph);

@@ -1,6 +1,6 @@
 //! A model file with the files that it uses, sorted into a [`Program`].
 
-use super::{Limits, Loader};
+use super::{Loader, Options};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::attempt::Attempt;
 use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, ExprKind, File, Ident, ItemKind, Param, Size};
@@ -73,7 +73,7 @@ pub struct Variant {
 
 impl Program {
     /// Parses the root file and, through the loader, every file it uses. Items in error are without what is wrong in them.
-    pub fn load(sources: &mut SourceMap, root: FileId, limits: &Limits, loader: &mut dyn Loader) -> Attempt<Program> {
+    pub fn load(sources: &mut SourceMap, root: FileId, options: &Options, loader: &mut dyn Loader) -> Attempt<Program> {
         let name = sources.file(root).name.clone();
         let (folder, own) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, own)| (folder, own));
         let mut reader = Reader {
@@ -85,7 +85,7 @@ impl Program {
             names: HashMap::new(),
             errors: Vec::new(),
             sources,
-            limits,
+            options,
             loader,
         };
         reader.file(root, own.to_string());
@@ -117,7 +117,7 @@ struct Reader<'a> {
     names: HashMap<(&'static str, String), Span>,
     errors: Vec<Diagnostic>,
     sources: &'a mut SourceMap,
-    limits: &'a Limits,
+    options: &'a Options,
     loader: &'a mut dyn Loader,
 }
 
@@ -126,7 +126,7 @@ const MAX_CHAIN: usize = 32;
 
 impl Reader<'_> {
     fn file(&mut self, id: FileId, path: String) {
-        let Attempt { made, errors } = parser::recover(self.sources, id);
+        let Attempt { made, errors } = parser::recover(self.sources, id, &self.options.stop);
         self.errors.extend(errors);
         let file = Arc::new(made);
         self.program.files.push(file.clone());
@@ -289,8 +289,8 @@ impl Reader<'_> {
             .load(&path)
             .map_err(|reason| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason))?;
         self.text_bytes = self.text_bytes.saturating_add(text.len());
-        if self.text_bytes > self.limits.text {
-            let message = format!("the files of this model hold more than {} bytes", self.limits.text);
+        if self.text_bytes > self.options.limits.text {
+            let message = format!("the files of this model hold more than {} bytes", self.options.limits.text);
             return Err(Diagnostic::error("E0501", message).at(span, "this file is too large"));
         }
         self.loaded.push(path.clone());

@@ -16,7 +16,6 @@
 //! | `combine` | residual, concat, add, mul, grow, gate |
 //! | `estimate` | how many layers a text makes, before it makes them |
 //! | `passages` | what flows through each step |
-//! | `stop` | giving up |
 //! | `report` | each mistake once |
 //! | `unused` | what was written and has no effect |
 //!
@@ -35,17 +34,16 @@ mod params;
 pub mod passages;
 mod report;
 mod scope;
-mod stop;
 pub mod unused;
 mod value;
 
 pub use args::param_of_word;
 pub use files::Program;
 pub use functions::FUNCTIONS;
-pub use stop::Stop;
 
 use crate::diagnostic::attempt::Attempt;
 use crate::diagnostic::{Diagnostic, Severity};
+use crate::front::text::stop::Stop;
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
 use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
 use crate::layers::{ArgValue, Op, ParamDecl};
@@ -143,10 +141,10 @@ impl Loader for NoFiles {
 pub fn load(
     sources: &mut SourceMap,
     root: FileId,
-    limits: &Limits,
+    options: &Options,
     loader: &mut dyn Loader,
 ) -> Result<Program, Vec<Diagnostic>> {
-    Program::load(sources, root, limits, loader).complete()
+    Program::load(sources, root, options, loader).complete()
 }
 
 /// Builds one variant.
@@ -224,7 +222,7 @@ fn unfinished(mut graph: Graph) -> Option<Verified<Graph>> {
 }
 
 /// The mistakes of all variants, and what `lint` says of those without any, each once; where there are no mistakes, also
-/// what has no effect in any variant. `options.variant` is not looked at.
+/// what has no effect in any variant. If `options.variant` is one, of that alone, without what other variants may use.
 pub fn check(
     sources: &mut SourceMap,
     root: FileId,
@@ -232,7 +230,7 @@ pub fn check(
     loader: &mut dyn Loader,
     lint: &mut dyn FnMut(&Verified<Graph>) -> Vec<Diagnostic>,
 ) -> (Vec<Diagnostic>, Vec<Unused>) {
-    match load(sources, root, &options.limits, loader) {
+    match load(sources, root, options, loader) {
         Ok(program) => check_variants(sources, &program, options, lint, &mut |_, _| {}),
         Err(errors) => (errors, Vec::new()),
     }
@@ -250,15 +248,17 @@ pub fn check_variants(
     let mut all: Vec<Diagnostic> = Vec::new();
     let mut known = HashSet::new();
     let default = program.has_defaults(options) || program.variants.is_empty();
-    let variants = program.variants().into_iter().map(Some);
+    let all_variants = || default.then_some(None).into_iter().chain(program.variants().into_iter().map(Some));
+    let one = options.variant.clone();
+    let variants: Vec<_> = if one.is_some() { vec![one.clone()] } else { all_variants().collect() };
     let mut options = options.clone();
-    for variant in default.then_some(None).into_iter().chain(variants) {
+    for variant in variants {
         options.variant = variant.clone();
         let (Attempt { made, errors }, steps) = build_counted(sources, program, &options, &mut uses);
         options.limits.steps = options.limits.steps.saturating_sub(steps);
         let found = match &made.graph {
             Some(graph) if errors.is_empty() => {
-                uses.of_graph(graph, program);
+                uses.of_graph(graph, program, &options.stop);
                 lint(graph)
             }
             _ => errors,
@@ -275,7 +275,7 @@ pub fn check_variants(
         }
     }
     let wrong = all.iter().any(|found| found.severity == Severity::Error);
-    (all, if wrong { Vec::new() } else { uses.unused(program) })
+    (all, if wrong || one.is_some() { Vec::new() } else { uses.unused(program) })
 }
 
 /// A value on its way through the network, or the mark of an error that has been reported in its place.

@@ -6,8 +6,8 @@ use crate::diagnostic::render;
 fn graph_with(text: &str, options: &Options) -> Result<Verified<Graph>, String> {
     let mut sources = SourceMap::default();
     let root = sources.add("test.cnn", text);
-    let built = load(&mut sources, root, &options.limits, &mut NoFiles)
-        .and_then(|program| build(&mut sources, &program, options));
+    let built =
+        load(&mut sources, root, options, &mut NoFiles).and_then(|program| build(&mut sources, &program, options));
     built.map_err(|errors| render(&errors, &sources, false))
 }
 

@@ -20,9 +20,9 @@
 
 use super::Program;
 use crate::diagnostic::Diagnostic;
-use crate::front::text::syntax::ast::{
-    Arg, Body, Call, Expr, ExprKind, Ident, Label, LabelPart, Param, Step, StepKind,
-};
+use crate::front::text::names::{self, Declaration, DeclarationId, Meaning, Names};
+use crate::front::text::stop::Stop;
+use crate::front::text::syntax::ast::{Ident, ItemKind};
 use crate::ir::{Graph, NodeId};
 use crate::layers::Op;
 use crate::source::{FileId, Span};
@@ -166,7 +166,8 @@ impl Uses {
     }
 
     /// Notes what can be seen of the graph of a variant, which has just been built.
-    pub fn of_graph(&mut self, graph: &Graph, program: &Program) {
+    /// When `stop` is due, renames count as used.
+    pub fn of_graph(&mut self, graph: &Graph, program: &Program, stop: &Stop) {
         let aside = std::mem::take(&mut self.aside);
         let users = graph.users();
         let outputs: HashSet<NodeId> = graph.outputs.iter().map(|output| output.node).collect();
@@ -185,7 +186,7 @@ impl Uses {
         for (from, _) in &program.renames {
             let names = graph.params.iter().map(|param| &param.name).chain(&graph.left_out);
             let made = program.renames.iter().map(|(_, to)| &to.text);
-            let used = names.chain(made).any(|name| holds(name, &from.text));
+            let used = stop.is_due() || names.chain(made).any(|name| holds(name, &from.text));
             self.meet(Kind::Rename, from.span, &from.text, used);
         }
     }
@@ -220,197 +221,49 @@ fn holds(name: &str, part: &str) -> bool {
 
 /// What nothing in the text names. Of blocks and constants in used files, other models may make use.
 fn of_text(program: &Program) -> Vec<Unused> {
-    let mut names = Names::default();
-    for item in &program.consts {
-        names.expr(&item.value);
-    }
-    let params = program.model.iter().flat_map(|model| &model.params);
-    params.filter_map(|param| param.default.as_ref()).for_each(|default| names.expr(default));
-    program.variants.iter().for_each(|variant| names.args(&variant.args));
-    program.inputs.iter().flat_map(|input| &input.dims).for_each(|dim| names.expr(dim));
-    program.defaults.iter().for_each(|defaults| names.args(&defaults.args));
-    for block in program.blocks.values() {
-        names.block(&block.params, &block.body);
-    }
-    if let Some(net) = &program.net {
-        names.scoped(|names| names.body(&net.body));
-    }
+    let names = Names::of(program);
     let root = program.end.map(|end| end.file);
-    let of_root = |name: &&Ident| Some(name.span.file) == root;
-    let unnamed = |name: &&Ident| !names.free.contains(name.text.as_str());
-    let blocks = program.blocks.values().map(|block| (Kind::Block, &block.name));
-    let consts = program.consts.iter().map(|item| (Kind::Constant, &item.name));
-    let params = program.model.iter().flat_map(|model| &model.params).map(|param| (Kind::Parameter, &param.name));
-    let globals = blocks.chain(consts).chain(params).filter(|(_, name)| of_root(name) && unnamed(name));
-    let defaults = program.defaults.iter().map(|defaults| &defaults.layer);
+    let defaults: HashSet<Span> = program.defaults.iter().map(|defaults| defaults.layer.span).collect();
+    let mut named: HashSet<DeclarationId> = HashSet::new();
+    // By file.
+    let mut called: HashSet<(FileId, &str)> = HashSet::new();
+    for word in names.occurrences().iter().filter(|word| !defaults.contains(&word.span) && !names.is_given(word)) {
+        match word.meaning {
+            Meaning::Names(id) => {
+                named.insert(id);
+                called.insert((word.span.file, &names.declaration(id).name));
+            }
+            Meaning::Layer(spec) => {
+                called.insert((word.span.file, spec.keyword));
+            }
+            _ => {}
+        }
+    }
+    let is_file = |scope: Span| program.files.iter().any(|file| file.span == scope);
+    // Of a model that is used, only blocks and constants are of use.
+    let foreign = program.files.iter().skip(1).flat_map(|file| &file.items);
+    let foreign = foreign.filter(|item| matches!(item.kind, ItemKind::Net(_))).map(|item| item.span);
+    let foreign: Vec<Span> = foreign.collect();
+    let is_foreign =
+        |at: Span| foreign.iter().any(|net| net.file == at.file && net.range().contains(&at.range().start));
+    let kind = |declared: &Declaration| match declared.kind {
+        names::Kind::Block => Some(Kind::Block),
+        names::Kind::Constant => Some(Kind::Constant),
+        names::Kind::Parameter => Some(Kind::Parameter).filter(|_| !declared.scope.is_some_and(is_file)),
+        names::Kind::Value => Some(Kind::Value).filter(|_| !names.is_tapped(&declared.name)),
+        _ => None,
+    };
+    let unnamed = names.ids().filter(|id| !named.contains(id)).map(|id| names.declaration(id));
+    let unused = unnamed.filter_map(|declared| {
+        let of_root = declared.scope.is_some() || Some(declared.span.file) == root;
+        // A size of an input has said what it is for.
+        let is_size = declared.scope.is_none() && program.is_free(&declared.name);
+        let kind = kind(declared).filter(|_| of_root && !is_size && !is_foreign(declared.span))?;
+        Some(Unused { kind, name: declared.name.clone(), span: declared.span })
+    });
+    let unused: Vec<Unused> = unused.collect();
     let lent = |layer: &&Ident| program.lent.iter().any(|(file, _)| *file == layer.span.file);
-    let defaults =
-        defaults.filter(|layer| !lent(layer) && !names.words.contains(&(layer.span.file, layer.text.as_str())));
-    let found = globals.chain(defaults.map(|layer| (Kind::Defaults, layer)));
-    let found: Vec<Unused> = found.map(|(kind, name)| Unused::new(kind, name)).collect();
-    let tapped =
-        |item: &Unused| item.kind == Kind::Value && (names.taps_any || names.tapped.contains(item.name.as_str()));
-    found.into_iter().chain(names.unused.iter().filter(|item| !tapped(item)).cloned()).collect()
-}
-
-/// Follows the names of a text to where they are declared.
-#[derive(Default)]
-struct Names<'a> {
-    /// What is declared around the place that is looked at, innermost last, and whether it has been named.
-    declared: Vec<(Kind, &'a Ident, bool)>,
-    /// Places in `declared` of what has this name, of values apart from others.
-    places: HashMap<(bool, &'a str), Vec<usize>>,
-    /// Names declared nowhere around their place: of globals, layers, blocks, words.
-    free: HashSet<&'a str>,
-    /// All words that may call something, with their files.
-    words: HashSet<(FileId, &'a str)>,
-    unused: Vec<Unused>,
-    /// Last components of paths that `from` takes values by.
-    tapped: HashSet<&'a str>,
-    /// Whether one of them is computed.
-    taps_any: bool,
-}
-
-impl<'a> Names<'a> {
-    fn scoped(&mut self, inside: impl FnOnce(&mut Self)) {
-        let mark = self.declared.len();
-        inside(self);
-        for (kind, name, named) in self.declared.drain(mark..) {
-            self.places.get_mut(&(kind == Kind::Value, name.text.as_str())).and_then(Vec::pop);
-            if !named {
-                self.unused.push(Unused::new(kind, name));
-            }
-        }
-    }
-
-    fn declare(&mut self, kind: Kind, name: &'a Ident) {
-        self.places.entry((kind == Kind::Value, &name.text)).or_default().push(self.declared.len());
-        self.declared.push((kind, name, false));
-    }
-
-    fn block(&mut self, params: &'a [Param], body: &'a Body) {
-        self.scoped(|names| {
-            for param in params {
-                param.default.iter().for_each(|default| names.expr(default));
-                names.declare(Kind::Parameter, &param.name);
-            }
-            names.body(body);
-        });
-    }
-
-    fn body(&mut self, body: &'a Body) {
-        self.scoped(|names| body.lines.iter().flat_map(|line| &line.steps).for_each(|step| names.step(step)));
-    }
-
-    fn step(&mut self, step: &'a Step) {
-        step.label.iter().for_each(|label| self.label(label));
-        match &step.kind {
-            StepKind::Call(call) => self.call(call),
-            StepKind::Repeat { count, call } => {
-                self.expr(count);
-                self.call(call);
-            }
-            StepKind::Seq(body) | StepKind::Group(body) | StepKind::Grow(body) | StepKind::Gate(body) => {
-                self.body(body);
-            }
-            // Values named in a branch end with it.
-            StepKind::Branches(_, body) => {
-                body.lines.iter().for_each(|line| {
-                    self.scoped(|names| line.steps.iter().for_each(|step| names.step(step)));
-                });
-            }
-            StepKind::Residual { cond, body, project } => {
-                cond.iter().for_each(|cond| self.expr(cond));
-                self.body(body);
-                if let Some(project) = project {
-                    project.cond.iter().for_each(|cond| self.expr(cond));
-                    self.body(&project.body);
-                }
-            }
-            StepKind::For { names: _, iter, body } => {
-                // A loop may only count, and a row has values that one loop needs and another does not.
-                self.expr(iter);
-                self.body(body);
-            }
-            StepKind::If { cond, then, otherwise } => {
-                self.expr(cond);
-                self.body(then);
-                otherwise.iter().for_each(|body| self.body(body));
-            }
-            StepKind::From(path) => self.path(path),
-            StepKind::Aux(inner) => self.scoped(|names| names.step(inner)),
-            StepKind::Output(_) => {}
-            StepKind::Const(item) => {
-                self.expr(&item.value);
-                self.declare(Kind::Constant, &item.name);
-            }
-        }
-        if let Some(alias) = &step.alias {
-            self.declare(Kind::Value, alias);
-        }
-    }
-
-    /// What `from` names: a value of this text, or one of any block or body, by its last component.
-    fn path(&mut self, path: &'a Label) {
-        self.label(path);
-        match path.parts.as_slice() {
-            [LabelPart::Text(name)] if !name.contains('.') => self.named(true, name),
-            [.., LabelPart::Text(text)] if text.contains('.') => {
-                self.tapped.extend(text.rsplit('.').next());
-            }
-            _ => self.taps_any = true,
-        }
-    }
-
-    fn label(&mut self, label: &'a Label) {
-        for part in &label.parts {
-            if let LabelPart::Expr(expr) = part {
-                self.expr(expr);
-            }
-        }
-    }
-
-    fn call(&mut self, call: &'a Call) {
-        self.word(&call.name.text, call.name.span);
-        self.args(&call.args);
-    }
-
-    fn args(&mut self, args: &'a [Arg]) {
-        args.iter().for_each(|arg| self.expr(&arg.value));
-    }
-
-    fn word(&mut self, word: &'a str, span: Span) {
-        self.words.insert((span.file, word));
-        self.named(false, word);
-    }
-
-    /// Marks the innermost declaration of a value, or else of something else, of this name.
-    fn named(&mut self, value: bool, name: &'a str) {
-        match self.places.get(&(value, name)).and_then(|places| places.last()) {
-            Some(&place) => self.declared[place].2 = true,
-            None => {
-                self.free.insert(name);
-            }
-        }
-    }
-
-    fn expr(&mut self, expr: &'a Expr) {
-        match &expr.kind {
-            ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::Dims(_) => {}
-            ExprKind::Name(name) => self.word(name, expr.span),
-            ExprKind::Field(of, _) | ExprKind::Unary(_, of) => self.expr(of),
-            ExprKind::Index(a, b) | ExprKind::Binary(_, a, b) | ExprKind::Range(a, b) => {
-                self.expr(a);
-                self.expr(b);
-            }
-            ExprKind::Call(_, list) | ExprKind::List(list) | ExprKind::Then(list) => {
-                list.iter().for_each(|item| self.expr(item));
-            }
-            ExprKind::Cond { cond, then, otherwise } => {
-                for part in [cond, then, otherwise] {
-                    self.expr(part);
-                }
-            }
-        }
-    }
+    let idle = program.defaults.iter().map(|defaults| &defaults.layer);
+    let idle = idle.filter(|layer| !lent(layer) && !called.contains(&(layer.span.file, layer.text.as_str())));
+    unused.into_iter().chain(idle.map(|layer| Unused::new(Kind::Defaults, layer))).collect()
 }

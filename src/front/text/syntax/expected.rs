@@ -35,14 +35,13 @@ pub fn is_limit(error: &Error<Rule>) -> bool {
     !matches!(error.variant, ErrorVariant::ParsingError { .. })
 }
 
-/// Translates an error in `text`, an item that begins at `offset` of `file`.
-pub fn diagnostic(error: &Error<Rule>, text: &str, file: FileId, offset: usize) -> Diagnostic {
-    let at = position(error, text);
+/// Translates an error at a place of `text`, an item that begins at `offset` of `file`.
+pub fn diagnostic(error: &Error<Rule>, text: &str, at: usize, file: FileId, offset: usize) -> Diagnostic {
     let found = token(&text[at..]);
     let span = Span::new(file, offset + at..offset + at + found.len());
     let ErrorVariant::ParsingError { positives, .. } = &error.variant else {
         // The limit on calls or on the stack.
-        return Diagnostic::error("E0501", "this item is too large to be parsed").at(span, "given up here");
+        return Diagnostic::error("E0501", "this is too large to be parsed").at(span, "given up here");
     };
     let shown = if found.is_empty() { "the end of the line".to_string() } else { format!("`{found}`") };
     let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };

@@ -2,7 +2,7 @@
 //! tokens there are, and the line breaks in lists and between steps, stay as the author wrote them.
 
 use super::parser::{self, Rule};
-use super::scan::{self, Scan};
+use super::scan::{self, Piece, Scan};
 use crate::diagnostic::Diagnostic;
 use crate::source::{FileId, SourceMap};
 use pest::iterators::Pair;
@@ -69,9 +69,9 @@ impl Token<'_> {
 fn tokens<'a>(scan: &Scan, text: &'a str) -> Vec<Token<'a>> {
     let mut ranges: Vec<(Range<usize>, Kind)> = scan.comments.iter().map(|range| (range.clone(), Comment)).collect();
     let mut attached = HashSet::new();
-    for item in &scan.items {
-        let pair = parser::pairs(&scan.text[item.range.clone()]).expect("the file has been parsed");
-        leaves(pair, item.range.start, &mut ranges, &mut attached);
+    for piece in scan.items.iter().flat_map(|item| item.pieces(&scan.text)) {
+        let pair = parser::pairs(&piece.text).expect("the file has been parsed");
+        leaves(pair, &piece, &mut ranges, &mut attached);
     }
     ranges.sort_by_key(|(range, _)| range.start);
     let mut end = 0;
@@ -83,32 +83,35 @@ fn tokens<'a>(scan: &Scan, text: &'a str) -> Vec<Token<'a>> {
     ranges.into_iter().map(token).collect()
 }
 
-/// Collects the leaves under `pair`, which lies at `offset`, and the places of attached brackets.
+/// Collects the leaves of a piece under `pair`, and the places of attached brackets.
 fn leaves(
     pair: Pair<'_, Rule>,
-    offset: usize,
+    piece: &Piece,
     leaves_at: &mut Vec<(Range<usize>, Kind)>,
     attached: &mut HashSet<usize>,
 ) {
-    let range = offset + pair.as_span().start()..offset + pair.as_span().end();
+    let (start, end) = (pair.as_span().start(), pair.as_span().end());
+    let range = piece.place(start)..piece.place(end);
     let rule = pair.as_rule();
     let parts: Vec<Pair<Rule>> = pair.into_inner().collect();
     match rule {
         Rule::params | Rule::sizes | Rule::paren_args | Rule::operands | Rule::index => {
             attached.insert(range.start);
         }
-        Rule::label | Rule::tap => attached.extend(parts.iter().skip(1).map(|part| offset + part.as_span().start())),
+        Rule::label | Rule::tap => {
+            attached.extend(parts.iter().skip(1).map(|part| piece.place(part.as_span().start())));
+        }
         Rule::interpolation => {
             // Its braces are laid out like parentheses.
             leaves_at.push((range.start..range.start + 1, Syntax(Rule::lparen)));
             leaves_at.push((range.end - 1..range.end, Syntax(Rule::rparen)));
-            return leaves(parts[1].clone(), offset, leaves_at, attached);
+            return leaves(parts[1].clone(), piece, leaves_at, attached);
         }
         Rule::EOI => return,
-        _ if parts.is_empty() => leaves_at.push((range, Syntax(rule))),
+        _ if parts.is_empty() && piece.holds(start) => leaves_at.push((range, Syntax(rule))),
         _ => {}
     }
-    parts.into_iter().for_each(|part| leaves(part, offset, leaves_at, attached));
+    parts.into_iter().for_each(|part| leaves(part, piece, leaves_at, attached));
 }
 
 /// An open bracket.

@@ -4,9 +4,10 @@ mod expr;
 
 use super::ast::*;
 use super::expected;
-use super::scan::{self, ITEM_KEYWORDS, MAX_ERRORS, MAX_NESTING, Scan};
+use super::scan::{self, ITEM_KEYWORDS, MAX_ERRORS, MAX_NESTING, Piece, Scan};
 use crate::diagnostic::attempt::Attempt;
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::front::text::stop::Stop;
 use crate::source::{FileId, SourceMap, Span};
 use pest::Parser;
 use pest::iterators::Pair;
@@ -22,45 +23,44 @@ pub(super) struct Grammar;
 /// expression relies on it.
 pub const MAX_OPERATORS: usize = 256;
 
-/// Bounds time and memory of the grammar for one item: about 100 calls are needed for one number in a list.
+/// Bounds time and memory of the grammar for one piece: about 100 calls are needed for one number in a list.
 const CALL_LIMIT: NonZeroUsize = NonZeroUsize::new(10_000_000).unwrap();
+
+/// So many bytes of a file are read again behind mistakes.
+const MAX_AGAIN: usize = 1 << 18;
 
 /// Parses one file of `sources`.
 ///
 /// # Errors
 /// All syntax errors (`E0101`) and exceeded limits (`E0501`) of the file, up to a maximum number.
 pub fn parse(sources: &SourceMap, file: FileId) -> Result<File, Vec<Diagnostic>> {
-    recover(sources, file).complete()
+    recover(sources, file, &Stop::default()).complete()
 }
 
 /// As [`parse`]; also gives the tree of a text with errors, without the lines that are in error. Brackets that are not
-/// closed are closed where their item ends.
-pub fn recover(sources: &SourceMap, file: FileId) -> Attempt<File> {
+/// closed are closed where their item ends. The rest of a text is not read when `stop` is due.
+pub fn recover(sources: &SourceMap, file: FileId, stop: &Stop) -> Attempt<File> {
     let text = &sources.file(file).text;
     let scan = scan::scan(file, text);
-    let mut builder = Builder { file, offset: 0, end: 0, else_ifs: 0, errors: Vec::new() };
-    let items = parse_items(&scan, &mut builder);
+    let mut builder = Builder::new(file);
+    let items = parse_items(&scan, &mut builder, stop);
     let mut errors = scan.errors;
     errors.append(&mut builder.errors);
     Attempt { made: File { items, span: Span::new(file, 0..text.len()) }, errors }
 }
 
-fn parse_items(scan: &Scan, builder: &mut Builder) -> Vec<Item> {
+fn parse_items(scan: &Scan, builder: &mut Builder, stop: &Stop) -> Vec<Item> {
     let mut items = Vec::new();
     let mut recovering = false;
     for item in &scan.items {
-        if builder.errors.len() >= MAX_ERRORS {
+        if builder.is_done() {
             break;
         }
-        let text = &scan.text[item.range.clone()];
         if recovering && !begins_item(scan, item.range.start) {
             continue;
         }
-        (builder.offset, builder.end) = (item.range.start, item.range.end);
         let known = builder.errors.len();
-        if let Some(closing) = &item.closing {
-            items.extend(parse_item(format!("{text}{closing}"), builder));
-        }
+        items.extend(parse_item(scan, item, builder, stop));
         recovering = item.broken || builder.errors.len() > known;
         if item.broken {
             // What its brackets make of the rest is not its author's mistake.
@@ -77,23 +77,52 @@ fn begins_item(scan: &Scan, start: usize) -> bool {
     at_line_start && nearest(word, ITEM_KEYWORDS).is_some()
 }
 
-/// Parses one item. After an error the line that holds it is taken out and the rest is tried again, so that every
-/// line in error is reported, and the others give a tree.
-fn parse_item(mut rest: String, builder: &mut Builder) -> Option<Item> {
-    loop {
-        match pairs(&rest) {
-            Ok(pair) => return Some(builder.item(pair)),
-            Err(error) => {
-                builder.errors.push(expected::diagnostic(&error, &rest, builder.file, builder.offset));
-                if expected::is_limit(&error) {
-                    // Every further try would take as long.
-                    return None;
-                }
-                let at = expected::position(&error, &rest);
-                if builder.errors.len() >= MAX_ERRORS || !blank_line(&mut rest, at) {
-                    return None;
-                }
+/// Parses one item, piece by piece.
+fn parse_item(scan: &Scan, item: &scan::Item, builder: &mut Builder, stop: &Stop) -> Option<Item> {
+    let mut pieces = item.pieces(&scan.text).into_iter();
+    let mut whole = parse_piece(scan, item, pieces.next()?, builder)?;
+    let end = item.range.end as u32;
+    if let ItemKind::Block(Block { body, .. }) | ItemKind::Net(body) = &mut whole.kind {
+        (whole.span.end, body.span.end) = (end, end);
+        for piece in pieces {
+            if stop.is_due() {
+                let error = Diagnostic::error("E0510", "this text was not read to its end");
+                builder
+                    .errors
+                    .push(error.at(Span::new(builder.file, piece.range.start..piece.range.start), "given up here"));
+                builder.given_up = true;
             }
+            if builder.is_done() {
+                break;
+            }
+            let made = parse_piece(scan, item, piece, builder);
+            if let Some(Item { kind: ItemKind::Net(part), .. }) = made {
+                body.lines.extend(part.lines);
+            }
+        }
+    }
+    Some(whole)
+}
+
+/// Parses one piece of an item. After an error the line that holds it is taken out and the rest is tried again, so that
+/// every line in error is reported, and the others give a tree.
+fn parse_piece(scan: &Scan, item: &scan::Item, mut piece: Piece, builder: &mut Builder) -> Option<Item> {
+    let mut text = std::mem::take(&mut piece.text);
+    builder.piece = piece;
+    loop {
+        builder.read += text.len();
+        let error = match pairs(&text) {
+            Ok(pair) => return Some(builder.item(pair)),
+            Err(error) => error,
+        };
+        let at = expected::position(&error, &text);
+        let (whole, place) = (&scan.text[item.range.clone()], builder.piece.place(at) - item.range.start);
+        builder.errors.push(expected::diagnostic(&error, whole, place, builder.file, item.range.start));
+        builder.again = builder.again.saturating_sub(text.len());
+        // Where a limit is met, every further try would take as long.
+        builder.given_up |= builder.again == 0 || expected::is_limit(&error);
+        if builder.is_done() || !blank_line(&mut text, at) {
+            return None;
         }
     }
 }
@@ -148,10 +177,14 @@ fn blank_line(text: &mut String, at: usize) -> bool {
 /// numbers, the depth of trees) is checked, reported in `errors`, and replaced by a placeholder.
 struct Builder {
     file: FileId,
-    /// Where the item begins in the file.
-    offset: usize,
-    /// Where it ends: brackets that it does not close have no place behind.
-    end: usize,
+    /// What is read. Brackets that it does not close have no place behind it.
+    piece: Piece,
+    /// Bytes that the grammar was given.
+    read: usize,
+    /// Bytes that it may be given again.
+    again: usize,
+    /// The rest of the file is not read.
+    given_up: bool,
     /// `else if` nests in the tree without a bracket; so many are open around the current body.
     else_ifs: usize,
     errors: Vec<Diagnostic>,
@@ -190,6 +223,15 @@ fn next_if<'i>(parts: &mut Parts<'i>, rule: Rule) -> Option<Pair<'i, Rule>> {
 
 // Items.
 impl Builder {
+    fn new(file: FileId) -> Builder {
+        let piece = Piece { text: String::new(), head: 0, range: 0..0 };
+        Builder { file, piece, read: 0, again: MAX_AGAIN, given_up: false, else_ifs: 0, errors: Vec::new() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.given_up || self.errors.len() >= MAX_ERRORS
+    }
+
     fn item(&mut self, pair: Pair<Rule>) -> Item {
         let pair = next(&mut parts(pair));
         let span = self.span(&pair);
@@ -415,9 +457,9 @@ impl Builder {
 
     /// A rule's span may hold blanks at its end, where an optional part could have followed.
     fn span(&self, pair: &Pair<Rule>) -> Span {
-        let start = self.offset + pair.as_span().start();
+        let start = pair.as_span().start();
         let end = start + pair.as_str().trim_end().len();
-        Span::new(self.file, start.min(self.end)..end.min(self.end))
+        Span::new(self.file, self.piece.place(start)..self.piece.place(end))
     }
 }
 
@@ -662,6 +704,49 @@ mod tests {
         for unit in ["\n", "# comment\n", " ", "\r\n", "net {}\n"] {
             parsed(&fill(unit)).expect(unit);
         }
+    }
+
+    /// What the grammar is given: at most some times the text, however many mistakes there are, and wherever.
+    #[test]
+    fn mistakes_cost_no_more_than_their_surroundings() {
+        let line = "  a: conv 3x3, 8 | relu\n";
+        let wrong = "  conv 3x3 $\n";
+        for every in [7, 100, 1000] {
+            let lines = (0..4000).map(|at| if at % every == every - 1 { wrong } else { line });
+            let text = format!("net {{\n{}}}\n", lines.collect::<String>());
+            let (sources, file) = source(&text);
+            let scan = scan::scan(file, &sources.file(file).text);
+            let mut builder = Builder::new(file);
+            let items = parse_items(&scan, &mut builder, &Stop::default());
+            assert_eq!(builder.errors.len(), (4000 / every).min(MAX_ERRORS), "{every}");
+            assert!(builder.read < 2 * text.len(), "{every}: {} of {}", builder.read, text.len());
+            let ItemKind::Net(body) = &items[0].kind else { panic!("not a net") };
+            let seen = if every == 1000 { 3996 } else { 50 };
+            assert!(body.lines.len() >= seen, "{every}: {}", body.lines.len());
+            let last = body.lines.last().unwrap();
+            assert_eq!(sources.slice(last.span), line.trim());
+        }
+    }
+
+    /// One line that holds all of the text.
+    #[test]
+    fn mistakes_in_a_long_line_are_not_all_looked_for() {
+        let text = format!("net {{\n  seq {{\n{}  }}\n}}\n", "    conv 3x3 $\n".repeat(20_000));
+        let (sources, file) = source(&text);
+        let scan = scan::scan(file, &sources.file(file).text);
+        let mut builder = Builder::new(file);
+        parse_items(&scan, &mut builder, &Stop::default());
+        assert!(!builder.errors.is_empty() && builder.read <= 2 * text.len() + MAX_AGAIN, "{}", builder.read);
+    }
+
+    #[test]
+    fn reading_stops_when_it_is_told_to() {
+        let (sources, file) = source(&format!("net {{\n{}}}\n", "  relu\n".repeat(1000)));
+        let stop = Stop::default();
+        stop.call();
+        let Attempt { made, errors } = recover(&sources, file, &stop);
+        let ItemKind::Net(body) = &made.items[0].kind else { panic!("not a net") };
+        assert!(body.lines.is_empty() && errors[0].code == "E0510");
     }
 
     #[test]

@@ -28,10 +28,67 @@ pub struct Scan {
 /// A line outside all brackets, with the bodies that begin on it.
 pub struct Item {
     pub range: Range<usize>,
+    /// The brace that opens its body, and the newlines that end lines directly in it.
+    body: Option<(usize, Vec<usize>)>,
     /// Its brackets are in error, which has been reported.
     pub broken: bool,
     /// What closes the brackets that are open at its end; `None` where they are nested too deeply for any reader.
     pub closing: Option<String>,
+}
+
+/// A part of an item that the grammar reads by itself, as an item.
+pub struct Piece {
+    pub text: String,
+    /// What stands before it so that it is one.
+    pub head: usize,
+    /// What it is of the text.
+    pub range: Range<usize>,
+}
+
+/// Lines are read together up to this length.
+const PIECE: usize = 2048;
+
+impl Item {
+    /// What the grammar is to read: an item with a body without its lines, and then these, some at a time, each time as a
+    /// `net`. So the grammar never works for long between two pieces, and a mistake costs no more than the reading of its
+    /// own again. Nothing where brackets are nested too deeply for any reader.
+    pub fn pieces(&self, text: &str) -> Vec<Piece> {
+        let (Some(closing), Range { start, end }) = (&self.closing, self.range.clone()) else { return Vec::new() };
+        let Some((open, newlines)) = &self.body else {
+            return vec![Piece { text: format!("{}{closing}", &text[start..end]), head: 0, range: start..end }];
+        };
+        let header = Piece { text: format!("{}}}", &text[start..=*open]), head: 0, range: start..*open + 1 };
+        let mut pieces = vec![header];
+        let mut from = open + 1;
+        let mut lines = |to: usize, closing: &str| {
+            let text = format!("{NET}{}{closing}", &text[from..to]);
+            pieces.push(Piece { text, head: NET.len(), range: from..to });
+            from = to;
+        };
+        let mut last = open + 1;
+        for &newline in newlines {
+            if newline - last >= PIECE {
+                lines(newline, "\n}");
+                last = newline;
+            }
+        }
+        lines(end, closing);
+        pieces
+    }
+}
+
+const NET: &str = "net {";
+
+impl Piece {
+    /// Where a place of it is in the text; where there is none, the nearest.
+    pub fn place(&self, at: usize) -> usize {
+        (self.range.start + at.saturating_sub(self.head)).min(self.range.end)
+    }
+
+    /// Whether it holds a place of its text, rather than what was put around it.
+    pub fn holds(&self, at: usize) -> bool {
+        (self.head..self.head + self.range.len()).contains(&at)
+    }
 }
 
 /// Scans a text.
@@ -120,6 +177,7 @@ struct Scanner<'a> {
     /// The first body whose closing brace begins a line further left than its own: what is never closed may be it.
     suspect: Option<Suspect>,
     item_start: Option<usize>,
+    item_body: Option<(usize, Vec<usize>)>,
     item_broken: bool,
     item_too_deep: bool,
     /// Newlines since the last lexeme that counts; whether they end a line, the next one decides.
@@ -153,6 +211,7 @@ impl<'a> Scanner<'a> {
             stack: Vec::new(),
             suspect: None,
             item_start: None,
+            item_body: None,
             item_broken: false,
             item_too_deep: false,
             newlines: Vec::new(),
@@ -208,6 +267,10 @@ impl<'a> Scanner<'a> {
             newlines.iter().for_each(|&at| self.text[at] = b' ');
         } else if self.stack.is_empty() && !newlines.is_empty() {
             self.end_item();
+        } else if let ([open], Some((body, lines))) = (self.stack.as_slice(), &mut self.item_body)
+            && open == body
+        {
+            lines.extend(newlines.last());
         }
     }
 
@@ -224,7 +287,8 @@ impl<'a> Scanner<'a> {
             let line = |closing: char| if closing == '}' { format!("\n{closing}") } else { closing.to_string() };
             let closing = self.stack.iter().rev().map(|&open| line(self.closing(open))).collect();
             let closing = (!self.item_too_deep).then_some(closing);
-            self.items.push(Item { range: start..self.end, broken: self.item_broken, closing });
+            let body = self.item_body.take();
+            self.items.push(Item { range: start..self.end, body, broken: self.item_broken, closing });
         }
         self.item_broken = false;
         self.item_too_deep = false;
@@ -239,6 +303,9 @@ impl<'a> Scanner<'a> {
                 Diagnostic::error("E0501", format!("brackets are nested more than {MAX_NESTING} deep"))
                     .at(self.span(at..at + 1), "one too many"),
             );
+        }
+        if self.stack.is_empty() && self.text[at] == b'{' {
+            self.item_body.get_or_insert_with(|| (at, Vec::new()));
         }
         self.stack.push(at);
     }

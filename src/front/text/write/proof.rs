@@ -25,7 +25,7 @@ pub fn prove(
     let mut sources = SourceMap::default();
     let root = sources.add(format!("{}.cnn", graph.name), text.clone());
     let options = build::Options::default();
-    let program: Program = build::load(&mut sources, root, &options.limits, &mut NoFiles)?;
+    let program: Program = build::load(&mut sources, root, &options, &mut NoFiles)?;
     let built: Verified<Graph> = build::build(&mut sources, &program, &options)?;
     if let Some(difference) = difference(graph, &built, is_named) {
         return Err(vec![Diagnostic::error("E0809", difference)]);

@@ -10,7 +10,7 @@ pub fn graph(net: &str) -> Graph {
     let mut sources = SourceMap::default();
     let root = sources.add("m.cnn", format!("model m\ninput x: f32[N, 4, 8, 8]\nnet {{\n{net}\n}}\n"));
     let options = build::Options::default();
-    let program = build::load(&mut sources, root, &options.limits, &mut NoFiles).unwrap();
+    let program = build::load(&mut sources, root, &options, &mut NoFiles).unwrap();
     build::build(&mut sources, &program, &options).unwrap().into_inner()
 }
 

@@ -10,6 +10,7 @@ use super::{Builder, Flow};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::syntax::ast::{Ident, Label, LabelPart};
 use crate::source::Span;
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::iter::successors;
 use std::ops::Range;
@@ -35,6 +36,14 @@ struct Unlabelled<'a> {
     name: String,
     made: Range<Mark>,
     span: Span,
+}
+
+impl Unlabelled<'_> {
+    /// A path of this step with its count behind the path of the body.
+    fn below(&self, body: &str, path: &str) -> String {
+        let below = path.strip_prefix(body).unwrap_or(path);
+        join(&join(body, &self.name), below.strip_prefix('.').unwrap_or(below))
+    }
 }
 
 /// How much has been made at some time.
@@ -214,24 +223,37 @@ impl<'a> Builder<'a> {
     /// Counts the steps without a label in a body that has ended, where two weights would have the same name.
     fn count_unlabelled(&mut self, body: &Naming<'a>) -> Result<(), Reported> {
         let Some(first) = body.unlabelled.first() else { return Ok(()) };
-        self.charge(self.graph.params.len() - body.start.params, first.span)?;
-        let clashing = self.clashing(body);
-        for step in body.unlabelled.iter().filter(|step| clashing.contains(step.keyword)) {
+        let mut counted = HashSet::new();
+        loop {
+            self.charge(self.graph.params.len() - body.start.params, first.span)?;
+            let clashing = self.clashing(body, &counted);
+            if clashing.is_subset(&counted) {
+                break;
+            }
+            // With their counts they may have the names of others.
+            counted.extend(clashing);
+        }
+        for step in body.unlabelled.iter().filter(|step| counted.contains(step.keyword)) {
             self.insert_component(&body.path, step)?;
         }
         Ok(())
     }
 
-    /// The keywords of steps without a label that have a weight of the same name as another step of the body.
-    fn clashing(&self, body: &Naming<'a>) -> HashSet<&'a str> {
+    /// The keywords of steps without a label that have a weight of the same name as another step of the body, if those of
+    /// some keywords have their counts.
+    fn clashing(&self, body: &Naming<'a>, counted: &HashSet<&'a str>) -> HashSet<&'a str> {
         let mut steps = body.unlabelled.iter().peekable();
-        let mut seen: HashMap<&str, Option<(usize, &'a str)>> = HashMap::new();
+        let mut seen: HashMap<Cow<str>, Option<(usize, &'a str)>> = HashMap::new();
         let mut clashing = HashSet::new();
         for (at, param) in self.graph.params.iter().enumerate().skip(body.start.params) {
             while steps.next_if(|step| step.made.end.params <= at).is_some() {}
             let step = steps.peek().filter(|step| step.made.start.params <= at);
+            let name = match step.filter(|step| counted.contains(step.keyword)) {
+                Some(step) => step.below(&body.path, &param.name).into(),
+                None => Cow::from(&param.name),
+            };
             let step = step.map(|step| (step.made.start.params, step.keyword));
-            if let Some(other) = seen.insert(&param.name, step)
+            if let Some(other) = seen.insert(name, step)
                 && other != step
             {
                 clashing.extend([step, other].into_iter().flatten().map(|(_, keyword)| keyword));
@@ -244,10 +266,7 @@ impl<'a> Builder<'a> {
     fn insert_component(&mut self, body: &str, step: &Unlabelled) -> Result<(), Reported> {
         let Range { start, end } = step.made.clone();
         self.charge(end.nodes - start.nodes + end.params - start.params + end.taps - start.taps, step.span)?;
-        let renamed = |path: &str| {
-            let below = path.strip_prefix(body).unwrap_or(path);
-            join(&join(body, &step.name), below.strip_prefix('.').unwrap_or(below))
-        };
+        let renamed = |path: &str| step.below(body, path);
         let nodes = &mut self.graph.nodes[start.nodes..end.nodes];
         nodes.iter_mut().for_each(|node| node.origin.path = renamed(&node.origin.path));
         let longest = nodes.iter().map(|node| node.origin.path.len()).max();

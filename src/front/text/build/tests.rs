@@ -143,6 +143,10 @@ fn steps_without_labels_are_counted_where_names_would_be_the_same() {
     // The names of a layer do not depend on those behind it, but for the first of several.
     let more = "net { conv 1x1, 4 | conv 1x1, 4 | dense: conv 1x1, 4 | conv 1x1, 4 }";
     assert_eq!(weights(more), ["conv1.weight", "conv2.weight", "dense.weight", "conv3.weight"]);
+    // With counts they would have the names of what is below another.
+    let below = "net { concat {\n conv 1x1, 4 | residual { conv 1x1, 4 | conv 1x1, 4 }\n conv 1x1, 4\n } }";
+    let expected = ["conv1.weight", "residual1.conv1.weight", "residual1.conv2.weight", "conv2.weight"];
+    assert_eq!(weights(below), expected);
 }
 
 #[test]

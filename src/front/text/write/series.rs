@@ -55,14 +55,19 @@ pub fn steps(graph: &mut Graph, said: &Said) -> Option<Body> {
     let mut series = Series { terms: Vec::new(), readers, is_output, open: HashSet::new(), graph };
     series.terms.resize_with(series.graph.nodes.len(), || None);
     let ids: Vec<NodeId> = series.graph.ids().collect();
-    for &id in &ids {
+    let mut order = Vec::new();
+    for id in ids {
+        let known = series.graph.nodes.len();
         match series.graph[id].inputs.len() {
             0 => {}
             1 if !is_join(&series.graph[id].op) => series.layer(id, said)?,
             _ => series.join(id),
         }
+        // Lists within its list, which may be no branch of it: those within them were made after them.
+        order.extend(series.graph.ids().skip(known).collect::<Vec<_>>().into_iter().rev());
+        order.push(id);
     }
-    Some(series.lines(&ids))
+    Some(series.lines(&order))
 }
 
 fn is_join(op: &Op) -> bool {
@@ -257,6 +262,13 @@ mod tests {
         let flat =
             "x1: conv 1x1, 4 as s | b: conv 1x1, 4 as t | concat { from s \n from t | relu \n from t | sigmoid }";
         assert_eq!(found(flat), "conv grow(conv concat(relu)(sigmoid))");
+    }
+
+    #[test]
+    fn a_part_of_a_list_is_a_step_also_where_the_list_is_none() {
+        let net =
+            "relu as a | tanh as b | sigmoid as c | concat { from a \n from b | exp \n from c | sqrt \n from c | abs }";
+        assert_eq!(found(net), "relu@v1 tanh@v3 sigmoid concat(sqrt)(abs)@v4 <v3 exp@v2 <v4 concat(<v1)(<v2)()");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::args::{MemoryArgs, ModelArgs};
 use super::model;
 use super::tuned::Source;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, print};
+use super::{Failure, Outcome, print, progress};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
 use crate::io::STREAM;
@@ -104,7 +104,8 @@ pub fn run(args: &Args) -> Outcome {
         Place::File => aot::Weights::File,
     };
     let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
-    let artifacts = aot::compile_sizes(&plans, &weights, &options).map_err(Failure::input)?;
+    let compile = || aot::compile_sizes(&plans, &weights, &options);
+    let artifacts = progress::during("compiling, and packing weights", compile).map_err(Failure::input)?;
     write(&args.output, &artifacts)
 }
 

@@ -2,6 +2,7 @@
 
 use super::Failure;
 use super::args::ModelArgs;
+use super::progress;
 use super::terminal;
 use crate::diagnostic::{Diagnostic, render};
 use crate::model::{Model, ModelOptions, split_variant};
@@ -13,7 +14,8 @@ pub fn load(args: &ModelArgs) -> Result<Model, Failure> {
     let options = ModelOptions::default().aux(args.aux);
     let options = variant.into_iter().fold(options, ModelOptions::variant);
     let defines = args.define.iter();
-    let model = defines.fold(options, |options, (name, value)| options.define(name, value)).open(path)?;
+    let options = defines.fold(options, |options, (name, value)| options.define(name, value));
+    let model = progress::during("reading the model", || options.open(path))?;
     model.remarks().iter().for_each(|remark| terminal::tell(&format!("warning: {remark}")));
     if !model.warnings().is_empty() {
         terminal::tell_raw(&format!("{}\n", diagnostics(model.warnings(), model.sources())));

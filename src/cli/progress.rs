@@ -2,6 +2,7 @@
 
 use super::terminal;
 use crate::diagnostic::harmless;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// A line on standard error that says what goes on; nothing where that is no terminal.
@@ -36,6 +37,29 @@ impl Progress {
             self.shown = Some(Instant::now());
         }
     }
+}
+
+/// What takes longer is said to be going on.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Does work that cannot tell how far it is; where it takes long, the line says what it is, and for how long it has been going on.
+pub fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    if !terminal::moves_cursor() {
+        return work();
+    }
+    let (under_way, ended) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (start, mut line, mut wait) = (Instant::now(), Progress::new(), LONG);
+            while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+                line.show(&format!("{what} {} s", start.elapsed().as_secs()));
+                wait = Progress::PAUSE;
+            }
+        });
+        // Dropped with a panic too, and before the thread is waited for.
+        let _under_way = under_way;
+        work()
+    })
 }
 
 impl Drop for Progress {

@@ -3,7 +3,7 @@
 //! Whatever the file holds, a model runs: what does not belong to this CPU and this version is passed over, with a
 //! warning.
 
-use super::{Failure, tell};
+use super::{Failure, progress, tell};
 use crate::bench::machine::{self, Machine};
 use crate::io::text;
 use crate::io::write::{create_folder, folder_of, write_atomically};
@@ -189,7 +189,8 @@ impl Tuned {
         weights: &dyn WeightSource,
         options: &Options,
     ) -> Result<Session, Failure> {
-        let session = Session::tuned(graph, weights, options, &self.choices)?;
+        let make = || Session::tuned(graph, weights, options, &self.choices);
+        let session = progress::during("compiling, and packing weights", make)?;
         self.check(session.plan());
         Ok(session)
     }

@@ -3,7 +3,7 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::arguments::name_and_file;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, checked, input, model, print};
+use super::{Failure, Outcome, checked, input, model, print, progress};
 use crate::interp::{self, ChannelError, distance};
 use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
@@ -67,7 +67,8 @@ pub fn run(args: &Args) -> Outcome {
     let mut session = args.engine.tuned().session(network.clone(), &weights, &options)?;
     // Those of the outputs, and those from which each layer is judged.
     check_interpreter(network, inputs[0].batch(), 2, options.memory_limit)?;
-    let expected = interp::run(network, &weights, &inputs, Accumulate::F64);
+    let interpret = || interp::run(network, &weights, &inputs, Accumulate::F64);
+    let expected = progress::during("computing what is right", interpret);
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let outputs = session
         .run_observed(&inputs, &mut |done| {

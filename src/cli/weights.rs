@@ -1,6 +1,6 @@
 //! Which weights a model runs with.
 
-use super::{Failure, tell};
+use super::{Failure, progress, tell};
 use crate::io::card::Card;
 use crate::model::{BoundWeights, Model, Weights};
 use std::path::PathBuf;
@@ -76,7 +76,8 @@ impl WeightArgs {
     /// # Errors
     /// As [`choose`](Self::choose).
     pub fn choose_any(&self, model: &Model, missing: Missing) -> Result<BoundWeights, Failure> {
-        let bound = model.bind(&self.source(model, missing)?)?;
+        let source = self.source(model, missing)?;
+        let bound = progress::during("reading weights", || model.bind(&source))?;
         if let Some(note) = bound.note() {
             tell(&format!("note: {note}"));
         }

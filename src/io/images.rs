@@ -173,6 +173,7 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<(), IoError> {
 }
 
 /// The bytes of a PNG.
+#[cfg(feature = "cli")]
 pub(crate) fn encode_png(picture: &Picture) -> Vec<u8> {
     let mut bytes = Vec::new();
     png_to(picture, &mut bytes).expect("memory can be written, and no side is 2^31 pixels long");

@@ -25,10 +25,9 @@ function drawField() {
   const [rows, columns] = ranges ? planeOf(ranges, [0, 0]) : whole;
   const left = Math.min(0, columns[0]), top = Math.min(0, rows[0]);
   const right = Math.max(width, columns[1] + 1), bottom = Math.max(height, rows[1] + 1);
-  const edge = Math.max(right - left, bottom - top) / 60;
-  const box = [left - edge, top - edge, right - left + 2 * edge, bottom - top + 2 * edge];
-  const line = height === 1;
-  const picture = svg("svg", { viewBox: box.join(" "), class: "picture", role: "img", "aria-label": fieldLabel(ranges), preserveAspectRatio: line ? "none" : null, style: line ? "height: 72px" : null, onclick: pick },
+  const line = height === 1, edge = Math.max(right - left, bottom - top) / 60, lift = line ? 0 : edge;
+  const box = [left - edge, top - lift, right - left + 2 * edge, bottom - top + 2 * lift];
+  const picture = svg("svg", { viewBox: box.join(" "), class: "picture", role: "img", "aria-label": fieldLabel(ranges), preserveAspectRatio: line ? "none" : null, style: line ? "height: 48px" : null, onclick: pick },
     makeHatch(Math.max(box[2], box[3]) / 44), svg("rect", { class: "blank", width, height }));
   if (given.picture) picture.append(svg("image", { href: "data:image/png;base64," + given.picture.png, width, height, preserveAspectRatio: "none" }));
   if (nodes[state.node].field !== "differs") {

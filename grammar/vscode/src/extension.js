@@ -1,6 +1,8 @@
 // Starts the server, and shows the drawing of a network beside its text.
 
 const { execFile } = require("node:child_process");
+const { mkdtemp } = require("node:fs/promises");
+const { tmpdir } = require("node:os");
 const path = require("node:path");
 const vscode = require("vscode");
 const { LanguageClient, TransportKind } = require("vscode-languageclient/node");
@@ -101,10 +103,28 @@ async function preview() {
   await refresh(document);
 }
 
+/** Writes the page of the saved text, and opens it in the browser. */
+async function show() {
+  const document = vscode.window.activeTextEditor?.document;
+  if (document?.languageId !== "svertka" || document.uri.scheme !== "file" || !(await document.save())) {
+    return;
+  }
+  const name = `${path.basename(document.uri.fsPath, ".cnn")}.html`;
+  const page = path.join(await mkdtemp(path.join(tmpdir(), "svertka-")), name);
+  execFile(program(), ["show", document.uri.fsPath, "-o", page], { timeout: 60000 }, (error, _, messages) => {
+    if (error) {
+      vscode.window.showErrorMessage(`svertka show: ${messages || error}`);
+    } else {
+      vscode.env.openExternal(vscode.Uri.file(page));
+    }
+  });
+}
+
 exports.activate = async (context) => {
   let typing;
   context.subscriptions.push(
     vscode.commands.registerCommand("svertka.preview", preview),
+    vscode.commands.registerCommand("svertka.show", show),
     vscode.commands.registerCommand("svertka.restart", async () => {
       await stop();
       await start();

@@ -19,6 +19,12 @@ pub fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
+/// The hash of many numbers, by their bits.
+pub fn hash_of_values(values: &[f32]) -> u64 {
+    let (stripes, rest) = values.split_at(values.len() - values.len() % (xxh64::STRIPE / 4));
+    hash_of(&(xxh64::hash(bytemuck::cast_slice(stripes)), fnv1a(bytemuck::cast_slice(rest))))
+}
+
 struct Fnv1a(u64);
 
 impl Hasher for Fnv1a {

@@ -3,7 +3,7 @@
 use super::args::{EngineArgs, IsaArg, MeasureArgs};
 use super::progress::Progress;
 use super::tuned::Tuned;
-use super::weights::Missing;
+use super::weights::{Missing, PackedArgs};
 use super::{Failure, Outcome, input, model, peak, print, tell};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
@@ -38,6 +38,8 @@ pub struct Args {
     models: Vec<OsString>,
     #[command(flatten)]
     setup: MeasureArgs,
+    #[command(flatten)]
+    packed: PackedArgs,
     /// Measure every step of the plan and compare it with the roofline of this machine
     #[arg(long)]
     per_layer: bool,
@@ -203,7 +205,7 @@ impl Contender {
         let macs = figures(model.graph()).macs() * batch as u64;
         let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
-        let weights = args.setup.weights.choose(&model, Missing::Random)?;
+        let weights = args.packed.keep(&model, args.setup.weights.choose(&model, Missing::Random)?);
         let load_s = start.elapsed().as_secs_f64();
         let (code, built) = match ahead_of_time {
             false => build_session(model.graph().clone(), &weights, &options, tuned)?,

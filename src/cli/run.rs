@@ -4,7 +4,7 @@ use super::args::{EngineArgs, ModelArgs};
 use super::arguments::name_and_file;
 use super::input::{self, Files, InputArgs};
 use super::model;
-use super::weights::{Missing, WeightArgs};
+use super::weights::{Missing, PackedArgs, WeightArgs};
 use super::{Failure, Outcome, folder, print, tell};
 use crate::error::Error;
 use crate::interp;
@@ -27,6 +27,8 @@ pub struct Args {
     pub engine: EngineArgs,
     #[command(flatten)]
     pub weights: WeightArgs,
+    #[command(flatten)]
+    pub packed: PackedArgs,
     #[command(flatten)]
     pub input: InputArgs,
     /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output. Of a folder or a
@@ -58,7 +60,7 @@ pub fn run(args: &Args) -> Outcome {
     };
     let targets = outputs(&args.output, model.graph())?;
     check_targets(args, &targets)?;
-    let weights = args.weights.choose_any(&model, Missing::Refused)?;
+    let weights = args.packed.keep(&model, args.weights.choose_any(&model, Missing::Refused)?);
     let results = compute(args, &model, &weights, &tensors)?;
     for (index, path) in &targets {
         npy::write(path, results[*index].shape(), results[*index].data())?;

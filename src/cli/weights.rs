@@ -22,6 +22,25 @@ pub struct WeightArgs {
     pub seed: Option<u64>,
 }
 
+/// Where packed weights are kept.
+#[derive(clap::Args)]
+pub struct PackedArgs {
+    /// Keep packed weights in files of this folder: who runs the same model with the same weights again is ready without
+    /// packing them, and processes share their memory
+    #[arg(long, value_name = "FOLDER", env = "SVERTKA_PACKED")]
+    packed: Option<PathBuf>,
+}
+
+impl PackedArgs {
+    /// These weights of the model, kept where it was asked for.
+    pub fn keep(&self, model: &Model, weights: BoundWeights) -> BoundWeights {
+        match &self.packed {
+            Some(folder) => weights.packed_in(model, folder),
+            None => weights,
+        }
+    }
+}
+
 /// What a command does where it is given no weights and the card names none.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Missing {

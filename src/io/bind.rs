@@ -3,6 +3,7 @@
 use super::naming::Names;
 use super::weights::WeightFile;
 use crate::diagnostic::{harmless, nearest};
+use crate::hash::hash_of;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Param, ParamSource, Rename};
 use std::borrow::Cow;
@@ -89,6 +90,13 @@ impl BoundWeights {
     /// What was taken off the names in the file to find those of the graph, to be told to the user.
     pub fn note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// A hash that changes with the file, and with which of its tensors are taken; see [`WeightFile::stamp`].
+    pub fn stamp(&self) -> Option<u64> {
+        let mut names: Vec<_> = self.names.iter().collect();
+        names.sort();
+        self.file.stamp().map(|stamp| hash_of(&(stamp, names)))
     }
 
     /// The file.

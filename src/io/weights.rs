@@ -1,6 +1,7 @@
 //! Weight files: named tensors, read as f32.
 
 use super::{IoError, foreign, pytorch, safetensors, sharded};
+use crate::hash::hash_of;
 use crate::tensor::Tensor;
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
@@ -8,14 +9,18 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
+#[cfg(unix)]
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// An open weight file. It is mapped into memory: whoever replaces it meanwhile must do so by renaming another file
 /// over it, not by writing into it.
 pub struct WeightFile {
     path: PathBuf,
     tensors: Box<dyn Tensors>,
+    stamp: Option<u64>,
 }
 
 /// The tensors of a file, whatever its format.
@@ -63,22 +68,29 @@ impl WeightFile {
     /// The same of a file that is open already.
     pub(super) fn of_file(path: &Path, file: &File, key: Option<&str>) -> Result<WeightFile, IoError> {
         let map = map_file(path, file)?;
-        let tensors = if sharded::begins(&map) {
-            Box::new(sharded::File::read(path, &map, key)?)
-        } else {
-            tensors(path, map, key)?
-        };
-        Ok(WeightFile { path: path.to_owned(), tensors })
+        let path = path.to_owned();
+        if sharded::begins(&map) {
+            let tensors = Box::new(sharded::File::read(&path, &map, key)?);
+            return Ok(WeightFile { path, tensors, stamp: None });
+        }
+        let stamp = stamp(file).map(|stamp| hash_of(&(stamp, key)));
+        let tensors = tensors(&path, map, key)?;
+        Ok(WeightFile { path, tensors, stamp })
     }
 
     /// Tensors in memory, as if they stood in a file.
     pub fn of_tensors(tensors: Arc<Vec<(String, Tensor)>>) -> WeightFile {
-        WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)) }
+        WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)), stamp: None }
     }
 
     /// Where it lies, as messages name it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A hash that changes when the file does; `None` where only its tensors could tell.
+    pub fn stamp(&self) -> Option<u64> {
+        self.stamp
     }
 
     /// The names of all tensors in the order of the file.
@@ -179,6 +191,24 @@ pub(super) fn tensors(path: &Path, map: Mmap, key: Option<&str>) -> Result<Box<d
     let start = &map[..map.len().min(foreign::START_BYTES)];
     Err(IoError::unsupported(path, foreign::explain(start, "neither safetensors nor a file of torch.save")))
 }
+
+/// By size, times of the last change, and number in the file system. None is given for a file that was changed just now: it
+/// could change again without another time.
+fn stamp(file: &File) -> Option<u64> {
+    let metadata = file.metadata().ok()?;
+    let written = metadata.modified().ok()?;
+    let settled = written.elapsed().is_ok_and(|age| age > SETTLED);
+    let written = written.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    // Of the file's entry, which another file of the same size and time has not.
+    #[cfg(unix)]
+    let entry = (metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
+    #[cfg(not(unix))]
+    let entry = ();
+    settled.then(|| hash_of(&(metadata.len(), written.as_nanos(), entry)))
+}
+
+/// Longer than the steps in which file systems tell time.
+const SETTLED: Duration = Duration::from_secs(3);
 
 pub(super) fn map(path: &Path) -> Result<Mmap, IoError> {
     map_file(path, &super::open(path)?.0)

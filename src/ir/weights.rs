@@ -5,6 +5,7 @@ use super::{Graph, Integers, Norm, Param, ParamId, ParamSource, Statistics};
 use crate::layers::Init;
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Gives the values of parameters that come from outside ([`ParamSource::File`]).
@@ -16,6 +17,19 @@ pub trait WeightSource: Sync {
 
     /// Says that the values will hardly be asked for again, so that memory that only caches them can be given back.
     fn release(&self, _param: &Param) {}
+
+    /// Where they are kept when they are packed, if they are.
+    fn kept(&self) -> Option<Kept<'_>> {
+        None
+    }
+}
+
+/// A folder for packed weights, and which weights these are.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    pub folder: &'a Path,
+    /// A hash that other weights do not have.
+    pub weights: u64,
 }
 
 /// The values of a parameter, row-major, as a slice. Where a batch norm scales the rows, this is done when the slice is

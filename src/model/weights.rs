@@ -3,11 +3,12 @@
 use super::Model;
 use crate::error::Error;
 use crate::front::onnx::weights::Weights as ImportedWeights;
+use crate::hash::{hash_of, hash_of_values};
 use crate::io::bind;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
-use crate::ir::weights::{RandomWeights, WeightSource};
-use crate::ir::{Graph, Param, Verified};
+use crate::ir::weights::{Kept, RandomWeights, WeightSource};
+use crate::ir::{Graph, Param, ParamSource, Verified};
 use crate::quant;
 use crate::tensor::Tensor;
 use std::borrow::Cow;
@@ -16,7 +17,11 @@ use std::sync::Arc;
 
 /// Where the weights of a model come from. Random ones are never taken unasked.
 #[derive(Clone, Debug)]
-pub struct Weights(Source);
+pub struct Weights {
+    source: Source,
+    /// Where they are kept packed.
+    packed: Option<PathBuf>,
+}
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -29,33 +34,51 @@ enum Source {
 impl Weights {
     /// The model's own: those in an ONNX file, else those of the file that the model's card names.
     pub fn of_card() -> Weights {
-        Weights(Source::Card)
+        Source::Card.into()
     }
 
     /// A file: safetensors, the index of one in several files, or what `torch.save` wrote.
     pub fn file(path: impl AsRef<Path>) -> Weights {
-        Weights(Source::File { path: path.as_ref().to_owned(), key: None })
+        Source::File { path: path.as_ref().to_owned(), key: None }.into()
     }
 
     /// One of several dictionaries of tensors in a file of `torch.save`: its key or, where it stands in others, their keys
     /// joined by dots.
     pub fn dictionary(path: impl AsRef<Path>, key: impl Into<String>) -> Weights {
-        Weights(Source::File { path: path.as_ref().to_owned(), key: Some(key.into()) })
+        Source::File { path: path.as_ref().to_owned(), key: Some(key.into()) }.into()
     }
 
     /// Tensors by their names, of the sizes that [`Model::weights`] tells.
     pub fn tensors(tensors: impl IntoIterator<Item = (String, Tensor)>) -> Weights {
-        Weights(Source::Tensors(Arc::new(tensors.into_iter().collect())))
+        Source::Tensors(Arc::new(tensors.into_iter().collect())).into()
     }
 
     /// Random numbers, for what does not depend on them, such as times.
     pub fn random(seed: u64) -> Weights {
-        Weights(Source::Random { seed })
+        Source::Random { seed }.into()
+    }
+
+    /// The same, kept in files of this folder as they are packed for a network: whoever compiles that again with these
+    /// weights, on a CPU of the same kind, is ready without packing, and all processes of a machine that do share the
+    /// memory. The folder is made if need be, and whatever is in it can be deleted; what is damaged, or of other weights,
+    /// is made anew. Nobody else may write into its files.
+    pub fn packed_in(self, folder: impl AsRef<Path>) -> Weights {
+        Weights { packed: Some(folder.as_ref().to_owned()), ..self }
+    }
+}
+
+impl From<Source> for Weights {
+    fn from(source: Source) -> Weights {
+        Weights { source, packed: None }
     }
 }
 
 /// Weights that are known to be those of a model.
-pub struct BoundWeights(Bound);
+pub struct BoundWeights {
+    bound: Bound,
+    /// The folder in which they are kept packed, and a hash that other weights do not have.
+    packed: Option<(PathBuf, u64)>,
+}
 
 enum Bound {
     File(bind::BoundWeights),
@@ -71,11 +94,33 @@ impl Model {
     /// # Errors
     /// All weights that are missing, surplus or of a wrong shape; a file that cannot be read.
     pub fn bind(&self, weights: &Weights) -> Result<BoundWeights, Error> {
-        if let (Source::Card, Some(own)) = (&weights.0, &self.own_weights) {
-            return Ok(BoundWeights(Bound::Own(own.clone())));
+        let bound = BoundWeights { bound: self.find(&weights.source)?, packed: None };
+        Ok(match &weights.packed {
+            Some(folder) => bound.packed_in(self, folder),
+            None => bound,
+        })
+    }
+
+    /// A hash of the weights: of when their file was written, or of their values.
+    fn identity(&self, weights: &BoundWeights) -> u64 {
+        let values = || {
+            let graph = weights.network(self);
+            let params = graph.params.iter().filter(|param| matches!(param.source, ParamSource::File));
+            params.fold(0, |hash, param| hash_of(&(hash, hash_of_values(&weights.values(param)))))
+        };
+        match &weights.bound {
+            Bound::File(bound) | Bound::Whole(_, bound) => bound.stamp().unwrap_or_else(values),
+            Bound::Random(RandomWeights { seed }) => hash_of(&("random", seed)),
+            Bound::Own(_) => values(),
         }
-        let file = match &weights.0 {
-            Source::Random { seed } => return Ok(BoundWeights(Bound::Random(RandomWeights { seed: *seed }))),
+    }
+
+    fn find(&self, source: &Source) -> Result<Bound, Error> {
+        if let (Source::Card, Some(own)) = (source, &self.own_weights) {
+            return Ok(Bound::Own(own.clone()));
+        }
+        let file = match source {
+            Source::Random { seed } => return Ok(Bound::Random(RandomWeights { seed: *seed })),
             Source::Card => match self.card().and_then(Card::weights_path) {
                 Some(path) => WeightFile::open(&path)?,
                 None if self.weights().next().is_some() => return Err(self.no_weights()),
@@ -85,11 +130,11 @@ impl Model {
             Source::Tensors(tensors) => WeightFile::of_tensors(tensors.clone()),
         };
         if !quant::is_quantised(&file) {
-            return Ok(BoundWeights(Bound::File(bind::BoundWeights::bind(self.graph(), file)?)));
+            return Ok(Bound::File(bind::BoundWeights::bind(self.graph(), file)?));
         }
         let (graph, served) = quant::load(self.graph(), &file)?;
         let bound = bind::BoundWeights::bind_rest(&graph, file, &served)?;
-        Ok(BoundWeights(Bound::Whole(Box::new(graph), bound)))
+        Ok(Bound::Whole(Box::new(graph), bound))
     }
 
     fn no_weights(&self) -> Error {
@@ -103,10 +148,16 @@ impl Model {
 }
 
 impl BoundWeights {
+    /// As [`Weights::packed_in`], of weights of this model.
+    pub fn packed_in(self, model: &Model, folder: impl AsRef<Path>) -> BoundWeights {
+        let packed = Some((folder.as_ref().to_owned(), model.identity(&self)));
+        BoundWeights { packed, ..self }
+    }
+
     /// The network that computes with these weights: the model's own, or the same on whole numbers.
     #[doc(hidden)]
     pub fn network<'a>(&'a self, model: &'a Model) -> &'a Verified<Graph> {
-        match &self.0 {
+        match &self.bound {
             Bound::Whole(graph, _) => graph,
             Bound::File(_) | Bound::Own(_) | Bound::Random(_) => model.graph(),
         }
@@ -114,7 +165,7 @@ impl BoundWeights {
 
     /// The file, where layers with weights of it compute on whole numbers.
     pub fn whole(&self) -> Option<&Path> {
-        match &self.0 {
+        match &self.bound {
             Bound::Whole(_, bound) => Some(bound.path()),
             Bound::File(_) | Bound::Own(_) | Bound::Random(_) => None,
         }
@@ -122,7 +173,7 @@ impl BoundWeights {
 
     /// What was taken off the names in the file to find those of the model, to be told to the user.
     pub fn note(&self) -> Option<String> {
-        match &self.0 {
+        match &self.bound {
             Bound::File(bound) | Bound::Whole(_, bound) => {
                 bound.note().map(|note| format!("{}: names are taken {note}", bound.path().display()))
             }
@@ -133,7 +184,7 @@ impl BoundWeights {
 
 impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
-        match &self.0 {
+        match &self.bound {
             Bound::File(bound) | Bound::Whole(_, bound) => bound.values(param),
             Bound::Own(own) => own.values(param),
             Bound::Random(random) => random.values(param),
@@ -141,10 +192,14 @@ impl WeightSource for BoundWeights {
     }
 
     fn release(&self, param: &Param) {
-        match &self.0 {
+        match &self.bound {
             Bound::File(bound) | Bound::Whole(_, bound) => bound.release(param),
             Bound::Own(own) => own.release(param),
             Bound::Random(random) => random.release(param),
         }
+    }
+
+    fn kept(&self) -> Option<Kept<'_>> {
+        self.packed.as_ref().map(|(folder, weights)| Kept { folder, weights: *weights })
     }
 }

@@ -2,11 +2,14 @@
 
 use super::SessionError;
 use super::buffer::AlignedBuffer;
+use super::packed;
 use crate::backend;
 use crate::ir::weights::WeightSource;
 use crate::kernels::{Constant, Used};
 use crate::schedule::{ALIGNMENT, Plan, Step};
+use memmap2::Mmap;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes of a chunk for small constants. What is left of it is never touched.
@@ -22,11 +25,24 @@ pub struct Constants {
 }
 
 /// A piece of memory with constants side by side; nothing in it changes once they are packed.
-struct Chunk {
-    memory: AlignedBuffer,
-    /// Bytes from its start that hold constants.
-    used: usize,
+enum Chunk {
+    /// Constants lie in the first `used` bytes.
+    Own { memory: AlignedBuffer, used: usize },
+    /// A file of [`packed`].
+    Mapped(Mmap),
 }
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Own { memory, used } => &memory.bytes()[..*used],
+            Chunk::Mapped(map) => map,
+        }
+    }
+}
+
+/// Bytes of the constants of each step.
+pub type Sizes = Vec<Vec<usize>>;
 
 #[derive(Clone)]
 struct Place {
@@ -40,17 +56,46 @@ type Made = (Vec<String>, usize);
 
 impl Place {
     fn content(&self) -> &[u8] {
-        &self.chunk.memory.bytes()[self.offset..self.offset + self.bytes]
+        &self.chunk.bytes()[self.offset..self.offset + self.bytes]
     }
 }
 
 impl Constants {
+    /// Those of the file in which the weights are kept packed, which is written if need be; else packed now.
+    ///
+    /// # Errors
+    /// As [`Constants::pack`], and where that file cannot be written.
+    pub fn new(
+        plan: &Plan,
+        weights: &dyn WeightSource,
+        threads: usize,
+        limit: usize,
+        others: &[&Constants],
+    ) -> Result<Constants, SessionError> {
+        let Some(kept) = weights.kept() else { return Constants::pack(plan, weights, threads, limit, others) };
+        let file = packed::File::new(plan, &kept, &sizes(plan, weights, limit)?);
+        if let Some(map) = file.open(threads) {
+            return Ok(Constants::mapped(plan, &file, map));
+        }
+        let packed = Constants::pack(plan, weights, threads, limit, &[])?;
+        file.write(packed.places.iter().flatten().map(Place::content), threads)?;
+        drop(packed);
+        let map = file.open(threads).ok_or_else(|| file.unreadable())?;
+        Ok(Constants::mapped(plan, &file, map))
+    }
+
+    fn mapped(plan: &Plan, file: &packed::File, map: Mmap) -> Constants {
+        let chunk = Arc::new(Chunk::Mapped(map));
+        let place = |place: &Range<usize>| Place { chunk: chunk.clone(), offset: place.start, bytes: place.len() };
+        Constants::of_places(plan, file.places.iter().map(|of_step| of_step.iter().map(place).collect()).collect())
+    }
+
     /// Packs step by step; what a weight file has cached of a step's weights is given back behind it, and
     /// while many are packed. What `others` have packed from the same weights in the same way is theirs and these's.
     ///
     /// # Errors
     /// Where more than `limit` bytes would be needed, or the system gives none.
-    pub fn pack(
+    fn pack(
         plan: &Plan,
         weights: &dyn WeightSource,
         threads: usize,
@@ -75,7 +120,18 @@ impl Constants {
             places.push(constants.iter().enumerate().map(pack).collect::<Result<Vec<_>, _>>()?);
             used();
         }
-        Ok(packer.finish(plan, places, bytes))
+        Ok(packer.finish(plan, places))
+    }
+
+    fn of_places(plan: &Plan, places: Vec<Vec<Place>>) -> Constants {
+        let bytes = places.iter().flatten().map(|place| place.bytes).sum();
+        let mut made = HashMap::new();
+        for (step, places) in plan.steps.iter().zip(&places) {
+            for (index, place) in places.iter().enumerate() {
+                made.extend(self::made(plan, step, index).map(|key| (key, place.clone())));
+            }
+        }
+        Constants { places, made, bytes }
     }
 
     /// Of all constants, without what lies between them.
@@ -86,13 +142,28 @@ impl Constants {
     /// Which pieces of memory they lie in: address and bytes of each.
     pub fn chunks(&self) -> HashMap<*const u8, usize> {
         let chunks = self.places.iter().flatten().map(|place| &place.chunk);
-        chunks.map(|chunk| (chunk.memory.as_ptr(), chunk.used)).collect()
+        chunks.map(|chunk| (chunk.bytes().as_ptr(), chunk.bytes().len())).collect()
     }
 
     /// Address and bytes of each of a step's constants, in the order of its kernel's operands.
     pub fn of_step(&self, step: usize) -> impl Iterator<Item = (*const u8, usize)> {
         self.places[step].iter().map(|place| (place.content().as_ptr(), place.bytes))
     }
+}
+
+/// How large the constants of each step will be.
+///
+/// # Errors
+/// Where they are more than `limit` bytes together.
+fn sizes(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Sizes, SessionError> {
+    let mut bytes = 0;
+    let of_step = |step: &Step| {
+        let params = backend::params(plan, step, weights);
+        let sizes: Vec<usize> = step.kernel.constants(&params).iter().map(Constant::bytes).collect();
+        bytes += sizes.iter().sum::<usize>();
+        if bytes > limit { Err(SessionError::Memory { what: "weights", bytes, limit }) } else { Ok(sizes) }
+    };
+    plan.steps.iter().map(of_step).collect()
 }
 
 /// `None` for tables, which are made of no weights.
@@ -170,21 +241,13 @@ impl Packer {
         Ok(self.chunks.len() - 1)
     }
 
-    fn finish(self, plan: &Plan, packed: Vec<Vec<Packed>>, bytes: usize) -> Constants {
-        let chunks = self.chunks.into_iter().map(|(memory, used)| Arc::new(Chunk { memory, used }));
+    fn finish(self, plan: &Plan, packed: Vec<Vec<Packed>>) -> Constants {
+        let chunks = self.chunks.into_iter().map(|(memory, used)| Arc::new(Chunk::Own { memory, used }));
         let chunks: Vec<Arc<Chunk>> = chunks.collect();
         let place = |packed| match packed {
             Packed::Here { chunk, offset, bytes } => Place { chunk: chunks[chunk].clone(), offset, bytes },
             Packed::Shared(place) => place,
         };
-        let places = packed.into_iter().map(|step| step.into_iter().map(place).collect());
-        let places: Vec<Vec<Place>> = places.collect();
-        let mut made = HashMap::new();
-        for (step, places) in plan.steps.iter().zip(&places) {
-            for (index, place) in places.iter().enumerate() {
-                made.extend(self::made(plan, step, index).map(|key| (key, place.clone())));
-            }
-        }
-        Constants { places, made, bytes }
+        Constants::of_places(plan, packed.into_iter().map(|step| step.into_iter().map(place).collect()).collect())
     }
 }

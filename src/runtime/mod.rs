@@ -10,6 +10,7 @@ mod constants;
 pub mod library;
 mod memory;
 mod network;
+mod packed;
 mod session;
 mod sizes;
 mod sync;

@@ -10,6 +10,7 @@ use super::network::Network;
 use super::threads::Threads;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
 use crate::codegen::{CodeError, CodeModule, HostIsa, Isa};
+use crate::io::IoError;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::Target;
@@ -117,6 +118,9 @@ pub enum SessionError {
     /// The system gives no memory.
     #[error("out of memory")]
     Allocation,
+    /// The file in which weights are kept packed.
+    #[error(transparent)]
+    Packed(#[from] IoError),
     /// Only where tiles are emulated.
     #[error("a session whose tiles are emulated has no forks")]
     Watched,
@@ -288,7 +292,7 @@ impl Session {
         };
         let compiled = Instant::now();
         let others: Vec<&Constants> = others.iter().map(|other| &other.compiled.constants).collect();
-        let constants = Constants::pack(&plan, weights, options.threads, options.memory_limit, &others)?;
+        let constants = Constants::new(&plan, weights, options.threads, options.memory_limit, &others)?;
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }), options.threads)
     }

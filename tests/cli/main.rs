@@ -67,6 +67,23 @@ const SEVEN: &str = "models/pictures/digit_7.png";
 const IS_SEVEN: &str = "digit_7.png: 7  0.9998\n";
 
 #[test]
+fn packed_weights_are_kept_in_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("packed").display().to_string();
+    let files = || std::fs::read_dir(&packed).unwrap().count();
+    for _ in 0..2 {
+        assert_eq!(run(&["run", LENET, "--input", SEVEN, "--packed", &packed], 0).0, IS_SEVEN);
+        assert_eq!(files(), 1);
+    }
+    let bench = ["bench", LENET, "--packed", &packed, "--runs", "1", "--min-time", "0", "--engine", "portable"];
+    run(&bench, 0);
+    assert_eq!(files(), 2, "the portable engine packs in another order");
+    let file = write(folder.path(), "file", "");
+    let (_, err) = run(&["run", LENET, "--input", SEVEN, "--packed", &file], 1);
+    assert!(err.contains(&file), "{err}");
+}
+
+#[test]
 fn several_pictures_are_a_batch() {
     let (out, _) = run(
         &[

@@ -91,6 +91,19 @@ def test_pickles_hold_the_recipe(threads, tmp_path, monkeypatch):
     assert np.array_equal(again(x), m(x))
 
 
+def test_packed_weights_are_kept_and_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x = image(2, (1, 28, 28))
+    plain = sv.load(ROOT / "models" / "lenet5.cnn")
+    m = sv.load(ROOT / "models" / "lenet5.cnn", packed="kept")
+    [file] = (tmp_path / "kept").iterdir()
+    made = file.stat().st_ino
+    assert np.array_equal(m(x), plain(x))
+    for again in sv.load(ROOT / "models" / "lenet5.cnn", packed=tmp_path / "kept"), pickle.loads(pickle.dumps(m)):
+        assert np.array_equal(again(x), plain(x))
+    assert [f.stat().st_ino for f in (tmp_path / "kept").iterdir()] == [made]
+
+
 def test_pickles_of_the_zoo():
     m = sv.load("zoo:lenet5", seed=1)
     x = image(1, (1, 28, 28))

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Outcome {
     let Some(options) = args.engine.options_on(threads)? else {
         return Err(Failure::usage("the interpreter takes pictures one by one: `--engine interp` goes with no folder"));
     };
-    let weights = args.weights.choose_any(&model, Missing::Refused)?;
+    let weights = args.packed.keep(&model, args.weights.choose_any(&model, Missing::Refused)?);
     let names = labels(&model)?;
     let network = args.engine.tuned().session(weights.network(&model).clone(), &weights, &options)?.network();
     let work = Work { model: &model, network: &network, args, threads, files: &files, jobs };

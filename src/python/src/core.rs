@@ -28,6 +28,7 @@ struct Recipe {
     exact: bool,
     memory_limit: usize,
     aux: bool,
+    packed: Option<PathBuf>,
 }
 
 /// Pictures as an input, and which of them it holds.
@@ -48,7 +49,7 @@ pub struct Core {
 impl Core {
     /// As `load` and `compile` call it; `of` is another one whose network is shared.
     #[new]
-    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, threads, *, of=None))]
+    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads, *, of=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -61,6 +62,7 @@ impl Core {
         exact: bool,
         memory_limit: usize,
         aux: bool,
+        packed: Option<PathBuf>,
         threads: usize,
         of: Option<Bound<'_, Core>>,
     ) -> PyResult<Core> {
@@ -74,7 +76,8 @@ impl Core {
             return Ok(Core { recipe, model, options, runner, values: Mutex::new(None) });
         }
         let weights = weights.map(kept_weights).transpose()?;
-        let mut recipe = Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux };
+        let packed = packed.map(absolute).transpose()?;
+        let mut recipe = Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed };
         let source = recipe.weights(py)?;
         let compiled = py.detach(|| {
             let model = recipe.open()?;
@@ -101,8 +104,8 @@ impl Core {
 
     /// The arguments of `__new__` with another number of threads.
     fn _arguments<'py>(&self, py: Python<'py>, threads: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux } = &*self.recipe;
-        (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, threads).into_pyobject(py)
+        let Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed } = &*self.recipe;
+        (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads).into_pyobject(py)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {
@@ -321,6 +324,14 @@ impl Recipe {
 
     /// What the library makes of the weights that were given.
     fn weights(&self, py: Python<'_>) -> PyResult<Weights> {
+        let weights = self.unpacked(py)?;
+        Ok(match &self.packed {
+            Some(folder) => weights.packed_in(folder),
+            None => weights,
+        })
+    }
+
+    fn unpacked(&self, py: Python<'_>) -> PyResult<Weights> {
         let Some(weights) = &self.weights else {
             return Ok(self.seed.map_or_else(Weights::of_card, Weights::random));
         };

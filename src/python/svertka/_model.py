@@ -176,6 +176,7 @@ def load(
     exact: bool = False,
     memory_limit: int = 8 << 30,
     aux: bool = False,
+    packed: str | os.PathLike[str] | None = None,
     **params: Any,
 ) -> Model:
     """Opens and compiles a model: `FILE`, `FILE:VARIANT`, an ONNX file, or `zoo:NAME`, a network that comes along.
@@ -188,9 +189,11 @@ def load(
     exact: only kernels that compute the sums of the layers' definitions: without Winograd convolution.
     memory_limit: bytes that packed weights, values between layers, and working memory may take, each by itself.
     aux: with the auxiliary outputs that serve training.
+    packed: a folder for files of packed weights: whoever loads the same model with the same weights again, on a CPU of the
+        same kind, is ready without packing them, and all processes of a machine share their memory.
     params: parameters of the model and free sizes of its input: numbers, lists, names of blocks.
     """
-    return _make(os.fspath(model), None, params, weights, weights_key, seed, exact, memory_limit, aux, threads)
+    return _make(os.fspath(model), None, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads)
 
 
 def compile(
@@ -204,10 +207,11 @@ def compile(
     exact: bool = False,
     memory_limit: int = 8 << 30,
     aux: bool = False,
+    packed: str | os.PathLike[str] | None = None,
     **params: Any,
 ) -> Model:
     """As `load`, of a model's text, which can use no other files."""
-    return _make(None, text, params, weights, weights_key, seed, exact, memory_limit, aux, threads)
+    return _make(None, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads)
 
 
 def check(path: str | os.PathLike[str], *, allow: Sequence[str] = ()) -> list[Diagnostic]:

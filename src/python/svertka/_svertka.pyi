@@ -45,6 +45,7 @@ class Core:
         exact: bool,
         memory_limit: int,
         aux: bool,
+        packed: str | os.PathLike[str] | None,
         threads: int,
         *,
         of: Core | None = None,

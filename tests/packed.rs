@@ -1,0 +1,150 @@
+//! Packed weights that are kept in files.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use svertka::codegen::Isa;
+use svertka::runtime::{Engine, Options};
+use svertka::{Error, Model, Tensor, Weights};
+
+const MODEL: &str = "models/lenet5.cnn:relu";
+const WEIGHTS: &str = "models/weights/lenet5_relu.safetensors";
+
+/// A folder with a weight file that was written long ago, and one for packed weights, which is not there yet.
+struct Kept {
+    folder: tempfile::TempDir,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        let kept = Kept { folder: tempfile::tempdir().unwrap() };
+        kept.write(&fs::read(WEIGHTS).unwrap());
+        kept
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.folder.path().join("w.safetensors")
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        fs::write(self.weights(), bytes).unwrap();
+        let file = File::options().write(true).open(self.weights()).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+    }
+
+    fn packed(&self) -> PathBuf {
+        self.folder.path().join("kept").join("packed")
+    }
+
+    /// The packed files, with what tells one file from another one of the same name.
+    fn files(&self) -> Vec<(PathBuf, u64)> {
+        let entries = fs::read_dir(self.packed()).unwrap().map(|entry| entry.unwrap());
+        let mut files: Vec<_> = entries.map(|entry| (entry.path(), entry.metadata().unwrap().ino())).collect();
+        files.sort();
+        files
+    }
+
+    fn run(&self, options: &Options) -> Vec<f32> {
+        run(&Weights::file(self.weights()).packed_in(self.packed()), options)
+    }
+}
+
+fn run(weights: &Weights, options: &Options) -> Vec<f32> {
+    try_run(weights, options).unwrap()
+}
+
+fn try_run(weights: &Weights, options: &Options) -> Result<Vec<f32>, Error> {
+    let mut session = Model::open(MODEL)?.compile(weights, options)?;
+    let input = Tensor::new([2, 1, 28, 28], (0..2 * 784).map(|i| (i as f32 * 0.37).sin()).collect());
+    Ok(session.run(&[input])?.remove(0).into_data())
+}
+
+#[test]
+fn weights_that_are_kept_packed_give_the_same_bits() {
+    let engines = Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]);
+    let kept = Kept::new();
+    let mut files = 0;
+    for engine in engines.chain([Engine::Emulated(Isa::Avx2)]) {
+        let options = Options { engine, ..Options::default() };
+        let expected = run(&Weights::file(WEIGHTS), &options);
+        assert_eq!(kept.run(&options), expected, "{engine:?}: packed now");
+        let found = kept.files();
+        files = files.max(found.len());
+        for threads in [1, 2] {
+            assert_eq!(kept.run(&Options { threads, ..options }), expected, "{engine:?}: packed before");
+        }
+        assert_eq!(kept.files(), found, "nothing is written again");
+    }
+    assert!(files > 1, "each instruction set has a file of its own");
+}
+
+#[test]
+fn files_that_are_not_whole_are_made_anew() {
+    let kept = Kept::new();
+    let options = Options::default();
+    let expected = kept.run(&options);
+    let [(path, _)] = &kept.files()[..] else { panic!("one file") };
+    let whole = fs::read(path).unwrap();
+    let changed = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let flips = (0..64).chain((64..whole.len()).step_by(1 + whole.len() / 50)).map(changed);
+    let others = [vec![], whole[..whole.len() - 1].to_vec(), [&whole[..], &[0]].concat(), vec![0; whole.len()]];
+    for bytes in flips.chain(others) {
+        fs::write(path, &bytes).unwrap();
+        assert_eq!(kept.run(&options), expected);
+        assert!(fs::read(path).unwrap() == whole, "it is whole again");
+    }
+}
+
+#[test]
+fn other_weights_are_not_taken_for_these() {
+    let kept = Kept::new();
+    let (options, trained) = (Options::default(), fs::read(WEIGHTS).unwrap());
+    let first = kept.run(&options);
+    // The same names, sizes and time, another value.
+    let mut other = trained.clone();
+    let last = other.len() - 2;
+    other[last] ^= 0x40;
+    kept.write(&other);
+    let second = kept.run(&options);
+    assert_ne!(first, second);
+    assert_eq!(second, run(&Weights::file(kept.weights()), &options));
+    assert_eq!(kept.files().len(), 2);
+
+    // Files that were written just now are told apart by their values, and so are tensors in memory.
+    for (bytes, expected) in [(&trained, &first), (&other, &second), (&trained, &first)] {
+        fs::write(kept.weights(), bytes).unwrap();
+        assert_eq!(&kept.run(&options), expected);
+    }
+    let random = |seed| run(&Weights::random(seed).packed_in(kept.packed()), &options);
+    assert_ne!(random(1), random(2));
+    assert_eq!(random(1), run(&Weights::random(1), &options));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error() {
+    let kept = Kept::new();
+    let file = kept.weights().join("packed");
+    let weights = Weights::file(kept.weights()).packed_in(&file);
+    let error = try_run(&weights, &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("w.safetensors") && error.contains("packed"), "{error}");
+}
+
+#[test]
+fn the_limit_holds_for_weights_that_are_mapped() {
+    let kept = Kept::new();
+    let run = |memory_limit| {
+        try_run(
+            &Weights::file(kept.weights()).packed_in(kept.packed()),
+            &Options { memory_limit, ..Options::default() },
+        )
+    };
+    run(1 << 30).unwrap();
+    let error = run(100_000).unwrap_err().to_string();
+    assert!(error.contains("above the limit of 100000 bytes"), "{error}");
+    assert!(Path::new(&kept.files()[0].0).is_file());
+}

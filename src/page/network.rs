@@ -48,11 +48,44 @@ struct Layer {
 /// How a position's value is made.
 #[derive(Serialize)]
 struct Reads {
-    /// `sum` of products, `max`, `mean`, or `each` for itself.
-    how: Option<&'static str>,
+    how: Option<Made>,
     /// What is slid over the input.
     window: Option<ResolvedWindow>,
     groups: usize,
+}
+
+/// What a value at a position is, where the page can say it.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// Of products.
+    Sum,
+    Max,
+    Mean,
+    /// Of the same position and channel of its inputs.
+    Each,
+}
+
+impl Made {
+    pub fn new(graph: &Graph, node: &Node) -> Option<Made> {
+        match &node.op {
+            Op::Conv(_) | Op::Dense(_) => Some(Made::Sum),
+            Op::MaxPool(_) => Some(Made::Max),
+            Op::AvgPool(_) => Some(Made::Mean),
+            Op::BatchNorm(_)
+            | Op::Scale(_)
+            | Op::Activation(_)
+            | Op::PRelu(_)
+            | Op::Dropout(_)
+            | Op::Identity(_)
+            | Op::Add(_)
+            | Op::Mul(_) => {
+                let operands = graph.operand_types(node);
+                operands.iter().all(|ty| ty.dims == node.ty.dims).then_some(Made::Each)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Lines of a text, counted from 0.
@@ -153,16 +186,8 @@ impl Reads {
     fn new(graph: &Graph, node: &Node) -> Reads {
         let types = graph.operand_types(node);
         let window = node.op.layer().and_then(|layer| layer.window(&types));
-        let (how, groups) = match &node.op {
-            Op::Conv(conv) => (Some("sum"), conv.groups),
-            Op::Dense(_) => (Some("sum"), 1),
-            Op::MaxPool(_) => (Some("max"), 1),
-            Op::AvgPool(_) => (Some("mean"), 1),
-            Op::Input => (None, 1),
-            _ if types.iter().all(|ty| ty.dims == node.ty.dims) => (Some("each"), 1),
-            _ => (None, 1),
-        };
-        Reads { how, window, groups }
+        let groups = if let Op::Conv(conv) = &node.op { conv.groups } else { 1 };
+        Reads { how: Made::new(graph, node), window, groups }
     }
 }
 

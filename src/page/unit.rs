@@ -1,6 +1,7 @@
 //! The numbers that make one value.
 
 use super::base64::of_numbers;
+use super::network::Made;
 use super::values::Numbers;
 use crate::ir::{NodeId, weights};
 use crate::layers::{Op, ResolvedWindow};
@@ -23,7 +24,7 @@ pub struct Unit {
 
 /// What the units of a layer are made of.
 pub struct Source<'a> {
-    how: How<'a>,
+    parts: Parts<'a>,
     window: Option<ResolvedWindow>,
     value: Option<&'a Tensor>,
     inputs: Vec<&'a Tensor>,
@@ -31,7 +32,7 @@ pub struct Source<'a> {
     sizes: Vec<usize>,
 }
 
-enum How<'a> {
+enum Parts<'a> {
     Sum {
         weight: Cow<'a, [f32]>,
         bias: Option<Cow<'a, [f32]>>,
@@ -77,35 +78,34 @@ impl<'a> Source<'a> {
             let source = numbers.weights?;
             let weight = weights::values(graph, *node.params.first()?, source);
             let bias = node.params.get(1).map(|&bias| weights::values(graph, bias, source));
-            Some(How::Sum { weight, bias, group_in, group_out: node.ty.channels() / groups })
+            Some(Parts::Sum { weight, bias, group_in, group_out: node.ty.channels() / groups })
         };
-        let how = match &node.op {
-            Op::Conv(conv) => of_params(conv.group_in(types[0]), conv.groups)?,
-            Op::Dense(_) => of_params(types[0].elements(), 1)?,
-            Op::MaxPool(_) | Op::AvgPool(_) if value.is_some() => How::Pool,
-            Op::Input => return None,
-            _ if value.is_some() && types.iter().all(|ty| ty.dims == node.ty.dims) => How::Each,
-            _ => return None,
+        let parts = match (Made::new(graph, node)?, &node.op) {
+            (Made::Sum, Op::Conv(conv)) => of_params(conv.group_in(types[0]), conv.groups)?,
+            (Made::Sum, _) => of_params(types[0].elements(), 1)?,
+            _ if value.is_none() => return None,
+            (Made::Max | Made::Mean, _) => Parts::Pool,
+            (Made::Each, _) => Parts::Each,
         };
         let inputs =
             numbers.values.map_or(Vec::new(), |values| node.inputs.iter().map(|id| &values[id.0 as usize]).collect());
         let window = node.op.layer()?.window(&types);
         let sizes = types.first()?.spatial().to_vec();
-        Some(Source { how, window, value, inputs, sizes })
+        Some(Source { parts, window, value, inputs, sizes })
     }
 
     /// The unit of a channel at a position, or its filter.
     pub fn unit(&self, channel: usize, at: Option<&Vec<usize>>) -> Option<Unit> {
         let position = self.value.zip(at).map(|(value, at)| index(value.spatial(), at));
         let value = self.value.zip(position).map_or(f32::NAN, |(value, position)| value.plane(0, channel)[position]);
-        let (bias, mut terms) = match &self.how {
-            How::Sum { weight, bias, group_in, group_out } => {
+        let (bias, mut terms) = match &self.parts {
+            Parts::Sum { weight, bias, group_in, group_out } => {
                 let first = channel / group_out * group_in;
                 let terms = (0..*group_in).map(|c| self.term(weight, channel * group_in + c, first + c, position));
                 (bias.as_ref().map_or(0.0, |bias| bias[channel]), terms.collect())
             }
-            How::Pool => (0.0, vec![Term::new(channel, self.seen(channel, position?), Vec::new())]),
-            How::Each => {
+            Parts::Pool => (0.0, vec![Term::new(channel, self.seen(channel, position?), Vec::new())]),
+            Parts::Each => {
                 let seen = self.inputs.iter().map(|input| input.plane(0, channel)[position.unwrap_or(0)]);
                 (0.0, vec![Term::new(channel, seen.collect(), Vec::new())])
             }

@@ -46,6 +46,29 @@ fn a_small_network() {
     insta::assert_snapshot!(lines(&network, 0));
 }
 
+/// Only of what is made of the same place of its inputs it is said.
+#[test]
+fn layers_that_mix_places_or_channels_are_not_said_to_read_each_for_itself() {
+    let lab = Lab::new();
+    let text = "model each
+input image: f32[N, 4, 8, 8]
+allow small_field
+net {
+  residual { conv 3x3, 4, half | bn | relu | prelu } | dropout | scale
+  channel_shuffle 2 | softmax | lrn 3 | group_norm 2 | instance_norm | l2_norm | adaptive_avgpool 8x8
+  avgpool 3x3, half, stride 1 | permute (1, 3, 2)
+}
+";
+    std::fs::write(lab.path("each.cnn"), text).unwrap();
+    let network = data(&show(&lab, &[&lab.path("each.cnn")]), "network");
+    let said =
+        |node: &Value| Some((node["layer"].as_str()?.split(' ').next()?.to_owned(), node["how"].as_str()?.into()));
+    let said: Vec<(String, String)> = network["nodes"].as_array().unwrap().iter().filter_map(said).collect();
+    let each = ["bn", "relu", "prelu", "add", "dropout", "scale"].map(|layer| (layer.into(), "each".into()));
+    let window = [("conv".to_owned(), "sum".to_owned()), ("avgpool".into(), "mean".into())];
+    assert_eq!(said, [&window[..1], &each, &window[1..]].concat());
+}
+
 /// JSON with what is short on one line.
 fn lines(value: &Value, depth: usize) -> String {
     let short = value.to_string();

@@ -252,7 +252,7 @@ fn the_page_shows_what_its_address_selects() {
     assert_eq!(selected(&dom), "2: conv2");
     assert!(dom.contains(">lenet5.cnn:tanh, "), "{dom}");
     // The row of the table, the point, and the bar of the time line.
-    assert!(dom.matches("class=\"item selected \" data-step=\"2\"").count() >= 3, "{dom}");
+    assert!(dom.matches("class=\"item selected\" data-step=\"2\"").count() >= 3, "{dom}");
     assert_eq!(selected(&show(Path::new(&html), "#9.999")), "0: conv1");
 
     // Clicks, made by a script behind the page's own: on a row, a point, a bar, a buffer, a box of the graph.

@@ -9,18 +9,15 @@ use serde::Serialize;
 #[derive(Serialize)]
 pub struct GraphDrawing {
     network: Network,
-    /// For each node, the step that completes its value, if there is one.
-    steps: Vec<Option<usize>>,
+    /// For each step, the node whose value it makes or prepares.
+    nodes: Vec<u32>,
 }
 
 impl GraphDrawing {
     /// `None` where it is too large to be drawn.
     pub fn new(plan: &Plan) -> Option<GraphDrawing> {
         let network = Network::new(&plan.graph, None).ok()?;
-        let mut steps = vec![None; plan.graph.nodes.len()];
-        // The last step of a node completes it; those before it only prepare.
-        plan.steps.iter().enumerate().for_each(|(index, step)| steps[step.node.0 as usize] = Some(index));
-        Some(GraphDrawing { network, steps })
+        Some(GraphDrawing { network, nodes: plan.steps.iter().map(|step| step.node.0).collect() })
     }
 }
 

@@ -24,6 +24,10 @@ const milliseconds = s => digits(1e3 * s) + " ms";
 const bytes = n => n < 1024 ? n + " B" : n < 1 << 20 ? digits(n / 1024) + " KiB" : digits(n / (1 << 20)) + " MiB";
 const plural = (n, word) => `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}`;
 
+// Of a list that may be long, and a first number.
+const largest = (numbers, first) => numbers.reduce((a, b) => Math.max(a, b), first);
+const least = (numbers, first) => numbers.reduce((a, b) => Math.min(a, b), first);
+
 // 25.6 M
 function short(n) {
   for (const [unit, name] of [[1e12, " T"], [1e9, " G"], [1e6, " M"], [1e3, " k"]]) if (n >= unit) return digits(n / unit, 3) + name;

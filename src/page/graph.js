@@ -118,9 +118,10 @@ class GraphView {
     this.layers = [svg("g"), svg("g"), svg("g")];
     this.drawBlock(all, 0, 0);
     picture.append(...this.layers);
-    const { scrollTop, scrollLeft } = this.container;
+    const { scrollTop, scrollLeft } = this.container, focused = this.container.contains(document.activeElement);
     this.container.replaceChildren(picture);
     Object.assign(this.container, { scrollTop, scrollLeft });
+    if (focused) this.container.querySelector(".box.selected")?.focus({ preventScroll: true });
   }
 
   heads() {
@@ -216,23 +217,19 @@ class GraphView {
     const at = boxes.indexOf(event.target.closest(".box")), chosen = at < 0 ? null : this.chosen(boxes[at]);
     if (!chosen) return;
     const { nodes, blocks } = this.network;
-    const go = to => { if (to) { this.select(this.chosen(to)); this.focus(); } };
+    const go = to => { if (to) this.select(this.chosen(to)); };
     const keys = {
       ArrowDown: () => go(boxes[at + 1]), ArrowUp: () => go(boxes[at - 1]), Home: () => go(boxes[0]), End: () => go(boxes[boxes.length - 1]),
-      ArrowRight: () => { if (chosen.block !== undefined && !this.open.has(chosen.block)) { this.toggle(chosen.block); this.focus(); } },
+      ArrowRight: () => { if (chosen.block !== undefined && !this.open.has(chosen.block)) this.toggle(chosen.block); },
       ArrowLeft: () => {
-        if (chosen.block !== undefined && this.open.has(chosen.block)) { this.toggle(chosen.block); this.focus(); return; }
+        if (chosen.block !== undefined && this.open.has(chosen.block)) { this.toggle(chosen.block); return; }
         const parent = chosen.block !== undefined ? blocks[chosen.block].parent : nodes[chosen.node].block;
-        if (parent) { this.select({ block: parent }); this.focus(); }
+        if (parent) this.select({ block: parent });
       },
-      Enter: () => { if (chosen.block !== undefined) { this.toggle(chosen.block); this.focus(); } }, " ": () => keys.Enter(),
+      Enter: () => { if (chosen.block !== undefined) this.toggle(chosen.block); }, " ": () => keys.Enter(),
     };
     if (!keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();
-  }
-
-  focus() {
-    this.container.querySelector(".box.selected")?.focus({ preventScroll: true });
   }
 }

@@ -60,7 +60,7 @@ function exactUnit(i, channel, at) {
     channel: first + c, seen: value === null ? null : seenBy(node, first + c, at),
     weights: weight.subarray((channel * groupIn + c) * taps, (channel * groupIn + c + 1) * taps),
   }));
-  const all = terms.map(term => ({ ...term, sum: term.seen ? termSum(term) : Math.hypot(...term.weights) }));
+  const all = terms.map(term => ({ ...term, sum: term.seen ? termSum(term) : Math.sqrt(term.weights.reduce((sum, w) => sum + w * w, 0)) }));
   if (value !== null) all.sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
   const rest = all.splice(taps > 1 ? 4 : 12);
   return { value, bias: exact(i, "bias")?.[channel] ?? 0, terms: all, rest: rest.reduce((sum, term) => sum + term.sum, 0), others: rest.length };

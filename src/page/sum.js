@@ -3,11 +3,14 @@
 const fine = x => Number.isFinite(x) ? Number(x.toPrecision(8)).toString().replace("-", "−") : String(x);
 const rough = x => Math.abs(x) >= 1000 || (x !== 0 && Math.abs(x) < 0.001) ? x.toExponential(0) : String(Number(x.toPrecision(Math.abs(x) >= 100 ? 3 : 2)));
 
-// Numbers in the shape of a kernel.
+const MOST_CELLS = 1024;
+
+// Numbers in the shape of a kernel; of a large one its size.
 function numbersGrid(numbers, kernel, label) {
   const [rows, columns] = kernel.length > 1 ? [product(kernel.slice(0, -1)), kernel[kernel.length - 1]] : [1, numbers.length];
-  const largest = Math.max(...Array.from(numbers, x => Math.abs(x) || 0)) || 1, small = columns > 5;
-  const cell = x => el("span", Number.isNaN(x) ? { class: "pad", title: "padding: 0" } : { style: `background: ${cssColour(0.75 * x / largest)}`, title: fine(x) }, small ? "" : Number.isNaN(x) ? "0" : rough(x).replace("-", "−"));
+  if (numbers.length > MOST_CELLS) return el("span", { class: "faint" }, `${label}, ${rows} × ${columns} numbers`);
+  const most = numbers.reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0) || 1, small = columns > 5;
+  const cell = x => el("span", Number.isNaN(x) ? { class: "pad", title: "padding: 0" } : { style: `background: ${cssColour(0.75 * x / most)}`, title: fine(x) }, small ? "" : Number.isNaN(x) ? "0" : rough(x).replace("-", "−"));
   return el("div", { class: small ? "grid small" : "grid", role: "img", "aria-label": `${label}, ${rows} by ${columns}: ${Array.from(numbers, x => Number.isNaN(x) ? "padding" : rough(x)).join(" ")}`, style: `grid-template-columns: repeat(${columns}, auto)` }, Array.from(numbers, cell));
 }
 

@@ -36,7 +36,7 @@ function showTimes() {
   if (!times) return;
   const result = times.results[measured], { profile } = result;
   const chart = el("div", { class: "roofline" });
-  if (profile && times.peak) chart.innerHTML = roofline(times, result, stepOfNode());
+  if (profile && times.peak) chart.append(...roofline(times, result, stepOfNode()));
   $("times").replaceChildren(el("h2", {}, "Times"), el("p", { class: "faint" }, `${resultTitle(result)} · ${times.machine.cpu} · ${times.date}`), chooseResult(), totals(result),
     profile ? el("div", { class: "measured" }, chart, slowest(profile.steps)) : el("p", { class: "faint" }, "Measured without --per-layer: times of steps are not known."));
 }

@@ -3,7 +3,11 @@
 use crate::browser::evaluate;
 use crate::lab::Lab;
 use crate::show;
+use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Few runs.
+const BENCH: [&str; 8] = ["bench", "--per-layer", "--min-time", "0", "--runs", "2", "--warmup", "0"];
 
 /// A model, written by somebody who means harm where a text takes it.
 const HOSTILE: &str = "# </script><script>alert(1)</script> <img src=x onerror=alert(2)>
@@ -28,13 +32,18 @@ fn graph_and_text_are_linked_both_ways() {
         const note = name => { seen[name] = [$('selected').textContent, decodeURIComponent(location.hash),
             [...document.querySelectorAll('.marked')].map(line => line.dataset.line).join(),
             document.querySelector('.box.selected')?.getAttribute('aria-label') ?? '']; };
-        const key = key => document.querySelector('.box.selected').dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        const key = key => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
         location.hash = '#first.b/0/3,4'; await wait(); note('address');
         document.querySelector('[data-line=\"0.6\"]').click(); await wait(); note('line');
-        key('ArrowLeft'); await wait(); note('left');
-        key('ArrowLeft'); await wait();
-        seen.closed = [String(view.open.has(blocks.findIndex(b => b.path === 'second')))];
-        key('ArrowRight'); key('ArrowDown'); await wait(); note('down');
+        document.querySelector('.box.selected').focus();
+        const press = async (name, note_as) => { key(name); await wait(); note(note_as); };
+        const isOpen = () => String(view.open.has(blocks.findIndex(b => b.path === 'second')));
+        await press('ArrowUp', 'up'); seen.closed = [isOpen()];
+        await press('ArrowRight', 'right'); seen.opened = [isOpen()];
+        await press('ArrowDown', 'down');
+        await press('ArrowLeft', 'left');
+        await press('ArrowLeft', 'left again'); seen.closedAgain = [isOpen()];
+        await press('Home', 'home');
         document.querySelector('.box[aria-label^=\"first.a\"]').dispatchEvent(new MouseEvent('click', { bubbles: true })); await wait(); note('click');
         $('search').value = 'second conv'; find(); seen.found = [...$('found').children].map(item => item.textContent.trim());
         $('search').dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown' }));
@@ -48,6 +57,10 @@ fn graph_and_text_are_linked_both_ways() {
     assert_eq!(seen["line"][..3], ["~relu", "#~relu", "0.6"], "{seen:?}");
     assert_eq!(seen["unknown"][0], "first.a", "{seen:?}");
     assert_eq!(seen["click"][..3], ["first.a", "#first.a", "0.3"], "{seen:?}");
+    for (key, selected) in [("up", "second"), ("down", "second.a"), ("left", "second"), ("home", "image")] {
+        assert_eq!(seen[key][0], selected, "the focus goes with what is selected: {seen:?}");
+    }
+    assert_eq!([&seen["closed"][0], &seen["opened"][0], &seen["closedAgain"][0]], ["false", "true", "false"]);
     assert_eq!(seen["found"].len(), 2, "{seen:?}");
     assert_eq!(seen["search"][0], "second.b", "{seen:?}");
 }
@@ -56,9 +69,7 @@ fn graph_and_text_are_linked_both_ways() {
 #[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
 fn times_lead_to_layers() {
     let lab = Lab::new();
-    let args =
-        ["bench", "models/lenet5.cnn", "--per-layer", "--min-time", "0", "--runs", "2", "--warmup", "0", "--json"];
-    lab.run(&[&args[..], &[&lab.path("r.json")]].concat(), 0);
+    lab.run(&[&BENCH[..], &["models/lenet5.cnn", "--json", &lab.path("r.json")]].concat(), 0);
     let page = show(&lab, &["models/lenet5.cnn", "--bench", &lab.path("r.json")]);
     let script = "(async () => {
         const steps = times.results[0].profile.steps, at = steps.findIndex(step => step.layer === 'fc2');
@@ -71,6 +82,45 @@ fn times_lead_to_layers() {
     let (_, err) = lab.run(&["show", "models/vgg.cnn", "--bench", &lab.path("r.json"), "-o", &lab.path("x.html")], 1);
     assert!(err.contains("r.json: no result for vgg.cnn; it has lenet5.cnn"), "{err}");
     assert!(!std::path::Path::new(&lab.path("x.html")).exists());
+}
+
+/// What a file of times says is text, and numbers that no chart can hold are left out of it.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn hostile_times_are_only_shown() {
+    let lab = Lab::new();
+    lab.run(&[&BENCH[..], &["models/lenet5.cnn", "--json", &lab.path("r.json")]].concat(), 0);
+    let mut report: Value = serde_json::from_str(&std::fs::read_to_string(lab.path("r.json")).unwrap()).unwrap();
+    let hostile = "<img src=x onerror=\"errors.push('it ran')\">";
+    report["peak"]["memory"][0]["level"] = hostile.into();
+    report["peak"]["fma"][0]["isa"] = hostile.into();
+    let steps = &mut report["results"][0]["profile"]["steps"];
+    steps[0]["kernel"] = hostile.into();
+    (steps[1]["flops"], steps[1]["bytes"]) = (1.into(), 0.into());
+    (steps[2]["flops"], steps[2]["elements"]) = (0.into(), 0.into());
+    let all = steps.as_array().unwrap().len();
+    std::fs::write(lab.path("r.json"), report.to_string()).unwrap();
+    let page = show(&lab, &["models/lenet5.cnn", "--bench", &lab.path("r.json")]);
+    let seen: (usize, usize, String) = evaluate(
+        &page,
+        "[document.images.length, document.querySelectorAll('#times circle').length, $('times').textContent]",
+    );
+    assert_eq!((seen.0, seen.1), (0, all - 2));
+    assert_eq!(seen.2.matches("<img").count(), 2, "{}", seen.2);
+}
+
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn every_step_of_a_profile_has_its_layer_in_the_graph() {
+    let lab = Lab::new();
+    let text = "model m\ninput x: f32[N, 4, 8, 8]\nnet { a: conv 3x3, 8, half | relu | d: conv 3x3, 8, groups 4 }\n";
+    std::fs::write(lab.path("m.cnn"), text).unwrap();
+    lab.run(&[&BENCH[..], &[&lab.path("m.cnn"), "--html", &lab.path("m.html")]].concat(), 0);
+    let script = "steps().map((step, at) => { history.replaceState(null, '', `#0.${at}`); followAddress(); \
+                  return [step.layer, document.querySelector('.box.selected').getAttribute('aria-label')]; })";
+    let seen: Vec<[String; 2]> = evaluate(&std::fs::read_to_string(lab.path("m.html")).unwrap(), script);
+    assert!(seen.len() > 3, "some only prepare: {seen:?}");
+    assert!(seen.iter().all(|[layer, label]| label.starts_with(layer.as_str())), "{seen:?}");
 }
 
 /// What a page costs that has no picture: large networks stay quick.

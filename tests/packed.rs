@@ -125,6 +125,49 @@ fn other_weights_are_not_taken_for_these() {
     assert_eq!(random(1), run(&Weights::random(1), &options));
 }
 
+/// What is made of the same weights.
+#[test]
+fn other_models_of_the_same_weights_are_not_taken_for_these() {
+    let kept = Kept::new();
+    let weights = kept.folder.path().join("bn.safetensors");
+    let names = ["c.weight", "b.weight", "b.bias", "b.running_mean", "b.running_var"];
+    let lengths = [2 * 9, 2, 2, 2, 2];
+    let (mut header, mut values) = (Vec::new(), Vec::new());
+    for (name, length) in names.iter().zip(lengths) {
+        let shape = if length > 2 { "[2,1,3,3]" } else { "[2]" };
+        let start = values.len() * 4;
+        header.push(format!(
+            r#""{name}":{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{}]}}"#,
+            start + length * 4
+        ));
+        values.extend((0..length).map(|i| 0.1 + i as f32 * 0.01));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
+    fs::write(&weights, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat()).unwrap();
+    let text = |behind: &str| format!("model m\ninput x: f32[N, 1, 6, 6]\nnet {{ c: conv 3x3, 2 | b: bn{behind} }}");
+    let run = |behind: &str, weights: Weights| {
+        let model = Model::parse(&text(behind)).unwrap();
+        let mut session = model.compile(&weights, &Options::default()).unwrap();
+        session.run(&[Tensor::new([1, 1, 6, 6], (0..36).map(|i| i as f32).collect())]).unwrap().remove(0).into_data()
+    };
+    let mut seen: Vec<Vec<f32>> = Vec::new();
+    for behind in ["", ", eps 0.1", " | affine 2", " | affine 3", " | affine 3, 1"] {
+        let plain = run(behind, Weights::file(&weights));
+        assert_eq!(run(behind, Weights::file(&weights).packed_in(kept.packed())), plain, "{behind}");
+        assert!(!seen.contains(&plain), "{behind}");
+        seen.push(plain);
+    }
+}
+
+#[test]
+fn no_threads_are_an_error() {
+    let kept = Kept::new();
+    let weights = Weights::file(kept.weights()).packed_in(kept.packed());
+    let error = try_run(&weights, &Options { threads: 0, ..Options::default() }).unwrap_err().to_string();
+    assert!(error.contains("at least one is needed"), "{error}");
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_an_error() {
     let kept = Kept::new();

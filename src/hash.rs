@@ -19,10 +19,11 @@ pub fn hash_of(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// The hash of many numbers, by their bits.
-pub fn hash_of_values(values: &[f32]) -> u64 {
-    let (stripes, rest) = values.split_at(values.len() - values.len() % (xxh64::STRIPE / 4));
-    hash_of(&(xxh64::hash(bytemuck::cast_slice(stripes)), fnv1a(bytemuck::cast_slice(rest))))
+/// A hash of many numbers, by their bits.
+pub fn hash_of_numbers<T: bytemuck::NoUninit>(numbers: &[T]) -> u64 {
+    let bytes: &[u8] = bytemuck::cast_slice(numbers);
+    let (stripes, rest) = bytes.split_at(bytes.len() - bytes.len() % xxh64::STRIPE);
+    hash_of(&(xxh64::hash(stripes), fnv1a(rest)))
 }
 
 struct Fnv1a(u64);

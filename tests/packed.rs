@@ -1,9 +1,8 @@
 //! Packed weights that are kept in files.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 use svertka::codegen::Isa;
 use svertka::runtime::{Engine, Options};
 use svertka::{Error, Model, Tensor, Weights};
@@ -11,7 +10,7 @@ use svertka::{Error, Model, Tensor, Weights};
 const MODEL: &str = "models/lenet5.cnn:relu";
 const WEIGHTS: &str = "models/weights/lenet5_relu.safetensors";
 
-/// A folder with a weight file that was written long ago, and one for packed weights, which is not there yet.
+/// A folder for packed weights, which is not there yet, beside a weight file that was written just now.
 struct Kept {
     folder: tempfile::TempDir,
 }
@@ -29,8 +28,6 @@ impl Kept {
 
     fn write(&self, bytes: &[u8]) {
         fs::write(self.weights(), bytes).unwrap();
-        let file = File::options().write(true).open(self.weights()).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
     }
 
     fn packed(&self) -> PathBuf {
@@ -45,8 +42,9 @@ impl Kept {
         files
     }
 
+    /// With weights that were written long ago.
     fn run(&self, options: &Options) -> Vec<f32> {
-        run(&Weights::file(self.weights()).packed_in(self.packed()), options)
+        run(&Weights::file(WEIGHTS).packed_in(self.packed()), options)
     }
 }
 
@@ -104,25 +102,63 @@ fn files_that_are_not_whole_are_made_anew() {
 fn other_weights_are_not_taken_for_these() {
     let kept = Kept::new();
     let (options, trained) = (Options::default(), fs::read(WEIGHTS).unwrap());
-    let first = kept.run(&options);
-    // The same names, sizes and time, another value.
+    // The same names and sizes, another value.
     let mut other = trained.clone();
     let last = other.len() - 2;
     other[last] ^= 0x40;
-    kept.write(&other);
-    let second = kept.run(&options);
-    assert_ne!(first, second);
-    assert_eq!(second, run(&Weights::file(kept.weights()), &options));
-    assert_eq!(kept.files().len(), 2);
-
-    // Files that were written just now are told apart by their values, and so are tensors in memory.
-    for (bytes, expected) in [(&trained, &first), (&other, &second), (&trained, &first)] {
-        fs::write(kept.weights(), bytes).unwrap();
-        assert_eq!(&kept.run(&options), expected);
+    let expected = kept.run(&options);
+    for (bytes, same) in [(&trained, true), (&other, false), (&trained, true)] {
+        kept.write(bytes);
+        let found = run(&Weights::file(kept.weights()).packed_in(kept.packed()), &options);
+        assert_eq!(found == expected, same);
+        assert_eq!(found, run(&Weights::file(kept.weights()), &options));
     }
     let random = |seed| run(&Weights::random(seed).packed_in(kept.packed()), &options);
     assert_ne!(random(1), random(2));
     assert_eq!(random(1), run(&Weights::random(1), &options));
+}
+
+/// What is made of the same weights.
+#[test]
+fn other_models_of_the_same_weights_are_not_taken_for_these() {
+    let kept = Kept::new();
+    let weights = kept.folder.path().join("bn.safetensors");
+    let names = ["c.weight", "b.weight", "b.bias", "b.running_mean", "b.running_var"];
+    let lengths = [2 * 9, 2, 2, 2, 2];
+    let (mut header, mut values) = (Vec::new(), Vec::new());
+    for (name, length) in names.iter().zip(lengths) {
+        let shape = if length > 2 { "[2,1,3,3]" } else { "[2]" };
+        let start = values.len() * 4;
+        header.push(format!(
+            r#""{name}":{{"dtype":"F32","shape":{shape},"data_offsets":[{start},{}]}}"#,
+            start + length * 4
+        ));
+        values.extend((0..length).map(|i| 0.1 + i as f32 * 0.01));
+    }
+    let header = format!("{{{}}}", header.join(","));
+    let bytes: Vec<u8> = values.iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
+    fs::write(&weights, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes].concat()).unwrap();
+    let text = |behind: &str| format!("model m\ninput x: f32[N, 1, 6, 6]\nnet {{ c: conv 3x3, 2 | b: bn{behind} }}");
+    let run = |behind: &str, weights: Weights| {
+        let model = Model::parse(&text(behind)).unwrap();
+        let mut session = model.compile(&weights, &Options::default()).unwrap();
+        session.run(&[Tensor::new([1, 1, 6, 6], (0..36).map(|i| i as f32).collect())]).unwrap().remove(0).into_data()
+    };
+    let mut seen: Vec<Vec<f32>> = Vec::new();
+    for behind in ["", " eps 0.1", " | affine 2", " | affine 3", " | affine 3, 1"] {
+        let plain = run(behind, Weights::file(&weights));
+        assert_eq!(run(behind, Weights::file(&weights).packed_in(kept.packed())), plain, "{behind}");
+        assert!(!seen.contains(&plain), "{behind}");
+        seen.push(plain);
+    }
+}
+
+#[test]
+fn no_threads_are_an_error() {
+    let kept = Kept::new();
+    let weights = Weights::file(kept.weights()).packed_in(kept.packed());
+    let error = try_run(&weights, &Options { threads: 0, ..Options::default() }).unwrap_err().to_string();
+    assert!(error.contains("at least one is needed"), "{error}");
 }
 
 #[test]

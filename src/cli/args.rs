@@ -61,7 +61,7 @@ pub struct LintArgs {
 pub struct MemoryArgs {
     /// Limit of memory in MiB, for each of these by itself: what planning keeps of the kernels; packed weights with the
     /// kernels' tables; the values between layers of the samples under way, one for
-    /// each thread; the working memory of all threads; all values and
+    /// each thread, and those of the last layers for all samples; the working memory of all threads; all values and
     /// weights of the interpreter. Not counted are files, inputs, outputs
     #[arg(long, default_value_t = 8192, value_name = "MIB", env = "SVERTKA_MEMORY_LIMIT")]
     memory_limit: u32,

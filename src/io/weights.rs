@@ -1,7 +1,7 @@
 //! Weight files: named tensors, read as f32.
 
 use super::{IoError, foreign, pytorch, safetensors, sharded};
-use crate::hash::hash_of;
+use crate::hash::{fnv1a, hash_of};
 use crate::tensor::Tensor;
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
@@ -73,7 +73,7 @@ impl WeightFile {
             let tensors = Box::new(sharded::File::read(&path, &map, key)?);
             return Ok(WeightFile { path, tensors, stamp: None });
         }
-        let stamp = stamp(file).map(|stamp| hash_of(&(stamp, key)));
+        let stamp = stamp(file, &map).map(|stamp| hash_of(&(stamp, key)));
         let tensors = tensors(&path, map, key)?;
         Ok(WeightFile { path, tensors, stamp })
     }
@@ -88,7 +88,7 @@ impl WeightFile {
         &self.path
     }
 
-    /// A hash that changes when the file does; `None` where only its tensors could tell.
+    /// A hash that changes when the file is written; `None` where only its tensors could tell.
     pub fn stamp(&self) -> Option<u64> {
         self.stamp
     }
@@ -192,20 +192,30 @@ pub(super) fn tensors(path: &Path, map: Mmap, key: Option<&str>) -> Result<Box<d
     Err(IoError::unsupported(path, foreign::explain(start, "neither safetensors nor a file of torch.save")))
 }
 
-/// By size, times of the last change, and number in the file system. None is given for a file that was changed just now: it
-/// could change again without another time.
-fn stamp(file: &File) -> Option<u64> {
+/// By size, times of the last change, place in the file system and some of the content. None is given for a file that was
+/// changed just now: it could change again without another time.
+#[cfg(unix)]
+fn stamp(file: &File, map: &Mmap) -> Option<u64> {
     let metadata = file.metadata().ok()?;
-    let written = metadata.modified().ok()?;
-    let settled = written.elapsed().is_ok_and(|age| age > SETTLED);
-    let written = written.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    // Of the file's entry, which another file of the same size and time has not.
-    #[cfg(unix)]
-    let entry = (metadata.ino(), metadata.ctime(), metadata.ctime_nsec());
-    #[cfg(not(unix))]
-    let entry = ();
-    settled.then(|| hash_of(&(metadata.len(), written.as_nanos(), entry)))
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().try_into().ok()?);
+    let last = changed.max(metadata.modified().ok()?);
+    let settled = last.elapsed().is_ok_and(|age| age > SETTLED);
+    let times = [metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec()];
+    // Files of images that are made anew have all of these alike.
+    let step = (map.len() / SAMPLES).max(SAMPLE);
+    let samples: Vec<u64> = map.chunks(step).map(|chunk| fnv1a(&chunk[..chunk.len().min(SAMPLE)])).collect();
+    settled.then(|| hash_of(&(metadata.len(), times, metadata.ino(), samples)))
 }
+
+/// Elsewhere, copies keep the times.
+#[cfg(not(unix))]
+fn stamp(_: &File, _: &Mmap) -> Option<u64> {
+    None
+}
+
+/// Parts of a file that are looked at, and bytes of each.
+const SAMPLES: usize = 64;
+const SAMPLE: usize = 512;
 
 /// Longer than the steps in which file systems tell time.
 const SETTLED: Duration = Duration::from_secs(3);

@@ -2,6 +2,7 @@
 //! and benchmarks without a weight file.
 
 use super::{Graph, Integers, Norm, Param, ParamId, ParamSource, Statistics};
+use crate::hash::{hash_of, hash_of_numbers};
 use crate::layers::Init;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -28,8 +29,34 @@ pub trait WeightSource: Sync {
 #[derive(Clone, Copy, Debug)]
 pub struct Kept<'a> {
     pub folder: &'a Path,
-    /// A hash that other weights do not have.
+    /// A hash of what is read from outside: other values have another one.
     pub weights: u64,
+}
+
+/// A hash of how the values of a parameter are made: of everything but what weight files hold.
+pub fn definition(graph: &Graph, id: ParamId) -> u64 {
+    let Param { name, dims, source, init } = &graph[id];
+    let of = |id: ParamId| definition(graph, id);
+    let norm = |norm: &Norm| {
+        let statistics =
+            norm.statistics.map(|Statistics { mean, variance, eps }| (of(mean), of(variance), eps.to_bits()));
+        (norm.gamma.map(of), norm.beta.map(of), statistics)
+    };
+    let source = match source {
+        ParamSource::File => hash_of(&(0, name, init)),
+        ParamSource::Fixed(values) => hash_of(&(1, hash_of_numbers(values))),
+        ParamSource::Integers { values: Integers::I8(values), scales } => {
+            hash_of(&(2, hash_of_numbers(values), hash_of_numbers(scales)))
+        }
+        ParamSource::Integers { values: Integers::I32(values), scales } => {
+            hash_of(&(3, hash_of_numbers(values), hash_of_numbers(scales)))
+        }
+        ParamSource::Scaled { weight, norm: by } => hash_of(&(4, weight.map(of), norm(by))),
+        ParamSource::Merged { weight, groups, merged } => hash_of(&(5, of(*weight), groups, merged)),
+        ParamSource::OutputMajor { weight, groups } => hash_of(&(6, of(*weight), groups)),
+        ParamSource::Shifted { bias, norm: by } => hash_of(&(7, bias.map(of), norm(by))),
+    };
+    hash_of(&(dims, source))
 }
 
 /// The values of a parameter, row-major, as a slice. Where a batch norm scales the rows, this is done when the slice is

@@ -160,16 +160,19 @@ struct Problem {
     channels_out: usize,
     groups: usize,
     bias: bool,
+    /// Output and input are all that each sample has of its own, and nothing else writes the output.
+    alone: bool,
 }
 
 impl Problem {
     fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, String> {
         let input = &node.inputs[0];
+        let alone = !node.gated && node.epilogue.operands() == 0;
         let spatial = input.ty.spatial();
         match node.op {
             Op::Conv(conv) => {
                 let window = conv.window.resolve(spatial).expect("verified");
-                Problem::of_conv(input, conv, cut(window, spatial), target)
+                Ok(Problem { alone, ..Problem::of_conv(input, conv, cut(window, spatial), target)? })
             }
             Op::Dense(dense) => {
                 // All positions are the window of the one output pixel. Where the positions of one channel lie side
@@ -180,7 +183,7 @@ impl Problem {
                 let layout = if flat { Layout::Nchw } else { Layout::Blocked };
                 let (window, spatial) = limit_columns(whole(&spatial), &spatial, target.lanes * 4);
                 let (channels_out, bias) = (dense.features, dense.bias);
-                Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias })
+                Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias, alone })
             }
             _ => Err("not a convolution".into()),
         }
@@ -203,7 +206,8 @@ impl Problem {
         }
         let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
         let (groups, bias) = (conv.groups, conv.bias);
-        Ok(Problem { layout: input.layout, window, input: spatial, channels_in, channels_out, groups, bias })
+        let (layout, alone) = (input.layout, false);
+        Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups, bias, alone })
     }
 
     fn lowered(&self, conf: Conf) -> Lowered {

@@ -246,7 +246,7 @@ pub struct ParamSpec {
 }
 
 /// Random initialisation that keeps activations in a sane range.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub enum Init {
     /// Uniform with variance 2 / fan_in (He et al. 2015, "Delving deep into rectifiers", section 2.2).
     FanIn(usize),

@@ -3,7 +3,7 @@
 use super::Model;
 use crate::error::Error;
 use crate::front::onnx::weights::Weights as ImportedWeights;
-use crate::hash::{hash_of, hash_of_values};
+use crate::hash::{hash_of, hash_of_numbers};
 use crate::io::bind;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
@@ -76,7 +76,7 @@ impl From<Source> for Weights {
 /// Weights that are known to be those of a model.
 pub struct BoundWeights {
     bound: Bound,
-    /// The folder in which they are kept packed, and a hash that other weights do not have.
+    /// See [`Kept`].
     packed: Option<(PathBuf, u64)>,
 }
 
@@ -101,12 +101,12 @@ impl Model {
         })
     }
 
-    /// A hash of the weights: of when their file was written, or of their values.
+    /// A hash of the values that are read from outside: of when their file was written, or of themselves.
     fn identity(&self, weights: &BoundWeights) -> u64 {
         let values = || {
             let graph = weights.network(self);
             let params = graph.params.iter().filter(|param| matches!(param.source, ParamSource::File));
-            params.fold(0, |hash, param| hash_of(&(hash, hash_of_values(&weights.values(param)))))
+            params.fold(0, |hash, param| hash_of(&(hash, hash_of_numbers(&weights.values(param)))))
         };
         match &weights.bound {
             Bound::File(bound) | Bound::Whole(_, bound) => bound.stamp().unwrap_or_else(values),

@@ -61,7 +61,8 @@ impl Place {
 }
 
 impl Constants {
-    /// Those of the file in which the weights are kept packed, which is written if need be; else packed now.
+    /// Those of the file in which the weights are kept packed, which is written if need be; else packed now. What `others`
+    /// have packed is in memory already: beside them nothing is kept.
     ///
     /// # Errors
     /// As [`Constants::pack`], and where that file cannot be written.
@@ -72,16 +73,16 @@ impl Constants {
         limit: usize,
         others: &[&Constants],
     ) -> Result<Constants, SessionError> {
-        let Some(kept) = weights.kept() else { return Constants::pack(plan, weights, threads, limit, others) };
+        let kept = weights.kept().filter(|_| others.is_empty());
+        let Some(kept) = kept else { return Constants::pack(plan, weights, threads, limit, others) };
         let file = packed::File::new(plan, &kept, &sizes(plan, weights, limit)?);
         if let Some(map) = file.open(threads) {
             return Ok(Constants::mapped(plan, &file, map));
         }
         let packed = Constants::pack(plan, weights, threads, limit, &[])?;
-        file.write(packed.places.iter().flatten().map(Place::content), threads)?;
-        drop(packed);
-        let map = file.open(threads).ok_or_else(|| file.unreadable())?;
-        Ok(Constants::mapped(plan, &file, map))
+        file.write(packed.places.iter().flatten().map(Place::content))?;
+        // Another process may have deleted it meanwhile.
+        Ok(file.open(threads).map_or(packed, |map| Constants::mapped(plan, &file, map)))
     }
 
     fn mapped(plan: &Plan, file: &packed::File, map: Mmap) -> Constants {
@@ -160,6 +161,8 @@ fn sizes(plan: &Plan, weights: &dyn WeightSource, limit: usize) -> Result<Sizes,
     let of_step = |step: &Step| {
         let params = backend::params(plan, step, weights);
         let sizes: Vec<usize> = step.kernel.constants(&params).iter().map(Constant::bytes).collect();
+        drop(params);
+        backend::release(plan, step, weights);
         bytes += sizes.iter().sum::<usize>();
         if bytes > limit { Err(SessionError::Memory { what: "weights", bytes, limit }) } else { Ok(sizes) }
     };

@@ -53,7 +53,8 @@ impl Network {
     }
 
     /// Bytes that the values between layers take in each session, for each sample that is under way: as many as there are
-    /// threads, or samples in a smaller batch.
+    /// threads, or samples in a smaller batch. Of the last layers, where all samples do them together, the few values are
+    /// there for each sample of the batch.
     pub fn arena_bytes(&self) -> usize {
         self.0.plan.arena_bytes()
     }

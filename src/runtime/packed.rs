@@ -2,13 +2,14 @@
 //!
 //! The file has a header of 64 bytes (five words, little-endian: [`MAGIC`], [`VERSION`], the key, bytes of the whole file,
 //! checksum; zeros), then the constants of all steps, each at a multiple of 64 bytes. Its name and its header hold the key,
-//! a hash of all that its bytes depend on: the plan, this version of svertka, and which weights were packed.
+//! a hash of all that its bytes depend on: the plan, this version of svertka, how its parameters are made, and which values
+//! were read from outside.
 
 use super::constants::Sizes;
 use crate::hash::{hash_of, xxh64};
 use crate::io::IoError;
-use crate::io::write::{create_folder, write_atomically};
-use crate::ir::weights::Kept;
+use crate::io::write::{create_folder, folder_of, write_atomically};
+use crate::ir::weights::{Kept, definition};
 use crate::schedule::{ALIGNMENT, Plan};
 use memmap2::{Mmap, MmapOptions};
 use std::fs;
@@ -44,8 +45,8 @@ impl File {
         };
         let places = sizes.iter().map(|of_step| of_step.iter().map(&mut place).collect()).collect();
         let kernels: Vec<_> = plan.steps.iter().map(|step| &step.kernel).collect();
-        let params: Vec<&str> =
-            plan.steps.iter().flat_map(|step| &step.params).map(|&id| plan.graph[id].name.as_str()).collect();
+        let params = plan.steps.iter().flat_map(|step| &step.params).map(|&id| definition(&plan.graph, id));
+        let params: Vec<u64> = params.collect();
         let key = hash_of(&(VERSION, env!("CARGO_PKG_VERSION"), plan.target, kernels, params, sizes, kept.weights));
         let name: String = plan.graph.name.chars().filter(|c| c.is_alphanumeric() || "_-".contains(*c)).collect();
         File { path: kept.folder.join(format!("{name}-{key:016x}.packed")), key, bytes, places }
@@ -71,16 +72,18 @@ impl File {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn write<'c>(&self, constants: impl Iterator<Item = &'c [u8]> + Clone, threads: usize) -> Result<(), IoError> {
-        let mut content = vec![0; self.bytes - HEADER];
-        for (place, constant) in self.places.iter().flatten().zip(constants) {
-            content[place.start - HEADER..place.end - HEADER].copy_from_slice(constant);
-        }
-        create_folder(self.path.parent().expect("a folder and a name"))?;
-        let header = self.header(checksum(&content, threads));
+    pub fn write<'c>(&self, constants: impl Iterator<Item = &'c [u8]> + Clone) -> Result<(), IoError> {
+        create_folder(folder_of(&self.path))?;
+        let mut hashes = Vec::new();
+        for_pieces(constants.clone(), &mut |piece| {
+            hashes.push(xxh64::hash(piece));
+            Ok(())
+        })
+        .expect("hashing meets no obstacle");
+        let header = self.header(hash_of(&hashes));
         write_atomically(&self.path, |to| {
             to.write_all(&header)?;
-            to.write_all(&content)
+            for_pieces(constants, &mut |piece| to.write_all(piece))
         })
     }
 
@@ -90,18 +93,40 @@ impl File {
         header.chunks_exact_mut(8).zip(words).for_each(|(to, word)| to.copy_from_slice(&word.to_le_bytes()));
         header
     }
+}
 
-    /// What cannot be read although it was written just now.
-    pub fn unreadable(&self) -> IoError {
-        IoError::system(&self.path, "read")(io::Error::other("it is not what was written to it"))
+/// Calls `f` with one piece of the file's content after the other.
+fn for_pieces<'c>(
+    constants: impl Iterator<Item = &'c [u8]>,
+    f: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut piece = Vec::with_capacity(PIECE);
+    for constant in constants {
+        let mut rest = constant;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(PIECE - piece.len()));
+            piece.extend_from_slice(now);
+            rest = later;
+            if piece.len() == PIECE {
+                f(&piece)?;
+                piece.clear();
+            }
+        }
+        // A piece is as long as many constants with what is between them.
+        piece.resize(piece.len().next_multiple_of(ALIGNMENT), 0);
+        if piece.len() == PIECE {
+            f(&piece)?;
+            piece.clear();
+        }
     }
+    if piece.is_empty() { Ok(()) } else { f(&piece) }
 }
 
 /// A hash of the hashes of all pieces.
 fn checksum(content: &[u8], threads: usize) -> u64 {
     let pieces: Vec<&[u8]> = content.chunks(PIECE).collect();
     let mut hashes = vec![0; pieces.len()];
-    let share = pieces.len().div_ceil(threads).max(1);
+    let share = pieces.len().div_ceil(threads.max(1)).max(1);
     let hash = |hashes: &mut [u64], pieces: &[&[u8]]| {
         hashes.iter_mut().zip(pieces).for_each(|(hash, piece)| *hash = xxh64::hash(piece));
     };

@@ -16,7 +16,8 @@ pub type Build<'a> = dyn FnMut(&Sizes) -> Result<Verified<Graph>, String> + Send
 
 /// A network that is compiled for each size that it is given. Of the sessions, those used last are kept: at most
 /// `capacity`, and as many as have packed weights within the limit of memory. All read the same weights; those that
-/// kernels for several sizes read in the same order are packed once.
+/// kernels for several sizes read in the same order are packed once, and those of the first size are kept in a file where
+/// that was asked for.
 pub struct Sessions<'a> {
     graph: Verified<Graph>,
     build: Box<Build<'a>>,

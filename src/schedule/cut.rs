@@ -4,14 +4,15 @@
 ///
 /// A sample that goes by itself finds in the caches what its last step wrote, and a thread that takes its own samples
 /// through all steps waits for no other. The few samples that are left when each thread has as many as the others go
-/// together: all threads share each step.
+/// together: all threads share each step. So do the last steps of a plan for all samples, where it says so
+/// ([`Plan::joint_from`](super::Plan::joint_from)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Samples of the run.
     pub batch: usize,
     /// The first samples, which go by themselves, equally many on each thread.
     pub alone: usize,
-    /// Samples whose values are in memory at the same time.
+    /// Samples whose values are in memory at the same time, but for those of the steps that all do together.
     pub slots: usize,
 }
 

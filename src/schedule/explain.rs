@@ -193,7 +193,8 @@ fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict
 fn joint(step: &Step) -> Option<String> {
     let samples: Vec<String> = step.joint.iter().map(|joint| joint.samples.to_string()).collect();
     let (last, others) = samples.split_last()?;
-    Some(format!("at a batch: weights are read once for {} or {last} samples", others.join(", ")))
+    let others = if others.is_empty() { String::new() } else { others.join(", ") + " or " };
+    Some(format!("at a batch: weights are read once for {others}{last} samples"))
 }
 
 /// Where the choice of a kernel comes from.

@@ -1,9 +1,9 @@
 //! The last steps of a network, as far as they are better done by all samples of a batch together: those from the first
-//! layer on whose weights are many, where all values are small.
+//! layer on whose weights are many, where all values are of one position, and what waits for them is small.
 
-use super::{Place, Plan, Step, View, arena};
+use super::{Buffer, Place, Plan, Step, View, arena};
+use crate::kernels::Kernel;
 use crate::kernels::conv::{JOINT, Strides};
-use crate::kernels::{Kernel, Target};
 
 /// A kernel that does a step for several samples at a time, with the operands of the step's own.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl Step {
 
 /// Decides which steps are done together, gives all buffers their places, and makes the kernels for several samples.
 pub fn assign(plan: &mut Plan) {
-    plan.joint_from = first(&plan.steps, &plan.target);
+    plan.joint_from = first(plan);
     for buffer in &mut plan.buffers {
         if matches!(buffer.place, Place::Arena(_)) && buffer.is_used() && buffer.live.1 >= plan.joint_from {
             buffer.place = Place::Joint(0);
@@ -68,12 +68,20 @@ pub fn assign(plan: &mut Plan) {
 }
 
 /// The first of the steps that are done together; as many as there are where none is.
-fn first(steps: &[Step], target: &Target) -> usize {
+fn first(Plan { steps, buffers, target, .. }: &Plan) -> usize {
     let one_position = |view: &View| view.ty.spatial().iter().product::<usize>() == 1;
     let last = steps.iter().rposition(|step| !one_position(&step.output)).map_or(0, |last| last + 1);
-    let joint = (last..steps.len()).find(|&index| steps[index].kernel.is_joint(target));
-    joint.unwrap_or(steps.len())
+    // Of what is made before and read after.
+    let bytes = |index: usize| {
+        let waits = |buffer: &&Buffer| buffer.is_used() && buffer.live.0 < index && index <= buffer.live.1;
+        buffers.iter().filter(waits).map(|buffer| buffer.bytes).sum::<usize>()
+    };
+    let mut joint = (last..steps.len()).filter(|&index| steps[index].kernel.is_joint(target));
+    joint.find(|&index| bytes(index) <= MOST_WAITING).unwrap_or(steps.len())
 }
+
+/// Bytes of each sample of a batch that may wait for the others.
+const MOST_WAITING: usize = 1 << 20;
 
 fn kernels(plan: &Plan, step: &Step) -> Vec<Joint> {
     if !step.kernel.is_joint(&plan.target) {

@@ -1,7 +1,7 @@
 //! The plan: which kernel does which node, in which layout, where every value lies, and how work is split.
 //!
 //! A [`Plan`] is data. All of its sizes are for one sample; each sample that is under way has an arena of its own, see
-//! [`Cut`].
+//! [`Cut`], and each of the batch has memory for the steps that all do together.
 
 mod arena;
 mod cut;

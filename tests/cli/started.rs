@@ -1,9 +1,9 @@
-//! The commands of `docs/getting-started.md`, one after the other.
+//! The commands of `models/getting-started.md`, one after the other.
 
 use std::path::Path;
 use std::process::Command;
 
-const PAGE: &str = include_str!("../../docs/getting-started.md");
+const PAGE: &str = include_str!("../../models/getting-started.md");
 
 /// A command, and what is printed.
 fn commands() -> Vec<(&'static str, Vec<&'static str>)> {

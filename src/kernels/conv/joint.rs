@@ -25,7 +25,7 @@ impl Problem {
         let taps: usize = self.window.kernel.iter().product();
         let one_position = self.window.out.iter().all(|&size| size == 1);
         let weights = (self.channels_in * self.channels_out).saturating_mul(taps * 4);
-        one_position && self.groups == 1 && is_far(weights, target)
+        one_position && self.groups == 1 && self.alone && is_far(weights, target)
     }
 }
 
@@ -58,7 +58,12 @@ impl Code {
         if !strides.input.is_multiple_of(pixel) || reach > i32::MAX as usize / 2 {
             return None;
         }
-        let tile = Tile { pixels: self.tile.joint_pixels(target).min(samples), ..self.tile };
+        let pixels = self.tile.joint_pixels(target).min(samples);
+        if pixels == 1 {
+            // A tile that was chosen for one sample reads the weights once for each.
+            return None;
+        }
+        let tile = Tile { pixels, ..self.tile };
         let mut code = self.clone();
         code.tile = tile;
         code.columns = samples;

@@ -1,9 +1,11 @@
 //! A report as one page that needs nothing else: no network, no other file.
 
-use super::report::Report;
+use super::profile::Profile;
+use super::report::{Measurement, Report};
 use crate::page::{BENCH, Network, Page, json};
 use crate::schedule::Plan;
 use serde::Serialize;
+use serde_json::{Value, json as object};
 
 /// The fused graph of a result, as the page shows it.
 #[derive(Serialize)]
@@ -27,6 +29,33 @@ pub fn page(report: &Report, graphs: &[Option<GraphDrawing>]) -> String {
     let (body, style, scripts) = BENCH;
     let data = [("report", json(report)), ("graphs", json(&graphs))];
     Page { title: "svertka bench", body, style, scripts, data: &data }.to_html()
+}
+
+/// What the page of a network shows of measurements of it.
+pub fn times(report: &Report, network: &Network) -> Value {
+    let profile = |profile: &Profile| {
+        let steps = profile.steps.iter().zip(network.nodes_of(&profile.steps)).map(|(step, node)| {
+            object!({
+                "node": node, "layer": step.layer, "kernel": step.kernel, "time": { "median_s": step.time.median_s },
+                "share": step.share, "flops": step.flops, "bytes": step.bytes, "elements": step.elements,
+                "bound": step.bound, "distance": step.distance,
+            })
+        });
+        object!({ "distance": profile.distance, "steps": steps.collect::<Vec<Value>>() })
+    };
+    let result = |result: &Measurement| {
+        object!({
+            "setting": result.setting, "samples_per_s": result.samples_per_s, "gflops": result.gflops,
+            "steady": { "median_s": result.steady.median_s, "p99_s": result.steady.p99_s },
+            "profile": result.profile.as_ref().map(profile),
+        })
+    };
+    object!({
+        "machine": { "cpu": report.machine.cpu, "cores": report.machine.cores },
+        "date": report.date,
+        "peak": report.peak.as_ref().map(|peak| object!({ "fma": peak.fma, "memory": peak.memory })),
+        "results": report.results.iter().map(result).collect::<Vec<Value>>(),
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{self, Graph, Verified};
-use crate::model::split_variant;
+use crate::model::{Model, split_variant};
 use crate::runtime::library::Library;
 use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
@@ -201,7 +201,7 @@ impl Contender {
         let options = options(args, job, isa)?;
         let batch = input::batch(job.batch, model.graph())?;
         let setting = setting(batch, name, &options, ahead_of_time);
-        let model_hash = format!("{:016x}", fnv1a(ir::print(model.graph()).as_bytes()));
+        let model_hash = model_hash(&model);
         let macs = figures(model.graph()).macs() * batch as u64;
         let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
@@ -325,6 +325,11 @@ fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Fail
     };
     let mut artifacts = aot::compile(plan, weights, &options).map_err(Failure::input)?;
     Ok(artifacts.files.pop().expect("one file was asked for").1)
+}
+
+/// The same for the same network.
+pub fn model_hash(model: &Model) -> String {
+    format!("{:016x}", fnv1a(ir::print(model.graph()).as_bytes()))
 }
 
 /// The file's name without folders, which may differ between two reports, and the variant.

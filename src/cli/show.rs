@@ -4,6 +4,7 @@ use super::args::{EngineArgs, ModelArgs};
 use super::input::{self, Files, InputArgs};
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, bench, model, tell};
+use crate::bench::html;
 use crate::bench::report::Report;
 use crate::interp;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
@@ -46,6 +47,8 @@ struct Given {
     classes: Vec<(String, f32)>,
 }
 
+/// Bytes of all times.
+const MAX_TIMES: usize = 4 << 20;
 /// The likeliest classes that are shown.
 const CLASSES: usize = 10;
 
@@ -53,7 +56,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut model = model::load(&args.model)?;
     let output = args.output.clone().unwrap_or_else(|| format!("{}.html", model.graph().name).into());
     check_writable(&output)?;
-    let times = args.bench.as_ref().map(|path| times(args, path)).transpose()?;
+    let times = args.bench.as_ref().map(|path| times(args, &model, path)).transpose()?;
     let files = input::read(&args.input, &mut model)?;
     let html = page(args, &model, files, times)?;
     write_atomically(&output, |out| out.write_all(html.as_bytes()))?;
@@ -77,7 +80,7 @@ fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>)
     let data = [
         ("network", json(&network)),
         ("values", json(&Values::new(&numbers))),
-        ("times", json(&times)),
+        ("times", times_of(args, times, &network)?),
         ("sandbox", json(&Sandbox::default())),
         ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
     ];
@@ -87,17 +90,34 @@ fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>)
 }
 
 /// The results for this model in a file of `svertka bench`.
-fn times(args: &Args, path: &Path) -> Result<Report, Failure> {
+fn times(args: &Args, model: &Model, path: &Path) -> Result<Report, Failure> {
     let mut report = bench::read_report(path)?;
     let name = bench::setting_name(&args.model.model);
     let known: Vec<String> = report.results.iter().map(|result| result.setting.model.clone()).collect();
     report.results.retain(|result| result.setting.model == name);
-    report.comparisons.clear();
     if report.results.is_empty() {
         let known = if known.is_empty() { "none at all".into() } else { known.join(", ") };
         return Err(Failure::input(format!("{}: no result for {name}; it has {known}", path.display())));
     }
+    let hash = bench::model_hash(model);
+    report.results.retain(|result| result.model_hash == hash);
+    if report.results.is_empty() {
+        let advice = "give the -D that it was measured with, or measure again";
+        return Err(Failure::input(format!("{}: its {name} is another network; {advice}", path.display())));
+    }
     Ok(report)
+}
+
+/// What the page shows of them.
+fn times_of(args: &Args, times: Option<Report>, network: &Network) -> Result<String, Failure> {
+    let times = json(&times.map(|report| html::times(&report, network)));
+    let path = args.bench.as_deref().unwrap_or(Path::new(""));
+    match times.len() {
+        0..=MAX_TIMES => Ok(times),
+        found => {
+            Err(Failure::input(format!("{}: {found} bytes of times, a page has room for {MAX_TIMES}", path.display())))
+        }
+    }
 }
 
 /// The weights, if there are any: the page shows what can be shown without them.

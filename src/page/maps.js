@@ -69,7 +69,7 @@ async function showMaps() {
   if (node === undefined) return;
   const title = el("h2", {}, "Feature maps");
   if (!maps) {
-    $("maps").replaceChildren(title, el("p", { class: "faint" }, missing().length ? `The page was made without ${missing().join(" and ")}: there are no values.` : "This value has no elements."));
+    $("maps").replaceChildren(title, el("p", { class: "faint" }, missing().length ? `The page was made without ${missing().join(" and ")}: there are no values.` : product(nodes[node].dims) ? "There was no room left for its maps." : "This value has no elements."));
     return;
   }
   const all = await pixels(node);

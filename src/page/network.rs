@@ -4,10 +4,12 @@ use super::tree::{Item, Tree};
 use crate::analysis::draw::{Drawing, Kind, Level, Shape, TooLarge, kind, label};
 use crate::analysis::figures::{self, Figures};
 use crate::analysis::receptive_field::{Field, receptive_field};
+use crate::bench::profile::StepProfile;
 use crate::ir::{Graph, Node, NodeId, Verified};
 use crate::layers::{Op, ResolvedWindow};
 use crate::source::{SourceMap, Span};
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// All that a page knows of a network without its weights.
 #[derive(Serialize)]
@@ -134,6 +136,8 @@ enum EntryItem {
     Out(usize),
 }
 
+/// Boxes, and places where arrows pass boxes, of all blocks.
+const MOST_SPOTS: usize = 1 << 17;
 /// A box has room for so many letters.
 const LETTERS: usize = 34;
 
@@ -161,6 +165,44 @@ impl Network {
             inputs: graph.inputs.iter().map(|id| id.0).collect(),
         })
     }
+
+    /// The node of each step of a profile. Steps are called by their path, or by their text where they have no label; those
+    /// of one name are told apart by their order, if there are as many as nodes.
+    pub fn nodes_of(&self, steps: &[StepProfile]) -> Vec<Option<usize>> {
+        let mut known: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let name = match node.name.split_once('~') {
+                Some(("", _)) => &node.layer,
+                Some((path, _)) => path,
+                None => &node.name,
+            };
+            known.entry(name).or_default().push(index);
+        }
+        let mut alike: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (index, step) in steps.iter().enumerate() {
+            alike.entry((&step.layer, &step.what)).or_default().push(index);
+        }
+        let mut nodes = vec![None; steps.len()];
+        for ((layer, what), steps) in alike {
+            let mut found = known.get(layer).cloned().unwrap_or_default();
+            if found.len() > 1 {
+                found.retain(|&node| keyword(&self.nodes[node].layer) == keyword(what));
+            }
+            match found[..] {
+                [node] => steps.iter().for_each(|&step| nodes[step] = Some(node)),
+                _ if found.len() == steps.len() => {
+                    steps.iter().zip(found).for_each(|(&step, node)| nodes[step] = Some(node));
+                }
+                _ => {}
+            }
+        }
+        nodes
+    }
+}
+
+/// With which a layer is written.
+fn keyword(layer: &str) -> &str {
+    layer.split([' ', ',', ':']).next().unwrap_or(layer)
 }
 
 fn layer(graph: &Graph, id: NodeId, tree: &Tree, figures: &Figures) -> Layer {
@@ -239,11 +281,17 @@ fn blocks(graph: &Graph, tree: &Tree, figures: &Figures) -> Result<Vec<Block>, T
             block = tree.blocks[block].parent;
         }
     }
+    let (mut boxes, mut passes) = (0, 0);
     let block = |(block, &(parameters, macs, layers)): (&super::tree::Block, &(u64, u64, usize))| {
         let items: Vec<Entry> = block.items.iter().map(|&item| entry(graph, tree, block, item, &sums)).collect();
         let shapes = items.iter().map(|entry| Shape { kind: Kind::Other, lines: entry.lines.clone() }).collect();
         let arrows: Vec<(usize, usize)> = block.arrows.iter().map(|&(to, from, _)| (from, to)).collect();
         let level = Level::new(&Drawing { title: String::new(), shapes, arrows })?;
+        boxes += items.len();
+        passes += level.arrows.iter().map(|arrow| arrow.way.len() - 2).sum::<usize>();
+        if boxes + passes > MOST_SPOTS {
+            return Err(TooLarge { boxes, passes });
+        }
         let values = block.arrows.iter().map(|&(_, _, value)| value).collect();
         Ok(Block { path: block.path.clone(), parent: block.parent, parameters, macs, layers, items, level, values })
     };

@@ -4,14 +4,7 @@ const times = data("times");
 const SLOWEST = 12;
 let measured = 0;
 
-// The layer that a step computes, by what the file calls it: its path, or its text.
-function nodeOfStep({ layer }) {
-  const exactly = nodes.findIndex(node => node.name === layer);
-  if (exactly >= 0) return exactly;
-  return nodes.findIndex(node => node.name.startsWith(layer + "~") || node.layer === layer);
-}
-
-const stepOfNode = () => state.node === undefined ? -1 : times.results[measured].profile?.steps.findIndex(step => nodeOfStep(step) === state.node) ?? -1;
+const stepOfNode = () => state.node === undefined ? -1 : times.results[measured].profile?.steps.findIndex(step => step.node === state.node) ?? -1;
 
 function totals({ steady, samples_per_s, gflops, profile }) {
   const facts = [["median", milliseconds(steady.median_s)], ["P99", milliseconds(steady.p99_s)], ["samples/s", digits(samples_per_s)], ["GFLOP/s", digits(gflops)]];
@@ -43,6 +36,6 @@ function showTimes() {
 
 $("times").addEventListener("click", event => {
   const step = event.target.closest("[data-step]");
-  const node = step ? nodeOfStep(times.results[measured].profile.steps[step.dataset.step]) : -1;
-  if (node >= 0) go({ node });
+  const node = step && times.results[measured].profile.steps[step.dataset.step].node;
+  if (node !== null) go({ node });
 });

@@ -48,6 +48,8 @@ enum Parts<'a> {
 /// Channels whose terms are kept of a unit: of windows, and of single positions.
 const WINDOWS: usize = 4;
 const POSITIONS: usize = 12;
+/// Taps of a window that is shown.
+const MOST_TAPS: usize = 1024;
 
 struct Term {
     channel: usize,
@@ -90,6 +92,9 @@ impl<'a> Source<'a> {
         let inputs =
             numbers.values.map_or(Vec::new(), |values| node.inputs.iter().map(|id| &values[id.0 as usize]).collect());
         let window = node.op.layer()?.window(&types);
+        if window.as_ref().is_some_and(|window| window.kernel.iter().product::<usize>() > MOST_TAPS) {
+            return None;
+        }
         let sizes = types.first()?.spatial().to_vec();
         Some(Source { parts, window, value, inputs, sizes })
     }

@@ -58,30 +58,27 @@ struct Exact {
 
 /// A page holds all numbers where they are no more than this.
 const WHOLE: usize = 1 << 18;
-/// Bytes of all sheets, if that can be had.
-const SHEETS: usize = 1_000_000;
+/// Bytes of all maps, and of all units.
+const MAP_BYTES: usize = 1_200_000;
+const UNIT_BYTES: usize = 400_000;
 /// The longer side of a map, and maps of a layer, from fine to coarse.
 const GRAINS: [(usize, usize); 11] =
     [(64, 16), (56, 16), (48, 16), (40, 16), (32, 16), (28, 16), (24, 12), (20, 10), (16, 8), (12, 6), (8, 4)];
-/// Units of a layer at most, and of all layers together, about.
+/// Units of a layer at most.
 const UNITS: usize = 8;
-const ALL_UNITS: usize = 4000;
 
 impl Values {
     pub fn new(numbers: &Numbers) -> Values {
         let graph = numbers.graph;
         let is_whole = count(numbers) <= WHOLE;
-        let units = (ALL_UNITS / graph.nodes.len().max(1)).clamp(2, UNITS);
         let maps: Vec<Option<Maps>> = numbers.values.map_or_else(|| graph.ids().map(|_| None).collect(), maps);
         let units = |(id, maps): (NodeId, &Option<Maps>)| match is_whole {
             true => Vec::new(),
-            false => units_of(numbers, id, maps.as_ref(), units),
+            false => units_of(numbers, id, maps.as_ref()),
         };
-        Values {
-            exact: is_whole.then(|| graph.ids().map(|id| exact(numbers, id)).collect()),
-            units: graph.ids().zip(&maps).map(units).collect(),
-            maps,
-        }
+        let mut units: Vec<Vec<Unit>> = graph.ids().zip(&maps).map(units).collect();
+        keep_in_turn(&mut units, UNIT_BYTES);
+        Values { exact: is_whole.then(|| graph.ids().map(|id| exact(numbers, id)).collect()), units, maps }
     }
 }
 
@@ -103,15 +100,33 @@ fn exact(numbers: &Numbers, id: NodeId) -> Exact {
     Exact { value, weight: param(0), bias: param(1) }
 }
 
-fn units_of(numbers: &Numbers, id: NodeId, maps: Option<&Maps>, most: usize) -> Vec<Unit> {
+/// Bytes in the page.
+fn bytes(data: &impl Serialize) -> usize {
+    super::json(data).len() + 1
+}
+
+/// Keeps the first unit of each layer, then the second of each, as long as there is room.
+fn keep_in_turn(units: &mut [Vec<Unit>], mut room: usize) {
+    for rank in 0..UNITS {
+        for units in units.iter_mut().filter(|units| units.len() > rank) {
+            let taken = bytes(&units[rank]);
+            match room.checked_sub(taken) {
+                Some(left) => room = left,
+                None => units.truncate(rank),
+            }
+        }
+    }
+}
+
+fn units_of(numbers: &Numbers, id: NodeId, maps: Option<&Maps>) -> Vec<Unit> {
     let Some(source) = Source::new(numbers, id) else { return Vec::new() };
     match maps {
         Some(maps) => {
-            let of = maps.channels.iter().zip(&maps.best).take(most);
+            let of = maps.channels.iter().zip(&maps.best).take(UNITS);
             of.filter_map(|(&channel, at)| source.unit(channel, Some(at))).collect()
         }
         None => {
-            (0..numbers.graph[id].ty.channels()).take(most).filter_map(|channel| source.unit(channel, None)).collect()
+            (0..numbers.graph[id].ty.channels()).take(UNITS).filter_map(|channel| source.unit(channel, None)).collect()
         }
     }
 }
@@ -130,14 +145,15 @@ fn maps(values: &[Tensor]) -> Vec<Option<Maps>> {
             .map(|(value, strengths)| Maps::new(value, &strengths[..strengths.len().min(most)], side))
             .collect()
     };
-    let bytes = |maps: &[Option<Maps>]| {
-        maps.iter().flatten().filter_map(|m| Some(m.sheet.as_ref()?.len() / 4 * 3)).sum::<usize>()
-    };
     let last = GRAINS.len() - 1;
-    // Pixels are never packed into a fourth of a byte on the average.
-    let fine = GRAINS.iter().position(|grain| pixels(grain) <= 4 * SHEETS).unwrap_or(last);
-    let candidates = GRAINS[fine..last].iter().map(|&grain| all(grain));
-    candidates.into_iter().find(|maps| bytes(maps) <= SHEETS).unwrap_or_else(|| all(GRAINS[last]))
+    // Pixels are never packed into a fifth of a byte on the average.
+    let fine = GRAINS.iter().position(|grain| pixels(grain) <= 5 * MAP_BYTES).unwrap_or(last);
+    let mut candidates = GRAINS[fine..last].iter().map(|&grain| all(grain));
+    candidates.find(|maps| bytes(maps) <= MAP_BYTES).unwrap_or_else(|| {
+        let mut room = MAP_BYTES;
+        let mut fits = |maps: &Maps| room.checked_sub(bytes(maps)).inspect(|&left| room = left).is_some();
+        all(GRAINS[last]).into_iter().map(|maps| maps.filter(&mut fits)).collect()
+    })
 }
 
 /// The channels of a value with their mean magnitudes, the strongest first.
@@ -152,7 +168,7 @@ fn strengths(value: &Tensor) -> Vec<(usize, f32)> {
 }
 
 /// How a map is kept: its last two dimensions, at the middle of the others, in squares of `scale`.
-struct Grain {
+pub struct Grain {
     height: usize,
     width: usize,
     scale: usize,
@@ -162,7 +178,7 @@ struct Grain {
 }
 
 impl Grain {
-    fn new(value: &Tensor, side: usize) -> Grain {
+    pub fn new(value: &Tensor, side: usize) -> Grain {
         let spatial = value.spatial();
         let (before, [height, width]) = match spatial {
             [before @ .., height, width] => (before, [*height, *width]),
@@ -176,8 +192,14 @@ impl Grain {
         Grain { height, width, scale, middle, offset: place * height * width }
     }
 
-    fn pixels(&self) -> usize {
-        self.height.div_ceil(self.scale) * self.width.div_ceil(self.scale)
+    /// Height and width of what is kept.
+    pub fn size(&self) -> (usize, usize) {
+        (self.height.div_ceil(self.scale), self.width.div_ceil(self.scale))
+    }
+
+    pub fn pixels(&self) -> usize {
+        let (height, width) = self.size();
+        height * width
     }
 
     fn slice<'v>(&self, value: &'v Tensor, channel: usize) -> &'v [f32] {
@@ -185,7 +207,7 @@ impl Grain {
     }
 
     /// The means of squares.
-    fn shrunk(&self, plane: &[f32]) -> Vec<f32> {
+    pub fn shrunk(&self, plane: &[f32]) -> Vec<f32> {
         let mut pixels = Vec::with_capacity(self.pixels());
         for top in (0..self.height).step_by(self.scale) {
             for left in (0..self.width).step_by(self.scale) {
@@ -217,7 +239,7 @@ impl Maps {
         let pixels: Vec<f32> = planes.iter().flat_map(|plane| grain.shrunk(plane)).collect();
         let finite = || pixels.iter().copied().filter(|x| x.is_finite());
         let (low, high) = (finite().fold(0.0, f32::min), finite().fold(0.0, f32::max));
-        let (height, width) = (grain.height.div_ceil(grain.scale), grain.width.div_ceil(grain.scale));
+        let (height, width) = grain.size();
         let rank = value.spatial().len();
         let at = |best: &usize| match rank {
             0 => Vec::new(),

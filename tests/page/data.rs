@@ -18,7 +18,7 @@ net {
 ";
 
 /// The data of a page of that name.
-fn data(page: &str, name: &str) -> Value {
+pub fn data(page: &str, name: &str) -> Value {
     let start = format!("<script id=\"data-{name}\" type=\"application/json\">");
     let json = page.split_once(&start).unwrap().1.split_once("</script>").unwrap().0;
     serde_json::from_str(json).unwrap()
@@ -103,8 +103,22 @@ fn all_numbers_of_a_small_network() {
     });
 }
 
-/// Of base64.
+#[test]
+fn large_pictures_are_made_smaller() {
+    let lab = Lab::new();
+    svertka::io::npy::write(lab.path("image.npy").as_ref(), &[1, 2, 1200, 900], &vec![1.0; 2 * 1200 * 900]).unwrap();
+    std::fs::write(lab.path("small.cnn"), MODEL).unwrap();
+    let given = data(&show(&lab, &[&lab.path("small.cnn"), "--input", &lab.path("image.npy")]), "given");
+    let png = bytes(given["picture"]["png"].as_str().unwrap());
+    assert_eq!(png[16..24], [0, 0, 1, 300 - 256, 0, 0, 1, 400 - 256].map(|byte: u16| byte as u8), "width and height");
+}
+
 fn floats(text: &str) -> Vec<f32> {
+    bytes(text).as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// Of base64.
+fn bytes(text: &str) -> Vec<u8> {
     let digit = |letter: u8| match letter {
         b'A'..=b'Z' => letter - b'A',
         b'a'..=b'z' => letter - b'a' + 26,
@@ -115,8 +129,7 @@ fn floats(text: &str) -> Vec<f32> {
     let bits =
         text.trim_end_matches('=').bytes().flat_map(|letter| (0..6).rev().map(move |bit| digit(letter) >> bit & 1));
     let bits: Vec<u8> = bits.collect();
-    let bytes: Vec<u8> = bits.chunks_exact(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect();
-    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    bits.chunks_exact(8).map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | bit)).collect()
 }
 
 #[test]

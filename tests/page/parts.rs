@@ -1,6 +1,7 @@
 //! Graph, text, search, times: what is selected is selected everywhere.
 
 use crate::browser::evaluate;
+use crate::data::data;
 use crate::lab::Lab;
 use crate::show;
 use serde_json::Value;
@@ -75,10 +76,21 @@ fn times_lead_to_layers() {
         const steps = times.results[0].profile.steps, at = steps.findIndex(step => step.layer === 'fc2');
         document.querySelector(`#times .roofline [data-step=\"${at}\"]`).dispatchEvent(new MouseEvent('click', { bubbles: true }));
         await new Promise(done => setTimeout(done, 50));
-        return [location.hash, document.querySelector('#times .chosen span').textContent, String(steps.every(step => nodeOfStep(step) >= 0))];
+        return [location.hash, document.querySelector('#times .chosen span').textContent, String(steps.every(step => step.node >= 0))];
     })()";
     let seen: Vec<String> = evaluate(&page, script);
     assert_eq!(seen, ["#fc2", "fc2", "true"]);
+    let pools: Vec<String> = evaluate(
+        &page,
+        "times.results[0].profile.steps.filter(step => step.layer.startsWith('maxpool')).map(step => nodes[step.node].name)",
+    );
+    assert_eq!(pools, ["~maxpool", "~maxpool.2"], "steps of one name are those of different layers");
+    let report =
+        std::fs::read_to_string(lab.path("r.json")).unwrap().replace("\"model_hash\": \"", "\"model_hash\": \"0");
+    std::fs::write(lab.path("other.json"), report).unwrap();
+    let args = ["show", "models/lenet5.cnn", "--bench", &lab.path("other.json"), "-o", &lab.path("x.html")];
+    let (_, err) = lab.run(&args, 1);
+    assert!(err.contains("other.json: its lenet5.cnn is another network"), "{err}");
     let (_, err) = lab.run(&["show", "models/vgg.cnn", "--bench", &lab.path("r.json"), "-o", &lab.path("x.html")], 1);
     assert!(err.contains("r.json: no result for vgg.cnn; it has lenet5.cnn"), "{err}");
     assert!(!std::path::Path::new(&lab.path("x.html")).exists());
@@ -121,6 +133,20 @@ fn every_step_of_a_profile_has_its_layer_in_the_graph() {
     let seen: Vec<[String; 2]> = evaluate(&std::fs::read_to_string(lab.path("m.html")).unwrap(), script);
     assert!(seen.len() > 3, "some only prepare: {seen:?}");
     assert!(seen.iter().all(|[layer, label]| label.starts_with(layer.as_str())), "{seen:?}");
+}
+
+/// Maps and numbers share what room there is, so that of every layer something is kept.
+#[test]
+fn the_numbers_of_a_deep_network_have_room() {
+    let picture = ["--input", "models/pictures/coffee_224.png", "--seed", "1", "-DH=64", "-DW=64"];
+    let page = show(&Lab::new(), &[&["models/densenet.cnn:densenet201"], &picture[..]].concat());
+    assert!(page.len() < 2_250_000, "{}", page.len());
+    let (values, network) = (data(&page, "values"), data(&page, "network"));
+    let (units, nodes) = (values["units"].as_array().unwrap(), network["nodes"].as_array().unwrap());
+    for (units, node) in units.iter().zip(nodes) {
+        assert_eq!(units.as_array().unwrap().is_empty(), node["how"].is_null(), "{}", node["name"]);
+    }
+    assert!(values["maps"].as_array().unwrap().iter().all(|maps| !maps.is_null()));
 }
 
 /// What a page costs that has no picture: large networks stay quick.

@@ -45,11 +45,12 @@ pub struct Shape {
 /// Nobody could look at it, and its layout would take minutes and gigabytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "too large to be drawn as SVG: {boxes} boxes, and arrows that pass others {passes} times; DOT and Mermaid have no limit"
+    "too large to be drawn: {boxes} boxes, and arrows that pass others {passes} times; \
+     `svertka graph` writes DOT and Mermaid of any size"
 )]
 pub struct TooLarge {
-    boxes: usize,
-    passes: usize,
+    pub(crate) boxes: usize,
+    pub(crate) passes: usize,
 }
 
 /// Boxes in topological order, and arrows between them.

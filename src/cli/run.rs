@@ -13,7 +13,7 @@ use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
 use crate::layers::Accumulate;
 use crate::model::{BoundWeights, Class, Model};
-use crate::runtime::check_interpreter;
+use crate::runtime::{check_inputs, check_interpreter};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -104,7 +104,7 @@ fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
 fn compute(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
     let graph = weights.network(model);
     let Some(options) = args.engine.options()? else {
-        check_interpreter(graph, inputs[0].batch(), 1, args.engine.memory.limit())?;
+        check_interpreter(graph, check_inputs(graph, inputs)?, 1, args.engine.memory.limit())?;
         let start = Instant::now();
         let results = interp::run(graph, weights, inputs, Accumulate::F32);
         times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);

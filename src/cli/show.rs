@@ -13,8 +13,8 @@ use crate::ir::{Graph, NodeId, Output, verify};
 use crate::layers::{Accumulate, Op};
 use crate::model::{BoundWeights, Model};
 use crate::page::{Network, Numbers, Page, SHOW, Sandbox, Shown, Values, json};
-use crate::runtime::check_interpreter;
-use crate::tensor::Tensor;
+use crate::runtime::{check_inputs, check_interpreter};
+use crate::tensor::{Batch, Tensor};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +67,9 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>) -> Result<String, Failure> {
+    if let Some(files) = &files {
+        check_sample(model.graph(), &files.tensors)?;
+    }
     let weights = weights(args, model)?;
     let values =
         files.as_ref().zip(weights.as_ref()).map(|(files, weights)| values(args, model, weights, &files.tensors));
@@ -127,11 +130,18 @@ fn weights(args: &Args, model: &Model) -> Result<Option<BoundWeights>, Failure> 
     (given || model.has_weights() || !needed).then(|| args.weights.choose(model, Missing::Refused)).transpose()
 }
 
+fn check_sample(graph: &Graph, inputs: &[Tensor]) -> Result<(), Failure> {
+    if let Some(Batch::Fixed(batch @ 2..)) = graph.input_types().map(|(_, ty)| &ty.batch).next() {
+        return Err(Failure::usage(format!("a page shows one sample, and the model takes {batch} at once")));
+    }
+    match inputs[0].batch() {
+        1 => Ok(check_inputs(graph, inputs).map(|_| ())?),
+        found => Err(Failure::usage(format!("a page shows one sample, and here are {found}"))),
+    }
+}
+
 /// The value of each node for one sample.
 fn values(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
-    if inputs[0].batch() != 1 {
-        return Err(Failure::usage(format!("a page shows one sample, and here are {}", inputs[0].batch())));
-    }
     let graph = model.graph();
     check_interpreter(graph, 1, 1, args.engine.memory.limit())?;
     let Some(options) = args.engine.options()? else {

@@ -140,6 +140,18 @@ fn what_cannot_be_shown_is_said() {
     let two = ["--input", "models/pictures/digit_1.png", "models/pictures/digit_2.png"];
     let err = refused(&[&["models/lenet5.cnn"], &two[..]].concat(), 2);
     assert!(err.contains("a page shows one sample, and here are 2"), "{err}");
+    let fixed = std::fs::read_to_string("models/lenet5.cnn").unwrap().replace("f32[N,", "f32[2,");
+    std::fs::write(lab.path("fixed.cnn"), fixed).unwrap();
+    let err = refused(&[&[&*lab.path("fixed.cnn")], &two[..2]].concat(), 2);
+    assert!(err.contains("a page shows one sample, and the model takes 2 at once"), "{err}");
+    let text = "model m\ninput a: f32[N, 1, 28, 28]\ninput b: f32[N, 1, 28, 28]\nnet {\n  add {\n    from a\n    from b\n  }\n}\n";
+    std::fs::write(lab.path("two.cnn"), text).unwrap();
+    let [one, other] = [1, 2].map(|digit| format!("b=models/pictures/digit_{digit}.png"));
+    let three = ["--engine", "interp", "--input", "a=models/pictures/digit_1.png", &one, &other];
+    let err = refused(&[&[&*lab.path("two.cnn")], &three[..]].concat(), 1);
+    assert!(err.contains("1 and 2"), "{err}");
+    let (_, err) = lab.run(&[&["run", &lab.path("two.cnn")], &three[..]].concat(), 1);
+    assert!(err.contains("1 and 2"), "{err}");
     let small = ["models/lenet5.cnn", "--input", "models/pictures/digit_1.png", "--memory-limit", "0"];
     assert!(refused(&small, 1).contains("raise it with --memory-limit"));
     assert!(refused(&["models/lenet5.cnn", "--weights", "none.safetensors"], 1).contains("none.safetensors"));

@@ -17,10 +17,21 @@ function makeHatch(size) {
     svg("rect", { width: size, height: size, class: "padding" }), svg("line", { x1: 0, y1: 0, x2: 0, y2: size, class: "hatch", "stroke-width": size / 2.4 })));
 }
 
+// For each node the inputs that it was made of, and whether what was made of whole maps is among it: a gate, or the mean of
+// a norm. Such are no part of its field.
+const origins = [];
+nodes.forEach(({ inputs, layer }, i) => {
+  const gated = inputs.length > 1 && inputs.some(of => product(spatial(of)) < product(spatial(i)));
+  origins.push({
+    inputs: network.inputs.includes(i) ? [i] : [...new Set(inputs.flatMap(of => origins[of].inputs))],
+    leavesOut: gated || /^(instance|group)_norm\b/.test(layer) || inputs.some(of => origins[of].leavesOut),
+  });
+});
+
 const rectangle = ([y0, y1], [x0, x1]) => `M${x0} ${y0}H${x1 + 1}V${y1 + 1}H${x0}Z`;
 
 function drawField() {
-  const input = network.inputs[0], [height, width] = planeOf(spatial(input), 1);
+  const [input] = origins[state.node].inputs, [height, width] = planeOf(spatial(input), 1);
   const ranges = seenNow(), whole = [[0, height - 1], [0, width - 1]];
   const [rows, columns] = ranges ? planeOf(ranges, [0, 0]) : whole;
   const left = Math.min(0, columns[0]), top = Math.min(0, rows[0]);
@@ -29,7 +40,7 @@ function drawField() {
   const box = [left - edge, top - lift, right - left + 2 * edge, bottom - top + 2 * lift];
   const picture = svg("svg", { viewBox: box.join(" "), class: "picture", role: "img", "aria-label": fieldLabel(ranges), preserveAspectRatio: line ? "none" : null, style: line ? "height: 48px" : null, onclick: pick },
     makeHatch(Math.max(box[2], box[3]) / 44), svg("rect", { class: "blank", width, height }));
-  if (given.picture) picture.append(svg("image", { href: "data:image/png;base64," + given.picture.png, width, height, preserveAspectRatio: "none" }));
+  if (given.picture && input === network.inputs[0]) picture.append(svg("image", { href: "data:image/png;base64," + given.picture.png, width, height, preserveAspectRatio: "none" }));
   if (nodes[state.node].field !== "differs") {
     const inside = `M0 0H${width}V${height}H0Z`, outside = rectangle(rows, columns);
     if (ranges) picture.append(svg("path", { class: "veil", d: inside + rectangle(...clipped(rows, columns, height, width)), "fill-rule": "evenodd" }));
@@ -49,9 +60,10 @@ const seenNow = () => seen(nodes[state.node].field, state.at);
 function fieldLabel(ranges) {
   const { field } = nodes[state.node];
   if (field === "differs") return "Paths of different strides meet here: no single window describes what a unit sees.";
-  if (!ranges || !ranges.length) return "A unit sees the whole input.";
+  if (!ranges) return "A unit sees the whole input.";
+  if (!ranges.length) return "The input has no positions.";
   const names = ranges.length === 1 ? ["positions"] : ranges.length === 2 ? ["rows", "columns"] : ["frames", "rows", "columns"];
-  const sizes = spatial(network.inputs[0]);
+  const sizes = spatial(origins[state.node].inputs[0]);
   const padding = ranges.map(([a, b], d) => [Math.max(-a, 0), Math.max(b - sizes[d] + 1, 0)]);
   const text = ranges.map(([a, b], d) => `${names[d]} ${a} to ${b}`).join(", ");
   const hangs = padding.some(([a, b]) => a + b > 0) ? "; hatched: the padding" : "";
@@ -78,7 +90,14 @@ const missing = () => [!given.input && "--input PICTURE", !given.weights && "--w
 function showField() {
   $("seen").hidden = state.node === undefined;
   if (state.node === undefined) return;
-  const name = given.input ?? "the input";
-  $("seen").replaceChildren(el("h2", {}, "What the unit sees"), drawField(), el("p", { id: "field-text", class: "faint" }, fieldLabel(seenNow())),
-    el("p", { class: "faint" }, given.picture ? `${name}, as the network takes it. Click to choose the unit that looks there.` : `${name}: no picture.`));
+  const title = el("h2", {}, "What the unit sees"), { inputs, leavesOut } = origins[state.node], faint = text => el("p", { class: "faint" }, text);
+  const others = leavesOut ? faint("Factors and means of whole maps, as in gates and norms, are left out.") : "";
+  if (inputs.length !== 1) {
+    $("seen").replaceChildren(title, faint(`It is made of ${inputs.length ? `several inputs: ${inputs.map(i => nodes[i].name).join(", ")}` : "no input"}.`), others);
+    return;
+  }
+  const first = inputs[0] === network.inputs[0], name = first ? given.input ?? "the input" : nodes[inputs[0]].name;
+  const empty = seenNow()?.length === 0;
+  $("seen").replaceChildren(title, empty ? "" : drawField(), el("p", { id: "field-text", class: "faint" }, fieldLabel(seenNow())), others,
+    faint(given.picture && first ? `${name}, as the network takes it. Click to choose the unit that looks there.` : `${name}: no picture.`));
 }

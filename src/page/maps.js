@@ -74,8 +74,9 @@ async function showMaps() {
   }
   const all = await pixels(node);
   if (state.node !== node) return;
+  const before = spatial(node).slice(0, -2);
   const few = `the ${maps.channels.length} strongest of ${plural(nodes[node].dims[0], "channel")}`;
-  const text = el("p", { class: "faint" }, `${few}, from ${number(maps.low)} (blue) to ${number(maps.high)} (orange)${maps.scale > 1 ? `; a pixel is the mean of ${maps.height === 1 ? maps.scale : `${maps.scale} × ${maps.scale}`}` : ""}${given.random ? "; the weights are random" : ""}`);
+  const text = el("p", { class: "faint" }, `${few}, from ${number(maps.low)} (blue) to ${number(maps.high)} (orange)${maps.scale > 1 ? `; a pixel is the mean of ${maps.height === 1 ? maps.scale : `${maps.scale} × ${maps.scale}`}` : ""}${before.map(size => `; frame ${Math.floor(size / 2)} of ${size}`).join("")}${given.random ? "; the weights are random" : ""}`);
   $("maps").replaceChildren(title, all ? el("div", { class: "maps" }, largeMap(maps, all), el("div", { class: "thumbs" }, maps.channels.map((_, n) => thumb(maps, n, all)))) : bars(maps), text);
   if (refocus) $("maps").querySelector(".large")?.focus({ preventScroll: true });
   refocus = false;

@@ -69,7 +69,7 @@ function numbersPicture(rows, columns, value, looks, label, chosen) {
   const picture = svg("svg", { viewBox: `-1 -1 ${columns * CELL + 2} ${rows * CELL + 2}`, width: columns * CELL + 2, height: rows * CELL + 2, class: "numbers", role: "img", "aria-label": label });
   for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
     const v = value(y, x);
-    picture.append(svg("g", { class: looks(y, x), onclick: chosen ? () => chosen(y, x) : null, onpointerenter: chosen ? () => chosen(y, x) : null },
+    picture.append(svg("g", { class: looks(y, x), onclick: chosen ? () => chosen(y, x) : () => {} },
       svg("rect", { x: x * CELL, y: y * CELL, width: CELL, height: CELL }), svg("text", { x: (x + 0.5) * CELL, y: (y + 0.5) * CELL + 4 }, v === undefined ? "" : toyNumber(v))));
   }
   return picture;
@@ -129,7 +129,7 @@ function followToy(address) {
   const words = address.split("/").slice(1).map(word => { try { return decodeURIComponent(word); } catch { return ""; } });
   Object.entries(CONTROLS).forEach(([name, list], i) => { toy[name] = box[list].find(value => String(value) === words[i]) ?? toy[name]; });
   toy.lesson = undefined;
-  toy.at = (words[8] ?? "").split(",").map(word => Number.parseInt(word, 10) || 0);
+  toy.at = (words[8] ?? "").split(",").map(word => Math.max(Number.parseInt(word, 10) || 0, 0));
   drawToy();
   $("sandbox").scrollIntoView();
 }

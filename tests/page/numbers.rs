@@ -153,6 +153,41 @@ fn unet() {
     assert!(case.page.len() < 2_000_000, "{}", case.page.len());
 }
 
+/// Of several inputs that are seen at once no window is drawn; without positions there is nothing to draw.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn inputs_are_told_apart() {
+    let lab = Lab::new();
+    let text = "model m
+input a: f32[N, 2, 9, 9]
+input b: f32[N, 2, 5, 7]
+input c: f32[N, 4]
+allow small_field
+net {
+  from b | pooled: conv 3x3, 2 | gate: global_avgpool
+  left: mul {
+    from a
+    from gate
+  } | output left
+  from b | alone: conv 3x3, 2 | output alone
+  from c | flat: relu | output flat
+}
+";
+    std::fs::write(lab.path("m.cnn"), text).unwrap();
+    let page = show(&lab, &[&lab.path("m.cnn")]);
+    let seen: Vec<[String; 2]> = evaluate(
+        &page,
+        "['left', 'alone', 'flat'].map(name => { history.replaceState(null, '', '#' + name); follow(); \
+         return [$('seen').textContent, $('seen').querySelector('svg')?.getAttribute('viewBox') ?? '']; })",
+    );
+    assert!(seen[0][0].contains("several inputs: a, b") && seen[0][0].contains("are left out"), "{seen:?}");
+    assert!(
+        seen[1][0].contains("sees rows") && seen[1][1].ends_with(" 7.233333333333333 5.233333333333333"),
+        "{seen:?}"
+    );
+    assert!(seen[2][0].contains("has no positions") && seen[2][1].is_empty(), "{seen:?}");
+}
+
 /// What is missing is said, and what needs none of it is there.
 #[test]
 #[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]

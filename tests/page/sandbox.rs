@@ -56,6 +56,19 @@ fn layers_of_the_sandbox_are_those_of_the_language() {
     assert!((5..30).contains(&errors), "{errors} of them are errors");
 }
 
+/// Whatever an address says is brought to a place that there is.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn places_that_are_not_there() {
+    let page = show(&Lab::new(), &["models/lenet5.cnn"]);
+    let shown: Vec<Vec<usize>> = evaluate(
+        &page,
+        "['-1,-5,0', '9,9,9', 'x', '0,1,2'].map(at => { \
+         history.replaceState(null, '', '#sandbox/conv/6/3/1/1/valid/1/1/' + at); follow(); return toy.at; })",
+    );
+    assert_eq!(shown, [[0, 0, 0], [0, 3, 3], [0, 0, 0], [0, 1, 2]]);
+}
+
 /// Whether it is a layer, and not an error.
 fn check(shown: &Shown, address: &str) -> bool {
     let Shown { size, inputs, text, .. } = shown;

@@ -23,8 +23,7 @@ const number = x => x === null || x === undefined ? "no number" : digits(x, 4).r
 
 function thumb(maps, n, all) {
   const channel = maps.channels[n], chosen = channel === state.channel;
-  const picture = all ? drawMap(all, maps, n) : el("span", { class: "single", style: `background: ${cssColour(maps.peaks[n] / (Math.max(maps.high, -maps.low) || 1))}` });
-  return el("button", { class: chosen ? "map chosen" : "map", "aria-pressed": String(chosen), title: `channel ${channel}, mean magnitude ${number(maps.strengths[n])}`, onclick: () => go({ node: state.node, channel }) }, picture, el("span", {}, String(channel)));
+  return el("button", { class: chosen ? "map chosen" : "map", "aria-pressed": String(chosen), title: `channel ${channel}, mean magnitude ${number(maps.strengths[n])}`, onclick: () => go({ node: state.node, channel }) }, drawMap(all, maps, n), el("span", {}, String(channel)));
 }
 
 // One map, on which a position is chosen.
@@ -35,25 +34,23 @@ function largeMap(maps, all) {
   return el("div", { class: "large", tabindex: 0, role: "application", "aria-label": label, style: `aspect-ratio: ${Math.min(sizes[1] / sizes[0], 12)}`, onclick: pickOnMap, onkeydown: moveOnMap }, n < 0 ? el("span", { class: "unknown" }, "this map is not in the file") : drawMap(all, maps, n), mark);
 }
 
-function goTo(y, x) {
+function moved(y, x) {
   const sizes = planeOf(spatial(state.node), 1), clip = (p, size) => Math.min(Math.max(p, 0), size - 1);
   const at = [...state.at.slice(0, -2), clip(y, sizes[0]), clip(x, sizes[1])].slice(-state.at.length);
-  go({ ...state, at });
+  return { ...state, at };
 }
 
 function pickOnMap(event) {
   const box = event.currentTarget.getBoundingClientRect(), sizes = planeOf(spatial(state.node), 1);
-  goTo(Math.floor((event.clientY - box.top) / box.height * sizes[0]), Math.floor((event.clientX - box.left) / box.width * sizes[1]));
+  go(moved(Math.floor((event.clientY - box.top) / box.height * sizes[0]), Math.floor((event.clientX - box.left) / box.width * sizes[1])));
 }
 
-let refocus = false;
 function moveOnMap(event) {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   if (!step) return;
   event.preventDefault();
   const [y, x] = planeOf(state.at, 0);
-  refocus = true;
-  goTo(y + step[0], x + step[1]);
+  pass(moved(y + step[0], x + step[1]));
 }
 
 // Values without positions, as bars.
@@ -74,12 +71,12 @@ async function showMaps() {
   }
   const all = await pixels(node);
   if (state.node !== node) return;
+  const focused = document.activeElement?.matches("#maps .large");
   const before = spatial(node).slice(0, -2);
   const few = `the ${maps.channels.length} strongest of ${plural(nodes[node].dims[0], "channel")}`;
   const text = el("p", { class: "faint" }, `${few}, from ${number(maps.low)} (blue) to ${number(maps.high)} (orange)${maps.scale > 1 ? `; a pixel is the mean of ${maps.height === 1 ? maps.scale : `${maps.scale} × ${maps.scale}`}` : ""}${before.map(size => `; frame ${Math.floor(size / 2)} of ${size}`).join("")}${given.random ? "; the weights are random" : ""}`);
   $("maps").replaceChildren(title, all ? el("div", { class: "maps" }, largeMap(maps, all), el("div", { class: "thumbs" }, maps.channels.map((_, n) => thumb(maps, n, all)))) : bars(maps), text);
-  if (refocus) $("maps").querySelector(".large")?.focus({ preventScroll: true });
-  refocus = false;
+  if (focused) $("maps").querySelector(".large")?.focus({ preventScroll: true });
 }
 
 dark.addEventListener("change", () => follow());

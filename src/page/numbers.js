@@ -81,7 +81,7 @@ function keptUnit(i, { channel, at, of, data: packed }) {
 function unit(i, channel, at) {
   if (!nodes[i].how) return null;
   const weighed = nodes[i].how === "sum";
-  if (values.exact) return (weighed || given.input) && (!weighed || given.weights) && (given.input && given.weights || weighed) ? exactUnit(i, channel, at) : null;
+  if (values.exact) return given.weights && (weighed || given.input) ? exactUnit(i, channel, at) : null;
   const kept = values.units[i].find(unit => unit.channel === channel && (!unit.at || String(unit.at) === String(at)));
   return kept ? keptUnit(i, kept) : null;
 }

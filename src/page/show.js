@@ -28,6 +28,8 @@ function address({ node, block, channel, at }) {
 }
 
 const go = target => { location.hash = address(target); };
+// Without a step back for each: what keys move through.
+const pass = target => { history.replaceState(null, "", address(target)); follow(); };
 
 function showHeader() {
   $("title").textContent = network.name;
@@ -91,7 +93,7 @@ function makeLine(text, line, content) {
     go({ node: of[(of.indexOf(state.node) + 1) % of.length] });
   };
   const label = linked ? `line ${line + 1}, ${plural(ofLine[text].get(line).length, "layer")}` : undefined;
-  return el("div", linked ? { class: "linked", "data-line": `${text}.${line}`, role: "button", tabindex: 0, title: label, onclick: choose, onkeydown: event => event.key === "Enter" && choose() } : {},
+  return el("div", linked ? { class: "linked", "data-line": `${text}.${line}`, role: "button", tabindex: 0, title: label, onclick: choose, onkeydown: event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } } } : {},
     el("i", { "aria-hidden": "true" }, String(line + 1)), el("span", {}, code, comment && el("em", {}, comment)));
 }
 

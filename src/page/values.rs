@@ -222,7 +222,9 @@ impl Grain {
 
     /// Where the largest magnitude is.
     fn best(&self, plane: &[f32]) -> usize {
-        let larger = |best: usize, at: usize| if plane[at].abs() > plane[best].abs() { at } else { best };
+        let larger = |best: usize, at: usize| {
+            if plane[at].abs() > plane[best].abs() || plane[best].is_nan() { at } else { best }
+        };
         (0..plane.len()).fold(0, larger)
     }
 }

@@ -119,6 +119,15 @@ fn lenet5_on_a_digit() {
         "[...Array(16).keys()].map(c => { history.replaceState(null, '', `#conv2/${c}/3,8`); follow(); \
          return [state.channel, Number($('sum').dataset.sum)]; })",
     );
+    // Keys move on a map again and again, and leave no trail of addresses.
+    let moved: (Vec<usize>, usize) = evaluate(
+        &case.page,
+        "(async () => { history.replaceState(null, '', '#conv2/3/3,8'); follow(); const trail = history.length, wait = () => new Promise(done => setTimeout(done, 50)); \
+         await wait(); document.querySelector('#maps .large').focus(); \
+         for (const key of ['ArrowDown', 'ArrowDown', 'ArrowLeft']) { document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })); await wait(); } \
+         return [state.at, history.length - trail]; })()",
+    );
+    assert_eq!(moved, (vec![5, 7], 0));
     let conv2 = case.shown.iter().position(|shown| shown.name == "conv2").unwrap();
     for (n, (channel, sum)) in all.into_iter().enumerate() {
         let expected = f64::from(case.values[conv2].plane(0, n)[3 * 10 + 8]);

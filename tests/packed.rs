@@ -77,6 +77,26 @@ fn weights_that_are_kept_packed_give_the_same_bits() {
     assert!(files > 1, "each instruction set has a file of its own");
 }
 
+/// Files are written, and their sums made, in pieces of 4 MiB.
+#[test]
+fn files_of_several_pieces_are_found_again() {
+    let kept = Kept::new();
+    let model = Model::parse("model m\ninput x: f32[N, 1111]\nnet { a: dense 1203 | b: dense 999 }").unwrap();
+    let x = Tensor::new([1, 1111], (0..1111).map(|i| (i as f32 * 0.37).sin()).collect());
+    let run = |weights: Weights, threads| {
+        let mut session = model.compile(&weights, &Options { threads, ..Options::default() }).unwrap();
+        session.run(std::slice::from_ref(&x)).unwrap().remove(0).into_data()
+    };
+    let expected = run(Weights::random(1), 1);
+    let mut found = Vec::new();
+    for threads in [1, 1, 2, 3] {
+        assert_eq!(run(Weights::random(1).packed_in(kept.packed()), threads), expected);
+        found.push(kept.files());
+    }
+    assert!(fs::metadata(&found[0][0].0).unwrap().len() > 2 << 22);
+    assert!(found.windows(2).all(|two| two[0] == two[1]), "nothing is written again");
+}
+
 #[test]
 fn files_that_are_not_whole_are_made_anew() {
     let kept = Kept::new();

@@ -121,8 +121,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
 /// As [`lower`], of a convolution whose output is a part of another one: the conf, and what its input must be rearranged to.
 pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> (Conf, Option<Vec<Source>>) {
     let mut conf = conf(node, conv, (part.window, &part.input), target);
-    let interleave = part.places.of(conf.code.rows.dims.len());
-    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column * target.lanes * 4);
+    let (interleave, column) = part.places.of(conf.code.rows.dims.len());
+    conf.code.epilogue = conf.code.epilogue.with_step(column * target.lanes * 4);
     conf.code.interleave = Some(interleave);
     let spread = spread(conv, conf.code.multiplicity, target.lanes);
     (conf, spread)

@@ -129,8 +129,8 @@ pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Co
 pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), String> {
     let problem = Problem::of_conv(&node.inputs[0], conv, (part.window, part.input), target)?;
     let mut conf = problem.best(node, target);
-    let interleave = part.places.of(conf.code.rows.dims.len());
-    conf.code.epilogue = conf.code.epilogue.with_step(interleave.column * target.lanes * 4);
+    let (interleave, column) = part.places.of(conf.code.rows.dims.len());
+    conf.code.epilogue = conf.code.epilogue.with_step(column * target.lanes * 4);
     conf.code.interleave = Some(interleave);
     Ok((conf, problem.layout))
 }

@@ -12,8 +12,6 @@ pub struct Interleave {
     pub positions: usize,
     /// From one position of each dimension of the rows to the next.
     pub rows: Vec<usize>,
-    /// From one column to the next.
-    pub column: usize,
 }
 
 /// Steps of all dimensions of an output.
@@ -24,12 +22,13 @@ pub struct Places {
 }
 
 impl Places {
-    /// With so many of the dimensions as rows; those behind the steps have one position.
-    pub fn of(self, rows: usize) -> Interleave {
+    /// With so many of the dimensions as rows, and the positions from one column to the next; dimensions behind the steps
+    /// have one position.
+    pub fn of(self, rows: usize) -> (Interleave, usize) {
         let Places { positions, mut steps } = self;
         steps.resize(rows + 1, 1);
         let column = steps.pop().expect("one more than rows");
-        Interleave { positions, rows: steps, column }
+        (Interleave { positions, rows: steps }, column)
     }
 }
 

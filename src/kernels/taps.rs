@@ -60,6 +60,11 @@ pub fn segments(window: &ResolvedWindow, input_columns: usize, max_pixels: usize
         .map(|at| window.inside(dim, at, input_columns))
         .map(|taps| (taps.start, taps.end))
         .collect();
+    segments_of(&columns, max_pixels)
+}
+
+/// The same of columns that each see these kernel columns.
+pub fn segments_of(columns: &[(usize, usize)], max_pixels: usize) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut start = 0;
     for pixels in split(columns.len(), max_pixels) {

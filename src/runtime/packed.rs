@@ -102,21 +102,17 @@ fn for_pieces<'c>(
 ) -> io::Result<()> {
     let mut piece = Vec::with_capacity(PIECE);
     for constant in constants {
-        let mut rest = constant;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(PIECE - piece.len()));
-            piece.extend_from_slice(now);
-            rest = later;
-            if piece.len() == PIECE {
-                f(&piece)?;
-                piece.clear();
+        let behind = constant.len().next_multiple_of(ALIGNMENT) - constant.len();
+        for mut rest in [constant, &[0; ALIGNMENT][..behind]] {
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(PIECE - piece.len()));
+                piece.extend_from_slice(now);
+                rest = later;
+                if piece.len() == PIECE {
+                    f(&piece)?;
+                    piece.clear();
+                }
             }
-        }
-        // A piece is as long as many constants with what is between them.
-        piece.resize(piece.len().next_multiple_of(ALIGNMENT), 0);
-        if piece.len() == PIECE {
-            f(&piece)?;
-            piece.clear();
         }
     }
     if piece.is_empty() { Ok(()) } else { f(&piece) }

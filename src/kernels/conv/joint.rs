@@ -2,9 +2,9 @@
 //! tile, so that each weight is read once for all of them. The packed weights are those of the code for one sample, and each
 //! sum is made in the same order, so that a sample's bits do not depend on how many it is computed with.
 
-use super::{Code, Interleave, Problem, Segment, Tile};
+use super::{Code, Interleave, Problem, Tile};
 use crate::kernels::Target;
-use crate::kernels::taps::split;
+use crate::kernels::taps::segments_of;
 
 /// How many samples are taken at a time, most first; what is left goes one by one.
 pub const JOINT: [usize; 3] = [8, 4, 2];
@@ -68,10 +68,10 @@ impl Code {
         code.tile = tile;
         code.columns = samples;
         code.window.stride = strides.input / pixel;
-        code.segments = segments(samples, tile.pixels, self.segments[0].columns[0]);
+        code.segments = segments_of(&vec![self.segments[0].columns[0]; samples], tile.pixels);
         code.epilogue = code.epilogue.with_step(strides.output);
         // All rows, of which there is one, begin at the output's only position.
-        code.interleave = Some(Interleave { positions: 1, rows: vec![0; self.rows.dims.len()], column: 0 });
+        code.interleave = Some(Interleave { positions: 1, rows: vec![0; self.rows.dims.len()] });
         Some(code)
     }
 }
@@ -82,18 +82,4 @@ impl Tile {
         let registers = if self.embedded { target.registers } else { target.plain_registers };
         (registers - self.vectors - usize::from(!self.embedded)) / self.vectors
     }
-}
-
-/// Tiles of `samples` columns, each of which sees the same kernel columns.
-fn segments(samples: usize, pixels: usize, columns: (usize, usize)) -> Vec<Segment> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut start = 0;
-    for pixels in split(samples, pixels) {
-        match segments.last_mut() {
-            Some(last) if last.pixels == pixels => last.repeat += 1,
-            _ => segments.push(Segment { start, pixels, repeat: 1, columns: vec![columns; pixels] }),
-        }
-        start += pixels;
-    }
-    segments
 }

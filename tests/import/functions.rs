@@ -102,7 +102,7 @@ fn modules_in_modules_keep_their_names() {
 fn operands_and_results_may_be_left_out_or_passed_through() {
     let body = [op("y = Conv x w b", &[]), op("z = Relu y", &[])];
     let unit = function(17, "y z x = F x w b", &[], &[], &body);
-    let net = |nodes: &[_]| net(&with(nodes, &[unit.clone()])).unwrap();
+    let net = |nodes: &[_]| net(&with(nodes, std::slice::from_ref(&unit))).unwrap();
     assert_eq!(net(&[call("y = F x w", &[])]).split_once(": ").unwrap().1, "conv 3x3, 2");
     assert_eq!(net(&[call(" y = F x w b", &[])]).split_once(": ").unwrap().1, "conv 3x3, 2, bias | relu");
     // What was passed through is the input itself.

@@ -44,7 +44,10 @@ pub struct Code {
     pub tile: Tile,
     pub segments: Vec<Segment>,
     pub split: Split,
-    /// Rows whose input stays in the second-level cache while the vector groups of a task pass over it.
+    /// Rows of a task, where rows are what tasks share.
+    pub task_rows: usize,
+    /// Rows whose input stays in the second-level cache while vector groups pass over it: tasks that follow each other are
+    /// done together, because every block reads all weights.
     pub block_rows: usize,
     /// Input blocks whose weights stay in the first-level cache while the rows of a block pass over them; the sums wait
     /// in the output until the next ones come.
@@ -289,12 +292,12 @@ impl Problem {
             true => (chunk_blocks * block * positions * 4).div_ceil(rows.count) + columns * out_blocks * lanes * 4,
         };
         let most = BLOCK_BYTES / row_bytes.max(1);
-        let most = if split == Split::Rows { most.min(rows.count.div_ceil(TASKS)) } else { most };
         let blocks = rows.count.div_ceil(most.max(1));
         let block_rows = rows.count.div_ceil(blocks);
         Code {
             lanes,
             split,
+            task_rows: block_rows.min(rows.count.div_ceil(TASKS)),
             block_rows,
             chunk_blocks,
             out_rows: rows.count,
@@ -532,7 +535,15 @@ impl Code {
     /// Tasks of one channel group of one sample.
     fn line_tasks(&self) -> usize {
         match self.split {
-            Split::Rows => self.rows.count.div_ceil(self.block_rows),
+            Split::Rows => self.rows.count.div_ceil(self.task_rows),
+            Split::VectorGroups => self.vector_groups(),
+        }
+    }
+
+    /// Tasks that follow each other which one block does.
+    pub(super) fn tasks_of_block(&self) -> usize {
+        match self.split {
+            Split::Rows => (self.block_rows / self.task_rows).max(1),
             Split::VectorGroups => self.vector_groups(),
         }
     }
@@ -543,8 +554,8 @@ impl Code {
         let (rows, groups) = (self.rows.count, self.vector_groups());
         match self.split {
             Split::Rows => {
-                let first = index * self.block_rows;
-                (group, first..rows.min(first + self.block_rows), 0..groups)
+                let first = index * self.task_rows;
+                (group, first..rows.min(first + self.task_rows), 0..groups)
             }
             Split::VectorGroups => (group, 0..rows, index..index + 1),
         }

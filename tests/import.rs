@@ -2,6 +2,7 @@
 
 mod import {
     pub mod free;
+    pub mod functions;
     pub mod hostile;
     pub mod light;
     pub mod memory;

@@ -32,7 +32,7 @@ pub struct Args {
     #[command(flatten)]
     pub input: InputArgs,
     /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output. Of a folder or a
-    /// list: the table of its pictures, .csv or .jsonl
+    /// list also a table of classes, .csv or .jsonl; an array has a row for each picture, in the same order
     #[arg(long, value_name = "FILE")]
     pub output: Vec<OsString>,
     /// Print this many of the likeliest classes of each sample
@@ -47,6 +47,13 @@ pub struct Args {
     verbose: bool,
 }
 
+impl Args {
+    /// How many classes of a sample are wanted where any are.
+    pub fn top(&self) -> usize {
+        self.top.unwrap_or(1)
+    }
+}
+
 /// Samples whose classes are printed when nobody asked for any number.
 const SHOWN_SAMPLES: usize = 20;
 
@@ -58,12 +65,12 @@ pub fn run(args: &Args) -> Outcome {
     let Some(Files { tensors, names }) = input::read(&args.input, &mut model)? else {
         return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
     };
-    let targets = outputs(&args.output, model.graph())?;
+    let targets = targets(&args.output, model.graph())?;
     check_targets(args, &targets)?;
     let weights = args.packed.keep(&model, args.weights.choose_any(&model, Missing::Refused)?);
     let results = compute(args, &model, &weights, &tensors)?;
-    for (index, path) in &targets {
-        npy::write(path, results[*index].shape(), results[*index].data())?;
+    for Target { output, path } in &targets {
+        npy::write(path, results[*output].shape(), results[*output].data())?;
     }
     if targets.is_empty() || args.top.is_some() {
         print_classes(args, &model, &results[0], &names)?;
@@ -71,12 +78,18 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
+/// A file and the output that goes to it.
+pub struct Target {
+    pub output: usize,
+    pub path: PathBuf,
+}
+
 /// Which output goes to which file.
-fn outputs(given: &[OsString], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, Failure> {
+pub fn targets(given: &[OsString], graph: &Graph) -> Result<Vec<Target>, Failure> {
     let of_word = |word: &OsString| match name_and_file(word) {
-        None => Ok((0, word.into())),
+        None => Ok(Target { output: 0, path: word.into() }),
         Some((name, path)) => match graph.outputs.iter().position(|o| o.name == name) {
-            Some(index) => Ok((index, path.into())),
+            Some(output) => Ok(Target { output, path: path.into() }),
             None => {
                 let names: Vec<&str> = graph.outputs.iter().map(|o| o.name.as_str()).collect();
                 Err(Failure::usage(format!("no output `{name}`; the model has {}", names.join(", "))))
@@ -87,13 +100,13 @@ fn outputs(given: &[OsString], graph: &Graph) -> Result<Vec<(usize, PathBuf)>, F
 }
 
 /// Asks before the work whether its results can be written.
-fn check_targets(args: &Args, targets: &[(usize, PathBuf)]) -> Outcome {
-    let on_stdout = targets.iter().filter(|(_, path)| is_stdout(path)).count();
+pub fn check_targets(args: &Args, targets: &[Target]) -> Outcome {
+    let on_stdout = targets.iter().filter(|target| is_stdout(&target.path)).count();
     if on_stdout + usize::from(args.top.is_some() && on_stdout > 0) > 1 {
         return Err(Failure::usage("standard output takes one array, and no classes beside it"));
     }
-    for (index, (_, path)) in targets.iter().enumerate() {
-        if targets[..index].iter().any(|(_, earlier)| earlier == path && (path.is_file() || !path.exists())) {
+    for (index, Target { path, .. }) in targets.iter().enumerate() {
+        if targets[..index].iter().any(|earlier| earlier.path == *path && (path.is_file() || !path.exists())) {
             return Err(Failure::usage(format!("two outputs cannot both be written to {}", path.display())));
         }
         check_writable(path)?;

@@ -12,7 +12,7 @@ use npyz::WriterBuilder;
 use npyz::npz::array_name_from_file_name;
 use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 const NPY: &str = ".npy";
@@ -136,10 +136,22 @@ fn within(path: &Path, what: &'static str, found: u64, limit: u64) -> Result<(),
 /// If `data` does not hold exactly the product of `shape`.
 pub fn write(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), IoError> {
     assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?}");
+    write_parts(path, shape, std::iter::once(Ok(data)))
+}
+
+/// The same of values that come in parts, one after the other.
+///
+/// # Errors
+/// What the system refuses, and of a part; where there are more or fewer values than the product of `shape`.
+pub fn write_parts<P: AsRef<[f32]>>(
+    path: &Path,
+    shape: &[usize],
+    mut parts: impl Iterator<Item = io::Result<P>>,
+) -> Result<(), IoError> {
     let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
     write_atomically(path, |out| {
         let mut writer = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
-        writer.extend(data.iter().copied())?;
+        parts.try_for_each(|part| writer.extend(part?.as_ref().iter().copied()))?;
         writer.finish()
     })
 }

@@ -59,18 +59,64 @@ fn without_a_table_a_line_for_each_picture_is_printed_in_order() {
 fn what_does_not_go_with_a_folder_is_said_before_the_work() {
     let (folder, empty) = (pictures(), tempfile::tempdir().unwrap());
     let (input, nothing) = (at(&folder, ""), at(&empty, ""));
-    let table = at(&empty, "t.npy");
+    let (table, array) = (at(&empty, "t.parquet"), at(&empty, "t.npy"));
     for (arguments, code, expected) in [
         (vec!["--input", &nothing], 1, "no pictures in this folder"),
         (vec!["--jobs", "2"], 2, "give a folder, or a list"),
-        (vec!["--input", &input, "--output", &table], 2, "make a table: .csv or .jsonl"),
+        (vec!["--input", &input, "--output", &table], 2, "make a table of classes, .csv or .jsonl, or an array"),
         (vec!["--input", &input, "--output", "-"], 2, "without --output a line for each picture"),
+        (vec!["--input", &input, "--output", "none=a.npy"], 2, "no output `none`; the model has output"),
+        (vec!["--input", &input, "--output", &array, "--output", &array], 2, "two outputs cannot both be written"),
+        (vec!["--input", &input, "--output", &array, "--top", "2"], 2, "an array has none: give a table"),
         (vec!["--input", &input, "--output", "a.csv", "--output", "b.csv"], 2, "leave out `--output b.csv`"),
         (vec!["--input", &input, "--engine", "interp"], 2, "goes with no folder"),
         (vec!["--input", &input, "--keep-size"], 2, "are brought to one size"),
     ] {
         let (_, error) = run(&[&["run", LENET][..], &arguments].concat(), code);
         assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn an_array_has_the_outputs_of_each_picture_in_the_order_of_the_table() {
+    let (folder, results) = (pictures(), tempfile::tempdir().unwrap());
+    let [scores, alone, table, single] =
+        ["scores.npy", "alone.npy", "labels.jsonl", "single.npy"].map(|name| at(&results, name));
+    let input = at(&folder, "");
+    run(&["run", LENET, "--input", &input, "--jobs", "3", "--output", &scores, "--output", &table], 0);
+    run(&["run", LENET, "--input", SEVEN, "--output", &single], 0);
+    let ((shape, values), (_, expected)) = (floats(scores.as_ref()), floats(single.as_ref()));
+    assert_eq!(shape, [4, 10]);
+    let rows = fs::read_to_string(&table).unwrap();
+    for (values, row) in values.chunks(10).zip(rows.lines()) {
+        match row.contains("d.png") {
+            true => assert!(values.iter().all(|value| value.is_nan()), "{values:?}"),
+            false => assert_eq!(values, expected),
+        }
+    }
+    let (_, warning) = run(&["run", LENET, "--input", &input, "--output", &format!("output={alone}")], 0);
+    assert!(warning.contains("warning: 1 of 4 pictures cannot be read; their values are NaN"), "{warning}");
+    assert!(warning.contains("d.png"), "{warning}");
+    assert_eq!(fs::read(&alone).unwrap(), fs::read(&scores).unwrap());
+    assert_eq!(fs::read_dir(results.path()).unwrap().count(), 4);
+}
+
+/// Networks that classify nothing, of several outputs.
+#[test]
+fn arrays_are_of_any_output() {
+    let (folder, results) = (pictures(), tempfile::tempdir().unwrap());
+    let [model, features, sums] = ["maps.cnn", "features.npy", "sums.npy"].map(|name| at(&results, name));
+    let text = "model maps\ninput x: f32[N, 1, 28, 28]\n\
+        net {\n  conv 3x3, 2, half | output features\n  maxpool 2x2 | output small\n}\n";
+    fs::write(&model, text).unwrap();
+    let input = at(&folder, "");
+    let [large, small] = [format!("features={features}"), format!("small={sums}")];
+    run(&["run", &model, "--seed", "1", "--input", &input, "--output", &large, "--output", &small], 0);
+    let ((shape, values), (pooled_shape, pooled)) = (floats(features.as_ref()), floats(sums.as_ref()));
+    assert_eq!((&shape[..], &pooled_shape[..]), (&[4, 2, 28, 28][..], &[4, 2, 14, 14][..]));
+    for (map, pooled) in values.chunks(784).zip(pooled.chunks(196)) {
+        let largest = map[0].max(map[1]).max(map[28]).max(map[29]);
+        assert!(largest == pooled[0] || largest.is_nan() && pooled[0].is_nan());
     }
 }
 
@@ -101,22 +147,32 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     let names = ["a.PNG", "d.png", "pipe.png", "a.PNG"].map(|name| at(&folder, name));
     fs::write(&list, names.join("\n")).unwrap();
     let (table, part) = (at(&results, "labels.jsonl"), at(&results, "labels.jsonl.part"));
-    let arguments = ["run", LENET, "--input", &list, "--jobs", "1", "--output", &table];
+    let (scores, kept) = (at(&results, "scores.npy"), at(&results, "labels.jsonl.values"));
+    let arguments = ["run", LENET, "--input", &list, "--jobs", "1", "--output", &table, "--output", &scores];
 
     // It waits at the pipe for ever.
     let mut child = streams::system(&arguments).stderr(Stdio::null()).spawn().unwrap();
     await_lines(&part, 3, &mut child);
     let (_, other) = run(&arguments, 1);
-    assert!(other.contains("another process is writing this table"), "{other}");
+    assert!(other.contains("another process is writing what this is a part of"), "{other}");
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!Path::new(&table).exists());
 
     let (_, other) = run(&[&arguments[..], &["--top", "2"]].concat(), 1);
     assert!(other.contains("has rows of another model, other weights or other settings"), "{other}");
-    // As if it had been killed within a row.
+    let (_, other) = run(&arguments[..8], 1);
+    assert!(other.contains("has rows of another model, other weights or other settings"), "{other}");
+    // As if it had been killed within a row, whose values are there.
     let torn = [fs::read_to_string(&part).unwrap(), "{\"path\":\"a".into()].concat();
     fs::write(&part, torn).unwrap();
+    let values = fs::read(&kept).unwrap();
+    assert_eq!(values.len(), 2 * 40);
+    // As if the disk had lost what was written last.
+    fs::write(&kept, &values[..60]).unwrap();
+    let (_, missing) = run(&arguments, 1);
+    assert!(missing.contains("labels.jsonl.values: values of the rows in"), "{missing}");
+    fs::write(&kept, [&values[..], &[1; 25]].concat()).unwrap();
     fs::remove_file(&pipe).unwrap();
     fs::copy(at(&folder, "b.png"), &pipe).unwrap();
     let (_, note) = run(&arguments, 0);
@@ -126,8 +182,12 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     let paths: Vec<&str> = rows.iter().map(|row| row["path"].as_str().unwrap()).collect();
     assert_eq!(paths, names);
     assert!(rows[1]["error"].as_str().unwrap().contains("d.png"), "{}", rows[1]);
+    let (shape, values) = floats(scores.as_ref());
+    assert_eq!(shape, [4, 10]);
     for row in [0, 2, 3] {
         assert_eq!(rows[row]["classes"][0]["class"], 7);
+        assert_eq!(values[row * 10..][..10], values[..10]);
     }
-    assert!(!Path::new(&part).exists());
+    assert!(values[0].is_finite() && values[10..20].iter().all(|value| value.is_nan()));
+    assert!(!Path::new(&part).exists() && !Path::new(&kept).exists());
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use svertka::front::onnx::constant::{Bytes, NoFiles};
 use svertka::front::onnx::encode::Message;
-use svertka::front::onnx::fields::{attribute, entry, graph, model, node, opset, tensor, value};
+use svertka::front::onnx::fields::{attribute, entry, function, graph, model, node, opset, tensor, value};
 use svertka::front::onnx::{Import, Options, import};
 use svertka::front::text::write::Form;
 
@@ -24,6 +24,11 @@ pub fn text(name: &str, word: &str) -> Message {
     named(name).text(attribute::S, word).int(attribute::TYPE, attribute::STRING)
 }
 
+/// An attribute that is the call's of this name.
+pub fn reference(name: &str, of: &str, kind: i64) -> Message {
+    named(name).text(attribute::REFERENCE, of).int(attribute::TYPE, kind)
+}
+
 fn named(name: &str) -> Message {
     Message::default().text(attribute::NAME, name)
 }
@@ -36,6 +41,30 @@ pub fn op(line: &str, attributes: &[Message]) -> Message {
     message = words.fold(message, |message, input| message.text(node::INPUT, input));
     message = outputs.split(' ').fold(message, |message, output| message.text(node::OUTPUT, output));
     attributes.iter().fold(message, |message, attribute| message.message(node::ATTRIBUTE, attribute))
+}
+
+/// An operator of another domain than ONNX's.
+pub fn call(line: &str, attributes: &[Message]) -> Message {
+    op(line, attributes).text(node::DOMAIN, "here")
+}
+
+/// A function of the domain `here`, as `"y z = Name a b"`.
+pub fn function(version: i64, line: &str, attributes: &[&str], defaults: &[Message], nodes: &[Message]) -> Message {
+    let (outputs, rest) = line.split_once(" = ").unwrap();
+    let mut words = rest.split(' ');
+    let mut message = Message::default().text(function::NAME, words.next().unwrap()).text(function::DOMAIN, "here");
+    message = words.fold(message, |message, input| message.text(function::INPUT, input));
+    message = outputs.split(' ').fold(message, |message, output| message.text(function::OUTPUT, output));
+    message = attributes.iter().fold(message, |message, name| message.text(function::ATTRIBUTE, name));
+    message = defaults.iter().fold(message, |message, default| message.message(function::DEFAULT, default));
+    message = nodes.iter().fold(message, |message, node| message.message(function::NODE, node));
+    message.message(function::OPSET_IMPORT, &Message::default().text(opset::DOMAIN, "").int(opset::VERSION, version))
+}
+
+/// The same file with functions.
+pub fn with_functions(file: Vec<u8>, functions: &[Message]) -> Vec<u8> {
+    let more = functions.iter().fold(Message::default(), |more, function| more.message(model::FUNCTION, function));
+    [&file[..], more.bytes()].concat()
 }
 
 /// A constant of f32.

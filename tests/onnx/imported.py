@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Compares imported networks with ONNX Runtime.
 
-    python tests/onnx/imported.py [--svertka target/debug/svertka] [--keep FOLDER] [MODEL.onnx | NETWORK ...]
+    python tests/onnx/imported.py [--svertka target/debug/svertka] [--keep FOLDER] [--functions] [MODEL.onnx | NETWORK ...]
 
 Run by hand: it needs onnx, onnxruntime and numpy, and torch with torchvision for networks that are no files. Each network
 of torchvision's is exported with random weights by both exporters of PyTorch; `svertka run` and ONNX Runtime then take one
-random input, and the largest difference relative to the largest output is printed, with the lines of the imported text.
+random input, and the largest difference relative to the largest output is printed, with the lines of the imported text. With
+--functions, modules of what TorchScript exports become functions of the file.
 
 Ends with 1 where a difference is above 1e-5, or where a network is refused.
 """
@@ -18,7 +19,9 @@ import tempfile
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
+from fold import folded
 
 LIMIT = 1e-5
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -95,6 +98,7 @@ def main():
     parser.add_argument("networks", nargs="*", help="all of torchvision's if none is named")
     parser.add_argument("--svertka", default=str(ROOT / "target/debug/svertka"))
     parser.add_argument("--keep", type=pathlib.Path, help="folder for exported files, which are taken from there if they exist")
+    parser.add_argument("--functions", action="store_true")
     options = parser.parse_args()
     failed = []
 
@@ -117,6 +121,10 @@ def main():
             path = folder / f"{name}.{'dynamo' if dynamo else 'script'}.onnx"
             if not path.exists():
                 export(name, dynamo, path)
+            if options.functions:
+                model = folded(onnx.load(path))
+                path = folder / "functions.onnx"
+                onnx.save(model, path)
             return path
         return make
 
@@ -124,7 +132,7 @@ def main():
         if name.endswith(".onnx"):
             judge(name, lambda _: pathlib.Path(name))
         else:
-            for dynamo in (False, True):
+            for dynamo in (False,) if options.functions else (False, True):
                 judge(f"{name} ({'dynamo' if dynamo else 'TorchScript'})", exported(name, dynamo))
     sys.exit(f"above {LIMIT}: {', '.join(failed)}" if failed else 0)
 

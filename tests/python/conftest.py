@@ -1,4 +1,8 @@
-"""Models that the tests share."""
+"""Models that the tests share.
+
+`pip install '.[test]' && pytest` runs them, as continuous integration does. What needs PyTorch (`test_torch`), Ray, Spark
+or Daft (`test_recipes`) is skipped where they are missing: `pip install '.[test-all]' && pytest` runs that too.
+"""
 
 from pathlib import Path
 

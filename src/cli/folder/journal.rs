@@ -1,14 +1,18 @@
-//! The rows of a table that is not finished: a file beside it, `TABLE.part`, with an [`Identity`] on its first line and a
-//! row on each of the others, in the order in which they were made. A line that is not whole is no row.
+//! What is done of a run that is not finished: a file, `NAME.part`, with an [`Identity`] on its first line and a row on each
+//! of the others, in the order in which they were made. A line that is not whole is no row.
+//!
+//! Where arrays are wanted, `NAME.values` beside it has as many values for each row, in the same order. They are written
+//! before their row, so that those without a row are at the end, and are written again.
 
 use super::super::{Failure, Outcome};
-use super::Sink;
 use super::files::shown;
 use super::row::{Identity, Row};
+use super::{Made, Sink};
 use crate::io::IoError;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 pub struct Journal {
@@ -16,28 +20,46 @@ pub struct Journal {
     /// At its end, and locked: one process writes it at a time.
     file: File,
     rows: Vec<Row>,
+    values: Option<Values>,
+}
+
+/// For each file, which row is its.
+pub type Places = Vec<usize>;
+
+/// The values of the rows.
+struct Values {
+    path: PathBuf,
+    file: File,
+    /// Of a row.
+    count: usize,
 }
 
 impl Journal {
-    /// Opens the journal of a table, with the rows of a run that was stopped.
+    /// Opens the journal of this name, with the rows of a run that was stopped, and room for `values` with each.
     ///
     /// # Errors
     /// Where it cannot be read or written, another process writes it, or its rows are of another model, other weights or
     /// other settings.
-    pub fn open(table: &Path, identity: &Identity) -> Result<Journal, Failure> {
-        let path = PathBuf::from([table.as_os_str(), ".part".as_ref()].join("".as_ref()));
-        let failed = |error| Failure::from(IoError::system(&path, "open")(error));
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    pub fn open(name: &Path, values: usize, identity: &Identity) -> Result<Journal, Failure> {
+        let beside = |end: &str| PathBuf::from([name.as_os_str(), end.as_ref()].join("".as_ref()));
+        let path = beside(".part");
+        let file = open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Failure::input(format!("{}: another process is writing this table", path.display())));
+                let name = path.display();
+                return Err(Failure::input(format!("{name}: another process is writing what this is a part of")));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::Error(error)) => return Err(IoError::system(&path, "open")(error).into()),
         }
-        let mut journal = Journal { path, file, rows: Vec::new() };
+        let mut journal = Journal { path, file, rows: Vec::new(), values: None };
         journal.read(identity)?;
+        if values > 0 {
+            let path = beside(".values");
+            let values = Values { file: open(&path)?, path, count: values };
+            values.keep(journal.rows.len(), &journal.path)?;
+            journal.values = Some(values);
+        }
         Ok(journal)
     }
 
@@ -87,39 +109,88 @@ impl Journal {
 
     /// Which files have a row. A file that a list names twice has two.
     pub fn done(&self, files: &[PathBuf]) -> Vec<bool> {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        self.rows.iter().for_each(|row| *counts.entry(&row.path).or_default() += 1);
-        let mut take = |file: &PathBuf| match counts.get_mut(shown(file).as_str()) {
-            Some(count) if *count > 0 => {
-                *count -= 1;
-                true
-            }
-            _ => false,
-        };
-        files.iter().map(&mut take).collect()
+        self.placed(files).map(|place| place.is_some()).collect()
     }
 
-    /// The rows in the order of the files, which all have one.
-    pub fn rows(&mut self, files: &[PathBuf]) -> Result<Vec<Row>, Failure> {
-        let mut of_path: HashMap<String, VecDeque<Row>> = HashMap::new();
-        for row in std::mem::take(&mut self.rows) {
-            of_path.entry(row.path.clone()).or_default().push_back(row);
+    /// The rows of the files, which all have one.
+    pub fn places(&self, files: &[PathBuf]) -> Result<Places, Failure> {
+        let places: Option<Places> = self.placed(files).collect();
+        places.ok_or_else(|| Failure::input(format!("{}: rows are missing", self.path.display())))
+    }
+
+    fn placed(&self, files: &[PathBuf]) -> impl Iterator<Item = Option<usize>> {
+        let mut of_path: HashMap<&str, VecDeque<usize>> = HashMap::new();
+        for (place, row) in self.rows.iter().enumerate() {
+            of_path.entry(&row.path).or_default().push_back(place);
         }
-        let row = |file: &PathBuf| of_path.get_mut(&shown(file)).and_then(VecDeque::pop_front);
-        let rows: Option<Vec<Row>> = files.iter().map(row).collect();
-        rows.ok_or_else(|| Failure::input(format!("{}: rows are missing", self.path.display())))
+        files.iter().map(move |file| of_path.get_mut(shown(file).as_str()).and_then(VecDeque::pop_front))
     }
 
-    /// Deletes it, once the table is written.
+    pub fn row(&self, place: usize) -> &Row {
+        &self.rows[place]
+    }
+
+    /// Some of the values of a row.
+    pub fn values(&self, place: usize, range: Range<usize>) -> io::Result<Vec<f32>> {
+        match &self.values {
+            Some(values) => values.read(place, range),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Deletes it, once all is written.
     pub fn remove(self) -> Outcome {
-        Ok(std::fs::remove_file(&self.path).map_err(IoError::system(&self.path, "delete"))?)
+        // First what says which values there are: values without it are no one's.
+        let paths = [Some(self.path), self.values.map(|values| values.path)];
+        for path in paths.into_iter().flatten() {
+            std::fs::remove_file(&path).map_err(IoError::system(&path, "delete"))?;
+        }
+        Ok(())
     }
 }
 
 impl Sink for Journal {
-    fn take(&mut self, _: usize, row: Row) -> Outcome {
-        self.write(&row)?;
-        self.rows.push(row);
+    fn take(&mut self, _: usize, made: Made) -> Outcome {
+        if let Some(values) = &mut self.values {
+            values
+                .file
+                .write_all(bytemuck::cast_slice(&made.values))
+                .map_err(IoError::system(&values.path, "write"))?;
+        }
+        self.write(&made.row)?;
+        self.rows.push(made.row);
         Ok(())
     }
+}
+
+impl Values {
+    fn place(&self, row: usize) -> u64 {
+        row as u64 * (self.count * size_of::<f32>()) as u64
+    }
+
+    /// Keeps those of so many rows, and goes to their end.
+    fn keep(&self, rows: usize, journal: &Path) -> Outcome {
+        let mut file = &self.file;
+        let end = self.place(rows);
+        let found = file.seek(SeekFrom::End(0)).map_err(IoError::system(&self.path, "read"))?;
+        if found < end {
+            let (path, journal) = (self.path.display(), journal.display());
+            let short = format!("{path}: values of the rows in {journal} are missing");
+            return Err(Failure::input(format!("{short}; delete both to begin anew, or give another --output")));
+        }
+        let at_end = file.set_len(end).and_then(|()| file.seek(SeekFrom::End(0)));
+        Ok(at_end.map(drop).map_err(IoError::system(&self.path, "write"))?)
+    }
+
+    fn read(&self, row: usize, range: Range<usize>) -> io::Result<Vec<f32>> {
+        let (mut file, mut values) = (&self.file, vec![0.0; range.len()]);
+        file.seek(SeekFrom::Start(self.place(row) + (range.start * size_of::<f32>()) as u64))?;
+        file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values)
+    }
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    Ok(opened.map_err(IoError::system(path, "open"))?)
 }

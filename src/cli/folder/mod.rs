@@ -1,12 +1,13 @@
 //! `svertka run` on a folder or a list of pictures: so many at the same time, each with a session of its own on the same
 //! packed weights, and a row for each.
 //!
-//! Rows that go to a file are kept in a [`journal`] until all are there. Whoever is stopped, by `kill -9` too, goes on
-//! where he was: no picture is lost, and none has two rows. Then the table is written whole.
+//! Rows that go to a file are kept in a [`journal`] until all are there, with the values that go to arrays. Whoever is
+//! stopped, by `kill -9` too, goes on where he was: no picture is lost, and none has two rows. Then all is written whole.
 
 mod files;
 mod journal;
 mod row;
+mod targets;
 
 use super::progress::Progress;
 use super::run::{Args, label, unusable_scores};
@@ -14,27 +15,27 @@ use super::weights::Missing;
 use super::{Failure, Outcome, model, print, tell};
 use crate::bench::machine;
 use crate::error::Error;
-use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::model::Model;
 use crate::runtime::{Network, RunError, Session};
-use crate::tensor::Batch;
+use crate::tensor::{Batch, Tensor};
 use journal::Journal;
-use row::{Format, Ranked, Row};
+use row::{Ranked, Row};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
+use targets::Targets;
 
 pub use files::is_meant;
 
-/// Rows that wait to be written, at most: a worker that is further ahead waits too.
-const WAITING_ROWS: usize = 1024;
+/// Rows of a worker that wait to be written, at most: one that is further ahead waits too.
+const WAITING_ROWS: usize = 16;
 
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
     check(args, &model)?;
-    let table = target(args)?;
+    let targets = Targets::of(args, &model)?;
     let files = files::list(&args.input.input)?;
     let jobs = args.jobs.map_or_else(machine::cores, usize::from).min(files.len());
     let threads = args.engine.threads.map_or(1, usize::from);
@@ -42,28 +43,23 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("the interpreter takes pictures one by one: `--engine interp` goes with no folder"));
     };
     let weights = args.packed.keep(&model, args.weights.choose_any(&model, Missing::Refused)?);
-    let names = labels(&model)?;
+    let names = if targets.has_classes() { labels(&model)? } else { Vec::new() };
     let network = args.engine.tuned().session(weights.network(&model).clone(), &weights, &options)?.network();
-    let work = Work { model: &model, network: &network, args, threads, files: &files, jobs };
-    match table {
-        None => work.run(&mut Lines { args, names: &names, next: 0, waiting: BTreeMap::new() }, &[]),
-        Some((path, format)) => {
-            let identity = row::identity(args, &model, weights.network(&model), &weights, &options);
-            let mut journal = Journal::open(&path, &identity)?;
-            let done = journal.done(&files);
-            let rows = done.iter().filter(|done| **done).count();
-            if rows > 0 {
-                let part = journal.path().display();
-                tell(&format!("note: {rows} of {} pictures are in {part} from a run before", files.len()));
-            }
-            work.run(&mut journal, &done)?;
-            let rows = journal.rows(&files)?;
-            write_atomically(&path, |to| format.write(to, &rows, &names, args.top.unwrap_or(1)))?;
-            journal.remove()?;
-            report_bad(&rows, &path);
-            Ok(())
-        }
+    let work = Work { model: &model, network: &network, args, targets: &targets, threads, files: &files, jobs };
+    let Some(name) = targets.first() else {
+        return work.run(&mut Lines { args, names: &names, next: 0, waiting: BTreeMap::new() }, &[]);
+    };
+    let identity = row::identity(args, &model, weights.network(&model), &weights, &options, &targets);
+    let mut journal = Journal::open(name, targets.values(), &identity)?;
+    let done = journal.done(&files);
+    let rows = done.iter().filter(|done| **done).count();
+    if rows > 0 {
+        let part = journal.path().display();
+        tell(&format!("note: {rows} of {} pictures are in {part} from a run before", files.len()));
     }
+    work.run(&mut journal, &done)?;
+    targets.write(&journal, &journal.places(&files)?, &names, args.top())?;
+    journal.remove()
 }
 
 /// Arguments that do not go with a folder, and models that cannot take one picture after the other.
@@ -86,26 +82,6 @@ fn check(args: &Args, model: &Model) -> Outcome {
     }
 }
 
-/// Where the table goes, and its form.
-fn target(args: &Args) -> Result<Option<(PathBuf, Format)>, Failure> {
-    let path = match &args.output[..] {
-        [] => return Ok(None),
-        [path] => PathBuf::from(path),
-        [_, second, ..] => {
-            let second = second.to_string_lossy();
-            return Err(Failure::usage(format!("a folder's pictures make one table: leave out `--output {second}`")));
-        }
-    };
-    if is_stdout(&path) {
-        return Err(Failure::usage("without --output a line for each picture is printed; a table goes to a file"));
-    }
-    let format = Format::of(&path).ok_or_else(|| {
-        Failure::usage(format!("{}: a folder's pictures make a table: .csv or .jsonl", path.display()))
-    })?;
-    check_writable(&path)?;
-    Ok(Some((path, format)))
-}
-
 /// The names of the classes, or nothing; an error where the outputs are no classes. Asked before the work.
 fn labels(model: &Model) -> Result<Vec<String>, Failure> {
     let (_, output) = model.outputs().next().expect("a network has an output");
@@ -126,15 +102,23 @@ struct Work<'a> {
     model: &'a Model,
     network: &'a Network,
     args: &'a Args,
+    targets: &'a Targets,
     /// Of each session.
     threads: usize,
     files: &'a [PathBuf],
     jobs: usize,
 }
 
+/// What a picture gives.
+struct Made {
+    row: Row,
+    /// Of the outputs that go to arrays.
+    values: Vec<f32>,
+}
+
 /// Takes rows as they come, with the index of their file.
 trait Sink {
-    fn take(&mut self, index: usize, row: Row) -> Outcome;
+    fn take(&mut self, index: usize, made: Made) -> Outcome;
 }
 
 impl Work<'_> {
@@ -144,7 +128,7 @@ impl Work<'_> {
             (0..self.files.len()).filter(|&index| !done.get(index).is_some_and(|done| *done)).collect();
         let sessions: Result<Vec<Session>, _> = (0..self.jobs).map(|_| self.network.session(self.threads)).collect();
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel(WAITING_ROWS);
+        let (sender, receiver) = sync_channel(WAITING_ROWS * self.jobs);
         std::thread::scope(|scope| {
             for mut session in sessions? {
                 let (sender, next, stop, left) = (sender.clone(), &next, &stop, &left);
@@ -163,22 +147,23 @@ impl Work<'_> {
     fn work(
         &self,
         session: &mut Session,
-        rows: &SyncSender<Result<(usize, Row), RunError>>,
+        rows: &SyncSender<Result<(usize, Made), RunError>>,
         next: &AtomicUsize,
         stop: &AtomicBool,
         left: &[usize],
     ) {
         while let Some(&index) = left.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let row = self.classify(session, &self.files[index]).map(|row| (index, row));
-            if stop.load(Ordering::Relaxed) || rows.send(row).is_err() {
+            let made = self.make(session, &self.files[index]).map(|made| (index, made));
+            if stop.load(Ordering::Relaxed) || rows.send(made).is_err() {
                 return;
             }
         }
     }
 
     /// What is wrong with the picture is its row; what is wrong with the run is an error.
-    fn classify(&self, session: &mut Session, file: &Path) -> Result<Row, RunError> {
-        let bad = |error: String| Ok(Row { path: files::shown(file), result: Err(error) });
+    fn make(&self, session: &mut Session, file: &Path) -> Result<Made, RunError> {
+        let of = |result, values| Made { row: Row { path: files::shown(file), result }, values };
+        let bad = |error: String| Ok(of(Err(error), vec![f32::NAN; self.targets.values()]));
         let (name, _) = self.model.inputs().next().expect("a network has an input");
         let input = match self.model.read_input(name, file, self.args.input.layout) {
             Ok(input) if input.batch() == 1 => input,
@@ -186,23 +171,31 @@ impl Work<'_> {
             Err(error) => return bad(error.to_string()),
         };
         let outputs = session.run(&[input])?;
-        if let Some(unusable) = unusable_scores(outputs[0].data()) {
-            return bad(unusable);
-        }
-        let classes = self.model.ranked(&outputs[0]).expect("the output was looked at before");
-        let best = classes[0].iter().take(self.args.top.unwrap_or(1));
-        let best = best.map(|&(class, probability)| Ranked { class, probability }).collect();
-        Ok(Row { path: files::shown(file), result: Ok(best) })
+        let values = self.targets.arrays.iter().flat_map(|array| outputs[array.output].data());
+        Ok(of(self.classes(&outputs[0]), values.copied().collect()))
     }
 
-    fn collect(&self, sink: &mut dyn Sink, rows: &Receiver<Result<(usize, Row), RunError>>, left: usize) -> Outcome {
+    /// The likeliest classes, where any are asked for; or why there are none.
+    fn classes(&self, scores: &Tensor) -> Result<Vec<Ranked>, String> {
+        if !self.targets.has_classes() {
+            return Ok(Vec::new());
+        }
+        if let Some(unusable) = unusable_scores(scores.data()) {
+            return Err(unusable);
+        }
+        let classes = self.model.ranked(scores).expect("the output was looked at before");
+        let best = classes[0].iter().take(self.args.top());
+        Ok(best.map(|&(class, probability)| Ranked { class, probability }).collect())
+    }
+
+    fn collect(&self, sink: &mut dyn Sink, rows: &Receiver<Result<(usize, Made), RunError>>, left: usize) -> Outcome {
         let (mut progress, start) = (Progress::new(), Instant::now());
         let before = self.files.len() - left;
         for count in 1..=left {
             // A worker that panics sends nothing more, and the scope passes its panic on.
-            let Ok(row) = rows.recv() else { return Ok(()) };
-            let (index, row) = row?;
-            sink.take(index, row)?;
+            let Ok(made) = rows.recv() else { return Ok(()) };
+            let (index, made) = made?;
+            sink.take(index, made)?;
             let (all, done) = (self.files.len(), before + count);
             let rate = count as f64 / start.elapsed().as_secs_f64().max(1e-9);
             let rest = shown_time(Duration::from_secs_f64((all - done) as f64 / rate));
@@ -229,8 +222,8 @@ struct Lines<'a> {
 }
 
 impl Sink for Lines<'_> {
-    fn take(&mut self, index: usize, row: Row) -> Outcome {
-        self.waiting.insert(index, row);
+    fn take(&mut self, index: usize, made: Made) -> Outcome {
+        self.waiting.insert(index, made.row);
         while let Some(row) = self.waiting.remove(&self.next) {
             self.next += 1;
             let text = match &row.result {
@@ -246,13 +239,5 @@ impl Sink for Lines<'_> {
             print(&text)?;
         }
         Ok(())
-    }
-}
-
-fn report_bad(rows: &[Row], table: &Path) {
-    let bad = rows.iter().filter(|row| row.result.is_err()).count();
-    if bad > 0 {
-        let table = table.display();
-        tell(&format!("warning: {bad} of {} pictures have no class; {table} says why, under `error`", rows.len()));
     }
 }

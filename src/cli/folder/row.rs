@@ -1,6 +1,7 @@
 //! What is said of a picture, and the tables that are made of it.
 
 use super::super::run::{Args, label};
+use super::targets::Targets;
 use crate::analysis::summary::csv_field;
 use crate::hash::{fnv1a, hash_of};
 use crate::ir::weights::WeightSource;
@@ -36,10 +37,19 @@ pub struct Identity {
     /// How pictures are prepared, and how the network is computed.
     settings: String,
     top: usize,
+    /// Outputs of which values are kept.
+    arrays: Vec<String>,
 }
 
 /// `graph` is the model's network as these weights are for it.
-pub fn identity(args: &Args, model: &Model, graph: &Graph, weights: &dyn WeightSource, options: &Options) -> Identity {
+pub fn identity(
+    args: &Args,
+    model: &Model,
+    graph: &Graph,
+    weights: &dyn WeightSource,
+    options: &Options,
+    targets: &Targets,
+) -> Identity {
     let of_param = |id| fnv1a(bytemuck::cast_slice(&ir::weights::values(graph, ParamId(id), weights)));
     let weights = hash_of(&(0..graph.params.len() as u32).map(of_param).collect::<Vec<u64>>());
     let preprocessing = model.card().map(|card| &card.preprocessing);
@@ -53,7 +63,8 @@ pub fn identity(args: &Args, model: &Model, graph: &Graph, weights: &dyn WeightS
             options.engine,
             options.exact
         ),
-        top: args.top.unwrap_or(1),
+        top: if targets.has_classes() { args.top() } else { 0 },
+        arrays: targets.arrays.iter().map(|array| array.name.clone()).collect(),
     }
 }
 
@@ -78,7 +89,7 @@ impl Format {
     }
 
     /// Writes the rows, each with its `top` likeliest classes.
-    pub fn write(self, to: &mut dyn Write, rows: &[Row], names: &[String], top: usize) -> io::Result<()> {
+    pub fn write(self, to: &mut dyn Write, rows: &[&Row], names: &[String], top: usize) -> io::Result<()> {
         match self {
             Format::Csv => write_csv(to, rows, names, top),
             Format::JsonLines => rows.iter().try_for_each(|row| writeln!(to, "{}", json(row, names))),
@@ -86,7 +97,7 @@ impl Format {
     }
 }
 
-fn write_csv(to: &mut dyn Write, rows: &[Row], names: &[String], top: usize) -> io::Result<()> {
+fn write_csv(to: &mut dyn Write, rows: &[&Row], names: &[String], top: usize) -> io::Result<()> {
     let columns = (1..=top).map(|rank| if rank == 1 { String::new() } else { format!("_{rank}") });
     let columns: String = columns.map(|end| format!(",class{end},label{end},probability{end}")).collect();
     writeln!(to, "path{columns},error")?;
@@ -131,7 +142,8 @@ mod tests {
 
     fn written(format: Format, top: usize) -> String {
         let mut to = Vec::new();
-        format.write(&mut to, &rows(), &["tea".into(), "cup".into()], top).unwrap();
+        let rows = rows();
+        format.write(&mut to, &rows.iter().collect::<Vec<_>>(), &["tea".into(), "cup".into()], top).unwrap();
         String::from_utf8(to).unwrap()
     }
 

@@ -42,8 +42,8 @@ pub struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    pub fn new(node: &'a Node<'a>, opset: i64, inputs: Vec<Option<Value>>) -> Call<'a> {
-        Call { node, opset, inputs, asked: RefCell::default() }
+    pub fn new(node: &'a Node<'a>, inputs: Vec<Option<Value>>) -> Call<'a> {
+        Call { node, opset: node.version, inputs, asked: RefCell::default() }
     }
 
     pub fn count(&self) -> usize {

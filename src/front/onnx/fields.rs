@@ -8,6 +8,19 @@ pub mod model {
     pub const GRAPH: u32 = 7;
     pub const OPSET_IMPORT: u32 = 8;
     pub const METADATA: u32 = 14;
+    pub const FUNCTION: u32 = 25;
+}
+
+/// `FunctionProto`.
+pub mod function {
+    pub const NAME: u32 = 1;
+    pub const INPUT: u32 = 4;
+    pub const OUTPUT: u32 = 5;
+    pub const ATTRIBUTE: u32 = 6;
+    pub const NODE: u32 = 7;
+    pub const OPSET_IMPORT: u32 = 9;
+    pub const DOMAIN: u32 = 10;
+    pub const DEFAULT: u32 = 11;
 }
 
 /// `OperatorSetIdProto`.
@@ -39,6 +52,7 @@ pub mod node {
     pub const NAME: u32 = 3;
     pub const OPERATOR: u32 = 4;
     pub const ATTRIBUTE: u32 = 5;
+    pub const DOMAIN: u32 = 7;
 }
 
 /// `AttributeProto`, and its `AttributeType`.
@@ -49,6 +63,7 @@ pub mod attribute {
     pub const S: u32 = 4;
     pub const LIST_OF_INTS: u32 = 8;
     pub const TYPE: u32 = 20;
+    pub const REFERENCE: u32 = 21;
 
     pub const FLOAT: i64 = 1;
     pub const INT: i64 = 2;

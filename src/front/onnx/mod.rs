@@ -11,6 +11,7 @@
 //! | [`proto`] | the messages of a model file |
 //! | [`constant`] | tensors that are known, and files beside the model |
 //! | `fold` | computing with them |
+//! | `functions` | nodes in the place of calls |
 //! | `inputs` | types of inputs |
 //! | `free` | sizes that the file leaves open |
 //! | `flow` | values of the network as ONNX sees them |
@@ -33,6 +34,7 @@ pub mod fields;
 mod flow;
 mod fold;
 mod free;
+mod functions;
 mod inputs;
 mod names;
 mod ops;
@@ -50,6 +52,7 @@ use crate::front::text::write::{self, Form, Said, Written};
 use crate::ir::{Graph, Verified};
 use crate::layers::ShapeError;
 use crate::source::SourceMap;
+use bumpalo::Bump;
 use constant::{Bytes, External};
 use proto::Model;
 use source::Arguments;
@@ -122,6 +125,8 @@ pub fn import(file: &Bytes, external: &mut dyn External, options: &Options) -> R
     if let Some(own) = as_it_is.then(|| source::find(&model, file, external)).flatten() {
         return Ok(own);
     }
+    let arena = Bump::new();
+    let model = functions::inlined(model, &arena).map_err(|error| vec![error])?;
     let why = match free::read(&model, file, external, options) {
         Ok(Some(network)) => {
             let written = write(&network.found, &network.said, options)?;

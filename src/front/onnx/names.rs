@@ -43,37 +43,29 @@ fn path(name: &str) -> String {
 pub fn labels(node: &Node) -> Vec<String> {
     let of_weight = || {
         let (module, role) = node.inputs.get(1)?.rsplit_once('.')?;
-        matches!(role, "weight" | "bias").then(|| path(module))
+        matches!(role, "weight" | "bias").then(|| path(&joined(module.trim_start_matches('/'))))
     };
-    let is_parameter = |name: &&&str| name.rsplit_once('.').is_some_and(|(_, role)| !matches!(role, "weight" | "bias"));
+    let is_role = |(_, role): (&str, &str)| !role.contains('/') && !matches!(role, "weight" | "bias");
+    let is_parameter = |name: &&&str| name.rsplit_once('.').is_some_and(is_role);
     let of_parameter = if node.operator == "Mul" { node.inputs.iter().find(is_parameter) } else { None };
     let of_node = node.name.strip_prefix('/').and_then(|name| name.rsplit_once('/'));
     let of_node = of_node.map(|(scope, _)| path(&joined(scope)));
-    let of_scope = || scopes(node).map(|(module, _)| path(module));
+    let of_scope = || node.scope.map(|(module, _)| path(module));
     let all = [of_parameter.map(|name| path(name)), of_node, of_weight(), of_scope()];
     all.into_iter().flatten().filter(|name| !name.is_empty()).collect()
 }
 
 /// Where a node is among the modules: their path, and the node's own name or operator. Nothing if the file does not tell.
 pub fn place(node: &Node) -> String {
-    match (node.name.strip_prefix('/'), scopes(node)) {
+    match (node.name.strip_prefix('/'), node.scope) {
         (Some(name), _) => path(&joined(name)),
         (_, Some((module, name))) => path(&format!("{module}.{name}")),
         _ => String::new(),
     }
 }
 
-/// The innermost module and the name in it of a list such as `['', 'layer1', 'layer1.0', 'add']`.
-fn scopes<'a>(node: &Node<'a>) -> Option<(&'a str, &'a str)> {
-    let quoted: Vec<&str> = node.scopes.split('\'').skip(1).step_by(2).collect();
-    match quoted[..] {
-        [.., module, name] => Some((module, name)),
-        _ => None,
-    }
-}
-
 /// `layer1/layer1.0/conv1` is `layer1.0.conv1`: a part that begins with the one before it replaces that.
-fn joined(scopes: &str) -> String {
+pub fn joined(scopes: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in scopes.split('/') {
         if parts.last().is_some_and(|last| part.strip_prefix(last).is_some_and(|rest| rest.starts_with('.'))) {
@@ -107,11 +99,11 @@ mod tests {
         let node = Node {
             name: "node_conv2d",
             inputs: vec!["x", "a.b.weight"],
-            scopes: "['', 'a', 'a.relu', 'relu_1']",
+            scope: Some(("a.relu", "relu_1")),
             ..Node::default()
         };
         assert_eq!((labels(&node), &*place(&node)), (vec!["a.b".into(), "a.relu".into()], "a.relu.relu_1"));
-        let node = Node { name: "Conv_3", inputs: vec!["x", "w"], scopes: "[", ..Node::default() };
+        let node = Node { name: "Conv_3", inputs: vec!["x", "w"], ..Node::default() };
         assert_eq!((labels(&node), &*place(&node)), (Vec::new(), ""));
     }
 }

@@ -8,7 +8,7 @@
 use super::wire::{Field, Malformed, Message};
 
 /// Limits of a file. Real files have a hundredth of them.
-const MAX_NODES: usize = 100_000;
+pub const MAX_NODES: usize = 100_000;
 const MAX_TENSORS: usize = 100_000;
 const MAX_EDGES: usize = 4096;
 const MAX_ATTRIBUTES: usize = 64;
@@ -38,6 +38,12 @@ pub struct Opset<'a> {
     pub version: i64,
 }
 
+impl Opset<'_> {
+    pub fn is_onnx(&self) -> bool {
+        plain(self.domain).is_empty()
+    }
+}
+
 /// A key and its value.
 #[derive(Clone, Debug, Default)]
 pub struct Entry<'a> {
@@ -64,15 +70,51 @@ pub struct Node<'a> {
     pub inputs: Vec<&'a str>,
     pub outputs: Vec<&'a str>,
     pub attributes: Vec<Attribute<'a>>,
-    /// The modules that the node was exported from, as PyTorch lists them, the outermost first; else nothing.
-    pub scopes: &'a str,
+    /// Which of several functions of one name is called.
+    pub overload: &'a str,
+    /// The module that the node was exported from and its name there, as PyTorch tells.
+    pub scope: Option<(&'a str, &'a str)>,
+    /// The version of ONNX's operators that is meant; no field of the message, but of what holds it.
+    pub version: i64,
 }
 
-/// A function of the file: only its name matters, since it cannot be imported.
+impl<'a> Node<'a> {
+    /// What is done: domain, name and overload.
+    pub fn key(&self) -> [&'a str; 3] {
+        [plain(self.domain), self.operator, self.overload]
+    }
+
+    /// Whether its operator is one of ONNX's own.
+    pub fn is_onnx(&self) -> bool {
+        plain(self.domain).is_empty()
+    }
+}
+
+/// A domain by its shorter name.
+fn plain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+/// A function of the file: nodes that stand for each of its calls, with the names of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Function<'a> {
     pub name: &'a str,
     pub domain: &'a str,
+    pub overload: &'a str,
+    pub inputs: Vec<&'a str>,
+    pub outputs: Vec<&'a str>,
+    /// Names of attributes that have no default.
+    pub attributes: Vec<&'a str>,
+    pub defaults: Vec<Attribute<'a>>,
+    pub nodes: Vec<Node<'a>>,
+    pub opsets: Vec<Opset<'a>>,
+}
+
+impl<'a> Function<'a> {
+    /// What a node has to call: domain, name and overload.
+    pub fn key(&self) -> [&'a str; 3] {
+        [plain(self.domain), self.name, self.overload]
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -90,6 +132,18 @@ pub struct Attribute<'a> {
     pub texts: Vec<&'a str>,
     /// Graphs, sparse tensors and types, which no attribute that is imported has.
     pub others: usize,
+}
+
+impl Attribute<'_> {
+    /// Bytes that a copy takes.
+    pub fn memory(&self) -> usize {
+        let tensor = self.tensor.as_ref().map_or(0, |tensor| {
+            let lists = tensor.dims.len() * size_of::<i64>() + tensor.messages.len() * size_of::<Message>();
+            size_of::<Tensor>() + lists + tensor.external.len() * size_of::<Entry>()
+        });
+        let lists = self.floats.len() * size_of::<f32>() + self.ints.len() * size_of::<i64>();
+        size_of::<Self>() + tensor + lists + self.texts.len() * size_of::<&str>()
+    }
 }
 
 /// A tensor whose elements are in the file, or beside it.
@@ -148,18 +202,26 @@ impl<'a> Model<'a> {
     /// Where it is no ONNX file, or above a limit: the offset and the reason.
     pub fn parse(bytes: &'a [u8]) -> Result<Model<'a>, Malformed> {
         let mut model = Model::default();
-        merge(&mut model, Message::file(bytes), &mut Budget { left: MAX_MEMORY })?;
+        merge(&mut model, Message::file(bytes), &mut Budget::default())?;
         Ok(model)
     }
 }
 
 /// Memory that structures may still take.
-struct Budget {
+pub struct Budget {
     left: usize,
 }
 
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { left: MAX_MEMORY }
+    }
+}
+
 impl Budget {
-    fn spend(&mut self, bytes: usize, at: usize) -> Result<(), Malformed> {
+    /// # Errors
+    /// If that is more than is left.
+    pub fn spend(&mut self, bytes: usize, at: usize) -> Result<(), Malformed> {
         let left = self.left.checked_sub(bytes);
         self.left = left.ok_or_else(|| Malformed::new(at, "more nodes, names and attributes than fit in 64 MiB"))?;
         Ok(())
@@ -276,11 +338,12 @@ impl<'a> Read<'a> for Node<'a> {
             4 => self.operator = name(field)?,
             5 => budget.push_message(&mut self.attributes, field, MAX_ATTRIBUTES)?,
             7 => self.domain = name(field)?,
+            8 => self.overload = name(field)?,
             9 => {
                 let mut entry = Entry::default();
                 merge(&mut entry, field.message()?, budget)?;
                 if entry.key == SCOPES {
-                    self.scopes = entry.value;
+                    self.scope = innermost(entry.value);
                 }
             }
             _ => {}
@@ -292,11 +355,25 @@ impl<'a> Read<'a> for Node<'a> {
 /// What PyTorch's exporter calls the list of modules around a node.
 const SCOPES: &str = "pkg.torch.onnx.name_scopes";
 
+/// The innermost module and the name in it of a list such as `['', 'layer1', 'layer1.0', 'add']`.
+fn innermost(scopes: &str) -> Option<(&str, &str)> {
+    let mut quoted = scopes.rsplit('\'').skip(1).step_by(2);
+    let (name, module) = (quoted.next()?, quoted.next()?);
+    Some((module, name))
+}
+
 impl<'a> Read<'a> for Function<'a> {
-    fn read(&mut self, field: Field<'a>, _budget: &mut Budget) -> Result<(), Malformed> {
+    fn read(&mut self, field: Field<'a>, budget: &mut Budget) -> Result<(), Malformed> {
         match field.number {
             1 => self.name = name(field)?,
+            4 => budget.push(&mut self.inputs, name(field)?, MAX_EDGES, field.at)?,
+            5 => budget.push(&mut self.outputs, name(field)?, MAX_EDGES, field.at)?,
+            6 => budget.push(&mut self.attributes, name(field)?, MAX_ATTRIBUTES, field.at)?,
+            7 => budget.push_message(&mut self.nodes, field, MAX_NODES)?,
+            9 => budget.push_message(&mut self.opsets, field, MAX_ATTRIBUTES)?,
             10 => self.domain = name(field)?,
+            11 => budget.push_message(&mut self.defaults, field, MAX_ATTRIBUTES)?,
+            13 => self.overload = name(field)?,
             _ => {}
         }
         Ok(())

@@ -46,9 +46,6 @@ pub enum Samples {
     None,
 }
 
-/// The operator sets that are known.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
-
 /// The graph under construction and all values so far.
 pub struct Importer<'a> {
     pub graph: Graph,
@@ -57,7 +54,6 @@ pub struct Importer<'a> {
     pub values: HashMap<&'a str, Value>,
     /// The node that makes a value.
     pub producers: HashMap<&'a str, &'a Node<'a>>,
-    pub opset: i64,
     /// The file, and the files beside it.
     pub file: &'a Bytes,
     pub external: &'a mut dyn External,
@@ -103,7 +99,6 @@ pub fn walk<'a>(
     options: &'a Options,
     view: View<'a>,
 ) -> Result<Found, Vec<Diagnostic>> {
-    let opset = check_versions(model).map_err(|e| vec![e])?;
     let Some(source) = &model.graph else { return Err(vec![Diagnostic::error("E0801", "the file holds no graph")]) };
     let mut importer = Importer {
         graph: Graph { name: names::of_network(source.name, &options.name), ..Graph::default() },
@@ -111,7 +106,6 @@ pub fn walk<'a>(
         notes: Vec::new(),
         values: HashMap::new(),
         producers: HashMap::new(),
-        opset,
         file,
         external,
         options,
@@ -140,19 +134,6 @@ pub fn walk<'a>(
         importer.node(node);
     }
     importer.finish(&wanted, &order)
-}
-
-fn check_versions(model: &Model) -> Result<i64, Diagnostic> {
-    let opset = model.opsets.iter().rev().find(|opset| matches!(opset.domain, "" | "ai.onnx"));
-    match opset.map(|opset| opset.version) {
-        Some(version) if OPSETS.contains(&version) => Ok(version),
-        Some(version) => {
-            let known = format!("known are {} to {}", OPSETS.start(), OPSETS.end());
-            let error = Diagnostic::error("E0804", format!("operator set {version}: {known}"));
-            Err(error.help("onnx.version_converter brings a model to another one"))
-        }
-        None => Err(Diagnostic::error("E0804", "the file does not say which version of ONNX's operators it means")),
-    }
 }
 
 impl<'a> Importer<'a> {
@@ -299,8 +280,7 @@ impl<'a> Importer<'a> {
 
     /// `None` where an operand is missing.
     fn evaluate(&mut self, node: &'a Node<'a>) -> Result<Option<Vec<Value>>, Refusal> {
-        let rule = ops::find(node.domain, node.operator);
-        let rule = rule.ok_or_else(|| Refusal::new("there is no layer for it"))?;
+        let rule = ops::find(node)?;
         if let Some(value) = patterns::find(self, node)? {
             return Ok(Some(vec![value.into()]));
         }
@@ -309,7 +289,7 @@ impl<'a> Importer<'a> {
         if inputs.iter().flatten().any(|value| matches!(value, Value::Missing)) {
             return Ok(None);
         }
-        let call = Call::new(node, self.opset, inputs);
+        let call = Call::new(node, inputs);
         let outputs = rule(self, &call)?;
         call.check_attributes()?;
         for output in &outputs {
@@ -542,7 +522,7 @@ impl<'a> Importer<'a> {
         const SHOWN: usize = 4;
         let mut groups: Vec<(String, &Refusal, Vec<String>)> = Vec::new();
         for Refused { node, reason } in refused.iter().copied() {
-            let (operator, place) = (self.operator(node), title(node));
+            let (operator, place) = (operator(node), title(node));
             match groups.iter_mut().find(|(of, why, _)| *of == operator && *why == reason) {
                 Some((_, _, nodes)) => nodes.push(place),
                 None => groups.push((operator, reason, vec![place])),
@@ -561,14 +541,6 @@ impl<'a> Importer<'a> {
             errors.push(last.help(help));
         }
         errors
-    }
-
-    /// What to call the operator of a node: those of ONNX change from version to version.
-    fn operator(&self, node: &Node) -> String {
-        match node.domain {
-            "" | "ai.onnx" => format!("{} (operator set {})", node.operator, self.opset),
-            domain => format!("{domain}.{}", node.operator),
-        }
     }
 
     /// The last values before what was refused that can be outputs.
@@ -616,8 +588,16 @@ impl<'a> Importer<'a> {
     }
 }
 
+/// What to call the operator of a node: those of ONNX change from version to version.
+fn operator(node: &Node) -> String {
+    match node.domain {
+        _ if node.is_onnx() => format!("{} (operator set {})", node.operator, node.version),
+        domain => format!("{domain}.{}", node.operator),
+    }
+}
+
 /// What to call a node.
-fn title(node: &Node) -> String {
+pub fn title(node: &Node) -> String {
     match (node.name, node.outputs.first()) {
         ("", Some(output)) => format!("of `{output}`"),
         (name, _) => format!("`{name}`"),

@@ -23,7 +23,7 @@ pub const DICTIONARY: &[&str] = &[
     "Constant", "ConstantOfShape", "Resize", "Upsample", "Pad", "Softmax", "BatchNormalization", "LRN", "Identity", "Dropout",
     "Cast", "Expand", "Split", "Sum", "PRelu", "DepthToSpace", "InstanceNormalization", "LayerNormalization", "ReduceMean",
     "axis", "axes", "pads", "strides", "dilations", "kernel_shape", "group", "auto_pad", "SAME_UPPER", "ceil_mode", "perm",
-    "to", "alpha", "beta", "epsilon", "mode", "linear", "value", "keepdims", "ai.onnx.ml", "N", "\x08\x01", "\x10\x07", "\x20\x05",
+    "to", "alpha", "beta", "epsilon", "mode", "linear", "value", "keepdims", "ai.onnx.ml", "modules", "Module0", "strides0", "N", "\x08\x01", "\x10\x07", "\x20\x05",
     "\x7a\x04\0\0\0\x7f", "\x08\0\x08\x02\x08\x03", "\x7f", "\0\0\0\0",
 ];
 

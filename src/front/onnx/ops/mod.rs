@@ -20,6 +20,7 @@ mod window;
 use super::Refusal;
 use super::call::{Call, Outputs};
 use super::flow::Flow;
+use super::proto::Node;
 use super::walk::Importer;
 use crate::layers::Over;
 use std::ops::Range;
@@ -44,14 +45,18 @@ const ALL: &[Rules] = &[
     softmax::RULES,
 ];
 
-/// The rule of an operator of a domain: ONNX's own, or ours.
-pub fn find(domain: &str, operator: &str) -> Option<Rule> {
-    let known = match domain {
-        "" | "ai.onnx" => ALL,
+/// The rule of a node's operator: one of ONNX's own, or ours.
+///
+/// # Errors
+/// If there is none.
+pub fn find(node: &Node) -> Result<Rule, Refusal> {
+    let known = match node.domain {
+        _ if node.is_onnx() => ALL,
         own::DOMAIN => &[own::RULES],
-        _ => return None,
+        _ => return Err(Refusal::new("there is no layer for it, and no function of the file has this name")),
     };
-    known.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
+    let rule = known.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == node.operator);
+    rule.map(|(_, rule)| *rule).ok_or_else(|| Refusal::new("there is no layer for it"))
 }
 
 /// What all elements along these axes are of a value as it is, or else of the value as ONNX has it.

@@ -18,7 +18,7 @@ use super::nest;
 use super::packing::{self, Packing};
 use super::rows::{RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
-use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value};
+use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value, Why};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
@@ -115,20 +115,20 @@ pub struct Tile {
 ///
 /// # Errors
 /// Why this kernel cannot do it, for `explain`.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let problem = Problem::new(node, target, flatten_pointwise)?;
     Ok(problem.lowered(problem.best(node, target)))
 }
 
 /// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input.
-pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
+pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), Why> {
     let problem = Problem::new(node, target, join_pointwise)?;
     Ok((problem.best(node, target), problem.layout))
 }
 
 /// The conf of a convolution with this window, over an input of this spatial size, whose output is a part of another one;
 /// and the layout of its input.
-pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), String> {
+pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), Why> {
     let problem = Problem::of_conv(&node.inputs[0], conv, (part.window, part.input), target)?;
     let mut conf = problem.best(node, target);
     let (interleave, column) = part.places.of(conf.code.rows.dims.len());
@@ -167,7 +167,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, String> {
+    fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, Why> {
         let input = &node.inputs[0];
         let alone = !node.gated && node.epilogue.operands() == 0;
         let spatial = input.ty.spatial();
@@ -187,7 +187,7 @@ impl Problem {
                 let (channels_out, bias) = (dense.features, dense.bias);
                 Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias, alone })
             }
-            _ => Err("not a convolution".into()),
+            _ => Err(Why::unfit("not a convolution")),
         }
     }
 
@@ -197,14 +197,14 @@ impl Problem {
         conv: &Conv,
         (window, spatial): (ResolvedWindow, Vec<usize>),
         target: &Target,
-    ) -> Result<Problem, String> {
+    ) -> Result<Problem, Why> {
         let (channels_in, channels_out) = (conv.group_in(input.ty), conv.channels / conv.groups);
         let aligned = |n: usize| conv.groups == 1 || n.is_multiple_of(target.lanes);
         if !aligned(channels_out) || (input.layout == Layout::Blocked && !aligned(channels_in)) {
-            return Err(format!(
-                "groups of {channels_in} -> {channels_out} channels are no multiple of the {}-channel block",
-                target.lanes
-            ));
+            let (from, to, block) = (channels_in, channels_out, target.lanes);
+            return Err(
+                format!("groups of {from} -> {to} channels are no multiple of the {block}-channel block").into()
+            );
         }
         let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
         let (groups, bias) = (conv.groups, conv.bias);

@@ -7,7 +7,7 @@
 
 use super::interleave::{Part, Places};
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Layout, Lowered, NodeView, Target, channelwise, conv, rows};
+use super::{Constant, Family, Layout, Lowered, NodeView, Target, Why, channelwise, conv, rows};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, ConvTranspose, Op, Phase, ResolvedWindow, Window};
@@ -69,8 +69,8 @@ const MAX_PIXELS: usize = 32;
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::ConvTranspose(transposed) = node.op else { return Err("not a transposed convolution".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::ConvTranspose(transposed) = node.op else { return Err(Why::unfit("not a transposed convolution")) };
     if !transposed.output_major {
         return Err("its weights are not ordered by output channel".into());
     }

@@ -32,7 +32,7 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, conv};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -66,7 +66,7 @@ pub struct Code {
 ///
 /// # Errors
 /// Why this kernel cannot do it, or is not expected to be faster than the direct one.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let problem = Problem::new(node, target)?;
     if target.exact {
         return Err("its rounding errors are larger (--exact)".into());
@@ -118,23 +118,23 @@ struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn new(node: &'a NodeView, target: &Target) -> Result<Problem<'a>, String> {
-        let Op::Conv(conv) = node.op else { return Err("not a convolution".into()) };
+    fn new(node: &'a NodeView, target: &Target) -> Result<Problem<'a>, Why> {
+        let Op::Conv(conv) = node.op else { return Err(Why::unfit("not a convolution")) };
         let spatial = node.inputs[0].ty.spatial();
         let window = conv.window.resolve(spatial).expect("verified");
         let ones = |values: &[usize]| values.iter().all(|&v| v == 1);
         if conv.groups > 1 || !ones(&window.stride) || !ones(&window.dilation) {
-            return Err("not of stride 1, dilation 1 and one group".into());
+            return Err(Why::unfit("not of stride 1, dilation 1 and one group"));
         }
         if node.gated || node.mean {
             return Err("it takes no gate and makes no mean".into());
         }
-        let Some(outer) = spatial.len().checked_sub(2) else { return Err("not of two dimensions".into()) };
+        let Some(outer) = spatial.len().checked_sub(2) else { return Err(Why::unfit("not of two dimensions")) };
         if ones(&window.kernel) {
-            return Err("a kernel of one tap".into());
+            return Err(Why::unfit("a kernel of one tap"));
         }
         if !ones(&window.kernel[..outer]) {
-            return Err("a kernel of more than two dimensions".into());
+            return Err(Why::unfit("a kernel of more than two dimensions"));
         }
         for (kernel, pads) in window.kernel.iter().zip(&window.pads) {
             if *kernel == 1 && *pads != (0, 0) {
@@ -143,14 +143,14 @@ impl<'a> Problem<'a> {
         }
         let window = window.from_dim(outer);
         if let Some(taps) = window.kernel.iter().find(|&&taps| taps > most_frequencies(&window, target)) {
-            return Err(format!("{taps} taps are too many"));
+            return Err(format!("{taps} taps are too many").into());
         }
         let (images, input) = (spatial[..outer].iter().product(), [spatial[outer], spatial[outer + 1]]);
         Ok(Problem { node, window, input, images, channels_out: conv.channels, bias: conv.bias })
     }
 
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
-    fn fastest(&self, target: &Target) -> Result<Code, String> {
+    fn fastest(&self, target: &Target) -> Result<Code, Why> {
         let direct = match conv::lower(self.node, target)?.kernel {
             // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
             Kernel::Conv(Conf { code: conf, .. }) => {
@@ -167,7 +167,8 @@ impl<'a> Problem<'a> {
             "estimated at {} thousand cycles, the direct kernel at {}",
             thousands(best.cycles()),
             thousands(direct)
-        ))
+        )
+        .into())
     }
 
     /// All sizes of tiles, each in its best groups, those with the least estimated time first.

@@ -233,6 +233,20 @@ fn expression(name: &str, of: &[usize], numbers: &[usize]) -> Option<String> {
             return Some(format!("ceil({name} / {part})"));
         }
     }
+    // What was divided, and then made larger again.
+    for part in 2..=LARGEST_PART {
+        let multiple = |divided: fn(usize, usize) -> usize| {
+            let factor =
+                numbers[0].checked_div(divided(of[0], part)).filter(|factor| (2..=LARGEST_FACTOR).contains(factor))?;
+            fits(&|x| divided(x, part).checked_mul(factor)).then_some(factor)
+        };
+        if let Some(factor) = multiple(|x, part| x / part) {
+            return Some(format!("{factor} * ({name} // {part})"));
+        }
+        if let Some(factor) = multiple(usize::div_ceil) {
+            return Some(format!("{factor} * ceil({name} / {part})"));
+        }
+    }
     for part in 1..=LARGEST_PART {
         // Where floor((x + more) / part) fits, for whole `more`: more than one would be a guess.
         let low = of.iter().zip(numbers).map(|(&x, &y)| (part * y) as i64 - x as i64).max()?;

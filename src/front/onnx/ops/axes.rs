@@ -11,7 +11,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::layers::{BlockOrder, ChannelSlice, Crop, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
-use crate::tensor::{Batch, TensorType};
+use crate::tensor::{Batch, MAX_DIMS, TensorType};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -100,12 +100,20 @@ fn reshaped(importer: &mut Importer, x: &Flow, sizes: &[Number]) -> Outputs {
     let node = importer.plain(&whole)?;
     let plain = Flow::of(node, importer.ty(node));
     let ty = importer.ty(node).clone();
-    let node = importer.with_sizes(&plain, &ty, &dims)?;
+    let joined = joined(&dims);
+    let node = importer.with_sizes(&plain, &ty, joined.as_deref().unwrap_or(&dims))?;
     let mut flow = Flow::of(node, importer.ty(node));
     if !has_batch {
         flow.axes.remove(0);
     }
-    Ok(vec![flow.into()])
+    Ok(vec![if joined.is_some() { flow.reshaped(sizes)? } else { flow }.into()])
+}
+
+/// More dimensions than a value has, two and two in one, from the last on: places and positions in places, as where a map is
+/// taken apart.
+fn joined(dims: &[usize]) -> Option<Vec<usize>> {
+    let pairs = || dims.rchunks(2).rev().map(|pair| pair.iter().product()).collect();
+    (dims.len() > MAX_DIMS).then(pairs)
 }
 
 fn flatten(_importer: &mut Importer, call: &Call) -> Outputs {

@@ -357,8 +357,7 @@ impl Const {
     /// The first element that is finite, and infinite in f32.
     pub fn beyond_f32(&self) -> Option<(usize, f64)> {
         let is_beyond = |value: f64| value.is_finite() && (value as f32).is_infinite();
-        let first =
-            |mut values: &mut dyn Iterator<Item = f64>| (&mut values).enumerate().find(|(_, value)| is_beyond(*value));
+        let first = |values: &mut dyn Iterator<Item = f64>| values.enumerate().find(|(_, value)| is_beyond(*value));
         match (&self.elements, self.element) {
             (Elements::File(bytes, range), Element::F64) => {
                 let bytes = (**bytes).as_ref()[range.clone()].as_chunks().0;

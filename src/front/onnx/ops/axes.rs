@@ -97,6 +97,8 @@ fn reshaped(importer: &mut Importer, x: &Flow, sizes: &[Number]) -> Outputs {
     let dims: Option<Vec<usize>> = inner.iter().map(|size| size.known().map(|size| size as usize)).collect();
     let product = |dims: &Vec<usize>| dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
     let dims = dims.filter(|dims| product(dims) == Some(ty.elements())).ok_or(refused)?;
+    // Places may be channels before they are others.
+    let whole = if whole.rank() > MAX_DIMS + 1 { whole.of_rank(ty.dims.len() + 1) } else { whole };
     let node = importer.plain(&whole)?;
     let plain = Flow::of(node, importer.ty(node));
     let ty = importer.ty(node).clone();

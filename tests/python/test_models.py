@@ -17,7 +17,7 @@ PICTURE = ROOT / "models/pictures/digit_7.png"
 def test_a_digit_is_read(lenet):
     best = lenet.classify(PICTURE, top=2)
     assert [type(best[0]), best[0].label, best[0].index, len(best)] == [sv.Class, "7", 7, 2]
-    assert 0.99 < best[0].probability <= 1
+    assert 0.99 < best[0].probability <= 1 and best[0].name == "7"
     several = lenet.classify([PICTURE, str(ROOT / "models/pictures/digit_3.png")], top=1)
     assert [[c.label for c in of_sample] for of_sample in several] == [["7"], ["3"]]
     assert lenet.labels[np.array([7, 1])].tolist() == ["7", "1"]
@@ -43,6 +43,7 @@ def test_variants_and_parameters():
     assert np.array_equal(tanh(x), given(x)) and not np.array_equal(tanh(x), relu(x))
     small = sv.compile(TEXT, seed=1, classes=np.int64(4))
     assert small.outputs["output"] == ("N", 4)
+    assert small.classes(np.eye(4, dtype="float32"), top=1)[2][0].name == "class 2"
     resnet = sv.load(ROOT / "models/resnet.cnn", seed=1, n=[1, 1, 1, 1], path="Basic", classes=7, H=32, W=32)
     assert resnet.inputs["image"] == ("N", 3, 32, 32) and resnet.outputs["output"] == ("N", 7)
     with pytest.raises(TypeError, match="classes: no parameter is a dict"):

@@ -21,7 +21,7 @@ class Classify:
         x, held = self.model.preprocess(list(batch["bytes"]), errors="mask")
         best = [classes[0] for classes in self.model.classes(self.model(x), top=1)]
         label, probability = np.full(len(held), "", object), np.full(len(held), np.nan, np.float32)
-        label[held] = [found.label or str(found.index) for found in best]
+        label[held] = [found.name for found in best]
         probability[held] = [found.probability for found in best]
         return {"path": batch["path"], "label": label, "probability": probability, "readable": held}
 

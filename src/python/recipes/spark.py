@@ -23,7 +23,7 @@ def worker(model, weights, packed):
         x, held = opened.preprocess([bytes(picture) for picture in content], errors="mask")
         best = [classes[0] for classes in opened.classes(opened(x), top=1)]
         label, probability = np.full(len(held), None, object), np.full(len(held), np.nan, np.float32)
-        label[held] = [found.label or str(found.index) for found in best]
+        label[held] = [found.name for found in best]
         probability[held] = [found.probability for found in best]
         return {"label": label, "probability": probability}
 

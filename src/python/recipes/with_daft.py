@@ -27,7 +27,7 @@ class Classify:
 
     @staticmethod
     def row(found):
-        return {"label": found.label or str(found.index), "probability": found.probability}
+        return {"label": found.name, "probability": found.probability}
 
 
 def classify(pictures, model, weights, output, packed=None):

@@ -8,6 +8,7 @@ use numpy::npyffi::{_PyArray_GET_ITEM_DATA, NPY_ARRAY_WRITEABLE};
 use numpy::{IxDyn, PyArray, PyArrayDyn, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use std::fmt::Arguments;
 use std::ops::Range;
 
 /// An array of f32 whose values lie in C order, aligned.
@@ -15,7 +16,7 @@ pub struct Values<'py>(Bound<'py, PyArrayDyn<f32>>);
 
 impl<'py> Values<'py> {
     /// What is given for an input or output, as messages call it by `what`.
-    pub fn of(given: &Bound<'py, PyAny>, what: &str, writes: bool) -> PyResult<Values<'py>> {
+    pub fn of(given: &Bound<'py, PyAny>, what: Arguments<'_>, writes: bool) -> PyResult<Values<'py>> {
         if let Ok(array) = given.cast::<PyArrayDyn<f32>>() {
             return Values::check(array.clone(), what, writes);
         }
@@ -45,7 +46,7 @@ impl<'py> Values<'py> {
         }
     }
 
-    fn check(array: Bound<'py, PyArrayDyn<f32>>, what: &str, writes: bool) -> PyResult<Values<'py>> {
+    fn check(array: Bound<'py, PyArrayDyn<f32>>, what: Arguments<'_>, writes: bool) -> PyResult<Values<'py>> {
         if !array.is_c_contiguous() || !array.data().is_aligned() {
             let way_out = if writes { "" } else { "; numpy.ascontiguousarray(x) makes a copy that is" };
             let message = format!("{what}: its values do not lie in C order, without gaps and aligned{way_out}");
@@ -88,7 +89,7 @@ impl<'py> Values<'py> {
     }
 }
 
-fn wrong_type(found: &str, what: &str, writes: bool) -> PyErr {
+fn wrong_type(found: &str, what: Arguments<'_>, writes: bool) -> PyErr {
     let way_out = match (writes, found) {
         (true, _) => "",
         (false, "uint8") => "; pixels go through `preprocess`",

@@ -82,6 +82,7 @@ impl Core {
         let compiled = py.detach(|| {
             let model = recipe.open()?;
             let session = model.compile(&source, &options)?;
+            return_freed_memory();
             Ok((model, session))
         });
         let (model, session) = compiled.map_err(|error| raised(py, error))?;
@@ -113,7 +114,10 @@ impl Core {
         Ok((slf.get_type(), core._arguments(py, core.options.threads)?))
     }
 
-    /// Values of layers, by the names given.
+    /// Values of layers by the names given; of a block, those of its last layer.
+    ///
+    /// `inputs` is what a call takes, several in a tuple. The network is compiled once more for it, and kept for the
+    /// layers that were asked for last.
     fn values<'py>(
         &self,
         py: Python<'py>,
@@ -132,7 +136,7 @@ impl Core {
         }
     }
 
-    /// A `ReceptiveField`; what of it lies outside of the input is padding.
+    /// What of the input one position of a layer's value sees; of a block, that of its last layer.
     fn receptive_field<'py>(&self, py: Python<'py>, layer: &str, position: Vec<usize>) -> PyResult<Bound<'py, PyAny>> {
         let (_, input) = self.model.inputs().next().expect("a network has an input");
         let sizes = input.spatial();
@@ -148,6 +152,9 @@ impl Core {
         class(py, "ReceptiveField")?.call1((PyTuple::new(py, ranges)?, PyTuple::new(py, sizes)?))
     }
 
+    /// Which kernels were chosen, what was fused, and why, a line a step: of a layer and all below it, or of all.
+    ///
+    /// With `verbose` everything about each step, and what the passes did and refused.
     #[pyo3(signature = (layer=None, *, verbose=false))]
     fn explain(&self, py: Python<'_>, layer: Option<&str>, verbose: bool) -> PyResult<String> {
         self.runner.network.explain(layer, verbose).map_err(|error| raised(py, error.into()))
@@ -229,16 +236,19 @@ impl Core {
         self.model.labels().map_err(|error| raised(py, error))
     }
 
+    /// Shapes of the inputs; a free batch by its name.
     #[getter]
     fn inputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         shapes(py, self.runner.network.inputs())
     }
 
+    /// Shapes of the outputs.
     #[getter]
     fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         shapes(py, self.runner.network.outputs())
     }
 
+    /// Shapes of the weights that a weight file holds.
     #[getter]
     fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let named = PyDict::new(py);
@@ -248,31 +258,37 @@ impl Core {
         Ok(named)
     }
 
+    /// The text of the model; of an ONNX file, that which was made of it.
     #[getter]
     fn source(&self) -> &str {
         &self.model.sources().files()[0].text
     }
 
+    /// As messages name it.
     #[getter]
     fn name(&self) -> &str {
         self.model.name()
     }
 
+    /// Threads of a call, the caller's included.
     #[getter]
     fn threads(&self, py: Python<'_>) -> usize {
         self.runner.threads(py)
     }
 
+    /// Bytes of packed weights and tables, which all forks share.
     #[getter]
     fn packed_bytes(&self) -> usize {
         self.runner.network.constant_bytes()
     }
 
+    /// What in the text is odd or without effect, as far as building showed.
     #[getter]
     fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         diagnostics(py, self.model.warnings(), self.model.sources())
     }
 
+    /// What in the card is without effect; how the network differs from its ONNX file.
     #[getter]
     fn remarks(&self) -> Vec<String> {
         self.model.remarks().to_vec()
@@ -294,6 +310,7 @@ impl Core {
         let options = Options { threads: self.runner.threads(py), ..self.options };
         let session = py.detach(|| self.model.compile_values(&names, &source, &options));
         let session = session.map_err(|error| raised(py, error))?;
+        py.detach(return_freed_memory);
         let runner = Arc::new(Runner::new(session, options.threads));
         *last() = Some((layers.to_vec(), runner.clone()));
         Ok(runner)
@@ -358,6 +375,16 @@ impl Recipe {
         };
         let items = weights.cast::<PyMapping>()?.items()?;
         Ok(Weights::tensors(items.iter().map(tensor).collect::<PyResult<Vec<_>>>()?))
+    }
+}
+
+/// Gives back to the system what compiling took and freed: about as much as a network's values take, which the C library
+/// would keep for this process alone.
+fn return_freed_memory() {
+    // SAFETY: it may be called at any time by any thread, and moves nothing that is in use.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

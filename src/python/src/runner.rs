@@ -154,7 +154,7 @@ impl Runner {
         }
         let mut arrays: Vec<Values> = Vec::with_capacity(given.len());
         for ((name, ty), given) in wanted.zip(given) {
-            let array = Values::of(given, &format!("input `{name}`"), false)?;
+            let array = Values::of(given, format_args!("input `{name}`"), false)?;
             let shape = array.shape();
             if !fits(ty, shape) {
                 let (name, found) = (name.to_owned(), shape.to_vec());
@@ -184,7 +184,7 @@ impl Runner {
         };
         let mut arrays = Vec::with_capacity(objects.len());
         for ((name, ty), object) in self.network.outputs().zip(&objects) {
-            let array = Values::of(object, &format!("output `{name}`"), true)?;
+            let array = Values::of(object, format_args!("output `{name}`"), true)?;
             let expected = ty.shape(batch);
             if array.shape() != expected {
                 let (name, found) = (name.to_owned(), array.shape().to_vec());
@@ -235,7 +235,7 @@ fn check_overlap(inputs: &[Values], outputs: &[Values]) -> PyResult<()> {
     Ok(())
 }
 
-/// What is given for the inputs as one object: an array, a tuple or list of them, or a dictionary.
+/// What is given for the inputs as one object: an array, a tuple of them, or a dictionary.
 pub fn unpacked<'py>(inputs: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     match inputs.cast::<PyTuple>() {
         Ok(tuple) => Ok(tuple.iter().collect()),

@@ -69,6 +69,11 @@ class Class:
     label: str | None
     probability: float
 
+    @property
+    def name(self) -> str:
+        """Its label, or where it has none, its number in words."""
+        return f"class {self.index}" if self.label is None else self.label
+
 
 @dataclass(frozen=True)
 class ReceptiveField:

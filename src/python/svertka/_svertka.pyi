@@ -28,7 +28,7 @@ class Imported:
     @property
     def outputs(self) -> list[str]: ...
     def weights(self) -> list[tuple[str, tuple[int, ...], str | npt.NDArray[np.float32]]]:
-        """Name, sizes and values; instead of these the name of the tensor that is them."""
+        """Name, sizes, and values of each weight: the name of the tensor that is them, or an array."""
 
     def save(self, folder: str | os.PathLike[str], name: str) -> Path: ...
 

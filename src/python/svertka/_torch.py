@@ -39,9 +39,21 @@ class Exported:
         #: Weights by the text's names; those that the module has in the same form share its memory.
         self.state_dict = weights(imported, tensors)
 
-    def compile(self, *, threads: int = 1, exact: bool = False, memory_limit: int = 8 << 30) -> Model:
-        """The model for this machine. Weights are copied, since they are packed: changes of the module do not show."""
-        return compile(self.text, weights=self.state_dict, threads=threads, exact=exact, memory_limit=memory_limit)
+    def compile(
+        self,
+        *,
+        threads: int = 1,
+        exact: bool = False,
+        memory_limit: int = 8 << 30,
+        packed: str | os.PathLike[str] | None = None,
+    ) -> Model:
+        """The model for this machine. Weights are copied, since they are packed: changes of the module do not show.
+
+        Arguments are those of `svertka.compile`.
+        """
+        return compile(
+            self.text, weights=self.state_dict, threads=threads, exact=exact, memory_limit=memory_limit, packed=packed
+        )
 
     def save(self, folder: str | os.PathLike[str], name: str | None = None) -> Path:
         """Writes `NAME.cnn`, `NAME.safetensors` and the card `NAME.yaml` that joins them; gives the text's path.

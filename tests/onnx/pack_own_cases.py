@@ -132,9 +132,9 @@ def moves():
     case("Expand", [("ReduceMean", ["x"], {"axes": [2, 3]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(2, 6, 4, 5))
     case("Expand_rows", [("ReduceMax", ["x"], {"axes": [2]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(1, 1, 3, 1))
     # Darknet's layer of this name, as PyTorch says it: parts of channels become positions, and others channels.
-    split, joined = ints(0, 2, 4, 2, 6, 2), ints(0, 32, 2, 3)
+    split, joined = ints(0, 4, 6, 2, 12, 2), ints(0, 64, 3, 6)
     case("reorg", [("Relu", ["x"], {}), ("Reshape", ["v0", "s"], {}), ("Transpose", ["v1"], {"perm": [0, 3, 5, 1, 2, 4]}),
-                   ("Reshape", ["v2", "j"], {})], {"x": [2, 8, 4, 6]}, s=split, j=joined)
+                   ("Reshape", ["v2", "j"], {})], {"x": [2, 16, 6, 12]}, s=split, j=joined)
     case("Split_columns", [("Split", ["x"], {"axis": 3, "split": [5]}), ("Relu", ["v0"], {})], opset=11)
 
 

@@ -8,6 +8,9 @@ use std::ops::Range;
 /// What a text is called that was given as an argument.
 pub(crate) const ARGUMENT: &str = "-D";
 
+/// Before the names of texts that came along, in a text that uses them.
+pub(crate) const ZOO_PATH: &str = "zoo:";
+
 /// Handle of a text in a [`SourceMap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(u32);
@@ -103,9 +106,14 @@ impl SourceMap {
         &self.files
     }
 
-    /// The files that the first one uses.
+    /// The files that the first one uses, except those that come along.
     pub fn used(&self) -> impl Iterator<Item = &SourceFile> {
-        self.files.iter().skip(1).filter(|file| file.name != ARGUMENT)
+        self.files.iter().skip(1).filter(|file| file.name != ARGUMENT && !file.name.starts_with(ZOO_PATH))
+    }
+
+    /// The name of a text that is used and in no file of the user's.
+    pub(crate) fn of_zoo(&self, id: FileId) -> Option<&str> {
+        self.file(id).name.strip_prefix(ZOO_PATH).filter(|_| id != FileId(0))
     }
 
     /// The text under a span.

@@ -223,6 +223,15 @@ proptest! {
     }), batch in 1usize..4, seed: u64) {
         check(&network(&dims, &parts), batch, seed, &engines());
     }
+
+    #[test]
+    fn random_winograd_convolutions_of_series((dims, parts) in images().prop_flat_map(|d| {
+        let p = prop::collection::vec(winograd_part().prop_map(of_series), 1..3);
+        (Just(d), p)
+    }), images in 1usize..5, batch in 1usize..3, seed: u64) {
+        let dims = [dims[0], images, dims[1], dims[2]];
+        check(&network(&dims, &parts), batch, seed, &engines());
+    }
 }
 
 proptest! {

@@ -109,6 +109,23 @@ fn nan_and_infinity_stay_where_they_are_seen() {
     }
 }
 
+/// In a series of images they stay in their image.
+#[test]
+fn nan_stays_in_its_image() {
+    let window =
+        Window { kernel: vec![1, 3, 3], stride: vec![1; 3], dilation: vec![1; 3], padding: Padding::Half, ceil: false };
+    let graph = single(Conv { channels: 12, window, groups: 1, bias: true, weights: None }, &[9, 3, 30, 27]).unwrap();
+    let mut input = inputs(&graph, 2, 5).remove(0);
+    let image = 30 * 27;
+    input.plane_mut(1, 8)[image..2 * image][27 * 13 + 9] = f32::NAN;
+    let seen = |position: usize| position / (12 * 3 * image) == 1 && position / image % 3 == 1;
+    for (isa, found) in run_all(&graph, 4, &weights(3), &input) {
+        let wrong: Vec<usize> = found.data().iter().enumerate().filter(|(_, y)| y.is_nan()).map(|(p, _)| p).collect();
+        assert_eq!(wrong.len(), 12 * 9, "{isa:?}: {wrong:?}");
+        assert!(wrong.iter().all(|&position| seen(position)), "{isa:?}: {wrong:?}");
+    }
+}
+
 /// What the direct sum can give does not overflow, though the transformed input would.
 #[test]
 fn nothing_overflows_that_the_direct_sum_can_give() {

@@ -52,7 +52,7 @@ pub fn figures(graph: &Verified<Graph>) -> Figures {
     let mut figures = Figures { nodes: graph.ids().map(|id| node_figures(graph, id)).collect(), ..Figures::default() };
     for node in &figures.nodes {
         figures.split.add(&node.parameters);
-        figures.buffers += node.buffers;
+        figures.buffers = figures.buffers.saturating_add(node.buffers);
         match graph[node.node].op {
             Op::Input => continue,
             Op::Dense(_) => figures.macs_dense = figures.macs_dense.saturating_add(node.macs),
@@ -67,13 +67,13 @@ pub fn figures(graph: &Verified<Graph>) -> Figures {
 
 impl Parameters {
     pub fn total(&self) -> u64 {
-        self.weights + self.biases + self.norms
+        self.weights.saturating_add(self.biases).saturating_add(self.norms)
     }
 
     fn add(&mut self, other: &Parameters) {
-        self.weights += other.weights;
-        self.biases += other.biases;
-        self.norms += other.norms;
+        self.weights = self.weights.saturating_add(other.weights);
+        self.biases = self.biases.saturating_add(other.biases);
+        self.norms = self.norms.saturating_add(other.norms);
     }
 }
 
@@ -88,7 +88,7 @@ impl Figures {
         let (all_parameters, all_macs) = (self.parameters, self.macs());
         let (mut parameters, mut macs) = (0u64, 0u64);
         for node in &mut self.nodes {
-            parameters += node.parameters.total();
+            parameters = parameters.saturating_add(node.parameters.total());
             macs = macs.saturating_add(node.macs);
             node.parameters_so_far = share(parameters, all_parameters);
             node.macs_so_far = share(macs, all_macs);
@@ -104,7 +104,7 @@ fn node_figures(graph: &Graph, id: NodeId) -> NodeFigures {
         parameters,
         buffers,
         macs: node.op.layer().map_or(0, |layer| layer.macs(&graph.operand_types(node))),
-        activation_bytes: node.ty.elements() as u64 * node.ty.dtype.bytes() as u64,
+        activation_bytes: product(&node.ty.dims).saturating_mul(node.ty.dtype.bytes() as u64),
         parameters_so_far: 0.0,
         macs_so_far: 0.0,
     }
@@ -112,26 +112,41 @@ fn node_figures(graph: &Graph, id: NodeId) -> NodeFigures {
 
 /// The node's parameters and buffers.
 fn count_parameters(graph: &Graph, node: &Node) -> (Parameters, u64) {
-    let (mut parameters, mut buffers) = (Parameters::default(), 0);
+    let (mut parameters, mut buffers) = (Parameters::default(), 0u64);
     let specs = node.op.layer().map_or(Vec::new(), |layer| layer.params(&graph.operand_types(node)));
     for (spec, &id) in specs.iter().zip(&node.params) {
-        let elements = spec.dims.iter().product::<usize>() as u64;
+        let elements = product(&spec.dims);
         let fixed = matches!(graph[id].source, ParamSource::Fixed(_));
-        match (&node.op, spec.role) {
-            (_, "running_mean" | "running_var") => buffers += elements,
-            _ if fixed => buffers += elements,
-            (Op::BatchNorm(_) | Op::Scale(_), _) => parameters.norms += elements,
-            (_, "bias") => parameters.biases += elements,
-            _ => parameters.weights += elements,
-        }
+        let sum = match (&node.op, spec.role) {
+            (_, "running_mean" | "running_var") => &mut buffers,
+            _ if fixed => &mut buffers,
+            (Op::BatchNorm(_) | Op::Scale(_), _) => &mut parameters.norms,
+            (_, "bias") => &mut parameters.biases,
+            _ => &mut parameters.weights,
+        };
+        *sum = sum.saturating_add(elements);
     }
     (parameters, buffers)
+}
+
+/// Of sizes.
+fn product(dims: &[usize]) -> u64 {
+    dims.iter().fold(1, |product, &size| product.saturating_mul(size as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{LENET, model, net};
     use super::*;
+
+    #[test]
+    fn sums_that_do_not_fit_stay_at_the_largest_number() {
+        assert_eq!((product(&[1 << 32, 1 << 31, 3]), product(&[1 << 40, 0]), product(&[])), (u64::MAX, 0, 1));
+        let mut sum = Parameters { weights: u64::MAX - 1, biases: 1, norms: 0 };
+        assert_eq!(sum.total(), u64::MAX);
+        sum.add(&Parameters { weights: 5, biases: 5, norms: 5 });
+        assert_eq!((sum, sum.total()), (Parameters { weights: u64::MAX, biases: 6, norms: 5 }, u64::MAX));
+    }
 
     /// The parameters of LeCun et al. 1998, section II.B, with C3 fully connected; multiply-accumulates by hand.
     #[test]

@@ -16,4 +16,4 @@ pub use receptive_field::receptive_field;
 pub use summary::summary;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -159,16 +159,21 @@ fn macs(plan: &Plan, step: &Step) -> u64 {
 fn macs_of(graph: &Graph, id: NodeId) -> u64 {
     let node = &graph[id];
     let macs = node.op.layer().map_or(0, |layer| layer.macs(&graph.operand_types(node)));
-    // Zeros between merged groups are none of the layer's.
-    let merged = node.params.iter().find_map(|&id| merged_groups(graph, id)).unwrap_or(1);
-    macs / merged as u64
+    // Zeros between its weights are none of the layer's.
+    let (own, all) = node.params.iter().find_map(|&id| own_share(graph, id)).unwrap_or((1, 1));
+    (u128::from(macs) * own as u128 / all as u128) as u64
 }
 
-/// How many groups of a convolution a weight holds as one.
-fn merged_groups(graph: &Graph, id: ParamId) -> Option<usize> {
-    match graph[id].source {
-        ParamSource::Merged { merged, .. } => Some(merged),
-        ParamSource::Scaled { weight: Some(weight), .. } => merged_groups(graph, weight),
+/// Of how many weights of a convolution how many are not zeros that a pass has put between them.
+fn own_share(graph: &Graph, id: ParamId) -> Option<(usize, usize)> {
+    match &graph[id].source {
+        ParamSource::Merged { merged, .. } => Some((1, *merged)),
+        ParamSource::Subpixel { taps, .. } => {
+            let of_dims = taps.iter().map(|of_dim| of_dim.iter().flatten());
+            let counts = of_dims.map(|taps| (taps.clone().flatten().count(), taps.count()));
+            Some(counts.fold((1, 1), |(own, all), counts| (own * counts.0, all * counts.1)))
+        }
+        ParamSource::Scaled { weight: Some(weight), .. } => own_share(graph, *weight),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ use super::args::{MemoryArgs, ModelArgs};
 use super::model;
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, print, tell};
+use crate::diagnostic::Diagnostic;
 use crate::export::{self, Apart, MAX_INSIDE};
 use crate::front::onnx::source::{self, Arguments};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
@@ -79,7 +80,8 @@ fn convert<'m>(args: &Args, model: &'m Model, others: &'m [Verified<Graph>]) -> 
         return Err(fail(errors));
     }
     let onnx = export::export(model.graph(), &[], &metadata).map_err(fail)?;
-    tell(&format!("note: sizes are fixed, {}: {}", text(&model.sizes()), errors[0].message));
+    let Diagnostic { code, message, .. } = &errors[0];
+    tell(&format!("note[{code}]: sizes are fixed, {}: {message}", text(&model.sizes())));
     Ok(onnx)
 }
 

@@ -6,7 +6,7 @@ use crate::bench::machine;
 use crate::bench::peak::Peak;
 use crate::io::IoError;
 use crate::io::text;
-use crate::io::write::{create_folder, write_atomically};
+use crate::io::write::{cache_folder, create_folder, write_atomically};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -37,9 +37,7 @@ pub fn find(fresh: bool) -> Result<Peak, Failure> {
 
 /// Where to keep what was measured on this kind of CPU, in the user's folder for caches; `None` where there is no home.
 pub fn cache_file(what: &str) -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(folder.join("svertka").join(format!("{what}-{}.json", machine::cpu_id())))
+    Some(cache_folder()?.join(format!("{what}-{}.json", machine::cpu_id())))
 }
 
 /// The content of the cache, if it is of this machine.

@@ -11,8 +11,32 @@ pub struct Explained {
     pub title: &'static str,
     /// What else is to be known; may be empty.
     pub text: &'static str,
-    /// A text that is given this code, and one without: models, the items of one behind its input, or the body of its net.
-    pub examples: Option<[&'static str; 2]>,
+    pub examples: Examples,
+}
+
+/// What is given a code, and then the same without it.
+pub enum Examples {
+    /// Models, the items of one behind its input, or the body of its net.
+    Texts([&'static str; 2]),
+    /// What a shell does in an empty folder; the second, where the first has been.
+    Commands([&'static str; 2]),
+}
+
+impl Examples {
+    /// The first and the second.
+    pub fn both(&self) -> [&'static str; 2] {
+        match self {
+            Examples::Texts(both) | Examples::Commands(both) => *both,
+        }
+    }
+
+    /// What stands above the first.
+    pub fn title(&self) -> &'static str {
+        match self {
+            Examples::Texts(_) => "For example",
+            Examples::Commands(_) => "For example, in an empty folder",
+        }
+    }
 }
 
 /// All of them, errors first, in the order of their codes.
@@ -22,12 +46,13 @@ pub fn all() -> impl Iterator<Item = Explained> {
         let (code, title) = title.split_once(": ").expect("a code and a title");
         let mut parts = text.split("```");
         let text = parts.next().unwrap_or_default().trim();
-        let examples = match [parts.next(), parts.nth(1)] {
-            [Some(wrong), Some(right)] => {
-                let [wrong, right] = [wrong.strip_prefix("wrong\n"), right.strip_prefix("right\n")];
-                Some([wrong.expect("the wrong one first"), right.expect("then the right one")])
-            }
-            _ => None,
+        let mut example = |kind| parts.nth(usize::from(kind == "right")).expect("two examples").strip_prefix(kind);
+        let both = ["wrong", "right"].map(|kind| example(kind).expect("the wrong one first, then the right one"));
+        let commands = both.map(|example| example.strip_prefix(" commands\n"));
+        let examples = match (commands, both.map(|example| example.strip_prefix('\n'))) {
+            ([Some(wrong), Some(right)], _) => Examples::Commands([wrong, right]),
+            (_, [Some(wrong), Some(right)]) => Examples::Texts([wrong, right]),
+            _ => panic!("{code}: two texts, or two times commands"),
         };
         Explained { code, title, text, examples }
     })
@@ -47,11 +72,9 @@ impl Explained {
     /// As it is printed.
     pub fn page(&self) -> String {
         let text = if self.text.is_empty() { String::new() } else { format!("\n{}\n", self.text) };
-        let examples = self.examples.map_or_else(String::new, |[wrong, right]| {
-            let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
-            format!("\nFor example\n\n{}\nbetter\n\n{}", indented(wrong), indented(right))
-        });
-        format!("{}: {}\n{text}{examples}", self.code, self.title)
+        let indented = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+        let [wrong, right] = self.examples.both().map(indented);
+        format!("{}: {}\n{text}\n{}\n\n{wrong}\nbetter\n\n{right}", self.code, self.title, self.examples.title())
     }
 }
 

@@ -25,6 +25,8 @@ pub mod onnx;
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod preprocess;
 mod pytorch;
+#[cfg(feature = "pictures")]
+mod resize;
 mod safetensors;
 mod sharded;
 #[doc(hidden)]

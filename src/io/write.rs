@@ -55,6 +55,13 @@ pub fn create_folder(folder: &Path) -> Result<(), IoError> {
     fs::create_dir_all(folder).map_err(IoError::system(folder, "create"))
 }
 
+/// The user's folder for what can be made again; `None` where there is no home.
+pub fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(folder.join("svertka"))
+}
+
 /// Whether a path means standard output.
 pub fn is_stdout(path: &Path) -> bool {
     [STREAM, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))

@@ -55,7 +55,10 @@ impl ParamSource {
     pub(crate) fn parts(&self) -> Vec<ParamId> {
         match self {
             ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => Vec::new(),
-            ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => vec![*weight],
+            ParamSource::Merged { weight: base, .. }
+            | ParamSource::OutputMajor { weight: base, .. }
+            | ParamSource::Subpixel { weight: base, .. }
+            | ParamSource::Repeated { values: base, .. } => vec![*base],
             ParamSource::Scaled { weight: base, norm } | ParamSource::Shifted { bias: base, norm } => {
                 base.iter().copied().chain(norm.parts()).collect()
             }

@@ -129,6 +129,13 @@ pub enum ParamSource {
     /// The weights of a transposed convolution, [input channels, output channels of a group, kernel], as [output channels,
     /// input channels of a group, kernel].
     OutputMajor { weight: ParamId, groups: usize },
+    /// The weights of a transposed convolution, [output channels, input channels, kernel], as those of a convolution that
+    /// makes the positions of a block as channels: [output channels * positions, input channels, kernel]. For each
+    /// dimension, each position of the block in it, and each tap of the new kernel in it: the old tap, or none where the
+    /// weight is 0.
+    Subpixel { weight: ParamId, taps: Vec<Vec<Vec<Option<usize>>>> },
+    /// Each element so many times.
+    Repeated { values: ParamId, times: usize },
     /// `norm` of `bias` (or of 0).
     Shifted { bias: Option<ParamId>, norm: Norm },
 }

@@ -238,6 +238,10 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
                 && whole(base)
                 && sizes(dims).is_some_and(|(out, inp, kernel)| sizes(base) == Some((inp, out, kernel)))
         }
+        ParamSource::Subpixel { weight, taps } => subpixel_dims(&graph[*weight].dims, taps).as_ref() == Some(dims),
+        ParamSource::Repeated { values, times } => {
+            *times > 0 && graph[*values].elements().checked_mul(*times) == Some(elements)
+        }
         ParamSource::Scaled { weight, norm } => {
             weight.is_none_or(|weight| graph[weight].dims == *dims) && norm_fits(graph, norm, dims[0])
         }
@@ -246,6 +250,19 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
         }
     };
     fits.then_some(()).ok_or_else(|| format!("its shape {dims:?} does not fit what it is made of"))
+}
+
+/// The shape of [`ParamSource::Subpixel`], if it can be made.
+fn subpixel_dims(base: &[usize], taps: &[Vec<Vec<Option<usize>>>]) -> Option<Vec<usize>> {
+    let [channels, inner, old @ ..] = base else { return None };
+    let fits = old.len() == taps.len()
+        && taps.iter().zip(old).all(|(of_dim, &old)| {
+            let known = of_dim.iter().flatten().flatten().all(|&tap| tap < old);
+            known && !of_dim.is_empty() && of_dim.iter().all(|taps| taps.len() == of_dim[0].len())
+        });
+    let positions = taps.iter().try_fold(*channels, |all, of_dim| all.checked_mul(of_dim.len()));
+    let kernel = taps.iter().map(|of_dim| of_dim[0].len());
+    fits.then(|| [positions, Some(*inner)].into_iter().chain(kernel.map(Some)).collect())?
 }
 
 fn norm_fits(graph: &Graph, norm: &Norm, channels: usize) -> bool {

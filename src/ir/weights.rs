@@ -54,6 +54,8 @@ pub fn definition(graph: &Graph, id: ParamId) -> u64 {
         ParamSource::Scaled { weight, norm: by } => hash_of(&(4, weight.map(of), norm(by))),
         ParamSource::Merged { weight, groups, merged } => hash_of(&(5, of(*weight), groups, merged)),
         ParamSource::OutputMajor { weight, groups } => hash_of(&(6, of(*weight), groups)),
+        ParamSource::Subpixel { weight, taps } => hash_of(&(8, of(*weight), taps)),
+        ParamSource::Repeated { values, times } => hash_of(&(9, of(*values), times)),
         ParamSource::Shifted { bias, norm: by } => hash_of(&(7, bias.map(of), norm(by))),
     };
     hash_of(&(dims, source))
@@ -146,6 +148,26 @@ fn swap_channels(values: &[f32], [groups, inner, outer]: [usize; 3]) -> Vec<f32>
     swapped
 }
 
+/// See [`ParamSource::Subpixel`]; `kernel` is the old one.
+fn subpixel(values: &[f32], channels: usize, kernel: &[usize], taps: &[Vec<Vec<Option<usize>>>]) -> Vec<f32> {
+    let old: usize = kernel.iter().product();
+    // For each position of the block, the old taps of the new kernel.
+    let no_dims = vec![vec![Some(0)]];
+    let positions = taps.iter().zip(kernel).fold(no_dims, |before, (of_dim, &size)| {
+        let join = |outer: &Vec<Option<usize>>, inner: &Vec<Option<usize>>| {
+            let both = |outer: Option<usize>, inner: Option<usize>| Some(outer? * size + inner?);
+            outer.iter().flat_map(|&outer| inner.iter().map(move |&inner| both(outer, inner))).collect()
+        };
+        before.iter().flat_map(|outer| of_dim.iter().map(move |inner| join(outer, inner))).collect()
+    });
+    let channels = values.chunks_exact(values.len() / channels);
+    let rows = channels.flat_map(|channel| positions.iter().map(move |taps| (channel, taps)));
+    rows.flat_map(|(channel, taps)| {
+        channel.chunks_exact(old).flat_map(move |weights| taps.iter().map(|tap| tap.map_or(0.0, |tap| weights[tap])))
+    })
+    .collect()
+}
+
 fn scale(values: &[f32], factors: &[f64]) -> Vec<f32> {
     let rows = values.chunks_exact((values.len() / factors.len()).max(1)).zip(factors);
     rows.flat_map(|(row, factor)| row.iter().map(move |&w| (f64::from(w) * factor) as f32)).collect()
@@ -178,6 +200,14 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
             let sizes = [*groups, param.dims[1], param.dims[0] / groups];
             Values::new(swap_channels(&values(graph, *weight, source), sizes).into(), None)
         }
+        ParamSource::Subpixel { weight, taps } => {
+            let base = &graph[*weight].dims;
+            Values::new(subpixel(&values(graph, *weight, source), base[0], &base[2..], taps).into(), None)
+        }
+        ParamSource::Repeated { values: base, times } => {
+            let base = values(graph, *base, source);
+            Values::new(base.iter().flat_map(|&value| std::iter::repeat_n(value, *times)).collect(), None)
+        }
         ParamSource::Shifted { bias, norm } => {
             let channels = param.elements();
             let or_zeros =
@@ -197,7 +227,10 @@ pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
     match &graph[id].source {
         ParamSource::File => source.release(&graph[id]),
         ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
-        ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => release(graph, *weight, source),
+        ParamSource::Merged { weight, .. }
+        | ParamSource::OutputMajor { weight, .. }
+        | ParamSource::Subpixel { weight, .. } => release(graph, *weight, source),
+        ParamSource::Repeated { .. } => {}
         // The few numbers of each channel are not worth it.
         ParamSource::Scaled { weight: base, .. } | ParamSource::Shifted { bias: base, .. } => {
             base.iter().for_each(|&base| release(graph, base, source));

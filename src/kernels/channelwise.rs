@@ -11,7 +11,7 @@ use super::nest::{self, KernelNest};
 use super::permute::Source;
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
-use super::{Constant, Family, Layout, Lowered, NodeView, Target};
+use super::{Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -104,8 +104,8 @@ impl Interior {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::Conv(conv) = node.op else { return Err("not a convolution".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::Conv(conv) = node.op else { return Err(Why::unfit("not a convolution")) };
     let input = &node.inputs[0];
     if conv.groups == 1 {
         return Err("one group".into());

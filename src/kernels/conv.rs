@@ -3,9 +3,11 @@
 //! weights (Georganas et al. 2018, "Anatomy of high-performance deep learning convolutions on SIMD
 //! architectures", section II).
 
+mod cut;
 mod emit;
 mod joint;
 
+use cut::{BLOCK_BYTES, chunk_blocks};
 pub(super) use emit::Tiles;
 pub use joint::{JOINT, Strides};
 
@@ -15,8 +17,8 @@ use super::long::CHAIN;
 use super::nest;
 use super::packing::{self, Packing};
 use super::rows::{RowBytes, RowShape, Rows, Tables};
-use super::taps::{Segment, limit_columns, segments, split};
-use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value};
+use super::taps::{Segment, limit_columns, segments};
+use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value, Why};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
@@ -44,7 +46,10 @@ pub struct Code {
     pub tile: Tile,
     pub segments: Vec<Segment>,
     pub split: Split,
-    /// Rows whose input stays in the second-level cache while the vector groups of a task pass over it.
+    /// Rows of a task, where rows are what tasks share.
+    pub task_rows: usize,
+    /// Rows whose input stays in the second-level cache while vector groups pass over it: tasks that follow each other are
+    /// done together, because every block reads all weights.
     pub block_rows: usize,
     /// Input blocks whose weights stay in the first-level cache while the rows of a block pass over them; the sums wait
     /// in the output until the next ones come.
@@ -106,27 +111,24 @@ pub struct Tile {
     pub embedded: bool,
 }
 
-/// Unrolled code of one tile stays below this many FMAs: a third of a 32 KiB instruction cache.
-const MAX_UNROLLED: usize = 1400;
-
 /// Makes the conf of a convolution or dense layer.
 ///
 /// # Errors
 /// Why this kernel cannot do it, for `explain`.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let problem = Problem::new(node, target, flatten_pointwise)?;
     Ok(problem.lowered(problem.best(node, target)))
 }
 
 /// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input.
-pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), String> {
+pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), Why> {
     let problem = Problem::new(node, target, join_pointwise)?;
     Ok((problem.best(node, target), problem.layout))
 }
 
 /// The conf of a convolution with this window, over an input of this spatial size, whose output is a part of another one;
 /// and the layout of its input.
-pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), String> {
+pub(super) fn interleaved(node: &NodeView, conv: &Conv, part: Part, target: &Target) -> Result<(Conf, Layout), Why> {
     let problem = Problem::of_conv(&node.inputs[0], conv, (part.window, part.input), target)?;
     let mut conf = problem.best(node, target);
     let (interleave, column) = part.places.of(conf.code.rows.dims.len());
@@ -165,7 +167,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, String> {
+    fn new(node: &NodeView, target: &Target, cut: CutRows) -> Result<Problem, Why> {
         let input = &node.inputs[0];
         let alone = !node.gated && node.epilogue.operands() == 0;
         let spatial = input.ty.spatial();
@@ -185,7 +187,7 @@ impl Problem {
                 let (channels_out, bias) = (dense.features, dense.bias);
                 Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias, alone })
             }
-            _ => Err("not a convolution".into()),
+            _ => Err(Why::unfit("not a convolution")),
         }
     }
 
@@ -195,14 +197,14 @@ impl Problem {
         conv: &Conv,
         (window, spatial): (ResolvedWindow, Vec<usize>),
         target: &Target,
-    ) -> Result<Problem, String> {
+    ) -> Result<Problem, Why> {
         let (channels_in, channels_out) = (conv.group_in(input.ty), conv.channels / conv.groups);
         let aligned = |n: usize| conv.groups == 1 || n.is_multiple_of(target.lanes);
         if !aligned(channels_out) || (input.layout == Layout::Blocked && !aligned(channels_in)) {
-            return Err(format!(
-                "groups of {channels_in} -> {channels_out} channels are no multiple of the {}-channel block",
-                target.lanes
-            ));
+            let (from, to, block) = (channels_in, channels_out, target.lanes);
+            return Err(
+                format!("groups of {from} -> {to} channels are no multiple of the {block}-channel block").into()
+            );
         }
         let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
         let (groups, bias) = (conv.groups, conv.bias);
@@ -289,12 +291,12 @@ impl Problem {
             true => (chunk_blocks * block * positions * 4).div_ceil(rows.count) + columns * out_blocks * lanes * 4,
         };
         let most = BLOCK_BYTES / row_bytes.max(1);
-        let most = if split == Split::Rows { most.min(rows.count.div_ceil(TASKS)) } else { most };
         let blocks = rows.count.div_ceil(most.max(1));
         let block_rows = rows.count.div_ceil(blocks);
         Code {
             lanes,
             split,
+            task_rows: block_rows.min(rows.count.div_ceil(TASKS)),
             block_rows,
             chunk_blocks,
             out_rows: rows.count,
@@ -369,92 +371,11 @@ fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usiz
     (ResolvedWindow { kernel, stride, dilation: ones, pads, skip, out: dims.clone() }, dims)
 }
 
-/// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
-const BLOCK_BYTES: usize = 200 << 10;
-
-/// Bytes of weights that stay in a first-level cache of 32 KiB beside the input and the output of a tile.
-const PANEL_BYTES: usize = 18 << 10;
-
 /// Bytes of weights that stay in the second-level cache from one block of rows to the next.
 const NEAR_WEIGHTS: usize = 128 << 10;
 
 /// Bytes of a cache line.
 const LINE: i64 = 64;
-
-/// Weights of many taps that a tile may read from the second-level cache: chunks of them are short in channels, so that
-/// sums are loaded and stored often.
-const FAR_PANEL_BYTES: usize = 96 << 10;
-
-/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read.
-fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize {
-    let most = (PANEL_BYTES / panel).max(1);
-    let whole = if taps == 1 { PANEL_BYTES + PANEL_BYTES / 2 } else { FAR_PANEL_BYTES };
-    if tiles < 3 || blocks * panel <= whole {
-        return blocks;
-    }
-    blocks.div_ceil(blocks.div_ceil(most))
-}
-
-impl Split {
-    /// Sizes of input and weights are in elements.
-    fn choose(rows: usize, vector_groups: usize, input: usize, weights: usize) -> Split {
-        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) {
-            Split::Rows
-        } else {
-            Split::VectorGroups
-        }
-    }
-}
-
-impl Tile {
-    /// One tile for each number of vectors, those with the least estimated time for a whole row of all output channels
-    /// first. Two FMAs and two loads start per cycle, and a sum can be added to every fourth cycle. Of equal ones for a
-    /// single column, whose weights are the most of what there is, the one with the least padding.
-    fn all(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
-        let embed = target.isa == Isa::Avx512;
-        let unroll = |pixels: usize, vectors: usize| {
-            (1..=block)
-                .rev()
-                .find(|u| block.is_multiple_of(*u) && u * kernel * pixels * vectors <= MAX_UNROLLED)
-                .unwrap_or(1)
-        };
-        let registers = target.plain_registers;
-        let max_vectors = out_blocks.min(registers / 2 - 1);
-        let mut tiles: Vec<Tile> = (1..=max_vectors)
-            .filter_map(|vectors| {
-                let embedded = embed || vectors == 1;
-                let spare = vectors + usize::from(!embedded);
-                let registers = if embedded { target.registers } else { registers };
-                let pixels = ((registers - spare) / vectors).min(columns);
-                (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
-            })
-            .collect();
-        tiles.sort_by_key(|tile| {
-            let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
-            (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
-        });
-        assert!(!tiles.is_empty(), "a tile of one vector fits every target");
-        tiles
-    }
-
-    /// Four times the cycles that one input channel and tap take for a whole row of all output channels.
-    fn row_cycles(&self, columns: usize, out_blocks: usize) -> usize {
-        let row = |vectors| split(columns, self.pixels).iter().map(|&p| self.cycles(p, vectors)).sum::<usize>();
-        let rest = match out_blocks % self.vectors {
-            0 => 0,
-            vectors => row(vectors),
-        };
-        row(self.vectors) * (out_blocks / self.vectors) + rest
-    }
-
-    /// Four times the cycles that one input channel and tap take.
-    fn cycles(&self, pixels: usize, vectors: usize) -> usize {
-        let fmas = 2 * pixels * vectors;
-        let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-        let loads = 2 * (broadcasts + vectors);
-        fmas.max(loads).max(16)
-    }
-}
 
 impl Code {
     /// Describes all that was decided.
@@ -532,7 +453,15 @@ impl Code {
     /// Tasks of one channel group of one sample.
     fn line_tasks(&self) -> usize {
         match self.split {
-            Split::Rows => self.rows.count.div_ceil(self.block_rows),
+            Split::Rows => self.rows.count.div_ceil(self.task_rows),
+            Split::VectorGroups => self.vector_groups(),
+        }
+    }
+
+    /// Tasks that follow each other which one block does.
+    pub(super) fn tasks_of_block(&self) -> usize {
+        match self.split {
+            Split::Rows => (self.block_rows / self.task_rows).max(1),
             Split::VectorGroups => self.vector_groups(),
         }
     }
@@ -543,8 +472,8 @@ impl Code {
         let (rows, groups) = (self.rows.count, self.vector_groups());
         match self.split {
             Split::Rows => {
-                let first = index * self.block_rows;
-                (group, first..rows.min(first + self.block_rows), 0..groups)
+                let first = index * self.task_rows;
+                (group, first..rows.min(first + self.task_rows), 0..groups)
             }
             Split::VectorGroups => (group, 0..rows, index..index + 1),
         }
@@ -772,14 +701,6 @@ mod tests {
     use super::super::testing::with_convolution;
     use super::*;
     use target_lexicon::Architecture;
-
-    #[test]
-    fn dense_layers_pad_no_more_than_they_must() {
-        let target = Target::of(Isa::Avx2, Architecture::X86_64);
-        let vectors = |out_blocks: usize| Tile::all(&target, 1, out_blocks, 8, 1)[0].vectors;
-        // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
-        assert_eq!((vectors(15), vectors(11)), (5, 6));
-    }
 
     #[test]
     fn tiles_ask_for_all_of_the_next_panel() {

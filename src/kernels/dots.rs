@@ -6,7 +6,7 @@
 //! times the zero point of the input.
 
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Output, Range, multiplier};
@@ -19,21 +19,21 @@ use crate::tensor::Quantisation;
 pub struct Code {
     /// Blocks of input and output channels, and the channels of the former.
     inputs: usize,
-    in_blocks: usize,
-    out_blocks: usize,
-    channels: usize,
+    pub(super) in_blocks: usize,
+    pub(super) out_blocks: usize,
+    pub(super) channels: usize,
     /// Rows and columns of the padded input, of the kernel, and of the output.
     input: [usize; 2],
-    kernel: [usize; 2],
+    pub(super) kernel: [usize; 2],
     out: [usize; 2],
-    stride: [usize; 2],
+    pub(super) stride: [usize; 2],
     dilation: [usize; 2],
     zero_point: u8,
-    residual: Option<Quantisation>,
+    pub(super) residual: Option<Quantisation>,
     output: Output,
     input_scale: super::Number,
     /// Positions of a tile.
-    run: usize,
+    pub(super) run: usize,
 }
 
 /// Zeros around the input of a convolution, in whole numbers: rows and columns in front, and the sizes with them.
@@ -57,7 +57,7 @@ const QUAD: usize = 4;
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
         return Err("no sum of products".into());
     };
@@ -128,7 +128,7 @@ impl Geometry {
         Geometry { front: [0; 2], input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
     }
 
-    fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, String> {
+    fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, Why> {
         if sizes.len() > 2 {
             return Err("three dimensions".into());
         }

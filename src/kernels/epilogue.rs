@@ -47,6 +47,15 @@ impl Epilogue {
         self.items.iter().filter(|i| **i == Item::Add).count()
     }
 
+    /// `add, relu`
+    pub fn words(&self) -> String {
+        let word = |item: &Item| match item {
+            Item::Add => "add".to_string(),
+            Item::Activation(activation) => activation.to_string(),
+        };
+        self.items.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether one register beside the value is enough.
     pub fn is_light(&self) -> bool {
         self.items.iter().all(|item| match item {

@@ -3,7 +3,7 @@
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. There is no generated
 //! code for these: the portable kernels do them in every engine that runs in process.
 
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::{Integer, Output, multiplier, table};
 use crate::ir::weights::Values;
@@ -117,8 +117,8 @@ impl Spans {
 ///
 /// # Errors
 /// That it is none.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let integer = node.integer.ok_or("not on whole numbers")?;
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let integer = node.integer.ok_or_else(|| Why::unfit("not on whole numbers"))?;
     let layout = node.inputs[0].layout;
     let spatial = node.inputs[0].ty.spatial();
     let blocked = vec![Layout::Blocked; node.inputs.len()];

@@ -3,7 +3,7 @@
 use super::long::{CHAIN, Total};
 use super::math;
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -27,10 +27,10 @@ pub struct Code {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::LocalResponseNorm(lrn) = node.op else { return Err("not a local response normalisation".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::LocalResponseNorm(lrn) = node.op else { return Err(Why::unfit("not a local response normalisation")) };
     if node.epilogue != Default::default() {
-        return Err("has no epilogue".into());
+        return Err(Why::unfit("has no epilogue"));
     }
     let code = Code {
         lanes: target.lanes,

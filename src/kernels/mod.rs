@@ -45,16 +45,20 @@ pub mod transposed;
 pub mod tuning;
 pub mod winograd;
 
+mod facts;
 mod nest;
 mod packing;
+mod refusal;
 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::TensorType;
+pub use facts::Fact;
 use packing::Packing;
 pub use packing::Used;
+pub use refusal::{Refusal, Why};
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -383,7 +387,7 @@ macro_rules! kernels {
         }
 
         /// Families that make a kernel of a layer, best first.
-        type Lower = fn(&NodeView, &Target) -> Result<Lowered, String>;
+        type Lower = fn(&NodeView, &Target) -> Result<Lowered, Why>;
         const FAMILIES: &[(&str, Lower)] = &[$((stringify!($module), $module::lower)),*];
     };
 }
@@ -455,19 +459,19 @@ impl Kernel {
 ///
 /// # Panics
 /// If none can: every layer has a kernel, which the tests show for the whole table.
-pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<String>) {
+pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     if node.integer.is_some() {
         let portable = || integer::lower(node, target).expect("a layer on whole numbers");
         return match dots::lower(node, target) {
             Ok(lowered) => (lowered, Vec::new()),
-            Err(why) => (portable(), vec![format!("dots: {why}")]),
+            Err(why) => (portable(), vec![Refusal { family: "dots", why }]),
         };
     }
     let mut refusals = Vec::new();
-    for (name, lower) in FAMILIES {
+    for &(family, lower) in FAMILIES {
         match lower(node, target) {
             Ok(lowered) => return (lowered, refusals),
-            Err(why) => refusals.push(format!("{name}: {why}")),
+            Err(why) => refusals.push(Refusal { family, why }),
         }
     }
     unreachable!("no kernel for {:?}: {refusals:?}", node.op)

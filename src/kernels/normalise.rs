@@ -9,7 +9,7 @@
 mod tile;
 
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{LpNorm, Op, Over, Runs, gcd};
@@ -60,7 +60,7 @@ pub enum Weights {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let (channels, positions) = (node.output.channels(), node.inputs[0].positions());
     let dims = &node.output.dims;
     let (extent, measure, weights) = match node.op {
@@ -84,10 +84,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::UnitNorm(norm) => {
             (extent(norm.over, dims), Measure::Norm(norm.norm, (norm.eps as f32).into()), Weights::None)
         }
-        _ => return Err("not a normalisation".into()),
+        _ => return Err(Why::unfit("not a normalisation")),
     };
     if node.epilogue != Default::default() {
-        return Err("has no epilogue".into());
+        return Err(Why::unfit("has no epilogue"));
     }
     let code = Code { lanes: target.lanes, channels, positions, extent, measure, weights };
     let kernel = Conf { code, tables: () }.into();

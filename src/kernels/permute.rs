@@ -6,7 +6,7 @@
 //! the nearest cache meanwhile: whole vectors where the order allows it, else one element after the other.
 
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Layout, Lowered, NodeView, Target, Value};
+use super::{Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder};
 use crate::ir::weights::Values;
@@ -112,7 +112,7 @@ pub type Conf = super::Conf<Code>;
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let source = |channel| Some(Source { operand: 0, channel });
     let inputs: Vec<Layout> = node.inputs.iter().map(|v| v.layout).collect();
     let positions = node.output.spatial().iter().product();
@@ -160,7 +160,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         _ => return Err("moves more than channels".into()),
     };
     if node.epilogue != Default::default() {
-        return Err("has no epilogue".into());
+        return Err(Why::unfit("has no epilogue"));
     }
     let Shape { inputs, output, .. } = conf.code.shape.clone();
     Ok(Lowered { inputs, output, kernel: conf.into(), spread: None, padded: None })

@@ -3,7 +3,7 @@
 
 use super::epilogue::{Epilogue, Residual, activate, with_slopes};
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir;
@@ -54,7 +54,7 @@ pub enum Function {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let each = || Each::of(node.inputs[0].ty, node.inputs[1].ty).expect("verified");
     let function = match node.op {
         Op::Activation(activation) => Function::Activation(*activation),
@@ -62,7 +62,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         Op::Mul(_) => Function::Mul(each()),
         Op::BatchNorm(_) | Op::Scale(_) => Function::Affine,
         Op::PRelu(_) => Function::Slopes,
-        _ => return Err("not element by element".into()),
+        _ => return Err(Why::unfit("not element by element")),
     };
     let eps = if let Op::BatchNorm(norm) = node.op { Some(norm.eps) } else { None };
     let code = Code {

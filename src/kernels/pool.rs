@@ -6,7 +6,7 @@ use super::math;
 use super::nest::{self, KernelNest};
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
-use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target};
+use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -52,13 +52,13 @@ pub enum Mode {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let input = node.inputs[0].ty.spatial();
     let (window, (mode, divisors)) = match node.op {
         Op::MaxPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Max, Vec::new())),
         Op::AvgPool(pool) => (pool.window.resolve(input).expect("verified"), mean_mode(pool.divisors(input))),
         Op::LpPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Norm(pool.p), Vec::new())),
-        _ => return Err("not a pooling".into()),
+        _ => return Err(Why::unfit("not a pooling")),
     };
     let kernel = Conf::new(node, target, window, mode, divisors).into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })

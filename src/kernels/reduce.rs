@@ -5,7 +5,7 @@
 
 use super::long::{CHAIN, Every, Total};
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, TASKS, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -28,10 +28,10 @@ const UNROLL: usize = 4;
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::Reduce(reduce) = node.op else { return Err("not a reduction".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::Reduce(reduce) = node.op else { return Err(Why::unfit("not a reduction")) };
     if node.epilogue != Default::default() {
-        return Err("has no epilogue".into());
+        return Err(Why::unfit("has no epilogue"));
     }
     let input = &node.inputs[0];
     let code = Code {

@@ -5,7 +5,7 @@
 use super::epilogue::Epilogue;
 use super::long::{CHAIN, Total};
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -52,7 +52,7 @@ impl fmt::Debug for Tables {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let (input, out) = (node.inputs[0].ty.spatial(), node.output.spatial());
     let tables = match node.op {
         Op::Resize(resize) => Tables::new(input, out, |d, i| resize.sources(d, i, input[d], out[d])),
@@ -72,7 +72,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
                 position.map(|p| (p, 1.0)).into_iter().collect()
             })
         }
-        _ => return Err("not a resampling of positions".into()),
+        _ => return Err(Why::unfit("not a resampling of positions")),
     };
     let fill = match node.op {
         Op::Pad(Pad { fill: Fill::Constant(value), .. }) => Some((*value).into()),

@@ -2,7 +2,7 @@
 //! convolution, where that is less work than multiplying its input.
 
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Lowered, NodeView, Target, conv};
+use super::{Constant, Family, Lowered, NodeView, Target, Why, conv};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
@@ -14,7 +14,7 @@ pub struct Code {
 }
 
 /// The schedule alone makes this kernel: it does no layer.
-pub fn lower(_node: &NodeView, _target: &Target) -> Result<Lowered, String> {
+pub fn lower(_node: &NodeView, _target: &Target) -> Result<Lowered, Why> {
     Err("scales weights only".into())
 }
 

@@ -8,7 +8,7 @@ use super::lanes::across;
 use super::long::{CHAIN, Every, Total};
 use super::math;
 use super::nest::{self, KernelNest};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
@@ -31,10 +31,10 @@ pub struct Code {
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::Softmax(softmax) = node.op else { return Err("not a softmax".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::Softmax(softmax) = node.op else { return Err(Why::unfit("not a softmax")) };
     if node.epilogue != Default::default() {
-        return Err("has no epilogue".into());
+        return Err(Why::unfit("has no epilogue"));
     }
     let runs = softmax.over.runs(&node.output.dims);
     let vectors = match runs {

@@ -1,12 +1,13 @@
 //! Transposed convolution: for each phase of the output (see [`Phase`]) an ordinary convolution, direct or channelwise,
 //! that writes every `stride`-th position. Phases whose code is equal share it.
 //!
-//! A task does a part of one phase; the same parts of all phases follow each other, because they read the same input and
-//! write the same cache lines. It calls the phase's kernel with operands of its own, which it writes to scratch memory.
+//! A task does a part of one phase. Parts that a kernel does as one block follow each other, so that weights are read
+//! once, then the same ones of the next phase, because they read the same input. What follows each other is one call of the
+//! phase's kernel, with operands of its own, which are written to scratch memory.
 
 use super::interleave::{Part, Places};
 use super::nest::{self, KernelNest};
-use super::{Constant, Family, Layout, Lowered, NodeView, Target, channelwise, conv, rows};
+use super::{Constant, Family, Layout, Lowered, NodeView, Target, Why, channelwise, conv, rows};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, ConvTranspose, Op, Phase, ResolvedWindow, Window};
@@ -19,6 +20,8 @@ pub struct Code {
     /// The different kernels of the phases.
     pub kernels: Vec<PhaseCode>,
     pub phases: usize,
+    /// Parts of a phase that follow each other.
+    pub parts_of_block: usize,
     /// Operands of the epilogue: 0 or 1.
     pub residuals: usize,
 }
@@ -66,8 +69,8 @@ const MAX_PIXELS: usize = 32;
 ///
 /// # Errors
 /// Why this kernel cannot do it.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
-    let Op::ConvTranspose(transposed) = node.op else { return Err("not a transposed convolution".into()) };
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Op::ConvTranspose(transposed) = node.op else { return Err(Why::unfit("not a transposed convolution")) };
     if !transposed.output_major {
         return Err("its weights are not ordered by output channel".into());
     }
@@ -96,7 +99,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
         let place = of_dims.iter().zip(out).fold(0, |place, (phase, size)| place * size + phase.start);
         phases.push(PhaseTables { kernel, place, taps: transposed.window_taps(&of_dims), rows });
     }
-    let code = Code { kernels, phases: phases.len(), residuals: node.epilogue.operands() };
+    let parts_of_block = kernels.iter().map(PhaseCode::parts_of_block).min().unwrap_or(1);
+    let code = Code { kernels, phases: phases.len(), parts_of_block, residuals: node.epilogue.operands() };
     let taps = transposed.window.kernel.iter().product();
     let kernel = super::Conf { code, tables: Tables { phases, taps, pixel: target.lanes * 4 } }.into();
     Ok(Lowered { kernel, inputs: vec![input], output: Layout::Blocked, spread, padded: None })
@@ -178,14 +182,16 @@ impl Code {
         (self.operands() * OPERAND as usize).next_multiple_of(64)
     }
 
-    /// Tasks of one phase, at most.
-    fn parts(&self) -> usize {
-        self.kernels.iter().map(PhaseCode::tasks).max().unwrap_or(0)
+    /// Blocks of parts of one phase, at most.
+    fn blocks(&self) -> usize {
+        let parts = self.kernels.iter().map(PhaseCode::tasks).max().unwrap_or(0);
+        parts.div_ceil(self.parts_of_block)
     }
 
     /// Phase and part of a task of a sample.
     pub(crate) fn task(&self, task: usize) -> (usize, usize) {
-        (task % self.phases, task / self.phases)
+        let (line, part) = (task / self.parts_of_block, task % self.parts_of_block);
+        (line % self.phases, line / self.phases * self.parts_of_block + part)
     }
 }
 
@@ -194,6 +200,14 @@ impl PhaseCode {
         match self {
             PhaseCode::Direct(code) => code.tasks(),
             PhaseCode::Channelwise(code) => code.tasks(),
+        }
+    }
+
+    /// Its tasks that follow each other.
+    fn parts_of_block(&self) -> usize {
+        match self {
+            PhaseCode::Direct(code) => code.tasks_of_block(),
+            PhaseCode::Channelwise(_) => 1,
         }
     }
 
@@ -276,7 +290,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.phases * self.parts()
+        self.phases * self.blocks() * self.parts_of_block
     }
 
     fn scratch(&self) -> usize {
@@ -314,17 +328,20 @@ impl Family for Code {
         let kernels = kernels.map(|(index, kernel)| kernel.generate(&format!("{name}_phase{index}"), isa, module));
         let kernels = kernels.collect::<Result<Vec<FuncId>, CodeError>>()?;
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.tasks(), |nest, sample, task| {
-                let [phase, part] = [nest.rem_imm(task, self.phases as i64), nest.div_imm(task, self.phases as i64)];
-                self.generate_call(nest, sample, phase, part, &kernels);
+            nest.for_lines(self.parts_of_block, |nest, line, parts| {
+                let (phases, blocks) = (self.phases as i64, self.blocks() as i64);
+                let (phase, block) = (nest.rem_imm(line, phases), nest.div_imm(line, phases));
+                let (sample, block) = (nest.div_imm(block, blocks), nest.rem_imm(block, blocks));
+                let parts = parts.map(|part| nest.offset_by(part, block, self.parts_of_block as i64));
+                self.generate_call(nest, sample, phase, parts, &kernels);
             });
         })
     }
 }
 
 impl Code {
-    /// Calls the kernel of a phase for a part of a sample, if it has so many.
-    fn generate_call(&self, nest: &mut NestBuilder, sample: Word, phase: Word, part: Word, kernels: &[FuncId]) {
+    /// Calls the kernel of a phase for parts of a sample, as far as it has so many.
+    fn generate_call(&self, nest: &mut NestBuilder, sample: Word, phase: Word, parts: [Word; 2], kernels: &[FuncId]) {
         let (first, constants) = (self.constants_operand(), self.constants_of_phase());
         let entry = nest.constant_pointer(first);
         let entry = nest.offset_by(entry, phase, self.entry_words() as i64 * 8);
@@ -352,8 +369,7 @@ impl Code {
         set(nest, first + constants, scratch, zero);
         let tasks = nest.load(entry, TASKS);
         let before = nest.mul(sample, tasks);
-        let next = nest.add_imm(part, 1);
-        let [begin, end] = [part, next].map(|part| {
+        let [begin, end] = parts.map(|part| {
             let part = nest.smin(part, tasks);
             nest.add(before, part)
         });

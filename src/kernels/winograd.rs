@@ -32,7 +32,7 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, conv};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -49,6 +49,8 @@ pub struct Code {
     pub lanes: usize,
     pub channels_in: usize,
     pub channels_out: usize,
+    /// Images of a sample: positions of the dimensions before rows and columns, in which the kernel has one tap.
+    pub images: usize,
     pub dims: [Dim; 2],
     /// Tiles of a group; the last groups may have fewer.
     pub group: [usize; 2],
@@ -64,7 +66,7 @@ pub struct Code {
 ///
 /// # Errors
 /// Why this kernel cannot do it, or is not expected to be faster than the direct one.
-pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, String> {
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let problem = Problem::new(node, target)?;
     if target.exact {
         return Err("its rounding errors are larger (--exact)".into());
@@ -107,44 +109,48 @@ const FORMS: usize = 5;
 
 struct Problem<'a> {
     node: &'a NodeView<'a>,
+    /// Of rows and columns, as the input's size.
     window: ResolvedWindow,
     input: [usize; 2],
+    images: usize,
     channels_out: usize,
     bias: bool,
 }
 
 impl<'a> Problem<'a> {
-    fn new(node: &'a NodeView, target: &Target) -> Result<Problem<'a>, String> {
-        let Op::Conv(conv) = node.op else { return Err("not a convolution".into()) };
+    fn new(node: &'a NodeView, target: &Target) -> Result<Problem<'a>, Why> {
+        let Op::Conv(conv) = node.op else { return Err(Why::unfit("not a convolution")) };
         let spatial = node.inputs[0].ty.spatial();
         let window = conv.window.resolve(spatial).expect("verified");
         let ones = |values: &[usize]| values.iter().all(|&v| v == 1);
         if conv.groups > 1 || !ones(&window.stride) || !ones(&window.dilation) {
-            return Err("not of stride 1, dilation 1 and one group".into());
+            return Err(Why::unfit("not of stride 1, dilation 1 and one group"));
         }
         if node.gated || node.mean {
             return Err("it takes no gate and makes no mean".into());
         }
-        if spatial.len() != 2 {
-            return Err("not of two dimensions".into());
-        }
+        let Some(outer) = spatial.len().checked_sub(2) else { return Err(Why::unfit("not of two dimensions")) };
         if ones(&window.kernel) {
-            return Err("a kernel of one tap".into());
+            return Err(Why::unfit("a kernel of one tap"));
+        }
+        if !ones(&window.kernel[..outer]) {
+            return Err(Why::unfit("a kernel of more than two dimensions"));
         }
         for (kernel, pads) in window.kernel.iter().zip(&window.pads) {
             if *kernel == 1 && *pads != (0, 0) {
                 return Err("padding where the kernel has one tap".into());
             }
         }
+        let window = window.from_dim(outer);
         if let Some(taps) = window.kernel.iter().find(|&&taps| taps > most_frequencies(&window, target)) {
-            return Err(format!("{taps} taps are too many"));
+            return Err(format!("{taps} taps are too many").into());
         }
-        let input = [spatial[0], spatial[1]];
-        Ok(Problem { node, window, input, channels_out: conv.channels, bias: conv.bias })
+        let (images, input) = (spatial[..outer].iter().product(), [spatial[outer], spatial[outer + 1]]);
+        Ok(Problem { node, window, input, images, channels_out: conv.channels, bias: conv.bias })
     }
 
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
-    fn fastest(&self, target: &Target) -> Result<Code, String> {
+    fn fastest(&self, target: &Target) -> Result<Code, Why> {
         let direct = match conv::lower(self.node, target)?.kernel {
             // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
             Kernel::Conv(Conf { code: conf, .. }) => {
@@ -161,7 +167,8 @@ impl<'a> Problem<'a> {
             "estimated at {} thousand cycles, the direct kernel at {}",
             thousands(best.cycles()),
             thousands(direct)
-        ))
+        )
+        .into())
     }
 
     /// All sizes of tiles, each in its best groups, those with the least estimated time first.
@@ -216,15 +223,16 @@ impl<'a> Problem<'a> {
     fn conf(&self, m: [usize; 2], group: [usize; 2], target: &Target) -> Code {
         let channels_in = self.node.inputs[0].channels();
         let dims = self.dims(m);
-        let groups: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
+        let of_image: usize = (0..2).map(|d| dims[d].tiles().div_ceil(group[d])).product();
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
         // Where there are few groups of tiles, tasks share them and do different output channels.
-        let chunks = TASKS.div_ceil(groups);
+        let chunks = TASKS.div_ceil(self.images * of_image);
         Code {
             lanes: target.lanes,
             channels_in,
             channels_out: self.channels_out,
+            images: self.images,
             dims,
             group,
             task_panels: product.panels().div_ceil(chunks),
@@ -292,7 +300,7 @@ impl Code {
     /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
     fn cycles(&self) -> usize {
         let [rows, columns] = &self.dims;
-        let groups = self.groups(0) * self.groups(1);
+        let groups = self.images * self.groups_of_image();
         let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
         let mut products = 0;
         for a in &row_parts {
@@ -304,7 +312,8 @@ impl Code {
         let (in_blocks, out_blocks) = (self.in_blocks(), self.product.out_blocks);
         // Two steps, each as many vectors as it writes.
         let vectors = self.frequencies() + columns.m.min(rows.m) * rows.size().max(columns.size());
-        let transforms = rows.tiles() * columns.tiles() * (in_blocks + out_blocks) * vectors * TRANSFORM_CYCLES;
+        let tiles = self.images * rows.tiles() * columns.tiles();
+        let transforms = tiles * (in_blocks + out_blocks) * vectors * TRANSFORM_CYCLES;
         let weights = self.frequencies() * out_blocks * self.product.column_bytes() as usize;
         // V and M of a group that is too large leave the second-level cache and come back.
         let values = self.frequencies() * (in_blocks + out_blocks) * self.block_stride() as usize;
@@ -327,9 +336,13 @@ impl Code {
         self.dims[d].tiles().div_ceil(self.group[d])
     }
 
-    /// Whether one group has all tiles.
+    fn groups_of_image(&self) -> usize {
+        self.groups(0) * self.groups(1)
+    }
+
+    /// Whether one group has all tiles of an image.
     fn is_whole(&self) -> bool {
-        self.groups(0) * self.groups(1) == 1
+        self.groups_of_image() == 1
     }
 
     /// Tasks of a group of tiles.
@@ -339,7 +352,7 @@ impl Code {
 
     /// Tasks of a sample.
     fn task_count(&self) -> usize {
-        self.groups(0) * self.groups(1) * self.chunks()
+        self.images * self.groups_of_image() * self.chunks()
     }
 
     fn in_blocks(&self) -> usize {
@@ -357,6 +370,15 @@ impl Code {
 
     fn output_row(&self) -> i64 {
         self.dims[1].output as i64 * self.vector()
+    }
+
+    /// Bytes of an image in one block of the input, and of the output.
+    fn input_image(&self) -> i64 {
+        self.dims[0].input as i64 * self.input_row()
+    }
+
+    fn output_image(&self) -> i64 {
+        self.dims[0].output as i64 * self.output_row()
     }
 
     /// Bytes of one block of channels of a group of tiles.

@@ -238,6 +238,18 @@ impl ResolvedWindow {
         self
     }
 
+    /// The same without the dimensions before `dim`.
+    pub fn from_dim(&self, dim: usize) -> ResolvedWindow {
+        ResolvedWindow {
+            kernel: self.kernel[dim..].to_vec(),
+            stride: self.stride[dim..].to_vec(),
+            dilation: self.dilation[dim..].to_vec(),
+            pads: self.pads[dim..].to_vec(),
+            skip: self.skip[dim..].to_vec(),
+            out: self.out[dim..].to_vec(),
+        }
+    }
+
     /// Kernel size with dilation: dilation * (kernel - 1) + 1.
     pub fn effective(&self, dim: usize) -> usize {
         self.dilation[dim] * (self.kernel[dim] - 1) + 1

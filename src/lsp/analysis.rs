@@ -2,6 +2,7 @@
 
 use super::documents::{Open, OpenLoader, path_of, uri_of};
 use super::position::Lines;
+use super::zoo;
 use crate::analysis::figures::{Figures, figures};
 use crate::analysis::lint;
 use crate::analysis::receptive_field::{ReceptiveFields, receptive_field};
@@ -11,6 +12,7 @@ use crate::front::text::build::passages::{Passage, Passages};
 use crate::front::text::build::{Built, Loader, NoFiles, Options, Program};
 use crate::front::text::names::Names;
 use crate::front::text::stop::Stop;
+use crate::front::text::syntax::Kept;
 use crate::front::text::syntax::ast::File;
 use crate::io::text::MAX_TEXT_BYTES;
 use crate::ir::{Graph, Verified};
@@ -30,8 +32,8 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Reads the text of `uri`, and from the disk or the editor what it uses.
-    pub fn read(uri: &Uri, text: &str, open: Open, stop: &Stop) -> Texts {
+    /// Reads the text of `uri`, and from the disk or the editor what it uses, except for what is in `kept`.
+    pub fn read(uri: &Uri, text: &str, open: Open, stop: &Stop, kept: &mut Kept) -> Texts {
         let path = path_of(uri);
         let name = path.as_ref().map_or_else(|| uri.to_string(), |path| path.to_string_lossy().replace('\\', "/"));
         let mut sources = SourceMap::default();
@@ -46,10 +48,13 @@ impl Texts {
         };
         let loaded = match text.len() as u64 > MAX_TEXT_BYTES {
             true => too_large(root),
-            false => Program::load(&mut sources, root, &options, loader.as_mut()),
+            false => Program::load(&mut sources, root, &options, loader.as_mut(), kept),
         };
         let files = sources.ids().map(|id| {
             let file = sources.file(id);
+            if let Some(name) = sources.of_zoo(id) {
+                return (id, zoo::uri(name), Lines::of(&file.text));
+            }
             let path = PathBuf::from(&file.name);
             let known = || open.get(&path).map(|(uri, _)| uri.clone());
             let uri = if id == root { uri.clone() } else { known().unwrap_or_else(|| uri_of(&path)) };

@@ -9,6 +9,7 @@
 //! | `server` | the loop, and which request is answered by whom |
 //! | `documents`, `position` | texts, their names, and places in them |
 //! | `analysis`, `worker` | what is known of a text, and the thread that finds out |
+//! | `zoo` | files that are in no folder of the user's |
 //! | `view` | what a request looks at |
 //! | `context` | what is being written at the cursor |
 //! | `requests` | one file a request |
@@ -21,5 +22,6 @@ mod requests;
 mod server;
 mod view;
 mod worker;
+mod zoo;
 
 pub use server::{capabilities, serve};

@@ -5,7 +5,7 @@ use super::documents::{Open, changed, path_of};
 use super::position::Encoding;
 use super::requests::{self, Answer, Around, Workspace};
 use super::view::View;
-use super::worker::{Found, Job, Report, Worker};
+use super::worker::{Found, Job, Report, Task, Worker};
 use crate::front::text::stop::Stop;
 use crossbeam_channel::select;
 use gen_lsp_types as lsp;
@@ -28,10 +28,18 @@ struct Document {
     stop: Stop,
     texts: Option<Arc<Texts>>,
     model: Option<Arc<Model>>,
+    layout: Layout,
     /// There will be nothing more.
     given_up: bool,
     /// What was last said of each file when this one was built.
     said: HashMap<lsp::Uri, Vec<lsp::Diagnostic>>,
+}
+
+/// The standard layout of a text, which is made where it is asked for.
+enum Layout {
+    Unasked,
+    Asked,
+    Made(Answer<Option<String>>),
 }
 
 struct Server<'a> {
@@ -119,8 +127,22 @@ impl Server<'_> {
     fn request(&mut self, request: Request) {
         match self.answer(&request) {
             Some(response) => self.send(response),
-            None => self.pending.push(request),
+            None => {
+                self.order(&request);
+                self.pending.push(request);
+            }
         }
+    }
+
+    /// Has made what a request needs, and nobody does without one.
+    fn order(&mut self, request: &Request) {
+        let known = lsp::LspRequestMethod::from(request.method.as_str()) == lsp::DocumentFormattingRequest::METHOD;
+        let Some(uri) = uri_in(request).filter(|_| known) else { return };
+        let Some(document) = self.documents.get_mut(uri) else { return };
+        let (Some(texts), Layout::Unasked) = (&document.texts, &document.layout) else { return };
+        let (texts, stop) = (texts.clone(), document.stop.clone());
+        document.layout = Layout::Asked;
+        self.worker.submit(Job { uri: lsp::Uri(uri.into()), state: document.state, stop, task: Task::Layout(texts) });
     }
 
     fn notification(&mut self, notification: Notification) {
@@ -164,6 +186,8 @@ impl Server<'_> {
 }
 
 const EXIT: &str = "exit";
+/// What is said of an answer that there is none of.
+pub const DEFECT: &str = "a defect of svertka's own";
 
 /// The protocol's own type borrows.
 #[derive(serde::Deserialize)]
@@ -196,6 +220,7 @@ impl Server<'_> {
             stop: Stop::default(),
             texts: None,
             model: None,
+            layout: Layout::Unasked,
             given_up: false,
             said: HashMap::new(),
         });
@@ -232,9 +257,9 @@ impl Server<'_> {
             document.stop.call();
             document.stop = Stop::default();
             (document.texts, document.model, document.given_up) = (None, None, false);
-            document.state = self.state;
-            let (text, stop) = (document.text.clone(), document.stop.clone());
-            jobs.push(Job { uri: lsp::Uri(uri.clone()), state: self.state, text, open: open.clone(), stop });
+            (document.state, document.layout) = (self.state, Layout::Unasked);
+            let (stop, task) = (document.stop.clone(), Task::Look { text: document.text.clone(), open: open.clone() });
+            jobs.push(Job { uri: lsp::Uri(uri.clone()), state: self.state, stop, task });
         }
         jobs.sort_by_key(|job| Some(job.uri.as_ref()) != first);
         jobs.into_iter().for_each(|job| self.worker.submit(job));
@@ -255,6 +280,7 @@ impl Server<'_> {
                 self.publish();
                 self.refresh();
             }
+            Found::Layout(layout) => document.layout = Layout::Made(layout),
             Found::Nothing => document.given_up = true,
         }
         let waiting = std::mem::take(&mut self.pending);
@@ -306,7 +332,7 @@ impl Server<'_> {
     fn answer(&self, request: &Request) -> Option<Response> {
         use requests::*;
         match lsp::LspRequestMethod::from(request.method.as_str()) {
-            lsp::DocumentFormattingRequest::METHOD => self.text::<lsp::DocumentFormattingRequest>(request, formatting::answer),
+            lsp::DocumentFormattingRequest::METHOD => self.layout(request),
             lsp::DocumentSymbolRequest::METHOD => self.text::<lsp::DocumentSymbolRequest>(request, symbols::answer),
             lsp::FoldingRangeRequest::METHOD => self.text::<lsp::FoldingRangeRequest>(request, folding::answer),
             lsp::SemanticTokensRequest::METHOD => self.text::<lsp::SemanticTokensRequest>(request, semantic_tokens::answer),
@@ -327,7 +353,9 @@ impl Server<'_> {
             lsp::DefinitionRequest::METHOD => self.model::<lsp::DefinitionRequest>(request, definition::answer),
             lsp::HoverRequest::METHOD => self.model::<lsp::HoverRequest>(request, hover::answer),
             lsp::InlayHintRequest::METHOD => self.model::<lsp::InlayHintRequest>(request, inlay_hints::answer),
-            lsp::CodeLensRequest::METHOD => self.model::<lsp::CodeLensRequest>(request, code_lens::answer),
+            lsp::CodeLensRequest::METHOD => {
+                self.model::<lsp::CodeLensRequest>(request, |view, model, _| code_lens::answer(view, &self.workspace, model))
+            }
             lsp::CodeActionRequest::METHOD => self.model::<lsp::CodeActionRequest>(request, code_actions::answer),
             _ => {
                 let message = format!("`{}` is not answered here", request.method);
@@ -349,6 +377,16 @@ impl Server<'_> {
         let texts = document.texts.as_deref()?;
         let view = View { texts, file: texts.root(), encoding: self.encoding };
         Some(respond::<R>(request, |params| answer(&view, params)))
+    }
+
+    /// Answers with the standard layout.
+    fn layout(&self, request: &Request) -> Option<Response> {
+        let made = match self.document(request).map(|document| &document.layout) {
+            Ok(Layout::Made(made)) => made.clone(),
+            Ok(_) => return None,
+            Err(response) => return Some(response),
+        };
+        self.text::<lsp::DocumentFormattingRequest>(request, |view, _| requests::formatting::answer(view, made?))
     }
 
     /// Answers what is asked of the network that a text makes; for a file of blocks, that of a model which uses it.
@@ -408,6 +446,6 @@ fn respond<R: lsp::Request>(request: &Request, answer: impl FnOnce(R::Params) ->
     match catch_unwind(AssertUnwindSafe(|| answer(params))) {
         Ok(Ok(result)) => Response::new_ok(request.id.clone(), result),
         Ok(Err(refusal)) => fail(ErrorCode::RequestFailed, refusal),
-        Err(_) => fail(ErrorCode::InternalError, "a defect of svertka's own".into()),
+        Err(_) => fail(ErrorCode::InternalError, DEFECT.into()),
     }
 }

@@ -67,8 +67,8 @@ fn names_of(file: &'static str, text: &'static str) -> Vec<&'static str> {
 }
 
 /// Names and texts of the files that a text uses, and of those that these use.
-pub fn used(text: &'static str) -> Vec<(&'static str, &'static str)> {
-    let mut files: Vec<(&str, &str)> = Vec::new();
+pub fn used(text: &str) -> Vec<(&'static str, &'static str)> {
+    let mut files: Vec<(&'static str, &'static str)> = Vec::new();
     let mut open = vec![text];
     while let Some(text) = open.pop() {
         for name in text.lines().filter_map(|line| line.strip_prefix("use \"")?.split('"').next()) {
@@ -105,7 +105,8 @@ impl Entry {
     }
 }
 
-fn text_of(name: &str) -> Option<&'static str> {
+/// The text of a file.
+pub fn text_of(name: &str) -> Option<&'static str> {
     FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
 }
 
@@ -154,5 +155,27 @@ mod tests {
         assert!(model.outputs().count() > 0);
         let error = Model::open("zoo:resnet_50").map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("did you mean `zoo:resnet50`?"), "{error}");
+    }
+
+    /// The channels behind a block of a network that a text uses.
+    fn channels(uses: &str, step: &str) -> Result<usize, String> {
+        let net =
+            format!("{uses}\nmodel m\ninput image: f32[N, 3, 64, 64]\nnet {{ stem: conv 3x3, 64, half | {step} }}\n");
+        let model = Model::parse(&net).map_err(|error| error.to_string())?;
+        let (_, ty) = model.outputs().next().unwrap();
+        assert!(model.sources().used().next().is_none(), "files that come along are not carried along");
+        Ok(ty.dims[0])
+    }
+
+    #[test]
+    fn texts_use_their_blocks_with_the_values_of_a_variant() {
+        let unit = |network: &str| channels(&format!("use \"zoo:{network}\""), "stage: Unit(64, 1)");
+        assert_eq!((unit("resnet18"), unit("resnet50"), unit("resnet")), (Ok(64), Ok(256), Ok(256)));
+        // With files that it uses itself, once each.
+        let both = "use \"zoo:fcn_resnet50\"\nuse \"zoo:fcn\"";
+        assert!(channels(both, "a: Unit(64, 1)").unwrap_err().contains("as another of its networks"));
+        assert_eq!(channels("use \"zoo:fcn\"\nuse \"zoo:resnet\"", "a: Unit(64, 1) | b: FCNHead(7)"), Ok(7));
+        assert!(unit("resnet_50").unwrap_err().contains("did you mean `zoo:resnet50`?"));
+        assert!(unit("../resnet50").unwrap_err().contains("E0602"));
     }
 }

@@ -274,7 +274,8 @@ fn blocks(graph: &Graph, tree: &Tree, figures: &Figures) -> Result<Vec<Block>, T
         loop {
             let (parameters, macs, layers) = sums[block];
             let layer = usize::from(graph[node.node].op.layer().is_some());
-            sums[block] = (parameters + node.parameters.total(), macs.saturating_add(node.macs), layers + layer);
+            let parameters = parameters.saturating_add(node.parameters.total());
+            sums[block] = (parameters, macs.saturating_add(node.macs), layers + layer);
             if block == super::tree::ROOT {
                 break;
             }
@@ -288,7 +289,7 @@ fn blocks(graph: &Graph, tree: &Tree, figures: &Figures) -> Result<Vec<Block>, T
         let arrows: Vec<(usize, usize)> = block.arrows.iter().map(|&(to, from, _)| (from, to)).collect();
         let level = Level::new(&Drawing { title: String::new(), shapes, arrows })?;
         boxes += items.len();
-        passes += level.arrows.iter().map(|arrow| arrow.way.len() - 2).sum::<usize>();
+        passes += level.arrows.iter().map(|arrow| arrow.way.len().saturating_sub(2)).sum::<usize>();
         if boxes + passes > MOST_SPOTS {
             return Err(TooLarge { boxes, passes });
         }

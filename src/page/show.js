@@ -157,15 +157,32 @@ function follow() {
 const MOST_FOUND = 40;
 let found = [];
 
+/** Lists the layers that hold all words of the search; the first of them is the one that Enter chooses. */
 function find() {
   const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const text = i => `${nodes[i].name} ${nodes[i].layer} ${nodes[i].shape}`.toLowerCase();
   found = words.length ? nodes.map((_, i) => i).filter(i => words.every(word => text(i).includes(word))) : [];
-  $("found").replaceChildren(...found.slice(0, MOST_FOUND).map((i, n) => el("li", { role: "option", "aria-selected": String(n === 0), onmousedown: () => choose(i) }, nodes[i].name, " ", el("span", { class: "faint" }, nodes[i].layer.slice(0, 50)))),
-    found.length > MOST_FOUND ? el("li", { class: "faint" }, `and ${found.length - MOST_FOUND} more`) : "");
-  $("found").hidden = words.length === 0;
-  if (words.length && !found.length) $("found").append(el("li", { class: "faint" }, "no such layer"));
-  $("search").setAttribute("aria-expanded", String(words.length > 0));
+  const option = (i, n) => el("li", { role: "option", id: `found-${n}`, "aria-selected": "false", onmousedown: () => choose(i) }, nodes[i].name, " ", el("span", { class: "faint" }, nodes[i].layer.slice(0, 50)));
+  $("found").replaceChildren(...found.slice(0, MOST_FOUND).map(option));
+  $("more").textContent = !words.length ? "" : !found.length ? "no such layer" : found.length > MOST_FOUND ? `and ${found.length - MOST_FOUND} more` : "";
+  openFound(words.length > 0);
+  markFound(0);
+}
+
+/** The list has no focus of its own: readers are told by the field whether it is there, and what is chosen in it. */
+function openFound(open) {
+  $("popup").hidden = !open;
+  $("found").hidden = !found.length;
+  $("search").setAttribute("aria-expanded", String(open && found.length > 0));
+  if (!open) $("search").removeAttribute("aria-activedescendant");
+}
+
+function markFound(n) {
+  const options = [...$("found").children];
+  options.forEach((option, i) => option.setAttribute("aria-selected", String(i === n)));
+  if (!options[n]) return $("search").removeAttribute("aria-activedescendant");
+  $("search").setAttribute("aria-activedescendant", options[n].id);
+  options[n].scrollIntoView({ block: "nearest" });
 }
 
 function choose(i) {
@@ -175,14 +192,12 @@ function choose(i) {
 }
 
 function searchPressed(event) {
-  const options = [...$("found").querySelectorAll("[role=option]")];
+  const options = [...$("found").children];
   const at = options.findIndex(option => option.getAttribute("aria-selected") === "true");
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step && options.length) {
     event.preventDefault();
-    const next = (at + step + options.length) % options.length;
-    options.forEach((option, i) => option.setAttribute("aria-selected", String(i === next)));
-    options[next].scrollIntoView({ block: "nearest" });
+    markFound((at + step + options.length) % options.length);
   }
   if (event.key === "Enter" && at >= 0) choose(found[at]);
   if (event.key === "Escape") { $("search").value = ""; find(); }

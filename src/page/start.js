@@ -2,7 +2,8 @@
 
 $("search").addEventListener("input", find);
 $("search").addEventListener("keydown", searchPressed);
-$("search").addEventListener("blur", () => { $("found").hidden = true; });
+$("search").addEventListener("focus", find);
+$("search").addEventListener("blur", () => openFound(false));
 addEventListener("hashchange", follow);
 showHeader();
 makeTexts();

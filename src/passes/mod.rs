@@ -11,6 +11,7 @@ mod lower;
 mod merge_groups;
 mod split;
 mod squeeze;
+mod subpixel;
 mod subsample;
 mod sweep;
 mod uses;
@@ -62,6 +63,7 @@ pub const PIPELINE: &[(&str, Pass)] = &[
     ("lower", lower::run),
     ("merge groups", merge_groups::run),
     ("fold batch norm", fold_batch_norm::run),
+    ("subpixel", subpixel::run),
     ("subsample", subsample::run),
     ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),

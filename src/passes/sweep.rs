@@ -54,7 +54,10 @@ pub(crate) fn sweep_params(graph: &mut Graph) {
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
     match source {
         ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
-        ParamSource::Merged { weight, .. } | ParamSource::OutputMajor { weight, .. } => f(weight),
+        ParamSource::Merged { weight: base, .. }
+        | ParamSource::OutputMajor { weight: base, .. }
+        | ParamSource::Subpixel { weight: base, .. }
+        | ParamSource::Repeated { values: base, .. } => f(base),
         ParamSource::Scaled { weight: inner, norm } | ParamSource::Shifted { bias: inner, norm } => {
             inner.iter_mut().for_each(&mut f);
             norm.parts_mut().for_each(f);

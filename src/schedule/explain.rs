@@ -60,7 +60,7 @@ impl<'p> Explanation<'p> {
         for (index, step, verdict) in self.steps() {
             lines.push(row(self.plan, index, step));
             let choice = verdict.map(|verdict| format!("choice: {}", describe(verdict)));
-            let refusals = step.refusals.iter().filter(|refusal| is_choice(refusal)).map(|r| format!("not {r}"));
+            let refusals = step.refusals.iter().filter(|refusal| refusal.is_choice()).map(|r| format!("not {r}"));
             let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
             reasons.push(more.chain(choice).chain(joint(step)).chain(refusals).collect());
         }
@@ -82,7 +82,7 @@ impl<'p> Explanation<'p> {
         text
     }
 
-    /// All passes' notes, and everything about each step.
+    /// All passes' notes, and all decisions about each step.
     pub fn whole(self) -> String {
         let mut text = self.title();
         text.push_str("\npasses\n");
@@ -126,12 +126,6 @@ are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane
 multiplications, or elements moved, of a sample. --verbose says everything.
 ";
 
-/// Whether a kernel could have been taken, and something spoke against it.
-fn is_choice(refusal: &str) -> bool {
-    let impossible = |why: &str| ["not ", "a kernel of one tap", "has no "].iter().any(|start| why.starts_with(start));
-    refusal.split_once(": ").is_some_and(|(_, why)| !impossible(why))
-}
-
 fn row(plan: &Plan, index: usize, step: &Step) -> [String; 6] {
     let first = step.nodes().next().expect("a step makes a value");
     let reads: Vec<String> = step.inputs.iter().map(sizes).collect();
@@ -161,32 +155,75 @@ fn fused(node: &Node) -> String {
 
 /// Its sizes without the batch, and how channels lie.
 fn sizes(view: &View) -> String {
-    let sizes: Vec<String> = view.ty.dims.iter().map(usize::to_string).collect();
-    let plain = if view.layout == Layout::Nchw { " nchw" } else { "" };
-    sizes.join("x") + plain
+    dims(&view.ty.dims) + if view.layout == Layout::Nchw { " nchw" } else { "" }
 }
 
+/// `64x3x3`
+fn dims(dims: &[usize]) -> String {
+    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
+}
+
+/// What is said of a step, in the order of the lines: the words in front of them, and what there is to say.
+type Topic = (&'static str, fn(&Plan, &Step) -> Vec<String>);
+const TOPICS: &[Topic] = &[
+    ("kernel", |_, step| vec![step.kernel.name()]),
+    ("", |_, step| step.kernel.code().facts().into_iter().map(|(what, text)| format!("{what:12}{text}")).collect()),
+    ("reads", |plan, step| step.inputs.iter().map(|view| place(plan, view)).collect()),
+    ("writes", |plan, step| {
+        [&step.output]
+            .into_iter()
+            .chain(step.beside.iter().map(|(_, view)| view))
+            .map(|view| place(plan, view))
+            .collect()
+    }),
+    ("weights", |plan, step| weights(plan, step).into_iter().collect()),
+    ("work", |plan, step| vec![work(plan, step)]),
+    ("tasks", |_, step| vec![format!("{} of a sample", step.kernel.tasks())]),
+    ("scratch", |_, step| match step.kernel.scratch() {
+        0 => Vec::new(),
+        scratch => vec![format!("{} of each thread", bytes(scratch))],
+    }),
+    ("batch", |_, step| {
+        let joint = |Joint { samples, kernel }: &Joint| {
+            format!("{samples} samples at a time: {}, {} tasks", kernel.name(), kernel.tasks())
+        };
+        step.joint.iter().map(joint).collect()
+    }),
+    ("not", |_, step| step.refusals.iter().map(ToString::to_string).collect()),
+];
+
 fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict>, text: &mut String) {
-    let layers = step.nodes().map(|id| {
-        let node = &plan.graph[id];
-        let layer = node.op.layer().map_or("input".to_string(), |l| l.to_string());
-        format!("{}: {layer}", name(&node.origin.path))
-    });
-    let _ = writeln!(text, "{index:4}  {}{}", layers.collect::<Vec<_>>().join(", then "), purpose(step));
-    let _ = writeln!(text, "      kernel  {}, {} tasks per sample", step.kernel.name(), step.kernel.tasks());
-    let _ = writeln!(text, "      conf    {:?}", step.kernel);
-    for (role, view) in roles(step) {
-        let _ = writeln!(text, "      {role:7} {}", place(plan, view));
+    let layers = step.nodes().map(|id| fused(&plan.graph[id]));
+    let _ = writeln!(text, "\n{index:4}  {}{}", layers.collect::<Vec<_>>().join(", then "), purpose(step));
+    let told = TOPICS.iter().map(|(topic, tell)| (*topic, tell(plan, step)));
+    let choice = verdict.map(|verdict| ("choice", vec![describe(verdict)]));
+    for (topic, line) in told.chain(choice).flat_map(|(topic, lines)| lines.into_iter().map(move |line| (topic, line)))
+    {
+        let _ = match topic {
+            "" => writeln!(text, "      {line}"),
+            topic => writeln!(text, "      {topic:12}{line}"),
+        };
     }
-    if let Some(verdict) = verdict {
-        let _ = writeln!(text, "      choice  {}", describe(verdict));
-    }
-    for Joint { samples, kernel } in &step.joint {
-        let _ = writeln!(text, "      of {samples:4} samples at a time: {}, {} tasks", kernel.name(), kernel.tasks());
-    }
-    for refusal in &step.refusals {
-        let _ = writeln!(text, "      not     {refusal}");
-    }
+}
+
+/// The parameters that are packed, and what they take as they are.
+fn weights(plan: &Plan, step: &Step) -> Option<String> {
+    let params = step.params.iter().map(|&id| &plan.graph[id]);
+    let named: Vec<String> = params.clone().map(|param| format!("{} {}", param.name, dims(&param.dims))).collect();
+    let size = params.map(|param| param.bytes()).fold(0, u64::saturating_add);
+    (!named.is_empty()).then(|| format!("{}: {}", named.join(", "), bytes(size as usize)))
+}
+
+/// Of a sample: multiply-accumulates, or elements, and the bytes that are moved for them.
+fn work(plan: &Plan, step: &Step) -> String {
+    let values = step.views().fold(0u64, |sum, view| sum.saturating_add(view.ty.bytes() as u64));
+    let moved = step.params.iter().fold(values, |sum, &id| sum.saturating_add(plan.graph[id].bytes()));
+    let each = step.work as f64 / moved.max(1) as f64;
+    format!(
+        "{:.3} million, {} read and written: {each:.1} for each byte",
+        step.work as f64 / 1e6,
+        bytes(moved as usize)
+    )
 }
 
 /// For how many samples of a batch a step reads its weights once.
@@ -207,12 +244,6 @@ fn describe(verdict: &Verdict) -> String {
     }
 }
 
-/// What the step does with each of its values.
-fn roles(step: &Step) -> impl Iterator<Item = (&'static str, &View)> {
-    let written = [&step.output].into_iter().chain(step.beside.iter().map(|(_, view)| view));
-    step.inputs.iter().map(|view| ("reads", view)).chain(written.map(|view| ("writes", view)))
-}
-
 fn purpose(step: &Step) -> String {
     step.purpose.map_or(String::new(), |p| format!(" ({p})"))
 }
@@ -225,7 +256,11 @@ fn place(plan: &Plan, view: &View) -> String {
         Place::Arena(offset) => format!("arena at {}", offset + view.offset),
         Place::Joint(offset) => format!("memory of all samples at {}", offset + view.offset),
     };
-    format!("{:?} {} in {place}", view.layout, view.ty)
+    let lie = match view.layout {
+        Layout::Nchw => "plane by plane",
+        Layout::Blocked => "in blocks of channels",
+    };
+    format!("{}, {lie}: {place}", view.ty)
 }
 
 fn name(path: &str) -> &str {

@@ -22,7 +22,7 @@ pub use offers::{Offer, offers};
 
 use crate::ir::{Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{Choices, Verdict};
-use crate::kernels::{Kernel, Layout, Target};
+use crate::kernels::{Kernel, Layout, Refusal, Target};
 use crate::layers::Op;
 use crate::passes::Note;
 use crate::tensor::TensorType;
@@ -93,7 +93,7 @@ pub struct Step {
     /// What the step is for, where it is not the node itself.
     pub purpose: Option<&'static str>,
     /// Why kernels that would have been preferred were not taken.
-    pub refusals: Vec<String>,
+    pub refusals: Vec<Refusal>,
 }
 
 impl Step {

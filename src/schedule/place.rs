@@ -3,7 +3,7 @@
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
 use crate::ir::{self, Epilogue, Graph, Node, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
-use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Target, Value, permute};
+use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Refusal, Target, Value, Why, permute};
 use crate::layers::Op;
 use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
@@ -68,7 +68,7 @@ struct Placer<'a> {
     reordered: HashMap<(NodeId, Layout), View>,
     /// For layers whose operand is made by a convolution that they alone read: that node, and the kernel that does both,
     /// or why there is none.
-    pairs: HashMap<NodeId, (NodeId, Result<Lowered, String>)>,
+    pairs: HashMap<NodeId, (NodeId, Result<Lowered, Why>)>,
     verdicts: Vec<(NodeId, Verdict)>,
 }
 
@@ -163,10 +163,10 @@ impl Placer<'_> {
     }
 
     /// The kernel of a node, the node before it that the kernel does too, and why others were not taken.
-    fn choose(&mut self, id: NodeId) -> (Option<NodeId>, Lowered, Vec<String>) {
+    fn choose(&mut self, id: NodeId) -> (Option<NodeId>, Lowered, Vec<Refusal>) {
         let refusal = match self.pairs.remove(&id) {
             Some((first, Ok(lowered))) => return (Some(first), lowered, Vec::new()),
-            Some((_, Err(why))) => Some(format!("chain: {why}")),
+            Some((_, Err(why))) => Some(Refusal { family: "chain", why }),
             None => None,
         };
         let current = self.graph[id].operands().iter().map(|&i| self.value(i)).collect::<Vec<View>>();

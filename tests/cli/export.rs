@@ -132,7 +132,7 @@ fn free_sizes() {
     assert_eq!(dims, "N 3 32 64");
     assert_eq!(
         note,
-        "note: sizes are fixed, H = 32, W = 64: `adaptive_maxpool 3` cannot be said in ONNX: its regions would depend on \
+        "note[E0901]: sizes are fixed, H = 32, W = 64: `adaptive_maxpool 3` cannot be said in ONNX: its regions would depend on \
          the free sizes of the input"
     );
 }

@@ -3,6 +3,8 @@
 mod arguments;
 mod cards;
 mod check;
+#[cfg(unix)]
+mod codes;
 mod export;
 mod folder;
 mod quantize;

@@ -116,6 +116,34 @@ pub fn images() -> BoxedStrategy<Vec<usize>> {
     .boxed()
 }
 
+/// The same convolutions of each image of a series.
+pub fn of_series(part: Part) -> Part {
+    fn widen(window: &mut Window) {
+        window.padding = match std::mem::replace(&mut window.padding, Padding::Valid) {
+            Padding::All(n) => Padding::Sides(vec![(0, 0), (n, n), (n, n)]),
+            Padding::Sides(sides) => Padding::Sides([vec![(0, 0)], sides].concat()),
+            other => other,
+        };
+        [&mut window.kernel, &mut window.stride, &mut window.dilation].into_iter().for_each(|v| v.insert(0, 1));
+    }
+    let op = |mut op: Op| {
+        match &mut op {
+            Op::Conv(conv) => widen(&mut conv.window),
+            Op::ConvTranspose(conv) => {
+                widen(&mut conv.window);
+                conv.output_padding.insert(0, 0);
+            }
+            _ => {}
+        }
+        op
+    };
+    match part {
+        Part::Layer(layer) => Part::Layer(op(layer)),
+        Part::Residual(layers) => Part::Residual(layers.into_iter().map(op).collect()),
+        other => other,
+    }
+}
+
 /// Convolutions of stride 1 that Winograd kernels can do, with what can be fused behind them.
 pub fn winograd_part() -> BoxedStrategy<Part> {
     let kernel = prop_oneof![

@@ -8,3 +8,4 @@ mod requests;
 mod session;
 mod tree_sitter;
 mod typing;
+mod zoo;

@@ -144,6 +144,30 @@ fn code_lenses() {
     assert_snapshot!(shown.collect::<String>());
 }
 
+/// Only an editor that says that it has the command gets lenses which call it, and only for files.
+#[test]
+fn lenses_that_show_a_network() {
+    let options = json!({ "commands": ["svertka.show", "svertka.other"] });
+    for (options, uri, shown) in [
+        (json!({}), URI, 0),
+        (options.clone(), "untitled:net", 0),
+        (json!({ "commands": 3 }), URI, 0),
+        (options, URI, 3),
+    ] {
+        let mut editor = Editor::with(json!({ "capabilities": {}, "initializationOptions": options }));
+        editor.open(uri, MODEL);
+        let document = json!({ "textDocument": { "uri": uri } });
+        let lenses = editor.request::<lsp::CodeLensRequest>(document).unwrap();
+        let commands =
+            lenses.iter().filter_map(|lens| lens.command.as_ref()).filter(|command| !command.command.is_empty());
+        let commands: Vec<_> = commands.map(|command| (command.command.as_str(), command.arguments.clone())).collect();
+        assert_eq!((lenses.len(), commands.len()), (3 + shown, shown), "{options} {uri}");
+        let of = |variant: Value| ("svertka.show", Some(vec![json!(URI), variant]));
+        let all = [of(Value::Null), of(json!("wide")), of(json!("plain"))];
+        assert!(commands.iter().all(|command| all.contains(command)), "{commands:?}");
+    }
+}
+
 #[test]
 fn hover() {
     let mut editor = opened(MODEL);
@@ -214,7 +238,17 @@ fn formatting() {
     editor.replace(URI, &new);
     assert_eq!(editor.request::<lsp::DocumentFormattingRequest>(params.clone()), Some(Vec::new()));
     editor.replace(URI, "net { conv 3x3, | }");
-    assert_eq!(editor.request::<lsp::DocumentFormattingRequest>(params), None);
+    assert_eq!(editor.request::<lsp::DocumentFormattingRequest>(params.clone()), None);
+    // Asked for twice, and of a text that is gone before it is laid out.
+    editor.replace(URI, text);
+    let asked = [0; 2].map(|_| editor.send("textDocument/formatting", params.clone()));
+    let answers = asked.map(|id| editor.answer(id).unwrap());
+    assert!(answers[0] == answers[1] && answers[0][0]["newText"].is_string());
+    editor.replace(URI, &text.repeat(100));
+    let outdated = editor.send("textDocument/formatting", params.clone());
+    editor.replace(URI, &new);
+    assert_eq!(editor.answer(outdated), Err("the text has changed".into()));
+    assert_eq!(editor.request::<lsp::DocumentFormattingRequest>(params), Some(Vec::new()));
 }
 
 #[test]

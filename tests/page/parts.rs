@@ -66,6 +66,60 @@ fn graph_and_text_are_linked_both_ways() {
     assert_eq!(seen["search"][0], "second.b", "{seen:?}");
 }
 
+/// The list of layers found, as a reader of the screen is told of it.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn the_search_says_what_it_finds_and_what_is_chosen() {
+    let lab = Lab::new();
+    let many = "model many\ninput image: f32[N, 1, 8, 8]\nnet { 60 x relu | last: conv 3x3, 2 }\n";
+    std::fs::write(lab.path("many.cnn"), many).unwrap();
+    let page = show(&lab, &[&lab.path("many.cnn"), "--seed", "1"]);
+    let script = "(async () => {
+        const field = $('search'), list = $('found'), wait = () => new Promise(done => setTimeout(done, 50));
+        const told = () => {
+            const active = field.getAttribute('aria-activedescendant'), options = [...list.children];
+            const chosen = options.filter(option => option.getAttribute('aria-selected') === 'true');
+            return [field.getAttribute('aria-expanded'), String(options.length), active ?? '', chosen.map(option => option.id).join(),
+                $('more').textContent, String(!$('popup').hidden)].join(' | ');
+        };
+        const type = text => { field.value = text; field.dispatchEvent(new Event('input')); };
+        const press = key => field.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
+        const said = [field.getAttribute('role'), list.getAttribute('role'), String(field.getAttribute('aria-controls') === list.id)];
+        const roles = () => [...new Set([...list.children].map(option => option.getAttribute('role')))].join();
+        type('relu'); said.push(told(), roles());
+        press('ArrowUp'); said.push(told());
+        press('ArrowDown'); press('ArrowDown'); said.push(told());
+        type('conv'); said.push(told());
+        type('nothing of the kind'); said.push(told());
+        press('ArrowDown'); said.push(told());
+        type('relu'); press('Escape'); said.push(told(), field.value);
+        type('last'); field.dispatchEvent(new Event('blur')); said.push(told());
+        field.dispatchEvent(new Event('focus')); said.push(told());
+        press('Enter'); await wait(); said.push(told(), $('selected').textContent);
+        return said;
+    })()";
+    let said: Vec<String> = evaluate(&page, script);
+    let expected = [
+        "combobox",
+        "listbox",
+        "true",
+        "true | 40 | found-0 | found-0 | and 20 more | true",
+        "option",
+        "true | 40 | found-39 | found-39 | and 20 more | true",
+        "true | 40 | found-1 | found-1 | and 20 more | true",
+        "true | 1 | found-0 | found-0 |  | true",
+        "false | 0 |  |  | no such layer | true",
+        "false | 0 |  |  | no such layer | true",
+        "false | 0 |  |  |  | false",
+        "",
+        "false | 1 |  | found-0 |  | false",
+        "true | 1 | found-0 | found-0 |  | true",
+        "false | 0 |  |  |  | false",
+        "last",
+    ];
+    assert_eq!(said, expected);
+}
+
 #[test]
 #[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
 fn times_lead_to_layers() {

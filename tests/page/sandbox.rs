@@ -69,6 +69,36 @@ fn places_that_are_not_there() {
     assert_eq!(shown, [[0, 0, 0], [0, 3, 3], [0, 0, 0], [0, 1, 2]]);
 }
 
+/// What stands under the numbers, and what they are for who does not see them.
+#[test]
+#[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
+fn captions_say_what_they_stand_under() {
+    let page = show(&Lab::new(), &["models/lenet5.cnn"]);
+    let shown: Vec<Vec<[String; 2]>> = evaluate(
+        &page,
+        "['conv/6/3/1/1/valid/2/2/1,0,2', 'maxpool/6/3/1/1/valid/1/1/0,1,0'].map(address => { \
+         history.replaceState(null, '', '#sandbox/' + address); follow(); \
+         return [...document.querySelectorAll('#toy figure')].map(figure => \
+         [figure.querySelector('figcaption').textContent, figure.querySelector('svg').getAttribute('aria-label')]); })",
+    );
+    let window = "6 by 6, the window at row";
+    let expected = [
+        vec![
+            ["input channel 0".into(), format!("input channel 0, {window} 0, column 2")],
+            ["kernel 1, 0".into(), "kernel of input channel 0".into()],
+            ["input channel 1".into(), format!("input channel 1, {window} 0, column 2")],
+            ["kernel 1, 1".into(), "kernel of input channel 1".into()],
+            ["output channel 0".into(), "output channel 0, 4 by 4".into()],
+            ["output channel 1".into(), "output channel 1, 4 by 4".into()],
+        ],
+        vec![
+            ["input 6\u{d7}6".into(), format!("input channel 0, {window} 1, column 0")],
+            ["output 4\u{d7}4".into(), "output channel 0, 4 by 4".into()],
+        ],
+    ];
+    assert_eq!(shown, expected);
+}
+
 /// Whether it is a layer, and not an error.
 fn check(shown: &Shown, address: &str) -> bool {
     let Shown { size, inputs, text, .. } = shown;

@@ -26,6 +26,8 @@ async function start() {
         { language: "svertka", scheme: "file" },
         { language: "svertka", scheme: "untitled" },
       ],
+      // What the server's lenses may call.
+      initializationOptions: { commands: ["svertka.show"] },
       synchronize: { fileEvents: vscode.workspace.createFileSystemWatcher("**/*.cnn") },
     },
   );
@@ -103,15 +105,18 @@ async function preview() {
   await refresh(document);
 }
 
-/** Writes the page of the saved text, and opens it in the browser. */
-async function show() {
-  const document = vscode.window.activeTextEditor?.document;
+/** Writes the page of a saved text, by default the one that is edited, and opens it in the browser. */
+async function show(uri, variant) {
+  const document = uri
+    ? await vscode.workspace.openTextDocument(vscode.Uri.parse(uri))
+    : vscode.window.activeTextEditor?.document;
   if (document?.languageId !== "svertka" || document.uri.scheme !== "file" || !(await document.save())) {
     return;
   }
-  const name = `${path.basename(document.uri.fsPath, ".cnn")}.html`;
-  const page = path.join(await mkdtemp(path.join(tmpdir(), "svertka-")), name);
-  execFile(program(), ["show", document.uri.fsPath, "-o", page], { timeout: 60000 }, (error, _, messages) => {
+  const name = variant ?? path.basename(document.uri.fsPath, ".cnn");
+  const page = path.join(await mkdtemp(path.join(tmpdir(), "svertka-")), `${name}.html`);
+  const network = variant ? `${document.uri.fsPath}:${variant}` : document.uri.fsPath;
+  execFile(program(), ["show", network, "-o", page], { timeout: 60000 }, (error, _, messages) => {
     if (error) {
       vscode.window.showErrorMessage(`svertka show: ${messages || error}`);
     } else {

@@ -121,6 +121,7 @@ pub fn check_variants(
         found
     };
     let (mut found, unused) = build::check_variants(sources, program, options, &mut lints, see);
+    found.retain(|found| build::concerns_author(sources, found));
     if options.variant.is_some() || found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return found;
     }
@@ -129,7 +130,8 @@ pub fn check_variants(
     let idle = allows.iter().filter(|allow| exists(&allow.lint) && !silenced.contains(allow.lint.as_str()));
     let idle = idle.map(|allow| Unused { kind: Kind::Allow, name: allow.lint.clone(), span: allow.span });
     let loud = |item: &Unused| !is_allowed(item.lint(), &allows) && !allowed.iter().any(|lint| lint == item.lint());
-    found.extend(unused.into_iter().chain(idle).filter(loud).map(|item| item.warning()));
+    let unused = unused.into_iter().chain(idle).filter(loud).map(|item| item.warning());
+    found.extend(unused.filter(|found| build::concerns_author(sources, found)));
     found
 }
 

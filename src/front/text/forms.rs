@@ -58,7 +58,7 @@ pub const FORMS: &[Form] = &[
     Form {
         name: "use",
         usage: "use \"FILE.cnn\"",
-        doc: "the blocks and constants of a file beside the model",
+        doc: "the blocks and constants of a file beside the model, or of a network that comes along: `use \"zoo:resnet50\"`",
         example: "",
     },
     Form {

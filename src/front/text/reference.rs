@@ -2,7 +2,7 @@
 
 use super::build::FUNCTIONS;
 use super::forms::{FORMS, Form};
-use crate::diagnostic::codes;
+use crate::diagnostic::codes::{self, Examples};
 use crate::layers;
 use std::fmt::Write;
 
@@ -26,9 +26,12 @@ pub fn page() -> String {
         if !explained.text.is_empty() {
             let _ = write!(page, "\n{}\n", explained.text);
         }
-        if let Some([wrong, right]) = explained.examples {
-            let _ = write!(page, "\n```\n{wrong}```\n\nBetter:\n\n```\n{right}```\n");
-        }
+        let [wrong, right] = explained.examples.both();
+        let head = match explained.examples {
+            Examples::Texts(_) => String::new(),
+            Examples::Commands(_) => format!("{}:\n\n", explained.examples.title()),
+        };
+        let _ = write!(page, "\n{head}```\n{wrong}```\n\nBetter:\n\n```\n{right}```\n");
     }
     page
 }

@@ -76,7 +76,7 @@ impl Code {
             let ([begin, end], vector_groups) = match self.split {
                 Split::VectorGroups => ([zero, rows], [first, last]),
                 Split::Rows => {
-                    let [begin, end] = [first, last].map(|block| nest.mul_imm(block, self.block_rows as i64));
+                    let [begin, end] = [first, last].map(|task| nest.mul_imm(task, self.task_rows as i64));
                     ([begin, nest.smin(end, rows)], [zero, vector_groups])
                 }
             };

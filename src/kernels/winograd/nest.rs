@@ -85,6 +85,7 @@ pub struct NestEmitter<'a> {
 /// What the stages of a task read and write.
 struct Task {
     sample: Word,
+    image: Word,
     /// First row of tiles and one past the last.
     rows: [Word; 2],
     /// Entry of the group of columns.
@@ -177,6 +178,8 @@ impl NestEmitter<'_> {
         let bias = nest.constant_pointer(constants + 1);
         let column_groups = conf.groups(1) as i64;
         let (row, column) = (nest.div_imm(group, column_groups), nest.rem_imm(group, column_groups));
+        let row_groups = conf.groups(0) as i64;
+        let (image, row) = (nest.div_imm(row, row_groups), nest.rem_imm(row, row_groups));
         let columns = nest.offset_by(table, column, GROUP_WORDS as i64 * 8);
         let columns = nest.add_imm(columns, (conf.dims[0].tiles() * ROW_WORDS * 8) as i64);
         let panels = part(nest, chunk, conf.task_panels, conf.product.panels());
@@ -189,6 +192,7 @@ impl NestEmitter<'_> {
         let v = nest.add_imm(strip, conf.strip_bytes());
         Task {
             sample,
+            image,
             rows: part(nest, row, conf.group[0], conf.dims[0].tiles()),
             columns,
             panels,
@@ -206,7 +210,7 @@ impl NestEmitter<'_> {
 
     fn transform_input(&self, nest: &mut NestBuilder, task: &Task) {
         let (conf, functions) = (self.conf, &self.functions);
-        let input = nest.sample_pointer(1, task.sample);
+        let input = self.input(nest, task);
         let [input_column, strip_column, columns] = [0, 8, 16].map(|word| nest.load(task.columns, word));
         let [tiles, edge] = [24, 32].map(|word| nest.load(task.columns, word));
         let input = nest.add(input, input_column);
@@ -217,7 +221,7 @@ impl NestEmitter<'_> {
             nest.call(functions.clear, &[task.strip]);
         }
         self.clear_guards(nest, task);
-        let plane = conf.input_row() * conf.dims[0].input as i64;
+        let plane = conf.images as i64 * conf.input_image();
         nest.repeat(conf.in_blocks(), |nest, block| {
             let guard = self.guard_of(nest, task, block);
             let input = nest.offset_by(input, block, plane);
@@ -354,20 +358,26 @@ impl NestEmitter<'_> {
 }
 
 impl NestEmitter<'_> {
-    /// The sample's output, and what the epilogue adds.
+    /// The image's input.
+    fn input(&self, nest: &mut NestBuilder, task: &Task) -> Word {
+        let input = nest.sample_pointer(1, task.sample);
+        nest.offset_by(input, task.image, self.conf.input_image())
+    }
+
+    /// The image's output, and what the epilogue adds.
     fn outputs(&self, nest: &mut NestBuilder, task: &Task) -> [Word; 2] {
         let out = nest.sample_pointer(0, task.sample);
         let residual = match self.conf.epilogue.operands() {
             0 => out,
             _ => nest.sample_pointer(2, task.sample),
         };
-        [out, residual]
+        [out, residual].map(|output| nest.offset_by(output, task.image, self.conf.output_image()))
     }
 
     /// Runs `body(M, offset in the output)` for each of the task's output blocks, whose bias is where tiles find it.
     fn for_blocks(&self, nest: &mut NestBuilder, task: &Task, body: impl FnOnce(&mut NestBuilder, Word, Word)) {
         let conf = self.conf;
-        let plane = conf.dims[0].output as i64 * conf.output_row();
+        let plane = conf.images as i64 * conf.output_image();
         let [begin, end] = task.blocks;
         nest.for_range(begin, end, |nest, block| {
             let index = nest.sub(block, begin);
@@ -413,7 +423,7 @@ impl NestEmitter<'_> {
         let column = nest.offset_by(columns, column, SINGLE_COLUMN_WORDS as i64 * 8);
         let [kind, input_row] = [0, 8].map(|word| nest.load(row, word));
         let [input_column, strip_column, count] = [0, 8, 16].map(|word| nest.load(column, word));
-        let input = nest.sample_pointer(1, task.sample);
+        let input = self.input(nest, task);
         let input = nest.add(input, input_row);
         let input = nest.add(input, input_column);
         let direct = conf.dims[1].is_plain();
@@ -421,7 +431,7 @@ impl NestEmitter<'_> {
         if !direct {
             nest.call(self.functions.clear, &[task.strip]);
         }
-        let plane = conf.input_row() * conf.dims[0].input as i64;
+        let plane = conf.images as i64 * conf.input_image();
         let [size, one] = [conf.dims[0].taps as i64, 1].map(|n| nest.iconst(n));
         nest.repeat(conf.in_blocks(), |nest, block| {
             let input = nest.offset_by(input, block, plane);

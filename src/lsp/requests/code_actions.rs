@@ -2,7 +2,7 @@
 
 use super::{Answer, diagnostics};
 use crate::diagnostic::codes;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Edit, Severity};
 use crate::front::text::syntax::ast::ItemKind;
 use crate::lsp::analysis::Model;
 use crate::lsp::view::View;
@@ -27,7 +27,8 @@ pub fn answer(view: &View, model: &Model, params: CodeActionParams) -> Answer<Op
 }
 
 fn fixes<'a>(view: &'a View, diagnostic: &'a Diagnostic) -> impl Iterator<Item = CodeAction> + use<'a> {
-    let helps = diagnostic.help.iter().filter(|help| !help.edits.is_empty());
+    let own = |edit: &Edit| view.texts.sources.of_zoo(edit.span.file).is_none();
+    let helps = diagnostic.help.iter().filter(move |help| !help.edits.is_empty() && help.edits.iter().all(own));
     helps.map(|help| {
         let edits = help.edits.iter().map(|edit| (edit.span, edit.text.as_str()));
         action(view, diagnostic, help.text.clone(), edits.collect())

@@ -12,6 +12,8 @@ use crate::layers::{self, LayerSpec, ParamDecl};
 use crate::lsp::context::{self, Call, Place};
 use crate::lsp::documents::path_of;
 use crate::lsp::view::View;
+use crate::model::zoo;
+use crate::source::{Span, ZOO_PATH};
 use gen_lsp_types::*;
 
 pub fn answer(view: &View, workspace: &Workspace, params: CompletionParams) -> Answer<Option<CompletionResponse>> {
@@ -143,7 +145,7 @@ impl Candidates<'_> {
         items
     }
 
-    /// Model files in the folder.
+    /// Model files in the folder, and networks of the zoo.
     fn paths(&self) -> Vec<CompletionItem> {
         let own = path_of(self.view.texts.uri(self.view.file));
         let folder = own.as_ref().and_then(|path| std::fs::read_dir(path.parent()?).ok());
@@ -152,7 +154,15 @@ impl Candidates<'_> {
             files.filter(|path| path.extension().is_some_and(|end| end == "cnn") && Some(path) != own.as_ref());
         let mut names: Vec<String> = others.filter_map(|path| Some(path.file_name()?.to_str()?.to_string())).collect();
         names.sort();
-        names.iter().map(|name| item(name, CompletionItemKind::File, "")).collect()
+        names.extend(zoo::names().iter().map(|name| format!("{ZOO_PATH}{name}")));
+        // What an editor takes for a word ends at signs that paths hold.
+        let start = self.view.text()[..self.offset].rfind('"').map_or(self.offset, |quote| quote + 1);
+        let range = self.view.range(Span::new(self.view.file, start..self.offset));
+        let path = |name: &String| CompletionItem {
+            text_edit: Some(CompletionItemTextEdit::TextEdit(TextEdit { range, new_text: name.clone() })),
+            ..item(name, CompletionItemKind::File, "")
+        };
+        names.iter().map(path).collect()
     }
 }
 

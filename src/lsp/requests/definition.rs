@@ -5,12 +5,17 @@ use crate::front::text::names::Meaning;
 use crate::front::text::syntax::ast::{ItemKind, StepKind};
 use crate::lsp::analysis::Model;
 use crate::lsp::view::View;
-use crate::source::Span;
+use crate::lsp::zoo;
+use crate::model;
+use crate::source::{Span, ZOO_PATH};
 use gen_lsp_types::*;
 
 pub fn answer(view: &View, model: &Model, params: DefinitionParams) -> Answer<Option<DefinitionResponse>> {
     let offset = view.offset(params.text_document_position_params.position);
     let span = used_file(view, offset).or_else(|| declared(view, offset)).or_else(|| made(view, model, offset));
+    if let Some(file) = span.and_then(|span| view.texts.sources.of_zoo(span.file)) {
+        zoo::write(file)?;
+    }
     Ok(span.map(|span| DefinitionResponse::Definition(Definition::Location(view.location(span)))))
 }
 
@@ -20,6 +25,11 @@ fn used_file(view: &View, offset: usize) -> Option<Span> {
         ItemKind::Use { path, path_span } if holds(*path_span, offset) => Some(path),
         _ => None,
     })?;
+    if let Some(name) = path.strip_prefix(ZOO_PATH) {
+        let file = model::zoo::find(name).ok()?.file;
+        let (id, _) = view.texts.files().find(|(id, _)| view.texts.sources.of_zoo(*id) == Some(file))?;
+        return Some(Span::new(id, 0..0));
+    }
     let own = &view.texts.sources.file(view.file).name;
     let folder = own.rsplit_once('/').map_or("", |(folder, _)| folder);
     let (file, _) = view.texts.files().find(|(id, _)| {

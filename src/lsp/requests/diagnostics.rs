@@ -1,6 +1,6 @@
 //! What is wrong or odd, as the editor shows it.
 
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::lsp::analysis::{Model, Texts};
 use crate::lsp::position::Encoding;
 use crate::lsp::view::View;
@@ -16,16 +16,22 @@ pub fn by_file(texts: &Texts, model: &Model, encoding: Encoding) -> HashMap<lsp:
     let mut found: HashMap<lsp::Uri, Vec<lsp::Diagnostic>> =
         texts.files().map(|(_, uri)| (uri.clone(), Vec::new())).collect();
     for diagnostic in &model.diagnostics {
-        let file = diagnostic.labels.first().map_or(texts.root(), |label| label.span.file);
+        let file = primary(&view, diagnostic).map_or(texts.root(), |label| label.span.file);
         found.entry(texts.uri(file).clone()).or_default().push(shown(&view, diagnostic));
     }
     found.values_mut().for_each(|found| found.sort_by_key(|diagnostic| diagnostic.range));
     found
 }
 
+/// The place where it is shown: in a file of the user's.
+fn primary<'d>(view: &View, diagnostic: &'d Diagnostic) -> Option<&'d Label> {
+    diagnostic.labels.iter().find(|label| view.texts.sources.of_zoo(label.span.file).is_none())
+}
+
 pub fn shown(view: &View, diagnostic: &Diagnostic) -> lsp::Diagnostic {
-    let primary = diagnostic.labels.first();
-    let related = diagnostic.labels.iter().skip(1).map(|label| lsp::DiagnosticRelatedInformation {
+    let primary = primary(view, diagnostic);
+    let others = diagnostic.labels.iter().filter(|label| primary.is_none_or(|primary| !std::ptr::eq(*label, primary)));
+    let related = others.map(|label| lsp::DiagnosticRelatedInformation {
         location: view.location(label.span),
         message: label.text.clone(),
     });

@@ -19,6 +19,7 @@ use super::analysis::Texts;
 use super::documents::{Open, path_of, uri_of};
 use super::position::Encoding;
 use crate::front::text::stop::Stop;
+use crate::front::text::syntax::Kept;
 use crate::io::text;
 use gen_lsp_types::*;
 use serde_json::Value;
@@ -78,6 +79,8 @@ pub struct Workspace {
     folders: Vec<PathBuf>,
     /// Whether what is put in may have places to be filled.
     pub snippets: bool,
+    /// Commands of the editor's own: `{ "commands": ["svertka.show"] }` among its initialisation options.
+    commands: Vec<String>,
 }
 
 impl Workspace {
@@ -86,7 +89,15 @@ impl Workspace {
         let uris = folders.map(|folder| &folder["uri"]).chain(params.get("rootUri"));
         let folders = uris.filter_map(|uri| path_of(&Uri(uri.as_str()?.into()))).collect();
         let snippets = "/capabilities/textDocument/completion/completionItem/snippetSupport";
-        Workspace { folders, snippets: params.pointer(snippets) == Some(&Value::Bool(true)) }
+        let commands = params.pointer("/initializationOptions/commands").and_then(Value::as_array);
+        let commands = commands.into_iter().flatten().filter_map(|command| Some(command.as_str()?.to_owned()));
+        let snippets = params.pointer(snippets) == Some(&Value::Bool(true));
+        Workspace { folders, snippets, commands: commands.collect() }
+    }
+
+    /// Whether the editor has a command.
+    pub fn has(&self, command: &str) -> bool {
+        self.commands.iter().any(|known| known == command)
     }
 }
 
@@ -114,12 +125,12 @@ impl Around<'_> {
             Some((uri, text))
         };
         let users = others.filter_map(read).filter(|(_, text)| text.contains(&name)).filter_map(|(other, text)| {
-            let texts = Texts::read(&other, &text, self.open.clone(), &Stop::default());
+            let texts = Texts::read(&other, &text, self.open.clone(), &Stop::default(), &mut Kept::default());
             texts.find(uri).is_some().then_some(texts)
         });
         let users: Vec<Texts> = users.collect();
         read(path)
-            .map(|(uri, text)| Texts::read(&uri, &text, self.open.clone(), &Stop::default()))
+            .map(|(uri, text)| Texts::read(&uri, &text, self.open.clone(), &Stop::default(), &mut Kept::default()))
             .into_iter()
             .chain(users)
             .collect()

@@ -5,6 +5,7 @@ use crate::diagnostic::Edit;
 use crate::diagnostic::fix;
 use crate::front::text::names::{DeclarationId, Kind, Meaning, Names};
 use crate::front::text::stop::Stop;
+use crate::front::text::syntax::Kept;
 use crate::front::text::syntax::parser::{is_item_name, is_variable_name};
 use crate::lsp::analysis::Texts;
 use crate::lsp::documents::Open;
@@ -25,6 +26,9 @@ pub fn prepare(view: &View, params: PrepareRenameParams) -> Answer<Option<Prepar
 /// What names something outside of the texts is not renamed.
 fn permitted(view: &View, id: DeclarationId) -> Answer<()> {
     let refuse = |why: &str| Err(why.to_string());
+    if view.texts.sources.of_zoo(view.texts.names.declaration(id).span.file).is_some() {
+        return refuse("this name is of the zoo, which comes with the program");
+    }
     match view.texts.names.declaration(id).kind {
         Kind::Label => refuse("a label is part of the names of weights: with another one, weight files no longer fit"),
         Kind::Input | Kind::Output => refuse("this name is part of the network: programs that run it use it"),
@@ -88,7 +92,7 @@ fn check_meaning(texts: &Texts, id: DeclarationId, new: &str, open: &Open) -> An
         }
     }
     let root = texts.root();
-    let after = Texts::read(texts.uri(root), &changed(root), Arc::new(renamed), &Stop::default());
+    let after = Texts::read(texts.uri(root), &changed(root), Arc::new(renamed), &Stop::default(), &mut Kept::default());
     let same = meanings(&texts.names) == meanings(&after.names) && after.errors.len() <= texts.errors.len();
     if same { Ok(()) } else { Err(format!("`{new}` is something else already where `{old}` stands")) }
 }

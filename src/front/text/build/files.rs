@@ -4,8 +4,9 @@ use super::{Loader, Options};
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::attempt::Attempt;
 use crate::front::text::syntax::ast::{Arg, Block, Body, Const, Expr, ExprKind, File, Ident, ItemKind, Param, Size};
-use crate::front::text::syntax::parser;
-use crate::source::{FileId, SourceMap, Span};
+use crate::front::text::syntax::{Kept, parser};
+use crate::model::zoo::{self, ZooLoader};
+use crate::source::{FileId, SourceMap, Span, ZOO_PATH};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -72,13 +73,22 @@ pub struct Variant {
 }
 
 impl Program {
-    /// Parses the root file and, through the loader, every file it uses. Items in error are without what is wrong in them.
-    pub fn load(sources: &mut SourceMap, root: FileId, options: &Options, loader: &mut dyn Loader) -> Attempt<Program> {
+    /// Parses the root file and, through the loader, every file it uses, except for what is in `kept`. Items in error are
+    /// without what is wrong in them.
+    pub fn load(
+        sources: &mut SourceMap,
+        root: FileId,
+        options: &Options,
+        loader: &mut dyn Loader,
+        kept: &mut Kept,
+    ) -> Attempt<Program> {
         let name = sources.file(root).name.clone();
         let (folder, own) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, own)| (folder, own));
+        // One of the zoo finds the others by their names.
+        let own = own.strip_prefix(ZOO_PATH).unwrap_or(own);
         let mut reader = Reader {
             folder: folder.into(),
-            loaded: vec![own.to_string()],
+            loaded: vec![Used { path: own.to_string(), variant: None }],
             stack: Vec::new(),
             text_bytes: 0,
             program: Program::default(),
@@ -87,8 +97,9 @@ impl Program {
             sources,
             options,
             loader,
+            kept,
         };
-        reader.file(root, own.to_string());
+        reader.file(root, Used { path: own.to_string(), variant: None });
         reader.sizes();
         Attempt { made: reader.program, errors: reader.errors }
     }
@@ -107,10 +118,9 @@ impl Program {
 struct Reader<'a> {
     /// Folder of the root file; for the names under which used files are shown.
     folder: String,
-    /// Paths below the root file's folder.
-    loaded: Vec<String>,
+    loaded: Vec<Used>,
     /// The files that are being read: each uses the next.
-    stack: Vec<String>,
+    stack: Vec<Used>,
     text_bytes: usize,
     program: Program,
     /// Kind and name of every item, and where it stands.
@@ -119,18 +129,28 @@ struct Reader<'a> {
     sources: &'a mut SourceMap,
     options: &'a Options,
     loader: &'a mut dyn Loader,
+    kept: &'a mut Kept,
+}
+
+/// A file that is read.
+#[derive(Clone, PartialEq)]
+struct Used {
+    /// Below the root file's folder, or `zoo:resnet.cnn`.
+    path: String,
+    /// Which values the parameters of its model have: those of this variant, or their defaults.
+    variant: Option<String>,
 }
 
 /// How long a chain of files using each other may be.
 const MAX_CHAIN: usize = 32;
 
 impl Reader<'_> {
-    fn file(&mut self, id: FileId, path: String) {
-        let Attempt { made, errors } = parser::recover(self.sources, id, &self.options.stop);
+    fn file(&mut self, id: FileId, used: Used) {
+        let Attempt { made, errors } = parser::recover(self.sources, id, &self.options.stop, self.kept);
         self.errors.extend(errors);
         let file = Arc::new(made);
         self.program.files.push(file.clone());
-        self.stack.push(path);
+        self.stack.push(used);
         self.items(&file);
         self.stack.pop();
     }
@@ -143,7 +163,10 @@ impl Reader<'_> {
         }
         for item in &file.items {
             match item.kind.clone() {
-                ItemKind::Model { params, .. } if !is_root => self.program.lent.push((file.span.file, params)),
+                ItemKind::Model { params, .. } if !is_root => {
+                    let variant = self.stack.last().and_then(|used| used.variant.as_deref());
+                    self.program.lent.push((file.span.file, given(params, variant, file)));
+                }
                 // Of a model that is used, others take its blocks and constants.
                 ItemKind::Input { .. } | ItemKind::Net(_) | ItemKind::Variant { .. } if !is_root => {}
                 kind => self.item(kind, item.span),
@@ -263,42 +286,77 @@ impl Reader<'_> {
     }
 
     fn try_use(&mut self, path: &str, span: Span) -> Result<(), Diagnostic> {
-        check_path(path).map_err(|reason| {
-            Diagnostic::error("E0601", "`use` reads only files at or below the model's own folder")
-                .at(span, reason)
-                .help("copy the file beside the model and use it by its name")
-        })?;
-        let user = self.stack.last().map_or("", String::as_str);
-        let path = below(user, path);
-        if let Some(start) = self.stack.iter().position(|open| *open == path) {
-            let chain = [&self.stack[start..], std::slice::from_ref(&path)].concat();
+        let used = self.named(path, span)?;
+        if let Some(start) = self.stack.iter().position(|open| open.path == used.path) {
+            let chain = self.stack[start..].iter().chain([&used]).map(|used| used.path.as_str());
             return Err(Diagnostic::error("E0603", "files use each other in a circle")
                 .at(span, "the circle closes here")
-                .note(chain.join(" uses "))
+                .note(chain.collect::<Vec<_>>().join(" uses "))
                 .help("move what both need into a third file"));
         }
         if self.stack.len() >= MAX_CHAIN {
             let message = format!("files use each other in a chain of more than {MAX_CHAIN}");
             return Err(Diagnostic::error("E0505", message).at(span, "one file too deep"));
         }
-        if self.loaded.contains(&path) {
-            return Ok(());
+        let unreadable = |reason: String| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason);
+        if let Some(known) = self.loaded.iter().find(|known| known.path == used.path) {
+            let reason = || format!("{} is used already, as another of its networks", used.path);
+            return if *known == used { Ok(()) } else { Err(unreadable(reason())) };
         }
-        let text = self
-            .loader
-            .load(&path)
-            .map_err(|reason| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason))?;
+        let zoo = used.path.strip_prefix(ZOO_PATH);
+        let loaded = zoo.map_or_else(|| self.loader.load(&used.path), |file| ZooLoader.load(file));
+        let text = loaded.map_err(unreadable)?;
         self.text_bytes = self.text_bytes.saturating_add(text.len());
         if self.text_bytes > self.options.limits.text {
             let message = format!("the files of this model hold more than {} bytes", self.options.limits.text);
             return Err(Diagnostic::error("E0501", message).at(span, "this file is too large"));
         }
-        self.loaded.push(path.clone());
-        let shown = if self.folder.is_empty() { path.clone() } else { format!("{}/{path}", self.folder) };
+        self.loaded.push(used.clone());
+        let shown = match zoo {
+            None if !self.folder.is_empty() => format!("{}/{}", self.folder, used.path),
+            _ => used.path.clone(),
+        };
         let id = self.sources.add(shown, text);
-        self.file(id, path);
+        self.file(id, used);
         Ok(())
     }
+
+    /// The file that the current one means by a path, or by the name of a network of the zoo.
+    fn named(&self, path: &str, span: Span) -> Result<Used, Diagnostic> {
+        if let Some(name) = path.strip_prefix(ZOO_PATH) {
+            let entry = zoo::find(name).map_err(|error| Diagnostic::error("E0602", error.to_string()).at(span, ""))?;
+            return Ok(Used { path: format!("{ZOO_PATH}{}", entry.file), variant: entry.variant });
+        }
+        check_path(path).map_err(|reason| {
+            Diagnostic::error("E0601", "`use` reads only files at or below the model's own folder")
+                .at(span, reason)
+                .help("copy the file beside the model and use it by its name")
+        })?;
+        let user = self.stack.last().map_or("", |user| &user.path);
+        let path = match user.strip_prefix(ZOO_PATH) {
+            Some(user) => format!("{ZOO_PATH}{}", below(user, path)),
+            None => below(user, path),
+        };
+        Ok(Used { path, variant: None })
+    }
+}
+
+/// The parameters of a file's model, with the values of a variant for defaults.
+fn given(mut params: Vec<Param>, variant: Option<&str>, file: &File) -> Vec<Param> {
+    let args = file.items.iter().find_map(|item| match &item.kind {
+        ItemKind::Variant { name, args, .. } if Some(name.text.as_str()) == variant => Some(args),
+        _ => None,
+    });
+    for (at, arg) in args.into_iter().flatten().enumerate() {
+        let at = match &arg.name {
+            Some(name) => params.iter().position(|param| param.name.text == name.text),
+            None => Some(at),
+        };
+        if let Some(param) = at.and_then(|at| params.get_mut(at)) {
+            param.default = Some(arg.value.clone());
+        }
+    }
+    params
 }
 
 /// Refuses whatever could lead out of a folder, on any system.

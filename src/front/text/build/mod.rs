@@ -42,8 +42,9 @@ pub use files::Program;
 pub use functions::FUNCTIONS;
 
 use crate::diagnostic::attempt::Attempt;
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Label, Severity};
 use crate::front::text::stop::Stop;
+use crate::front::text::syntax::Kept;
 use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
 use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
 use crate::layers::{ArgValue, Op, ParamDecl};
@@ -144,7 +145,7 @@ pub fn load(
     options: &Options,
     loader: &mut dyn Loader,
 ) -> Result<Program, Vec<Diagnostic>> {
-    Program::load(sources, root, options, loader).complete()
+    Program::load(sources, root, options, loader, &mut Kept::default()).complete()
 }
 
 /// Builds one variant.
@@ -174,8 +175,14 @@ pub fn build_and_warn(
     let graph = built.graph.expect("what is built without an error is a graph");
     let unused = uses.projections().into_iter();
     let loud = unused.filter(|item| !graph.allows.iter().any(|allow| allow.lint == item.lint()));
-    let warnings = loud.map(|item| item.warning()).collect();
+    let warnings = loud.map(|item| item.warning()).filter(|found| concerns_author(sources, found)).collect();
     Ok((graph, warnings))
+}
+
+/// Whether something is wrong, or odd in a file of the author's: what is odd in the zoo is not the author's to change.
+pub fn concerns_author(sources: &SourceMap, found: &Diagnostic) -> bool {
+    let own = |label: &Label| sources.of_zoo(label.span.file).is_none();
+    found.severity == Severity::Error || found.labels.first().is_none_or(own)
 }
 
 /// A variant, as far as it could be built.

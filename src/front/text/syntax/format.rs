@@ -1,9 +1,11 @@
 //! The formatter: lays out the tokens of a file again. It decides about blanks, indentation and long lines; which
 //! tokens there are, and the line breaks in lists and between steps, stay as the author wrote them.
 
+use super::kept::Kept;
 use super::parser::{self, Rule};
 use super::scan::{self, Piece, Scan};
 use crate::diagnostic::Diagnostic;
+use crate::front::text::stop::Stop;
 use crate::source::{FileId, SourceMap};
 use pest::iterators::Pair;
 use std::collections::HashSet;
@@ -21,10 +23,19 @@ const INDENT: usize = 2;
 /// # Errors
 /// The syntax errors of the file, as [`parser::parse`] gives them.
 pub fn format(sources: &SourceMap, file: FileId) -> Result<String, Vec<Diagnostic>> {
-    parser::parse(sources, file)?;
+    format_until(sources, file, &Stop::default())
+}
+
+/// As [`format`], until `stop` is due: what there is by then is of no use.
+pub fn format_until(sources: &SourceMap, file: FileId, stop: &Stop) -> Result<String, Vec<Diagnostic>> {
+    parser::recover(sources, file, stop, &mut Kept::default()).complete()?;
     let text = &sources.file(file).text;
-    let mut printer = Printer { tokens: tokens(&scan::scan(file, text), text), open: Vec::new(), out: String::new() };
+    let tokens = tokens(&scan::scan(file, text), text, stop);
+    let mut printer = Printer { tokens, open: Vec::new(), out: String::new() };
     for range in printer.written_lines() {
+        if stop.is_due() {
+            break;
+        }
         printer.line(range);
     }
     Ok(printer.out)
@@ -66,10 +77,13 @@ impl Token<'_> {
 }
 
 /// The leaves of the syntax, and the comments, in the order of the text.
-fn tokens<'a>(scan: &Scan, text: &'a str) -> Vec<Token<'a>> {
+fn tokens<'a>(scan: &Scan, text: &'a str, stop: &Stop) -> Vec<Token<'a>> {
     let mut ranges: Vec<(Range<usize>, Kind)> = scan.comments.iter().map(|range| (range.clone(), Comment)).collect();
     let mut attached = HashSet::new();
     for piece in scan.items.iter().flat_map(|item| item.pieces(&scan.text)) {
+        if stop.is_due() {
+            break;
+        }
         let pair = parser::pairs(&piece.text).expect("the file has been parsed");
         leaves(pair, &piece, &mut ranges, &mut attached);
     }

@@ -4,6 +4,7 @@ mod expr;
 
 use super::ast::*;
 use super::expected;
+use super::kept::Kept;
 use super::scan::{self, ITEM_KEYWORDS, MAX_ERRORS, MAX_NESTING, Piece, Scan};
 use crate::diagnostic::attempt::Attempt;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -34,15 +35,15 @@ const MAX_AGAIN: usize = 1 << 18;
 /// # Errors
 /// All syntax errors (`E0101`) and exceeded limits (`E0501`) of the file, up to a maximum number.
 pub fn parse(sources: &SourceMap, file: FileId) -> Result<File, Vec<Diagnostic>> {
-    recover(sources, file, &Stop::default()).complete()
+    recover(sources, file, &Stop::default(), &mut Kept::default()).complete()
 }
 
 /// As [`parse`]; also gives the tree of a text with errors, without the lines that are in error. Brackets that are not
-/// closed are closed where their item ends. The rest of a text is not read when `stop` is due.
-pub fn recover(sources: &SourceMap, file: FileId, stop: &Stop) -> Attempt<File> {
+/// closed are closed where their item ends. The rest of a text is not read when `stop` is due, nor what is in `kept`.
+pub fn recover(sources: &SourceMap, file: FileId, stop: &Stop, kept: &mut Kept) -> Attempt<File> {
     let text = &sources.file(file).text;
     let scan = scan::scan(file, text);
-    let mut builder = Builder::new(file);
+    let mut builder = Builder::new(file, kept);
     let items = parse_items(&scan, &mut builder, stop);
     let mut errors = scan.errors;
     errors.append(&mut builder.errors);
@@ -106,13 +107,23 @@ fn parse_item(scan: &Scan, item: &scan::Item, builder: &mut Builder, stop: &Stop
 
 /// Parses one piece of an item. After an error the line that holds it is taken out and the rest is tried again, so that
 /// every line in error is reported, and the others give a tree.
-fn parse_piece(scan: &Scan, item: &scan::Item, mut piece: Piece, builder: &mut Builder) -> Option<Item> {
-    let mut text = std::mem::take(&mut piece.text);
+fn parse_piece(scan: &Scan, item: &scan::Item, piece: Piece, builder: &mut Builder) -> Option<Item> {
+    if let Some(made) = builder.kept.take(&piece, builder.file) {
+        return Some(made);
+    }
+    let known = builder.errors.len();
+    let mut text = piece.text.clone();
     builder.piece = piece;
     loop {
         builder.read += text.len();
         let error = match pairs(&text) {
-            Ok(pair) => return Some(builder.item(pair)),
+            Ok(pair) => {
+                let made = builder.item(pair);
+                if builder.errors.len() == known {
+                    builder.kept.keep(&builder.piece, &made);
+                }
+                return Some(made);
+            }
             Err(error) => error,
         };
         let at = expected::position(&error, &text);
@@ -175,8 +186,9 @@ fn blank_line(text: &mut String, at: usize) -> bool {
 
 /// Builds nodes from pairs. What the grammar guarantees is taken for granted; what it cannot say (the size of
 /// numbers, the depth of trees) is checked, reported in `errors`, and replaced by a placeholder.
-struct Builder {
+struct Builder<'k> {
     file: FileId,
+    kept: &'k mut Kept,
     /// What is read. Brackets that it does not close have no place behind it.
     piece: Piece,
     /// Bytes that the grammar was given.
@@ -222,10 +234,10 @@ fn next_if<'i>(parts: &mut Parts<'i>, rule: Rule) -> Option<Pair<'i, Rule>> {
 }
 
 // Items.
-impl Builder {
-    fn new(file: FileId) -> Builder {
+impl<'k> Builder<'k> {
+    fn new(file: FileId, kept: &'k mut Kept) -> Self {
         let piece = Piece { text: String::new(), head: 0, range: 0..0 };
-        Builder { file, piece, read: 0, again: MAX_AGAIN, given_up: false, else_ifs: 0, errors: Vec::new() }
+        Builder { file, kept, piece, read: 0, again: MAX_AGAIN, given_up: false, else_ifs: 0, errors: Vec::new() }
     }
 
     fn is_done(&self) -> bool {
@@ -302,7 +314,7 @@ impl Builder {
 }
 
 // Bodies and steps.
-impl Builder {
+impl Builder<'_> {
     fn body(&mut self, pair: Pair<Rule>) -> Body {
         let span = self.span(&pair);
         Body { lines: parts(pair).map(|line| self.line(line)).collect(), span }
@@ -450,7 +462,7 @@ impl Builder {
     }
 }
 
-impl Builder {
+impl Builder<'_> {
     fn ident(&self, pair: Pair<Rule>) -> Ident {
         Ident { text: pair.as_str().to_string(), span: self.span(&pair) }
     }
@@ -716,7 +728,8 @@ mod tests {
             let text = format!("net {{\n{}}}\n", lines.collect::<String>());
             let (sources, file) = source(&text);
             let scan = scan::scan(file, &sources.file(file).text);
-            let mut builder = Builder::new(file);
+            let mut kept = Kept::default();
+            let mut builder = Builder::new(file, &mut kept);
             let items = parse_items(&scan, &mut builder, &Stop::default());
             assert_eq!(builder.errors.len(), (4000 / every).min(MAX_ERRORS), "{every}");
             assert!(builder.read < 2 * text.len(), "{every}: {} of {}", builder.read, text.len());
@@ -734,7 +747,8 @@ mod tests {
         let text = format!("net {{\n  seq {{\n{}  }}\n}}\n", "    conv 3x3 $\n".repeat(20_000));
         let (sources, file) = source(&text);
         let scan = scan::scan(file, &sources.file(file).text);
-        let mut builder = Builder::new(file);
+        let mut kept = Kept::default();
+        let mut builder = Builder::new(file, &mut kept);
         parse_items(&scan, &mut builder, &Stop::default());
         assert!(!builder.errors.is_empty() && builder.read <= 2 * text.len() + MAX_AGAIN, "{}", builder.read);
     }
@@ -744,7 +758,7 @@ mod tests {
         let (sources, file) = source(&format!("net {{\n{}}}\n", "  relu\n".repeat(1000)));
         let stop = Stop::default();
         stop.call();
-        let Attempt { made, errors } = recover(&sources, file, &stop);
+        let Attempt { made, errors } = recover(&sources, file, &stop, &mut Kept::default());
         let ItemKind::Net(body) = &made.items[0].kind else { panic!("not a net") };
         assert!(body.lines.is_empty() && errors[0].code == "E0510");
     }

@@ -45,13 +45,10 @@ pub struct Piece {
     pub range: Range<usize>,
 }
 
-/// Lines are read together up to this length.
-const PIECE: usize = 2048;
-
 impl Item {
-    /// What the grammar is to read: an item with a body without its lines, and then these, some at a time, each time as a
-    /// `net`. So the grammar never works for long between two pieces, and a mistake costs no more than the reading of its
-    /// own again. Nothing where brackets are nested too deeply for any reader.
+    /// What the grammar is to read: an item with a body without its lines, and then these, each by itself as a `net`. So the
+    /// grammar never works for long between two pieces, a mistake costs no more than the reading of its own again, and
+    /// neither does a change. Nothing where brackets are nested too deeply for any reader.
     pub fn pieces(&self, text: &str) -> Vec<Piece> {
         let (Some(closing), Range { start, end }) = (&self.closing, self.range.clone()) else { return Vec::new() };
         let Some((open, newlines)) = &self.body else {
@@ -61,17 +58,14 @@ impl Item {
         let mut pieces = vec![header];
         let mut from = open + 1;
         let mut lines = |to: usize, closing: &str| {
+            if to < end && text[from..to].trim_ascii().is_empty() {
+                return;
+            }
             let text = format!("{NET}{}{closing}", &text[from..to]);
             pieces.push(Piece { text, head: NET.len(), range: from..to });
             from = to;
         };
-        let mut last = open + 1;
-        for &newline in newlines {
-            if newline - last >= PIECE {
-                lines(newline, "\n}");
-                last = newline;
-            }
-        }
+        newlines.iter().for_each(|&newline| lines(newline, "\n}"));
         lines(end, closing);
         pieces
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 // `depth` counts the operators above.
-impl Builder {
+impl Builder<'_> {
     pub(super) fn expr(&mut self, pair: Pair<Rule>, depth: usize) -> Expr {
         let span = self.span(&pair);
         let text = pair.as_str();

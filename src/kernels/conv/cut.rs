@@ -1,0 +1,103 @@
+//! How a convolution is cut: the register tile, what of the weights stays near, and what tasks share.
+
+use super::{Split, TASKS, Target, Tile};
+use crate::codegen::Isa;
+use crate::kernels::taps::split;
+
+/// Unrolled code of one tile stays below this many FMAs: a third of a 32 KiB instruction cache.
+pub(super) const MAX_UNROLLED: usize = 1400;
+
+/// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
+pub(super) const BLOCK_BYTES: usize = 200 << 10;
+
+/// Bytes of weights that stay in a first-level cache of 32 KiB beside the input and the output of a tile.
+const PANEL_BYTES: usize = 18 << 10;
+
+/// Weights of many taps that a tile may read from the second-level cache: chunks of them are short in channels, so that
+/// sums are loaded and stored often.
+const FAR_PANEL_BYTES: usize = 96 << 10;
+
+/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read.
+pub(super) fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize {
+    let most = (PANEL_BYTES / panel).max(1);
+    let whole = if taps == 1 { PANEL_BYTES + PANEL_BYTES / 2 } else { FAR_PANEL_BYTES };
+    if tiles < 3 || blocks * panel <= whole {
+        return blocks;
+    }
+    blocks.div_ceil(blocks.div_ceil(most))
+}
+
+impl Split {
+    /// Sizes of input and weights are in elements.
+    pub(super) fn choose(rows: usize, vector_groups: usize, input: usize, weights: usize) -> Split {
+        if rows > 1 && (input >= weights || vector_groups < TASKS.min(rows)) {
+            Split::Rows
+        } else {
+            Split::VectorGroups
+        }
+    }
+}
+
+impl Tile {
+    /// One tile for each number of vectors, those with the least estimated time for a whole row of all output channels
+    /// first. Two FMAs and two loads start per cycle, and a sum can be added to every fourth cycle. Of equal ones for a
+    /// single column, whose weights are the most of what there is, the one with the least padding.
+    pub(super) fn all(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
+        let embed = target.isa == Isa::Avx512;
+        let unroll = |pixels: usize, vectors: usize| {
+            (1..=block)
+                .rev()
+                .find(|u| block.is_multiple_of(*u) && u * kernel * pixels * vectors <= MAX_UNROLLED)
+                .unwrap_or(1)
+        };
+        let registers = target.plain_registers;
+        let max_vectors = out_blocks.min(registers / 2 - 1);
+        let mut tiles: Vec<Tile> = (1..=max_vectors)
+            .filter_map(|vectors| {
+                let embedded = embed || vectors == 1;
+                let spare = vectors + usize::from(!embedded);
+                let registers = if embedded { target.registers } else { registers };
+                let pixels = ((registers - spare) / vectors).min(columns);
+                (pixels > 0).then(|| Tile { pixels, vectors, unroll: unroll(pixels, vectors), embedded })
+            })
+            .collect();
+        tiles.sort_by_key(|tile| {
+            let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
+            (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
+        });
+        assert!(!tiles.is_empty(), "a tile of one vector fits every target");
+        tiles
+    }
+
+    /// Four times the cycles that one input channel and tap take for a whole row of all output channels.
+    pub(super) fn row_cycles(&self, columns: usize, out_blocks: usize) -> usize {
+        let row = |vectors| split(columns, self.pixels).iter().map(|&p| self.cycles(p, vectors)).sum::<usize>();
+        let rest = match out_blocks % self.vectors {
+            0 => 0,
+            vectors => row(vectors),
+        };
+        row(self.vectors) * (out_blocks / self.vectors) + rest
+    }
+
+    /// Four times the cycles that one input channel and tap take.
+    fn cycles(&self, pixels: usize, vectors: usize) -> usize {
+        let fmas = 2 * pixels * vectors;
+        let broadcasts = if self.embedded { pixels * vectors } else { pixels };
+        let loads = 2 * (broadcasts + vectors);
+        fmas.max(loads).max(16)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use target_lexicon::Architecture;
+
+    #[test]
+    fn dense_layers_pad_no_more_than_they_must() {
+        let target = Target::of(Isa::Avx2, Architecture::X86_64);
+        let vectors = |out_blocks: usize| Tile::all(&target, 1, out_blocks, 8, 1)[0].vectors;
+        // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
+        assert_eq!((vectors(15), vectors(11)), (5, 6));
+    }
+}

@@ -141,8 +141,8 @@ impl Model {
         let mut model = Model::default();
         let mut sources = texts.sources.clone();
         let options = Options { stop: stop.clone(), ..Options::default() };
-        let found = lint::check_variants(&mut sources, &texts.program, &options, &[], &mut |variant, built| {
-            model.see(variant, built, &stop);
+        let found = lint::check_variants(&mut sources, &texts.program, &options, &[], &mut |variant, built, fields| {
+            model.see(variant, built, fields, &stop);
         });
         model.diagnostics = match texts.errors.is_empty() {
             true => found,
@@ -158,7 +158,7 @@ impl Model {
         model
     }
 
-    fn see(&mut self, variant: Option<&str>, built: Built, stop: &Stop) {
+    fn see(&mut self, variant: Option<&str>, built: Built, fields: Option<ReceptiveFields>, stop: &Stop) {
         let Built { graph: Some(graph), passages, whole } = built else { return };
         if stop.is_called() {
             return;
@@ -169,7 +169,7 @@ impl Model {
             self.totals.push(Totals { variant, parameters, macs });
         }
         if self.shown.is_none() {
-            let fields = receptive_field(&graph);
+            let fields = fields.unwrap_or_else(|| receptive_field(&graph));
             self.shown = Some(Shown { graph, passages, figures, fields });
         }
     }

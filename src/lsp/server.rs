@@ -252,17 +252,20 @@ impl Server<'_> {
         self.state += 1;
         let open = self.open_texts();
         let first = first.map(AsRef::<str>::as_ref);
-        let mut jobs = Vec::new();
+        let (mut jobs, mut gone) = (Vec::new(), Vec::new());
         for (uri, document) in &mut self.documents {
             document.stop.call();
             document.stop = Stop::default();
-            (document.texts, document.model, document.given_up) = (None, None, false);
+            gone.push((document.texts.take(), document.model.take()));
+            document.given_up = false;
             (document.state, document.layout) = (self.state, Layout::Unasked);
             let (stop, task) = (document.stop.clone(), Task::Look { text: document.text.clone(), open: open.clone() });
             jobs.push(Job { uri: lsp::Uri(uri.clone()), state: self.state, stop, task });
         }
         jobs.sort_by_key(|job| Some(job.uri.as_ref()) != first);
         jobs.into_iter().for_each(|job| self.worker.submit(job));
+        // Large trees go while the worker makes others.
+        drop(gone);
     }
 
     fn report(&mut self, report: Report) {

@@ -275,3 +275,47 @@ pub fn bytes(n: usize) -> String {
         _ => format!("{:.1} MiB", n as f64 / 1_048_576.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing::model;
+    use crate::codegen::Isa;
+    use crate::kernels::Target;
+    use target_lexicon::Architecture;
+
+    /// Layers of most families.
+    const MODEL: &str = "\
+model all
+input image: f32[N, 3, 64, 64]
+defaults conv half
+net {
+  conv1: conv 7x7, 32, stride 2, bias | relu | maxpool 3x3, stride 2, pad 1
+  conv2: conv 3x3, 64 | bn2: bn | relu
+  residual { deep: conv 3x3, 64, groups 64 | relu6 | narrow: conv 1x1, 64, bias } | relu
+  gate { global_avgpool | squeeze: conv 1x1, 8, bias | relu | expand: conv 1x1, 64, bias | sigmoid }
+  concat {
+    groups: conv 3x3, 32, groups 2
+    up: conv_transpose 3x3, 32, stride 2, pad 1 | avgpool 2x2, stride 2, ceil
+  }
+  lrn 5 | channel_shuffle 4 | upsample 2
+  layer_norm | softmax | reduce max, over positions | fc: dense 10, bias
+}
+";
+
+    fn whole(layer: Option<&str>) -> String {
+        let target = Target::of(Isa::Avx2, Architecture::X86_64);
+        let plan = crate::schedule::plan(model(MODEL), target);
+        Explanation::new(&plan, layer).unwrap().whole()
+    }
+
+    #[test]
+    fn everything_is_said_in_words() {
+        let text = whole(None);
+        insta::assert_snapshot!(text);
+        for of_code in ["{", "Some(", "None", "::", "Code"] {
+            assert!(!text.contains(of_code), "{of_code} in {text}");
+        }
+        assert!(whole(Some("fc")).lines().count() < text.lines().count() / 5);
+    }
+}

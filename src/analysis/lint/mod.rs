@@ -18,6 +18,7 @@ use crate::front::text::build::{self, Built, Loader, Options, Program};
 use crate::front::text::stop::Stop;
 use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 /// A rule of thumb.
@@ -89,10 +90,13 @@ pub fn check(
     allowed: &[String],
 ) -> Vec<Diagnostic> {
     match build::load(sources, root, options, loader) {
-        Ok(program) => check_variants(sources, &program, options, allowed, &mut |_, _| {}),
+        Ok(program) => check_variants(sources, &program, options, allowed, &mut |_, _, _| {}),
         Err(errors) => errors,
     }
 }
+
+/// Is shown a variant, with its receptive fields where rules have asked for them.
+pub type See<'a> = dyn FnMut(Option<&str>, Built, Option<ReceptiveFields>) + 'a;
 
 /// As [`check`], of files that were loaded; `see` is shown each variant.
 pub fn check_variants(
@@ -100,9 +104,10 @@ pub fn check_variants(
     program: &Program,
     options: &Options,
     allowed: &[String],
-    see: &mut dyn FnMut(Option<&str>, Built),
+    see: &mut See,
 ) -> Vec<Diagnostic> {
     let mut allows = Vec::new();
+    let fields = Cell::new(None);
     // What `allow` has kept quiet.
     let mut silenced: HashSet<&str> = HashSet::new();
     let mut lints = |graph: &Verified<Graph>| {
@@ -118,9 +123,11 @@ pub fn check_variants(
             let error = Diagnostic::error("E0510", "the warnings about this model are not complete");
             found.push(place.into_iter().fold(error, |error, place| error.at(place, "given up with this network")));
         }
+        fields.set(Some(subject.fields));
         found
     };
-    let (mut found, unused) = build::check_variants(sources, program, options, &mut lints, see);
+    let mut see = |variant: Option<&str>, built| see(variant, built, fields.take());
+    let (mut found, unused) = build::check_variants(sources, program, options, &mut lints, &mut see);
     found.retain(|found| build::concerns_author(sources, found));
     if options.variant.is_some() || found.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return found;

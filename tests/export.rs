@@ -273,6 +273,9 @@ fn free_sizes() {
         "pad H, channels (0, 0) | resize (in.h + 1, 5)",
         "resize (3 * H, W) | crop (0, 1, 0, 2) | resize (H, W), bilinear | layer_norm over all, affine false",
         "space_to_depth 2",
+        "maxpool 2x2 | flatten | unflatten (2 * (H // 2), H // 4) | flatten | unflatten (H // 4, W // 2)",
+        "flatten | unflatten (4, 4)",
+        "flatten | unflatten (H * H, 1)",
         "flatten | dense 2",
     ];
     let listed: String =

@@ -8,4 +8,5 @@ mod import {
     pub mod memory;
     pub mod node_cases;
     pub mod proto;
+    pub mod types;
 }

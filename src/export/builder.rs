@@ -34,6 +34,13 @@ pub struct Weight {
 /// A size of a sample; `None` where it is free.
 pub type Size = Option<usize>;
 
+/// A value whose positions, multiplied and divided by these, are those of a layer.
+pub struct Scaled {
+    pub value: String,
+    pub times: Vec<i64>,
+    pub parts: Vec<i64>,
+}
+
 pub struct Builder<'g> {
     graph: &'g Graph,
     /// It, and the same for other free sizes.
@@ -188,6 +195,29 @@ impl<'g> Site<'_, 'g> {
         let is_as_large = |id: &NodeId| all.iter().all(|graph| graph[*id].ty.spatial() == graph[self.id].ty.spatial());
         let before = self.builder.graph.ids().take_while(|id| *id != self.id);
         before.into_iter().find(is_as_large).map(|id| values[id.0 as usize].clone())
+    }
+
+    /// The last value on the way to the layer whose positions are parts or multiples of the layer's, whatever the free sizes
+    /// are.
+    pub fn scaled(&self) -> Option<Scaled> {
+        let graph = self.builder.graph;
+        let before = |id: &NodeId| graph[*id].inputs.first().copied();
+        let way = std::iter::successors(before(&self.id), before);
+        way.filter(|id| graph[*id].ty.spatial().len() == self.node.ty.spatial().len()).find_map(|id| self.scale_of(id))
+    }
+
+    fn scale_of(&self, id: NodeId) -> Option<Scaled> {
+        let Builder { all, values, .. } = &*self.builder;
+        let rank = self.node.ty.spatial().len();
+        let sizes =
+            |dim: usize| all.iter().map(move |graph| (graph[id].ty.spatial()[dim], graph[self.id].ty.spatial()[dim]));
+        let factors = |dim: usize| {
+            let (from, to) = sizes(dim).next()?;
+            let (times, parts) = ((to / from).max(1), (from / to).max(1));
+            sizes(dim).all(|(from, to)| from * times / parts == to).then_some((times as i64, parts as i64))
+        };
+        let (times, parts) = (0..rank).map(factors).collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        Some(Scaled { value: values[id.0 as usize].clone(), times, parts })
     }
 
     /// Whether the layer's value has a dimension of the first operand, whatever the free sizes are.

@@ -1,5 +1,6 @@
 //! Layers that move values.
 
+use super::Refusal;
 use super::builder::Site;
 use super::call::Call;
 use super::layers::{Steps, reshape, shuffled};
@@ -86,7 +87,26 @@ fn turned(site: &mut Site, split: &[usize], axes: &[usize]) -> Steps {
     Ok(reshape(site, x, "shape", &joined).into())
 }
 
+/// Where the map's sizes depend on free ones, they are those of a value before, times or by whole numbers.
 pub fn unflatten(site: &mut Site, _layer: &Unflatten) -> Steps {
-    let (x, dims) = (site.input(0), site.node.ty.dims.clone());
-    Ok(reshape(site, x, "shape", &dims).into())
+    let x = site.input(0);
+    let [channels, positions @ ..] = &site.own_sizes()[..] else { unreachable!("a value has channels") };
+    if positions.iter().all(Option::is_some) && (channels.is_some() || site.node.ty.dims.len() > 1) {
+        let dims: Vec<i64> =
+            [channels].into_iter().chain(positions).map(|size| size.map_or(-1, |size| size as i64)).collect();
+        let shape = site.integers("shape", &[&[0], &dims[..]].concat());
+        return Ok(Call::new("Reshape", [x, shape]).into());
+    }
+    let scaled =
+        site.scaled().ok_or_else(|| Refusal::of_sizes("its sizes, which are no multiples or parts of others,"))?;
+    let mut sizes = site.list(Call::new("Shape", [scaled.value]).int("start", 2));
+    for (operator, role, by) in [("Mul", "times", scaled.times), ("Div", "parts", scaled.parts)] {
+        if by.iter().any(|&by| by != 1) {
+            let by = site.integers(role, &by);
+            sizes = site.list(Call::new(operator, [sizes, by]));
+        }
+    }
+    let front = site.integers("front", &[0, channels.map_or(-1, |size| size as i64)]);
+    let shape = site.list(Call::new("Concat", [front, sizes]).int("axis", 0));
+    Ok(Call::new("Reshape", [x, shape]).into())
 }

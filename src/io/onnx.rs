@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Protocol buffers are no larger; larger models keep their tensors beside the file.
 const MAX_BYTES: u64 = 2 << 30;
 
+/// Numbers that are written together.
+const PIECE: usize = 1 << 16;
+
 /// A model file, read into memory: names in it must stay as they were checked.
 ///
 /// # Errors
@@ -102,8 +105,10 @@ pub fn write(text: &str, graph: &Graph, weights: &Weights, folder: &Path, name: 
     write_atomically(&folder.join(format!("{name}.safetensors")), |out| {
         out.write_all(&header(&params))?;
         params.iter().try_for_each(|param| {
-            let bytes: Vec<u8> = weights.values(param).iter().flat_map(|value| value.to_le_bytes()).collect();
-            out.write_all(&bytes)
+            weights.values(param).chunks(PIECE).try_for_each(|piece| {
+                let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
+                out.write_all(&bytes)
+            })
         })
     })?;
     let card = format!("weights: {name}.safetensors\n");

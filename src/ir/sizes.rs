@@ -47,7 +47,7 @@ impl Graph {
     /// differ that are rounded; for each name another one.
     pub fn other_sizes(&self) -> Vec<Sizes> {
         const DIVIDED: usize = 32;
-        const MORE: [usize; 4] = [DIVIDED - 1, DIVIDED + 1, 2 * DIVIDED, 3 * DIVIDED];
+        const MORE: [usize; 5] = [DIVIDED - 1, DIVIDED + 1, DIVIDED + DIVIDED / 4, 2 * DIVIDED, 3 * DIVIDED];
         const TIMES: [usize; 2] = [2, 3];
         let sizes = self.sizes();
         let of = |f: &dyn Fn(usize, usize) -> usize| -> Sizes {

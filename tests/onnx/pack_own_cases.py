@@ -131,6 +131,10 @@ def moves():
     case("Gather_of_channels_last", [last, ("Gather", ["v0", "i"], {"axis": -1})], i=ints(2, 3, 0))
     case("Expand", [("ReduceMean", ["x"], {"axes": [2, 3]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(2, 6, 4, 5))
     case("Expand_rows", [("ReduceMax", ["x"], {"axes": [2]}), ("Expand", ["v0", "s"], {})], opset=13, s=ints(1, 1, 3, 1))
+    # Darknet's layer of this name, as PyTorch says it: parts of channels become positions, and others channels.
+    split, joined = ints(0, 4, 6, 2, 12, 2), ints(0, 64, 3, 6)
+    case("reorg", [("Relu", ["x"], {}), ("Reshape", ["v0", "s"], {}), ("Transpose", ["v1"], {"perm": [0, 3, 5, 1, 2, 4]}),
+                   ("Reshape", ["v2", "j"], {})], {"x": [2, 16, 6, 12]}, s=split, j=joined)
     case("Split_columns", [("Split", ["x"], {"axis": 3, "split": [5]}), ("Relu", ["v0"], {})], opset=11)
 
 
@@ -146,8 +150,32 @@ def blocks():
          w=values("w", [6, 6, 1, 1]))
 
 
+def weights():
+    """Of other types than f32."""
+    w = values("w", [4, 6, 3, 3])
+    convolution = ("Conv", ["x", "v0"], {})
+    for name, array in {"f16": w.astype(np.float16), "f64": w.astype(np.float64), "int8": (20 * w).astype(np.int8),
+                        "uint8": np.abs(20 * w).astype(np.uint8), "int32": (1e6 * w).astype(np.int32)}.items():
+        case(f"Conv_{name}", [("Cast", ["w"], {"to": TensorProto.FLOAT}), convolution], w=array)
+    small, one = (40 * w).astype(np.int8), np.float32(0.03)
+    scales = np.abs(values("s", [4])) / 50
+    case("Dequantize", [("DequantizeLinear", ["w", "s"], {}), convolution], w=small, s=one)
+    case("Dequantize_zero", [("DequantizeLinear", ["w", "s", "z"], {}), convolution], opset=10, w=(small.astype(int) + 128).astype(np.uint8),
+         s=one, z=np.uint8(131))
+    case("Dequantize_channels", [("DequantizeLinear", ["w", "s", "z"], {"axis": 0}), convolution], opset=13, w=small, s=scales,
+         z=np.array([0, 3, -2, 7], np.int8))
+    case("Dequantize_blocks", [("DequantizeLinear", ["w", "s"], {"axis": 1, "block_size": 2}), convolution], opset=21, w=small,
+         s=np.abs(values("b", [4, 3, 3, 3])) / 50)
+    case("Dequantize_bias", [("DequantizeLinear", ["b", "s"], {"axis": 0}), ("Conv", ["x", "w", "v0"], {})], w=w, s=scales,
+         b=np.array([3000, -70000, 5, 0], np.int32))
+    both = [("QuantizeLinear", ["w", "s", "z"], {"axis": 0}), ("DequantizeLinear", ["v0", "s", "z"], {"axis": 0})]
+    case("Quantize", both + [("Conv", ["x", "v1"], {})], w=w, s=scales, z=np.array([0, 3, -2, 7], np.int8))
+    case("Quantize_uint8", [("QuantizeLinear", ["w", "s"], {}), ("DequantizeLinear", ["v0", "s"], {}), ("Conv", ["x", "v1"], {})],
+         w=w, s=one)
+
+
 def main():
-    for cases in (reductions, broadcasting, extremes, pools, moves, blocks):
+    for cases in (reductions, broadcasting, extremes, pools, moves, blocks, weights):
         cases()
     write(sys.argv[1], packed)
     print(f"{sum(name.endswith('/model') for name in packed)} cases")

@@ -98,6 +98,22 @@ impl Element {
     }
 }
 
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self {
+            Element::F32 => "f32",
+            Element::F16 => "f16",
+            Element::Bf16 => "bf16",
+            Element::F64 => "f64",
+            Element::I8 => "int8",
+            Element::U8 => "uint8",
+            Element::I32 => "int32",
+            Element::I64 => "int64",
+            Element::Bool => "bool",
+        })
+    }
+}
+
 fn type_name(data_type: i64) -> &'static str {
     const NAMES: [&str; 24] = [
         "undefined",
@@ -222,6 +238,11 @@ impl Const {
         Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()), varies: false })
     }
 
+    /// As numbers of another type, which has all of them.
+    pub fn of_element(self, element: Element) -> Const {
+        Const { element, ..self }
+    }
+
     pub fn count(&self) -> usize {
         self.dims.iter().product()
     }
@@ -333,12 +354,31 @@ impl Const {
         }
     }
 
+    /// The first element that is finite, and infinite in f32.
+    pub fn beyond_f32(&self) -> Option<(usize, f64)> {
+        let is_beyond = |value: f64| value.is_finite() && (value as f32).is_infinite();
+        let first = |values: &mut dyn Iterator<Item = f64>| values.enumerate().find(|(_, value)| is_beyond(*value));
+        match (&self.elements, self.element) {
+            (Elements::File(bytes, range), Element::F64) => {
+                let bytes = (**bytes).as_ref()[range.clone()].as_chunks().0;
+                first(&mut bytes.iter().map(|&bytes| f64::from_le_bytes(bytes)))
+            }
+            (Elements::Numbers(numbers), _) => first(&mut numbers.iter().map(|number| number.constant)),
+            (Elements::Fill(value), _) => first(&mut std::iter::once(*value)),
+            _ => None,
+        }
+    }
+
     /// The same elements in another type.
     ///
     /// # Errors
-    /// If there are too many of them to be converted one by one, which conversions between floating-point types to f32
-    /// need not.
+    /// If there are too many of them to be converted one by one, which conversions of a file's numbers to f32 need not.
     pub fn cast(&self, element: Element) -> Result<Const, Refusal> {
+        if matches!((element, self.element), (Element::F32, Element::I8 | Element::U8 | Element::I32))
+            && matches!(self.elements, Elements::File(..))
+        {
+            return Const::floats_of(self.dims.clone(), self.floats().into_owned());
+        }
         if element == self.element || element == Element::F32 && self.element.is_float() && self.count() > 1024 {
             return Ok(match &self.elements {
                 Elements::File(..) if element != self.element => {

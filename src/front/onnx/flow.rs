@@ -171,6 +171,14 @@ impl Flow {
         if left.is_empty() { Ok(Flow { node: self.node, axes }) } else { Err(refused()) }
     }
 
+    /// The same elements along fewer axes: the first ones behind the batch become one.
+    pub fn of_rank(&self, rank: usize) -> Flow {
+        let (more, rest) = self.axes[1..].split_at(self.rank() - rank + 1);
+        let mut first = more.concat();
+        joined(&mut first);
+        Flow { node: self.node, axes: [&[self.axes[0].clone(), first], rest].concat() }
+    }
+
     /// Whether its axes are the node's dimensions in their order, but for sizes of 1 that are there or not.
     pub fn in_order(&self, ty: &TensorType) -> bool {
         let mut atoms: Axis = self.axes.concat();

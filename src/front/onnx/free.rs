@@ -225,12 +225,28 @@ fn expression(name: &str, of: &[usize], numbers: &[usize]) -> Option<String> {
     if let Some(factor) = (1..=LARGEST_FACTOR).find(|&factor| fits(&|x| x.checked_mul(factor))) {
         return Some(if factor == 1 { name.to_string() } else { format!("{factor} * {name}") });
     }
-    for part in 2..=LARGEST_PART {
+    // Networks halve: what fits a few sizes by chance comes last.
+    let parts = || (1..=LARGEST_PART.ilog2()).map(|halvings| 1 << halvings).chain(2..=LARGEST_PART);
+    for part in parts() {
         if fits(&|x| Some(x / part)) {
             return Some(format!("{name} // {part}"));
         }
         if fits(&|x| Some(x.div_ceil(part))) {
             return Some(format!("ceil({name} / {part})"));
+        }
+    }
+    // What was divided, and then made larger again.
+    for part in parts() {
+        let multiple = |divided: fn(usize, usize) -> usize| {
+            let factor =
+                numbers[0].checked_div(divided(of[0], part)).filter(|factor| (2..=LARGEST_FACTOR).contains(factor))?;
+            fits(&|x| divided(x, part).checked_mul(factor)).then_some(factor)
+        };
+        if let Some(factor) = multiple(|x, part| x / part) {
+            return Some(format!("{factor} * ({name} // {part})"));
+        }
+        if let Some(factor) = multiple(usize::div_ceil) {
+            return Some(format!("{factor} * ceil({name} / {part})"));
         }
     }
     for part in 1..=LARGEST_PART {

@@ -1,7 +1,7 @@
 //! From the inputs of a file to its outputs: what is computed becomes a graph.
 
 use super::call::{Call, Value};
-use super::constant::{Bytes, Const, External};
+use super::constant::{Bytes, Const, Element, External};
 use super::flow::Flow;
 use super::proto::{self, Model, Node};
 use super::weights::{Weight, Weights};
@@ -408,6 +408,10 @@ impl<'a> Importer<'a> {
             return Err(Refusal::new(format!("{} weights for a layer of {}", weights.len(), params.len())));
         }
         for (param, weight) in params.into_iter().zip(weights) {
+            weight.check()?;
+            if weight.element() == Element::F64 {
+                self.note("weights of f64 are f32 here");
+            }
             let param = &self.graph[param];
             if param.elements() != weight.count() {
                 let (found, name, wanted) = (weight.count(), &param.name, &param.dims);
@@ -416,6 +420,13 @@ impl<'a> Importer<'a> {
             self.weights.insert(param.name.clone(), weight);
         }
         Ok(node)
+    }
+
+    /// Says once what is not as the file has it.
+    fn note(&mut self, what: &str) {
+        if !self.notes.iter().any(|note| note == what) {
+            self.notes.push(what.to_string());
+        }
     }
 
     /// Gives a convolution, dense layer or scale that has no bias one.

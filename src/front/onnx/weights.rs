@@ -1,7 +1,7 @@
 //! The weights of an imported network: parts of the file, read where they are needed.
 
 use super::Refusal;
-use super::constant::{Const, product};
+use super::constant::{Const, Element, product};
 use super::fold::offsets;
 use crate::ir::Param;
 use crate::ir::weights::WeightSource;
@@ -24,9 +24,7 @@ impl Weight {
 
     /// Equal numbers.
     pub fn fill(count: usize, value: f64) -> Weight {
-        Weight::of(
-            &Const::fill(vec![count], super::constant::Element::F32, value).expect("as many as there are channels"),
-        )
+        Weight::of(&Const::fill(vec![count], Element::F32, value).expect("as many as there are channels"))
     }
 
     /// The elements that `strides` lead to, in row-major order of `shape`.
@@ -52,6 +50,29 @@ impl Weight {
 
     pub fn count(&self) -> usize {
         self.order.as_ref().map_or(self.source.count(), |(shape, _)| shape.iter().product())
+    }
+
+    /// The type of the elements in the file.
+    pub fn element(&self) -> Element {
+        self.source.element
+    }
+
+    /// Whether the elements are numbers of a floating-point type, and have a value in f32.
+    ///
+    /// # Errors
+    /// Which are not.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let element = self.element();
+        if !element.is_float() {
+            let way_out = "a Cast or DequantizeLinear would make them numbers of a layer";
+            return Err(Refusal::new(format!("weights of {element}; {way_out}")));
+        }
+        match self.source.beyond_f32() {
+            Some((index, value)) => {
+                Err(Refusal::new(format!("element {index} of its weights is {value:e}, beyond f32")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether all elements are known to be 0.

@@ -11,7 +11,7 @@ use crate::front::onnx::fold;
 use crate::front::onnx::plain::is_batch;
 use crate::front::onnx::walk::Importer;
 use crate::layers::{BlockOrder, ChannelSlice, Crop, DepthToSpace, Fill, Op, Pad, PadArg, SpaceToDepth, Subsample};
-use crate::tensor::{Batch, TensorType};
+use crate::tensor::{Batch, MAX_DIMS, TensorType};
 
 pub const RULES: Rules = &[
     ("Reshape", reshape),
@@ -97,15 +97,25 @@ fn reshaped(importer: &mut Importer, x: &Flow, sizes: &[Number]) -> Outputs {
     let dims: Option<Vec<usize>> = inner.iter().map(|size| size.known().map(|size| size as usize)).collect();
     let product = |dims: &Vec<usize>| dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
     let dims = dims.filter(|dims| product(dims) == Some(ty.elements())).ok_or(refused)?;
+    // Places may be channels before they are others.
+    let whole = if whole.rank() > MAX_DIMS + 1 { whole.of_rank(ty.dims.len() + 1) } else { whole };
     let node = importer.plain(&whole)?;
     let plain = Flow::of(node, importer.ty(node));
     let ty = importer.ty(node).clone();
-    let node = importer.with_sizes(&plain, &ty, &dims)?;
+    let joined = joined(&dims);
+    let node = importer.with_sizes(&plain, &ty, joined.as_deref().unwrap_or(&dims))?;
     let mut flow = Flow::of(node, importer.ty(node));
     if !has_batch {
         flow.axes.remove(0);
     }
-    Ok(vec![flow.into()])
+    Ok(vec![if joined.is_some() { flow.reshaped(sizes)? } else { flow }.into()])
+}
+
+/// More dimensions than a value has, two and two in one, from the last on: places and positions in places, as where a map is
+/// taken apart.
+fn joined(dims: &[usize]) -> Option<Vec<usize>> {
+    let pairs = || dims.rchunks(2).rev().map(|pair| pair.iter().product()).collect();
+    (dims.len() > MAX_DIMS).then(pairs)
 }
 
 fn flatten(_importer: &mut Importer, call: &Call) -> Outputs {

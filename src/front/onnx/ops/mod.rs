@@ -12,6 +12,7 @@ mod matrix;
 mod normalization;
 mod own;
 mod pooling;
+mod quantize;
 mod reduction;
 mod resize;
 mod softmax;
@@ -40,6 +41,7 @@ const ALL: &[Rules] = &[
     matrix::RULES,
     normalization::RULES,
     pooling::RULES,
+    quantize::RULES,
     reduction::RULES,
     resize::RULES,
     softmax::RULES,

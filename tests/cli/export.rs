@@ -96,6 +96,10 @@ fn weights_in_a_file_of_their_own() {
     let apart: Vec<&str> = onnx.initializers.iter().filter(|tensor| tensor.location == 1).map(|t| t.name).collect();
     assert_eq!(apart, ["conv.weight"]);
     assert_eq!(fs::read(folder.path().join("m.onnx.data")).unwrap().len(), 4 * 40 * 4 * 9);
+    // What comes back is the very text.
+    let back = folder.path().join("back");
+    run(&words(&format!("import {} -o {}", to.display(), back.display())), 0);
+    assert_eq!(fs::read_to_string(back.join("m.cnn")).unwrap(), fs::read_to_string(&model).unwrap());
     run(&words(&format!("{export} -")), 2);
     // Where the second file cannot be written, the first stays what it was.
     let data = folder.path().join("m.onnx.data");

@@ -8,7 +8,7 @@ use super::Import;
 use super::constant::{Bytes, Const, External};
 use super::proto;
 use super::weights::{Weight, Weights};
-use crate::export;
+use crate::export::{self, Apart};
 use crate::front::text::build::{self, Loader};
 use crate::ir::{Graph, Verified};
 use crate::source::{SourceFile, SourceMap};
@@ -68,12 +68,16 @@ pub fn find(model: &proto::Model, file: &Bytes, external: &mut dyn External) -> 
     let program = build::load(&mut sources, root, &options, &mut uses).ok()?;
     let graph = build::build(&mut sources, &program, &options).ok()?;
     let weights = weights(model, &graph, file, external)?;
+    let apart = apart(model);
     let is_same = |others: &[Verified<Graph>]| {
         let metadata: Vec<(&str, String)> =
             model.metadata.iter().map(|entry| (entry.key, entry.value.to_string())).collect();
         let written = export::export(&graph, others, &metadata).ok()?;
         let mut rest = Rest { expected: (**file).as_ref() };
-        (written.write(&weights, &mut rest, None).is_ok() && rest.expected.is_empty()).then_some(())
+        // Weights in a file of their own are these very ones: where each lies there stands in the model.
+        let mut values = io::sink();
+        let apart = apart.map(|name| Apart { name, out: &mut values });
+        (written.write(&weights, &mut rest, apart).is_ok() && rest.expected.is_empty()).then_some(())
     };
     let others = export::at_other_sizes(&graph, |sizes| {
         options.defines.truncate(arguments.define.len());
@@ -92,6 +96,12 @@ impl Loader for Uses {
     fn load(&mut self, path: &str) -> Result<String, String> {
         self.0.get(path).cloned().ok_or_else(|| "the ONNX file does not have it".into())
     }
+}
+
+/// The file that weights lie in which are not in the model's own.
+fn apart<'a>(model: &'a proto::Model) -> Option<&'a str> {
+    let entries = model.graph.iter().flat_map(|graph| &graph.initializers).flat_map(|tensor| &tensor.external);
+    entries.filter(|entry| entry.key == "location").map(|entry| entry.value).next()
 }
 
 /// The file's constants that have the names of weights.

@@ -382,7 +382,7 @@ impl Steps {
             }
             (None, Some(crop)) => {
                 // Rounded to the nearest.
-                let in_proportion = |resize: u64| sides.map(|side| (resize * side + crop / 2) / crop);
+                let in_proportion = |resize: u64| sides.map(|side| ((resize * side + crop / 2) / crop).max(1));
                 Steps { resize: resize.map(in_proportion), crop: Some([target.height, target.width]), size: None }
             }
             (None, None) => Steps { resize: resize.map(|side| [side; 2]), crop: None, size: None },
@@ -395,8 +395,8 @@ impl Steps {
 fn covering(picture: &Picture, [height, width]: [u64; 2]) -> [u64; 2] {
     let (old_height, old_width) = (picture.height() as u64, picture.width() as u64);
     match old_height.saturating_mul(width) <= old_width.saturating_mul(height) {
-        true => [height, height.saturating_mul(old_width) / old_height],
-        false => [width.saturating_mul(old_height) / old_width, width],
+        true => [height, (height.saturating_mul(old_width) / old_height).max(1)],
+        false => [(width.saturating_mul(old_height) / old_width).max(1), width],
     }
 }
 

@@ -80,7 +80,7 @@ impl conv::Code {
         let from = self.groups * (self.input.blocks * self.input.block + self.input.tail);
         let operand = if embedded { "read by each product" } else { "kept in a register" };
         let order = match self.split {
-            Split::Rows => format!("tasks are blocks of {} rows", self.block_rows),
+            Split::Rows => format!("tasks of {} rows, up to {} at a time", self.task_rows, self.block_rows),
             Split::VectorGroups => format!("tasks are groups of {vectors} vectors; {} rows at a time", self.block_rows),
         };
         vec![

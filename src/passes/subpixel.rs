@@ -91,6 +91,11 @@ impl Split {
         let kernel: Vec<usize> = all.iter().map(|dim| dim.taps[0].len()).collect();
         let own: usize = all.iter().map(|dim| dim.taps.iter().flatten().flatten().count()).product();
         let channels = block.iter().try_fold(layer.channels, |all, &size| all.checked_mul(size))?;
+        let outer = input.split_last_chunk::<2>().map_or(&[][..], |(outer, _)| outer);
+        if outer.iter().try_fold(channels, |all, &size| all.checked_mul(size)).is_none_or(|planes| planes > MOST_PLANES)
+        {
+            return None;
+        }
         // Multiply-accumulates of vectors for each position of the input.
         let [apart, together] = [layer.channels.div_ceil(lanes) * own, channels.div_ceil(lanes) * product(&kernel)];
         if 3 * together > 2 * apart {
@@ -141,6 +146,12 @@ fn product(sizes: &[usize]) -> usize {
     sizes.iter().product()
 }
 
+/// Positions of a block, and taps of the convolution, in one dimension at most: tables hold each pair.
+const MOST_TAPS: usize = 64;
+
+/// Planes of positions that are put in their places at most: what does it has an entry for each.
+const MOST_PLANES: usize = 1 << 12;
+
 /// One dimension, if blocks fill the output and the taps of each position follow each other.
 fn along(phases: &[Phase], stride: usize, input: usize, output: usize) -> Option<Along> {
     let seen = || phases.iter().filter(|phase| phase.taps > 0);
@@ -149,6 +160,9 @@ fn along(phases: &[Phase], stride: usize, input: usize, output: usize) -> Option
     }
     let first = seen().map(|phase| phase.origin).min()?;
     let end = seen().map(|phase| phase.origin + phase.taps as i64).max()?;
+    if stride > MOST_TAPS || end - first > MOST_TAPS as i64 {
+        return None;
+    }
     let behind = (output / stride) as i64 + end - 1 - input as i64;
     let pads = (usize::try_from(-first).ok()?, usize::try_from(behind).ok()?);
     let tap = |phase: &Phase, at: i64| {

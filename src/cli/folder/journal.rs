@@ -52,11 +52,16 @@ impl Journal {
             }
             Err(TryLockError::Error(error)) => return Err(IoError::system(&path, "open")(error).into()),
         }
+        let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         let mut journal = Journal { path, file, rows: Vec::new(), values: None };
         journal.read(identity)?;
         if values > 0 {
             let path = beside(".values");
             let values = Values { file: open(&path)?, path, count: values };
+            if is_new && values.file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+                let text = "is there already, and is not of this run: delete it, or give another --output";
+                return Err(Failure::input(format!("{} {text}", values.path.display())));
+            }
             values.keep(journal.rows.len(), &journal.path)?;
             journal.values = Some(values);
         }

@@ -32,6 +32,9 @@ pub use files::is_meant;
 /// Rows of a worker that wait to be written, at most: one that is further ahead waits too.
 const WAITING_ROWS: usize = 16;
 
+/// Bytes of values that wait with the rows of all workers.
+const WAITING_BYTES: usize = 256 << 20;
+
 pub fn run(args: &Args) -> Outcome {
     let model = model::load(&args.model)?;
     check(args, &model)?;
@@ -128,7 +131,8 @@ impl Work<'_> {
             (0..self.files.len()).filter(|&index| !done.get(index).is_some_and(|done| *done)).collect();
         let sessions: Result<Vec<Session>, _> = (0..self.jobs).map(|_| self.network.session(self.threads)).collect();
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (sender, receiver) = sync_channel(WAITING_ROWS * self.jobs);
+        let row = self.targets.values().saturating_mul(size_of::<f32>()).max(1);
+        let (sender, receiver) = sync_channel((WAITING_BYTES / row).clamp(1, WAITING_ROWS * self.jobs));
         std::thread::scope(|scope| {
             for mut session in sessions? {
                 let (sender, next, stop, left) = (sender.clone(), &next, &stop, &left);

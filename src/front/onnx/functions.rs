@@ -18,6 +18,9 @@ const OPSETS: std::ops::RangeInclusive<i64> = 7..=28;
 /// Calls within calls: modules nest a tenth as deep.
 const MAX_DEPTH: usize = 64;
 
+/// Bytes of a value in the lists and tables that name it, at most.
+const ENTRY_BYTES: usize = 96;
+
 /// The same model without calls, each node with the version of the operators that it means. `arena` keeps the names that
 /// this makes.
 ///
@@ -27,13 +30,16 @@ const MAX_DEPTH: usize = 64;
 pub fn inlined<'a>(mut model: Model<'a>, arena: &'a Bump) -> Result<Model<'a>, Diagnostic> {
     let Some(graph) = &mut model.graph else { return Ok(model) };
     let nodes = std::mem::take(&mut graph.nodes);
-    let of_nodes = nodes.iter().flat_map(|node| &node.outputs).copied();
+    // Also those that are only read: a value that nobody makes must not become one of a function's.
+    let of_nodes = nodes.iter().flat_map(|node| node.inputs.iter().chain(&node.outputs)).copied();
     let of_constants = graph.initializers.iter().map(|tensor| tensor.name);
-    let taken = of_nodes.chain(of_constants).chain(graph.inputs.iter().map(|input| input.name)).collect();
+    let of_borders = graph.inputs.iter().chain(&graph.outputs).map(|value| value.name);
+    let taken = of_nodes.chain(of_constants).chain(of_borders).collect();
     let mut inliner = Inliner {
         functions: known(&model.functions)?,
         arena,
         taken,
+        numbers: HashMap::new(),
         paths: HashMap::new(),
         nodes: Vec::new(),
         steps: 0,
@@ -120,6 +126,8 @@ struct Inliner<'f, 'a> {
     arena: &'a Bump,
     /// Names of values.
     taken: HashSet<&'a str>,
+    /// The last number behind each name that two values would have.
+    numbers: HashMap<String, usize>,
     /// Paths of calls, each with the last number behind it.
     paths: HashMap<String, usize>,
     nodes: Vec<Node<'a>>,
@@ -164,8 +172,9 @@ impl<'f, 'a> Inliner<'f, 'a> {
         if self.open.len() >= MAX_DEPTH {
             return Err(error(function, &format!("is called within {MAX_DEPTH} others")));
         }
-        // Its name is the beginning of others, and kept.
-        self.spend(function, 4 * call.name.len())?;
+        // Its name is the beginning of others, and kept; so is a table of its operands and attributes.
+        let entries = function.inputs.len() + function.defaults.len() + call.attributes.len();
+        self.spend(function, 4 * call.name.len() + entries * ENTRY_BYTES)?;
         let mut inside = self.inside(known, call)?;
         self.results(&mut inside, call)?;
         self.open.push(function);
@@ -254,12 +263,13 @@ impl<'f, 'a> Inliner<'f, 'a> {
 
     /// A node of a function as it is for a call.
     fn copied(&mut self, node: &Node<'a>, inside: &mut Inside<'_, 'a>) -> Result<Node<'a>, Diagnostic> {
-        let attributes: Vec<Attribute> = node.attributes.iter().filter_map(|of| inside.attribute(of)).collect();
         let (name, module) = inside.names(node);
-        let new =
-            [&node.inputs[..], &node.outputs].concat().iter().map(|name| name.len() + inside.path.len()).sum::<usize>();
-        let lists = attributes.iter().map(Attribute::memory).sum::<usize>();
-        self.spend(inside.known.function, 2 * (name.len() + new) + lists)?;
+        let values = node.inputs.iter().chain(&node.outputs);
+        let new = values.map(|name| 2 * (name.len() + inside.path.len()) + ENTRY_BYTES).sum::<usize>();
+        let given = node.attributes.iter().filter_map(|of| inside.given(of));
+        let lists = given.map(Attribute::memory).sum::<usize>();
+        self.spend(inside.known.function, 2 * name.len() + new + lists)?;
+        let attributes = node.attributes.iter().filter_map(|of| inside.attribute(of)).collect();
         let name = &*self.arena.alloc_str(&name);
         let (module, own) = match module {
             Some(length) => (&name[..length], name[length..].trim_start_matches('.')),
@@ -267,7 +277,9 @@ impl<'f, 'a> Inliner<'f, 'a> {
         };
         let inputs = node.inputs.iter().map(|value| self.value(value, inside)).collect();
         let outputs = node.outputs.iter().map(|value| self.value(value, inside)).collect();
-        Ok(Node { name, scope: Some((module, own)), inputs, outputs, attributes, ..node.clone() })
+        let Node { operator, domain, overload, version, .. } = *node;
+        let scope = Some((module, own));
+        Ok(Node { name, operator, domain, inputs, outputs, attributes, overload, scope, version })
     }
 
     /// A function's value by its name outside.
@@ -279,9 +291,15 @@ impl<'f, 'a> Inliner<'f, 'a> {
             return outside;
         }
         let name = format!("/{}/{}", inside.path, inside.relative(own));
-        let numbered = (2..).map(|number| format!("{name}_{number}"));
-        let free = [name.clone()].into_iter().chain(numbered).find(|name| !self.taken.contains(&**name));
-        let free = &*self.arena.alloc_str(&free.expect("there are more numbers than names"));
+        let mut free = name.clone();
+        if self.taken.contains(&*free) {
+            let number = self.numbers.entry(name.clone()).or_insert(1);
+            while self.taken.contains(&*free) {
+                *number += 1;
+                free = format!("{name}_{number}");
+            }
+        }
+        let free = &*self.arena.alloc_str(&free);
         self.taken.insert(free);
         inside.values.insert(own, free);
         free
@@ -289,12 +307,14 @@ impl<'f, 'a> Inliner<'f, 'a> {
 }
 
 impl<'a> Inside<'_, 'a> {
-    /// An attribute of a node of the function; `None` if it is one of the call's, which leaves it out.
+    /// What an attribute of a node of the function is; `None` if it is one of the call's, which leaves it out.
+    fn given<'s>(&'s self, of: &'s Attribute<'a>) -> Option<&'s Attribute<'a>> {
+        if of.reference.is_empty() { Some(of) } else { self.attributes.get(of.reference).copied() }
+    }
+
+    /// A copy of it, by the node's name for it.
     fn attribute(&self, of: &Attribute<'a>) -> Option<Attribute<'a>> {
-        match of.reference {
-            "" => Some(of.clone()),
-            reference => self.attributes.get(reference).map(|&given| Attribute { name: of.name, ..given.clone() }),
-        }
+        self.given(of).map(|given| Attribute { name: of.name, ..given.clone() })
     }
 
     /// A path from the function's module on; there a part may begin with the one before it, as [`joined`] has it.

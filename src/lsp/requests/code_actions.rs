@@ -18,7 +18,7 @@ pub fn answer(view: &View, model: &Model, params: CodeActionParams) -> Answer<Op
     }
     let (start, end) = (view.offset(params.range.start), view.offset(params.range.end));
     let here = |diagnostic: &&Diagnostic| {
-        let span = diagnostic.labels.first().map(|label| label.span).filter(|span| span.file == view.file);
+        let span = diagnostics::primary(view, diagnostic).map(|label| label.span).filter(|span| span.file == view.file);
         span.is_some_and(|span| span.range().start <= end && start <= span.range().end)
     };
     let found = model.diagnostics.iter().filter(here);

@@ -24,7 +24,7 @@ pub fn by_file(texts: &Texts, model: &Model, encoding: Encoding) -> HashMap<lsp:
 }
 
 /// The place where it is shown: in a file of the user's.
-fn primary<'d>(view: &View, diagnostic: &'d Diagnostic) -> Option<&'d Label> {
+pub fn primary<'d>(view: &View, diagnostic: &'d Diagnostic) -> Option<&'d Label> {
     diagnostic.labels.iter().find(|label| view.texts.sources.of_zoo(label.span.file).is_none())
 }
 

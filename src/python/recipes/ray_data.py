@@ -47,5 +47,6 @@ if __name__ == "__main__":
     parser.add_argument("output", help="a folder for Parquet files, here or in a bucket")
     parser.add_argument("--packed", help="a folder on each machine's own disk, whose packed weights its workers share")
     parser.add_argument("--workers", type=int, default=2)
+    arguments = vars(parser.parse_args())
     ray.init()
-    classify(**vars(parser.parse_args()))
+    classify(**arguments)

@@ -161,6 +161,7 @@ impl Reader<'_> {
             let end = file.span.range().end;
             self.program.end = Some(Span::new(file.span.file, end..end));
         }
+        let is_of_zoo = self.stack.last().is_some_and(|used| used.path.starts_with(ZOO_PATH));
         for item in &file.items {
             match item.kind.clone() {
                 ItemKind::Model { params, .. } if !is_root => {
@@ -169,6 +170,8 @@ impl Reader<'_> {
                 }
                 // Of a model that is used, others take its blocks and constants.
                 ItemKind::Input { .. } | ItemKind::Net(_) | ItemKind::Variant { .. } if !is_root => {}
+                // Warnings about the zoo's files are not given anyway; its author allows nothing in another's text.
+                ItemKind::Allow(_) if !is_root && is_of_zoo => {}
                 kind => self.item(kind, item.span),
             }
         }

@@ -120,7 +120,7 @@ def table(arguments):
         ratios.append(best.get("svertka", math.nan) / least)
         print(f"| {name} | {' | '.join(times.get(engine, '-') for engine in ENGINES)} | {ratios[-1]:.2f} |", flush=True)
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-    print(f"| geometric mean {'| ' * (len(ENGINES) + 1)}| {mean:.2f} |")
+    print(f"| geometric mean {'| ' * len(ENGINES)}| {mean:.2f} |")
 
 
 if __name__ == "__main__":

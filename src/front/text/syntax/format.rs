@@ -26,7 +26,7 @@ pub fn format(sources: &SourceMap, file: FileId) -> Result<String, Vec<Diagnosti
     format_until(sources, file, &Stop::default())
 }
 
-/// As [`format`], until `stop` is due: what there is by then is of no use.
+/// As [`format()`], until `stop` is due: what there is by then is of no use.
 pub fn format_until(sources: &SourceMap, file: FileId, stop: &Stop) -> Result<String, Vec<Diagnostic>> {
     parser::recover(sources, file, stop, &mut Kept::default()).complete()?;
     let text = &sources.file(file).text;

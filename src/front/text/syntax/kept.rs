@@ -1,4 +1,4 @@
-//! What was read before: a text that has changed in one line is read in that line alone.
+//! What was read before: of a text that has changed, the lines of a body are read that are new, each with all that it opens.
 
 use super::ast::Item;
 use super::scan::Piece;

@@ -160,6 +160,7 @@ impl winograd::Code {
             channels(self.channels_in, self.channels_out, 1),
             ("window", format!("{} rows of {}", rows.taps, columns.taps)),
             ("tile", format!("{}x{} outputs of {}x{}", rows.m, columns.m, rows.output, columns.output)),
+            some("images", self.images > 1, &self.images.to_string()),
             ("group", format!("{}x{} tiles are transformed together", self.group[0], self.group[1])),
             ("product", format!("panels of {} vectors, {} of them a task", product.vectors, self.task_panels)),
             some("starts", self.bias, "with the bias"),

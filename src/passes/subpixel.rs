@@ -4,7 +4,7 @@
 //! layer?", 2016). Vectors of channels are full where they would hold the few of each position alone; the weights that a
 //! position has not are zeros.
 
-use super::{Config, Report};
+use super::{Config, Report, split};
 use crate::ir::{self, Graph, Node, NodeId, Param, ParamId, ParamSource};
 use crate::layers::{BlockOrder, Conv, ConvTranspose, DepthToSpace, Op, Padding, Phase, Window};
 
@@ -15,29 +15,20 @@ pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
     }
     let read_once: Vec<bool> =
         graph.users().iter().zip(graph.output_values()).map(|(users, output)| users.len() == 1 && !output).collect();
-    let mut new_ids: Vec<NodeId> = Vec::new();
-    let mut split: Vec<NodeId> = Vec::new();
-    for mut node in std::mem::take(&mut graph.nodes) {
-        let before = node.inputs.first().map(|old| read_once[old.0 as usize]);
-        node.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
+    // The last step that puts positions in their places, if only one node reads it.
+    let mut blocks: Option<NodeId> = None;
+    split::rebuild(graph, |graph, old, node| {
         let made = match Split::of(graph, &node, config.channel_block) {
             Some(parts) => {
                 report.done(&node.origin.path, parts.note());
-                let moved = parts.apply(graph, node);
-                split.push(moved);
-                moved
+                parts.apply(graph, node)
             }
-            None if before == Some(true) && split.last() == node.inputs.first() && is_activation(&node) => {
-                let moved = in_front_of_blocks(graph, node);
-                *split.last_mut().expect("just compared") = moved;
-                moved
-            }
-            None => graph.add_node(node),
+            None if is_activation(&node) && blocks == Some(node.inputs[0]) => in_front_of_blocks(graph, node),
+            None => return graph.add_node(node),
         };
-        new_ids.push(made);
-    }
-    graph.inputs.iter_mut().for_each(|i| *i = new_ids[i.0 as usize]);
-    graph.outputs.iter_mut().for_each(|o| o.node = new_ids[o.node.0 as usize]);
+        blocks = read_once[old.0 as usize].then_some(made);
+        made
+    });
 }
 
 fn is_activation(node: &Node) -> bool {
@@ -115,25 +106,26 @@ impl Split {
 
     /// Adds both nodes; the id of the one that has the layer's value.
     fn apply(self, graph: &mut Graph, node: Node) -> NodeId {
-        let positions = product(&self.block);
-        let weights = self.weights(graph, node.params[0]);
+        let Split { conv, block, taps } = self;
+        let positions = product(&block);
+        let weights = subpixel(graph, node.params[0], &conv, taps);
         let biases = node.params[1..].iter().map(|&bias| repeated(graph, bias, positions));
         let params: Vec<ParamId> = [weights].into_iter().chain(biases.collect::<Vec<_>>()).collect();
-        let spatial = node.ty.spatial().iter().zip(&self.block).map(|(size, block)| size / block);
-        let dims: Vec<usize> = [self.conv.channels].into_iter().chain(spatial).collect();
+        let spatial = node.ty.spatial().iter().zip(&block).map(|(size, block)| size / block);
+        let dims: Vec<usize> = [conv.channels].into_iter().chain(spatial).collect();
         let ty = node.ty.with_dims(dims);
-        let conv = Node::new(self.conv.into(), node.inputs.clone(), params, ty, node.origin.clone());
+        let conv = Node::new(conv.into(), node.inputs.clone(), params, ty, node.origin.clone());
         let conv = graph.add_node(conv);
-        let blocks = DepthToSpace { block: self.block, order: BlockOrder::Crd };
+        let blocks = DepthToSpace { block, order: BlockOrder::Crd };
         graph.add_node(Node { op: blocks.into(), inputs: vec![conv], params: Vec::new(), ..node })
     }
+}
 
-    fn weights(&self, graph: &mut Graph, weight: ParamId) -> ParamId {
-        let Param { name, dims, init, .. } = graph[weight].clone();
-        let dims = [&[self.conv.channels, dims[1]], &self.conv.window.kernel[..]].concat();
-        let source = ParamSource::Subpixel { weight, taps: self.taps.clone() };
-        graph.add_param(Param { name: format!("{name}.subpixel"), dims, source, init })
-    }
+fn subpixel(graph: &mut Graph, weight: ParamId, conv: &Conv, taps: Vec<Vec<Vec<Option<usize>>>>) -> ParamId {
+    let Param { name, dims, init, .. } = graph[weight].clone();
+    let dims = [&[conv.channels, dims[1]], &conv.window.kernel[..]].concat();
+    let source = ParamSource::Subpixel { weight, taps };
+    graph.add_param(Param { name: format!("{name}.subpixel"), dims, source, init })
 }
 
 fn repeated(graph: &mut Graph, values: ParamId, times: usize) -> ParamId {

@@ -38,8 +38,7 @@ pub(crate) fn sweep_params(graph: &mut Graph) {
     let mut todo: Vec<ParamId> = graph.nodes.iter().flat_map(|n| n.params.iter().copied()).collect();
     while let Some(id) = todo.pop() {
         if !std::mem::replace(&mut live[id.0 as usize], true) {
-            let mut source = graph[id].source.clone();
-            for_parts(&mut source, |part| todo.push(*part));
+            todo.extend(graph[id].source.parts());
         }
     }
     let new = renumbering(&live);
@@ -50,7 +49,7 @@ pub(crate) fn sweep_params(graph: &mut Graph) {
     graph.params.iter_mut().for_each(|Param { source, .. }| for_parts(source, rename));
 }
 
-/// The parameters that a derived parameter is made of.
+/// [`ParamSource::parts`], to be changed.
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
     match source {
         ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}

@@ -39,8 +39,8 @@ pub fn inlined<'a>(mut model: Model<'a>, arena: &'a Bump) -> Result<Model<'a>, D
         functions: known(&model.functions)?,
         arena,
         taken,
+        paths: HashSet::new(),
         numbers: HashMap::new(),
-        paths: HashMap::new(),
         nodes: Vec::new(),
         steps: 0,
         budget: Budget::default(),
@@ -126,10 +126,10 @@ struct Inliner<'f, 'a> {
     arena: &'a Bump,
     /// Names of values.
     taken: HashSet<&'a str>,
-    /// The last number behind each name that two values would have.
+    /// Paths of calls.
+    paths: HashSet<String>,
+    /// The last number behind each name that two values, or two paths, would have; those of values begin with a `/`.
     numbers: HashMap<String, usize>,
-    /// Paths of calls, each with the last number behind it.
-    paths: HashMap<String, usize>,
     nodes: Vec<Node<'a>>,
     /// Nodes and calls so far.
     steps: usize,
@@ -225,19 +225,9 @@ impl<'f, 'a> Inliner<'f, 'a> {
 
     /// A path, with a number where another call has it.
     fn path(&mut self, path: String) -> String {
-        let Some(mut count) = self.paths.get(&path).copied() else {
-            self.paths.insert(path.clone(), 1);
-            return path;
-        };
-        let free = loop {
-            count += 1;
-            let numbered = format!("{path}_{count}");
-            if !self.paths.contains_key(&numbered) {
-                break numbered;
-            }
-        };
-        self.paths.extend([(path, count), (free.clone(), 1)]);
-        free
+        let path = numbered(&mut self.numbers, path, |path| self.paths.contains(path));
+        self.paths.insert(path.clone());
+        path
     }
 
     /// Gives what the function makes the names that the call has for it. A result may be an operand, or another result.
@@ -291,18 +281,26 @@ impl<'f, 'a> Inliner<'f, 'a> {
             return outside;
         }
         let name = format!("/{}/{}", inside.path, inside.relative(own));
-        let mut free = name.clone();
-        if self.taken.contains(&*free) {
-            let number = self.numbers.entry(name.clone()).or_insert(1);
-            while self.taken.contains(&*free) {
-                *number += 1;
-                free = format!("{name}_{number}");
-            }
-        }
+        let free = numbered(&mut self.numbers, name, |name| self.taken.contains(name));
         let free = &*self.arena.alloc_str(&free);
         self.taken.insert(free);
         inside.values.insert(own, free);
         free
+    }
+}
+
+/// A name, with a number where it is taken.
+fn numbered(numbers: &mut HashMap<String, usize>, name: String, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(&name) {
+        return name;
+    }
+    let number = numbers.entry(name.clone()).or_insert(1);
+    loop {
+        *number += 1;
+        let free = format!("{name}_{number}");
+        if !is_taken(&free) {
+            return free;
+        }
     }
 }
 

@@ -100,8 +100,8 @@ impl Loader for Uses {
 
 /// The file that weights lie in which are not in the model's own.
 fn apart<'a>(model: &'a proto::Model) -> Option<&'a str> {
-    let entries = model.graph.iter().flat_map(|graph| &graph.initializers).flat_map(|tensor| &tensor.external);
-    entries.filter(|entry| entry.key == "location").map(|entry| entry.value).next()
+    let mut entries = model.graph.iter().flat_map(|graph| &graph.initializers).flat_map(|tensor| &tensor.external);
+    entries.find(|entry| entry.key == "location").map(|entry| entry.value)
 }
 
 /// The file's constants that have the names of weights.

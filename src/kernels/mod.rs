@@ -35,6 +35,7 @@ pub mod normalise;
 pub mod permute;
 pub mod pointwise;
 pub mod pool;
+pub mod rates;
 pub mod reduce;
 pub mod resample;
 pub mod rows;

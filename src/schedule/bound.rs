@@ -15,9 +15,10 @@ enum Level {
 
 impl Level {
     fn holding(bytes: usize) -> Level {
+        const NEXT: usize = rates::SECOND_LEVEL + 1;
         match bytes {
-            0..=rates::SECOND_LEVEL => Level::Own,
-            0..=rates::THIRD_LEVEL => Level::Third,
+            0..NEXT => Level::Own,
+            NEXT..=rates::THIRD_LEVEL => Level::Third,
             _ => Level::Memory,
         }
     }

@@ -157,11 +157,9 @@ fn macs(plan: &Plan, step: &Step) -> u64 {
 }
 
 fn macs_of(graph: &Graph, id: NodeId) -> u64 {
-    let node = &graph[id];
-    let macs = node.op.layer().map_or(0, |layer| layer.macs(&graph.operand_types(node)));
     // Zeros between its weights are none of the layer's.
-    let (own, all) = node.params.iter().find_map(|&id| own_share(graph, id)).unwrap_or((1, 1));
-    (u128::from(macs) * own as u128 / all as u128) as u64
+    let (own, all) = graph[id].params.iter().find_map(|&id| own_share(graph, id)).unwrap_or((1, 1));
+    (u128::from(graph.macs(id)) * own as u128 / all as u128) as u64
 }
 
 /// Of how many weights of a convolution how many are not zeros that a pass has put between them.

@@ -133,7 +133,7 @@ fn mend(file: &Path, args: &Args) -> Outcome {
     let text = text::read(file)?;
     let mut check = |text: &str| {
         let mut sources = SourceMap::default();
-        let root = sources.add(file.display().to_string(), text);
+        let root = sources.add(model::shown(file), text);
         let mut loader = FolderLoader::new(file);
         (root, lint::check(&mut sources, root, &Options::default(), &mut loader, &args.lints.allow))
     };

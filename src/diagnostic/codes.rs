@@ -1,7 +1,14 @@
 //! What is to be known of each code: the text that `svertka help CODE` prints, with examples.
 
-/// The explanations, a section each.
-const TEXT: &str = include_str!("codes.md");
+/// The explanations, a section each, in the order of their codes: errors first.
+const TEXTS: [&str; 6] = [
+    include_str!("codes/text.md"),
+    include_str!("codes/shapes.md"),
+    include_str!("codes/limits.md"),
+    include_str!("codes/files.md"),
+    include_str!("codes/onnx.md"),
+    include_str!("codes/warnings.md"),
+];
 
 /// A code and what is said of it.
 pub struct Explained {
@@ -41,7 +48,7 @@ impl Examples {
 
 /// All of them, errors first, in the order of their codes.
 pub fn all() -> impl Iterator<Item = Explained> {
-    TEXT.trim_start_matches("# ").split("\n# ").map(|section| {
+    TEXTS.iter().flat_map(|text| text.trim_start_matches("# ").split("\n# ")).map(|section| {
         let (title, text) = section.split_once('\n').unwrap_or((section, ""));
         let (code, title) = title.split_once(": ").expect("a code and a title");
         let mut parts = text.split("```");

@@ -310,6 +310,12 @@ impl Graph {
         node.operands().iter().map(|&id| &self[id].ty).collect()
     }
 
+    /// Multiply-accumulates of one sample, by the definition of the layer.
+    pub fn macs(&self, id: NodeId) -> u64 {
+        let node = &self[id];
+        node.op.layer().map_or(0, |layer| layer.macs(&self.operand_types(node)))
+    }
+
     /// For every node, the nodes that read it; outputs of the model are not counted.
     pub fn users(&self) -> Vec<Vec<NodeId>> {
         let mut users = vec![Vec::new(); self.nodes.len()];

@@ -37,6 +37,7 @@ pub mod normalise;
 pub mod permute;
 pub mod pointwise;
 pub mod pool;
+pub mod rates;
 pub mod reduce;
 pub mod requantise;
 pub mod resample;

@@ -32,7 +32,7 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv, rates};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -299,26 +299,49 @@ impl Code {
 
     /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
     fn cycles(&self) -> usize {
+        let products = self.products(|tiles| self.product.cycles(tiles));
+        let groups = self.all_groups();
+        // V and M of a group that is too large leave the second-level cache and come back.
+        let blocks = self.in_blocks() + self.product.out_blocks;
+        let values = self.frequencies() * blocks * self.block_stride() as usize;
+        let moved = if values > rates::SECOND_LEVEL { 2 * groups * values / rates::THIRD_LEVEL_RATE } else { 0 };
+        products + self.transform_cycles() + moved + exposed(stream_cycles(self.weight_bytes(), groups), products)
+    }
+
+    /// Of the transforms of one sample: two steps, each as many vectors as it writes.
+    fn transform_cycles(&self) -> usize {
         let [rows, columns] = &self.dims;
-        let groups = self.images * self.groups_of_image();
-        let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
-        let mut products = 0;
-        for a in &row_parts {
-            for b in &column_parts {
-                products += a.len() * b.len() * self.product.cycles(self.run([a.start, b.start]).1);
-            }
-        }
-        let products = groups * products;
-        let (in_blocks, out_blocks) = (self.in_blocks(), self.product.out_blocks);
-        // Two steps, each as many vectors as it writes.
         let vectors = self.frequencies() + columns.m.min(rows.m) * rows.size().max(columns.size());
         let tiles = self.images * rows.tiles() * columns.tiles();
-        let transforms = tiles * (in_blocks + out_blocks) * vectors * TRANSFORM_CYCLES;
-        let weights = self.frequencies() * out_blocks * self.product.column_bytes() as usize;
-        // V and M of a group that is too large leave the second-level cache and come back.
-        let values = self.frequencies() * (in_blocks + out_blocks) * self.block_stride() as usize;
-        let moved = if values > VALUES { 2 * groups * values / CACHE_RATE } else { 0 };
-        products + transforms + moved + exposed(stream_cycles(weights, groups), products)
+        tiles * (self.in_blocks() + self.product.out_blocks) * vectors * TRANSFORM_CYCLES
+    }
+
+    /// Groups of tiles of one sample.
+    fn all_groups(&self) -> usize {
+        self.images * self.groups_of_image()
+    }
+
+    /// The products of all frequencies and groups of one sample, of which each takes what `of_tiles` gives.
+    fn products(&self, of_tiles: impl Fn(usize) -> usize) -> usize {
+        let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
+        let parts = row_parts.iter().flat_map(|a| column_parts.iter().map(move |b| (a, b)));
+        let of_group = parts.map(|(a, b)| a.len() * b.len() * of_tiles(self.run([a.start, b.start]).1));
+        self.all_groups() * of_group.sum::<usize>()
+    }
+
+    /// The least cycles of one sample: the products as if no register tile lost any, and the transforms.
+    pub fn least_cycles(&self) -> usize {
+        let vectors = self.channels_in * self.product.out_blocks;
+        self.products(|tiles| tiles * vectors / rates::STARTS) + self.transform_cycles()
+    }
+
+    /// Bytes of all packed weights, and how often one sample reads them: once for each group of tiles.
+    pub fn weights_read(&self) -> (usize, usize) {
+        (self.weight_bytes(), self.all_groups())
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.frequencies() * self.product.out_blocks * self.product.column_bytes() as usize
     }
 
     fn frequencies(&self) -> usize {
@@ -543,20 +566,11 @@ impl Code {
 /// Cycles of a transform for each vector that one of its steps writes, measured.
 const TRANSFORM_CYCLES: usize = 3;
 
-/// Bytes that a core reads in a cycle from the third-level cache, and from memory when others read it too (measured on
-/// Zen 3 servers).
-const CACHE_RATE: usize = 27;
-const MEMORY_RATE: usize = 4;
-
-/// Weights that stay in the third-level cache from one group of tiles to the next, and V and M that stay in the second.
-const WEIGHTS: usize = 16 << 20;
-const VALUES: usize = 400 << 10;
-
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.
 fn stream_cycles(bytes: usize, times: usize) -> usize {
-    let again = if bytes < WEIGHTS { CACHE_RATE } else { MEMORY_RATE };
-    bytes / MEMORY_RATE + (times - 1) * bytes / again
+    let again = if bytes < rates::THIRD_LEVEL { rates::THIRD_LEVEL_RATE } else { rates::MEMORY_RATE };
+    bytes / rates::MEMORY_RATE + (times - 1) * bytes / again
 }
 
 /// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes

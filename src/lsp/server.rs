@@ -5,7 +5,7 @@ use super::documents::{Open, changed, path_of};
 use super::position::Encoding;
 use super::requests::{self, Answer, Around, Workspace};
 use super::view::View;
-use super::worker::{Found, Job, Report, Task, Worker};
+use super::worker::{Found, Job, Layout, Order, Report, Workers};
 use crate::front::text::stop::Stop;
 use crossbeam_channel::select;
 use gen_lsp_types as lsp;
@@ -28,23 +28,25 @@ struct Document {
     stop: Stop,
     texts: Option<Arc<Texts>>,
     model: Option<Arc<Model>>,
-    layout: Layout,
+    layout: Option<Layout>,
+    /// Where it has been asked for: called when the text has changed.
+    ordered: Option<Stop>,
     /// There will be nothing more.
     given_up: bool,
     /// What was last said of each file when this one was built.
     said: HashMap<lsp::Uri, Vec<lsp::Diagnostic>>,
 }
 
-/// The standard layout of a text, which is made where it is asked for.
-enum Layout {
-    Unasked,
-    Asked,
-    Made(Answer<Option<String>>),
+impl Document {
+    fn forget_layout(&mut self) {
+        self.layout = None;
+        self.ordered.take().iter().for_each(Stop::call);
+    }
 }
 
 struct Server<'a> {
     connection: &'a Connection,
-    worker: Worker,
+    workers: Workers,
     encoding: Encoding,
     workspace: Workspace,
     /// What may be asked for anew when another text has changed.
@@ -72,7 +74,7 @@ pub fn serve(connection: &Connection) -> Result<(), Box<dyn Error + Send + Sync>
     connection.initialize_finish(id, answer)?;
     let mut server = Server {
         connection,
-        worker: Worker::start()?,
+        workers: Workers::start()?,
         encoding,
         workspace: Workspace::of(&params),
         refreshes: refreshes(&params),
@@ -100,7 +102,7 @@ fn refreshes(params: &Value) -> Vec<lsp::LspRequestMethod<'static>> {
 
 impl Server<'_> {
     fn run(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let (messages, reports) = (self.connection.receiver.clone(), self.worker.reports.clone());
+        let (messages, reports) = (self.connection.receiver.clone(), self.workers.reports.clone());
         loop {
             select! {
                 recv(messages) -> message => match message {
@@ -139,10 +141,12 @@ impl Server<'_> {
         let known = lsp::LspRequestMethod::from(request.method.as_str()) == lsp::DocumentFormattingRequest::METHOD;
         let Some(uri) = uri_in(request).filter(|_| known) else { return };
         let Some(document) = self.documents.get_mut(uri) else { return };
-        let (Some(texts), Layout::Unasked) = (&document.texts, &document.layout) else { return };
-        let (texts, stop) = (texts.clone(), document.stop.clone());
-        document.layout = Layout::Asked;
-        self.worker.submit(Job { uri: lsp::Uri(uri.into()), state: document.state, stop, task: Task::Layout(texts) });
+        if document.ordered.is_some() {
+            return;
+        }
+        let stop = document.ordered.insert(Stop::default()).clone();
+        let (uri, text) = (lsp::Uri(uri.into()), document.text.clone());
+        self.workers.layouts.submit(Order { uri, text, encoding: self.encoding, stop });
     }
 
     fn notification(&mut self, notification: Notification) {
@@ -220,19 +224,22 @@ impl Server<'_> {
             stop: Stop::default(),
             texts: None,
             model: None,
-            layout: Layout::Unasked,
+            layout: None,
+            ordered: None,
             given_up: false,
             said: HashMap::new(),
         });
         (document.version, document.text) = (version, text.into());
+        document.forget_layout();
         self.refuse_outdated(uri);
         self.look(Some(uri));
     }
 
     fn close(&mut self, params: &lsp::DidCloseTextDocumentParams) {
         let uri = &params.text_document.uri;
-        if let Some(document) = self.documents.remove(uri.as_ref()) {
+        if let Some(mut document) = self.documents.remove(uri.as_ref()) {
             document.stop.call();
+            document.forget_layout();
         }
         self.refuse_outdated(uri);
         self.publish();
@@ -258,24 +265,22 @@ impl Server<'_> {
             document.stop = Stop::default();
             gone.push((document.texts.take(), document.model.take()));
             document.given_up = false;
-            (document.state, document.layout) = (self.state, Layout::Unasked);
-            let (stop, task) = (document.stop.clone(), Task::Look { text: document.text.clone(), open: open.clone() });
-            jobs.push(Job { uri: lsp::Uri(uri.clone()), state: self.state, stop, task });
+            document.state = self.state;
+            let (text, stop) = (document.text.clone(), document.stop.clone());
+            jobs.push(Job { uri: lsp::Uri(uri.clone()), state: self.state, text, open: open.clone(), stop });
         }
         jobs.sort_by_key(|job| Some(job.uri.as_ref()) != first);
-        jobs.into_iter().for_each(|job| self.worker.submit(job));
+        jobs.into_iter().for_each(|job| self.workers.models.submit(job));
         // Large trees go while the worker makes others.
         drop(gone);
     }
 
     fn report(&mut self, report: Report) {
         let Some(document) = self.documents.get_mut(report.uri.as_ref()) else { return };
-        if document.state != report.state {
-            return;
-        }
         match report.found {
-            Found::Texts(texts) => document.texts = Some(texts),
-            Found::Model(model) => {
+            Found::Layout(text, layout) if Arc::ptr_eq(&text, &document.text) => document.layout = Some(layout),
+            Found::Texts(state, texts) if state == document.state => document.texts = Some(texts),
+            Found::Model(state, model) if state == document.state => {
                 if let Some(texts) = &document.texts {
                     document.said = requests::diagnostics::by_file(texts, &model, self.encoding);
                 }
@@ -283,8 +288,8 @@ impl Server<'_> {
                 self.publish();
                 self.refresh();
             }
-            Found::Layout(layout) => document.layout = Layout::Made(layout),
-            Found::Nothing => document.given_up = true,
+            Found::Nothing(state) if state == document.state => document.given_up = true,
+            _ => return,
         }
         let waiting = std::mem::take(&mut self.pending);
         waiting.into_iter().for_each(|request| self.request(request));
@@ -384,12 +389,13 @@ impl Server<'_> {
 
     /// Answers with the standard layout.
     fn layout(&self, request: &Request) -> Option<Response> {
-        let made = match self.document(request).map(|document| &document.layout) {
-            Ok(Layout::Made(made)) => made.clone(),
-            Ok(_) => return None,
-            Err(response) => return Some(response),
-        };
-        self.text::<lsp::DocumentFormattingRequest>(request, |view, _| requests::formatting::answer(view, made?))
+        match self.document(request) {
+            Ok(document) => {
+                let made = document.layout.clone()?;
+                Some(respond::<lsp::DocumentFormattingRequest>(request, |_| made))
+            }
+            Err(response) => Some(response),
+        }
     }
 
     /// Answers what is asked of the network that a text makes; for a file of blocks, that of a model which uses it.

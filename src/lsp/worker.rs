@@ -1,13 +1,15 @@
-//! The thread that reads and builds texts, so that the editor has its answers meanwhile.
+//! The threads that read and build texts, and lay them out, so that the editor has its answers meanwhile. A layout needs
+//! its own text alone, and waits for no model.
 
 use super::analysis::{Model, Texts};
 use super::documents::Open;
+use super::position::Encoding;
 use super::requests::{Answer, formatting};
 use super::server::DEFECT;
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::Kept;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use gen_lsp_types::Uri;
+use gen_lsp_types::{TextEdit, Uri};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,59 +22,60 @@ const KEPT: usize = 1 << 18;
 /// Trees are walked by recursion, as deep as the limits of the language allow.
 const STACK: usize = 64 << 20;
 
-/// What is to be done with a text.
+/// A text that is to be read and built.
 pub struct Job {
     pub uri: Uri,
     /// Which state of all texts this is.
     pub state: u64,
+    pub text: Arc<str>,
+    pub open: Open,
     /// Called when the text has changed, or another that it may use.
     pub stop: Stop,
-    pub task: Task,
 }
 
-pub enum Task {
-    /// To be read and built.
-    Look { text: Arc<str>, open: Open },
-    /// To be laid out.
-    Layout(Arc<Texts>),
+/// A text that is to be laid out.
+pub struct Order {
+    pub uri: Uri,
+    pub text: Arc<str>,
+    pub encoding: Encoding,
+    /// Called when the text has changed.
+    pub stop: Stop,
 }
 
-pub enum Found {
-    Texts(Arc<Texts>),
-    Model(Arc<Model>),
-    Layout(Answer<Option<String>>),
-    /// Because of a defect: there will be nothing more of this state.
-    Nothing,
-}
-
-/// What became of a job.
+/// What became of a text.
 pub struct Report {
     pub uri: Uri,
-    pub state: u64,
     pub found: Found,
 }
 
-pub struct Worker {
-    jobs: Option<Sender<Job>>,
-    pub reports: Receiver<Report>,
+pub enum Found {
+    /// Of a state.
+    Texts(u64, Arc<Texts>),
+    Model(u64, Arc<Model>),
+    /// Because of a defect: there will be nothing more of this state.
+    Nothing(u64),
+    /// Of a text.
+    Layout(Arc<str>, Layout),
+}
+
+/// The edits that give a text its standard layout.
+pub type Layout = Answer<Option<Vec<TextEdit>>>;
+
+/// A thread with its queue.
+pub struct Worker<J> {
+    jobs: Option<Sender<J>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
-    /// # Errors
-    /// If the system gives no thread.
-    pub fn start() -> std::io::Result<Worker> {
-        let (jobs, todo) = unbounded::<Job>();
-        let (done, reports) = unbounded();
-        let work = move || {
-            let mut kept = Kept::of(KEPT);
-            todo.iter().for_each(|job| work(&job, &mut kept, &done));
-        };
-        let thread = std::thread::Builder::new().name("models".into()).stack_size(STACK).spawn(work)?;
-        Ok(Worker { jobs: Some(jobs), reports, thread: Some(thread) })
+impl<J: Send + 'static> Worker<J> {
+    fn start(name: &str, mut work: impl FnMut(J) + Send + 'static) -> std::io::Result<Worker<J>> {
+        let (jobs, todo) = unbounded::<J>();
+        let work = move || todo.iter().for_each(&mut work);
+        let thread = std::thread::Builder::new().name(name.into()).stack_size(STACK).spawn(work)?;
+        Ok(Worker { jobs: Some(jobs), thread: Some(thread) })
     }
 
-    pub fn submit(&self, job: Job) {
+    pub fn submit(&self, job: J) {
         if let Some(jobs) = &self.jobs {
             // It ends with the worker only.
             let _ = jobs.send(job);
@@ -80,10 +83,30 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl<J> Drop for Worker<J> {
     fn drop(&mut self) {
         self.jobs = None;
         let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+pub struct Workers {
+    pub models: Worker<Job>,
+    pub layouts: Worker<Order>,
+    pub reports: Receiver<Report>,
+}
+
+impl Workers {
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start() -> std::io::Result<Workers> {
+        let (done, reports) = unbounded();
+        let (laid_out, mut kept) = (done.clone(), Kept::of(KEPT));
+        Ok(Workers {
+            models: Worker::start("models", move |job| work(&job, &mut kept, &done))?,
+            layouts: Worker::start("layouts", move |order| lay_out(order, &laid_out))?,
+            reports,
+        })
     }
 }
 
@@ -93,22 +116,24 @@ fn work(job: &Job, kept: &mut Kept, done: &Sender<Report>) {
     }
     let report = |found| {
         if !job.stop.is_called() {
-            let _ = done.send(Report { uri: job.uri.clone(), state: job.state, found });
+            let _ = done.send(Report { uri: job.uri.clone(), found });
         }
     };
-    let (text, open) = match &job.task {
-        Task::Look { text, open } => (text, open),
-        Task::Layout(texts) => return report(Found::Layout(layout(texts, &job.stop.within(BUDGET)))),
-    };
     // A defect in one model is no reason to leave the editor without answers for the others.
-    let read = catch_unwind(AssertUnwindSafe(|| Texts::read(&job.uri, text, open.clone(), &job.stop, kept)));
-    let Ok(texts) = read.map(Arc::new) else { return report(Found::Nothing) };
-    report(Found::Texts(texts.clone()));
+    let read = || Texts::read(&job.uri, &job.text, job.open.clone(), &job.stop, kept);
+    let Ok(texts) = catch_unwind(AssertUnwindSafe(read)).map(Arc::new) else {
+        return report(Found::Nothing(job.state));
+    };
+    report(Found::Texts(job.state, texts.clone()));
     let model = catch_unwind(AssertUnwindSafe(|| Model::build(&texts, job.stop.within(BUDGET))));
-    report(Found::Model(Arc::new(model.unwrap_or_default())));
+    report(Found::Model(job.state, Arc::new(model.unwrap_or_default())));
 }
 
-fn layout(texts: &Texts, stop: &Stop) -> Answer<Option<String>> {
-    let layout = catch_unwind(AssertUnwindSafe(|| formatting::layout(texts, stop)));
-    layout.unwrap_or_else(|_| Err(DEFECT.into()))
+fn lay_out(Order { uri, text, encoding, stop }: Order, done: &Sender<Report>) {
+    if stop.is_called() {
+        return;
+    }
+    let layout = || formatting::layout(&text, encoding, &stop.within(BUDGET));
+    let layout = catch_unwind(AssertUnwindSafe(layout)).unwrap_or_else(|_| Err(DEFECT.into()));
+    let _ = done.send(Report { uri, found: Found::Layout(text, layout) });
 }

@@ -31,7 +31,7 @@ use crate::io::text;
 use crate::ir::{Graph, Verified};
 use crate::layers::Accumulate;
 use crate::runtime::{self, Options, Session};
-use crate::source::{FileId, SourceMap};
+use crate::source::{FileId, SourceMap, ZOO_PATH};
 use crate::tensor::{AsTensor, Tensor, TensorType};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -115,8 +115,7 @@ impl ModelOptions {
     }
 
     /// Reads a model file (`-` for standard input), those that it uses, and its card; of an ONNX file, which is known by its
-    /// extension, the network and its weights. Where there is no file `zoo`, it and a variant are a network that comes
-    /// along, without weights.
+    /// extension, the network and its weights. `zoo` and a variant are a network that comes along, without weights.
     ///
     /// # Errors
     /// Where a file cannot be read, and all mistakes in the text, or all that is no layer in the ONNX file, together.
@@ -130,7 +129,7 @@ impl ModelOptions {
         }
         let card = Card::for_model(path)?;
         let (start, text) = (Instant::now(), text::read(path)?);
-        let model = self.build(path.display().to_string(), text, &mut FolderLoader::new(path))?;
+        let model = self.build(shown(path), text, &mut FolderLoader::new(path))?;
         let remarks = card.iter().flat_map(|card| unknown_variants(card, &model.program)).collect();
         let card = card.map(|card| self.of_variant(card));
         Ok(Model { path: Some(path.to_owned()), card, remarks, time: start.elapsed(), ..model })
@@ -332,8 +331,12 @@ fn unknown_variants(card: &Card, program: &Program) -> Vec<String> {
     unknown.map(remark).collect()
 }
 
-/// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone.
+/// `FILE` or `FILE:VARIANT`; a colon that belongs to the name of an existing file is left alone. What begins with `zoo:`
+/// is a network that comes along, whatever files there are: one of these is `./zoo:NAME`.
 pub fn split_variant(model: &OsStr) -> (PathBuf, Option<String>) {
+    if let Some(name) = model.to_str().and_then(|model| model.strip_prefix(ZOO_PATH)) {
+        return (zoo::ZOO.into(), Some(name.to_owned()));
+    }
     match file_and_variant(model) {
         Some((path, variant)) if !Path::new(model).exists() && !path.is_empty() && !variant.contains(['/', '\\']) => {
             (path.into(), Some(variant.to_string()))
@@ -367,8 +370,14 @@ pub(crate) fn cut(word: &OsStr, at: usize) -> Option<(&OsStr, &OsStr)> {
 /// Reads a model file, to be looked at as a text.
 pub(crate) fn read_text(path: &Path) -> Result<(SourceMap, FileId), Error> {
     let mut sources = SourceMap::default();
-    let root = sources.add(path.display().to_string(), text::read(path)?);
+    let root = sources.add(shown(path), text::read(path)?);
     Ok((sources, root))
+}
+
+/// How messages name a file: not as one that comes along.
+pub(crate) fn shown(path: &Path) -> String {
+    let name = path.display().to_string();
+    if name.starts_with(ZOO_PATH) { format!("./{name}") } else { name }
 }
 
 /// Reads used files from the folder of the model; of a model that is a symbolic link, else from that of its target.

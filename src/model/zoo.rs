@@ -4,7 +4,9 @@ use crate::diagnostic::nearest;
 use crate::error::Error;
 use crate::front::text::build::Loader;
 use crate::io::card::{Card, Labels};
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 include!(concat!(env!("OUT_DIR"), "/zoo.rs"));
 
@@ -20,20 +22,26 @@ pub struct Entry {
     pub variant: Option<String>,
 }
 
-/// Whether a path means the zoo, and no file of that name.
+/// Whether a path without its variant means the zoo. A file of that name is `./zoo`.
 pub fn is_zoo(path: &Path) -> bool {
-    path == Path::new(ZOO) && !path.exists()
+    path.as_os_str() == ZOO
 }
+
+/// Each name of a network, with its file and whether it is a variant there.
+static NETWORKS: LazyLock<HashMap<&'static str, (&'static str, bool)>> = LazyLock::new(|| {
+    let files = models().map(|(file, _)| (file.trim_end_matches(".cnn"), (*file, false)));
+    let variants = models().flat_map(|(file, text)| variants(text).map(move |variant| (variant, (*file, true))));
+    files.chain(variants).collect()
+});
 
 /// A network by the name of its file or that of a variant; of both the variant.
 ///
 /// # Errors
 /// [`Error::UnknownNetwork`].
 pub fn find(name: &str) -> Result<Entry, Error> {
-    let by_variant = || models().find(|(_, text)| variants(text).any(|variant| variant == name));
-    let by_file = || models().find(|(file, _)| file.strip_suffix(".cnn") == Some(name));
-    let entry = |(file, text): &(&'static str, &'static str), variant| Entry { file, text, variant };
-    let found = by_variant().map(|found| entry(found, Some(name.to_owned()))).or_else(|| Some(entry(by_file()?, None)));
+    let found = NETWORKS.get(name).and_then(|&(file, is_variant)| {
+        Some(Entry { file, text: text_of(file)?, variant: is_variant.then(|| name.to_owned()) })
+    });
     found.ok_or_else(|| {
         let near = nearest(name, names());
         Error::UnknownNetwork { name: name.to_owned(), near: near.map(str::to_owned) }
@@ -107,7 +115,8 @@ impl Entry {
 
 /// The text of a file.
 pub fn text_of(name: &str) -> Option<&'static str> {
-    FILES.iter().find(|(file, _)| *file == name).map(|(_, text)| *text)
+    let at = FILES.binary_search_by_key(&name, |(file, _)| file).ok()?;
+    Some(FILES[at].1)
 }
 
 /// Those of a file, if it came along.
@@ -133,7 +142,7 @@ impl Loader for ZooLoader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Model, ModelOptions};
+    use crate::model::{Model, ModelOptions, shown, split_variant};
 
     #[test]
     fn networks_have_cards_and_names() {
@@ -172,10 +181,60 @@ mod tests {
         let unit = |network: &str| channels(&format!("use \"zoo:{network}\""), "stage: Unit(64, 1)");
         assert_eq!((unit("resnet18"), unit("resnet50"), unit("resnet")), (Ok(64), Ok(256), Ok(256)));
         // With files that it uses itself, once each.
-        let both = "use \"zoo:fcn_resnet50\"\nuse \"zoo:fcn\"";
-        assert!(channels(both, "a: Unit(64, 1)").unwrap_err().contains("as another of its networks"));
         assert_eq!(channels("use \"zoo:fcn\"\nuse \"zoo:resnet\"", "a: Unit(64, 1) | b: FCNHead(7)"), Ok(7));
         assert!(unit("resnet_50").unwrap_err().contains("did you mean `zoo:resnet50`?"));
         assert!(unit("../resnet50").unwrap_err().contains("E0602"));
+    }
+
+    #[test]
+    fn variants_of_one_file_are_different_modules() {
+        let uses = |names: [&str; 2]| names.map(|name| format!("use \"zoo:{name}\"\n")).concat();
+        // Both use the blocks of one network.
+        assert_eq!(channels(&uses(["fcn_resnet50", "fcn"]), "a: Unit(64, 1)"), Ok(256));
+        // That which the text itself uses is nearer than that which another network is made of.
+        for order in [["fcn", "resnet18"], ["resnet18", "fcn"]] {
+            assert_eq!(channels(&uses(order), "a: Unit(64, 1) | b: FCNHead(7)"), Ok(7));
+            assert_eq!(channels(&uses(order), "a: Unit(64, 1)"), Ok(64));
+        }
+        let error = channels(&uses(["resnet18", "resnet50"]), "a: Unit(64, 1)").unwrap_err();
+        assert!(error.contains("E0210") && error.contains("two blocks are called `Unit` here"), "{error}");
+        // What is not named, is not asked for.
+        assert_eq!(channels(&uses(["resnet18", "resnet50"]), "conv 1x1, 5"), Ok(5));
+    }
+
+    #[test]
+    fn files_of_their_own_name_the_blocks_of_variants() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        let part = |network: &str, block: &str| {
+            format!("use \"zoo:{network}\"\nblock {block}(c, s = 1) {{ unit: Unit(c, s) }}\n")
+        };
+        write("small.cnn", &part("resnet18", "Small"));
+        write("deep.cnn", &part("resnet50", "Deep"));
+        let head = "use \"small.cnn\"\nuse \"deep.cnn\"\nmodel m\ninput image: f32[N, 3, 64, 64]\n";
+        write("m.cnn", &format!("{head}net {{ a: Small(64) as small | b: Deep(64) | output deep\nfrom small }}\n"));
+        let model = Model::open(folder.path().join("m.cnn")).unwrap();
+        let mut widths: Vec<usize> = model.outputs().map(|(_, ty)| ty.dims[0]).collect();
+        widths.sort_unstable();
+        assert_eq!(widths, [64, 256]);
+    }
+
+    /// What begins with `zoo:` is a network that comes along, `./` before it makes it a path.
+    #[test]
+    fn files_may_have_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("zoo:resnet18");
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(inside.join("part.cnn"), "block Part(c) { conv 1x1, c }\n").unwrap();
+        let text = "use \"part.cnn\"\nmodel m\ninput image: f32[N, 3, 8, 8]\nnet { a: Part(5) }\n";
+        std::fs::write(inside.join("zoo:m.cnn"), text).unwrap();
+        let model = Model::open(inside.join("zoo:m.cnn")).unwrap();
+        assert_eq!(model.sources().used().count(), 1);
+        assert!(model.sources().ids().all(|id| model.sources().of_zoo(id).is_none()));
+        let split = |word: &str| split_variant(word.as_ref());
+        assert_eq!(split("zoo:a/b:c"), ("zoo".into(), Some("a/b:c".into())));
+        assert_eq!(split("./zoo:x"), ("./zoo".into(), Some("x".into())));
+        assert!(is_zoo(Path::new("zoo")) && !is_zoo(Path::new("./zoo")));
+        assert_eq!(shown(Path::new("zoo:x/m.cnn")), "./zoo:x/m.cnn");
     }
 }

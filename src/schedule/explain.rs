@@ -1,10 +1,11 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
+use super::bound::{self, Bound};
 use super::{Joint, Place, Plan, Step, View};
 use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
-use crate::kernels::Layout;
 use crate::kernels::tuning::Verdict;
+use crate::kernels::{Layout, rates};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -40,6 +41,15 @@ pub struct Explanation<'p> {
     layer: Option<&'p str>,
 }
 
+/// What is told of a step.
+struct Told<'p> {
+    index: usize,
+    step: &'p Step,
+    /// Where the choice of its kernel comes from.
+    verdict: Option<&'p Verdict>,
+    bound: Bound,
+}
+
 impl<'p> Explanation<'p> {
     /// Of the layer, and of all below its path.
     ///
@@ -55,22 +65,23 @@ impl<'p> Explanation<'p> {
 
     /// A line a step: what it does, on what, with which kernel, and under it the reason of a choice between kernels.
     pub fn short(self) -> String {
-        let mut lines = vec![["", "does", "reads", "writes", "kernel", "work"].map(String::from)];
+        let mut lines = vec![["", "does", "reads", "writes", "kernel", "work", "cycles", "bound"].map(String::from)];
         let mut reasons: Vec<Vec<String>> = vec![Vec::new()];
-        for (index, step, verdict) in self.steps() {
-            lines.push(row(self.plan, index, step));
+        for told in self.steps() {
+            lines.push(row(self.plan, &told));
+            let Told { step, verdict, .. } = told;
             let choice = verdict.map(|verdict| format!("choice: {}", describe(verdict)));
             let refusals = step.refusals.iter().filter(|refusal| refusal.is_choice()).map(|r| format!("not {r}"));
             let more = step.nodes().skip(1).map(|node| format!("and {}", fused(&self.plan.graph[node])));
             reasons.push(more.chain(choice).chain(joint(step)).chain(refusals).collect());
         }
-        let widths: [usize; 6] =
+        let widths: [usize; 8] =
             std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0));
         let mut text = self.title();
         text.push('\n');
         for (line, reasons) in lines.iter().zip(&reasons) {
             let cells = line.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
-                0 | 5 => format!("{cell:>width$}"),
+                0 | 5 | 6 => format!("{cell:>width$}"),
                 _ => format!("{cell:width$}"),
             });
             let _ = writeln!(text, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -78,7 +89,7 @@ impl<'p> Explanation<'p> {
                 let _ = writeln!(text, "{:width$}  {reason}", "", width = widths[0]);
             });
         }
-        text.push_str(LEGEND);
+        text.push_str(&legend());
         text
     }
 
@@ -91,9 +102,7 @@ impl<'p> Explanation<'p> {
             let _ = writeln!(text, "  {}: {}: {verdict}{}", note.pass, name(&note.path), note.text);
         }
         text.push_str("\nsteps\n");
-        for (index, step, verdict) in self.steps() {
-            explain_step(self.plan, index, step, verdict, &mut text);
-        }
+        self.steps().for_each(|told| explain_step(self.plan, &told, &mut text));
         text
     }
 
@@ -107,26 +116,40 @@ impl<'p> Explanation<'p> {
         self.layer.is_none_or(|layer| is_below(path, layer))
     }
 
-    /// The steps that are told of, each with its number and where the choice of its kernel comes from.
-    fn steps(&self) -> impl Iterator<Item = (usize, &'p Step, Option<&'p Verdict>)> {
-        let Plan { graph, steps, verdicts, .. } = self.plan;
-        let verdicts: HashMap<NodeId, &Verdict> = verdicts.iter().map(|(node, verdict)| (*node, verdict)).collect();
-        let wanted = |step: &Step| step.nodes().any(|node| self.wanted(&graph[node].origin.path));
-        let told = steps.iter().enumerate().filter(move |(_, step)| wanted(step));
+    fn steps(&self) -> impl Iterator<Item = Told<'p>> {
+        let (plan, all_weights) = (self.plan, bound::all_weights(self.plan));
+        let verdicts: HashMap<NodeId, &Verdict> =
+            plan.verdicts.iter().map(|(node, verdict)| (*node, verdict)).collect();
+        let wanted = |step: &Step| step.nodes().any(|node| self.wanted(&plan.graph[node].origin.path));
+        let told = plan.steps.iter().enumerate().filter(move |(_, step)| wanted(step));
         told.map(move |(index, step)| {
             let verdict = verdicts.get(&step.node).copied().filter(|_| step.purpose.is_none());
-            (index, step, verdict)
+            Told { index, step, verdict, bound: Bound::new(plan, step, all_weights) }
         })
     }
 }
 
-const LEGEND: &str = "
+fn legend() -> String {
+    let rates = format!(
+        "{} multiply-adds and {0} loads of vectors a cycle, {} bytes from L3, {} from memory",
+        rates::STARTS,
+        rates::THIRD_LEVEL_RATE,
+        rates::MEMORY_RATE
+    );
+    format!(
+        "
 kernels: family, element type, 16c for 16 channels a vector and 28x1 for pixels and vectors of a tile, window; f4x4
-are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane by plane: `nchw`. work: million
-multiplications, or elements moved, of a sample. --verbose says everything.
-";
+are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane by plane: `nchw`.
+work: million multiplications, or elements moved, of a sample.
+cycles: thousands that a core takes for it at best; bound: for what, multiply-adds (compute) or bytes from its own
+caches, L3 or memory, and how many times as long as for the other. Taken are {rates};
+tanh, exp and the like are not counted.
+--verbose says everything.
+"
+    )
+}
 
-fn row(plan: &Plan, index: usize, step: &Step) -> [String; 6] {
+fn row(plan: &Plan, &Told { index, step, bound, .. }: &Told) -> [String; 8] {
     let first = step.nodes().next().expect("a step makes a value");
     let reads: Vec<String> = step.inputs.iter().map(sizes).collect();
     let work = match step.work {
@@ -140,7 +163,25 @@ fn row(plan: &Plan, index: usize, step: &Step) -> [String; 6] {
         sizes(&step.output),
         step.kernel.name(),
         work,
+        format!("{:.1}", bound.cycles() as f64 / 1e3),
+        limit(bound),
     ]
+}
+
+/// What the bound is made of, in thousand cycles.
+fn cycles(bound: Bound) -> String {
+    let [compute, values, weights] =
+        [bound.compute, bound.values, bound.weights].map(|cycles| format!("{:.1}", cycles as f64 / 1e3));
+    format!(
+        "{}: {compute} thousand cycles of a core for arithmetic, {values} for values, {weights} for weights",
+        limit(bound)
+    )
+}
+
+/// `compute 3.1x`: what takes longest, and how many times as long as the other.
+fn limit(bound: Bound) -> String {
+    let over = bound.over().map_or(String::new(), |over| format!(" {over:.1}x"));
+    bound.limit().to_string() + &over
 }
 
 /// A node with what is done behind it.
@@ -164,41 +205,41 @@ fn dims(dims: &[usize]) -> String {
 }
 
 /// What is said of a step, in the order of the lines: the words in front of them, and what there is to say.
-type Topic = (&'static str, fn(&Plan, &Step) -> Vec<String>);
+type Topic = (&'static str, fn(&Plan, &Told) -> Vec<String>);
 const TOPICS: &[Topic] = &[
-    ("kernel", |_, step| vec![step.kernel.name()]),
-    ("", |_, step| step.kernel.code().facts().into_iter().map(|(what, text)| format!("{what:12}{text}")).collect()),
-    ("reads", |plan, step| step.inputs.iter().map(|view| place(plan, view)).collect()),
-    ("writes", |plan, step| {
-        [&step.output]
-            .into_iter()
-            .chain(step.beside.iter().map(|(_, view)| view))
-            .map(|view| place(plan, view))
-            .collect()
+    ("kernel", |_, told| vec![told.step.kernel.name()]),
+    ("", |_, told| {
+        told.step.kernel.code().facts().into_iter().map(|(what, text)| format!("{what:12}{text}")).collect()
     }),
-    ("weights", |plan, step| weights(plan, step).into_iter().collect()),
-    ("work", |plan, step| vec![work(plan, step)]),
-    ("tasks", |_, step| vec![format!("{} of a sample", step.kernel.tasks())]),
-    ("scratch", |_, step| match step.kernel.scratch() {
+    ("reads", |plan, told| told.step.inputs.iter().map(|view| place(plan, view)).collect()),
+    ("writes", |plan, told| {
+        let beside = told.step.beside.iter().map(|(_, view)| view);
+        [&told.step.output].into_iter().chain(beside).map(|view| place(plan, view)).collect()
+    }),
+    ("weights", |plan, told| weights(plan, told.step).into_iter().collect()),
+    ("work", |plan, told| vec![work(plan, told.step)]),
+    ("bound", |_, told| vec![cycles(told.bound)]),
+    ("tasks", |_, told| vec![format!("{} of a sample", told.step.kernel.tasks())]),
+    ("scratch", |_, told| match told.step.kernel.scratch() {
         0 => Vec::new(),
         scratch => vec![format!("{} of each thread", bytes(scratch))],
     }),
-    ("batch", |_, step| {
+    ("batch", |_, told| {
         let joint = |Joint { samples, kernel }: &Joint| {
             format!("{samples} samples at a time: {}, {} tasks", kernel.name(), kernel.tasks())
         };
-        step.joint.iter().map(joint).collect()
+        told.step.joint.iter().map(joint).collect()
     }),
-    ("not", |_, step| step.refusals.iter().map(ToString::to_string).collect()),
+    ("not", |_, told| told.step.refusals.iter().map(ToString::to_string).collect()),
+    ("choice", |_, told| told.verdict.map(describe).into_iter().collect()),
 ];
 
-fn explain_step(plan: &Plan, index: usize, step: &Step, verdict: Option<&Verdict>, text: &mut String) {
-    let layers = step.nodes().map(|id| fused(&plan.graph[id]));
-    let _ = writeln!(text, "\n{index:4}  {}{}", layers.collect::<Vec<_>>().join(", then "), purpose(step));
-    let told = TOPICS.iter().map(|(topic, tell)| (*topic, tell(plan, step)));
-    let choice = verdict.map(|verdict| ("choice", vec![describe(verdict)]));
-    for (topic, line) in told.chain(choice).flat_map(|(topic, lines)| lines.into_iter().map(move |line| (topic, line)))
-    {
+fn explain_step(plan: &Plan, told: &Told, text: &mut String) {
+    let layers = told.step.nodes().map(|id| fused(&plan.graph[id]));
+    let (index, purpose) = (told.index, purpose(told.step));
+    let _ = writeln!(text, "\n{index:4}  {}{purpose}", layers.collect::<Vec<_>>().join(", then "));
+    let lines = TOPICS.iter().flat_map(|(topic, tell)| tell(plan, told).into_iter().map(move |line| (*topic, line)));
+    for (topic, line) in lines {
         let _ = match topic {
             "" => writeln!(text, "      {line}"),
             topic => writeln!(text, "      {topic:12}{line}"),
@@ -218,12 +259,7 @@ fn weights(plan: &Plan, step: &Step) -> Option<String> {
 fn work(plan: &Plan, step: &Step) -> String {
     let values = step.views().fold(0u64, |sum, view| sum.saturating_add(view.ty.bytes() as u64));
     let moved = step.params.iter().fold(values, |sum, &id| sum.saturating_add(plan.graph[id].bytes()));
-    let each = step.work as f64 / moved.max(1) as f64;
-    format!(
-        "{:.3} million, {} read and written: {each:.1} for each byte",
-        step.work as f64 / 1e6,
-        bytes(moved as usize)
-    )
+    format!("{:.3} million, {} read and written", step.work as f64 / 1e6, bytes(moved as usize))
 }
 
 /// For how many samples of a batch a step reads its weights once.

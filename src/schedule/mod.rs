@@ -4,6 +4,7 @@
 //! [`Cut`], and each of the batch has memory for the steps that all do together.
 
 mod arena;
+mod bound;
 mod cut;
 mod drawing;
 mod explain;

@@ -1,7 +1,7 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
-use crate::ir::{self, Epilogue, Graph, Node, NodeId, ParamId, Verified};
+use crate::ir::{self, Epilogue, Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Refusal, Target, Value, Why, permute};
 use crate::layers::Op;
@@ -119,8 +119,8 @@ impl Placer<'_> {
         if let Some(padded) = padded {
             inputs[0] = self.pad(id, &inputs[0], &padded);
         }
-        let nodes = chained.into_iter().chain([id]).map(|id| &self.graph[id]);
-        let mut params: Vec<ParamId> = nodes.clone().flat_map(|node| node.params.clone()).collect();
+        let nodes = chained.into_iter().chain([id]);
+        let mut params: Vec<ParamId> = nodes.clone().flat_map(|id| self.graph[id].params.clone()).collect();
         if let Some(gate) = node.gate() {
             let Kernel::Conv(conf) = &kernel else { unreachable!("no other kernel takes weights as an operand") };
             inputs.push(self.scale_weights(id, conf, gate, params.remove(0)));
@@ -130,8 +130,7 @@ impl Placer<'_> {
                 inputs.push(self.in_layout(node.inputs[*input], layout));
             }
         }
-        let macs = |node: &Node| node.op.layer().map_or(0, |layer| layer.macs(&self.graph.operand_types(node)));
-        let work = nodes.map(|node| macs(node).max(node.ty.elements() as u64)).sum();
+        let work = nodes.map(|id| self.graph.macs(id).max(self.graph[id].ty.elements() as u64)).sum();
         let output = self.output_view(id, &kernel, layout);
         let beside = self.place_beside(id);
         self.steps.push(Step {

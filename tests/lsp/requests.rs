@@ -5,7 +5,6 @@ use gen_lsp_types as lsp;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use std::fmt::Write;
-use std::fs;
 
 const URI: &str = "file:///models/net.cnn";
 
@@ -72,7 +71,7 @@ fn whole() -> Value {
     json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 10000, "character": 0 } })
 }
 
-fn with(mut params: Value, key: &str, value: Value) -> Value {
+pub fn with(mut params: Value, key: &str, value: Value) -> Value {
     params[key] = value;
     params
 }
@@ -249,6 +248,22 @@ fn formatting() {
     editor.replace(URI, &new);
     assert_eq!(editor.answer(outdated), Err("the text has changed".into()));
     assert_eq!(editor.request::<lsp::DocumentFormattingRequest>(params), Some(Vec::new()));
+}
+
+/// A layout waits for no network, also where another text is built at the time.
+#[test]
+fn formatting_does_not_wait_for_networks() {
+    let text = "net { conv 3x3,8|relu }\n";
+    let mut editor = opened(text);
+    let huge = "model m\ninput image: f32[N, 3, 8, 8]\n\
+        net { for i in 1..300 { for j in 1..300 { for k in 1..100 { const a = max(i, j, k) } } } | relu }\n";
+    editor.open("untitled:huge", huge);
+    let lens = editor.send("textDocument/codeLens", json!({ "textDocument": { "uri": "untitled:huge" } }));
+    let options = json!({ "tabSize": 2, "insertSpaces": true });
+    let edits = editor.request::<lsp::DocumentFormattingRequest>(with(document(), "options", options)).unwrap();
+    assert_eq!(edited(text, &edits), "net { conv 3x3, 8 | relu }\n");
+    // Answered after that; what was answered before is not heard any more.
+    assert!(editor.answer(lens).is_ok());
 }
 
 #[test]
@@ -429,43 +444,6 @@ fn semantic_tokens() {
         );
     }
     assert_snapshot!(text);
-}
-
-/// A block in another file, of which one is open and changed, and one lies on the disk.
-#[test]
-fn files_that_are_used() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().canonicalize().unwrap();
-    let uri = |name: &str| format!("file://{}/{name}", root.display());
-    let blocks = "block Unit(c) { conv: conv 3x3, c, half }\nconst wide = 8\n";
-    let model = "use \"blocks.cnn\"\nmodel m\ninput image: f32[N, 3, 8, 8]\nnet { a: Unit(wide) }\n";
-    fs::write(root.join("blocks.cnn"), blocks).unwrap();
-    fs::write(root.join("other.cnn"), model.replace("model m", "model other")).unwrap();
-    let mut editor = Editor::start();
-    editor.open(&uri("net.cnn"), model);
-    assert!(editor.found(&uri("net.cnn")).is_empty());
-    // What is wrong in a used file is said of that file.
-    editor.open(&uri("blocks.cnn"), &blocks.replace("conv 3x3, c", "conv 3x3, d"));
-    let found = editor.found(&uri("net.cnn"));
-    assert!(found.is_empty(), "{found:?}");
-    assert_eq!(editor.diagnostics[&uri("blocks.cnn")].len(), 1);
-    editor.replace(&uri("blocks.cnn"), blocks);
-    assert!(editor.found(&uri("blocks.cnn")).is_empty(), "a file of blocks has no net, and needs none");
-    let _ = editor.found(&uri("net.cnn"));
-    // Its shapes are those of a model that uses it.
-    assert!(hinted(&mut editor, &uri("blocks.cnn"), blocks).contains("half <8x8x8>"));
-    let place = json!({ "textDocument": { "uri": uri("net.cnn") }, "position": { "line": 3, "character": 10 } });
-    let answer = editor.request::<lsp::DefinitionRequest>(place.clone());
-    let Some(lsp::DefinitionResponse::Definition(lsp::Definition::Location(found))) = answer else { panic!() };
-    assert_eq!((found.uri.as_ref(), found.range.start.line), (uri("blocks.cnn").as_str(), 0));
-    let edit = editor.request::<lsp::RenameRequest>(with(place, "newName", json!("Cell"))).unwrap();
-    let mut files: Vec<_> = edit.changes.unwrap().into_iter().map(|(uri, edits)| (uri.0, edits.len())).collect();
-    files.sort();
-    assert_eq!(files, [(uri("blocks.cnn"), 1), (uri("net.cnn"), 1), (uri("other.cnn"), 1)]);
-    // What was said of a file goes with the text that said it.
-    editor.replace(&uri("blocks.cnn"), "block Unit(c) { }\nconst wide = 8\n");
-    editor.close(&uri("blocks.cnn"));
-    assert!(editor.found(&uri("net.cnn")).is_empty());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A text with errors has the names that its tree has.
 
-use super::build::{FUNCTIONS, Program, param_of_word};
+use super::build::{FUNCTIONS, Found, Program, param_of_word};
 use super::syntax::ast::*;
 use crate::layers::{self, LayerSpec, ParamDecl};
 use crate::source::{FileId, Span};
@@ -80,7 +80,7 @@ pub struct Names {
 impl Names {
     pub fn of(program: &Program) -> Names {
         let root = program.files.first().map(|file| file.span.file);
-        let mut walk = Walk::default();
+        let mut walk = Walk::new(program);
         for file in &program.files {
             file.items.iter().for_each(|item| walk.global(item, Some(file.span.file) == root, file.span));
         }
@@ -180,14 +180,14 @@ impl<'a> Scope<'a> {
     }
 }
 
-#[derive(Default)]
 struct Walk<'a> {
+    program: &'a Program,
     names: Names,
     /// That of the item that is walked.
     file: Option<FileId>,
-    /// What holds in all files, or in one: constants and parameters of models.
+    /// What holds in all files, or in one: constants and parameters of models. Constants of one name are in one each.
     globals: HashMap<(Option<FileId>, &'a str), DeclarationId>,
-    blocks: HashMap<&'a str, (DeclarationId, Params<'a>)>,
+    blocks: HashMap<&'a str, Vec<(DeclarationId, Params<'a>)>>,
     model: Option<DeclarationId>,
     params: Params<'a>,
     scope: Scope<'a>,
@@ -205,6 +205,21 @@ enum Callee<'a> {
 
 // Declarations.
 impl<'a> Walk<'a> {
+    fn new(program: &'a Program) -> Walk<'a> {
+        Walk {
+            program,
+            names: Names::default(),
+            file: None,
+            globals: HashMap::new(),
+            blocks: HashMap::new(),
+            model: None,
+            params: Params::default(),
+            scope: Scope::default(),
+            values: Scope::default(),
+            inputs: HashMap::new(),
+        }
+    }
+
     fn declare(&mut self, kind: Kind, name: &'a Ident, scope: Option<Span>, whole: Span) -> DeclarationId {
         let id = DeclarationId(self.names.declarations.len());
         self.names.declarations.push(Declaration { kind, name: name.text.clone(), span: name.span, scope, whole });
@@ -221,7 +236,8 @@ impl<'a> Walk<'a> {
         match &item.kind {
             ItemKind::Const(constant) => {
                 let id = self.declare(Kind::Constant, &constant.name, None, item.span);
-                self.globals.entry((None, &constant.name.text)).or_insert(id);
+                let own = self.program.const_file(&constant.name.text, file.file).map(|_| file.file);
+                self.globals.entry((own, &constant.name.text)).or_insert(id);
             }
             ItemKind::Model { name, params } => {
                 let id = self.declare(Kind::Model, name, Some(file), item.span);
@@ -247,7 +263,7 @@ impl<'a> Walk<'a> {
                     (param.name.text.as_str(), self.declare(Kind::Parameter, &param.name, scope, param_span(param)))
                 });
                 let params = params.collect::<HashMap<_, _>>();
-                self.blocks.entry(&block.name.text).or_insert((id, params.into()));
+                self.blocks.entry(&block.name.text).or_default().push((id, params.into()));
             }
             ItemKind::Variant { name, .. } => {
                 self.declare(Kind::Variant, name, Some(file), item.span);
@@ -293,8 +309,8 @@ impl<'a> Walk<'a> {
                 self.args(args, &callee);
             }
             ItemKind::Block(block) => self.scoped(|walk| {
-                let own = walk.blocks.get(block.name.text.as_str());
-                let own = own.filter(|(id, _)| walk.names.declaration(*id).span == block.name.span);
+                let mut all = walk.blocks.get(block.name.text.as_str()).into_iter().flatten();
+                let own = all.find(|(id, _)| walk.names.declaration(*id).span == block.name.span);
                 let params = own.map_or_else(Params::default, |(_, params)| params.clone());
                 params.iter().for_each(|(name, id)| walk.scope.add(name, *id));
                 walk.defaults(&block.params);
@@ -424,7 +440,7 @@ impl<'a> Walk<'a> {
             self.mark(name.span, Meaning::Layer(entry.spec));
             return Callee::Layer(entry.spec);
         }
-        let Some((id, params)) = self.blocks.get(name.text.as_str()) else { return Callee::Unknown };
+        let Some((id, params)) = self.block(&name.text) else { return Callee::Unknown };
         let (id, params) = (*id, params.clone());
         self.mark(name.span, Meaning::Names(id));
         Callee::Params(params)
@@ -453,14 +469,20 @@ impl<'a> Walk<'a> {
 
     fn variable(&self, name: &str) -> Option<DeclarationId> {
         let global = |file| self.globals.get(&(file, name)).copied();
-        self.scope.find(name).or_else(|| self.file.and_then(|file| global(Some(file)))).or_else(|| global(None))
+        let of_file = |file| self.program.const_file(name, file).map_or(file, Found::any);
+        self.scope.find(name).or_else(|| global(Some(of_file(self.file?)))).or_else(|| global(None))
+    }
+
+    fn block(&self, name: &str) -> Option<&(DeclarationId, Params<'a>)> {
+        let file_of = |(id, _): &(DeclarationId, _)| self.names.declaration(*id).span.file;
+        self.program.nearest(self.blocks.get(name)?, file_of, self.file?).map(Found::any)
     }
 
     fn expr(&mut self, expr: &'a Expr) {
         match &expr.kind {
             ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::Dims(_) => {}
             ExprKind::Name(name) => {
-                let block = || self.blocks.get(name.as_str()).map(|(id, _)| Meaning::Names(*id));
+                let block = || self.block(name).map(|(id, _)| Meaning::Names(*id));
                 let layer = || layers::find(name).map(|entry| Meaning::Layer(entry.spec));
                 let meaning = self.variable(name).map(Meaning::Names).or_else(layer).or_else(block);
                 self.mark(expr.span, meaning.unwrap_or(Meaning::Word));

@@ -2,6 +2,7 @@
 
 use super::{Split, TASKS, Target, Tile};
 use crate::codegen::Isa;
+use crate::kernels::rates::STARTS;
 use crate::kernels::taps::split;
 
 /// Unrolled code of one tile stays below this many FMAs: a third of a 32 KiB instruction cache.
@@ -81,9 +82,10 @@ impl Tile {
 
     /// Four times the cycles that one input channel and tap take.
     fn cycles(&self, pixels: usize, vectors: usize) -> usize {
-        let fmas = 2 * pixels * vectors;
+        let each = 4 / STARTS;
+        let fmas = each * pixels * vectors;
         let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-        let loads = 2 * (broadcasts + vectors);
+        let loads = each * (broadcasts + vectors);
         fmas.max(loads).max(16)
     }
 }

@@ -11,6 +11,7 @@ use super::odd_lines;
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::kernels::long::{CHAIN, Every};
+use crate::kernels::rates::STARTS;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -74,7 +75,7 @@ impl Conf {
         };
         let panel = |vectors: usize| -> usize {
             let runs = split(tiles, self.max_pixels(vectors));
-            runs.into_iter().map(|pixels| step(pixels, vectors) * self.channels_in / 2 + TILE_CYCLES).sum()
+            runs.into_iter().map(|pixels| step(pixels, vectors) * self.channels_in / STARTS + TILE_CYCLES).sum()
         };
         let rest = match self.out_blocks % self.vectors {
             0 => 0,

@@ -155,9 +155,12 @@ impl Candidates<'_> {
         let mut names: Vec<String> = others.filter_map(|path| Some(path.file_name()?.to_str()?.to_string())).collect();
         names.sort();
         names.extend(zoo::names().iter().map(|name| format!("{ZOO_PATH}{name}")));
-        // What an editor takes for a word ends at signs that paths hold.
-        let start = self.view.text()[..self.offset].rfind('"').map_or(self.offset, |quote| quote + 1);
-        let range = self.view.range(Span::new(self.view.file, start..self.offset));
+        // What an editor takes for a word ends at signs that paths hold. All between the quotes is replaced.
+        let [before, behind] = [&self.view.text()[..self.offset], &self.view.text()[self.offset..]];
+        let start = before.rfind('"').map_or(self.offset, |quote| quote + 1);
+        let line = behind.lines().next().unwrap_or_default();
+        let end = self.offset + line.find('"').unwrap_or(0);
+        let range = self.view.range(Span::new(self.view.file, start..end));
         let path = |name: &String| CompletionItem {
             text_edit: Some(CompletionItemTextEdit::TextEdit(TextEdit { range, new_text: name.clone() })),
             ..item(name, CompletionItemKind::File, "")

@@ -1,34 +1,37 @@
 //! The standard layout.
 
-use super::Answer;
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::format::format_until;
-use crate::lsp::analysis::Texts;
-use crate::lsp::view::View;
-use crate::source::Span;
-use gen_lsp_types::*;
+use crate::io::text::MAX_TEXT_BYTES;
+use crate::lsp::position::{Encoding, Lines};
+use crate::lsp::worker::Layout;
+use crate::source::SourceMap;
+use gen_lsp_types::TextEdit;
 
-/// The document in the standard layout; `None` where it has errors in its syntax, or is too large.
-pub fn layout(texts: &Texts, stop: &Stop) -> Answer<Option<String>> {
-    if texts.tree(texts.root()).is_none() {
+/// What gives a text the standard layout, one edit of what differs; nothing where it has errors in its syntax, or is too
+/// large.
+pub fn layout(text: &str, encoding: Encoding, stop: &Stop) -> Layout {
+    if text.len() as u64 > MAX_TEXT_BYTES {
         return Ok(None);
     }
-    let layout = format_until(&texts.sources, texts.root(), stop).ok();
-    if stop.is_due() { Err("this text takes too long to be laid out".into()) } else { Ok(layout) }
+    let mut sources = SourceMap::default();
+    let file = sources.add("", text);
+    let new = format_until(&sources, file, stop);
+    if stop.is_due() {
+        return Err("this text takes too long to be laid out".into());
+    }
+    Ok(new.ok().map(|new| difference(text, &new, encoding).into_iter().collect()))
 }
 
-/// One edit of what differs.
-pub fn answer(view: &View, layout: Option<String>) -> Answer<Option<Vec<TextEdit>>> {
-    let Some(new) = layout else { return Ok(None) };
-    let old = view.text();
+fn difference(old: &str, new: &str, encoding: Encoding) -> Option<TextEdit> {
     let start = common(old.chars().zip(new.chars()));
     let [old_rest, new_rest] = [&old[start..], &new[start..]];
     let end = common(old_rest.chars().rev().zip(new_rest.chars().rev()));
     if old_rest.len() == end && new_rest.len() == end {
-        return Ok(Some(Vec::new()));
+        return None;
     }
-    let range = view.range(Span::new(view.file, start..old.len() - end));
-    Ok(Some(vec![TextEdit { range, new_text: new_rest[..new_rest.len() - end].into() }]))
+    let range = Lines::of(old).range(old, start..old.len() - end, encoding);
+    Some(TextEdit { range, new_text: new_rest[..new_rest.len() - end].into() })
 }
 
 /// How many bytes are the same.

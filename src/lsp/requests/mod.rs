@@ -112,28 +112,33 @@ const MAX_NEIGHBOURS: usize = 1000;
 
 impl Around<'_> {
     /// Everything in the workspace that is built with a file, the file itself first. What uses it lies in its folder or one
-    /// around that.
+    /// around that, and so does what lies between them.
     pub fn users(&self, uri: &Uri) -> Vec<Texts> {
         let Some(path) = path_of(uri) else { return Vec::new() };
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { return Vec::new() };
-        let others = self.neighbours(&path).into_iter().filter(|other| *other != path);
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let read = |path: PathBuf| {
             let (uri, text) = match self.open.get(&path) {
                 Some((uri, text)) => (uri.clone(), text.clone()),
                 None => (uri_of(&path), Arc::from(text::read(&path).ok()?)),
             };
-            Some((uri, text))
+            Some((name(&path)?, uri, text))
         };
-        let users = others.filter_map(read).filter(|(_, text)| text.contains(&name)).filter_map(|(other, text)| {
-            let texts = Texts::read(&other, &text, self.open.clone(), &Stop::default(), &mut Kept::default());
-            texts.find(uri).is_some().then_some(texts)
-        });
-        let users: Vec<Texts> = users.collect();
-        read(path)
-            .map(|(uri, text)| Texts::read(&uri, &text, self.open.clone(), &Stop::default(), &mut Kept::default()))
-            .into_iter()
-            .chain(users)
-            .collect()
+        let mut others: Vec<(String, Uri, Arc<str>)> =
+            self.neighbours(&path).into_iter().filter(|other| *other != path).filter_map(read).collect();
+        let mut users: Vec<(Uri, Arc<str>)> = Vec::new();
+        let mut named: Vec<String> = name(&path).into_iter().collect();
+        while let Some(used) = named.pop() {
+            for (name, uri, text) in others.extract_if(.., |(_, _, text)| text.contains(&used)) {
+                named.push(name);
+                users.push((uri, text));
+            }
+        }
+        users.sort_by(|a, b| a.0.as_ref().cmp(b.0.as_ref()));
+        let read_whole = |(other, text): (Uri, Arc<str>)| {
+            Texts::read(&other, &text, self.open.clone(), &Stop::default(), &mut Kept::default())
+        };
+        let own = read(path).map(|(_, uri, text)| read_whole((uri, text)));
+        own.into_iter().chain(users.into_iter().map(read_whole).filter(|texts| texts.find(uri).is_some())).collect()
     }
 
     /// Model files in the folder of one and those around it, as far as the workspace reaches.

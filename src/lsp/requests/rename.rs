@@ -3,14 +3,14 @@
 use super::{Answer, Around, references};
 use crate::diagnostic::Edit;
 use crate::diagnostic::fix;
-use crate::front::text::names::{DeclarationId, Kind, Meaning, Names};
+use crate::front::text::names::{Declaration, DeclarationId, Kind, Meaning, Names};
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::Kept;
 use crate::front::text::syntax::parser::{is_item_name, is_variable_name};
 use crate::lsp::analysis::Texts;
-use crate::lsp::documents::Open;
+use crate::lsp::documents::{Open, path_of};
 use crate::lsp::view::View;
-use crate::source::Span;
+use crate::source::{FileId, Span};
 use gen_lsp_types::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -55,7 +55,34 @@ pub fn answer(view: &View, around: &Around, params: RenameParams) -> Answer<Opti
         }
     }
     models.iter().try_for_each(|(texts, id)| check_meaning(texts, *id, new, &around.open))?;
+    for (texts, id) in &models {
+        let files = texts.files().filter(|(file, _)| texts.names.places(*id).any(|span| span.file == *file));
+        files.map(|(file, uri)| (file, uri.clone())).try_for_each(|file| check_others(texts, *id, file, around))?;
+    }
     Ok(Some(WorkspaceEdit { changes: Some(changes), ..WorkspaceEdit::default() }))
+}
+
+/// Whether a file in which something is named belongs to no model where another thing has that name: a file says what it
+/// names by what is used with it.
+fn check_others(texts: &Texts, id: DeclarationId, (file, uri): (FileId, Uri), around: &Around) -> Answer<()> {
+    let Declaration { name, span, .. } = texts.names.declaration(id);
+    let (declared, start) = (texts.uri(span.file), span.range().start);
+    let places: Vec<_> = texts.names.places(id).filter(|span| span.file == file).collect();
+    for other in around.users(&uri) {
+        let Some(file) = other.find(&uri) else { continue };
+        let meant = places.iter().filter_map(|span| other.names.declared_at(file, span.range().start));
+        let mut meant = meant.map(|id| other.names.declaration(id).span);
+        if meant.any(|span| (other.uri(span.file), span.range().start) != (declared, start)) {
+            let [here, root] = [&uri, other.uri(other.root())].map(file_name);
+            return Err(format!("`{name}` in {here} is another one where {root} uses it"));
+        }
+    }
+    Ok(())
+}
+
+fn file_name(uri: &Uri) -> String {
+    let path = path_of(uri).unwrap_or_default();
+    path.file_name().map_or_else(|| uri.to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn check_name(kind: Kind, new: &str) -> Answer<()> {
@@ -87,7 +114,7 @@ fn check_meaning(texts: &Texts, id: DeclarationId, new: &str, open: &Open) -> An
     };
     let mut renamed = (**open).clone();
     for (file, uri) in texts.files() {
-        if let Some(path) = crate::lsp::documents::path_of(uri) {
+        if let Some(path) = path_of(uri) {
             renamed.insert(path, (uri.clone(), changed(file).into()));
         }
     }

@@ -4,7 +4,7 @@ use super::args::quoted_list;
 use super::report::Reported;
 use super::scope::Evaluated;
 use super::value::{Value, grouped};
-use super::{Builder, Flow, Site};
+use super::{Builder, Flow, Found, Site};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::syntax::ast::{Block, Call, Expr, Label, Step};
 use crate::layers::{self, Entry};
@@ -48,8 +48,10 @@ impl<'a> Builder<'a> {
         if let Some(entry) = layers::find(word) {
             return Ok(Callee::Layer(entry));
         }
-        if let Some(block) = self.program.blocks.get(word) {
-            return Ok(Callee::Block(block));
+        match self.program.block(word, name.span.file) {
+            Some(Found::One(block)) => return Ok(Callee::Block(block)),
+            Some(Found::Either(..)) => return Err(self.ambiguous("blocks", word, name.span)),
+            None => {}
         }
         if word == "none" {
             return Ok(Callee::Nothing);

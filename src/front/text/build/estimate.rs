@@ -4,22 +4,22 @@
 //! Counts that depend on a block's arguments, and what stands under `if`, are taken as nothing, so that the
 //! estimate is never too high.
 
-use super::Builder;
 use super::scope::Global;
 use super::value::Value;
+use super::{Builder, Found};
 use crate::front::text::syntax::ast::{BinaryOp, Block, Body, Call, Expr, ExprKind, Step, StepKind};
 use crate::layers;
 
 impl<'a> Builder<'a> {
     pub fn estimate_block(&mut self, block: &'a Block) -> u128 {
-        if let Some(known) = self.estimates.get(block.name.text.as_str()) {
+        if let Some(known) = self.estimates.get(&block.name.span) {
             return *known;
         }
         // A block that calls itself is refused when it is expanded.
-        self.estimates.insert(&block.name.text, 0);
+        self.estimates.insert(block.name.span, 0);
         let params: Vec<&str> = block.params.iter().map(|p| p.name.text.as_str()).collect();
         let layers = self.estimate_body(&block.body, &params);
-        self.estimates.insert(&block.name.text, layers);
+        self.estimates.insert(block.name.span, layers);
         layers
     }
 
@@ -71,7 +71,7 @@ impl<'a> Builder<'a> {
         if unknown.contains(&name) || self.globals.contains_key(&(None, name)) {
             return 0;
         }
-        match self.program.blocks.get(name) {
+        match self.program.block(name, call.name.span.file).map(Found::any) {
             Some(block) => self.estimate_block(block),
             None => u128::from(layers::find(name).is_some()),
         }

@@ -23,7 +23,10 @@ pub struct Program {
     pub inputs: Vec<Input>,
     pub net: Option<Net>,
     pub consts: Vec<Const>,
-    pub blocks: HashMap<String, Block>,
+    /// The files in which a constant is defined: several as for blocks.
+    pub consts_of: HashMap<String, Vec<FileId>>,
+    /// By name. Several have one name where variants of a network of the zoo are used: see [`Program::block`].
+    pub blocks: HashMap<String, Vec<Block>>,
     pub defaults: Vec<Defaults>,
     pub variants: Vec<Variant>,
     pub renames: Vec<(Ident, Ident)>,
@@ -32,6 +35,25 @@ pub struct Program {
     pub end: Option<Span>,
     /// The trees of all files, the root first, each before those that it uses.
     pub files: Vec<Arc<File>>,
+    /// What each file uses.
+    uses: HashMap<FileId, Vec<FileId>>,
+}
+
+/// Which of several items of one name is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    One(T),
+    /// Two are as near as each other.
+    Either(T, T),
+}
+
+impl<T> Found<T> {
+    /// The first of two.
+    pub fn any(self) -> T {
+        match self {
+            Found::One(item) | Found::Either(item, _) => item,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -84,11 +106,13 @@ impl Program {
     ) -> Attempt<Program> {
         let name = sources.file(root).name.clone();
         let (folder, own) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, own)| (folder, own));
-        // One of the zoo finds the others by their names.
-        let own = own.strip_prefix(ZOO_PATH).unwrap_or(own);
+        let own = match name.strip_prefix(ZOO_PATH) {
+            Some(file) => Used { of_zoo: true, path: file.to_string(), variant: None },
+            None => Used { of_zoo: false, path: own.to_string(), variant: None },
+        };
         let mut reader = Reader {
             folder: folder.into(),
-            loaded: vec![Used { path: own.to_string(), variant: None }],
+            loaded: vec![(own.clone(), root)],
             stack: Vec::new(),
             text_bytes: 0,
             program: Program::default(),
@@ -99,7 +123,7 @@ impl Program {
             loader,
             kept,
         };
-        reader.file(root, Used { path: own.to_string(), variant: None });
+        reader.file(root, own);
         reader.sizes();
         Attempt { made: reader.program, errors: reader.errors }
     }
@@ -107,6 +131,43 @@ impl Program {
     /// Whether this is the name of a free size.
     pub(super) fn is_free(&self, name: &str) -> bool {
         self.free.contains(name)
+    }
+
+    /// The block of this name that a file means: of several, that of the file itself, or else of the nearest of those
+    /// that it uses.
+    pub fn block(&self, name: &str, from: FileId) -> Option<Found<&Block>> {
+        self.nearest(self.blocks.get(name)?, |block| block.name.span.file, from)
+    }
+
+    /// The file with the constant of this name that a file means, if there are several.
+    pub fn const_file(&self, name: &str, from: FileId) -> Option<Found<FileId>> {
+        let files = self.consts_of.get(name).filter(|files| files.len() > 1)?;
+        self.nearest(files.iter().copied(), |file| file, from)
+    }
+
+    /// The item that is nearest to a file, through what it uses; the first where none can be reached.
+    pub fn nearest<T: Copy>(
+        &self,
+        items: impl IntoIterator<Item = T> + Clone,
+        file_of: impl Fn(T) -> FileId,
+        from: FileId,
+    ) -> Option<Found<T>> {
+        let first = items.clone().into_iter().next()?;
+        if items.clone().into_iter().nth(1).is_none() {
+            return Some(Found::One(first));
+        }
+        let (mut ring, mut seen) = (vec![from], HashSet::from([from]));
+        while !ring.is_empty() {
+            let mut here = items.clone().into_iter().filter(|&item| ring.contains(&file_of(item)));
+            match (here.next(), here.next()) {
+                (Some(one), None) => return Some(Found::One(one)),
+                (Some(one), Some(other)) => return Some(Found::Either(one, other)),
+                (None, _) => {}
+            }
+            let next = ring.iter().filter_map(|file| self.uses.get(file)).flatten().copied();
+            ring = next.filter(|file| seen.insert(*file)).collect();
+        }
+        Some(Found::One(first))
     }
 
     /// Names of the variants, in the order of the file.
@@ -118,7 +179,7 @@ impl Program {
 struct Reader<'a> {
     /// Folder of the root file; for the names under which used files are shown.
     folder: String,
-    loaded: Vec<Used>,
+    loaded: Vec<(Used, FileId)>,
     /// The files that are being read: each uses the next.
     stack: Vec<Used>,
     text_bytes: usize,
@@ -133,12 +194,21 @@ struct Reader<'a> {
 }
 
 /// A file that is read.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Used {
-    /// Below the root file's folder, or `zoo:resnet.cnn`.
+    /// Whether it comes along: `zoo:resnet50`.
+    of_zoo: bool,
+    /// Below the root file's folder, or a file of the zoo.
     path: String,
     /// Which values the parameters of its model have: those of this variant, or their defaults.
     variant: Option<String>,
+}
+
+impl Used {
+    /// Whether they are one file, whichever variants.
+    fn same_file(&self, other: &Used) -> bool {
+        (self.of_zoo, &self.path) == (other.of_zoo, &other.path)
+    }
 }
 
 /// How long a chain of files using each other may be.
@@ -161,7 +231,7 @@ impl Reader<'_> {
             let end = file.span.range().end;
             self.program.end = Some(Span::new(file.span.file, end..end));
         }
-        let is_of_zoo = self.stack.last().is_some_and(|used| used.path.starts_with(ZOO_PATH));
+        let is_of_zoo = self.stack.last().is_some_and(|used| used.of_zoo);
         for item in &file.items {
             match item.kind.clone() {
                 ItemKind::Model { params, .. } if !is_root => {
@@ -182,13 +252,14 @@ impl Reader<'_> {
             ItemKind::Use { path, path_span } => self.use_file(&path, path_span),
             ItemKind::Const(item) => {
                 if self.declare("constant", &item.name) {
+                    self.program.consts_of.entry(item.name.text.clone()).or_default().push(item.name.span.file);
                     self.program.consts.push(item);
                 }
             }
             ItemKind::Block(block) => {
                 self.unique_params(&block.params);
                 if self.declare("block", &block.name) {
-                    self.program.blocks.insert(block.name.text.clone(), block);
+                    self.program.blocks.entry(block.name.text.clone()).or_default().push(block);
                 }
             }
             ItemKind::Model { name, params } => {
@@ -260,12 +331,21 @@ impl Reader<'_> {
 
     fn declare_at(&mut self, kind: &'static str, name: String, span: Span, message: String) -> bool {
         let earlier = *self.names.entry((kind, name)).or_insert(span);
+        if self.are_variants(earlier.file, span.file) {
+            return true;
+        }
         if earlier != span {
             self.errors.push(
                 Diagnostic::error("E0210", message).at(span, "defined again here").at(earlier, "first defined here"),
             );
         }
         earlier == span
+    }
+
+    /// Whether these are one file of the zoo, used as different variants.
+    fn are_variants(&self, a: FileId, b: FileId) -> bool {
+        let of = |id: FileId| self.loaded.iter().find(|(_, known)| *known == id).map(|(used, _)| used);
+        a != b && of(a).zip(of(b)).is_some_and(|(a, b)| a.of_zoo && a.same_file(b))
     }
 
     fn unique_params(&mut self, params: &[Param]) {
@@ -289,8 +369,13 @@ impl Reader<'_> {
     }
 
     fn try_use(&mut self, path: &str, span: Span) -> Result<(), Diagnostic> {
+        if self.options.stop.is_due() {
+            return Err(
+                Diagnostic::error("E0510", "the files that are used were not all read").at(span, "from here on")
+            );
+        }
         let used = self.named(path, span)?;
-        if let Some(start) = self.stack.iter().position(|open| open.path == used.path) {
+        if let Some(start) = self.stack.iter().position(|open| open.same_file(&used)) {
             let chain = self.stack[start..].iter().chain([&used]).map(|used| used.path.as_str());
             return Err(Diagnostic::error("E0603", "files use each other in a circle")
                 .at(span, "the circle closes here")
@@ -301,46 +386,48 @@ impl Reader<'_> {
             let message = format!("files use each other in a chain of more than {MAX_CHAIN}");
             return Err(Diagnostic::error("E0505", message).at(span, "one file too deep"));
         }
-        let unreadable = |reason: String| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason);
-        if let Some(known) = self.loaded.iter().find(|known| known.path == used.path) {
-            let reason = || format!("{} is used already, as another of its networks", used.path);
-            return if *known == used { Ok(()) } else { Err(unreadable(reason())) };
+        let known = self.loaded.iter().find(|(known, _)| *known == used).map(|(_, id)| *id);
+        let id = known.map_or_else(|| self.read(&used, path, span), Ok)?;
+        self.program.uses.entry(span.file).or_default().push(id);
+        if known.is_none() {
+            self.file(id, used);
         }
-        let zoo = used.path.strip_prefix(ZOO_PATH);
-        let loaded = zoo.map_or_else(|| self.loader.load(&used.path), |file| ZooLoader.load(file));
+        Ok(())
+    }
+
+    /// The text of a file that is used for the first time.
+    fn read(&mut self, used: &Used, path: &str, span: Span) -> Result<FileId, Diagnostic> {
+        let loaded = if used.of_zoo { ZooLoader.load(&used.path) } else { self.loader.load(&used.path) };
+        let unreadable = |reason: String| Diagnostic::error("E0602", format!("cannot read `{path}`")).at(span, reason);
         let text = loaded.map_err(unreadable)?;
         self.text_bytes = self.text_bytes.saturating_add(text.len());
         if self.text_bytes > self.options.limits.text {
             let message = format!("the files of this model hold more than {} bytes", self.options.limits.text);
             return Err(Diagnostic::error("E0501", message).at(span, "this file is too large"));
         }
-        self.loaded.push(used.clone());
-        let shown = match zoo {
-            None if !self.folder.is_empty() => format!("{}/{}", self.folder, used.path),
-            _ => used.path.clone(),
+        let shown = match (used.of_zoo, self.folder.as_str()) {
+            (true, _) => format!("{ZOO_PATH}{}", used.path),
+            (false, "") => used.path.clone(),
+            (false, folder) => format!("{folder}/{}", used.path),
         };
         let id = self.sources.add(shown, text);
-        self.file(id, used);
-        Ok(())
+        self.loaded.push((used.clone(), id));
+        Ok(id)
     }
 
     /// The file that the current one means by a path, or by the name of a network of the zoo.
     fn named(&self, path: &str, span: Span) -> Result<Used, Diagnostic> {
         if let Some(name) = path.strip_prefix(ZOO_PATH) {
             let entry = zoo::find(name).map_err(|error| Diagnostic::error("E0602", error.to_string()).at(span, ""))?;
-            return Ok(Used { path: format!("{ZOO_PATH}{}", entry.file), variant: entry.variant });
+            return Ok(Used { of_zoo: true, path: entry.file.into(), variant: entry.variant });
         }
         check_path(path).map_err(|reason| {
             Diagnostic::error("E0601", "`use` reads only files at or below the model's own folder")
                 .at(span, reason)
                 .help("copy the file beside the model and use it by its name")
         })?;
-        let user = self.stack.last().map_or("", |user| &user.path);
-        let path = match user.strip_prefix(ZOO_PATH) {
-            Some(user) => format!("{ZOO_PATH}{}", below(user, path)),
-            None => below(user, path),
-        };
-        Ok(Used { path, variant: None })
+        let (of_zoo, user) = self.stack.last().map_or((false, ""), |user| (user.of_zoo, &user.path));
+        Ok(Used { of_zoo, path: below(user, path), variant: None })
     }
 }
 

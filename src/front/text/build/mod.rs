@@ -38,7 +38,7 @@ pub mod unused;
 mod value;
 
 pub use args::param_of_word;
-pub use files::Program;
+pub use files::{Found, Program};
 pub use functions::FUNCTIONS;
 
 use crate::diagnostic::attempt::Attempt;
@@ -322,7 +322,7 @@ struct Builder<'a> {
     uses: &'a mut Uses,
     output_names: HashSet<String>,
     /// Fewest layers of each block.
-    estimates: HashMap<&'a str, u128>,
+    estimates: HashMap<Span, u128>,
     passages: Passages,
     /// Within an `aux` branch that will be taken back.
     aside: bool,

@@ -61,7 +61,9 @@ impl<'a> Builder<'a> {
     /// Settles the parameters of the model and evaluates them and all constants.
     pub fn parameters(&mut self, defines: &'a [(String, Expr)], variant: Option<&str>) {
         for item in &self.program.consts {
-            self.globals.insert((None, &item.name.text), Global::Pending(&item.value));
+            let file = item.name.span.file;
+            let own = self.program.const_file(&item.name.text, file).map(|_| file);
+            self.globals.insert((own, &item.name.text), Global::Pending(&item.value));
         }
         for (file, params) in &self.program.lent {
             for Param { name, default } in params {

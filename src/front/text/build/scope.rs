@@ -2,7 +2,7 @@
 
 use super::report::Reported;
 use super::value::Value;
-use super::{Builder, Flow};
+use super::{Builder, Flow, Found};
 use crate::diagnostic::Diagnostic;
 use crate::front::text::syntax::ast::{Block, Expr};
 use crate::layers::{self, Kind};
@@ -101,7 +101,12 @@ impl<'a> Builder<'a> {
         {
             return Some(value.clone());
         }
-        let own = self.globals.get_key_value(&(Some(span.file), name));
+        let defined = self.program.const_file(name, span.file);
+        if let Some(Found::Either(..)) = defined {
+            return Some(Err(self.ambiguous("constants", name, span)));
+        }
+        let file = defined.map_or(span.file, Found::any);
+        let own = self.globals.get_key_value(&(Some(file), name));
         let (&name, global) = own.or_else(|| self.globals.get_key_value(&(None, name)))?;
         match global {
             Global::Done(value) => Some(value.clone()),
@@ -117,6 +122,14 @@ impl<'a> Builder<'a> {
         self.evaluating.pop();
         self.globals.insert(name, Global::Done(value.clone()));
         value
+    }
+
+    /// Variants of a network that comes along each have a block or constant of this name.
+    pub fn ambiguous(&mut self, kind: &str, name: &str, span: Span) -> Reported {
+        let error = Diagnostic::error("E0210", format!("two {kind} are called `{name}` here"))
+            .at(span, "each of the networks that are used has one")
+            .help("use one of the networks in a file of its own, and name there what you take of it");
+        self.error(error)
     }
 
     fn circle(&mut self, name: &'a str, span: Span) -> Reported {

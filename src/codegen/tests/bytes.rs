@@ -91,7 +91,7 @@ fn vector(len: usize, seed: u32) -> Vector {
     let ends = [0u32, 0xff, 0x7fff, 0x8000, 0xffff_8000, 0x7fff_ffff, 0x8000_0000, 0x0100_00ff, 0xff7f_0001];
     let word = |i: u32| {
         let noise = (i ^ seed).wrapping_mul(0x9e37_79b9).rotate_left(seed);
-        if noise % 3 == 0 { ends[noise as usize / 3 % ends.len()] } else { noise >> (noise % 32) }
+        if noise.is_multiple_of(3) { ends[noise as usize / 3 % ends.len()] } else { noise >> (noise % 32) }
     };
     (0..len as u32 / 4).flat_map(|i| word(i).to_le_bytes()).collect()
 }

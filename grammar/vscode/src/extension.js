@@ -54,7 +54,7 @@ function draw(document) {
   const folder = document.uri.scheme === "file" ? path.dirname(document.uri.fsPath) : undefined;
   // Files that the text uses are found beside the saved one.
   const saved = folder && !document.isDirty;
-  const args = ["graph", saved ? document.uri.fsPath : "-", "--stage", "source"];
+  const args = ["graph", saved ? document.uri.fsPath : "-", "--stage", "source", "--format", "svg"];
   const options = { cwd: folder, timeout: 20000, maxBuffer: 64 << 20 };
   return new Promise((resolve) => {
     const child = execFile(program(), args, options, (error, svg, messages) => {

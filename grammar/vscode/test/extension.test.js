@@ -2,10 +2,10 @@
 
 const assert = require("node:assert");
 const fs = require("node:fs");
-const Module = require("node:module");
 const os = require("node:os");
 const path = require("node:path");
 const test = require("node:test");
+const { activated, text } = require("./editor.js");
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "svertka-test-"));
 test.after(() => fs.rmSync(folder, { recursive: true }));
@@ -17,49 +17,15 @@ function program() {
   return file;
 }
 
-/** The extension in an editor that notes what it is asked for. */
-async function activated() {
-  const noted = { commands: new Map(), options: undefined, opened: [], errors: [] };
-  const uri = (fsPath) => ({ scheme: "file", fsPath, path: fsPath, toString: () => `file://${fsPath}` });
-  const document = (fsPath) => ({ languageId: "svertka", uri: uri(fsPath), save: async () => true });
-  const nothing = () => ({ dispose() {} });
-  const vscode = {
-    Uri: { file: uri, parse: (text) => uri(text.replace("file://", "")) },
-    ViewColumn: { Beside: -2 },
-    commands: { registerCommand: (name, call) => noted.commands.set(name, call) },
-    env: { openExternal: (page) => noted.opened.push(page.fsPath) },
-    window: {
-      activeTextEditor: { document: document("/models/active.cnn") },
-      showErrorMessage: (text) => noted.errors.push(text),
-    },
-    workspace: {
-      getConfiguration: () => ({ get: () => program() }),
-      createFileSystemWatcher: nothing,
-      onDidChangeConfiguration: nothing,
-      onDidSaveTextDocument: nothing,
-      onDidChangeTextDocument: nothing,
-      openTextDocument: async ({ fsPath }) => document(fsPath),
-    },
-  };
-  class LanguageClient {
-    constructor(_id, _name, server, options) {
-      Object.assign(noted, { server, options });
-    }
-    async start() {}
-    async stop() {}
+class LanguageClient {
+  constructor(_id, _name, server, options) {
+    Object.assign(this, { server, options });
   }
-  const modules = { vscode, "vscode-languageclient/node": { LanguageClient, TransportKind: { stdio: 0 } } };
-  const load = Module._load;
-  Module._load = (name, ...rest) => modules[name] ?? load(name, ...rest);
-  try {
-    await require("../src/extension.js").activate({ subscriptions: [] });
-  } finally {
-    Module._load = load;
-  }
-  return noted;
+  async start() {}
+  async stop() {}
 }
 
-const noted = activated();
+const noted = activated({ program: program(), active: text("/models/active.cnn"), LanguageClient });
 
 /** What the program is called with for a page, which is then opened. */
 async function shown(...args) {
@@ -74,7 +40,8 @@ async function shown(...args) {
 }
 
 test("the server is told of commands that there are", async () => {
-  const { commands, options, server } = await noted;
+  const { commands, client } = await noted;
+  const { options, server } = client;
   assert.deepEqual(server.args, ["lsp"]);
   assert.deepEqual(options.initializationOptions, { commands: ["svertka.show"] });
   const declared = require("../package.json").contributes.commands.map(({ command }) => command);

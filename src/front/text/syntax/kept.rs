@@ -40,6 +40,16 @@ impl Kept {
         Some(item)
     }
 
+    /// Whether the tree of a piece is kept.
+    pub fn has(&self, piece: &Piece) -> bool {
+        self.room > 0 && [&self.young, &self.old].iter().any(|map| map.contains_key(&key(piece)))
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_closed(&self) -> bool {
+        self.room == 0
+    }
+
     /// Keeps the tree of a piece.
     pub fn keep(&mut self, piece: &Piece, item: &Item) {
         if piece.text.len() <= self.room {

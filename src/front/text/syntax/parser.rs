@@ -1,13 +1,13 @@
 //! From text to syntax tree: runs the grammar over each item and turns its pairs into nodes.
 
 mod expr;
+mod pieces;
 
 use super::ast::*;
-use super::expected;
 use super::kept::Kept;
-use super::scan::{self, ITEM_KEYWORDS, MAX_ERRORS, MAX_NESTING, Piece, Scan};
+use super::scan::{self, MAX_ERRORS, MAX_NESTING, Piece};
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::attempt::Attempt;
-use crate::diagnostic::{Diagnostic, nearest};
 use crate::front::text::stop::Stop;
 use crate::source::{FileId, SourceMap, Span};
 use pest::Parser;
@@ -44,98 +44,10 @@ pub fn recover(sources: &SourceMap, file: FileId, stop: &Stop, kept: &mut Kept) 
     let text = &sources.file(file).text;
     let scan = scan::scan(file, text);
     let mut builder = Builder::new(file, kept);
-    let items = parse_items(&scan, &mut builder, stop);
+    let items = pieces::parse_items(&scan, &mut builder, stop);
     let mut errors = scan.errors;
     errors.append(&mut builder.errors);
     Attempt { made: File { items, span: Span::new(file, 0..text.len()) }, errors }
-}
-
-fn parse_items(scan: &Scan, builder: &mut Builder, stop: &Stop) -> Vec<Item> {
-    let mut items = Vec::new();
-    let mut recovering = false;
-    for item in &scan.items {
-        if builder.is_done() {
-            break;
-        }
-        if recovering && !begins_item(scan, item.range.start) {
-            continue;
-        }
-        let known = builder.errors.len();
-        items.extend(parse_item(scan, item, builder, stop));
-        recovering = item.broken || builder.errors.len() > known;
-        if item.broken {
-            // What its brackets make of the rest is not its author's mistake.
-            builder.errors.truncate(known);
-        }
-    }
-    items
-}
-
-/// Whether an item's keyword, perhaps misspelt, stands there at the start of a line.
-fn begins_item(scan: &Scan, start: usize) -> bool {
-    let at_line_start = start == 0 || scan.text.as_bytes()[start - 1] == b'\n';
-    let word = scan.text[start..].split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or("");
-    at_line_start && nearest(word, ITEM_KEYWORDS).is_some()
-}
-
-/// Parses one item, piece by piece.
-fn parse_item(scan: &Scan, item: &scan::Item, builder: &mut Builder, stop: &Stop) -> Option<Item> {
-    let mut pieces = item.pieces(&scan.text).into_iter();
-    let mut whole = parse_piece(scan, item, pieces.next()?, builder)?;
-    let end = item.range.end as u32;
-    if let ItemKind::Block(Block { body, .. }) | ItemKind::Net(body) = &mut whole.kind {
-        (whole.span.end, body.span.end) = (end, end);
-        for piece in pieces {
-            if stop.is_due() {
-                let error = Diagnostic::error("E0510", "this text was not read to its end");
-                builder
-                    .errors
-                    .push(error.at(Span::new(builder.file, piece.range.start..piece.range.start), "given up here"));
-                builder.given_up = true;
-            }
-            if builder.is_done() {
-                break;
-            }
-            let made = parse_piece(scan, item, piece, builder);
-            if let Some(Item { kind: ItemKind::Net(part), .. }) = made {
-                body.lines.extend(part.lines);
-            }
-        }
-    }
-    Some(whole)
-}
-
-/// Parses one piece of an item. After an error the line that holds it is taken out and the rest is tried again, so that
-/// every line in error is reported, and the others give a tree.
-fn parse_piece(scan: &Scan, item: &scan::Item, piece: Piece, builder: &mut Builder) -> Option<Item> {
-    if let Some(made) = builder.kept.take(&piece, builder.file) {
-        return Some(made);
-    }
-    let known = builder.errors.len();
-    let mut text = piece.text.clone();
-    builder.piece = piece;
-    loop {
-        builder.read += text.len();
-        let error = match pairs(&text) {
-            Ok(pair) => {
-                let made = builder.item(pair);
-                if builder.errors.len() == known {
-                    builder.kept.keep(&builder.piece, &made);
-                }
-                return Some(made);
-            }
-            Err(error) => error,
-        };
-        let at = expected::position(&error, &text);
-        let (whole, place) = (&scan.text[item.range.clone()], builder.piece.place(at) - item.range.start);
-        builder.errors.push(expected::diagnostic(&error, whole, place, builder.file, item.range.start));
-        builder.again = builder.again.saturating_sub(text.len());
-        // Where a limit is met, every further try would take as long.
-        builder.given_up |= builder.again == 0 || expected::is_limit(&error);
-        if builder.is_done() || !blank_line(&mut text, at) {
-            return None;
-        }
-    }
 }
 
 /// The tokens and rules of one item.
@@ -164,24 +76,6 @@ pub fn is_keyword(word: &str) -> bool {
 /// Whether a word is what one of the rules for names takes; if not, it is reserved there.
 pub(super) fn is_name(rule: Rule, word: &str) -> bool {
     Grammar::parse(rule, word).is_ok_and(|pairs| pairs.as_str() == word)
-}
-
-/// Blanks the line around `at`, if it is a whole line of a body.
-fn blank_line(text: &mut String, at: usize) -> bool {
-    let Some(start) = text[..at].rfind('\n') else { return false };
-    let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
-    let line = &text[start + 1..end];
-    let mut depth = 0i32;
-    let closes_other = line.bytes().any(|byte| {
-        depth += i32::from(byte == b'{') - i32::from(byte == b'}');
-        depth < 0
-    });
-    if closes_other || depth != 0 || line.trim().is_empty() {
-        return false;
-    }
-    let blanks = " ".repeat(line.len());
-    text.replace_range(start + 1..end, &blanks);
-    true
 }
 
 /// Builds nodes from pairs. What the grammar guarantees is taken for granted; what it cannot say (the size of
@@ -730,7 +624,7 @@ mod tests {
             let scan = scan::scan(file, &sources.file(file).text);
             let mut kept = Kept::default();
             let mut builder = Builder::new(file, &mut kept);
-            let items = parse_items(&scan, &mut builder, &Stop::default());
+            let items = pieces::parse_items(&scan, &mut builder, &Stop::default());
             assert_eq!(builder.errors.len(), (4000 / every).min(MAX_ERRORS), "{every}");
             assert!(builder.read < 2 * text.len(), "{every}: {} of {}", builder.read, text.len());
             let ItemKind::Net(body) = &items[0].kind else { panic!("not a net") };
@@ -749,7 +643,7 @@ mod tests {
         let scan = scan::scan(file, &sources.file(file).text);
         let mut kept = Kept::default();
         let mut builder = Builder::new(file, &mut kept);
-        parse_items(&scan, &mut builder, &Stop::default());
+        pieces::parse_items(&scan, &mut builder, &Stop::default());
         assert!(!builder.errors.is_empty() && builder.read <= 2 * text.len() + MAX_AGAIN, "{}", builder.read);
     }
 

@@ -46,9 +46,9 @@ pub struct Piece {
 }
 
 impl Item {
-    /// What the grammar is to read: an item with a body without its lines, and then these, each by itself as a `net`. So the
-    /// grammar never works for long between two pieces, a mistake costs no more than the reading of its own again, and
-    /// neither does a change. Nothing where brackets are nested too deeply for any reader.
+    /// What the grammar is to read: an item with a body without its lines, and then these, each by itself as a `net`, or some
+    /// [together](Piece::join). So the grammar never works for long between two pieces, a mistake costs no more than the
+    /// reading of its own again, and neither does a change. Nothing where brackets are nested too deeply for any reader.
     pub fn pieces(&self, text: &str) -> Vec<Piece> {
         let (Some(closing), Range { start, end }) = (&self.closing, self.range.clone()) else { return Vec::new() };
         let Some((open, newlines)) = &self.body else {
@@ -74,6 +74,14 @@ impl Item {
 const NET: &str = "net {";
 
 impl Piece {
+    /// Lines of a body, one behind the other, as one piece.
+    pub fn join(pieces: &[Piece], text: &str) -> Option<Piece> {
+        let (first, last) = (pieces.first()?, pieces.last()?);
+        let closing = &last.text[last.head + last.range.len()..];
+        let range = first.range.start..last.range.end;
+        Some(Piece { text: format!("{NET}{}{closing}", &text[range.clone()]), head: NET.len(), range })
+    }
+
     /// Where a place of it is in the text; where there is none, the nearest.
     pub fn place(&self, at: usize) -> usize {
         (self.range.start + at.saturating_sub(self.head)).min(self.range.end)

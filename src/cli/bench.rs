@@ -205,11 +205,11 @@ impl Contender {
         let macs = figures(model.graph()).macs() * batch as u64;
         let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
         let start = Instant::now();
-        let weights = args.packed.keep(&model, args.setup.weights.choose(&model, Missing::Random)?);
+        let weights = args.packed.keep(&model, args.setup.weights.choose_any(&model, Missing::Random)?);
         let load_s = start.elapsed().as_secs_f64();
         let (code, built) = match ahead_of_time {
-            false => build_session(model.graph().clone(), &weights, &options, tuned)?,
-            true => build_library(model.graph().clone(), &weights, &options, tuned)?,
+            false => build_session(weights.network(&model).clone(), &weights, &options, tuned)?,
+            true => build_library(weights.network(&model).clone(), &weights, &options, tuned)?,
         };
         let phases = Phases {
             parse_and_check_s: model.time().as_secs_f64(),

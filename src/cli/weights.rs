@@ -66,7 +66,7 @@ impl WeightArgs {
             None => Ok(bound),
             Some(path) => {
                 let path = path.display();
-                Err(Failure::input(format!("{path}: weights of eight bits, which only run, verify and quantize take")))
+                Err(Failure::input(format!("{path}: weights of eight bits, which only run, verify and bench take")))
             }
         }
     }

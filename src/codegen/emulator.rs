@@ -190,7 +190,7 @@ struct Machine<'a, 'm> {
     ints: [u64; 16],
     entry_ints: [u64; 16],
     vectors: [Lanes; 32],
-    masks: [u16; 8],
+    masks: [u64; 8],
     zero_flag: bool,
     stack: Vec<u64>,
     upper_halves_dirty: bool,
@@ -254,7 +254,7 @@ impl<'a, 'm> Machine<'a, 'm> {
             Dec_rm64 => self.set_flagged(i.op0_register(), self.int(i.op0_register()).wrapping_sub(1)),
             Test_rm64_r64 => self.zero_flag = self.int(i.op0_register()) & self.int(i.op1_register()) == 0,
             VEX_Kmovw_kr_r32 => {
-                self.masks[i.op0_register().number()] = self.int(i.op1_register().full_register()) as u16;
+                self.masks[i.op0_register().number()] = self.int(i.op1_register().full_register()) & 0xffff;
             }
             VEX_Vzeroupper => {
                 for vector in &mut self.vectors[..16] {
@@ -286,22 +286,24 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.set_vector_masked(i, value)?;
             }
 
-            EVEX_Vpmovzxbd_zmm_k1z_xmmm128 => {
+            VEX_Vpmovzxbd_ymm_xmmm64 | EVEX_Vpmovzxbd_zmm_k1z_xmmm128 => {
                 let mut bytes = [0; 16];
-                self.memory.read(self.address(i), &mut bytes)?;
+                self.memory.read(self.address(i), &mut bytes[..lanes(i)])?;
                 self.set_vector_masked(i, bytes.map(u32::from))?;
             }
-            EVEX_Vpmovdb_xmmm128_k1z_zmm => {
-                let bytes = self.vectors[i.op1_register().number()].map(|lane| lane as u8);
-                self.memory.write(self.address(i), &bytes)?;
+            EVEX_Vpmovb2m_kr_zmm => {
+                let bytes = bytes(&self.vectors[i.op1_register().number()]);
+                self.masks[i.op0_register().number()] = (0..64).map(|b| u64::from(bytes[b] >> 7) << b).sum();
             }
+            VEX_Knotq_kr_kr => self.masks[i.op0_register().number()] = !self.masks[i.op1_register().number()],
+            EVEX_Vpermi2b_zmm_k1z_zmm_zmmm512 => self.look_up(i)?,
 
             VEX_Vcmpps_ymm_ymm_ymmm256_imm8 => {
                 let mask = self.compare(i)?;
                 self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { !0 } else { 0 }));
             }
             EVEX_Vcmpps_kr_k1_zmm_zmmm512b32_imm8_sae => {
-                self.masks[i.op0_register().number()] = self.compare(i)? & self.op_mask(i);
+                self.masks[i.op0_register().number()] = (self.compare(i)? & self.op_mask(i)).into();
             }
             VEX_Vblendvps_ymm_ymm_ymmm256_ymm => {
                 let mask = sign_bits(&self.vectors[i.op3_register().number()]);
@@ -335,6 +337,24 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.binary(i, float2(|a, b| if a < b { a } else { b }))
             }
             VEX_Vpaddd_ymm_ymm_ymmm256 | EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, u32::wrapping_add),
+            VEX_Vpermd_ymm_ymm_ymmm256 | EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32 => {
+                let source = self.vector_source(i, 2)?;
+                let index = self.vectors[i.op1_register().number()];
+                self.set_vector_masked(i, index.map(|l| source[l as usize % lanes(i)]))
+            }
+            EVEX_Vpermb_zmm_k1z_zmm_zmmm512 => {
+                let source = bytes(&self.vector_source(i, 2)?);
+                let index = bytes(&self.vectors[i.op1_register().number()]);
+                self.set_vector_masked(i, from_bytes(index.map(|b| source[usize::from(b % 64)])))
+            }
+            VEX_Vpackssdw_ymm_ymm_ymmm256 | EVEX_Vpackssdw_zmm_k1z_zmm_zmmm512b32 => self.narrow_lanes(i),
+            VEX_Vpackuswb_ymm_ymm_ymmm256 | EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512 => self.narrow_halves(i),
+            VEX_Vpaddsw_ymm_ymm_ymmm256 | EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512 => {
+                self.binary(i, |a, b| on_halves(a, b, |a, b| (a as i16).saturating_add(b as i16) as u16))
+            }
+            VEX_Vpmaxub_ymm_ymm_ymmm256 | EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512 => {
+                self.binary(i, |a, b| u32::from_le_bytes(zip(a.to_le_bytes(), b.to_le_bytes(), u8::max)))
+            }
             VEX_Vpand_ymm_ymm_ymmm256 | EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a & b),
             VEX_Vpor_ymm_ymm_ymmm256 | EVEX_Vpord_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a | b),
             VEX_Vpxor_ymm_ymm_ymmm256 | EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32 => self.binary(i, |a, b| a ^ b),
@@ -472,7 +492,7 @@ impl<'a, 'm> Machine<'a, 'm> {
     fn op_mask(&self, i: &Instruction) -> u16 {
         match i.op_mask() {
             Register::None => !0,
-            mask => self.masks[mask.number()],
+            mask => self.masks[mask.number()] as u16,
         }
     }
 
@@ -520,6 +540,43 @@ impl<'a, 'm> Machine<'a, 'm> {
         self.set_vector_masked(i, std::array::from_fn(dot))
     }
 
+    fn narrow_lanes(&mut self, i: &Instruction) -> Result<(), String> {
+        let (a, b) = (self.vectors[i.op1_register().number()], self.vector_source(i, 2)?);
+        let half = |lane: u32| (lane as i32).clamp(i16::MIN.into(), i16::MAX.into()) as u16;
+        let pair = |l: usize| {
+            let from = if l % 4 < 2 { &a } else { &b };
+            let first = l / 4 * 4 + l % 2 * 2;
+            u32::from(half(from[first])) | u32::from(half(from[first + 1])) << 16
+        };
+        self.set_vector_masked(i, std::array::from_fn(pair))
+    }
+
+    fn narrow_halves(&mut self, i: &Instruction) -> Result<(), String> {
+        let (a, b) = (self.vectors[i.op1_register().number()], self.vector_source(i, 2)?);
+        let byte = |half: u32| (half as u16 as i16).clamp(0, 255) as u32;
+        let quad = |l: usize| {
+            let from = if l % 4 < 2 { &a } else { &b };
+            let first = l / 4 * 4 + l % 2 * 2;
+            let [low, high] = [0, 1].map(|k| byte(from[first + k]) | byte(from[first + k] >> 16) << 8);
+            low | high << 16
+        };
+        self.set_vector_masked(i, std::array::from_fn(quad))
+    }
+
+    /// Bytes that the mask lets through, of two vectors; the old ones, which are their numbers, stay elsewhere.
+    fn look_up(&mut self, i: &Instruction) -> Result<(), String> {
+        let index = bytes(&self.vectors[i.op0_register().number()]);
+        let (low, high) = (bytes(&self.vectors[i.op1_register().number()]), bytes(&self.vector_source(i, 2)?));
+        let mask = self.masks[i.op_mask().number()];
+        let byte = |b: usize| {
+            let number = usize::from(index[b] % 128);
+            let found = if number < 64 { low[number] } else { high[number - 64] };
+            if mask >> b & 1 != 0 { found } else { index[b] }
+        };
+        self.set_vector(i.op0_register(), from_bytes(std::array::from_fn(byte)));
+        Ok(())
+    }
+
     fn horner(&mut self, i: &Instruction) -> Result<(), String> {
         let x = self.vectors[i.op0_register().number()];
         let a = self.vectors[i.op1_register().number()];
@@ -551,6 +608,24 @@ impl<'a, 'm> Machine<'a, 'm> {
         self.set_vector(i.op0_register(), std::array::from_fn(|l| if mask >> l & 1 != 0 { b[l] } else { a[l] }));
         Ok(())
     }
+}
+
+fn bytes(lanes: &Lanes) -> [u8; 64] {
+    std::array::from_fn(|b| (lanes[b / 4] >> (b % 4 * 8)) as u8)
+}
+
+fn from_bytes(bytes: [u8; 64]) -> Lanes {
+    std::array::from_fn(|l| u32::from_le_bytes(std::array::from_fn(|b| bytes[4 * l + b])))
+}
+
+fn zip<T: Copy, const N: usize>(a: [T; N], b: [T; N], f: fn(T, T) -> T) -> [T; N] {
+    std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+/// `f` of both halves of a lane.
+fn on_halves(a: u32, b: u32, f: fn(u16, u16) -> u16) -> u32 {
+    let [low, high] = zip([a as u16, (a >> 16) as u16], [b as u16, (b >> 16) as u16], f);
+    u32::from(low) | u32::from(high) << 16
 }
 
 /// a * b + c, rounded once.

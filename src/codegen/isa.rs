@@ -89,13 +89,52 @@ impl Isa {
 pub struct HostIsa(Isa);
 
 impl HostIsa {
-    /// Whether its tiles may multiply and add bytes ([`VectorAsm::dot_bytes`](super::vector::VectorAsm::dot_bytes)) on this
-    /// machine: AVX-512 with VNNI.
-    pub fn has_dots(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.0 == Isa::Avx512 && std::is_x86_feature_detected!("avx512vnni");
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+    /// What its tiles can do with bytes on this machine.
+    pub fn bytes(self) -> Bytes {
+        match self.0 {
+            Isa::Clif => Bytes::None,
+            Isa::Avx2 => Bytes::Vectors,
+            Isa::Avx512 => Bytes::of_avx512(),
+        }
+    }
+}
+
+/// What tiles can do with bytes, each of these more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Bytes {
+    None,
+    /// Make vectors of them and of vectors them: AVX2, AVX-512 with BW.
+    Vectors,
+    /// Multiply and add four in an instruction: AVX-512 with VNNI.
+    Dots,
+    /// Move them, and look them up in tables: AVX-512 with VBMI.
+    Tables,
+}
+
+impl Bytes {
+    /// The most that tiles of an instruction set can do on any machine.
+    pub fn most(isa: Isa) -> Bytes {
+        match isa {
+            Isa::Clif => Bytes::None,
+            Isa::Avx2 => Bytes::Vectors,
+            Isa::Avx512 => Bytes::Tables,
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn of_avx512() -> Bytes {
+        use std::is_x86_feature_detected as has;
+        match (has!("avx512bw"), has!("avx512vnni"), has!("avx512vbmi")) {
+            (true, true, true) => Bytes::Tables,
+            (true, true, false) => Bytes::Dots,
+            (true, false, _) => Bytes::Vectors,
+            _ => Bytes::None,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn of_avx512() -> Bytes {
+        Bytes::None
     }
 }
 

@@ -19,7 +19,7 @@ pub mod vector;
 pub mod x64;
 
 pub use error::CodeError;
-pub use isa::{HostIsa, Isa};
+pub use isa::{Bytes, HostIsa, Isa};
 pub use module::{CodeModule, FunctionText, JitCode};
 pub use nest::NestBuilder;
 

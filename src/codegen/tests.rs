@@ -1,6 +1,7 @@
 //! Every operation of the vector assembler on every instruction set against a scalar model. Wide tiles run in the
 //! emulator and, where the machine can, natively, which must give the same bits: that is also the emulator's proof.
 
+mod bytes;
 mod code;
 
 use std::mem::transmute;

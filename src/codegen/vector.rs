@@ -35,6 +35,8 @@ impl R {
     }
 }
 
+const NO_BYTES: &str = "kernels use bytes where tiles can work on them";
+
 /// Arguments a tile may have.
 pub const ARGS: usize = 6;
 /// Integer registers a tile may ask for beside its arguments.
@@ -104,6 +106,10 @@ pub trait VectorAsm {
     }
     /// All lanes = the f32 with these bits
     fn splat_bits(&mut self, dst: V, bits: u32);
+    /// Each lane = the number of the same index, of as many as there are lanes. Where there are bytes.
+    fn set_lanes(&mut self, _dst: V, _bits: &[u32]) {
+        unreachable!("{NO_BYTES}")
+    }
     /// dst = src
     fn copy(&mut self, dst: V, src: V);
     /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be read soon: from the
@@ -152,18 +158,45 @@ pub trait VectorAsm {
     fn int_to_float(&mut self, dst: V, a: V);
     /// 32-bit integer addition, lane by lane.
     fn add_bits(&mut self, dst: V, a: V, b: V);
-    /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with
-    /// one; sums wrap around. This and the two below only where [`HostIsa::has_dots`](super::HostIsa::has_dots), or emulated.
-    fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {
-        unreachable!("kernels use dot products of bytes where there are some")
-    }
-    /// A byte without a sign for each lane.
+    /// A byte without a sign for each lane. This and those below on bytes and halves only where
+    /// [`HostIsa::bytes`](super::HostIsa::bytes) says so, or emulated.
     fn load_bytes(&mut self, _dst: V, _mem: Mem) {
-        unreachable!("kernels use bytes where there are dot products of them")
+        unreachable!("{NO_BYTES}")
     }
-    /// Stores the low byte of each lane.
-    fn store_bytes(&mut self, _mem: Mem, _src: V) {
-        unreachable!("kernels use bytes where there are dot products of them")
+    /// Each lane = the lane of `src` whose number is that of `index`, modulo the number of lanes.
+    fn permute_lanes(&mut self, _dst: V, _index: V, _src: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// In each 128 bits: the lanes of a, then those of b, as 16 bits with a sign, the nearest there is.
+    fn narrow_lanes(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// In each 128 bits: the halves of a, then those of b, which have signs, as bytes without one, the nearest there is.
+    fn narrow_halves(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// Adds numbers of 16 bits with a sign; the nearest there is.
+    fn add_halves(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// The larger of two bytes without signs.
+    fn max_bytes(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with
+    /// one; sums wrap around. From [`Bytes::Dots`](super::Bytes::Dots).
+    fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// Each byte = that of the vector at `mem` whose number is the byte of `index`, modulo the number of bytes. From
+    /// [`Bytes::Tables`](super::Bytes::Tables).
+    fn permute_bytes(&mut self, _dst: V, _index: V, _mem: Mem) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// Each byte = that of the 256 in `table` whose number is the byte of `index`. From
+    /// [`Bytes::Tables`](super::Bytes::Tables).
+    fn look_up(&mut self, _dst: V, _index: V, _table: [V; 4]) {
+        unreachable!("{NO_BYTES}")
     }
     fn and(&mut self, dst: V, a: V, b: V);
     fn or(&mut self, dst: V, a: V, b: V);

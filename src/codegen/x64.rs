@@ -69,6 +69,12 @@ struct Codes {
     xor: Code,
     shl: Code,
     shr: Code,
+    load_bytes: Code,
+    permute_lanes: Code,
+    narrow_lanes: Code,
+    narrow_halves: Code,
+    add_halves: Code,
+    max_bytes: Code,
 }
 
 const AVX2: Codes = Codes {
@@ -95,6 +101,12 @@ const AVX2: Codes = Codes {
     xor: Code::VEX_Vpxor_ymm_ymm_ymmm256,
     shl: Code::VEX_Vpslld_ymm_ymm_imm8,
     shr: Code::VEX_Vpsrld_ymm_ymm_imm8,
+    load_bytes: Code::VEX_Vpmovzxbd_ymm_xmmm64,
+    permute_lanes: Code::VEX_Vpermd_ymm_ymm_ymmm256,
+    narrow_lanes: Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
+    narrow_halves: Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
+    add_halves: Code::VEX_Vpaddsw_ymm_ymm_ymmm256,
+    max_bytes: Code::VEX_Vpmaxub_ymm_ymm_ymmm256,
 };
 
 const AVX512: Codes = Codes {
@@ -121,6 +133,12 @@ const AVX512: Codes = Codes {
     xor: Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32,
     shl: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
     shr: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
+    load_bytes: Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
+    permute_lanes: Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32,
+    narrow_lanes: Code::EVEX_Vpackssdw_zmm_k1z_zmm_zmmm512b32,
+    narrow_halves: Code::EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512,
+    add_halves: Code::EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512,
+    max_bytes: Code::EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512,
 };
 
 /// The machine code of the tile that `build` describes, to be placed at a multiple of [`ALIGNMENT`] bytes.
@@ -294,7 +312,7 @@ impl X64Asm {
     }
 
     fn assert_bytes(&self) {
-        assert!(self.isa == Isa::Avx512, "only tiles of 512 bits work on bytes");
+        assert!(self.isa == Isa::Avx512, "only tiles of 512 bits multiply and move bytes");
     }
 
     /// Puts the mask of the first `count` lanes into `AVX2_TEMP` or `MASK`.
@@ -455,6 +473,18 @@ impl VectorAsm for X64Asm {
         });
         let rip_relative = MemoryOperand::with_base_displ(Register::RIP, 0);
         self.emit(Instruction::with2(self.codes.broadcast, self.vector(dst), rip_relative));
+        self.number_loads.push((self.len, index));
+    }
+
+    fn set_lanes(&mut self, dst: V, bits: &[u32]) {
+        assert_eq!(bits.len(), self.lanes(), "a number for each lane");
+        let known = self.numbers.windows(bits.len()).position(|numbers| numbers == bits);
+        let index = known.unwrap_or(self.numbers.len());
+        if known.is_none() {
+            self.numbers.extend(bits);
+        }
+        let rip_relative = MemoryOperand::with_base_displ(Register::RIP, 0);
+        self.emit(Instruction::with2(self.codes.load, self.vector(dst), rip_relative));
         self.number_loads.push((self.len, index));
     }
 
@@ -623,13 +653,45 @@ impl VectorAsm for X64Asm {
     }
 
     fn load_bytes(&mut self, dst: V, mem: Mem) {
-        self.assert_bytes();
-        self.emit(Instruction::with2(Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128, self.vector(dst), memory(mem)));
+        self.emit(Instruction::with2(self.codes.load_bytes, self.vector(dst), memory(mem)));
     }
 
-    fn store_bytes(&mut self, mem: Mem, src: V) {
+    fn permute_lanes(&mut self, dst: V, index: V, src: V) {
+        self.op3(self.codes.permute_lanes, dst, index, src);
+    }
+
+    fn narrow_lanes(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.narrow_lanes, dst, a, b);
+    }
+
+    fn narrow_halves(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.narrow_halves, dst, a, b);
+    }
+
+    fn add_halves(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.add_halves, dst, a, b);
+    }
+
+    fn max_bytes(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.max_bytes, dst, a, b);
+    }
+
+    fn permute_bytes(&mut self, dst: V, index: V, mem: Mem) {
         self.assert_bytes();
-        self.emit(Instruction::with2(Code::EVEX_Vpmovdb_xmmm128_k1z_zmm, memory(mem), self.vector(src)));
+        let (dst, index) = (self.vector(dst), self.vector(index));
+        self.emit(Instruction::with3(Code::EVEX_Vpermb_zmm_k1z_zmm_zmmm512, dst, index, memory(mem)));
+    }
+
+    fn look_up(&mut self, dst: V, index: V, table: [V; 4]) {
+        self.assert_bytes();
+        self.copy(dst, index);
+        // By the highest bit: the other half of the bytes are still indices after the first.
+        self.emit(Instruction::with2(Code::EVEX_Vpmovb2m_kr_zmm, MASK, self.vector(dst)));
+        for [low, high] in [[table[2], table[3]], [table[0], table[1]]] {
+            let [dst, low, high] = [dst, low, high].map(|v| self.vector(v));
+            self.emit(Instruction::with3(Code::EVEX_Vpermi2b_zmm_k1z_zmm_zmmm512, dst, low, high).map(masked));
+            self.emit(Instruction::with2(Code::VEX_Knotq_kr_kr, MASK, MASK));
+        }
     }
 
     fn and(&mut self, dst: V, a: V, b: V) {

@@ -40,6 +40,16 @@ pub enum Output {
     Real,
 }
 
+impl Output {
+    /// What a factor of sums is divided by.
+    pub fn scale(&self) -> f32 {
+        match self {
+            Output::Whole(range) => range.quantisation.scale(),
+            Output::Real => 1.0,
+        }
+    }
+}
+
 /// Whole numbers that a layer can give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Range {
@@ -49,7 +59,8 @@ pub struct Range {
 }
 
 impl Range {
-    fn whole(quantisation: Quantisation) -> Range {
+    /// All numbers.
+    pub fn whole(quantisation: Quantisation) -> Range {
         Range { quantisation, low: 0, high: quantisation.top() }
     }
 

@@ -6,13 +6,13 @@
 //! times the zero point of the input.
 
 use super::nest::{self, KernelNest};
+use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::ir::integer::{Integer, Output, Range, multiplier};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::integer::{Integer, multiplier};
 use crate::ir::weights::Values;
 use crate::layers::Op;
-use crate::tensor::Quantisation;
 
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,8 +29,7 @@ pub struct Code {
     pub(super) stride: [usize; 2],
     dilation: [usize; 2],
     zero_point: u8,
-    pub(super) residual: Option<Quantisation>,
-    output: Output,
+    pub(super) ends: Ends,
     input_scale: super::Number,
     /// Positions of a tile.
     pub(super) run: usize,
@@ -50,6 +49,9 @@ const LANES: usize = 16;
 /// Blocks of output channels of a tile.
 const BLOCKS: usize = 2;
 
+/// Positions of a tile: all vectors but those that its ends need.
+const RUN: usize = (32 - requantise::REGISTERS) / BLOCKS;
+
 /// Channels whose products one instruction adds.
 const QUAD: usize = 4;
 
@@ -59,10 +61,10 @@ const QUAD: usize = 4;
 /// Why this kernel cannot do it.
 pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
-        return Err("no sum of products".into());
+        return Err(Why::unfit("no sum of products"));
     };
-    if !target.dots || target.lanes != LANES {
-        return Err("no dot products of bytes".into());
+    if target.bytes < Bytes::Dots || target.lanes != LANES {
+        return Err(Why::unfit("no dot products of bytes"));
     }
     let ty = node.inputs[0].ty;
     let (layout, inputs, geometry) = match node.op {
@@ -70,16 +72,15 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
             let window = conv.window.resolve(ty.spatial()).expect("verified");
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
         }
-        Op::Conv(_) => return Err("groups".into()),
+        Op::Conv(_) => return Err(Why::unfit("groups")),
         _ if !ty.elements().is_multiple_of(LANES) && ty.elements() != ty.channels() => {
             return Err("no whole blocks".into());
         }
         _ => (Layout::Nchw, ty.elements(), Geometry::point()),
     };
     let channels = node.output.channels();
+    let flat = geometry.is_flat();
     let Geometry { front, input: sizes, kernel, out, stride, dilation } = geometry;
-    // All but two of the vectors that a tile needs beside its sums are shared by these.
-    let run = if residual.is_some() { 12 } else { 14 };
     let code = Code {
         inputs,
         in_blocks: inputs.div_ceil(LANES),
@@ -91,44 +92,55 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         stride,
         dilation,
         zero_point: input.zero_point(),
-        residual,
-        output,
+        ends: Ends { residual, output },
         input_scale: input.scale().into(),
-        run: run.min(out[1]),
+        run: RUN.min(out[1]),
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
     }
     let own: Vec<usize> =
         if ty.spatial().is_empty() || layout == Layout::Nchw { vec![1, 1] } else { two(ty.spatial()) };
-    let pads = layout == Layout::Blocked && sizes.as_slice() != own.as_slice() && !code.is_flat();
+    let pads = layout == Layout::Blocked && sizes.as_slice() != own.as_slice() && !flat;
     let padded = pads.then_some(Padded { front, sizes, zero_point: input.zero_point() });
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
 }
 
+/// What the sum of a channel begins with, whose products are of numbers with their zero point.
+pub(super) fn begin(weights: &[i8], bias: i32, zero_point: u8) -> i32 {
+    let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+    bias.wrapping_sub(sum.wrapping_mul(zero_point.into()))
+}
+
 /// Sizes of two dimensions.
-fn two(sizes: &[usize]) -> Vec<usize> {
+pub(super) fn two(sizes: &[usize]) -> Vec<usize> {
     [&vec![1; 2 - sizes.len()], sizes].concat()
 }
 
 /// A window in two dimensions, with its padding as part of the input.
-struct Geometry {
-    front: [usize; 2],
-    input: [usize; 2],
-    kernel: [usize; 2],
-    out: [usize; 2],
-    stride: [usize; 2],
-    dilation: [usize; 2],
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Geometry {
+    pub front: [usize; 2],
+    pub input: [usize; 2],
+    pub kernel: [usize; 2],
+    pub out: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
 }
 
 impl Geometry {
+    /// Whether all positions are one row, whatever the sizes.
+    pub fn is_flat(&self) -> bool {
+        self.kernel == [1; 2] && self.input == self.out && self.out[0] == 1
+    }
+
     fn point() -> Geometry {
         let ones = [1; 2];
         Geometry { front: [0; 2], input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
     }
 
-    fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, Why> {
+    pub fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, Why> {
         if sizes.len() > 2 {
             return Err("three dimensions".into());
         }
@@ -160,11 +172,6 @@ impl Geometry {
 }
 
 impl Code {
-    /// Whether all positions are one row, whatever the sizes.
-    fn is_flat(&self) -> bool {
-        self.kernel == [1; 2] && self.input == self.out && self.out[0] == 1
-    }
-
     fn positions(&self) -> usize {
         self.out[0] * self.out[1]
     }
@@ -185,7 +192,7 @@ impl Code {
 
     /// Bytes of a vector of the output.
     fn vector(&self) -> usize {
-        if self.output == Output::Real { 4 * LANES } else { LANES }
+        self.ends.vector(LANES)
     }
 
     /// Bytes of the weights of one block of output channels.
@@ -216,13 +223,6 @@ impl Code {
         packed
     }
 
-    /// What the sum of a channel begins with.
-    fn begin(&self, weights: &[i8], bias: i32, channel: usize) -> i32 {
-        let row = &weights[channel * self.inputs * self.taps()..][..self.inputs * self.taps()];
-        let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
-        bias.wrapping_sub(sum.wrapping_mul(self.zero_point.into()))
-    }
-
     fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
         (0..self.out_blocks * LANES).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
     }
@@ -242,13 +242,12 @@ impl Family for Code {
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
         let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
-        let divisor = match self.output {
-            Output::Whole(range) => range.quantisation.scale(),
-            Output::Real => 1.0,
-        };
+        let terms = self.inputs * self.taps();
+        let begin = |c: usize| begin(&weights[c * terms..][..terms], bias.map_or(0, |bias| bias[c]), self.zero_point);
+        let divisor = self.ends.output.scale();
         vec![
             Constant::U8(self.pack(weights)),
-            Constant::I32(self.per_channel(|c| self.begin(weights, bias.map_or(0, |bias| bias[c]), c))),
+            Constant::I32(self.per_channel(begin)),
             Constant::F32(self.per_channel(|c| multiplier([self.input_scale.get(), scales[c]], divisor))),
         ]
     }
@@ -287,7 +286,7 @@ impl Family for Code {
 impl Code {
     /// All positions of one group of output blocks, by the tile of a run and that of what is left of a row.
     fn emit_group(&self, nest: &mut NestBuilder, sample: Word, group: Word, [tile, rest]: [Option<FuncId>; 2]) {
-        let residuals = usize::from(self.residual.is_some());
+        let residuals = usize::from(self.ends.residual.is_some());
         let group_bytes = (BLOCKS * self.positions()) as i64;
         let out = nest.sample_pointer(0, sample);
         let out = nest.offset_by(out, group, group_bytes * self.vector() as i64);
@@ -399,60 +398,8 @@ impl Tile<'_> {
     /// Makes values of sums, and stores them.
     fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
         let [out, residual, factors] = [2, 3, 5].map(|arg| asm.arg(arg));
-        let (m, positions) = (asm.vec(), self.code.positions());
-        asm.load(m, factors.at((block * 4 * LANES) as i64));
-        for &sum in &sums {
-            asm.int_to_float(sum, sum);
-            asm.mul(sum, sum, m);
-        }
-        asm.free(m);
-        let at = |p: usize, bytes: usize| ((block * positions + p) * bytes) as i64;
-        if let Output::Whole(range) = self.code.output {
-            if let Some(numbers) = self.code.residual {
-                self.add_residual(asm, &sums, numbers, range, &mut |p| residual.at(at(p, LANES)));
-            }
-            round(asm, &sums, range);
-            sums.iter().enumerate().for_each(|(p, &sum)| asm.store_bytes(out.at(at(p, LANES)), sum));
-        } else {
-            sums.iter().enumerate().for_each(|(p, &sum)| asm.store(out.at(at(p, 4 * LANES)), sum));
-        }
-        sums.into_iter().for_each(|sum| asm.free(sum));
+        let (ends, first) = (self.code.ends, block * self.code.positions());
+        let (out, residual) = (out.at((first * ends.vector(LANES)) as i64), residual.at((first * LANES) as i64));
+        ends.store(asm, sums, factors.at((block * 4 * LANES) as i64), out, residual);
     }
-
-    fn add_residual(
-        &self,
-        asm: &mut dyn VectorAsm,
-        sums: &[V],
-        numbers: Quantisation,
-        range: Range,
-        at: &mut dyn FnMut(usize) -> crate::codegen::vector::Mem,
-    ) {
-        let [zero, m, r] = [(); 3].map(|()| asm.vec());
-        asm.splat_bits(zero, (-i32::from(numbers.zero_point())) as u32);
-        asm.splat(m, multiplier([numbers.scale(), 1.0], range.quantisation.scale()));
-        for (p, &sum) in sums.iter().enumerate() {
-            asm.load_bytes(r, at(p));
-            asm.add_bits(r, r, zero);
-            asm.int_to_float(r, r);
-            asm.mul(r, r, m);
-            asm.add(sum, sum, r);
-        }
-        [zero, m, r].into_iter().for_each(|v| asm.free(v));
-    }
-}
-
-/// Whole numbers in 32 bits. Both limits are whole, so that it is the same to round before or behind them.
-fn round(asm: &mut dyn VectorAsm, values: &[V], range: Range) {
-    let [low, high, zero] = [(); 3].map(|()| asm.vec());
-    let zero_point = i32::from(range.quantisation.zero_point());
-    asm.splat(low, (i32::from(range.low) - zero_point) as f32);
-    asm.splat(high, (i32::from(range.high) - zero_point) as f32);
-    asm.splat_bits(zero, zero_point as u32);
-    for &y in values {
-        asm.max(y, y, low);
-        asm.min(y, y, high);
-        asm.float_to_int(y, y);
-        asm.add_bits(y, y, zero);
-    }
-    [low, high, zero].into_iter().for_each(|v| asm.free(v));
 }

@@ -9,8 +9,10 @@ use super::pointwise::Function;
 use super::pool::Mode;
 use super::taps::Segment;
 use super::transposed::PhaseCode;
-use super::{Code, chain, channelwise, conv, dots, integer, lrn, normalise, permute, pointwise, pool, reduce};
-use super::{resample, softmax, winograd};
+use super::{
+    Code, chain, channelwise, conv, depthwise, dots, integer, lrn, normalise, permute, pointwise, pool, reduce,
+};
+use super::{resample, softmax, windows, winograd};
 use crate::layers::{LpNorm, Reduced};
 
 /// What a decision is about, and what it is.
@@ -35,6 +37,8 @@ impl Code {
             Code::Scale(code) => [vec![("does", "weights times a gate".into())], code.conv.facts()].concat(),
             Code::Chain(code) => code.facts(),
             Code::Dots(code) => code.facts(),
+            Code::Depthwise(code) => code.facts(),
+            Code::Windows(code) => code.facts(),
             Code::Integer(code) => code.facts(),
         };
         facts.into_iter().filter(|(_, text)| !text.is_empty()).collect()
@@ -281,7 +285,31 @@ impl dots::Code {
             ("channels", format!("{} in {} blocks to {} blocks", self.channels, self.in_blocks, self.out_blocks)),
             ("window", format!("{rows} rows of {columns}, stride {}x{}", self.stride[0], self.stride[1])),
             ("tile", format!("{} positions; four bytes a product", self.run)),
-            some("then", self.residual.is_some(), "adds"),
+            some("then", self.ends.residual.is_some(), "adds"),
+        ]
+    }
+}
+
+impl depthwise::Code {
+    fn facts(&self) -> Vec<Fact> {
+        let [rows, columns] = self.window.kernel;
+        let [down, across] = self.window.stride;
+        vec![
+            ("channels", format!("{} in {} blocks", self.channels, self.blocks)),
+            ("window", format!("{rows} rows of {columns}, stride {down}x{across}")),
+            ("tile", format!("{} positions; taps of {} loads a row", self.run, self.row(self.run).len())),
+            some("then", self.ends.residual.is_some(), "adds"),
+        ]
+    }
+}
+
+impl windows::Code {
+    fn facts(&self) -> Vec<Fact> {
+        let ([rows, columns], [down, across]) = (self.window.kernel, self.window.stride);
+        vec![
+            vectors(self.lanes, self.window.out.iter().product()),
+            ("window", format!("{rows} rows of {columns}, stride {down}x{across}")),
+            ("tile", format!("{} positions", self.run)),
         ]
     }
 }

@@ -1,11 +1,11 @@
 //! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels.
 //!
-//! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. There is no generated
-//! code for these: the portable kernels do them in every engine that runs in process.
+//! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. Where there is no
+//! generated code ([`bytes`](super::bytes)), the portable kernels do them in every engine that runs in process.
 
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
-use crate::ir::integer::{Integer, Output, multiplier, table};
+use crate::ir::integer::{Integer, multiplier, table};
 use crate::ir::weights::Values;
 use crate::layers::{AdaptiveAvgPool, AvgPool, Each, Op, ResolvedWindow};
 use crate::tensor::TensorType;
@@ -18,6 +18,8 @@ pub struct Code {
     /// Of the output.
     pub positions: usize,
     pub work: Work,
+    /// Whether there is code for it.
+    pub generated: bool,
 }
 
 /// What is done.
@@ -154,7 +156,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         }
         Integer::Move => return Ok(moving(node, target)),
     };
-    let kernel = Conf { code: Code::new(node.output, work, target.lanes), tables: () }.into();
+    let kernel = Conf { code: Code::new(node.output, work, target), tables: () }.into();
     Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None, padded: None })
 }
 
@@ -179,7 +181,7 @@ fn moving(node: &NodeView, target: &Target) -> Lowered {
     let spatial = node.inputs[0].ty.spatial();
     let blocked = vec![Layout::Blocked; node.inputs.len()];
     let make = |work, inputs, output| {
-        let kernel = Conf { code: Code::new(node.output, work, target.lanes), tables: () }.into();
+        let kernel = Conf { code: Code::new(node.output, work, target), tables: () }.into();
         Lowered { kernel, inputs, output, spread: None, padded: None }
     };
     let window = match node.op {
@@ -210,24 +212,26 @@ fn moving(node: &NodeView, target: &Target) -> Lowered {
 }
 
 /// Copies channels of values to those of another one, which has as many positions.
-pub fn copy(inputs: &[Layout], channels: Vec<(usize, usize, usize)>, to: &Value, lanes: usize) -> Conf<Code> {
+pub fn copy(inputs: &[Layout], channels: Vec<(usize, usize, usize)>, to: &Value, target: &Target) -> Conf<Code> {
     let work = Work::Copy { channels, inputs: inputs.to_vec(), output: to.layout };
-    Conf { code: Code::new(to.ty, work, lanes), tables: () }
+    Conf { code: Code::new(to.ty, work, target), tables: () }
 }
 
 /// Puts numbers that stand for 0 around a value.
-pub fn pad(from: &TensorType, to: &TensorType, padded: &super::dots::Padded, lanes: usize) -> Conf<Code> {
+pub fn pad(from: &TensorType, to: &TensorType, padded: &super::dots::Padded, target: &Target) -> Conf<Code> {
     let two = |ty: &TensorType| match *ty.spatial() {
         [rows, columns] => [rows, columns],
         _ => [1, ty.spatial().iter().product()],
     };
     let work = Work::Pad { front: padded.front, input: two(from), output: padded.sizes, number: padded.zero_point };
-    Conf { code: Code::new(to, work, lanes), tables: () }
+    Conf { code: Code::new(to, work, target), tables: () }
 }
 
 impl Code {
-    fn new(output: &TensorType, work: Work, lanes: usize) -> Code {
-        Code { lanes, channels: output.channels(), positions: output.spatial().iter().product(), work }
+    fn new(output: &TensorType, work: Work, target: &Target) -> Code {
+        let (channels, positions) = (output.channels(), output.spatial().iter().product());
+        let generated = bytes::can(&work, channels, positions, target);
+        Code { lanes: target.lanes, channels, positions, work, generated }
     }
 
     pub fn blocks(&self) -> usize {
@@ -287,7 +291,16 @@ impl Family for Code {
             Work::Pad { .. } => "pad",
             Work::Copy { .. } => "copy",
         };
-        format!("{what}_u8_{}c_portable", self.lanes)
+        let by = match (self.generated, self.lanes) {
+            (false, _) => "portable",
+            (true, 8) => "avx2",
+            (true, _) => "avx512",
+        };
+        format!("{what}_u8_{}c_{by}", self.lanes)
+    }
+
+    fn scratch(&self) -> usize {
+        bytes::scratch(self)
     }
 
     fn tasks(&self) -> usize {
@@ -304,10 +317,7 @@ impl Family for Code {
             }
             Work::Product { integer: Integer::Product { input, output, .. }, spans, inputs, groups } => {
                 let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
-                let divisor = match output {
-                    Output::Whole(range) => range.quantisation.scale(),
-                    Output::Real => 1.0,
-                };
+                let divisor = output.scale();
                 let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
                 vec![
                     Constant::I16(self.pack(weights, spans, *inputs, *groups)),
@@ -323,12 +333,12 @@ impl Family for Code {
         }
     }
 
-    fn generate(&self, _name: &str, _isa: Isa, _module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        unreachable!("kernels without code are not generated")
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        bytes::generate(self, name, isa, module)
     }
 }
 
 /// What the sum over `count` positions is multiplied by.
-fn mean_multiplier(input: f32, count: usize, output: f32) -> f32 {
+pub(super) fn mean_multiplier(input: f32, count: usize, output: f32) -> f32 {
     (f64::from(input) / (f64::from(output) * count as f64)) as f32
 }

@@ -19,6 +19,7 @@
 //! `Nchw` is row-major. `Blocked` is NCHWc: `[C / c][spatial][c]` with c = lanes; the channels behind C in the
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
+pub mod bytes;
 pub mod epilogue;
 pub mod integer;
 pub mod interleave;
@@ -29,6 +30,7 @@ pub mod math;
 pub mod chain;
 pub mod channelwise;
 pub mod conv;
+pub mod depthwise;
 pub mod dots;
 pub mod lrn;
 pub mod normalise;
@@ -37,6 +39,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod rates;
 pub mod reduce;
+pub mod requantise;
 pub mod resample;
 pub mod rows;
 pub mod scale;
@@ -44,6 +47,7 @@ pub mod softmax;
 pub mod taps;
 pub mod transposed;
 pub mod tuning;
+pub mod windows;
 pub mod winograd;
 
 mod facts;
@@ -51,7 +55,7 @@ mod nest;
 mod packing;
 mod refusal;
 
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
@@ -118,8 +122,8 @@ pub struct Target {
     pub registers: usize,
     /// Vector registers of a tile that neither masks nor compares while it holds them all.
     pub plain_registers: usize,
-    /// There are dot products of bytes: AVX-512 VNNI.
-    pub dots: bool,
+    /// What tiles can do with bytes.
+    pub bytes: Bytes,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
     /// Takes several samples at a time where it is possible, see [`conv::Code::joint`]; for tests.
@@ -147,7 +151,7 @@ impl Target {
             lanes: isa.lanes(),
             registers,
             plain_registers,
-            dots: false,
+            bytes: Bytes::None,
             exact: false,
             deep: false,
             force_winograd: None,
@@ -409,13 +413,15 @@ kernels! {
     Scale(scale),
     Chain(chain),
     Dots(dots),
+    Depthwise(depthwise),
+    Windows(windows),
     Integer(integer),
 }
 
 impl Kernel {
     /// Whether it computes on whole numbers.
     pub fn is_whole(&self) -> bool {
-        matches!(self, Kernel::Integer(_) | Kernel::Dots(_))
+        matches!(self, Kernel::Integer(_) | Kernel::Dots(_) | Kernel::Depthwise(_) | Kernel::Windows(_))
     }
 
     /// Whether several samples at a time are worth a kernel of their own.
@@ -432,7 +438,7 @@ impl Kernel {
 
     /// Whether there is no code to be generated: the portable kernels do it.
     pub fn is_portable(&self) -> bool {
-        matches!(self, Kernel::Integer(_))
+        matches!(self, Kernel::Integer(conf) if !conf.code.generated)
     }
 
     /// Whether nothing is written behind the last channel of a value of one position.
@@ -450,6 +456,8 @@ impl Kernel {
             | Kernel::Scale(_)
             | Kernel::Chain(_)
             | Kernel::Dots(_)
+            | Kernel::Depthwise(_)
+            | Kernel::Windows(_)
             | Kernel::Integer(_)
             | Kernel::Pointwise(_) => false,
         }
@@ -462,14 +470,20 @@ impl Kernel {
 /// If none can: every layer has a kernel, which the tests show for the whole table.
 pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     if node.integer.is_some() {
-        let portable = || integer::lower(node, target).expect("a layer on whole numbers");
-        return match dots::lower(node, target) {
-            Ok(lowered) => (lowered, Vec::new()),
-            Err(why) => (portable(), vec![Refusal { family: "dots", why }]),
-        };
+        let families: [(&'static str, Lower); 4] = [
+            ("dots", dots::lower),
+            ("depthwise", depthwise::lower),
+            ("windows", windows::lower),
+            ("integer", integer::lower),
+        ];
+        return first_of(&families, node, target);
     }
+    first_of(FAMILIES, node, target)
+}
+
+fn first_of(families: &[(&'static str, Lower)], node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     let mut refusals = Vec::new();
-    for &(family, lower) in FAMILIES {
+    for &(family, lower) in families {
         match lower(node, target) {
             Ok(lowered) => return (lowered, refusals),
             Err(why) => refusals.push(Refusal { family, why }),

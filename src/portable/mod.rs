@@ -25,7 +25,7 @@ mod scale;
 mod softmax;
 mod transposed;
 
-use crate::codegen::Isa;
+use crate::codegen::{Bytes, Isa};
 use crate::kernels::{Kernel, Operand, Target};
 
 /// f32 in a vector.
@@ -44,7 +44,7 @@ pub const TARGET: Target = Target {
     lanes: LANES,
     registers: REGISTERS,
     plain_registers: REGISTERS,
-    dots: false,
+    bytes: Bytes::None,
     exact: true,
     deep: false,
     force_winograd: None,
@@ -62,7 +62,9 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
     unsafe {
         match kernel {
             Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
-            Kernel::Dots(_) => unreachable!("`TARGET` has no dot products of bytes"),
+            Kernel::Dots(_) | Kernel::Depthwise(_) | Kernel::Windows(_) => {
+                unreachable!("`TARGET` has no vectors of bytes")
+            }
             Kernel::Conv(conf) => conv::run(&conf.code, operands, begin, end),
             Kernel::Channelwise(conf) => channelwise::run(&conf.code, operands, begin, end),
             Kernel::Transposed(conf) => transposed::run(&conf.code, operands, begin, end),

@@ -9,7 +9,7 @@ use super::memory::{check_packing, check_planning};
 use super::network::Network;
 use super::threads::Threads;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
-use crate::codegen::{CodeError, CodeModule, HostIsa, Isa};
+use crate::codegen::{Bytes, CodeError, CodeModule, HostIsa, Isa};
 use crate::io::IoError;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
@@ -39,8 +39,8 @@ impl Engine {
     #[doc(hidden)]
     pub fn target(self) -> Target {
         match self {
-            Engine::Jit(isa) => Target { dots: isa.has_dots(), ..Target::new(isa) },
-            Engine::Emulated(isa) => Target { dots: isa == Isa::Avx512, ..Target::new(isa) },
+            Engine::Jit(isa) => Target { bytes: isa.bytes(), ..Target::new(isa) },
+            Engine::Emulated(isa) => Target { bytes: Bytes::most(isa), ..Target::new(isa) },
             Engine::Portable => portable::TARGET,
         }
     }

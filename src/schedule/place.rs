@@ -294,7 +294,7 @@ impl Placer<'_> {
         };
         let kernel = match whole.ty.dtype {
             DType::F32 => permute::Conf::new(shape, channels).into(),
-            DType::U8(_) => kernels::integer::copy(&shape.inputs, sources, &value(&whole), self.target.lanes).into(),
+            DType::U8(_) => kernels::integer::copy(&shape.inputs, sources, &value(&whole), &self.target).into(),
         };
         self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
     }
@@ -353,7 +353,7 @@ impl Placer<'_> {
             DType::F32 => permute::Conf::reorder(&value(from), to.layout, self.target.lanes).into(),
             DType::U8(_) => {
                 let channels = (0..from.ty.channels()).map(|channel| (channel, 0, channel)).collect();
-                kernels::integer::copy(&[from.layout], channels, &value(&to), self.target.lanes).into()
+                kernels::integer::copy(&[from.layout], channels, &value(&to), &self.target).into()
             }
         };
         self.push_helper(id, kernel, to, vec![from.clone()], vec![], purpose);
@@ -381,7 +381,7 @@ impl Placer<'_> {
         let spatial = &padded.sizes[2 - input.ty.spatial().len()..];
         let ty = input.ty.with_dims([&[input.ty.channels()], spatial].concat());
         let output = self.add_value(&ty, Layout::Blocked);
-        let kernel = kernels::integer::pad(&input.ty, &ty, padded, self.target.lanes).into();
+        let kernel = kernels::integer::pad(&input.ty, &ty, padded, &self.target).into();
         let purpose = "puts zeros around the input";
         self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
         output

@@ -1,0 +1,172 @@
+//! Operations on bytes and halves.
+
+use super::*;
+use crate::codegen::Bytes;
+
+/// A vector's bytes.
+type Vector = Vec<u8>;
+
+struct Operation {
+    name: &'static str,
+    from: Bytes,
+    /// What an accumulator, two vectors, and one in memory become.
+    emit: fn(&mut dyn VectorAsm, V, V, V, R),
+    model: fn(&Vector, &Vector, &Vector) -> Vector,
+}
+
+fn words(bytes: &[u8]) -> Vec<i32> {
+    bytes.chunks(4).map(|word| i32::from_le_bytes(word.try_into().unwrap())).collect()
+}
+
+fn halves(bytes: &[u8]) -> Vec<i16> {
+    bytes.chunks(2).map(|half| i16::from_le_bytes(half.try_into().unwrap())).collect()
+}
+
+/// In each 16 bytes what `narrow` makes of those of a, then of b.
+fn narrowed(a: &Vector, b: &Vector, narrow: fn(&[u8]) -> Vec<u8>) -> Vector {
+    a.chunks(16).zip(b.chunks(16)).flat_map(|(a, b)| [narrow(a), narrow(b)].concat()).collect()
+}
+
+fn operations() -> Vec<Operation> {
+    let operation = |name, from, emit, model| Operation { name, from, emit, model };
+    vec![
+        operation(
+            "load_bytes",
+            Bytes::Vectors,
+            |s, d, _, _, mem| s.load_bytes(d, mem.at(0)),
+            |_, _, mem| mem[..mem.len() / 4].iter().flat_map(|&byte| u32::from(byte).to_le_bytes()).collect(),
+        ),
+        operation(
+            "permute_lanes",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.permute_lanes(d, a, b),
+            |a, b, _| {
+                let lanes = words(b);
+                words(a).iter().flat_map(|&index| lanes[index as usize % lanes.len()].to_le_bytes()).collect()
+            },
+        ),
+        operation(
+            "narrow_lanes",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.narrow_lanes(d, a, b),
+            |a, b, _| {
+                narrowed(a, b, |part| {
+                    let clamp = |word: i32| word.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+                    words(part).into_iter().flat_map(|word| clamp(word).to_le_bytes()).collect()
+                })
+            },
+        ),
+        operation(
+            "narrow_halves",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.narrow_halves(d, a, b),
+            |a, b, _| narrowed(a, b, |part| halves(part).into_iter().map(|half| half.clamp(0, 255) as u8).collect()),
+        ),
+        operation(
+            "add_halves",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.add_halves(d, a, b),
+            |a, b, _| {
+                let pairs = halves(a).into_iter().zip(halves(b));
+                pairs.flat_map(|(a, b)| a.saturating_add(b).to_le_bytes()).collect()
+            },
+        ),
+        operation(
+            "max_bytes",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.max_bytes(d, a, b),
+            |a, b, _| a.iter().zip(b).map(|(a, b)| *a.max(b)).collect(),
+        ),
+        operation(
+            "permute_bytes",
+            Bytes::Tables,
+            |s, d, a, _, mem| s.permute_bytes(d, a, mem.at(0)),
+            |a, _, mem| a.iter().map(|&index| mem[usize::from(index) % mem.len()]).collect(),
+        ),
+    ]
+}
+
+/// Bytes of all kinds, among them the ends of halves and words.
+fn vector(len: usize, seed: u32) -> Vector {
+    let ends = [0u32, 0xff, 0x7fff, 0x8000, 0xffff_8000, 0x7fff_ffff, 0x8000_0000, 0x0100_00ff, 0xff7f_0001];
+    let word = |i: u32| {
+        let noise = (i ^ seed).wrapping_mul(0x9e37_79b9).rotate_left(seed);
+        if noise.is_multiple_of(3) { ends[noise as usize / 3 % ends.len()] } else { noise >> (noise % 32) }
+    };
+    (0..len as u32 / 4).flat_map(|i| word(i).to_le_bytes()).collect()
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    words(bytes).into_iter().map(|word| f32::from_bits(word as u32)).collect()
+}
+
+/// The tile's output, from the emulator alone where this machine cannot run it.
+fn run_bytes(isa: Isa, from: Bytes, data: &Data, build: Build) -> Vec<u8> {
+    let native = isa.on_host().is_some_and(|host| host.bytes() >= from);
+    let out = if native { run(isa, data, build) } else { run_emulated(isa, data.clone(), build) };
+    out[0].iter().flat_map(|float| float.to_bits().to_le_bytes()).collect()
+}
+
+#[test]
+fn operations_on_bytes_agree_with_their_model() {
+    for (isa, operation) in
+        [Isa::Avx2, Isa::Avx512].into_iter().flat_map(|isa| operations().into_iter().map(move |o| (isa, o)))
+    {
+        if Bytes::most(isa) < operation.from {
+            continue;
+        }
+        let bytes = 4 * isa.lanes();
+        for seed in 0..20 {
+            let [a, b, c] = [1, 2, 3].map(|n| vector(bytes, n + 7 * seed));
+            for registers in [first_registers, last_registers] {
+                let inputs = [&a, &b, &c].map(|v| floats(v)).to_vec();
+                let data = Data { inputs, outputs: vec![vec![7.0; isa.lanes()]], ints: vec![] };
+                let out = run_bytes(isa, operation.from, &data, &mut |asm| {
+                    let registers = registers(asm, 3);
+                    let [x, y, memory, to] = std::array::from_fn(|index| asm.arg(index));
+                    asm.load(registers[0], x.at(0));
+                    asm.load(registers[1], y.at(0));
+                    (operation.emit)(asm, registers[2], registers[0], registers[1], memory);
+                    asm.store(to.at(0), registers[2]);
+                });
+                assert_eq!(out, (operation.model)(&a, &b, &c), "{isa} {}", operation.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn tables_of_bytes_are_looked_up() {
+    let table = vector(256, 5);
+    for seed in 0..20 {
+        let index: Vector = (0..64u32).map(|i| (i.wrapping_mul(37).wrapping_add(seed * 59)) as u8).collect();
+        let inputs = vec![floats(&table), floats(&index)];
+        let data = Data { inputs, outputs: vec![vec![7.0; 16]], ints: vec![] };
+        let out = run_bytes(Isa::Avx512, Bytes::Tables, &data, &mut |asm| {
+            let registers = last_registers(asm, 6);
+            let [table, index, to] = std::array::from_fn(|index| asm.arg(index));
+            let parts = std::array::from_fn(|part| registers[part]);
+            parts.iter().enumerate().for_each(|(part, &v)| asm.load(v, table.at(64 * part as i64)));
+            asm.load(registers[4], index.at(0));
+            asm.look_up(registers[5], registers[4], parts);
+            asm.store(to.at(0), registers[5]);
+        });
+        let want: Vector = index.iter().map(|&index| table[usize::from(index)]).collect();
+        assert_eq!(out, want);
+    }
+}
+
+#[test]
+fn lanes_of_their_own_are_set() {
+    for isa in [Isa::Avx2, Isa::Avx512] {
+        let lanes: Vec<u32> = (0..isa.lanes() as u32).map(|lane| lane.wrapping_mul(0x9e37_79b9)).collect();
+        let data = Data { inputs: vec![], outputs: vec![vec![7.0; isa.lanes()]], ints: vec![] };
+        let out = run(isa, &data, &mut |asm| {
+            let [one, own] = [asm.vec(), asm.vec()];
+            asm.splat_bits(one, lanes[1]);
+            asm.set_lanes(own, &lanes);
+            asm.store(asm.arg(0).at(0), own);
+        });
+        assert_eq!(out[0].iter().map(|float| float.to_bits()).collect::<Vec<_>>(), lanes);
+    }
+}

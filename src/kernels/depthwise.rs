@@ -1,0 +1,323 @@
+//! Depthwise convolution on whole numbers, with dot products of four bytes.
+//!
+//! Four positions of a block of channels are 64 bytes side by side. Put in the order of channels they are, for each
+//! channel, four neighbours of a row, of which one instruction adds the products with up to four taps. Outputs whose
+//! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*.
+
+use super::dots::{Geometry, begin, two};
+use super::nest::{self, KernelNest};
+use super::requantise::{self, Ends};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots};
+use crate::codegen::vector::{V, VectorAsm};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::integer::{Integer, multiplier};
+use crate::ir::weights::Values;
+use crate::layers::Op;
+
+/// Every decision about one kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    pub(super) channels: usize,
+    pub(super) blocks: usize,
+    /// With the input as it is around padded.
+    pub(super) window: Geometry,
+    zero_point: u8,
+    input_scale: super::Number,
+    pub(super) ends: Ends,
+    /// Positions of a tile.
+    pub(super) run: usize,
+}
+
+/// Channels of a block.
+const LANES: usize = 16;
+
+/// Positions whose products with taps one instruction adds.
+const QUAD: usize = 4;
+
+/// Bytes of a vector.
+const VECTOR: usize = QUAD * LANES;
+
+/// Vectors of a tile.
+const REGISTERS: usize = 32;
+
+/// Positions of a tile at most: enough that sums do not wait for each other.
+const MAX_RUN: usize = 16;
+
+/// Instructions of a tile that add products, at most.
+const MAX_PRODUCTS: usize = 1000;
+
+/// The columns of taps whose weights meet four neighbours.
+type Pattern = [Option<usize>; QUAD];
+
+/// Four neighbours, from a position on, and the outputs of a tile with the pattern that they have there.
+pub(super) struct Load {
+    position: usize,
+    uses: Vec<(usize, Pattern)>,
+}
+
+/// Makes the kernel of a depthwise convolution on whole numbers.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let (Some(Integer::Product { input, residual, output }), Op::Conv(conv)) = (node.integer, node.op) else {
+        return Err(Why::unfit("no convolution on whole numbers"));
+    };
+    let (ty, channels) = (node.inputs[0].ty, node.output.channels());
+    if conv.groups == 1 || conv.groups != channels || channels != ty.channels() {
+        return Err(Why::unfit("not depthwise"));
+    }
+    if target.bytes < Bytes::Tables || target.lanes != LANES {
+        return Err(Why::unfit("bytes cannot be moved"));
+    }
+    let resolved = conv.window.resolve(ty.spatial()).expect("verified");
+    let mut window = Geometry::of(&resolved, ty.spatial())?;
+    if window.kernel == [1; 2] {
+        return Err("a tap alone".into());
+    }
+    // Loads of four positions may begin at the last one that a window sees.
+    let last = (window.out[1] - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1];
+    window.input[1] = window.input[1].max(last + QUAD);
+    let blocks = channels.div_ceil(LANES);
+    let (zero_point, input_scale) = (input.zero_point(), input.scale().into());
+    let ends = Ends { residual, output };
+    let mut code = Code { channels, blocks, window, zero_point, input_scale, ends, run: MAX_RUN };
+    code.cut()?;
+    let Geometry { front, input: sizes, .. } = code.window;
+    let padded =
+        (sizes.as_slice() != two(ty.spatial()).as_slice()).then_some(dots::Padded { front, sizes, zero_point });
+    let kernel = Conf { code, tables: () }.into();
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded })
+}
+
+impl Code {
+    /// Finds the positions of a tile: all of a row, or equal parts of it.
+    fn cut(&mut self) -> Result<(), Why> {
+        let columns = self.window.out[1];
+        self.run = MAX_RUN.min(columns);
+        let room = REGISTERS - self.patterns().len().max(requantise::REGISTERS) - 2;
+        self.run = columns.div_ceil(columns.div_ceil(self.run.min(room)));
+        let products: usize = self.row(self.run).iter().map(|load| load.uses.len()).sum();
+        if products * self.window.kernel[0] > MAX_PRODUCTS || self.patterns().len() + self.run + 2 > REGISTERS {
+            return Err("many taps".into());
+        }
+        let [rows, columns] = self.window.input;
+        let reach = (self.blocks * rows * columns * LANES).max(self.blocks * self.positions() * 4 * LANES);
+        if reach > i32::MAX as usize {
+            return Err("offsets beyond 32 bits".into());
+        }
+        Ok(())
+    }
+
+    fn positions(&self) -> usize {
+        self.window.out[0] * self.window.out[1]
+    }
+
+    /// How a tile of so many positions adds the products of a row of taps.
+    pub(super) fn row(&self, run: usize) -> Vec<Load> {
+        let cost = |row: &[Load]| row.iter().map(|load| 1 + load.uses.len()).sum::<usize>();
+        let [own, shared] = [self.own_loads(run), self.shared_loads(run)];
+        if cost(&own) <= cost(&shared) { own } else { shared }
+    }
+
+    /// The position under each tap of an output.
+    fn seen(&self, output: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (stride, dilation) = (self.window.stride[1], self.window.dilation[1]);
+        (0..self.window.kernel[1]).map(move |tap| (tap, output * stride + tap * dilation))
+    }
+
+    /// Loads that begin where the window of an output does, and serve those outputs too that see no more.
+    fn own_loads(&self, run: usize) -> Vec<Load> {
+        let mut loads: Vec<Load> = Vec::new();
+        for output in 0..run {
+            let last = self.seen(output).last().map_or(0, |(_, position)| position);
+            let first = output * self.window.stride[1];
+            let whole = loads.last().is_some_and(|load| load.position <= first && last < load.position + QUAD);
+            let mut from = if whole { loads.len() - 1 } else { loads.len() };
+            for (tap, position) in self.seen(output) {
+                if from < loads.len() && position >= loads[from].position + QUAD {
+                    from = loads.len();
+                }
+                if from == loads.len() {
+                    loads.push(Load { position, uses: Vec::new() });
+                }
+                loads[from].add(output, tap, position);
+            }
+        }
+        loads
+    }
+
+    /// Loads that lie side by side.
+    fn shared_loads(&self, run: usize) -> Vec<Load> {
+        let mut loads: Vec<Load> = Vec::new();
+        for (output, (tap, position)) in (0..run).flat_map(|output| self.seen(output).map(move |seen| (output, seen))) {
+            let start = position / QUAD * QUAD;
+            let known = loads.iter().position(|load| load.position == start);
+            let index = known.unwrap_or(loads.len());
+            if known.is_none() {
+                loads.push(Load { position: start, uses: Vec::new() });
+            }
+            loads[index].add(output, tap, position);
+        }
+        loads
+    }
+
+    /// Positions of the tiles of a row: those of a run, and what is left.
+    fn runs(&self) -> [usize; 2] {
+        [self.run, self.window.out[1] % self.run]
+    }
+
+    /// All that the tiles use.
+    fn patterns(&self) -> Vec<Pattern> {
+        let of_run = |run: usize| self.row(run).into_iter().flat_map(|load| load.uses).map(|(_, pattern)| pattern);
+        let mut patterns: Vec<Pattern> = self.runs().into_iter().flat_map(of_run).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        patterns
+    }
+
+    /// Bytes of the constants of a block: the order of channels, and `[row of taps][pattern][lane][4]`.
+    fn weights_of_block(&self) -> usize {
+        VECTOR * (1 + self.window.kernel[0] * self.patterns().len())
+    }
+
+    fn pack(&self, weights: &[i8]) -> Vec<u8> {
+        let (patterns, [rows, columns]) = (self.patterns(), self.window.kernel);
+        let mut packed = vec![0; self.blocks * self.weights_of_block()];
+        for (block, packed) in packed.chunks_mut(self.weights_of_block()).enumerate() {
+            let (order, packed) = packed.split_at_mut(VECTOR);
+            order.iter_mut().enumerate().for_each(|(to, from)| *from = (to % QUAD * LANES + to / QUAD) as u8);
+            for (index, vector) in packed.chunks_mut(VECTOR).enumerate() {
+                let (row, pattern) = (index / patterns.len(), patterns[index % patterns.len()]);
+                debug_assert!(row < rows);
+                for lane in 0..LANES.min(self.channels - block * LANES) {
+                    let first = ((block * LANES + lane) * rows + row) * columns;
+                    let byte = |tap: Option<usize>| tap.map_or(0, |tap| weights[first + tap] as u8);
+                    vector[lane * QUAD..][..QUAD].copy_from_slice(&pattern.map(byte));
+                }
+            }
+        }
+        packed
+    }
+
+    fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
+        (0..self.blocks * LANES).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
+    }
+}
+
+impl Load {
+    fn add(&mut self, output: usize, tap: usize, position: usize) {
+        if self.uses.last().is_none_or(|&(last, _)| last != output) {
+            self.uses.push((output, [None; QUAD]));
+        }
+        let (_, pattern) = self.uses.last_mut().expect("one was added");
+        pattern[position - self.position] = Some(tap);
+    }
+}
+
+impl Family for Code {
+    type Tables = ();
+
+    fn name(&self) -> String {
+        format!("conv_depthwise_u8_dots_{LANES}c{}_avx512_vnni", self.run)
+    }
+
+    fn tasks(&self) -> usize {
+        self.blocks
+    }
+
+    fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
+        let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
+        let taps = self.window.kernel.iter().product();
+        let begin = |c: usize| begin(&weights[c * taps..][..taps], bias.map_or(0, |bias| bias[c]), self.zero_point);
+        let divisor = self.ends.output.scale();
+        vec![
+            Constant::U8(self.pack(weights)),
+            Constant::I32(self.per_channel(begin)),
+            Constant::F32(self.per_channel(|c| multiplier([self.input_scale.get(), scales[c]], divisor))),
+        ]
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let mut tiles = [None; 2];
+        for (tile, run) in tiles.iter_mut().zip(self.runs()).filter(|(_, run)| *run > 0) {
+            let name = format!("{name}_{run}");
+            *tile = Some(module.define_tile(&name, isa, 6, &mut |asm| self.emit(asm, run))?);
+        }
+        nest::define(name, module, |nest| {
+            nest.for_tasks(self.blocks, |nest, sample, block| self.emit_block(nest, sample, block, tiles));
+        })
+    }
+}
+
+impl Code {
+    /// All positions of one block, by the tile of a run and that of what is left of a row.
+    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, [tile, rest]: [Option<FuncId>; 2]) {
+        let Geometry { input: [rows, columns], out, stride, .. } = self.window;
+        let residuals = usize::from(self.ends.residual.is_some());
+        let vector = self.ends.vector(LANES);
+        let operand = |nest: &mut NestBuilder, operand: usize, bytes: usize| {
+            let pointer = nest.sample_pointer(operand, sample);
+            nest.offset_by(pointer, block, bytes as i64)
+        };
+        let y = operand(nest, 0, self.positions() * vector);
+        let x = operand(nest, 1, rows * columns * LANES);
+        // Without one nobody reads it.
+        let r = if residuals == 0 { y } else { operand(nest, 2, self.positions() * LANES) };
+        let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
+            let pointer = nest.constant_pointer(2 + residuals + index);
+            nest.offset_by(pointer, block, bytes as i64)
+        };
+        let weights = constant(nest, 0, self.weights_of_block());
+        let (begin, factors) = (constant(nest, 1, 4 * LANES), constant(nest, 2, 4 * LANES));
+        nest.repeat(out[0], |nest, row| {
+            let x = nest.offset_by(x, row, (stride[0] * columns * LANES) as i64);
+            let y = nest.offset_by(y, row, (out[1] * vector) as i64);
+            let r = nest.offset_by(r, row, (out[1] * LANES) as i64);
+            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
+                let x = nest.offset_by(x, first, (stride[1] * LANES) as i64);
+                let (y, r) = (nest.offset_by(y, first, vector as i64), nest.offset_by(r, first, LANES as i64));
+                nest.call(tile, &[x, weights, y, r, begin, factors]);
+            };
+            let runs = out[1] / self.run;
+            if let Some(tile) = tile {
+                nest.repeat(runs, |nest, index| {
+                    let first = nest.mul_imm(index, self.run as i64);
+                    call(nest, tile, first);
+                });
+            }
+            if let Some(rest) = rest {
+                let first = nest.iconst((runs * self.run) as i64);
+                call(nest, rest, first);
+            }
+        });
+    }
+
+    /// The tile `(input, weights, output, residual, beginnings, factors)` of a run of positions.
+    fn emit(&self, asm: &mut dyn VectorAsm, run: usize) {
+        let [x, weights, out, residual, begin, factors] = std::array::from_fn(|index| asm.arg(index));
+        let (patterns, row) = (self.patterns(), self.row(run));
+        let sums: Vec<V> = (0..run).map(|_| asm.vec()).collect();
+        asm.load(sums[0], begin.at(0));
+        sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
+        let [order, quads] = [(); 2].map(|()| asm.vec());
+        asm.load(order, weights.at(0));
+        let w: Vec<V> = patterns.iter().map(|_| asm.vec()).collect();
+        for tap_row in 0..self.window.kernel[0] {
+            for (index, &w) in w.iter().enumerate() {
+                asm.load(w, weights.at((VECTOR * (1 + tap_row * patterns.len() + index)) as i64));
+            }
+            let first = tap_row * self.window.dilation[0] * self.window.input[1];
+            for load in &row {
+                asm.permute_bytes(quads, order, x.at(((first + load.position) * LANES) as i64));
+                for &(output, pattern) in &load.uses {
+                    let index = patterns.binary_search(&pattern).expect("they are sorted, and all of them");
+                    asm.dot_bytes(sums[output], quads, w[index]);
+                }
+            }
+        }
+        w.into_iter().chain([order, quads]).for_each(|v| asm.free(v));
+        self.ends.store(asm, sums, factors.at(0), out.at(0), residual.at(0));
+    }
+}

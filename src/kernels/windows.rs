@@ -1,0 +1,216 @@
+//! Largest numbers and means of windows of whole numbers: generated code.
+//!
+//! The input has what counts for nothing around it, so that windows look alike everywhere.
+
+use super::bytes::repeat;
+use super::dots::{Geometry, two};
+use super::nest::{self, KernelNest};
+use super::requantise::{Narrow, Rounding};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots, integer};
+use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use crate::ir::integer::{Integer, Range};
+use crate::ir::weights::Values;
+use crate::layers::{AvgPool, Op, Window};
+use crate::tensor::Quantisation;
+
+/// Every decision about one kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Code {
+    pub(super) lanes: usize,
+    pub(super) blocks: usize,
+    /// With the input as it is around padded.
+    pub(super) window: Geometry,
+    pub(super) does: Does,
+    /// Positions of a tile.
+    pub(super) run: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Does {
+    Max,
+    /// With the number of positions that each output's sum is divided by.
+    Mean {
+        input: Quantisation,
+        output: Range,
+        divisors: Vec<usize>,
+    },
+}
+
+/// Positions of a tile at most.
+const RUN: usize = 8;
+
+/// Columns of a window that are unrolled at most.
+const UNROLLED: usize = 7;
+
+/// Makes the kernel of a pool on whole numbers.
+///
+/// # Errors
+/// Why this kernel cannot do it.
+pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
+    let Some(integer) = node.integer else { return Err(Why::unfit("not on whole numbers")) };
+    if target.bytes < Bytes::Vectors {
+        return Err(Why::unfit("no vectors of bytes"));
+    }
+    let ty = node.inputs[0].ty;
+    let spatial = ty.spatial();
+    let whole = || AvgPool { window: Window::whole(spatial), count_pad: true };
+    let (window, does) = match (integer, node.op) {
+        (Integer::Mean { input, output }, op) => {
+            let pool = match op {
+                Op::AvgPool(pool) => pool.clone(),
+                Op::AdaptiveAvgPool(_) if node.output.spatial().iter().any(|&size| size > 1) => {
+                    return Err(Why::unfit("windows of several sizes"));
+                }
+                _ => whole(),
+            };
+            let divisors = pool.divisors(spatial).into_iter().map(|divisor| divisor as usize).collect();
+            (pool.window, Does::Mean { input, output, divisors })
+        }
+        (Integer::Move, Op::MaxPool(pool)) => (pool.window.clone(), Does::Max),
+        (Integer::Move, Op::GlobalMaxPool(_)) => (whole().window, Does::Max),
+        _ => return Err(Why::unfit("no pool")),
+    };
+    let window = Geometry::of(&window.resolve(spatial).expect("verified"), spatial)?;
+    let (lanes, blocks) = (target.lanes, ty.channels().div_ceil(target.lanes));
+    let code = Code { lanes, blocks, run: RUN.min(window.out[1]), window, does };
+    let Geometry { front, input: sizes, .. } = code.window;
+    if blocks * sizes[0] * sizes[1] * lanes > i32::MAX as usize {
+        return Err("offsets beyond 32 bits".into());
+    }
+    let pads = !spatial.is_empty() && sizes.as_slice() != two(spatial).as_slice() && !code.window.is_flat();
+    let padded = pads.then_some(dots::Padded { front, sizes, zero_point: code.nothing() });
+    let kernel = Conf { code, tables: () }.into();
+    Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded })
+}
+
+impl Code {
+    /// What counts for nothing: every window has a number beside it.
+    fn nothing(&self) -> u8 {
+        match &self.does {
+            Does::Max => 0,
+            Does::Mean { input, .. } => input.zero_point(),
+        }
+    }
+
+    fn positions(&self) -> usize {
+        self.window.out[0] * self.window.out[1]
+    }
+}
+
+impl Family for Code {
+    type Tables = ();
+
+    fn name(&self) -> String {
+        let what = if self.does == Does::Max { "max" } else { "mean" };
+        let isa = if self.lanes == 8 { "avx2" } else { "avx512" };
+        format!("{what}_u8_{}c{}_{isa}", self.lanes, self.run)
+    }
+
+    fn tasks(&self) -> usize {
+        self.blocks
+    }
+
+    fn constants<'a>(&'a self, (): &'a (), _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
+        match &self.does {
+            Does::Max => Vec::new(),
+            Does::Mean { input, output, divisors } => {
+                let m = |&count: &usize| integer::mean_multiplier(input.scale(), count, output.quantisation.scale());
+                vec![Constant::F32(divisors.iter().map(m).collect())]
+            }
+        }
+    }
+
+    fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+        let mut tiles = [None; 2];
+        let runs = [self.run, self.window.out[1] % self.run];
+        for (tile, run) in tiles.iter_mut().zip(runs).filter(|(_, run)| *run > 0) {
+            *tile = Some(module.define_tile(&format!("{name}_{run}"), isa, 3, &mut |asm| self.emit(asm, run))?);
+        }
+        nest::define(name, module, |nest| {
+            nest.for_tasks(self.blocks, |nest, sample, block| self.emit_block(nest, sample, block, tiles));
+        })
+    }
+}
+
+impl Code {
+    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, [tile, rest]: [Option<FuncId>; 2]) {
+        let Geometry { input: [rows, columns], out, stride, .. } = self.window;
+        let y = nest.sample_pointer(0, sample);
+        let y = nest.offset_by(y, block, (self.positions() * self.lanes) as i64);
+        let x = nest.sample_pointer(1, sample);
+        let x = nest.offset_by(x, block, (rows * columns * self.lanes) as i64);
+        let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
+        nest.repeat(out[0], |nest, row| {
+            let x = nest.offset_by(x, row, (stride[0] * columns * self.lanes) as i64);
+            let y = nest.offset_by(y, row, (out[1] * self.lanes) as i64);
+            let factors = nest.offset_by(factors, row, 4 * out[1] as i64);
+            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
+                let x = nest.offset_by(x, first, (stride[1] * self.lanes) as i64);
+                let (y, factors) = (nest.offset_by(y, first, self.lanes as i64), nest.offset_by(factors, first, 4));
+                nest.call(tile, &[y, x, factors]);
+            };
+            let runs = out[1] / self.run;
+            if let Some(tile) = tile {
+                nest.repeat(runs, |nest, index| {
+                    let first = nest.mul_imm(index, self.run as i64);
+                    call(nest, tile, first);
+                });
+            }
+            if let Some(rest) = rest {
+                let first = nest.iconst((runs * self.run) as i64);
+                call(nest, rest, first);
+            }
+        });
+    }
+
+    /// The tile `(output, input, factors)` of a run of positions.
+    fn emit(&self, asm: &mut dyn VectorAsm, run: usize) {
+        let [out, x, factors] = std::array::from_fn(|index| asm.arg(index));
+        let values: Vec<V> = (0..run).map(|_| asm.vec()).collect();
+        let taps = self.window.kernel[0] * self.window.kernel[1];
+        // No more than 32 bits hold, as is verified.
+        let begin = (self.nothing() as usize * taps) as i32;
+        values.iter().for_each(|&value| asm.splat_bits(value, begin.wrapping_neg() as u32));
+        self.emit_window(asm, x, &values);
+        match &self.does {
+            Does::Max => Narrow::new(asm, None, None).store(asm, &values, out.at(0)),
+            Does::Mean { output, .. } => {
+                let m = asm.vec();
+                for (p, &value) in values.iter().enumerate() {
+                    asm.int_to_float(value, value);
+                    asm.broadcast(m, factors.at(4 * p as i64));
+                    asm.mul(value, value, m);
+                }
+                asm.free(m);
+                Rounding::new(asm, *output).store(asm, &values, out.at(0));
+            }
+        }
+    }
+
+    /// What the windows see, added or compared.
+    fn emit_window(&self, asm: &mut dyn VectorAsm, x: R, values: &[V]) {
+        let Geometry { input, kernel, stride, dilation, .. } = &self.window;
+        let seen = asm.vec();
+        let tap = |asm: &mut dyn VectorAsm, column: usize| {
+            for (p, &value) in values.iter().enumerate() {
+                asm.load_bytes(seen, x.at(((p * stride[1] + column * dilation[1]) * self.lanes) as i64));
+                match self.does {
+                    Does::Max => asm.max_bytes(value, value, seen),
+                    Does::Mean { .. } => asm.add_bits(value, value, seen),
+                }
+            }
+        };
+        let looped = if kernel[1] > UNROLLED { kernel[1] / UNROLLED } else { 0 };
+        let part = (UNROLLED * dilation[1] * self.lanes) as i64;
+        repeat(asm, kernel[0], &mut |asm| {
+            repeat(asm, looped, &mut |asm| {
+                (0..UNROLLED).for_each(|column| tap(asm, column));
+                asm.add_imm(x, part);
+            });
+            (0..kernel[1] - looped * UNROLLED).for_each(|column| tap(asm, column));
+            asm.add_imm(x, (dilation[0] * input[1] * self.lanes) as i64 - looped as i64 * part);
+        });
+        asm.free(seen);
+    }
+}

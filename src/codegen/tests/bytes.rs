@@ -27,6 +27,11 @@ fn narrowed(a: &Vector, b: &Vector, narrow: fn(&[u8]) -> Vec<u8>) -> Vector {
     a.chunks(16).zip(b.chunks(16)).flat_map(|(a, b)| [narrow(a), narrow(b)].concat()).collect()
 }
 
+fn products(a: &Vector, b: &Vector) -> Vector {
+    let products: Vec<i32> = halves(a).into_iter().zip(halves(b)).map(|(a, b)| i32::from(a) * i32::from(b)).collect();
+    products.chunks(2).flat_map(|pair| pair[0].wrapping_add(pair[1]).to_le_bytes()).collect()
+}
+
 fn operations() -> Vec<Operation> {
     let operation = |name, from, emit, model| Operation { name, from, emit, model };
     vec![

@@ -1,6 +1,7 @@
 //! `svertka new` and `svertka zoo`: a model file to begin with.
 
 use super::{Failure, Outcome, print};
+use crate::front::text::syntax::parser::is_item_name;
 use crate::io::write::write_atomically;
 use crate::model::split_variant;
 use crate::model::zoo::{self, ZOO};
@@ -50,6 +51,9 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage(format!("`{}` is no name: letters, digits and `_`, a letter first", args.name)));
     }
     let (files, shown) = match &args.from {
+        None if !is_item_name(&args.name) => {
+            return Err(Failure::usage(format!("`{}` is a word of the language: a model has another name", args.name)));
+        }
         None => {
             (vec![(format!("{}.cnn", args.name), STARTER.replace("NAME", &args.name))], format!("{}.cnn", args.name))
         }

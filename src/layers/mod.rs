@@ -212,16 +212,23 @@ pub struct ShapeError {
     pub help: Option<String>,
     /// A layer that mends it, put before this one.
     pub before: Option<&'static str>,
+    /// A value that mends it, put in place of the argument at fault.
+    pub instead: Option<String>,
 }
 
 impl ShapeError {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        ShapeError { code, message: message.into(), param: None, help: None, before: None }
+        ShapeError { code, message: message.into(), param: None, help: None, before: None, instead: None }
     }
 
     /// That a layer without arguments, put before this one, mends it.
     pub fn before(self, keyword: &'static str) -> Self {
         ShapeError { before: Some(keyword), ..self }
+    }
+
+    /// That another value of the argument at fault mends it.
+    pub fn instead(self, value: impl Into<String>) -> Self {
+        ShapeError { instead: Some(value.into()), ..self }
     }
 
     pub fn param(self, param: &'static str) -> Self {

@@ -176,7 +176,8 @@ impl Window {
                 .help("the input is flat; a convolution or pooling must stand before `flatten` or `global_avgpool`"),
             _ if self.rank() == 1 => {
                 let k = self.kernel[0].to_string();
-                error.help(format!("write the kernel as `{}`", vec![k; spatial].join("x")))
+                let kernel = vec![k; spatial].join("x");
+                error.help(format!("write the kernel as `{kernel}`")).param("kernel").instead(kernel)
             }
             _ => error,
         }

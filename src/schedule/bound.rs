@@ -114,7 +114,7 @@ fn compute(plan: &Plan, step: &Step) -> usize {
     let products = match &step.kernel {
         Kernel::Winograd(conf) => return conf.code.least_cycles(),
         // One instruction has the products of the four bytes of each lane.
-        Kernel::Dots(_) => 4,
+        Kernel::Dots(_) | Kernel::Depthwise(_) => 4,
         _ => 1,
     };
     let nodes = step.nodes().filter(|_| step.purpose.is_none());

@@ -27,6 +27,34 @@ fn what_the_messages_say_is_done() {
     assert!(err.contains("--fix changes model texts in files"), "{err}");
 }
 
+/// Edits of messages about shapes.
+#[test]
+fn shapes_are_brought_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("net.cnn").display().to_string();
+    for (wrong, right) in [
+        ("conv 3, 8", "conv 3x3, 8"),
+        ("conv channels 8, kernel 3", "conv channels 8, kernel 3x3"),
+        (
+            "residual {\n  a: conv 3x3, 8, stride 2, half\n}",
+            "residual {\n  a: conv 3x3, 8, stride 2, half\n} project { downsample: seq { conv 1x1, 8, stride 2 | bn } }",
+        ),
+        (
+            "residual { a: conv 1x1, 8 } project if in.c > 3 { b: conv 1x1, 8 }",
+            "residual { a: conv 1x1, 8 } project if in.c > 3 or not same_shape { b: conv 1x1, 8 }",
+        ),
+        (
+            "add {\n  a: conv 1x1, 8\n  b: conv 1x1, 4  # narrow\n}",
+            "add {\n  a: conv 1x1, 8\n  b: conv 1x1, 4 | conv 1x1, 8  # narrow\n}",
+        ),
+    ] {
+        let model = |net: &str| format!("model m\ninput image: f32[N, 3, 8, 8]\nnet {{\n{net}\n}}\n");
+        write(folder.path(), "net.cnn", model(wrong));
+        run(&["check", "--fix", "--allow", "counted_name", &file], 0);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), model(right));
+    }
+}
+
 #[test]
 fn programs_are_told_where_and_what_to_write() {
     let folder = tempfile::tempdir().unwrap();
@@ -69,6 +97,10 @@ fn programs_are_told_where_and_what_to_write() {
 
 #[test]
 fn codes_warnings_words_and_commands_are_explained() {
+    let (out, _) = run(&["layers"], 0);
+    let cut =
+        out.lines().find(|line| line.ends_with("et al") || line.matches('(').count() != line.matches(')').count());
+    assert_eq!(cut, None);
     let (out, _) = run(&["help", "e0312"], 0);
     assert!(out.starts_with("E0312: values that are added differ in shape\n") && out.contains("project"), "{out}");
     assert!(run(&["help", "even_kernel"], 0).0.starts_with("W0701"));

@@ -33,5 +33,7 @@ fn a_model_is_begun() {
     run(&["summary", &format!("{}:fcn_resnet50", folder.path().join("seg.cnn").display())], 0);
     let (code, text) = new(&["x y"]);
     assert!(code == Some(2) && text.contains("is no name"), "{text}");
+    let (code, text) = new(&["net"]);
+    assert!(code == Some(2) && text.contains("a word of the language"), "{text}");
     assert_eq!(new(&["z", "--from", "models/resnet.cnn"]).0, Some(2));
 }

@@ -57,7 +57,9 @@ pub fn overview() -> String {
 
 /// Without whom it is of, which stands in parentheses.
 fn first_sentence(doc: &str) -> &str {
-    let is_year = |text: &str| text.split([' ', ')']).any(|word| word.len() == 4 && word.parse::<u16>().is_ok());
+    let is_year = |text: &str| {
+        text.split(|c: char| !c.is_alphanumeric()).any(|word| word.len() == 4 && word.parse::<u16>().is_ok())
+    };
     let source = doc.match_indices(" (").find(|(at, _)| is_year(doc[*at..].split(')').next().unwrap_or_default()));
     let doc = source.map_or(doc, |(at, _)| &doc[..at]);
     let end = doc.match_indices(['.', ';']).find(|(at, _)| doc[at + 1..].starts_with(' '));

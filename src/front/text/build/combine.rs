@@ -86,7 +86,8 @@ impl<'a> Builder<'a> {
         };
         let Some(built) = built else {
             let cond = project.and_then(|project| project.cond.as_ref());
-            return Err(self.unequal(x, y, &main, site.span, cond));
+            let ends = cond.map_or(body.span, |cond| cond.span).range().end;
+            return Err(self.unequal(x, y, &main, site.span, (cond, Span::new(body.span.file, ends..ends))));
         };
         let (shortcut, side) = self.traced(built, Ok(x));
         let shortcut = shortcut?;
@@ -114,17 +115,29 @@ impl<'a> Builder<'a> {
         holds
     }
 
-    /// `cond` is the condition of a projection, which does not hold.
-    fn unequal(&mut self, x: NodeId, y: NodeId, main: &Trail, span: Span, cond: Option<&Expr>) -> Reported {
+    /// `cond` is the condition of a projection, which does not hold; it ends, or else the main path does, at `end`.
+    fn unequal(
+        &mut self,
+        x: NodeId,
+        y: NodeId,
+        main: &Trail,
+        span: Span,
+        (cond, end): (Option<&Expr>, Span),
+    ) -> Reported {
         let (x, y) = (&self.graph[x].ty, &self.graph[y].ty);
         let error = Diagnostic::error("E0312", "the two paths of this residual differ in shape")
             .at(span, format!("main path gives {y}, shortcut gives {x}"))
             .note(format!("shapes: {}", chain(Some(x), main)));
         let error = match cond {
-            Some(cond) => error.at(cond.span, "this does not hold, so nothing is projected").help(
+            Some(cond) => error.at(cond.span, "this does not hold, so nothing is projected").fix(
                 "without a condition, `project` is built where the shape changes; add `or not same_shape` to this one",
+                end,
+                " or not same_shape",
             ),
-            None => error.help(projection(x, y)),
+            None => match projection(x, y) {
+                Ok(project) => error.fix(format!("add   {project}"), end, format!(" {project}")),
+                Err(help) => error.help(help),
+            },
         };
         self.error(error)
     }
@@ -184,23 +197,26 @@ impl<'a> Builder<'a> {
 
     /// Reports that the first of two branches, by their numbers, does not fit the second.
     fn unequal_branches(&mut self, join: Join, x: Flow, branches: &[Branch], pair: [usize; 2]) -> Reported {
+        let end = branches[pair[0]].span.range().end;
+        let end = Span::new(branches[pair[0]].span.file, end..end);
         let [odd, main] = pair.map(|i| branches[i].value.map(|value| &self.graph[value].ty));
         let (Ok(odd), Ok(main)) = (odd, main) else { return Reported };
-        let (code, message, help) = match join {
-            Join::Concat => {
-                ("E0311", "the branches differ in size", format!("all sizes but the channels must agree: {SAME_SIZES}"))
+        let mut error = match join {
+            Join::Concat => Diagnostic::error("E0311", "the branches differ in size")
+                .help(format!("all sizes but the channels must agree: {SAME_SIZES}")),
+            Join::Add => {
+                let error = Diagnostic::error("E0312", "the branches of this sum differ in shape");
+                if odd.spatial() == main.spatial() {
+                    let layer = to_channels(main);
+                    let help = format!("all channels must agree: end this branch with `{layer}`");
+                    error.fix(help, end, format!(" | {layer}"))
+                } else {
+                    error.help(format!("all sizes must agree: {SAME_SIZES}"))
+                }
             }
-            Join::Add => (
-                "E0312",
-                "the branches of this sum differ in shape",
-                match odd.spatial() == main.spatial() {
-                    true => format!("all channels must agree: end this branch with `{}`", to_channels(main)),
-                    false => format!("all sizes must agree: {SAME_SIZES}"),
-                },
-            ),
-            Join::Mul => ("E0313", "a branch of this product does not fit the largest one", Each::help(main)),
+            Join::Mul => Diagnostic::error("E0313", "a branch of this product does not fit the largest one")
+                .help(Each::help(main)),
         };
-        let mut error = Diagnostic::error(code, message).help(help);
         for (i, ty) in pair.into_iter().zip([odd, main]) {
             error = error.at(branches[i].span, format!("{} gives {ty}", branches[i].name));
         }
@@ -269,10 +285,13 @@ fn chain(input: Option<&TensorType>, trail: &Trail) -> String {
     format!("{dots}{}", links[hidden..].join(" -> "))
 }
 
-/// How to bring the shortcut `x` to the shape of the main path `y`.
-fn projection(x: &TensorType, y: &TensorType) -> String {
+/// What brings the shortcut `x` to the shape of the main path `y`.
+///
+/// # Errors
+/// Why nothing does.
+fn projection(x: &TensorType, y: &TensorType) -> Result<String, &'static str> {
     if x.spatial().len() != y.spatial().len() {
-        return "the main path must keep the number of dimensions".into();
+        return Err("the main path must keep the number of dimensions");
     }
     // The stride s that takes each size n to ceil(n / s).
     let stride = |(&from, &to): (&usize, &usize)| {
@@ -281,9 +300,8 @@ fn projection(x: &TensorType, y: &TensorType) -> String {
     };
     let strides: Option<Vec<usize>> = x.spatial().iter().zip(y.spatial()).map(stride).collect();
     let Some(strides) = strides else {
-        return "no stride brings the shortcut to this size; if the main path is not meant to change it, pad its layers, \
-                for example with `half`"
-            .into();
+        return Err("no stride brings the shortcut to this size; if the main path is not meant to change it, pad its \
+                    layers, for example with `half`");
     };
     let stride = match strides.first() {
         Some(&s) if strides.iter().all(|&other| other == s) => {
@@ -294,9 +312,9 @@ fn projection(x: &TensorType, y: &TensorType) -> String {
             }
         }
         Some(_) => format!(", stride {}", strides.iter().map(usize::to_string).collect::<Vec<_>>().join("x")),
-        None => return format!("add   project {{ downsample: {} }}", to_channels(y)),
+        None => return Ok(format!("project {{ downsample: {} }}", to_channels(y))),
     };
-    format!("add   project {{ downsample: seq {{ {}{stride} | bn }} }}", to_channels(y))
+    Ok(format!("project {{ downsample: seq {{ {}{stride} | bn }} }}", to_channels(y)))
 }
 
 /// The keyword of a step, behind its label.

@@ -521,8 +521,14 @@ impl<'a> Builder<'a> {
                     all => format!("the inputs are {}", all.join(" and ")),
                 };
                 let error = Diagnostic::error(problem.code, problem.message).at(written.unwrap_or(site.span), label);
-                let error = match (problem.help.or_else(|| missing_batch(problem.code, types[0])), problem.before) {
-                    (Some(help), Some(layer)) => error.fix(help, self.step_start(site.span), format!("{layer} | ")),
+                let layer = problem.before.map(|layer| (self.step_start(site.span), format!("{layer} | ")));
+                let value = written.zip(problem.instead).map(|(place, value)| {
+                    let name = problem.param.filter(|name| self.sources.slice(place).starts_with(name));
+                    (place, name.map_or_else(|| value.clone(), |name| format!("{name} {value}")))
+                });
+                let edit = layer.or(value);
+                let error = match (problem.help.or_else(|| missing_batch(problem.code, types[0])), edit) {
+                    (Some(help), Some((place, new))) => error.fix(help, place, new),
                     (Some(help), None) => error.help(help),
                     (None, _) => error,
                 };

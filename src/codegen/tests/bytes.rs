@@ -83,6 +83,24 @@ fn operations() -> Vec<Operation> {
             |a, b, _| a.iter().zip(b).map(|(a, b)| *a.max(b)).collect(),
         ),
         operation(
+            "multiply_halves",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.multiply_halves(d, a, b),
+            |a, b, _| products(a, b),
+        ),
+        operation(
+            "multiply_halves_load",
+            Bytes::Vectors,
+            |s, d, a, _, mem| s.multiply_halves_load(d, a, mem.at(0)),
+            |a, _, mem| products(a, mem),
+        ),
+        operation(
+            "shr_halves",
+            Bytes::Vectors,
+            |s, d, a, _, _| s.shr_halves(d, a, 8),
+            |a, _, _| halves(a).into_iter().flat_map(|half| (half as u16 >> 8).to_le_bytes()).collect(),
+        ),
+        operation(
             "permute_bytes",
             Bytes::Tables,
             |s, d, a, _, mem| s.permute_bytes(d, a, mem.at(0)),

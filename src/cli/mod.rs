@@ -67,7 +67,7 @@ enum Verb {
     Graph(graph::Args),
     /// Write a page to look into the network with: its graph, what a unit sees, what it computes
     Show(show::Args),
-    /// Show which kernels were chosen, what was fused, and why
+    /// Show which kernels were chosen and why, what was fused, and what bounds each step
     Explain(explain::Args),
     /// Run a model on pictures or arrays
     Run(run::Args),

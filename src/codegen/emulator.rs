@@ -352,6 +352,14 @@ impl<'a, 'm> Machine<'a, 'm> {
             VEX_Vpaddsw_ymm_ymm_ymmm256 | EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512 => {
                 self.binary(i, |a, b| on_halves(a, b, |a, b| (a as i16).saturating_add(b as i16) as u16))
             }
+            VEX_Vpmaddwd_ymm_ymm_ymmm256 | EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512 => self.binary(i, |a, b| {
+                let product = |by: u32| i32::from((a >> by) as i16) * i32::from((b >> by) as i16);
+                product(0).wrapping_add(product(16)) as u32
+            }),
+            VEX_Vpsrlw_ymm_ymm_imm8 | EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8 => {
+                let by = u32::from(i.immediate8());
+                self.unary(i, |a| (a & 0xffff) >> by | a >> 16 >> by << 16)
+            }
             VEX_Vpmaxub_ymm_ymm_ymmm256 | EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512 => {
                 self.binary(i, |a, b| u32::from_le_bytes(zip(a.to_le_bytes(), b.to_le_bytes(), u8::max)))
             }

@@ -183,6 +183,18 @@ pub trait VectorAsm {
     fn max_bytes(&mut self, _dst: V, _a: V, _b: V) {
         unreachable!("{NO_BYTES}")
     }
+    /// Each lane = the sum of the products of the two halves of each 32-bit lane, which have signs.
+    fn multiply_halves(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// The same, with the vector at `mem`.
+    fn multiply_halves_load(&mut self, _dst: V, _a: V, _mem: Mem) {
+        unreachable!("{NO_BYTES}")
+    }
+    /// Shifts every half right, filling with zeros.
+    fn shr_halves(&mut self, _dst: V, _a: V, _by: u8) {
+        unreachable!("{NO_BYTES}")
+    }
     /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with
     /// one; sums wrap around. From [`Bytes::Dots`](super::Bytes::Dots).
     fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {

@@ -75,6 +75,8 @@ struct Codes {
     narrow_halves: Code,
     add_halves: Code,
     max_bytes: Code,
+    multiply_halves: Code,
+    shr_halves: Code,
 }
 
 const AVX2: Codes = Codes {
@@ -107,6 +109,8 @@ const AVX2: Codes = Codes {
     narrow_halves: Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
     add_halves: Code::VEX_Vpaddsw_ymm_ymm_ymmm256,
     max_bytes: Code::VEX_Vpmaxub_ymm_ymm_ymmm256,
+    multiply_halves: Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
+    shr_halves: Code::VEX_Vpsrlw_ymm_ymm_imm8,
 };
 
 const AVX512: Codes = Codes {
@@ -139,6 +143,8 @@ const AVX512: Codes = Codes {
     narrow_halves: Code::EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512,
     add_halves: Code::EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512,
     max_bytes: Code::EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512,
+    multiply_halves: Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
+    shr_halves: Code::EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8,
 };
 
 /// The machine code of the tile that `build` describes, to be placed at a multiple of [`ALIGNMENT`] bytes.
@@ -674,6 +680,20 @@ impl VectorAsm for X64Asm {
 
     fn max_bytes(&mut self, dst: V, a: V, b: V) {
         self.op3(self.codes.max_bytes, dst, a, b);
+    }
+
+    fn multiply_halves(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.multiply_halves, dst, a, b);
+    }
+
+    fn multiply_halves_load(&mut self, dst: V, a: V, mem: Mem) {
+        let (dst, a) = (self.vector(dst), self.vector(a));
+        self.emit(Instruction::with3(self.codes.multiply_halves, dst, a, memory(mem)));
+    }
+
+    fn shr_halves(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 16, "a half has 16 bits");
+        self.op2_imm(self.codes.shr_halves, dst, a, i32::from(by));
     }
 
     fn permute_bytes(&mut self, dst: V, index: V, mem: Mem) {

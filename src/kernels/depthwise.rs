@@ -1,10 +1,11 @@
-//! Depthwise convolution on whole numbers, with dot products of four bytes.
+//! Depthwise convolution on whole numbers, with dot products of four bytes, or with products of halves where there are none.
 //!
 //! Four positions of a block of channels are 64 bytes side by side. Put in the order of channels they are, for each
 //! channel, four neighbours of a row, of which one instruction adds the products with up to four taps. Outputs whose
-//! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*.
+//! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*. With
+//! halves it is one position at a time, and a pattern is a tap.
 
-use super::dots::{Geometry, begin, two};
+use super::dots::{Geometry, Products, begin, two};
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots};
@@ -17,6 +18,11 @@ use crate::layers::Op;
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
+    /// Channels of a block.
+    lanes: usize,
+    products: Products,
+    /// Vectors of a tile.
+    registers: usize,
     pub(super) channels: usize,
     pub(super) blocks: usize,
     /// With the input as it is around padded.
@@ -28,17 +34,8 @@ pub struct Code {
     pub(super) run: usize,
 }
 
-/// Channels of a block.
-const LANES: usize = 16;
-
-/// Positions whose products with taps one instruction adds.
+/// Bytes of a lane, which are neighbours where bytes are multiplied.
 const QUAD: usize = 4;
-
-/// Bytes of a vector.
-const VECTOR: usize = QUAD * LANES;
-
-/// Vectors of a tile.
-const REGISTERS: usize = 32;
 
 /// Positions of a tile at most: enough that sums do not wait for each other.
 const MAX_RUN: usize = 16;
@@ -67,9 +64,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if conv.groups == 1 || conv.groups != channels || channels != ty.channels() {
         return Err(Why::unfit("not depthwise"));
     }
-    if target.bytes < Bytes::Tables || target.lanes != LANES {
+    let products = Products::of(target)?;
+    if products == Products::Bytes && target.bytes < Bytes::Tables {
         return Err(Why::unfit("bytes cannot be moved"));
     }
+    let (lanes, registers) = (target.lanes, target.registers);
     let resolved = conv.window.resolve(ty.spatial()).expect("verified");
     let mut window = Geometry::of(&resolved, ty.spatial())?;
     if window.kernel == [1; 2] {
@@ -77,11 +76,12 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     }
     // Loads of four positions may begin at the last one that a window sees.
     let last = (window.out[1] - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1];
-    window.input[1] = window.input[1].max(last + QUAD);
-    let blocks = channels.div_ceil(LANES);
+    window.input[1] = window.input[1].max(last + if products == Products::Bytes { QUAD } else { 1 });
+    let blocks = channels.div_ceil(lanes);
     let (zero_point, input_scale) = (input.zero_point(), input.scale().into());
     let ends = Ends { residual, output };
-    let mut code = Code { channels, blocks, window, zero_point, input_scale, ends, run: MAX_RUN };
+    let mut code =
+        Code { lanes, products, registers, channels, blocks, window, zero_point, input_scale, ends, run: MAX_RUN };
     code.cut()?;
     let Geometry { front, input: sizes, .. } = code.window;
     let padded =
@@ -95,18 +95,24 @@ impl Code {
     fn cut(&mut self) -> Result<(), Why> {
         let columns = self.window.out[1];
         self.run = MAX_RUN.min(columns);
-        let room = REGISTERS - self.patterns().len().max(requantise::REGISTERS) - 2;
+        let others = (self.patterns().len() + 2).max(requantise::REGISTERS);
+        let room = self.registers.saturating_sub(others).max(1);
         self.run = columns.div_ceil(columns.div_ceil(self.run.min(room)));
         let products: usize = self.row(self.run).iter().map(|load| load.uses.len()).sum();
-        if products * self.window.kernel[0] > MAX_PRODUCTS || self.patterns().len() + self.run + 2 > REGISTERS {
+        if products * self.window.kernel[0] > MAX_PRODUCTS || self.patterns().len() + self.run + 2 > self.registers {
             return Err("many taps".into());
         }
         let [rows, columns] = self.window.input;
-        let reach = (self.blocks * rows * columns * LANES).max(self.blocks * self.positions() * 4 * LANES);
+        let reach = (self.blocks * rows * columns * self.lanes).max(self.blocks * self.positions() * 4 * self.lanes);
         if reach > i32::MAX as usize {
             return Err("offsets beyond 32 bits".into());
         }
         Ok(())
+    }
+
+    /// Neighbours that are multiplied together.
+    fn together(&self) -> usize {
+        if self.products == Products::Bytes { QUAD } else { 1 }
     }
 
     fn positions(&self) -> usize {
@@ -132,10 +138,11 @@ impl Code {
         for output in 0..run {
             let last = self.seen(output).last().map_or(0, |(_, position)| position);
             let first = output * self.window.stride[1];
-            let whole = loads.last().is_some_and(|load| load.position <= first && last < load.position + QUAD);
+            let whole =
+                loads.last().is_some_and(|load| load.position <= first && last < load.position + self.together());
             let mut from = if whole { loads.len() - 1 } else { loads.len() };
             for (tap, position) in self.seen(output) {
-                if from < loads.len() && position >= loads[from].position + QUAD {
+                if from < loads.len() && position >= loads[from].position + self.together() {
                     from = loads.len();
                 }
                 if from == loads.len() {
@@ -151,7 +158,7 @@ impl Code {
     fn shared_loads(&self, run: usize) -> Vec<Load> {
         let mut loads: Vec<Load> = Vec::new();
         for (output, (tap, position)) in (0..run).flat_map(|output| self.seen(output).map(move |seen| (output, seen))) {
-            let start = position / QUAD * QUAD;
+            let start = position / self.together() * self.together();
             let known = loads.iter().position(|load| load.position == start);
             let index = known.unwrap_or(loads.len());
             if known.is_none() {
@@ -176,24 +183,33 @@ impl Code {
         patterns
     }
 
+    /// Bytes of a vector.
+    fn vector(&self) -> usize {
+        QUAD * self.lanes
+    }
+
     /// Bytes of the constants of a block: the order of channels, and `[row of taps][pattern][lane][4]`.
     fn weights_of_block(&self) -> usize {
-        VECTOR * (1 + self.window.kernel[0] * self.patterns().len())
+        self.vector() * (1 + self.window.kernel[0] * self.patterns().len())
     }
 
     fn pack(&self, weights: &[i8]) -> Vec<u8> {
         let (patterns, [rows, columns]) = (self.patterns(), self.window.kernel);
         let mut packed = vec![0; self.blocks * self.weights_of_block()];
         for (block, packed) in packed.chunks_mut(self.weights_of_block()).enumerate() {
-            let (order, packed) = packed.split_at_mut(VECTOR);
-            order.iter_mut().enumerate().for_each(|(to, from)| *from = (to % QUAD * LANES + to / QUAD) as u8);
-            for (index, vector) in packed.chunks_mut(VECTOR).enumerate() {
+            let (order, packed) = packed.split_at_mut(self.vector());
+            order.iter_mut().enumerate().for_each(|(to, from)| *from = (to % QUAD * self.lanes + to / QUAD) as u8);
+            for (index, vector) in packed.chunks_mut(self.vector()).enumerate() {
                 let (row, pattern) = (index / patterns.len(), patterns[index % patterns.len()]);
-                debug_assert!(row < rows);
-                for lane in 0..LANES.min(self.channels - block * LANES) {
-                    let first = ((block * LANES + lane) * rows + row) * columns;
-                    let byte = |tap: Option<usize>| tap.map_or(0, |tap| weights[first + tap] as u8);
-                    vector[lane * QUAD..][..QUAD].copy_from_slice(&pattern.map(byte));
+                for lane in 0..self.lanes.min(self.channels - block * self.lanes) {
+                    let first = ((block * self.lanes + lane) * rows + row) * columns;
+                    let weight = |tap: Option<usize>| tap.map_or(0, |tap| weights[first + tap]);
+                    let bytes = match self.products {
+                        Products::Bytes => pattern.map(|tap| weight(tap) as u8),
+                        // The half above it meets none.
+                        Products::Halves => i32::from(weight(pattern[0])).to_le_bytes(),
+                    };
+                    vector[lane * QUAD..][..QUAD].copy_from_slice(&bytes);
                 }
             }
         }
@@ -201,7 +217,7 @@ impl Code {
     }
 
     fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
-        (0..self.blocks * LANES).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
+        (0..self.blocks * self.lanes).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
     }
 }
 
@@ -219,7 +235,7 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        format!("conv_depthwise_u8_dots_{LANES}c{}_avx512_vnni", self.run)
+        format!("conv_depthwise_u8_{}c{}_{}", self.lanes, self.run, self.products.name(self.lanes))
     }
 
     fn tasks(&self) -> usize {
@@ -256,28 +272,28 @@ impl Code {
     fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, [tile, rest]: [Option<FuncId>; 2]) {
         let Geometry { input: [rows, columns], out, stride, .. } = self.window;
         let residuals = usize::from(self.ends.residual.is_some());
-        let vector = self.ends.vector(LANES);
+        let vector = self.ends.vector(self.lanes);
         let operand = |nest: &mut NestBuilder, operand: usize, bytes: usize| {
             let pointer = nest.sample_pointer(operand, sample);
             nest.offset_by(pointer, block, bytes as i64)
         };
         let y = operand(nest, 0, self.positions() * vector);
-        let x = operand(nest, 1, rows * columns * LANES);
+        let x = operand(nest, 1, rows * columns * self.lanes);
         // Without one nobody reads it.
-        let r = if residuals == 0 { y } else { operand(nest, 2, self.positions() * LANES) };
+        let r = if residuals == 0 { y } else { operand(nest, 2, self.positions() * self.lanes) };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
             let pointer = nest.constant_pointer(2 + residuals + index);
             nest.offset_by(pointer, block, bytes as i64)
         };
         let weights = constant(nest, 0, self.weights_of_block());
-        let (begin, factors) = (constant(nest, 1, 4 * LANES), constant(nest, 2, 4 * LANES));
+        let (begin, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
         nest.repeat(out[0], |nest, row| {
-            let x = nest.offset_by(x, row, (stride[0] * columns * LANES) as i64);
+            let x = nest.offset_by(x, row, (stride[0] * columns * self.lanes) as i64);
             let y = nest.offset_by(y, row, (out[1] * vector) as i64);
-            let r = nest.offset_by(r, row, (out[1] * LANES) as i64);
+            let r = nest.offset_by(r, row, (out[1] * self.lanes) as i64);
             let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
-                let x = nest.offset_by(x, first, (stride[1] * LANES) as i64);
-                let (y, r) = (nest.offset_by(y, first, vector as i64), nest.offset_by(r, first, LANES as i64));
+                let x = nest.offset_by(x, first, (stride[1] * self.lanes) as i64);
+                let (y, r) = (nest.offset_by(y, first, vector as i64), nest.offset_by(r, first, self.lanes as i64));
                 nest.call(tile, &[x, weights, y, r, begin, factors]);
             };
             let runs = out[1] / self.run;
@@ -301,23 +317,36 @@ impl Code {
         let sums: Vec<V> = (0..run).map(|_| asm.vec()).collect();
         asm.load(sums[0], begin.at(0));
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
-        let [order, quads] = [(); 2].map(|()| asm.vec());
-        asm.load(order, weights.at(0));
+        // The order of channels, or the products that are still to be added.
+        let [helper, seen] = [(); 2].map(|()| asm.vec());
+        if self.products == Products::Bytes {
+            asm.load(helper, weights.at(0));
+        }
         let w: Vec<V> = patterns.iter().map(|_| asm.vec()).collect();
         for tap_row in 0..self.window.kernel[0] {
             for (index, &w) in w.iter().enumerate() {
-                asm.load(w, weights.at((VECTOR * (1 + tap_row * patterns.len() + index)) as i64));
+                asm.load(w, weights.at((self.vector() * (1 + tap_row * patterns.len() + index)) as i64));
             }
             let first = tap_row * self.window.dilation[0] * self.window.input[1];
             for load in &row {
-                asm.permute_bytes(quads, order, x.at(((first + load.position) * LANES) as i64));
+                let at = x.at(((first + load.position) * self.lanes) as i64);
+                match self.products {
+                    Products::Bytes => asm.permute_bytes(seen, helper, at),
+                    Products::Halves => asm.load_bytes(seen, at),
+                }
                 for &(output, pattern) in &load.uses {
                     let index = patterns.binary_search(&pattern).expect("they are sorted, and all of them");
-                    asm.dot_bytes(sums[output], quads, w[index]);
+                    match self.products {
+                        Products::Bytes => asm.dot_bytes(sums[output], seen, w[index]),
+                        Products::Halves => {
+                            asm.multiply_halves(helper, seen, w[index]);
+                            asm.add_bits(sums[output], sums[output], helper);
+                        }
+                    }
                 }
             }
         }
-        w.into_iter().chain([order, quads]).for_each(|v| asm.free(v));
+        w.into_iter().chain([helper, seen]).for_each(|v| asm.free(v));
         self.ends.store(asm, sums, factors.at(0), out.at(0), residual.at(0));
     }
 }

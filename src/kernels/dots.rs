@@ -1,5 +1,5 @@
 //! Convolutions and dense layers of one group on whole numbers, with dot products of four bytes (`vpdpbusd`, whose sums do
-//! not saturate).
+//! not saturate), or, where there are none, with products of halves (`vpmaddwd`), which are exact too.
 //!
 //! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
 //! positions and one or two blocks of output channels, which stay in registers; sums begin with the bias, less the weights
@@ -8,7 +8,7 @@
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, multiplier};
 use crate::ir::weights::Values;
@@ -17,6 +17,9 @@ use crate::layers::Op;
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Code {
+    /// Output channels of a block.
+    lanes: usize,
+    pub(super) products: Products,
     /// Blocks of input and output channels, and the channels of the former.
     inputs: usize,
     pub(super) in_blocks: usize,
@@ -43,16 +46,46 @@ pub struct Padded {
     pub zero_point: u8,
 }
 
-/// Output channels of a block.
-const LANES: usize = 16;
+/// What one instruction multiplies and adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// Four bytes of each lane, to sums.
+    Bytes,
+    /// Two halves of each lane: of four channels the even ones, then the odd ones. Another instruction adds them.
+    Halves,
+}
+
+impl Products {
+    /// What tiles of a target have.
+    pub fn of(target: &Target) -> Result<Products, Why> {
+        match target.bytes {
+            Bytes::None => Err(Why::unfit("no vectors of bytes")),
+            Bytes::Vectors => Ok(Products::Halves),
+            Bytes::Dots | Bytes::Tables => Ok(Products::Bytes),
+        }
+    }
+
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Products::Bytes => "four bytes",
+            Products::Halves => "two halves",
+        }
+    }
+
+    /// For names of kernels.
+    pub fn name(self, lanes: usize) -> &'static str {
+        match (self, lanes) {
+            (Products::Bytes, _) => "dots_avx512_vnni",
+            (Products::Halves, 8) => "halves_avx2",
+            (Products::Halves, _) => "halves_avx512",
+        }
+    }
+}
 
 /// Blocks of output channels of a tile.
 const BLOCKS: usize = 2;
 
-/// Positions of a tile: all vectors but those that its ends need.
-const RUN: usize = (32 - requantise::REGISTERS) / BLOCKS;
-
-/// Channels whose products one instruction adds.
+/// Channels whose bytes are broadcast together.
 const QUAD: usize = 4;
 
 /// Makes the kernel of a convolution or dense layer on whole numbers.
@@ -63,9 +96,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
         return Err(Why::unfit("no sum of products"));
     };
-    if target.bytes < Bytes::Dots || target.lanes != LANES {
-        return Err(Why::unfit("no dot products of bytes"));
-    }
+    let (products, lanes) = (Products::of(target)?, target.lanes);
     let ty = node.inputs[0].ty;
     let (layout, inputs, geometry) = match node.op {
         Op::Conv(conv) if conv.groups == 1 => {
@@ -73,7 +104,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
         }
         Op::Conv(_) => return Err(Why::unfit("groups")),
-        _ if !ty.elements().is_multiple_of(LANES) && ty.elements() != ty.channels() => {
+        _ if !ty.elements().is_multiple_of(lanes) && ty.elements() != ty.channels() => {
             return Err("no whole blocks".into());
         }
         _ => (Layout::Nchw, ty.elements(), Geometry::point()),
@@ -81,10 +112,15 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let channels = node.output.channels();
     let flat = geometry.is_flat();
     let Geometry { front, input: sizes, kernel, out, stride, dilation } = geometry;
+    // What a tile needs beside its sums, while it makes them and behind.
+    let others = if products == Products::Bytes { BLOCKS + 1 } else { 4 };
+    let run = (target.registers - others.max(requantise::REGISTERS)) / BLOCKS;
     let code = Code {
+        lanes,
+        products,
         inputs,
-        in_blocks: inputs.div_ceil(LANES),
-        out_blocks: channels.div_ceil(LANES),
+        in_blocks: inputs.div_ceil(lanes),
+        out_blocks: channels.div_ceil(lanes),
         channels,
         input: sizes,
         kernel,
@@ -94,7 +130,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         zero_point: input.zero_point(),
         ends: Ends { residual, output },
         input_scale: input.scale().into(),
-        run: RUN.min(out[1]),
+        run: run.min(out[1]),
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
@@ -183,7 +219,7 @@ impl Code {
 
     /// Quads of channels of a block: fewer where there is one block that is not full.
     fn quads(&self) -> usize {
-        if self.in_blocks == 1 { self.inputs.div_ceil(QUAD) } else { LANES / QUAD }
+        if self.in_blocks == 1 { self.inputs.div_ceil(QUAD) } else { self.lanes / QUAD }
     }
 
     fn taps(&self) -> usize {
@@ -192,39 +228,54 @@ impl Code {
 
     /// Bytes of a vector of the output.
     fn vector(&self) -> usize {
-        self.ends.vector(LANES)
+        self.ends.vector(self.lanes)
+    }
+
+    /// Bytes of the weights of four input channels and one block of output channels.
+    fn unit(&self) -> usize {
+        match self.products {
+            Products::Bytes => QUAD * self.lanes,
+            Products::Halves => 2 * QUAD * self.lanes,
+        }
     }
 
     /// Bytes of the weights of one block of output channels.
     fn weights_of_block(&self) -> usize {
-        self.in_blocks * self.taps() * self.quads() * QUAD * LANES
+        self.in_blocks * self.taps() * self.quads() * self.unit()
     }
 
     /// No distance within an operand is larger.
     fn reach(&self) -> i64 {
-        let input = self.in_blocks * self.input[0] * self.input[1] * LANES;
-        let output = self.out_blocks * self.positions() * 4 * LANES;
+        let input = self.in_blocks * self.input[0] * self.input[1] * self.lanes;
+        let output = self.out_blocks * self.positions() * 4 * self.lanes;
         (input.max(output).max(self.out_blocks * self.weights_of_block())) as i64
     }
 
-    /// `[group][input block][row of taps][column][quad][block of the group][lane][4]`.
+    /// `[group][input block][row of taps][column][quad][block of the group][lane][4]`; halves have the even channels of a
+    /// quad, `[lane][2]`, before the odd ones.
     fn pack(&self, weights: &[i8]) -> Vec<u8> {
-        let (taps, quads) = (self.taps(), self.quads());
+        let (taps, quads, lanes, unit) = (self.taps(), self.quads(), self.lanes, self.unit());
         let mut packed = vec![0; self.out_blocks * self.weights_of_block()];
         for (index, &w) in weights.iter().enumerate() {
             let (o, c, tap) = (index / taps / self.inputs, index / taps % self.inputs, index % taps);
-            let (block, group) = (o / LANES, o / LANES / BLOCKS);
+            let (block, group) = (o / lanes, o / lanes / BLOCKS);
             let width = BLOCKS.min(self.out_blocks - group * BLOCKS);
-            let quad = (c / LANES * taps + tap) * quads + c % LANES / QUAD;
+            let quad = (c / lanes * taps + tap) * quads + c % lanes / QUAD;
             let of_group = group * BLOCKS * self.weights_of_block();
-            let vector = of_group + (quad * width + block % BLOCKS) * QUAD * LANES;
-            packed[vector + o % LANES * QUAD + c % QUAD] = w as u8;
+            let of_unit = of_group + (quad * width + block % BLOCKS) * unit;
+            match self.products {
+                Products::Bytes => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
+                Products::Halves => {
+                    let half = (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2;
+                    packed[of_unit + 2 * half..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
+                }
+            }
         }
         packed
     }
 
     fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
-        (0..self.out_blocks * LANES).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
+        (0..self.out_blocks * self.lanes).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
     }
 }
 
@@ -232,7 +283,7 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        format!("conv_u8_dots_{LANES}c{}x{BLOCKS}_avx512_vnni", self.run)
+        format!("conv_u8_{}c{}x{BLOCKS}_{}", self.lanes, self.run, self.products.name(self.lanes))
     }
 
     fn tasks(&self) -> usize {
@@ -295,7 +346,7 @@ impl Code {
             0 => out,
             _ => {
                 let pointer = nest.sample_pointer(2, sample);
-                nest.offset_by(pointer, group, group_bytes * LANES as i64)
+                nest.offset_by(pointer, group, group_bytes * self.lanes as i64)
             }
         };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
@@ -303,18 +354,21 @@ impl Code {
             nest.offset_by(pointer, group, (BLOCKS * bytes) as i64)
         };
         let weights = constant(nest, 0, self.weights_of_block());
-        let (bias, factors) = (constant(nest, 1, 4 * LANES), constant(nest, 2, 4 * LANES));
+        let (bias, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
         let (runs, columns) = (self.out[1] / self.run, self.out[1]);
         nest.repeat(self.out[0], |nest, row| {
-            let input = nest.offset_by(input, row, (self.stride[0] * self.input[1] * LANES) as i64);
+            let input = nest.offset_by(input, row, (self.stride[0] * self.input[1] * self.lanes) as i64);
             let out = nest.offset_by(out, row, (columns * self.vector()) as i64);
-            let residual =
-                nest.offset_by(residual, row, (columns * if residuals == 0 { self.vector() } else { LANES }) as i64);
+            let residual = nest.offset_by(
+                residual,
+                row,
+                (columns * if residuals == 0 { self.vector() } else { self.lanes }) as i64,
+            );
             let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
                 let at =
                     |nest: &mut NestBuilder, pointer: Word, bytes: usize| nest.offset_by(pointer, first, bytes as i64);
-                let x = at(nest, input, self.stride[1] * LANES);
-                let (y, r) = (at(nest, out, self.vector()), at(nest, residual, LANES));
+                let x = at(nest, input, self.stride[1] * self.lanes);
+                let (y, r) = (at(nest, out, self.vector()), at(nest, residual, self.lanes));
                 nest.call(tile, &[x, weights, y, r, bias, factors]);
             };
             if let Some(tile) = tile {
@@ -343,18 +397,18 @@ impl Tile<'_> {
         let [x, weights] = [0, 1].map(|arg| asm.arg(arg));
         let sums: Vec<Vec<V>> = (0..self.blocks).map(|_| (0..self.run).map(|_| asm.vec()).collect()).collect();
         for (block, sums) in sums.iter().enumerate() {
-            asm.load(sums[0], asm.arg(4).at((block * 4 * LANES) as i64));
+            asm.load(sums[0], asm.arg(4).at((block * 4 * self.code.lanes) as i64));
             sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         }
         let code = self.code;
-        let row = code.dilation[0] * code.input[1] * LANES;
+        let row = code.dilation[0] * code.input[1] * code.lanes;
         self.repeated(asm, code.in_blocks, &mut |asm| {
             self.repeated(asm, code.kernel[0], &mut |asm| {
                 self.emit_row(asm, x, weights, &sums);
                 asm.add_imm(x, row as i64);
-                asm.add_imm(weights, (code.kernel[1] * code.quads() * self.blocks * QUAD * LANES) as i64);
+                asm.add_imm(weights, (code.kernel[1] * code.quads() * self.blocks * code.unit()) as i64);
             });
-            asm.add_imm(x, (code.input[0] * code.input[1] * LANES) as i64 - (code.kernel[0] * row) as i64);
+            asm.add_imm(x, (code.input[0] * code.input[1] * code.lanes) as i64 - (code.kernel[0] * row) as i64);
         });
         for (block, sums) in sums.into_iter().enumerate() {
             self.finish(asm, block, sums);
@@ -377,29 +431,58 @@ impl Tile<'_> {
     /// The products of one row of taps and one block of input channels.
     fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
         let code = self.code;
+        for (column, quad) in (0..code.kernel[1]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad))) {
+            let first = (column * code.quads() + quad) * self.blocks * code.unit();
+            let at = |p: usize| {
+                let position = p * code.stride[1] + column * code.dilation[1];
+                x.at((position * code.lanes + quad * QUAD) as i64)
+            };
+            match code.products {
+                Products::Bytes => self.add_bytes(asm, &at, weights, first, sums),
+                Products::Halves => self.add_halves(asm, &at, weights, first, sums),
+            }
+        }
+    }
+
+    /// Adds the products of four channels of the run.
+    fn add_bytes(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {
         let w: Vec<V> = (0..self.blocks).map(|_| asm.vec()).collect();
         let bytes = asm.vec();
-        for column in 0..code.kernel[1] {
-            for quad in 0..code.quads() {
-                for (block, &w) in w.iter().enumerate() {
-                    let vector = (column * code.quads() + quad) * self.blocks + block;
-                    asm.load(w, weights.at((vector * QUAD * LANES) as i64));
-                }
-                for p in 0..self.run {
-                    let position = p * code.stride[1] + column * code.dilation[1];
-                    asm.broadcast(bytes, x.at((position * LANES + quad * QUAD) as i64));
-                    sums.iter().zip(&w).for_each(|(sums, &w)| asm.dot_bytes(sums[p], bytes, w));
+        for (block, &w) in w.iter().enumerate() {
+            asm.load(w, weights.at((first + block * self.code.unit()) as i64));
+        }
+        for p in 0..self.run {
+            asm.broadcast(bytes, x(p));
+            sums.iter().zip(&w).for_each(|(sums, &w)| asm.dot_bytes(sums[p], bytes, w));
+        }
+        w.into_iter().chain([bytes]).for_each(|v| asm.free(v));
+    }
+
+    fn add_halves(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {
+        let [even, odd, product, low] = [(); 4].map(|()| asm.vec());
+        asm.splat_bits(low, 0x00ff_00ff);
+        for p in 0..self.run {
+            asm.broadcast(odd, x(p));
+            asm.and(even, odd, low);
+            asm.shr_halves(odd, odd, 8);
+            for (block, sums) in sums.iter().enumerate() {
+                let of_unit = first + block * self.code.unit();
+                for (index, halves) in [even, odd].into_iter().enumerate() {
+                    let at = weights.at((of_unit + index * self.code.unit() / 2) as i64);
+                    asm.multiply_halves_load(product, halves, at);
+                    asm.add_bits(sums[p], sums[p], product);
                 }
             }
         }
-        w.into_iter().chain([bytes]).for_each(|v| asm.free(v));
+        [even, odd, product, low].into_iter().for_each(|v| asm.free(v));
     }
 
     /// Makes values of sums, and stores them.
     fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
         let [out, residual, factors] = [2, 3, 5].map(|arg| asm.arg(arg));
         let (ends, first) = (self.code.ends, block * self.code.positions());
-        let (out, residual) = (out.at((first * ends.vector(LANES)) as i64), residual.at((first * LANES) as i64));
-        ends.store(asm, sums, factors.at((block * 4 * LANES) as i64), out, residual);
+        let (out, residual) =
+            (out.at((first * ends.vector(self.code.lanes)) as i64), residual.at((first * self.code.lanes) as i64));
+        ends.store(asm, sums, factors.at((block * 4 * self.code.lanes) as i64), out, residual);
     }
 }

@@ -284,7 +284,7 @@ impl dots::Code {
         vec![
             ("channels", format!("{} in {} blocks to {} blocks", self.channels, self.in_blocks, self.out_blocks)),
             ("window", format!("{rows} rows of {columns}, stride {}x{}", self.stride[0], self.stride[1])),
-            ("tile", format!("{} positions; four bytes a product", self.run)),
+            ("tile", format!("{} positions; {} a product", self.run, self.products.in_words())),
             some("then", self.ends.residual.is_some(), "adds"),
         ]
     }

@@ -27,6 +27,11 @@ fn narrowed(a: &Vector, b: &Vector, narrow: fn(&[u8]) -> Vec<u8>) -> Vector {
     a.chunks(16).zip(b.chunks(16)).flat_map(|(a, b)| [narrow(a), narrow(b)].concat()).collect()
 }
 
+fn products(a: &Vector, b: &Vector) -> Vector {
+    let products: Vec<i32> = halves(a).into_iter().zip(halves(b)).map(|(a, b)| i32::from(a) * i32::from(b)).collect();
+    products.chunks(2).flat_map(|pair| pair[0].wrapping_add(pair[1]).to_le_bytes()).collect()
+}
+
 fn operations() -> Vec<Operation> {
     let operation = |name, from, emit, model| Operation { name, from, emit, model };
     vec![
@@ -76,6 +81,24 @@ fn operations() -> Vec<Operation> {
             Bytes::Vectors,
             |s, d, a, b, _| s.max_bytes(d, a, b),
             |a, b, _| a.iter().zip(b).map(|(a, b)| *a.max(b)).collect(),
+        ),
+        operation(
+            "multiply_halves",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.multiply_halves(d, a, b),
+            |a, b, _| products(a, b),
+        ),
+        operation(
+            "multiply_halves_load",
+            Bytes::Vectors,
+            |s, d, a, _, mem| s.multiply_halves_load(d, a, mem.at(0)),
+            |a, _, mem| products(a, mem),
+        ),
+        operation(
+            "shr_halves",
+            Bytes::Vectors,
+            |s, d, a, _, _| s.shr_halves(d, a, 8),
+            |a, _, _| halves(a).into_iter().flat_map(|half| (half as u16 >> 8).to_le_bytes()).collect(),
         ),
         operation(
             "permute_bytes",

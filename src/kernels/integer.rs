@@ -1,7 +1,7 @@
 //! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels.
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. Where there is no
-//! generated code ([`bytes`](super::bytes)), the portable kernels do them in every engine that runs in process.
+//! generated code (`bytes`), the portable kernels do them in every engine that runs in process.
 
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};

@@ -3,16 +3,16 @@
 use super::{Answer, Around, references};
 use crate::diagnostic::Edit;
 use crate::diagnostic::fix;
-use crate::front::text::names::{Declaration, DeclarationId, Kind, Meaning, Names};
+use crate::front::text::names::{DeclarationId, Kind, Meaning, Names};
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::Kept;
 use crate::front::text::syntax::parser::{is_item_name, is_variable_name};
 use crate::lsp::analysis::Texts;
 use crate::lsp::documents::{Open, path_of};
 use crate::lsp::view::View;
-use crate::source::{FileId, Span};
+use crate::source::Span;
 use gen_lsp_types::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub fn prepare(view: &View, params: PrepareRenameParams) -> Answer<Option<PrepareRenameResult>> {
@@ -55,26 +55,35 @@ pub fn answer(view: &View, around: &Around, params: RenameParams) -> Answer<Opti
         }
     }
     models.iter().try_for_each(|(texts, id)| check_meaning(texts, *id, new, &around.open))?;
-    for (texts, id) in &models {
-        let files = texts.files().filter(|(file, _)| texts.names.places(*id).any(|span| span.file == *file));
-        files.map(|(file, uri)| (file, uri.clone())).try_for_each(|file| check_others(texts, *id, file, around))?;
-    }
+    check_others(&models, around)?;
     Ok(Some(WorkspaceEdit { changes: Some(changes), ..WorkspaceEdit::default() }))
 }
 
-/// Whether a file in which something is named belongs to no model where another thing has that name: a file says what it
-/// names by what is used with it.
-fn check_others(texts: &Texts, id: DeclarationId, (file, uri): (FileId, Uri), around: &Around) -> Answer<()> {
-    let Declaration { name, span, .. } = texts.names.declaration(id);
-    let (declared, start) = (texts.uri(span.file), span.range().start);
-    let places: Vec<_> = texts.names.places(id).filter(|span| span.file == file).collect();
-    for other in around.users(&uri) {
-        let Some(file) = other.find(&uri) else { continue };
-        let meant = places.iter().filter_map(|span| other.names.declared_at(file, span.range().start));
-        let mut meant = meant.map(|id| other.names.declaration(id).span);
-        if meant.any(|span| (other.uri(span.file), span.range().start) != (declared, start)) {
-            let [here, root] = [&uri, other.uri(other.root())].map(file_name);
-            return Err(format!("`{name}` in {here} is another one where {root} uses it"));
+/// Whether the files in which something is named belong to no model where another thing has that name: a file says what
+/// it names by what is used with it.
+fn check_others(models: &[(Texts, DeclarationId)], around: &Around) -> Answer<()> {
+    let declared = |texts: &Texts, id: DeclarationId| {
+        let span = texts.names.declaration(id).span;
+        (texts.uri(span.file).to_string(), span.range().start)
+    };
+    let Some((texts, id)) = models.first() else { return Ok(()) };
+    let (name, this) = (&texts.names.declaration(*id).name, declared(texts, *id));
+    let mut places: BTreeMap<String, (Uri, BTreeSet<usize>)> = BTreeMap::new();
+    for (texts, id) in models {
+        for span in texts.names.places(*id) {
+            let uri = texts.uri(span.file);
+            let (_, starts) = places.entry(uri.to_string()).or_insert_with(|| (uri.clone(), BTreeSet::new()));
+            starts.insert(span.range().start);
+        }
+    }
+    for (uri, starts) in places.values() {
+        for other in around.users(uri) {
+            let Some(file) = other.find(uri) else { continue };
+            let mut meant = starts.iter().filter_map(|start| other.names.declared_at(file, *start));
+            if meant.any(|id| declared(&other, id) != this) {
+                let [here, root] = [uri, other.uri(other.root())].map(file_name);
+                return Err(format!("`{name}` in {here} is another one where {root} uses it"));
+            }
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! kernels are chosen.
 
 use super::{Plan, Step};
+use crate::codegen::Isa;
 use crate::kernels::{Kernel, rates};
 
 /// The nearest memory that holds some bytes.
@@ -113,8 +114,9 @@ fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
 fn compute(plan: &Plan, step: &Step) -> usize {
     let products = match &step.kernel {
         Kernel::Winograd(conf) => return conf.code.least_cycles(),
-        // One instruction has the products of the four bytes of each lane.
-        Kernel::Dots(_) | Kernel::Depthwise(_) => 4,
+        // One instruction has the products of the four bytes of each lane, or of their halves.
+        Kernel::Dots(_) | Kernel::Depthwise(_) if plan.target.isa == Isa::Avx512 => 4,
+        Kernel::Dots(_) | Kernel::Depthwise(_) => 2,
         _ => 1,
     };
     let nodes = step.nodes().filter(|_| step.purpose.is_none());
@@ -126,7 +128,6 @@ fn compute(plan: &Plan, step: &Step) -> usize {
 mod tests {
     use super::*;
     use crate::analysis::testing::model;
-    use crate::codegen::Isa;
     use crate::kernels::Target;
     use target_lexicon::Architecture;
 

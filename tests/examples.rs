@@ -56,12 +56,11 @@ impl Lab {
 
     /// Writes a picture in Netpbm's format; its path.
     fn netpbm(&self, picture: &Path) -> String {
-        let picture = image::open(picture).unwrap();
-        let (width, height) = (picture.width(), picture.height());
-        let (kind, samples) = match picture.color().has_color() {
-            true => ("P6", picture.into_rgb8().into_raw()),
-            false => ("P5", picture.into_luma8().into_raw()),
-        };
+        let file = std::io::BufReader::new(std::fs::File::open(picture).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let mut samples = vec![0; reader.output_buffer_size().unwrap()];
+        let png::OutputInfo { width, height, color_type, .. } = reader.next_frame(&mut samples).unwrap();
+        let kind = if color_type == png::ColorType::Rgb { "P6" } else { "P5" };
         let path = self.text("picture.pnm");
         let header = format!("{kind}\n# a comment\n{width} {height}\n255\n");
         std::fs::write(&path, [header.into_bytes(), samples].concat()).unwrap();

@@ -32,7 +32,7 @@ pub struct Args {
     #[command(flatten)]
     pub input: InputArgs,
     /// Write the main output to this .npy file, `-` for standard output; `NAME=FILE` for another output. Of a folder or a
-    /// list also a table of classes, .csv or .jsonl; an array has a row for each picture, in the same order
+    /// list also a table of classes, .csv, .jsonl or .parquet; an array has a row for each picture, in the same order
     #[arg(long, value_name = "FILE")]
     pub output: Vec<OsString>,
     /// Print this many of the likeliest classes of each sample

@@ -1,15 +1,12 @@
 //! NumPy arrays: `.npy` files and the `.npz` archives that hold several.
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. The header is a Python literal.
-//! The `npyz` crate takes memory for it before it has seen it, overflows on large shapes, and recurses as deep as
-//! the literal nests, so the one dictionary that NumPy writes is parsed here.
+//! Only the one dictionary that NumPy writes is parsed: readers of literals of any kind recurse as deep as these nest.
 
 use super::IoError;
 use super::write::write_atomically;
 use super::zip::Archive;
 use half::f16;
-use npyz::WriterBuilder;
-use npyz::npz::array_name_from_file_name;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -87,7 +84,7 @@ fn read_npz_at_most(path: &Path, file: File, length: u64, name: Option<&str>, li
 /// The name of the entry to read.
 fn choose<'a>(path: &Path, archive: &'a Archive<'_>, name: Option<&str>) -> Result<&'a str, IoError> {
     let arrays: Vec<(&str, &str)> =
-        archive.names().filter_map(|entry| Some((array_name_from_file_name(entry)?, entry))).collect();
+        archive.names().filter_map(|entry| Some((entry.strip_suffix(NPY)?, entry))).collect();
     let found = match &arrays[..] {
         [only] => Some(only),
         _ => arrays.iter().find(|(array, _)| Some(*array) == name),
@@ -146,14 +143,34 @@ pub fn write(path: &Path, shape: &[usize], data: &[f32]) -> Result<(), IoError> 
 pub fn write_parts<P: AsRef<[f32]>>(
     path: &Path,
     shape: &[usize],
-    mut parts: impl Iterator<Item = io::Result<P>>,
+    parts: impl Iterator<Item = io::Result<P>>,
 ) -> Result<(), IoError> {
-    let shape: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+    let mut missing = shape.iter().product::<usize>();
     write_atomically(path, |out| {
-        let mut writer = npyz::WriteOptions::<f32>::new().default_dtype().shape(&shape).writer(out).begin_nd()?;
-        parts.try_for_each(|part| writer.extend(part?.as_ref().iter().copied()))?;
-        writer.finish()
+        out.write_all(&header(shape))?;
+        for part in parts {
+            let part = part?;
+            let values = part.as_ref();
+            let too_many = || io::Error::other("more values than the shape has");
+            missing = missing.checked_sub(values.len()).ok_or_else(too_many)?;
+            values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?;
+        }
+        if missing == 0 { Ok(()) } else { Err(io::Error::other("fewer values than the shape has")) }
     })
+}
+
+/// What stands before the values of an array of f32: version 1.0, whose length has 16 bits, padded so that the values
+/// begin at a multiple of 64 bytes, as NumPy writes it.
+fn header(shape: &[usize]) -> Vec<u8> {
+    let sizes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let (sizes, comma) = (sizes.join(", "), if shape.len() == 1 { "," } else { "" });
+    let dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({sizes}{comma}), }}");
+    let before = MAGIC.len() + 4;
+    let length = (before + dictionary.len() + 1).next_multiple_of(64) - before;
+    let mut bytes = [&MAGIC[..], &[1, 0]].concat();
+    bytes.extend((length as u16).to_le_bytes());
+    bytes.extend(format!("{dictionary:<width$}\n", width = length - 1).into_bytes());
+    bytes
 }
 
 /// The stored element types that are taken.
@@ -399,9 +416,8 @@ fn tuple(text: &str) -> Option<(Vec<usize>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::super::testdata;
+    use super::super::zip::testing::{archive, deflated};
     use super::*;
-    use npyz::npz::NpzWriter;
-    use npyz::zip::{CompressionMethod, write::FileOptions};
     use tempfile::NamedTempFile;
 
     fn file(content: &[u8]) -> NamedTempFile {
@@ -428,19 +444,18 @@ mod tests {
         parse(dictionary, values).unwrap_err().to_string()
     }
 
-    fn npz(arrays: &[(&str, &[f32])], method: CompressionMethod) -> NamedTempFile {
-        let mut file = NamedTempFile::new().unwrap();
-        let mut archive = NpzWriter::new(file.as_file_mut());
-        for (name, values) in arrays {
-            let options = FileOptions::default().compression_method(method);
-            let array = archive.array::<f32>(name, options).unwrap();
-            let mut array = array.default_dtype().shape(&[values.len() as u64]).begin_nd().unwrap();
-            array.extend(values.iter().copied()).unwrap();
-            array.finish().unwrap();
-        }
-        archive.zip_writer().finish().unwrap();
-        drop(archive);
-        file
+    /// Makes an archive of entries.
+    type Pack = fn(&[(&str, &[u8])]) -> Vec<u8>;
+
+    /// An archive of arrays of one dimension.
+    fn npz(arrays: &[(&str, &[f32])], pack: Pack) -> NamedTempFile {
+        let entries = arrays.iter().map(|(name, values)| {
+            let content = [&header(&[values.len()]), bytemuck::cast_slice::<f32, u8>(values)].concat();
+            (format!("{name}{NPY}"), content)
+        });
+        let entries: Vec<(String, Vec<u8>)> = entries.collect();
+        let entries: Vec<(&str, &[u8])> = entries.iter().map(|(name, content)| (&name[..], &content[..])).collect();
+        file(&pack(&entries))
     }
 
     #[test]
@@ -575,7 +590,7 @@ mod tests {
 
     #[test]
     fn reads_archives_by_name() {
-        for method in [CompressionMethod::Stored, CompressionMethod::Deflated] {
+        for method in [archive as Pack, deflated] {
             let one = npz(&[("x", &[1.0, 2.0])], method);
             let expected = Array { shape: vec![2], data: ArrayData::F32(vec![1.0, 2.0]) };
             assert_eq!(read_npz(one.path(), None).unwrap(), expected);
@@ -591,7 +606,7 @@ mod tests {
     #[test]
     fn an_archive_is_limited_by_its_uncompressed_size() {
         let zeros = vec![0.0; 1 << 16];
-        let bomb = npz(&[("x", &zeros)], CompressionMethod::Deflated);
+        let bomb = npz(&[("x", &zeros)], deflated);
         assert!(std::fs::metadata(bomb.path()).unwrap().len() < 1 << 12);
         let error =
             read_npz_at_most(bomb.path(), bomb.reopen().unwrap(), 1 << 12, None, 1 << 16).unwrap_err().to_string();
@@ -600,7 +615,7 @@ mod tests {
 
     #[test]
     fn damaged_archives_are_errors() {
-        let archive = npz(&[("x", &[1.0, 2.0])], CompressionMethod::Deflated);
+        let archive = npz(&[("x", &[1.0, 2.0])], deflated);
         let bytes = std::fs::read(archive.path()).unwrap();
         for length in 0..bytes.len() {
             assert!(read_npz(file(&bytes[..length]).path(), None).is_err(), "{length} bytes");
@@ -617,13 +632,14 @@ mod tests {
 
     #[test]
     fn refuses_encrypted_and_unusual_entries() {
-        let bytes = std::fs::read(npz(&[("x", &[1.0])], CompressionMethod::Stored).path()).unwrap();
+        let bytes = std::fs::read(npz(&[("x", &[1.0])], archive).path()).unwrap();
         let central = bytes.windows(4).position(|at| at == b"PK\x01\x02").unwrap();
         let mut encrypted = bytes.clone();
         encrypted[central + 8] |= 1;
         let error = read_npz(file(&encrypted).path(), None).unwrap_err().to_string();
         assert!(error.contains(r#""x.npy" is encrypted"#), "{error}");
-        let bzip2 = npz(&[("x", &[1.0])], CompressionMethod::Bzip2);
-        assert!(read_npz(bzip2.path(), None).unwrap_err().to_string().contains("is compressed by method 12"));
+        let mut bzip2 = bytes.clone();
+        bzip2[central + 10] = 12;
+        assert!(read_npz(file(&bzip2).path(), None).unwrap_err().to_string().contains("is compressed by method 12"));
     }
 }

@@ -1,12 +1,12 @@
 //! The directory and the entries of a zip archive in memory: what NumPy and PyTorch keep arrays in.
 //!
 //! Format: PKWARE's APPNOTE 6.3.10, sections 4.3.7 (local header), 4.3.12 (central directory), 4.3.14 to 4.3.16 (its
-//! end) and 4.5.3 (sizes of 64 bits). The zip reader that `npyz` brings reserves memory for as many entries as an
-//! archive claims to have and panics on one that claims to be encrypted and is not; of it, only the decompressor
-//! is used.
+//! end) and 4.5.3 (sizes of 64 bits). An archive may claim anything: readers that believe it reserve memory for as many
+//! entries as it says it has.
 
 use super::IoError;
-use npyz::zip::read::read_zipfile_from_stream;
+use flate2::Crc;
+use flate2::read::DeflateDecoder;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::ops::Range;
@@ -185,19 +185,15 @@ fn content_range(archive: &[u8], offset: u64, length: u64) -> Option<Range<usize
 
 /// Decompresses an entry and checks its length and checksum. Memory grows with what arrives, up to the claimed size.
 fn inflate(entry: &Entry, compressed: &[u8]) -> Result<Vec<u8>, String> {
-    let length = u32::try_from(compressed.len()).map_err(|_| "more than 4 GiB")?;
-    let size = u32::try_from(entry.size).map_err(|_| "more than 4 GiB")?;
-    // A local header of our own, so that nothing but the compressed bytes reaches the decompressor.
-    let mut header = [LOCAL, &[20, 0, 0, 0]].concat();
-    header.extend(DEFLATED.to_le_bytes());
-    header.extend([0; 4]);
-    header.extend([entry.crc, length, size].map(u32::to_le_bytes).concat());
-    header.extend([0; 4]);
-    let mut stream = header.as_slice().chain(compressed);
-    let source = read_zipfile_from_stream(&mut stream).map_err(|error| error.to_string())?.ok_or("no entry")?;
     let mut bytes = Vec::new();
-    source.take(u64::from(size) + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 == u64::from(size) { Ok(bytes) } else { Err(format!("it does not have {size} bytes")) }
+    let mut source = DeflateDecoder::new(compressed).take(entry.size.saturating_add(1));
+    source.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 != entry.size {
+        return Err(format!("it does not have {} bytes", entry.size));
+    }
+    let mut crc = Crc::new();
+    crc.update(&bytes);
+    if crc.sum() == entry.crc { Ok(bytes) } else { Err("its checksum is wrong".into()) }
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -216,21 +212,40 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 #[cfg(test)]
 pub(super) mod testing {
     use super::*;
+    use flate2::Compression;
+    use flate2::read::DeflateEncoder;
 
     /// An archive of stored entries as PyTorch writes it: content aligned to 64 bytes, sizes behind the content, and
     /// a 64-bit end record.
     pub fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        written(entries, STORED)
+    }
+
+    /// The same, compressed.
+    pub fn deflated(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        written(entries, DEFLATED)
+    }
+
+    fn written(entries: &[(&str, &[u8])], method: u16) -> Vec<u8> {
         let (mut bytes, mut directory) = (Vec::new(), Vec::new());
         for (name, content) in entries {
             let offset = bytes.len() as u32;
-            let sizes = [0, content.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
+            let mut compressor = DeflateEncoder::new(*content, Compression::default());
+            let mut stored = content.to_vec();
+            if method == DEFLATED {
+                stored.clear();
+                compressor.read_to_end(&mut stored).unwrap();
+            }
+            let mut crc = Crc::new();
+            crc.update(content);
+            let sizes = [crc.sum(), stored.len() as u32, content.len() as u32].map(u32::to_le_bytes).concat();
             let name_length = (name.len() as u16).to_le_bytes();
             let padding = (bytes.len() + 30 + name.len() + 4).next_multiple_of(64) - (bytes.len() + 34 + name.len());
             let padding_length = (padding as u16).to_le_bytes();
             let extra_length = (padding as u16 + 4).to_le_bytes();
-            let start = [0, 0, 8, 8, 0, 0, 0, 0, 0, 0];
+            let start = [0, 0, 8, 8, method as u8, 0, 0, 0, 0, 0];
             bytes.extend([LOCAL, &start, &[0; 12], &name_length, &extra_length, name.as_bytes(), b"FB"].concat());
-            bytes.extend([&padding_length[..], &vec![b'Z'; padding], content, b"PK\x07\x08", &sizes].concat());
+            bytes.extend([&padding_length[..], &vec![b'Z'; padding], &stored, b"PK\x07\x08", &sizes].concat());
             directory.extend([CENTRAL, &[0, 0], &start, &sizes, &name_length, &[0; 12]].concat());
             directory.extend([&offset.to_le_bytes(), name.as_bytes()].concat());
         }

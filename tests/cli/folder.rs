@@ -59,11 +59,15 @@ fn without_a_table_a_line_for_each_picture_is_printed_in_order() {
 fn what_does_not_go_with_a_folder_is_said_before_the_work() {
     let (folder, empty) = (pictures(), tempfile::tempdir().unwrap());
     let (input, nothing) = (at(&folder, ""), at(&empty, ""));
-    let (table, array) = (at(&empty, "t.parquet"), at(&empty, "t.npy"));
+    let (table, array) = (at(&empty, "t.feather"), at(&empty, "t.npy"));
     for (arguments, code, expected) in [
         (vec!["--input", &nothing], 1, "no pictures in this folder"),
         (vec!["--jobs", "2"], 2, "give a folder, or a list"),
-        (vec!["--input", &input, "--output", &table], 2, "make a table of classes, .csv or .jsonl, or an array"),
+        (
+            vec!["--input", &input, "--output", &table],
+            2,
+            "make a table of classes, .csv, .jsonl or .parquet, or an array",
+        ),
         (vec!["--input", &input, "--output", "-"], 2, "without --output a line for each picture"),
         (vec!["--input", &input, "--output", "none=a.npy"], 2, "no output `none`; the model has output"),
         (vec!["--input", &input, "--output", &array, "--output", &array], 2, "two outputs cannot both be written"),

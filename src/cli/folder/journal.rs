@@ -43,15 +43,7 @@ impl Journal {
     pub fn open(name: &Path, values: usize, identity: &Identity) -> Result<Journal, Failure> {
         let beside = |end: &str| PathBuf::from([name.as_os_str(), end.as_ref()].join("".as_ref()));
         let path = beside(".part");
-        let file = open(&path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let name = path.display();
-                return Err(Failure::input(format!("{name}: another process is writing what this is a part of")));
-            }
-            Err(TryLockError::Error(error)) => return Err(IoError::system(&path, "open")(error).into()),
-        }
+        let file = locked(&path)?;
         let is_new = file.metadata().is_ok_and(|metadata| metadata.len() == 0);
         let mut journal = Journal { path, file, rows: Vec::new(), values: None };
         journal.read(identity)?;
@@ -193,6 +185,36 @@ impl Values {
         file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
         Ok(values)
     }
+}
+
+/// The file, opened and locked.
+fn locked(path: &Path) -> Result<File, Failure> {
+    loop {
+        let file = open(path)?;
+        match file.try_lock() {
+            // Between the two a process that came to its end may have deleted it.
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let name = path.display();
+                return Err(Failure::input(format!("{name}: another process is writing what this is a part of")));
+            }
+            Err(TryLockError::Error(error)) => return Err(IoError::system(path, "open")(error).into()),
+        }
+    }
+}
+
+/// Whether this file has that path. Where it cannot be deleted while it is open, it has.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let of = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(of).ok() == std::fs::metadata(path).map(of).ok()
+}
+
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 fn open(path: &Path) -> Result<File, Failure> {

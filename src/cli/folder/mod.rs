@@ -6,6 +6,7 @@
 
 mod files;
 mod journal;
+mod parquet;
 mod row;
 mod targets;
 

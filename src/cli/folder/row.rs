@@ -1,6 +1,7 @@
 //! What is said of a picture, and the tables that are made of it.
 
 use super::super::run::{Args, label};
+use super::parquet::{self, Kind, Value};
 use super::targets::Targets;
 use crate::analysis::summary::csv_field;
 use crate::hash::{fnv1a, hash_of};
@@ -76,6 +77,8 @@ pub enum Format {
     Csv,
     /// A JSON object on each line.
     JsonLines,
+    /// The columns of CSV; a cell that says nothing is null.
+    Parquet,
 }
 
 impl Format {
@@ -84,6 +87,7 @@ impl Format {
         match path.extension()?.to_str()? {
             "csv" => Some(Format::Csv),
             "jsonl" => Some(Format::JsonLines),
+            "parquet" => Some(Format::Parquet),
             _ => None,
         }
     }
@@ -93,14 +97,43 @@ impl Format {
         match self {
             Format::Csv => write_csv(to, rows, names, top),
             Format::JsonLines => rows.iter().try_for_each(|row| writeln!(to, "{}", json(row, names))),
+            Format::Parquet => write_parquet(to, rows, names, top),
         }
     }
 }
 
+/// The columns of a table of classes.
+fn columns(top: usize) -> Vec<(String, Kind)> {
+    let ends = (1..=top).map(|rank| if rank == 1 { String::new() } else { format!("_{rank}") });
+    let of_class = [("class", Kind::Integer), ("label", Kind::Text), ("probability", Kind::Float)];
+    let of_classes = ends.flat_map(|end| of_class.map(|(name, kind)| (format!("{name}{end}"), kind)));
+    let text = |name: &str| (name.to_string(), Kind::Text);
+    [text("path")].into_iter().chain(of_classes).chain([text("error")]).collect()
+}
+
+fn write_parquet(to: &mut dyn Write, rows: &[&Row], names: &[String], top: usize) -> io::Result<()> {
+    let columns = columns(top);
+    let cell = |row: usize, column: usize| {
+        let Row { path, result } = rows[row];
+        if column == 0 {
+            return Some(Value::Text(path.clone()));
+        }
+        if column == columns.len() - 1 {
+            return result.as_ref().err().cloned().map(Value::Text);
+        }
+        let Ranked { class, probability } = *result.as_ref().ok()?.get((column - 1) / 3)?;
+        Some(match (column - 1) % 3 {
+            0 => Value::Integer(class as i64),
+            1 => Value::Text(label(names, class)),
+            _ => Value::Float(probability),
+        })
+    };
+    parquet::write(to, &columns, rows.len(), cell)
+}
+
 fn write_csv(to: &mut dyn Write, rows: &[&Row], names: &[String], top: usize) -> io::Result<()> {
-    let columns = (1..=top).map(|rank| if rank == 1 { String::new() } else { format!("_{rank}") });
-    let columns: String = columns.map(|end| format!(",class{end},label{end},probability{end}")).collect();
-    writeln!(to, "path{columns},error")?;
+    let columns: Vec<String> = columns(top).into_iter().map(|(name, _)| name).collect();
+    writeln!(to, "{}", columns.join(","))?;
     for row in rows {
         let (best, error) = match &row.result {
             Ok(best) => (&best[..], ""),
@@ -153,6 +186,19 @@ mod tests {
         let rows = "\"a, \"\"b\"\".png\",1,cup,0.75,0,tea,0.25,\nc.png,,,,,,,\"no\nend\"\n";
         assert_eq!(written(Format::Csv, 2), format!("{header}{rows}"));
         assert!(written(Format::Csv, 3).contains("0.25,,,,\n"));
+    }
+
+    /// `tests/python/test_folder.py` reads the file with PyArrow.
+    #[test]
+    fn tables_in_parquet_are_those_that_others_read() {
+        let mut to = Vec::new();
+        let rows = rows();
+        Format::Parquet.write(&mut to, &rows.iter().collect::<Vec<_>>(), &["tea".into(), "cup".into()], 3).unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/classes.parquet");
+        if std::env::var_os("SVERTKA_BLESS").is_some() {
+            std::fs::write(&file, &to).unwrap();
+        }
+        assert!(to == std::fs::read(&file).unwrap(), "other bytes than those of {}", file.display());
     }
 
     #[test]

@@ -43,7 +43,9 @@ impl Targets {
             wanted.add(target, model)?;
         }
         if args.top.is_some() && wanted.table.is_none() && !wanted.arrays.is_empty() {
-            return Err(Failure::usage("`--top` is for classes, an array has none: give a table (.csv, .jsonl) too"));
+            return Err(Failure::usage(
+                "`--top` is for classes, an array has none: give a table (.csv, .jsonl, .parquet) too",
+            ));
         }
         check_targets(args, &given)?;
         Ok(wanted)
@@ -60,7 +62,7 @@ impl Targets {
             return Ok(());
         }
         let format = Format::of(path).ok_or_else(|| {
-            let forms = "a table of classes, .csv or .jsonl, or an array of outputs, .npy";
+            let forms = "a table of classes, .csv, .jsonl or .parquet, or an array of outputs, .npy";
             Failure::usage(format!("{shown}: a folder's pictures make {forms}"))
         })?;
         if *output > 0 {

@@ -1,5 +1,5 @@
 use super::super::weights::WeightFile;
-use super::super::zip::testing::archive;
+use super::super::zip::testing::{archive, deflated};
 use super::*;
 use half::{bf16, f16};
 use proptest::prelude::*;
@@ -411,20 +411,9 @@ fn what_is_not_made_here_is_told_by_name() {
 
 #[test]
 fn reads_an_archive_that_was_compressed_again() {
-    use npyz::zip::{CompressionMethod, ZipWriter, write::FileOptions};
-    let mut bytes = std::io::Cursor::new(vec![]);
-    let mut zip = ZipWriter::new(&mut bytes);
-    let options = FileOptions::default().compression_method(CompressionMethod::Deflated);
     let counter = 7i64.to_le_bytes();
-    for (name, content) in
-        [("n/data.pkl", PROTOCOL_2), ("n/data/0", bytemuck::bytes_of(&VALUES)), ("n/data/1", &counter)]
-    {
-        zip.start_file(name, options).unwrap();
-        zip.write_all(content).unwrap();
-    }
-    zip.finish().unwrap();
-    drop(zip);
-    let bytes = bytes.into_inner();
+    let bytes =
+        deflated(&[("n/data.pkl", PROTOCOL_2), ("n/data/0", bytemuck::bytes_of(&VALUES)), ("n/data/1", &counter)]);
     assert_eq!(*open(&bytes).unwrap().read("w").unwrap(), VALUES);
     for position in 0..bytes.len() {
         let mut damaged = bytes.clone();

@@ -33,7 +33,7 @@ def worker(model, weights, packed):
 def classify(pictures, model, weights, output, packed=None):
     spark = SparkSession.builder.appName("svertka").getOrCreate()
     found = predict_batch_udf(lambda: worker(model, weights, packed), return_type=ROW, batch_size=32)
-    table = spark.read.format("binaryFile").option("pathGlobFilter", "*.{png,jpg,jpeg}").load(pictures)
+    table = spark.read.format("binaryFile").option("pathGlobFilter", "*.{png,jpg,jpeg,PNG,JPG,JPEG}").load(pictures)
     table = table.select("path", found("content").alias("found")).select("path", "found.*")
     table.write.mode("overwrite").parquet(output)
 

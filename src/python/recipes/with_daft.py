@@ -21,7 +21,8 @@ class Classify:
 
     @daft.method.batch(return_dtype=ROW, batch_size=32)
     def label(self, content: daft.Series):
-        x, held = self.model.preprocess(content.to_pylist(), errors="mask")
+        pictures = [picture or b"" for picture in content.to_pylist()]  # nothing where one could not be fetched
+        x, held = self.model.preprocess(pictures, errors="mask")
         best = iter(self.model.classes(self.model(x), top=1))
         return [self.row(*next(best)) if readable else None for readable in held]
 
@@ -33,7 +34,7 @@ class Classify:
 def classify(pictures, model, weights, output, packed=None):
     found = Classify(model, weights, packed)
     table = daft.from_glob_path(pictures)
-    table.select(table["path"], found.label(table["path"].download()).alias("found")).write_parquet(output)
+    table.select(table["path"], found.label(table["path"].download(on_error="null")).alias("found")).write_parquet(output)
 
 
 if __name__ == "__main__":

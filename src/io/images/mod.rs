@@ -1,11 +1,14 @@
 //! PNG and JPEG pictures.
 
+mod jpeg;
+mod orientation;
+mod png;
+
 use super::write::write_atomically;
 use super::{IoError, foreign};
-use image::metadata::Orientation;
-use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits};
+use orientation::Orientation;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 /// The largest picture that is read.
@@ -62,11 +65,37 @@ impl Picture {
     }
 }
 
+/// A picture as its file has it, of 1 channel (grey) or 3 (RGB).
+struct Decoded {
+    width: usize,
+    height: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+    orientation: Orientation,
+}
+
+impl Decoded {
+    fn upright(self) -> Picture {
+        let Decoded { width, height, channels, pixels, orientation } = self;
+        let (width, height, pixels) = match channels {
+            1 => orientation.turn::<1>(width, height, pixels),
+            _ => orientation.turn::<3>(width, height, pixels),
+        };
+        Picture::new(width, height, channels, pixels)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Format {
+    Png,
+    Jpeg,
+}
+
 /// The format by a file's first bytes; its name does not matter.
-pub(super) fn sniff(start: &[u8]) -> Option<ImageFormat> {
+pub(super) fn sniff(start: &[u8]) -> Option<Format> {
     match start {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(ImageFormat::Png),
-        [0xff, 0xd8, 0xff, ..] => Some(ImageFormat::Jpeg),
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Format::Png),
+        [0xff, 0xd8, 0xff, ..] => Some(Format::Jpeg),
         _ => None,
     }
 }
@@ -96,107 +125,58 @@ fn read_at_most(path: &Path, file: impl Read + Seek, length: u64, max_pixels: u6
     let Some(format) = sniff(start) else {
         return Err(IoError::unsupported(path, foreign::explain(start, "neither PNG nor JPEG")));
     };
-    let of_png = match format {
-        ImageFormat::Png => png_orientation(&mut file).map_err(IoError::system(path, "read"))?,
-        _ => None,
+    let name = if format == Format::Png { "PNG" } else { "JPEG" };
+    let malformed = |error: String| IoError::malformed(path, name, error);
+    let check = |width: usize, height: usize| {
+        let found = (width as u64).saturating_mul(height as u64);
+        within(path, "picture", "pixels", found, max_pixels)?;
+        if found == 0 { Err(malformed(format!("it has {width}x{height} pixels"))) } else { Ok(()) }
     };
-    let name = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
-    let malformed = |error| IoError::malformed(path, name, error);
-    let mut reader = ImageReader::with_format(file, format);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MAX_PIXELS * MAX_PIXEL_BYTES);
-    reader.limits(limits);
-    let mut decoder = reader.into_decoder().map_err(malformed)?;
-    let (width, height) = decoder.dimensions();
-    let found = u64::from(width) * u64::from(height);
-    within(path, "picture", "pixels", found, max_pixels)?;
-    if found == 0 {
-        return Err(IoError::malformed(path, name, format!("it has {width}x{height} pixels")));
-    }
-    let orientation = match of_png {
-        Some(orientation) => orientation,
-        None => decoder.orientation().map_err(malformed)?,
+    let decoded = match format {
+        Format::Png => png::decode(file, check, malformed)?,
+        Format::Jpeg => jpeg::decode(file, check, malformed)?,
     };
-    let mut image = DynamicImage::from_decoder(decoder).map_err(malformed)?;
-    image.apply_orientation(orientation);
-    Ok(eight_bits(image))
+    Ok(decoded.upright())
 }
 
 fn within(path: &Path, what: &'static str, unit: &'static str, found: u64, limit: u64) -> Result<(), IoError> {
     if found <= limit { Ok(()) } else { Err(IoError::TooLarge { path: path.to_owned(), what, unit, found, limit }) }
 }
 
-/// The orientation that the chunk `eXIf` of a PNG gives. It may stand behind the pixels, where the decoder does not
-/// look for it. Leaves the file at its start.
-fn png_orientation(file: &mut (impl Read + Seek)) -> io::Result<Option<Orientation>> {
-    let mut found = None;
-    file.seek(io::SeekFrom::Start(8))?;
-    let mut header = [0; 8];
-    while file.read_exact(&mut header).is_ok() {
-        let [a, b, c, d, kind @ ..] = header;
-        let length = u32::from_be_bytes([a, b, c, d]);
-        if &kind == b"eXIf" {
-            let mut exif = Vec::new();
-            file.take(MAX_EXIF_BYTES.min(length.into())).read_to_end(&mut exif)?;
-            found = Orientation::from_exif_chunk(&exif);
-            break;
-        }
-        // The chunk and its checksum.
-        file.seek_relative(i64::from(length) + 4)?;
-    }
-    file.rewind()?;
-    Ok(found)
-}
-
-fn eight_bits(image: DynamicImage) -> Picture {
-    let (width, height) = (image.width() as usize, image.height() as usize);
-    let color = image.color();
-    let (channels, pixels) = match (color.has_color(), color.has_alpha()) {
-        (false, false) => (1, image.into_luma8().into_raw()),
-        (true, false) => (3, image.into_rgb8().into_raw()),
-        (false, true) => (1, on_black::<2>(&image.into_luma_alpha8().into_raw())),
-        (true, true) => (3, on_black::<4>(&image.into_rgba8().into_raw())),
-    };
-    Picture::new(width, height, channels, pixels)
-}
-
-/// Composites pixels of `N` channels, the last of them opacity, on black: each value times opacity, rounded.
-fn on_black<const N: usize>(pixels: &[u8]) -> Vec<u8> {
-    let opaque = |value: u8, alpha: u8| ((u32::from(value) * u32::from(alpha) + 127) / 255) as u8;
-    let blend = |pixel: &[u8; N]| -> [u8; N] { pixel.map(|value| opaque(value, pixel[N - 1])) };
-    pixels.as_chunks::<N>().0.iter().flat_map(|pixel| blend(pixel).into_iter().take(N - 1)).collect()
-}
-
 /// Writes a picture as PNG.
 pub fn write_png(path: &Path, picture: &Picture) -> Result<(), IoError> {
-    write_atomically(path, |out| png_to(picture, out))
+    write_atomically(path, |out| png::encode(picture, out))
 }
 
 /// The bytes of a PNG.
 #[cfg(feature = "cli")]
 pub(crate) fn encode_png(picture: &Picture) -> Vec<u8> {
     let mut bytes = Vec::new();
-    png_to(picture, &mut bytes).expect("memory can be written, and no side is 2^31 pixels long");
+    png::encode(picture, &mut bytes).expect("memory can be written, and no side is 2^31 pixels long");
     bytes
-}
-
-fn png_to(picture: &Picture, out: impl Write) -> io::Result<()> {
-    let color = if picture.channels == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
-    let side = |size: usize| u32::try_from(size).map_err(|_| io::Error::other("a PNG has at most 2^31 pixels a side"));
-    image::codecs::png::PngEncoder::new(out)
-        .write_image(&picture.pixels, side(picture.width)?, side(picture.height)?, color)
-        .map_err(io::Error::other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::png::{BitDepth, ColorType, Encoder};
     use tempfile::NamedTempFile;
 
-    fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
-        let mut bytes = io::Cursor::new(Vec::new());
-        image.into().write_to(&mut bytes, format).unwrap();
-        bytes.into_inner()
+    const GREY_JPEG: &[u8] = include_bytes!("../../../tests/fuzz/corpus/picture/grey.jpg");
+
+    /// A PNG of pixels of these bits, one row.
+    fn row(color: ColorType, depth: BitDepth, pixels: &[u8]) -> Vec<u8> {
+        let bits = color.samples() * depth as usize;
+        encoded((pixels.len() * 8 / bits) as u32, 1, color, depth, pixels)
+    }
+
+    fn encoded(width: u32, height: u32, color: ColorType, depth: BitDepth, pixels: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, width, height);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        encoder.write_header().unwrap().write_image_data(pixels).unwrap();
+        bytes
     }
 
     fn file(content: &[u8]) -> NamedTempFile {
@@ -205,8 +185,8 @@ mod tests {
         file
     }
 
-    fn png(image: impl Into<DynamicImage>) -> Picture {
-        read(file(&encoded(image, ImageFormat::Png)).path()).unwrap()
+    fn png(bytes: &[u8]) -> Picture {
+        read(file(bytes).path()).unwrap()
     }
 
     #[test]
@@ -225,25 +205,39 @@ mod tests {
 
     #[test]
     fn alpha_is_laid_on_black_and_16_bits_become_8() {
-        let rgba = image::RgbaImage::from_raw(2, 1, vec![200, 100, 51, 255, 200, 100, 51, 128]).unwrap();
-        assert_eq!(png(rgba), Picture::new(2, 1, 3, vec![200, 100, 51, 100, 50, 26]));
-        let grey_alpha = image::GrayAlphaImage::from_raw(2, 1, vec![200, 0, 9, 255]).unwrap();
-        assert_eq!(png(grey_alpha), Picture::new(2, 1, 1, vec![0, 9]));
-        let deep = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(3, 1, vec![0u16, 0x8000, 0xffff]).unwrap();
-        assert_eq!(png(deep), Picture::new(3, 1, 1, vec![0, 128, 255]));
-        let deep = image::ImageBuffer::<image::Rgba<u16>, _>::from_raw(1, 1, vec![0xffffu16, 0x8000, 0, 0x8000]);
-        assert_eq!(png(deep.unwrap()), Picture::new(1, 1, 3, vec![128, 64, 0]));
+        let eight = |color, pixels: &[u8]| png(&row(color, BitDepth::Eight, pixels));
+        let rgba = eight(ColorType::Rgba, &[200, 100, 51, 255, 200, 100, 51, 128]);
+        assert_eq!(rgba, Picture::new(2, 1, 3, vec![200, 100, 51, 100, 50, 26]));
+        assert_eq!(eight(ColorType::GrayscaleAlpha, &[200, 0, 9, 255]), Picture::new(2, 1, 1, vec![0, 9]));
+        let sixteen = |color, values: &[u16]| {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_be_bytes()).collect();
+            png(&row(color, BitDepth::Sixteen, &bytes))
+        };
+        let grey = sixteen(ColorType::Grayscale, &[0, 0x8000, 0xffff]);
+        assert_eq!(grey, Picture::new(3, 1, 1, vec![0, 128, 255]));
+        let rgba = sixteen(ColorType::Rgba, &[0xffff, 0x8000, 0, 0x8000]);
+        assert_eq!(rgba, Picture::new(1, 1, 3, vec![128, 64, 0]));
+    }
+
+    #[test]
+    fn palettes_and_few_bits_become_8() {
+        assert_eq!(png(&row(ColorType::Grayscale, BitDepth::Two, &[0b00_01_10_11])).pixels, [0, 85, 170, 255]);
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 2, 1);
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_palette(vec![1, 2, 3, 200, 100, 50]);
+        encoder.set_trns(vec![255, 128]);
+        encoder.write_header().unwrap().write_image_data(&[0, 1]).unwrap();
+        assert_eq!(png(&bytes), Picture::new(2, 1, 3, vec![1, 2, 3, 100, 50, 25]));
     }
 
     #[test]
     fn the_content_counts_and_not_the_name() {
-        let grey = image::GrayImage::from_pixel(8, 4, image::Luma([90]));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("really-a-jpeg.png");
-        std::fs::write(&path, encoded(grey, ImageFormat::Jpeg)).unwrap();
+        std::fs::write(&path, GREY_JPEG).unwrap();
         let picture = read(&path).unwrap();
-        assert_eq!((picture.width, picture.height, picture.channels), (8, 4, 1));
-        assert!(picture.pixels.iter().all(|&value| value.abs_diff(90) <= 1));
+        assert_eq!((picture.width, picture.height, picture.channels), (5, 7, 1));
     }
 
     #[test]
@@ -275,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_number_of_pixels_is_limited_before_they_are_decoded() {
-        let small = encoded(image::GrayImage::new(10, 10), ImageFormat::Png);
+        let small = encoded(10, 10, ColorType::Grayscale, BitDepth::Eight, &[0; 100]);
         let error = read_at_most(Path::new("p"), file(&small).reopen().unwrap(), 1 << 10, 99).unwrap_err().to_string();
         assert!(error.ends_with("picture is 100 pixels, the limit is 99"), "{error}");
         // 2^31 - 1 pixels a side, claimed in a valid header of a file of a few bytes.
@@ -296,15 +290,15 @@ mod tests {
 
     #[test]
     fn damaged_files_are_errors_or_pictures() {
-        let noise = image::RgbImage::from_fn(9, 7, |x, y| image::Rgb([(x * 31) as u8, (y * 57) as u8, (x * y) as u8]));
-        for format in [ImageFormat::Png, ImageFormat::Jpeg] {
-            let bytes = encoded(noise.clone(), format);
+        let noise: Vec<u8> = (0..63u8).flat_map(|at| [at % 9 * 31, at / 9 * 42, (at % 9) * (at / 9)]).collect();
+        let png = encoded(9, 7, ColorType::Rgb, BitDepth::Eight, &noise);
+        for (format, bytes) in [(Format::Png, &png[..]), (Format::Jpeg, GREY_JPEG)] {
             for length in 8..bytes.len() - 20 {
                 let cut = read(file(&bytes[..length]).path());
-                assert!(format == ImageFormat::Jpeg || cut.is_err(), "{length} bytes");
+                assert!(format == Format::Jpeg || cut.is_err(), "{length} bytes");
             }
             for position in 8..bytes.len() {
-                let mut damaged = bytes.clone();
+                let mut damaged = bytes.to_vec();
                 damaged[position] ^= 0xff;
                 let _ = read(file(&damaged).path());
             }

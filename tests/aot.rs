@@ -198,7 +198,7 @@ fn output(command: &mut Command) -> Vec<u8> {
 fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> Vec<f32> {
     let options = svertka::runtime::Options {
         engine: Engine::Jit(isa.into().on_host().unwrap()),
-        forced: Forced { winograd: Some(WINOGRAD), chain: Some(BAND), joint: true },
+        forced: Forced { winograd: Some(WINOGRAD), chain: Some(BAND), joint: true, ..Forced::default() },
         ..Default::default()
     };
     let outputs = Session::new(graph.clone(), &weights(SEED), &options).unwrap().run(inputs).unwrap();

@@ -70,7 +70,12 @@ impl Case {
         };
         let threads = 1 + (seed / 7 % 2) as usize;
         let joint = seed / 140 % 2 == 1;
-        let options = Options { engine, threads, forced: Forced { winograd, chain, joint }, ..Options::default() };
+        let options = Options {
+            engine,
+            threads,
+            forced: Forced { winograd, chain, joint, ..Forced::default() },
+            ..Options::default()
+        };
         let mut draw = seed;
         let mut pick = |count: usize| {
             draw = draw.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -59,7 +59,7 @@ fn forced(seed: u64) -> Options {
     let winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
     let chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
     let joint = seed / 30 % 2 == 1;
-    Options { forced: Forced { winograd, chain, joint }, ..Options::default() }
+    Options { forced: Forced { winograd, chain, joint, ..Forced::default() }, ..Options::default() }
 }
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that

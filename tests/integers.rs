@@ -5,9 +5,11 @@
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use svertka::codegen::Bytes;
 use svertka::io::weights::WeightFile;
 use svertka::layers::Accumulate;
 use svertka::quant::{self, Method, Wishes};
+use svertka::runtime::Forced;
 use svertka::{Engine, Isa, Model, Options, Session, Tensor, Weights, interp};
 
 fn file(name: &str) -> PathBuf {
@@ -115,7 +117,7 @@ fn step() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// With 7 bits and 8, by any method, for any number of threads and samples.
+    /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes.
     #[test]
     fn engines_and_interpreter_agree_bit_for_bit(
         steps in prop::collection::vec(step(), 1..5),
@@ -125,6 +127,7 @@ proptest! {
         activation_bits in 7u8..=8,
         (batch, threads) in (1usize..4, 1usize..4),
         method in prop::sample::select(vec![Method::MinMax, Method::Percentile(1.0), Method::LeastSquares]),
+        bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
     ) {
         let end = if flat { "flatten | end: dense 5" } else { "end: conv 1x1, 5" };
         let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
@@ -146,10 +149,11 @@ proptest! {
         let folded = quant::Folded::new(model.graph(), &weights);
         let expected = interp::run(&graph, &folded, &inputs, Accumulate::F32);
         for engine in engines() {
-            let options = Options { engine, threads, ..Options::default() };
+            let forced = Forced { bytes, ..Forced::default() };
+            let options = Options { engine, threads, forced, ..Options::default() };
             let mut session = Session::new(graph.clone(), &folded, &options).unwrap();
             let found = session.run(&inputs).unwrap();
-            prop_assert!(found == expected, "{:?}: {}", engine, text);
+            prop_assert!(found == expected, "{:?}, {:?}: {}", engine, bytes, text);
         }
     }
 }

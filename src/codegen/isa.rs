@@ -93,7 +93,7 @@ impl HostIsa {
     pub fn bytes(self) -> Bytes {
         match self.0 {
             Isa::Clif => Bytes::None,
-            Isa::Avx2 => Bytes::Vectors,
+            Isa::Avx2 => Bytes::of_avx2(),
             Isa::Avx512 => Bytes::of_avx512(),
         }
     }
@@ -105,7 +105,7 @@ pub enum Bytes {
     None,
     /// Make vectors of them and of vectors them: AVX2, AVX-512 with BW.
     Vectors,
-    /// Multiply and add four in an instruction: AVX-512 with VNNI.
+    /// Multiply and add four in an instruction: AVX-VNNI, AVX-512 with VNNI.
     Dots,
     /// Move them, and look them up in tables: AVX-512 with VBMI.
     Tables,
@@ -116,9 +116,19 @@ impl Bytes {
     pub fn most(isa: Isa) -> Bytes {
         match isa {
             Isa::Clif => Bytes::None,
-            Isa::Avx2 => Bytes::Vectors,
+            Isa::Avx2 => Bytes::Dots,
             Isa::Avx512 => Bytes::Tables,
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn of_avx2() -> Bytes {
+        if std::is_x86_feature_detected!("avxvnni") { Bytes::Dots } else { Bytes::Vectors }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn of_avx2() -> Bytes {
+        Bytes::None
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -77,6 +77,7 @@ struct Codes {
     max_bytes: Code,
     multiply_halves: Code,
     shr_halves: Code,
+    dot_bytes: Code,
 }
 
 const AVX2: Codes = Codes {
@@ -111,6 +112,7 @@ const AVX2: Codes = Codes {
     max_bytes: Code::VEX_Vpmaxub_ymm_ymm_ymmm256,
     multiply_halves: Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
     shr_halves: Code::VEX_Vpsrlw_ymm_ymm_imm8,
+    dot_bytes: Code::VEX_Vpdpbusd_ymm_ymm_ymmm256,
 };
 
 const AVX512: Codes = Codes {
@@ -145,6 +147,7 @@ const AVX512: Codes = Codes {
     max_bytes: Code::EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512,
     multiply_halves: Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
     shr_halves: Code::EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8,
+    dot_bytes: Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32,
 };
 
 /// The machine code of the tile that `build` describes, to be placed at a multiple of [`ALIGNMENT`] bytes.
@@ -318,7 +321,7 @@ impl X64Asm {
     }
 
     fn assert_bytes(&self) {
-        assert!(self.isa == Isa::Avx512, "only tiles of 512 bits multiply and move bytes");
+        assert!(self.isa == Isa::Avx512, "only tiles of 512 bits move bytes");
     }
 
     /// Puts the mask of the first `count` lanes into `AVX2_TEMP` or `MASK`.
@@ -654,8 +657,7 @@ impl VectorAsm for X64Asm {
     }
 
     fn dot_bytes(&mut self, acc: V, a: V, b: V) {
-        self.assert_bytes();
-        self.op3(Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32, acc, a, b);
+        self.op3(self.codes.dot_bytes, acc, a, b);
     }
 
     fn load_bytes(&mut self, dst: V, mem: Mem) {

@@ -64,9 +64,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if conv.groups == 1 || conv.groups != channels || channels != ty.channels() {
         return Err(Why::unfit("not depthwise"));
     }
-    let products = Products::of(target)?;
-    if products == Products::Bytes && target.bytes < Bytes::Tables {
-        return Err(Why::unfit("bytes cannot be moved"));
+    // Products of bytes are of neighbours: bytes have to be moved.
+    let products = if target.bytes < Bytes::Tables { Products::Halves } else { Products::Bytes };
+    if target.bytes == Bytes::None {
+        return Err(Why::unfit("no vectors of bytes"));
     }
     let (lanes, registers) = (target.lanes, target.registers);
     let resolved = conv.window.resolve(ty.spatial()).expect("verified");

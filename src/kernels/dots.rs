@@ -75,6 +75,7 @@ impl Products {
     /// For names of kernels.
     pub fn name(self, lanes: usize) -> &'static str {
         match (self, lanes) {
+            (Products::Bytes, 8) => "dots_avx_vnni",
             (Products::Bytes, _) => "dots_avx512_vnni",
             (Products::Halves, 8) => "halves_avx2",
             (Products::Halves, _) => "halves_avx512",

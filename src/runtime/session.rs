@@ -71,6 +71,8 @@ pub struct Forced {
     pub chain: Option<usize>,
     /// See [`Target::force_joint`].
     pub joint: bool,
+    /// No more than this is done with bytes.
+    pub bytes: Option<Bytes>,
 }
 
 impl Default for Options {
@@ -86,8 +88,9 @@ impl Options {
     #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint } = self.forced;
-        Target { exact: target.exact || self.exact, force_winograd, force_chain, force_joint, ..target }
+        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint, bytes } = self.forced;
+        let bytes = bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes));
+        Target { exact: target.exact || self.exact, bytes, force_winograd, force_chain, force_joint, ..target }
     }
 }
 

@@ -3,7 +3,7 @@
 //! kernels are chosen.
 
 use super::{Plan, Step};
-use crate::codegen::Isa;
+use crate::codegen::Bytes;
 use crate::kernels::{Kernel, rates};
 
 /// The nearest memory that holds some bytes.
@@ -115,7 +115,8 @@ fn compute(plan: &Plan, step: &Step) -> usize {
     let products = match &step.kernel {
         Kernel::Winograd(conf) => return conf.code.least_cycles(),
         // One instruction has the products of the four bytes of each lane, or of their halves.
-        Kernel::Dots(_) | Kernel::Depthwise(_) if plan.target.isa == Isa::Avx512 => 4,
+        Kernel::Dots(_) if plan.target.bytes >= Bytes::Dots => 4,
+        Kernel::Depthwise(_) if plan.target.bytes >= Bytes::Tables => 4,
         Kernel::Dots(_) | Kernel::Depthwise(_) => 2,
         _ => 1,
     };
@@ -128,6 +129,7 @@ fn compute(plan: &Plan, step: &Step) -> usize {
 mod tests {
     use super::*;
     use crate::analysis::testing::model;
+    use crate::codegen::Isa;
     use crate::kernels::Target;
     use target_lexicon::Architecture;
 

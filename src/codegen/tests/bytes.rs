@@ -101,6 +101,19 @@ fn operations() -> Vec<Operation> {
             |a, _, _| halves(a).into_iter().flat_map(|half| (half as u16 >> 8).to_le_bytes()).collect(),
         ),
         operation(
+            "dot_bytes",
+            Bytes::Dots,
+            |s, d, a, b, _| {
+                s.splat_bits(d, 0x7fff_fff0);
+                s.dot_bytes(d, a, b);
+            },
+            |a, b, _| {
+                let products: Vec<i32> = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b as i8)).collect();
+                let sums = products.chunks(4).map(|products| products.iter().sum::<i32>());
+                sums.flat_map(|sum| 0x7fff_fff0i32.wrapping_add(sum).to_le_bytes()).collect()
+            },
+        ),
+        operation(
             "permute_bytes",
             Bytes::Tables,
             |s, d, a, _, mem| s.permute_bytes(d, a, mem.at(0)),

@@ -47,6 +47,22 @@ pub const INTS: usize = 8;
 #[must_use = "a loop that is opened must be closed"]
 pub struct Loop(pub usize);
 
+/// A loop, where there is something to repeat.
+pub fn repeat(asm: &mut dyn VectorAsm, count: usize, body: &mut dyn FnMut(&mut dyn VectorAsm)) {
+    match count {
+        0 => {}
+        1 => body(asm),
+        _ => {
+            let counter = asm.int();
+            asm.set_int(counter, count as i64);
+            let looped = asm.loop_begin(counter);
+            body(asm);
+            asm.loop_end(looped);
+            asm.free_int(counter);
+        }
+    }
+}
+
 /// Ordered comparisons: false where an operand is NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {

@@ -5,7 +5,7 @@ use super::integer::{Code, Number, Work};
 use super::nest::{self, KernelNest};
 use super::requantise::{Real, Rounding};
 use super::{Layout, Target};
-use crate::codegen::vector::{Mem, R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range, multiplier};
 use crate::tensor::Quantisation;
@@ -290,22 +290,6 @@ impl Limits {
     fn steps(&self, asm: &mut dyn VectorAsm, y: V) {
         asm.div(y, y, self.scale);
         asm.max(y, y, self.low);
-    }
-}
-
-/// A loop, where there is something to repeat.
-pub fn repeat(asm: &mut dyn VectorAsm, count: usize, body: &mut dyn FnMut(&mut dyn VectorAsm)) {
-    match count {
-        0 => {}
-        1 => body(asm),
-        _ => {
-            let counter = asm.int();
-            asm.set_int(counter, count as i64);
-            let looped = asm.loop_begin(counter);
-            body(asm);
-            asm.loop_end(looped);
-            asm.free_int(counter);
-        }
     }
 }
 

@@ -5,15 +5,16 @@
 //! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*. With
 //! halves it is one position at a time, and a pattern is a tap.
 
-use super::dots::{Geometry, Products, begin, two};
+use super::dots::{Geometry, Products, two};
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots};
 use crate::codegen::vector::{V, VectorAsm};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::ir::integer::{Integer, multiplier};
+use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
+use crate::tensor::Quantisation;
 
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +28,7 @@ pub struct Code {
     pub(super) blocks: usize,
     /// With the input as it is around padded.
     pub(super) window: Geometry,
-    zero_point: u8,
-    input_scale: super::Number,
+    input: Quantisation,
     pub(super) ends: Ends,
     /// Positions of a tile.
     pub(super) run: usize,
@@ -71,7 +71,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     }
     let (lanes, registers) = (target.lanes, target.registers);
     let resolved = conv.window.resolve(ty.spatial()).expect("verified");
-    let mut window = Geometry::of(&resolved, ty.spatial())?;
+    let (front, mut window) = Geometry::of(&resolved, ty.spatial())?;
     if window.kernel == [1; 2] {
         return Err("a tap alone".into());
     }
@@ -79,12 +79,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let last = (window.out[1] - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1];
     window.input[1] = window.input[1].max(last + if products == Products::Bytes { QUAD } else { 1 });
     let blocks = channels.div_ceil(lanes);
-    let (zero_point, input_scale) = (input.zero_point(), input.scale().into());
     let ends = Ends { residual, output };
-    let mut code =
-        Code { lanes, products, registers, channels, blocks, window, zero_point, input_scale, ends, run: MAX_RUN };
+    let mut code = Code { lanes, products, registers, channels, blocks, window, input, ends, run: MAX_RUN };
     code.cut()?;
-    let Geometry { front, input: sizes, .. } = code.window;
+    let (sizes, zero_point) = (code.window.input, input.zero_point());
     let padded =
         (sizes.as_slice() != two(ty.spatial()).as_slice()).then_some(dots::Padded { front, sizes, zero_point });
     let kernel = Conf { code, tables: () }.into();
@@ -104,7 +102,8 @@ impl Code {
             return Err("many taps".into());
         }
         let [rows, columns] = self.window.input;
-        let reach = (self.blocks * rows * columns * self.lanes).max(self.blocks * self.positions() * 4 * self.lanes);
+        let reach =
+            (self.blocks * rows * columns * self.lanes).max(self.blocks * self.window.positions() * 4 * self.lanes);
         if reach > i32::MAX as usize {
             return Err("offsets beyond 32 bits".into());
         }
@@ -114,10 +113,6 @@ impl Code {
     /// Neighbours that are multiplied together.
     fn together(&self) -> usize {
         if self.products == Products::Bytes { QUAD } else { 1 }
-    }
-
-    fn positions(&self) -> usize {
-        self.window.out[0] * self.window.out[1]
     }
 
     /// How a tile of so many positions adds the products of a row of taps.
@@ -216,10 +211,6 @@ impl Code {
         }
         packed
     }
-
-    fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
-        (0..self.blocks * self.lanes).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
-    }
 }
 
 impl Load {
@@ -244,16 +235,7 @@ impl Family for Code {
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
-        let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
-        let taps = self.window.kernel.iter().product();
-        let begin = |c: usize| begin(&weights[c * taps..][..taps], bias.map_or(0, |bias| bias[c]), self.zero_point);
-        let divisor = self.ends.output.scale();
-        vec![
-            Constant::U8(self.pack(weights)),
-            Constant::I32(self.per_channel(begin)),
-            Constant::F32(self.per_channel(|c| multiplier([self.input_scale.get(), scales[c]], divisor))),
-        ]
+        self.ends.constants(params, self.input, self.blocks * self.lanes, |weights| self.pack(weights))
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -270,7 +252,7 @@ impl Family for Code {
 
 impl Code {
     /// All positions of one block, by the tile of a run and that of what is left of a row.
-    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, [tile, rest]: [Option<FuncId>; 2]) {
+    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
         let Geometry { input: [rows, columns], out, stride, .. } = self.window;
         let residuals = usize::from(self.ends.residual.is_some());
         let vector = self.ends.vector(self.lanes);
@@ -278,10 +260,10 @@ impl Code {
             let pointer = nest.sample_pointer(operand, sample);
             nest.offset_by(pointer, block, bytes as i64)
         };
-        let y = operand(nest, 0, self.positions() * vector);
+        let y = operand(nest, 0, self.window.positions() * vector);
         let x = operand(nest, 1, rows * columns * self.lanes);
         // Without one nobody reads it.
-        let r = if residuals == 0 { y } else { operand(nest, 2, self.positions() * self.lanes) };
+        let r = if residuals == 0 { y } else { operand(nest, 2, self.window.positions() * self.lanes) };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
             let pointer = nest.constant_pointer(2 + residuals + index);
             nest.offset_by(pointer, block, bytes as i64)
@@ -297,17 +279,7 @@ impl Code {
                 let (y, r) = (nest.offset_by(y, first, vector as i64), nest.offset_by(r, first, self.lanes as i64));
                 nest.call(tile, &[x, weights, y, r, begin, factors]);
             };
-            let runs = out[1] / self.run;
-            if let Some(tile) = tile {
-                nest.repeat(runs, |nest, index| {
-                    let first = nest.mul_imm(index, self.run as i64);
-                    call(nest, tile, first);
-                });
-            }
-            if let Some(rest) = rest {
-                let first = nest.iconst((runs * self.run) as i64);
-                call(nest, rest, first);
-            }
+            nest::for_runs(nest, out[1], self.run, tiles, call);
         });
     }
 

@@ -8,11 +8,12 @@
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
-use crate::codegen::vector::{Mem, R, V, VectorAsm};
+use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::ir::integer::{Integer, multiplier};
+use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
+use crate::tensor::Quantisation;
 
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,15 +26,9 @@ pub struct Code {
     pub(super) in_blocks: usize,
     pub(super) out_blocks: usize,
     pub(super) channels: usize,
-    /// Rows and columns of the padded input, of the kernel, and of the output.
-    input: [usize; 2],
-    pub(super) kernel: [usize; 2],
-    out: [usize; 2],
-    pub(super) stride: [usize; 2],
-    dilation: [usize; 2],
-    zero_point: u8,
+    pub(super) window: Geometry,
+    input: Quantisation,
     pub(super) ends: Ends,
-    input_scale: super::Number,
     /// Positions of a tile.
     pub(super) run: usize,
 }
@@ -99,7 +94,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let (products, lanes) = (Products::of(target)?, target.lanes);
     let ty = node.inputs[0].ty;
-    let (layout, inputs, geometry) = match node.op {
+    let (layout, inputs, (front, window)) = match node.op {
         Op::Conv(conv) if conv.groups == 1 => {
             let window = conv.window.resolve(ty.spatial()).expect("verified");
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
@@ -108,11 +103,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         _ if !ty.elements().is_multiple_of(lanes) && ty.elements() != ty.channels() => {
             return Err("no whole blocks".into());
         }
-        _ => (Layout::Nchw, ty.elements(), Geometry::point()),
+        _ => (Layout::Nchw, ty.elements(), ([0; 2], Geometry::point())),
     };
     let channels = node.output.channels();
-    let flat = geometry.is_flat();
-    let Geometry { front, input: sizes, kernel, out, stride, dilation } = geometry;
+    let (flat, sizes, columns) = (window.is_flat(), window.input, window.out[1]);
     // What a tile needs beside its sums, while it makes them and behind.
     let others = if products == Products::Bytes { BLOCKS + 1 } else { 4 };
     let run = (target.registers - others.max(requantise::REGISTERS)) / BLOCKS;
@@ -123,15 +117,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         in_blocks: inputs.div_ceil(lanes),
         out_blocks: channels.div_ceil(lanes),
         channels,
-        input: sizes,
-        kernel,
-        out,
-        stride,
-        dilation,
-        zero_point: input.zero_point(),
+        window,
+        input,
         ends: Ends { residual, output },
-        input_scale: input.scale().into(),
-        run: run.min(out[1]),
+        run: run.min(columns),
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
@@ -144,12 +133,6 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
 }
 
-/// What the sum of a channel begins with, whose products are of numbers with their zero point.
-pub(super) fn begin(weights: &[i8], bias: i32, zero_point: u8) -> i32 {
-    let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
-    bias.wrapping_sub(sum.wrapping_mul(zero_point.into()))
-}
-
 /// Sizes of two dimensions.
 pub(super) fn two(sizes: &[usize]) -> Vec<usize> {
     [&vec![1; 2 - sizes.len()], sizes].concat()
@@ -158,7 +141,6 @@ pub(super) fn two(sizes: &[usize]) -> Vec<usize> {
 /// A window in two dimensions, with its padding as part of the input.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Geometry {
-    pub front: [usize; 2],
     pub input: [usize; 2],
     pub kernel: [usize; 2],
     pub out: [usize; 2],
@@ -174,14 +156,19 @@ impl Geometry {
 
     fn point() -> Geometry {
         let ones = [1; 2];
-        Geometry { front: [0; 2], input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
+        Geometry { input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
     }
 
-    pub fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<Geometry, Why> {
+    pub fn positions(&self) -> usize {
+        self.out[0] * self.out[1]
+    }
+
+    /// With what is in front of the input.
+    pub fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<([usize; 2], Geometry), Why> {
         if sizes.len() > 2 {
             return Err("three dimensions".into());
         }
-        let mut geometry = Geometry::point();
+        let (mut geometry, mut fronts) = (Geometry::point(), [0; 2]);
         let missing = 2 - sizes.len();
         for (d, &size) in sizes.iter().enumerate() {
             let origin = window.origin(d, 0);
@@ -191,28 +178,21 @@ impl Geometry {
             let front = origin.unsigned_abs() as usize;
             let last = (window.out[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
             let to = missing + d;
-            (geometry.front[to], geometry.input[to]) = (front, last.max(front + size));
+            (fronts[to], geometry.input[to]) = (front, last.max(front + size));
             (geometry.kernel[to], geometry.out[to]) = (window.kernel[d], window.out[d]);
             (geometry.stride[to], geometry.dilation[to]) = (window.stride[d], window.dilation[d]);
         }
         // Where each window is one position, all of them are one row.
-        if geometry.kernel == [1; 2]
-            && geometry.stride == [1; 2]
-            && geometry.front == [0; 2]
-            && geometry.input == geometry.out
+        if geometry.kernel == [1; 2] && geometry.stride == [1; 2] && fronts == [0; 2] && geometry.input == geometry.out
         {
             let all = [1, geometry.out[0] * geometry.out[1]];
             (geometry.input, geometry.out) = (all, all);
         }
-        Ok(geometry)
+        Ok((fronts, geometry))
     }
 }
 
 impl Code {
-    fn positions(&self) -> usize {
-        self.out[0] * self.out[1]
-    }
-
     /// Groups of output blocks, each a task for each sample.
     fn groups(&self) -> usize {
         self.out_blocks.div_ceil(BLOCKS)
@@ -224,7 +204,7 @@ impl Code {
     }
 
     fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        self.window.kernel[0] * self.window.kernel[1]
     }
 
     /// Bytes of a vector of the output.
@@ -247,8 +227,8 @@ impl Code {
 
     /// No distance within an operand is larger.
     fn reach(&self) -> i64 {
-        let input = self.in_blocks * self.input[0] * self.input[1] * self.lanes;
-        let output = self.out_blocks * self.positions() * 4 * self.lanes;
+        let input = self.in_blocks * self.window.input[0] * self.window.input[1] * self.lanes;
+        let output = self.out_blocks * self.window.positions() * 4 * self.lanes;
         (input.max(output).max(self.out_blocks * self.weights_of_block())) as i64
     }
 
@@ -274,10 +254,6 @@ impl Code {
         }
         packed
     }
-
-    fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
-        (0..self.out_blocks * self.lanes).map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
-    }
 }
 
 impl Family for Code {
@@ -292,22 +268,13 @@ impl Family for Code {
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
-        let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
-        let terms = self.inputs * self.taps();
-        let begin = |c: usize| begin(&weights[c * terms..][..terms], bias.map_or(0, |bias| bias[c]), self.zero_point);
-        let divisor = self.ends.output.scale();
-        vec![
-            Constant::U8(self.pack(weights)),
-            Constant::I32(self.per_channel(begin)),
-            Constant::F32(self.per_channel(|c| multiplier([self.input_scale.get(), scales[c]], divisor))),
-        ]
+        self.ends.constants(params, self.input, self.out_blocks * self.lanes, |weights| self.pack(weights))
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let mut tiles = Vec::new();
         for blocks in [BLOCKS, 1] {
-            for run in [self.run, self.out[1] % self.run] {
+            for run in [self.run, self.window.out[1] % self.run] {
                 let used =
                     run > 0 && if blocks == 1 { self.out_blocks % BLOCKS == 1 } else { self.out_blocks >= BLOCKS };
                 let tile_name = format!("{name}_{blocks}x{run}");
@@ -337,9 +304,9 @@ impl Family for Code {
 
 impl Code {
     /// All positions of one group of output blocks, by the tile of a run and that of what is left of a row.
-    fn emit_group(&self, nest: &mut NestBuilder, sample: Word, group: Word, [tile, rest]: [Option<FuncId>; 2]) {
+    fn emit_group(&self, nest: &mut NestBuilder, sample: Word, group: Word, tiles: [Option<FuncId>; 2]) {
         let residuals = usize::from(self.ends.residual.is_some());
-        let group_bytes = (BLOCKS * self.positions()) as i64;
+        let group_bytes = (BLOCKS * self.window.positions()) as i64;
         let out = nest.sample_pointer(0, sample);
         let out = nest.offset_by(out, group, group_bytes * self.vector() as i64);
         let input = nest.sample_pointer(1, sample);
@@ -356,9 +323,9 @@ impl Code {
         };
         let weights = constant(nest, 0, self.weights_of_block());
         let (bias, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
-        let (runs, columns) = (self.out[1] / self.run, self.out[1]);
-        nest.repeat(self.out[0], |nest, row| {
-            let input = nest.offset_by(input, row, (self.stride[0] * self.input[1] * self.lanes) as i64);
+        let columns = self.window.out[1];
+        nest.repeat(self.window.out[0], |nest, row| {
+            let input = nest.offset_by(input, row, (self.window.stride[0] * self.window.input[1] * self.lanes) as i64);
             let out = nest.offset_by(out, row, (columns * self.vector()) as i64);
             let residual = nest.offset_by(
                 residual,
@@ -368,20 +335,11 @@ impl Code {
             let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
                 let at =
                     |nest: &mut NestBuilder, pointer: Word, bytes: usize| nest.offset_by(pointer, first, bytes as i64);
-                let x = at(nest, input, self.stride[1] * self.lanes);
+                let x = at(nest, input, self.window.stride[1] * self.lanes);
                 let (y, r) = (at(nest, out, self.vector()), at(nest, residual, self.lanes));
                 nest.call(tile, &[x, weights, y, r, bias, factors]);
             };
-            if let Some(tile) = tile {
-                nest.repeat(runs, |nest, index| {
-                    let first = nest.mul_imm(index, self.run as i64);
-                    call(nest, tile, first);
-                });
-            }
-            if let Some(rest) = rest {
-                let first = nest.iconst((runs * self.run) as i64);
-                call(nest, rest, first);
-            }
+            nest::for_runs(nest, columns, self.run, tiles, call);
         });
     }
 }
@@ -402,40 +360,33 @@ impl Tile<'_> {
             sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         }
         let code = self.code;
-        let row = code.dilation[0] * code.input[1] * code.lanes;
-        self.repeated(asm, code.in_blocks, &mut |asm| {
-            self.repeated(asm, code.kernel[0], &mut |asm| {
+        let row = code.window.dilation[0] * code.window.input[1] * code.lanes;
+        repeat(asm, code.in_blocks, &mut |asm| {
+            repeat(asm, code.window.kernel[0], &mut |asm| {
                 self.emit_row(asm, x, weights, &sums);
                 asm.add_imm(x, row as i64);
-                asm.add_imm(weights, (code.kernel[1] * code.quads() * self.blocks * code.unit()) as i64);
+                asm.add_imm(weights, (code.window.kernel[1] * code.quads() * self.blocks * code.unit()) as i64);
             });
-            asm.add_imm(x, (code.input[0] * code.input[1] * code.lanes) as i64 - (code.kernel[0] * row) as i64);
+            asm.add_imm(
+                x,
+                (code.window.input[0] * code.window.input[1] * code.lanes) as i64
+                    - (code.window.kernel[0] * row) as i64,
+            );
         });
         for (block, sums) in sums.into_iter().enumerate() {
             self.finish(asm, block, sums);
         }
     }
 
-    /// A loop, where there is something to repeat.
-    fn repeated(&self, asm: &mut dyn VectorAsm, count: usize, body: &mut dyn FnMut(&mut dyn VectorAsm)) {
-        if count == 1 {
-            return body(asm);
-        }
-        let counter = asm.int();
-        asm.set_int(counter, count as i64);
-        let looped = asm.loop_begin(counter);
-        body(asm);
-        asm.loop_end(looped);
-        asm.free_int(counter);
-    }
-
     /// The products of one row of taps and one block of input channels.
     fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
         let code = self.code;
-        for (column, quad) in (0..code.kernel[1]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad))) {
+        for (column, quad) in
+            (0..code.window.kernel[1]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad)))
+        {
             let first = (column * code.quads() + quad) * self.blocks * code.unit();
             let at = |p: usize| {
-                let position = p * code.stride[1] + column * code.dilation[1];
+                let position = p * code.window.stride[1] + column * code.window.dilation[1];
                 x.at((position * code.lanes + quad * QUAD) as i64)
             };
             match code.products {
@@ -481,7 +432,7 @@ impl Tile<'_> {
     /// Makes values of sums, and stores them.
     fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
         let [out, residual, factors] = [2, 3, 5].map(|arg| asm.arg(arg));
-        let (ends, first) = (self.code.ends, block * self.code.positions());
+        let (ends, first) = (self.code.ends, block * self.code.window.positions());
         let (out, residual) =
             (out.at((first * ends.vector(self.code.lanes)) as i64), residual.at((first * self.code.lanes) as i64));
         ends.store(asm, sums, factors.at((block * 4 * self.code.lanes) as i64), out, residual);

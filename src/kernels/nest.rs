@@ -26,6 +26,28 @@ pub fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], ar
     }
 }
 
+/// Calls the first tile for each run of positions of a row, and the second for those that are left; `call` is given the tile
+/// and the first position.
+pub fn for_runs(
+    nest: &mut NestBuilder,
+    columns: usize,
+    run: usize,
+    [tile, rest]: [Option<FuncId>; 2],
+    call: impl Fn(&mut NestBuilder, FuncId, Word),
+) {
+    let runs = columns / run;
+    if let Some(tile) = tile {
+        nest.repeat(runs, |nest, index| {
+            let first = nest.mul_imm(index, run as i64);
+            call(nest, tile, first);
+        });
+    }
+    if let Some(rest) = rest {
+        let first = nest.iconst((runs * run) as i64);
+        call(nest, rest, first);
+    }
+}
+
 /// Helpers over [`NestBuilder`], for functions made by [`define`].
 pub trait KernelNest {
     /// Runs `body(sample, task)` for the tasks that the function was asked to do, of `tasks` for each sample.

@@ -1,7 +1,9 @@
 //! What becomes of sums, in tiles on whole numbers: vectors of 32 bits to f32, and those to bytes.
 
+use super::Constant;
 use crate::codegen::vector::{Mem, V, VectorAsm};
 use crate::ir::integer::{Output, Range, multiplier};
+use crate::ir::weights::Values;
 use crate::tensor::Quantisation;
 
 /// What is done with the sums of products of a layer.
@@ -21,6 +23,28 @@ impl Ends {
     /// Bytes of a vector of the output.
     pub fn vector(&self, lanes: usize) -> usize {
         if self.output == Output::Real { 4 * lanes } else { lanes }
+    }
+
+    /// What the sums of a layer need, whose input has these numbers: the weights as `pack` lays them out, and for each of so many
+    /// channels, of which those behind the layer's have zeros, what its sum begins with and what it is multiplied by.
+    pub fn constants(
+        &self,
+        params: &[Values],
+        input: Quantisation,
+        channels: usize,
+        pack: impl FnOnce(&[i8]) -> Vec<u8>,
+    ) -> Vec<Constant<'static>> {
+        let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
+        let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
+        let of_channels = weights.chunks(weights.len() / scales.len()).enumerate();
+        let mut begin: Vec<i32> = of_channels
+            .map(|(c, weights)| begin(weights, bias.map_or(0, |bias| bias[c]), input.zero_point()))
+            .collect();
+        let factor = |&scale: &f32| multiplier([input.scale(), scale], self.output.scale());
+        let mut factors: Vec<f32> = scales.iter().map(factor).collect();
+        begin.resize(channels, 0);
+        factors.resize(channels, 0.0);
+        vec![Constant::U8(pack(weights)), Constant::I32(begin), Constant::F32(factors)]
     }
 
     /// Stores the values of sums side by side, from `out`; residuals lie side by side too. Frees the sums.
@@ -48,6 +72,12 @@ impl Ends {
         }
         sums.into_iter().for_each(|sum| asm.free(sum));
     }
+}
+
+/// What the sum of a channel begins with, whose products are of numbers with their zero point.
+fn begin(weights: &[i8], bias: i32, zero_point: u8) -> i32 {
+    let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+    bias.wrapping_sub(sum.wrapping_mul(zero_point.into()))
 }
 
 /// So many bytes behind.

@@ -2,12 +2,11 @@
 //!
 //! The input has what counts for nothing around it, so that windows look alike everywhere.
 
-use super::bytes::repeat;
 use super::dots::{Geometry, two};
 use super::nest::{self, KernelNest};
 use super::requantise::{Narrow, Rounding};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots, integer};
-use crate::codegen::vector::{R, V, VectorAsm};
+use crate::codegen::vector::{R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range};
 use crate::ir::weights::Values;
@@ -71,10 +70,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         (Integer::Move, Op::GlobalMaxPool(_)) => (whole().window, Does::Max),
         _ => return Err(Why::unfit("no pool")),
     };
-    let window = Geometry::of(&window.resolve(spatial).expect("verified"), spatial)?;
+    let (front, window) = Geometry::of(&window.resolve(spatial).expect("verified"), spatial)?;
     let (lanes, blocks) = (target.lanes, ty.channels().div_ceil(target.lanes));
     let code = Code { lanes, blocks, run: RUN.min(window.out[1]), window, does };
-    let Geometry { front, input: sizes, .. } = code.window;
+    let sizes = code.window.input;
     if blocks * sizes[0] * sizes[1] * lanes > i32::MAX as usize {
         return Err("offsets beyond 32 bits".into());
     }
@@ -91,10 +90,6 @@ impl Code {
             Does::Max => 0,
             Does::Mean { input, .. } => input.zero_point(),
         }
-    }
-
-    fn positions(&self) -> usize {
-        self.window.out[0] * self.window.out[1]
     }
 }
 
@@ -134,10 +129,10 @@ impl Family for Code {
 }
 
 impl Code {
-    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, [tile, rest]: [Option<FuncId>; 2]) {
+    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
         let Geometry { input: [rows, columns], out, stride, .. } = self.window;
         let y = nest.sample_pointer(0, sample);
-        let y = nest.offset_by(y, block, (self.positions() * self.lanes) as i64);
+        let y = nest.offset_by(y, block, (self.window.positions() * self.lanes) as i64);
         let x = nest.sample_pointer(1, sample);
         let x = nest.offset_by(x, block, (rows * columns * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
@@ -150,17 +145,7 @@ impl Code {
                 let (y, factors) = (nest.offset_by(y, first, self.lanes as i64), nest.offset_by(factors, first, 4));
                 nest.call(tile, &[y, x, factors]);
             };
-            let runs = out[1] / self.run;
-            if let Some(tile) = tile {
-                nest.repeat(runs, |nest, index| {
-                    let first = nest.mul_imm(index, self.run as i64);
-                    call(nest, tile, first);
-                });
-            }
-            if let Some(rest) = rest {
-                let first = nest.iconst((runs * self.run) as i64);
-                call(nest, rest, first);
-            }
+            nest::for_runs(nest, out[1], self.run, tiles, call);
         });
     }
 

@@ -1,10 +1,7 @@
 //! Every activation on every engine, over all exponents: relative errors in ulps, and what becomes of NaN, infinities,
 //! zeros and denormals.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-
-use common::*;
+use crate::common::*;
 use svertka::codegen::Isa;
 use svertka::layers::Activation::{self, *};
 use svertka::runtime::{Engine, Options, Session};

@@ -1,10 +1,7 @@
 //! Compiled objects, linked into programs of other languages, against sessions in memory. Tests are ignored
 //! where a compiler or an emulator is absent.
 
-#[allow(dead_code)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use svertka::aot::{self, Artifacts, Cpu, Emit, OwnMemory, Weights};
@@ -98,7 +95,7 @@ fn sized_network([height, width]: [usize; 2]) -> Verified<Graph> {
     ];
     let mut graph = network(&[3, height, width], &parts).into_inner();
     graph.free = [("H", 1), ("W", 2)].map(|(name, dim)| FreeSize { name: name.into(), input: 0, dim }).into();
-    common::verified(graph)
+    crate::common::verified(graph)
 }
 
 /// Those that `sizes.c` knows, the usual one first.
@@ -357,8 +354,8 @@ fn inputs_are_told_apart_and_a_fixed_batch_is_kept() {
     let mut graph = Graph { name: "two".into(), ..Graph::default() };
     let (a, b) = (graph.add_input("a", fixed(&[3, 4, 5])), graph.add_input("b", fixed(&[6, 4, 5])));
     let both = graph.add_layer(Concat, &[a, b], "both").unwrap();
-    common::output(&mut graph, both);
-    let graph = common::verified(graph);
+    crate::common::output(&mut graph, both);
+    let graph = crate::common::verified(graph);
     let build = Build::new(&compile(&graph, Isa::detect(), &options("native", &LIBRARY, Weights::Embed)));
     build.compile_c("cc", "driver.c", "net", &[]);
     let inputs = inputs(&graph, 2, SEED);

@@ -1,9 +1,6 @@
 //! `svertka bench` and `svertka peak` through the real binary. What is measured is never looked at, only its form.
 
-#[path = "common/lab.rs"]
-mod lab;
-
-use lab::Lab;
+use crate::common::lab::Lab;
 use std::path::Path;
 use svertka::bench::report::Report;
 

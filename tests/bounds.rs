@@ -1,10 +1,7 @@
 //! No kernel reads or writes beside what it was given: values between pages that nobody may touch, with the kernels that
 //! estimates choose and with those that measurements may choose; and the command that shows it for one network.
 
-#[allow(dead_code)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -175,7 +172,7 @@ fn cases() -> u32 {
 fn kernels_touch_nothing_beside_inputs_and_outputs() {
     let current = tempfile::NamedTempFile::new().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "between_guards", "--ignored", "--nocapture"]).env(CURRENT, current.path());
+    child.args(["--exact", "bounds::between_guards", "--ignored", "--nocapture"]).env(CURRENT, current.path());
     let result = child.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let case = std::fs::read_to_string(current.path()).unwrap();

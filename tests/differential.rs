@@ -1,9 +1,7 @@
 //! Random layers and networks: the interpreter, the portable engine and generated code of every instruction set
 //! must agree. `PROPTEST_CASES` sets how many are drawn.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

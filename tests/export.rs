@@ -3,12 +3,8 @@
 //! With `SVERTKA_ONNX_CASES` set to a folder, the random ones are written there with inputs and the interpreter's outputs,
 //! for `tests/onnx/compare.py`, which has other engines run them.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-#[path = "common/text.rs"]
-mod text;
-
-use common::*;
+use crate::common::text::model;
+use crate::common::*;
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -24,7 +20,6 @@ use svertka::ir::weights::{RandomWeights, WeightSource, values};
 use svertka::ir::{Epilogue, FreeSize, Graph, Node, ParamId, Verified};
 use svertka::layers::*;
 use svertka::tensor::Tensor;
-use text::model;
 
 /// What an exporter wrote.
 fn written(graph: &Verified<Graph>, source: &dyn WeightSource) -> Vec<u8> {

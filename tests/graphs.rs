@@ -1,14 +1,8 @@
 //! Whole graphs: what may stand next to what, and networks at the limits of their size.
 
-#[path = "common/arbitrary.rs"]
-mod arbitrary;
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-#[path = "common/text.rs"]
-mod text;
-
-use arbitrary::check_graph;
-use common::*;
+use crate::common::arbitrary::check_graph;
+use crate::common::text::model;
+use crate::common::*;
 use proptest::prelude::*;
 use std::cell::Cell;
 use svertka::codegen::Isa;
@@ -19,7 +13,6 @@ use svertka::layers::*;
 use svertka::runtime::{Engine, Options, Session};
 use svertka::schedule::{self, Plan};
 use svertka::tensor::{Batch, TensorType};
-use text::model;
 
 fn plan(graph: Verified<Graph>) -> Plan {
     schedule::plan(graph, Target::new(Isa::Clif))

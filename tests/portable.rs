@@ -1,10 +1,7 @@
 //! The portable engine against generated code, kernel family by kernel family: they read the same packed constants
 //! and tables, so they differ in rounding only.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-
-use common::*;
+use crate::common::*;
 use svertka::codegen::Isa;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::Kernel;
@@ -295,7 +292,7 @@ fn softmax() {
     agree(&layer(Softmax { over: Over::Positions, log: false }, &[1, 40, 40]), family);
 }
 
-/// Prints the time of one convolution on each engine: `cargo test --release --test portable -- --ignored --nocapture`.
+/// Prints the time of one convolution on each engine: `cargo test --release --test all portable:: -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn speed_of_a_convolution() {

@@ -1,9 +1,6 @@
 //! Random networks whose sizes are free, run at random sizes by one [`Sessions`], against the interpreter.
 
-#[allow(dead_code)]
-mod common;
-
-use common::*;
+use crate::common::*;
 use proptest::prelude::*;
 use std::num::NonZeroUsize;
 use svertka::interp;

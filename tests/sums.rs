@@ -2,10 +2,7 @@
 //! positions and sums of 25,000 terms. Equal terms are the worst case, since all roundings go the same way: one chain of
 //! additions is off by n * 2^-25.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::borrow::Cow;
 use svertka::codegen::Isa;
 use svertka::interp;

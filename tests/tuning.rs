@@ -1,13 +1,8 @@
 //! Choices by measurement: every candidate computes what the estimated choice does, and `svertka tune` keeps its file.
 //! What is measured is never looked at.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-#[path = "common/lab.rs"]
-mod lab;
-
-use common::*;
-use lab::Lab;
+use crate::common::lab::Lab;
+use crate::common::*;
 use proptest::prelude::*;
 use svertka::codegen::Isa;
 use svertka::interp;

@@ -1,9 +1,6 @@
 //! Rounding errors of each form of Winograd convolution against sums in f64.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-
-use common::*;
+use crate::common::*;
 use std::borrow::Cow;
 use svertka::codegen::{HostIsa, Isa};
 use svertka::interp;
@@ -27,7 +24,7 @@ const FORMS: &[Form] = &[
     ([7, 3], &[(2, 4e-6), (4, 2e-5)]),
 ];
 
-/// `cargo test --test winograd -- --nocapture` prints what is found.
+/// `cargo test --test all winograd:: -- --nocapture` prints what is found.
 #[test]
 fn errors_of_every_form() {
     let mut failures = Vec::new();

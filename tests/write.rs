@@ -1,11 +1,7 @@
 //! Texts of graphs: they build the graph, keep the names of its weights, and read as a person would have written them.
 
-#[allow(dead_code, reason = "shared with the differential tests")]
-mod common;
-#[path = "common/text.rs"]
-mod text;
-
-use common::*;
+use crate::common::text::model;
+use crate::common::*;
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +11,6 @@ use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Param, Verified};
 use svertka::layers::{Accumulate, Op};
 use svertka::tensor::Tensor;
-use text::model;
 
 fn written(graph: &Graph, form: Form) -> Written {
     let all = |path: &str| !path.is_empty();

@@ -1,6 +1,8 @@
-//! Random layers and networks for the differential tests.
+//! Random layers and networks for the differential tests, and what else tests share.
 
-#[path = "values.rs"]
+pub mod arbitrary;
+pub mod lab;
+pub mod text;
 mod values;
 
 pub use values::*;

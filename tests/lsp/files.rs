@@ -1,7 +1,7 @@
 //! Models of several files.
 
-use crate::editor::Editor;
-use crate::requests::{hinted, with};
+use super::editor::Editor;
+use super::requests::{hinted, with};
 use gen_lsp_types as lsp;
 use serde_json::{Value, json};
 use std::fs;

@@ -1,7 +1,7 @@
 //! Random edits of models: the server never fails, and its answers are those of one that has seen the text only.
 
-use crate::editor::Editor;
-use crate::session;
+use super::editor::Editor;
+use super::session;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use serde_json::json;
@@ -31,7 +31,7 @@ fn random_edits_leave_no_trace() {
 }
 
 /// A model of 500 lines, each edit of which is answered with diagnostics, hints and a hover.
-/// `cargo test --release --test lsp edits_of_500 -- --ignored --nocapture`
+/// `cargo test --release --test all lsp::random::edits_of_500 -- --ignored --nocapture`
 #[test]
 #[ignore = "measures, and says what it found"]
 fn edits_of_500_lines() {

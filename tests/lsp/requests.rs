@@ -1,6 +1,6 @@
 //! Every kind of request, on small texts.
 
-use crate::editor::Editor;
+use super::editor::Editor;
 use gen_lsp_types as lsp;
 use insta::assert_snapshot;
 use serde_json::{Value, json};

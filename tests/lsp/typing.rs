@@ -1,7 +1,7 @@
 //! What is said while a text is being written.
 
-use crate::editor::Editor;
-use crate::requests::hinted;
+use super::editor::Editor;
+use super::requests::hinted;
 use gen_lsp_types as lsp;
 use insta::assert_snapshot;
 use serde_json::{Value, json};

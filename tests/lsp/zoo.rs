@@ -1,6 +1,6 @@
 //! Models that use networks which come along.
 
-use crate::editor::Editor;
+use super::editor::Editor;
 use gen_lsp_types as lsp;
 use serde_json::{Value, json};
 

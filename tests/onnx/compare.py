@@ -12,7 +12,7 @@ file's from the text's. `svertka import` must give the very text back.
 
 A folder of cases, random layers and networks with what the interpreter says of them, is made by
 
-    SVERTKA_ONNX_CASES=FOLDER PROPTEST_CASES=1000 cargo test --test export random
+    SVERTKA_ONNX_CASES=FOLDER PROPTEST_CASES=1000 cargo test --test all export::random
 
 Ends with 1 where a difference is above 1e-4, or where a model is refused.
 """

@@ -1,7 +1,7 @@
 //! What pages are made from, without a browser.
 
-use crate::lab::Lab;
-use crate::show;
+use super::show;
+use crate::common::lab::Lab;
 use serde_json::Value;
 use svertka::layers::Accumulate;
 use svertka::{Model, Weights, interp};

@@ -1,8 +1,8 @@
 //! Receptive fields, values and their sums.
 
-use crate::browser::evaluate;
-use crate::lab::Lab;
-use crate::show;
+use super::browser::evaluate;
+use super::show;
+use crate::common::lab::Lab;
 use serde::Deserialize;
 use std::path::Path;
 use svertka::interp;

@@ -1,9 +1,9 @@
 //! Graph, text, search, times: what is selected is selected everywhere.
 
-use crate::browser::evaluate;
-use crate::data::data;
-use crate::lab::Lab;
-use crate::show;
+use super::browser::evaluate;
+use super::data::data;
+use super::show;
+use crate::common::lab::Lab;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

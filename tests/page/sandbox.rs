@@ -1,8 +1,8 @@
 //! The sandbox: what it says of a layer is what a model with that layer says.
 
-use crate::browser::evaluate;
-use crate::lab::Lab;
-use crate::show;
+use super::browser::evaluate;
+use super::show;
+use crate::common::lab::Lab;
 use serde::Deserialize;
 use svertka::interp;
 use svertka::layers::Accumulate;

@@ -1,7 +1,7 @@
 //! Model cards against the models that they describe.
 
-use crate::data::{card, input};
-use crate::{all, folder, graph};
+use super::data::{card, input};
+use super::{all, folder, graph};
 use svertka::io::card::Card;
 use svertka::ir::{Graph, NodeId};
 
@@ -13,7 +13,7 @@ fn dims(graph: &Graph, id: NodeId) -> &[usize] {
 #[test]
 fn every_card_names_variants_that_exist() {
     let known = all();
-    for file in crate::files() {
+    for file in super::files() {
         let card = Card::read(&folder().join(&file).with_extension("yaml")).unwrap_or_else(|error| panic!("{error}"));
         assert!(card.title.is_some() && card.source.is_some(), "{file}");
         for variant in card.variants.keys() {

@@ -1,6 +1,6 @@
 //! Cards, real weights, pictures and reference outputs.
 
-use crate::{Name, folder};
+use super::{Name, folder};
 use std::path::Path;
 use svertka::io::card::{Card, Preprocessing};
 use svertka::io::npy::{self, ArrayData};

@@ -1,7 +1,7 @@
 //! Parameters, multiply-accumulates, receptive fields and strides against published ones.
 
-use crate::data::{card, committed};
-use crate::{Model, Name, all, files, graph, name};
+use super::data::{card, committed};
+use super::{Model, Name, all, files, graph, name};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Shared libraries of real networks against sessions in memory: the same kernels, so the same bits.
 
-use crate::{graph, name};
+use super::{graph, name};
 use svertka::aot::{self, Cpu, Emit};
 use svertka::ir::weights::RandomWeights;
 use svertka::ir::{Graph, Verified};

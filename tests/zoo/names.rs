@@ -1,7 +1,7 @@
 //! Weight names and shapes against published files.
 
-use crate::data::{card, shared};
-use crate::{graph, name};
+use super::data::{card, shared};
+use super::{graph, name};
 use safetensors::SafeTensors;
 use std::path::Path;
 use svertka::io::bind::BoundWeights;

@@ -1,7 +1,7 @@
 //! What real networks say about real pictures, against the logits of PyTorch.
 
-use crate::data::{batch, bytes, card, committed, first, input, logits, shared};
-use crate::{Model, Name, folder, graph, name};
+use super::data::{batch, bytes, card, committed, first, input, logits, shared};
+use super::{Model, Name, folder, graph, name};
 use std::path::Path;
 use svertka::codegen::Isa;
 use svertka::front::text::build;

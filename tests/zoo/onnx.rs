@@ -1,6 +1,6 @@
 //! Models go out as ONNX and come back as the text that they were.
 
-use crate::{Folder, all, text};
+use super::{Folder, all, text};
 use std::borrow::Cow;
 use std::sync::Arc;
 use svertka::export;

@@ -1,7 +1,7 @@
 //! The table in `models/README.md`.
 
-use crate::data::card;
-use crate::{Model, Name, files, folder, graph};
+use super::data::card;
+use super::{Model, Name, files, folder, graph};
 use std::fmt::Write;
 use std::fs;
 use svertka::analysis::receptive_field::{Axis, Field};
@@ -9,7 +9,7 @@ use svertka::analysis::{figures, receptive_field};
 use svertka::io::card::Accuracy;
 use svertka::ir::{self, Graph, Verified};
 
-const BEGIN: &str = "<!-- Made by `SVERTKA_BLESS=1 cargo test --test zoo readme`. -->\n";
+const BEGIN: &str = "<!-- Made by `SVERTKA_BLESS=1 cargo test --test all zoo::readme`. -->\n";
 const END: &str = "<!-- End of what is made. -->\n";
 
 /// Compares the table with what the models and their cards say. With the environment variable `SVERTKA_BLESS` set,

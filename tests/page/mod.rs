@@ -1,15 +1,12 @@
 //! `svertka show` in a browser: what the page shows is what the library and the interpreter say.
 
-#[path = "../common/lab.rs"]
-mod lab;
-
 mod browser;
 mod data;
 mod numbers;
 mod parts;
 mod sandbox;
 
-use lab::Lab;
+use crate::common::lab::Lab;
 
 /// A page that was made with these arguments, and its text.
 fn show(lab: &Lab, args: &[&str]) -> String {

@@ -66,6 +66,36 @@ fn layers_are_profiled_on_every_engine() {
     }
 }
 
+#[test]
+fn the_time_of_threads_is_accounted_for_and_others_are_simulated() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let args = ["models/lenet5.cnn", "--per-layer", "--threads", "2", "--batch", "3", "--simulate", "1,4"];
+    let (out, _) = lab.bench(&[&args[..], &["--json", &json]].concat(), 0);
+    for part in ["2 threads take", "% is work", "handover", "simulated from the steps' times on one thread"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let report = lab.report("r.json");
+    let profile = report.results[0].profile.as_ref().unwrap();
+    let simulated: Vec<usize> = profile.simulated.iter().map(|run| run.threads).collect();
+    assert_eq!((profile.occupation.unwrap().threads, simulated), (2, vec![1, 4]));
+    assert!(profile.steps.iter().all(|step| step.occupation.is_some_and(|o| o.alone_s > 0.0 && o.work_s > 0.0)));
+    // One thread as simulated is the sum of the steps of one thread.
+    let alone_s: f64 = profile.steps.iter().map(|step| step.occupation.unwrap().alone_s).sum();
+    let one = profile.simulated[0];
+    assert!((one.time_s - alone_s).abs() < 1e-9 && one.serial_s == 0.0, "{one:?}, {alone_s}");
+    let schema = std::fs::read_to_string("benches/format.md").unwrap();
+    for field in fields(&serde_json::from_str(&lab.read("r.json")).unwrap()) {
+        assert!(schema.contains(&format!("`{field}`")), "`{field}` is not documented");
+    }
+    // Without those, nothing is said of threads.
+    let (out, _) = lab.bench(&["models/lenet5.cnn", "--simulate", "2"], 0);
+    assert!(out.contains("times as fast") && !out.contains("% is work"), "{out}");
+    for wrong in ["0", "2,", "x", "2000"] {
+        assert!(lab.bench(&["models/lenet5.cnn", "--simulate", wrong], 2).1.contains("--simulate"));
+    }
+}
+
 /// The names of all fields in a JSON value.
 fn fields(value: &serde_json::Value) -> Vec<String> {
     match value {

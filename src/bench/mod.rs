@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod html;
 pub mod machine;
 pub mod measure;
+pub mod occupation;
 pub mod peak;
 pub mod profile;
 pub mod report;

@@ -1,15 +1,15 @@
 //! Step by step: where a network's time goes, and how far from the roofline each step is.
 
-use super::measure::{Budget, Done};
+use super::measure::{Budget, Done, Subject};
+use super::occupation::{self, Occupation, Simulation, Watched};
 use super::peak::Peak;
 use super::rate;
 use super::stats::Summary;
 use crate::ir::{Graph, NodeId, ParamId, ParamSource};
-use crate::runtime::{RunError, Session};
+use crate::runtime::{RunError, Session, SessionError};
 use crate::schedule::{Place, Plan, Step, View};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
 
 /// All steps of a network's plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,12 @@ pub struct Profile {
     /// Bytes of the arena of one sample.
     pub arena_bytes: u64,
     pub arena: Vec<ArenaBuffer>,
+    /// What the threads did; absent on one thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occupation: Option<Occupation>,
+    /// With `--simulate`: what other numbers of threads would do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub simulated: Vec<Occupation>,
 }
 
 /// One kernel call. The first one's time includes the allocation of the outputs.
@@ -63,6 +69,9 @@ pub struct StepProfile {
     pub writes: String,
     /// What the passes did with the layer, and why kernels were refused.
     pub notes: Vec<String>,
+    /// What the threads did; absent on one thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub occupation: Option<Occupation>,
 }
 
 /// Memory of one or more values, and when it is in use.
@@ -77,43 +86,109 @@ pub struct ArenaBuffer {
     pub last_step: usize,
 }
 
-/// Measures every step, of all samples of a batch together. `cores` are those that the session's threads can occupy.
+/// What a profile is made for.
+pub struct Wanted<'a> {
+    pub budget: &'a Budget,
+    pub peak: &'a Peak,
+    /// Cores that the session's threads can occupy, and all of the machine.
+    pub cores: usize,
+    pub cores_of_machine: usize,
+    /// Numbers of threads to be simulated.
+    pub simulate: &'a [usize],
+}
+
+/// Why a profile could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The session does not take the inputs.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The system gives no memory or threads for the sessions beside it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+/// Measures every step, of all samples of a batch together. Several threads are measured in turn with one.
+///
+/// # Errors
+/// As [`ProfileError`] says.
 pub fn profile(
     session: &mut Session,
     inputs: &[Tensor],
-    budget: &Budget,
-    peak: &Peak,
-    cores: usize,
+    wanted: &Wanted,
     progress: &mut dyn FnMut(Done),
-) -> Result<Profile, RunError> {
-    let batch = inputs[0].batch();
+) -> Result<Profile, ProfileError> {
+    let (batch, warmup) = (inputs[0].batch(), wanted.budget.warmup);
     session.run(inputs)?;
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); session.plan().steps.len()];
-    let mut run = || {
-        let start = Instant::now();
-        let mut last = start;
-        let outputs = session.run_observed(inputs, &mut |done| {
-            let now = Instant::now();
-            times[done.index].push((now - last).as_secs_f64());
-            last = now;
-        });
-        outputs.expect("the first run was accepted");
-        start.elapsed().as_secs_f64()
-    };
-    let totals = budget.interleave(&mut [&mut run], progress).remove(0);
-    let plan = session.plan();
-    let counted = times.iter().map(|times| Summary::new(&times[budget.warmup..]));
+    let (watched, total_s) = watch(session, inputs, wanted, progress)?;
+    let (own, plan) = (&watched[0], session.plan());
+    let counted = own.times().map(|times| Summary::new(&times[warmup..]));
     let mut steps: Vec<StepProfile> =
-        counted.zip(&plan.steps).map(|(time, step)| step_profile(plan, step, time, batch, peak, cores)).collect();
+        counted.zip(&plan.steps).map(|(time, step)| step_profile(plan, step, time, batch, wanted)).collect();
     let time_s: f64 = steps.iter().map(|s| s.time.median_s).sum();
     let bound_s: f64 = steps.iter().map(|s| s.bound_s).sum();
     steps.iter_mut().for_each(|s| s.share = rate(s.time.median_s, time_s));
-    let distance = rate(super::stats::median(&totals), bound_s);
-    let arena_bytes = plan.arena_bytes() as u64;
-    Ok(Profile { steps, time_s, bound_s, distance, arena_bytes, arena: arena(plan) })
+    let mut profile = Profile {
+        steps,
+        time_s,
+        bound_s,
+        distance: rate(total_s, bound_s),
+        arena_bytes: plan.arena_bytes() as u64,
+        arena: arena(plan),
+        occupation: None,
+        simulated: Vec::new(),
+    };
+    if let Some(alone) = watched.iter().find(|watched| watched.threads() == 1) {
+        if own.threads() > 1 {
+            profile.occupy(&own.occupations(alone, warmup));
+        }
+        let handover_s = watched.iter().map(|watched| watched.handover_s(warmup)).fold(0.0, f64::max);
+        let simulation = Simulation::new(plan, batch, alone, warmup, handover_s);
+        profile.simulated = wanted.simulate.iter().map(|&threads| simulation.on(threads)).collect();
+    }
+    Ok(profile)
 }
 
-fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Peak, cores: usize) -> StepProfile {
+impl Profile {
+    fn occupy(&mut self, steps: &[Occupation]) {
+        self.occupation = Some(occupation::sum(steps[0].threads, steps.iter().copied()));
+        self.steps.iter_mut().zip(steps).for_each(|(step, &occupation)| step.occupation = Some(occupation));
+    }
+}
+
+/// What is seen of the session and of those beside it, and the median seconds of its runs.
+fn watch(
+    session: &mut Session,
+    inputs: &[Tensor],
+    wanted: &Wanted,
+    progress: &mut dyn FnMut(Done),
+) -> Result<(Vec<Watched>, f64), ProfileError> {
+    let mut others = others(session, wanted)?;
+    let mut sessions: Vec<&mut Session> = [session].into_iter().chain(&mut others).collect();
+    let watch = |session: &&mut Session| Watched::new(session.plan(), session.threads());
+    let mut watched: Vec<Watched> = sessions.iter().map(watch).collect();
+    let mut runs: Vec<_> = (sessions.iter_mut().zip(&mut watched))
+        .map(|(session, watched)| move || watched.run(session, inputs).expect("the first run was accepted"))
+        .collect();
+    let mut subjects: Vec<&mut Subject> = runs.iter_mut().map(|run| run as &mut Subject).collect();
+    let totals = wanted.budget.interleave(&mut subjects, progress).remove(0);
+    drop(runs);
+    Ok((watched, super::stats::median(&totals)))
+}
+
+/// Sessions to be measured in turn with another: on one thread, what several are compared with and simulated by, and on
+/// two, for the time between two steps, if it is to be known and there are two cores. None beside one that is emulated.
+fn others(session: &Session, wanted: &Wanted) -> Result<Vec<Session>, SessionError> {
+    let threads = session.threads();
+    let one = (threads > 1).then_some(1);
+    let two = (threads == 1 && !wanted.simulate.is_empty() && wanted.cores_of_machine > 1).then_some(2);
+    let network = session.network();
+    let counts = one.into_iter().chain(two).filter(|_| session.executed().is_none());
+    counts.map(|threads| network.session(threads)).collect()
+}
+
+fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, wanted: &Wanted) -> StepProfile {
+    let (peak, cores) = (wanted.peak, wanted.cores);
     let node = &plan.graph[step.node];
     let flops = 2 * macs(plan, step) * batch as u64;
     let bytes = bytes(plan, step, batch);
@@ -144,6 +219,7 @@ fn step_profile(plan: &Plan, step: &Step, time: Summary, batch: usize, peak: &Pe
         reads: step.inputs.iter().map(describe).collect(),
         writes: describe(&step.output),
         notes: passes.chain(step.refusals.iter().map(|why| format!("not {why}"))).collect(),
+        occupation: None,
     }
 }
 
@@ -225,7 +301,9 @@ mod tests {
             Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options::default()).unwrap();
         let inputs = [Tensor::zeros([3, 64])];
         let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None };
-        let found = profile(&mut session, &inputs, &budget, &round_figures(), 2, &mut |_| {}).unwrap();
+        let peak = round_figures();
+        let wanted = Wanted { budget: &budget, peak: &peak, cores: 2, cores_of_machine: 2, simulate: &[1, 4] };
+        let found = profile(&mut session, &inputs, &wanted, &mut |_| {}).unwrap();
 
         let fc = found.steps.iter().find(|s| s.layer == "fc").unwrap();
         assert_eq!((fc.time.runs, fc.flops, fc.elements), (5, 2 * 3 * 64 * 32, 3 * 32));

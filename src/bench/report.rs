@@ -225,9 +225,19 @@ pub(super) mod tests {
             reads: vec!["Nchw [N, 1, 8, 8]".into()],
             writes: "Blocked [N, 4, 6, 6]".into(),
             notes: vec![],
+            occupation: None,
         };
         let (time_s, bound_s) = (seconds, seconds / 2.0);
-        Profile { steps: vec![step], time_s, bound_s, distance: 2.0, arena_bytes: 0, arena: vec![] }
+        Profile {
+            steps: vec![step],
+            time_s,
+            bound_s,
+            distance: 2.0,
+            arena_bytes: 0,
+            arena: vec![],
+            occupation: None,
+            simulated: vec![],
+        }
     }
 
     #[test]

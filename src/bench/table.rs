@@ -1,6 +1,7 @@
 //! Reports as text for a terminal.
 
 use super::baseline::Change;
+use super::occupation::Occupation;
 use super::peak::Peak;
 use super::profile::{Profile, StepProfile};
 use super::report::{Measurement, Report};
@@ -105,8 +106,9 @@ fn profile_text(result: &Measurement, profile: &Profile) -> String {
             format!("{:.2}", s.distance),
         ]
     });
+    let threads = profile.occupation.as_ref().map_or(String::new(), |run| threads_text(run, &profile.steps));
     format!(
-        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}",
+        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}{threads}",
         title(result),
         table(2, &columns, rows),
         ms(profile.time_s),
@@ -126,6 +128,60 @@ fn direct_line(steps: &[StepProfile]) -> String {
     }
     let share = direct.iter().map(|s| s.peak_share * s.time.median_s).sum::<f64>() / time;
     format!("direct convolutions that arithmetic bounds: {} ms, {:.1} % of the peak\n", ms(time), 100.0 * share)
+}
+
+/// Steps that are named as those in which most is lost.
+const NAMED: usize = 10;
+
+/// Where the time of several threads goes.
+fn threads_text(run: &Occupation, steps: &[StepProfile]) -> String {
+    let mut lossy: Vec<(&StepProfile, &Occupation)> =
+        steps.iter().filter_map(|step| Some((step, step.occupation.as_ref()?))).collect();
+    lossy.sort_by(|(_, a), (_, b)| b.lost_s().total_cmp(&a.lost_s()));
+    let rows = lossy.iter().take(NAMED).map(|(step, o)| {
+        let figures = [o.alone_s, o.time_s, o.lost_s(), o.work_s - o.alone_s, o.serial_s, o.uneven_s, o.handover_s];
+        [&[step.layer.clone(), step.kernel.clone()], &figures.map(ms)[..]].concat()
+    });
+    let columns = ["layer", "kernel", "ms on 1", "ms", "lost", "slower", "serial", "uneven", "handover"];
+    format!(
+        "\n{} threads take {} ms where one takes {} ms: {:.2} times as fast. Of their time {:.1} % is work (one alone needs \
+         {:.2} of it), {:.1} % waiting in steps that are not split, {:.1} % for larger shares, {:.1} % between steps. Most is \
+         lost in (ms of all threads together)\n{}\n",
+        run.threads,
+        ms(run.time_s),
+        ms(run.alone_s),
+        run.speedup(),
+        100.0 * run.part(run.work_s),
+        super::rate(run.alone_s, run.work_s),
+        100.0 * run.part(run.serial_s),
+        100.0 * run.part(run.uneven_s),
+        100.0 * run.part(run.handover_s),
+        table(2, &columns, rows)
+    )
+}
+
+/// What other numbers of threads would do, for every result that was asked for it.
+pub fn simulations(report: &Report) -> String {
+    let profiles = report.results.iter().filter_map(|result| Some((result, result.profile.as_ref()?)));
+    let simulated = profiles.filter(|(_, profile)| !profile.simulated.is_empty());
+    simulated.map(|(result, profile)| simulation_text(result, &profile.simulated)).collect()
+}
+
+fn simulation_text(result: &Measurement, runs: &[Occupation]) -> String {
+    let columns = ["threads", "ms", "times as fast", "samples/s", "work %", "serial %", "uneven %", "handover %"];
+    let rows = runs.iter().map(|run| {
+        let rates =
+            [format!("{:.2}", run.speedup()), format!("{:.1}", super::rate(result.setting.batch as f64, run.time_s))];
+        let parts =
+            [run.work_s, run.serial_s, run.uneven_s, run.handover_s].map(|s| format!("{:.1}", 100.0 * run.part(s)));
+        [&[run.threads.to_string(), ms(run.time_s)], &rates[..], &parts].concat()
+    });
+    format!(
+        "\n{}: simulated from the steps' times on one thread and their tasks; caches, memory and clock that threads share \
+         are not in it\n{}\n",
+        title(result),
+        table(0, &columns, rows)
+    )
 }
 
 /// Then and now, side by side.

@@ -11,7 +11,7 @@ use crate::bench::baseline::{self, Change};
 use crate::bench::html::GraphDrawing;
 use crate::bench::machine::{self, Machine};
 use crate::bench::measure::{Budget, Done, Subject};
-use crate::bench::profile::{Profile, profile};
+use crate::bench::profile::{Profile, Wanted, profile};
 use crate::bench::report::{Comparison, Measurement, Phases, Report, Setting};
 use crate::bench::stats::{Ratio, Summary};
 use crate::bench::suite::{self, Entry};
@@ -43,6 +43,9 @@ pub struct Args {
     /// Measure every step of the plan and compare it with the roofline of this machine
     #[arg(long)]
     per_layer: bool,
+    /// Tell how long these numbers of threads would take, from the times of all steps on one
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024), value_name = "N,N..")]
+    simulate: Vec<u16>,
     /// Write the results as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -112,7 +115,7 @@ pub fn run(args: &Args) -> Outcome {
         check_baseline(args, &jobs, then)?;
     }
     outputs(args).try_for_each(check_writable)?;
-    let profiled = args.per_layer || args.html.is_some();
+    let profiled = args.per_layer || args.html.is_some() || !args.simulate.is_empty();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
         svertka: env!("CARGO_PKG_VERSION").into(),
@@ -131,7 +134,7 @@ pub fn run(args: &Args) -> Outcome {
     let profiles = if args.per_layer { format!("\n{}", table::profiles(&report)) } else { String::new() };
     // First what would have to be measured again.
     write(args, &report, &graphs)?;
-    show(args, &(report.to_text() + &profiles))?;
+    show(args, &(report.to_text() + &profiles + &table::simulations(&report)))?;
     baseline.map_or(Ok(()), |then| compare(args, &then, &report))
 }
 
@@ -382,13 +385,15 @@ fn measure(
         let mut subjects: Vec<&mut Subject> = runs.iter_mut().map(|run| run as &mut Subject).collect();
         budget.interleave(&mut subjects, &mut |done| show("run", done))
     };
+    let simulate: Vec<usize> = args.simulate.iter().copied().map(usize::from).collect();
     let first = report.results.len();
     for (mut contender, seconds) in contenders.into_iter().zip(&seconds) {
         let (profile, graph) = match (&report.peak, &mut contender.code) {
             (Some(peak), Code::Session(session)) => {
-                let cores = contender.setting.threads.min(machine::cores());
-                let mut show = |done: Done| show("steps, run", done);
-                let found = profile(session, &contender.inputs, &budget, peak, cores, &mut show);
+                let cores_of_machine = machine::cores();
+                let cores = contender.setting.threads.min(cores_of_machine);
+                let wanted = Wanted { budget: &budget, peak, cores, cores_of_machine, simulate: &simulate };
+                let found = profile(session, &contender.inputs, &wanted, &mut |done| show("steps, run", done));
                 (Some(found.map_err(Failure::input)?), GraphDrawing::new(session.plan()))
             }
             // A library does not say when a step ends.

@@ -8,6 +8,7 @@ use super::constants::Constants;
 use super::memory::{check_packing, check_planning};
 use super::network::Network;
 use super::threads::Threads;
+use super::watch::{Share, Watch};
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
 use crate::codegen::{Bytes, CodeError, CodeModule, HostIsa, Isa};
 use crate::io::IoError;
@@ -317,6 +318,11 @@ impl Session {
         self.network().session(self.compiled.options.threads)
     }
 
+    /// How many threads it runs on, the caller's included.
+    pub fn threads(&self) -> usize {
+        self.scratch.len()
+    }
+
     /// What it shares with its forks, of which any thread can make sessions.
     pub fn network(&self) -> Network {
         Network(self.compiled.clone())
@@ -445,7 +451,7 @@ impl Session {
         let first = if cut.rest() > 0 { 0 } else { *joint_from };
         for index in first..steps.len() {
             // SAFETY: as above.
-            unsafe { self.run_step(index) }?;
+            unsafe { self.run_step(index, None) }?;
         }
         Ok(())
     }
@@ -480,11 +486,13 @@ impl Session {
         let batch = checks::inputs(&self.compiled.plan.graph, inputs)?;
         let mut outputs = self.new_outputs(batch);
         self.bind(inputs, &mut outputs, Cut::together(batch))?;
+        let mut watch = Watch::default();
         for index in 0..self.compiled.plan.steps.len() {
             // SAFETY: the tensors are bound and are still there.
-            unsafe { self.run_step(index) }?;
+            unsafe { self.run_step(index, Some(&watch)) }?;
             let memory = self.binding.as_ref().expect("bound").memory();
-            observe(&StepDone { index, plan: &self.compiled.plan, memory });
+            observe(&StepDone { index, plan: &self.compiled.plan, memory, shares: watch.shares() });
+            watch.shares().clear();
         }
         Ok(outputs)
     }
@@ -493,7 +501,7 @@ impl Session {
     ///
     /// # Safety
     /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
-    unsafe fn run_step(&mut self, index: usize) -> Result<(), RunError> {
+    unsafe fn run_step(&mut self, index: usize, watch: Option<&Watch>) -> Result<(), RunError> {
         let Session { compiled, scratch, .. } = self;
         let Compiled { plan, code, constants, .. } = &**compiled;
         let binding = self.binding.as_ref().expect("bound");
@@ -507,12 +515,17 @@ impl Session {
             let (tasks, split) = (pass.groups * step.kernel_of(&pass).tasks(), step.worth_splitting(pass.samples()));
             self.threads.run(tasks, split, &|thread, range| {
                 let operands = PassOperands::new(binding.shared(index, thread), &pass);
+                let own = range.len();
                 // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of the
                 // sizes that the plan states for each sample, to the constants that the conf packed, and to scratch memory
                 // of the largest size that a kernel needs for each thread; a kernel for several samples takes them at the
                 // distances that it was made for, and the constants of the step's own; ranges are parts of 0..tasks, and
                 // tasks write disjoint memory.
-                unsafe { code.call(index, step, pass.joint, operands.get(), range) }
+                let work = || unsafe { code.call(index, step, pass.joint, operands.get(), range) };
+                match watch {
+                    Some(watch) => watch.time(thread, own, tasks, work),
+                    None => work(),
+                }
             });
         }
         let checked = code.emulation().map_or(Ok(()), Emulation::check);
@@ -579,6 +592,8 @@ pub struct StepDone<'a> {
     pub index: usize,
     plan: &'a Plan,
     memory: &'a Memory,
+    /// What each thread did of it, in the order in which they ended.
+    pub shares: &'a [Share],
 }
 
 impl StepDone<'_> {

@@ -1,8 +1,9 @@
 //! What threads do in a run: work, and wait.
 //!
-//! `threads * time = work + serial + uneven + handover`: in a step that is not split the others wait for the one that
-//! works; in one that is split they wait for the thread whose share takes longest; and from one step to the next all wait
-//! until the slowest has said that it is done and each has seen what comes next.
+//! `threads * time = work + serial + uneven + absent + handover`: in a step that is not split the others wait for the one
+//! that works; in one that is split they wait for the thread whose share takes longest; a thread that sleeps or has no core
+//! when its share is due does nothing, another does it; and from one step to the next all wait until the slowest has said
+//! that it is done and each has seen what comes next.
 
 use super::rate;
 use super::stats::median;
@@ -26,6 +27,8 @@ pub struct Occupation {
     pub serial_s: f64,
     /// Waiting for the largest share of a step.
     pub uneven_s: f64,
+    /// Of threads whose share of a step another did, because they slept or had no core.
+    pub absent_s: f64,
     /// Between steps.
     pub handover_s: f64,
 }
@@ -36,11 +39,15 @@ impl Occupation {
         let mut busy = vec![0.0; threads];
         shares.iter().for_each(|share| busy[share.thread] += share.time.as_secs_f64());
         let (work_s, longest_s) = (busy.iter().sum::<f64>(), busy.iter().copied().fold(0.0, f64::max));
-        let waiting = threads as f64 * longest_s - work_s;
-        let is_split = shares.iter().any(|share| share.tasks < share.tasks_of_all);
-        let (serial_s, uneven_s) = if is_split { (0.0, waiting) } else { (waiting, 0.0) };
+        let waiting_s = threads as f64 * longest_s - work_s;
         let handover_s = threads as f64 * (time_s - longest_s);
-        Occupation { threads, time_s, alone_s: 0.0, work_s, serial_s, uneven_s, handover_s }
+        let step = Occupation { threads, time_s, alone_s: 0.0, work_s, handover_s, ..Occupation::default() };
+        if !is_split(shares) {
+            return Occupation { serial_s: waiting_s, ..step };
+        }
+        let absent = (0..threads).filter(|&thread| shares.iter().all(|share| share.thread != thread)).count();
+        let absent_s = absent as f64 * longest_s;
+        Occupation { uneven_s: waiting_s - absent_s, absent_s, ..step }
     }
 
     /// Each figure's median.
@@ -53,6 +60,7 @@ impl Occupation {
             work_s: of(|o| o.work_s),
             serial_s: of(|o| o.serial_s),
             uneven_s: of(|o| o.uneven_s),
+            absent_s: of(|o| o.absent_s),
             handover_s: of(|o| o.handover_s),
         }
     }
@@ -80,8 +88,14 @@ impl AddAssign for Occupation {
         self.work_s += other.work_s;
         self.serial_s += other.serial_s;
         self.uneven_s += other.uneven_s;
+        self.absent_s += other.absent_s;
         self.handover_s += other.handover_s;
     }
+}
+
+/// Whether some did a part only.
+fn is_split(shares: &[Share]) -> bool {
+    shares.iter().any(|share| share.tasks < share.tasks_of_all)
 }
 
 /// The sum of steps on so many threads.
@@ -140,7 +154,6 @@ impl Watched {
 
     /// The median time from one step that is split to the next; 0 where none is.
     pub fn handover_s(&self, warmup: usize) -> f64 {
-        let is_split = |shares: &[Share]| shares.iter().any(|share| share.tasks < share.tasks_of_all);
         let split = self.steps.iter().zip(&self.shares).filter(|(_, shares)| is_split(shares));
         let times: Vec<f64> = split.map(|(seen, _)| Occupation::median(&seen[warmup..]).handover_s).collect();
         if times.is_empty() { 0.0 } else { median(&times) / self.threads as f64 }
@@ -226,9 +239,9 @@ fn split(seconds: f64, tasks: usize, threads: usize, handover_s: f64) -> Occupat
         time_s: longest + handover_s,
         alone_s: seconds,
         work_s: seconds,
-        serial_s: 0.0,
         uneven_s: threads as f64 * longest - seconds,
         handover_s: threads as f64 * handover_s,
+        ..Occupation::default()
     }
 }
 
@@ -246,7 +259,7 @@ mod tests {
     }
 
     fn adds_up(o: Occupation) -> bool {
-        let parts = o.work_s + o.serial_s + o.uneven_s + o.handover_s;
+        let parts = o.work_s + o.serial_s + o.uneven_s + o.absent_s + o.handover_s;
         (o.threads as f64 * o.time_s - parts).abs() < 1e-9
     }
 
@@ -263,7 +276,10 @@ mod tests {
         assert_eq!(((serial.serial_s * 1e3).round(), serial.uneven_s), (18.0, 0.0));
         // The caller has done the share of a thread that did not wake.
         let asleep = Occupation::seen(2, 0.010, &[share(0, 5, 2, 4), share(0, 5, 2, 4)]);
-        assert_eq!(((asleep.uneven_s * 1e3).round(), asleep.serial_s), (10.0, 0.0));
+        assert_eq!(((asleep.absent_s * 1e3).round(), asleep.uneven_s, asleep.serial_s), (10.0, 0.0, 0.0));
+        // More threads than tasks: who has none takes part.
+        let idle = Occupation::seen(2, 0.010, &[share(0, 10, 1, 2), share(1, 0, 0, 2)]);
+        assert_eq!(((idle.uneven_s * 1e3).round(), idle.absent_s), (10.0, 0.0));
         let both = sum(2, [uneven, asleep].into_iter());
         assert!(adds_up(both) && (both.part(both.work_s) - 24.0 / 40.0).abs() < 1e-9, "{both:?}");
     }

@@ -139,14 +139,15 @@ fn threads_text(run: &Occupation, steps: &[StepProfile]) -> String {
         steps.iter().filter_map(|step| Some((step, step.occupation.as_ref()?))).collect();
     lossy.sort_by(|(_, a), (_, b)| b.lost_s().total_cmp(&a.lost_s()));
     let rows = lossy.iter().take(NAMED).map(|(step, o)| {
-        let figures = [o.alone_s, o.time_s, o.lost_s(), o.work_s - o.alone_s, o.serial_s, o.uneven_s, o.handover_s];
+        let figures =
+            [o.alone_s, o.time_s, o.lost_s(), o.work_s - o.alone_s, o.serial_s, o.uneven_s, o.absent_s, o.handover_s];
         [&[step.layer.clone(), step.kernel.clone()], &figures.map(ms)[..]].concat()
     });
-    let columns = ["layer", "kernel", "ms on 1", "ms", "lost", "slower", "serial", "uneven", "handover"];
+    let columns = ["layer", "kernel", "ms on 1", "ms", "lost", "slower", "serial", "uneven", "absent", "handover"];
     format!(
         "\n{} threads take {} ms where one takes {} ms: {:.2} times as fast. Of their time {:.1} % is work (one alone needs \
-         {:.2} of it), {:.1} % waiting in steps that are not split, {:.1} % for larger shares, {:.1} % between steps. Most is \
-         lost in (ms of all threads together)\n{}\n",
+         {:.2} of it), {:.1} % waiting in steps that are not split, {:.1} % for larger shares, {:.1} % having no core, \
+         {:.1} % between steps. Most is lost in (ms of all threads together)\n{}\n",
         run.threads,
         ms(run.time_s),
         ms(run.alone_s),
@@ -155,6 +156,7 @@ fn threads_text(run: &Occupation, steps: &[StepProfile]) -> String {
         super::rate(run.alone_s, run.work_s),
         100.0 * run.part(run.serial_s),
         100.0 * run.part(run.uneven_s),
+        100.0 * run.part(run.absent_s),
         100.0 * run.part(run.handover_s),
         table(2, &columns, rows)
     )

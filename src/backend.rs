@@ -20,25 +20,15 @@ impl<F: Copy> StepFunctions<F> {
     }
 }
 
-/// Emits the kernels of all steps, but for those that the portable kernels do; steps with equal code share a function.
-pub fn generate(
-    plan: &Plan,
-    isa: Isa,
-    module: &mut CodeModule,
-) -> Result<Vec<Option<StepFunctions<FuncId>>>, CodeError> {
+/// Emits the kernels of all steps; steps with equal code share a function.
+pub fn generate(plan: &Plan, isa: Isa, module: &mut CodeModule) -> Result<Vec<StepFunctions<FuncId>>, CodeError> {
     Generator { isa, module, known: &mut HashMap::new() }.steps(&plan.steps)
 }
 
 /// The same for several plans, each for the instruction set of its target.
 pub fn generate_all(plans: &[Plan], module: &mut CodeModule) -> Result<Vec<Vec<StepFunctions<FuncId>>>, CodeError> {
     let mut known = HashMap::new();
-    let of_plan = |plan: &Plan| {
-        if plan.steps.iter().any(|step| step.kernel.is_whole()) {
-            return Err(CodeError::Whole);
-        }
-        let functions = Generator { isa: plan.target.isa, module, known: &mut known }.steps(&plan.steps)?;
-        Ok(functions.into_iter().flatten().collect())
-    };
+    let of_plan = |plan: &Plan| Generator { isa: plan.target.isa, module, known: &mut known }.steps(&plan.steps);
     plans.iter().map(of_plan).collect()
 }
 
@@ -49,14 +39,11 @@ struct Generator<'a> {
 }
 
 impl Generator<'_> {
-    fn steps(&mut self, steps: &[Step]) -> Result<Vec<Option<StepFunctions<FuncId>>>, CodeError> {
+    fn steps(&mut self, steps: &[Step]) -> Result<Vec<StepFunctions<FuncId>>, CodeError> {
         let of_step = |step: &Step| {
-            if step.kernel.is_portable() {
-                return Ok(None);
-            }
             let kernel = self.function(step.kernel.code())?;
             let joint = step.joint.iter().map(|joint| self.function(joint.kernel.code())).collect::<Result<_, _>>()?;
-            Ok(Some(StepFunctions { kernel, joint }))
+            Ok(StepFunctions { kernel, joint })
         };
         steps.iter().map(of_step).collect()
     }

@@ -9,11 +9,14 @@ use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{FreeSize, Graph, Verified};
 use svertka::kernels::Target;
+use svertka::kernels::tuning::Choices;
 use svertka::layers::*;
+use svertka::quant;
 use svertka::runtime::library::Library;
 use svertka::runtime::{Engine, Forced, Session};
-use svertka::schedule::{self, Plan};
-use svertka::tensor::{Batch, Tensor, TensorType};
+use svertka::schedule::{self, Edges, Plan};
+use svertka::tensor::{Batch, DType, Quantisation, Tensor, TensorType};
+use svertka::{BoundWeights, Model};
 
 const SEED: u64 = 7;
 /// Rows and columns of Winograd's output tiles.
@@ -169,14 +172,19 @@ impl Build {
     /// Runs the driver on inputs; the outputs' values.
     fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
         self.write_inputs(inputs);
+        bytemuck::pod_collect_to_vec(&self.run(emulator, mode, inputs[0].batch(), weights))
+    }
+
+    /// Runs the driver on the file of inputs; what it writes.
+    fn run(&self, emulator: Option<&str>, mode: &str, batch: usize, weights: Option<&str>) -> Vec<u8> {
         let mut command = match emulator {
             Some(emulator) => Command::new(emulator),
             None => Command::new(self.path("program")),
         };
         command.args(emulator.map(|_| self.path("program")));
-        command.arg(mode).arg(inputs[0].batch().to_string()).arg(self.path("inputs"));
+        command.arg(mode).arg(batch.to_string()).arg(self.path("inputs"));
         command.args(weights.map(|name| self.path(name)));
-        bytemuck::pod_collect_to_vec(&output(&mut command))
+        output(&mut command)
     }
 }
 
@@ -400,7 +408,7 @@ fn the_object_is_alone_and_shows_only_its_prefix() {
                 public += 1;
             }
         }
-        assert_eq!(public, 15);
+        assert_eq!(public, 17);
     }
 }
 
@@ -513,6 +521,219 @@ fn aarch64_code_agrees_with_the_interpreter() {
             found = rest;
         }
         assert!(found.is_empty());
+    }
+}
+
+/// A network on whole numbers, with the weights of a file that `svertka quantize` could have written.
+struct Whole {
+    model: Model,
+    weights: BoundWeights,
+    _file: tempfile::NamedTempFile,
+}
+
+/// Layers of every kernel family on whole numbers. The input is of eight bits, and so is an output; the other is sums that stay
+/// f32.
+fn whole_network() -> Whole {
+    let text = "model m
+input x: f32[N, 3, H = 13, W = 11]
+net {
+  concat { identity
+ begin: conv 3x3, 9, half, bias | relu }
+  groups: conv 3x3, 12, half, groups 3 | silu
+  two: conv 3x2, 12, groups 2, pad 1
+  deep: conv 3x3, 12, half, groups 12, bias | relu6
+  residual { conv 1x1, 12 | relu | conv 3x3, 12, half } | relu
+  maxpool 3x3, stride 2, pad 1
+  gate { global_avgpool | conv 1x1, 12, bias | sigmoid }
+  concat { slice 1..6
+ conv 1x1, 7 | relu }
+  channel_shuffle 3
+  adaptive_avgpool 5x3 | output features
+  end: conv 1x1, 5, bias
+}
+";
+    let model = Model::parse(text).unwrap();
+    let random = model.bind(&svertka::Weights::random(SEED)).unwrap();
+    let examples = [inputs(model.graph(), 2, SEED)];
+    let wishes =
+        quant::Wishes { method: quant::Method::MinMax, activation_bits: 8, keep: Default::default(), budget: None };
+    let found = quant::quantise(model.graph(), &random, &examples, &wishes, &mut |_, _| {}).unwrap();
+    let folded = quant::Folded::new(model.graph(), &random);
+    let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
+    quant::write(file.path(), &quant::tensors(&found.structure, &found.values, &folded), 8).unwrap();
+    let weights = model.bind(&svertka::Weights::file(file.path())).unwrap();
+    Whole { model, weights, _file: file }
+}
+
+impl Whole {
+    fn graph(&self) -> &Verified<Graph> {
+        self.weights.network(&self.model)
+    }
+
+    fn compile(&self, isa: Isa, options: &aot::Options, edges: Edges) -> Artifacts {
+        let plan = schedule::plan_edges(self.graph().clone(), options.cpu.target_of(isa), &Choices::default(), edges);
+        aot::compile(&plan, &self.weights, options).unwrap()
+    }
+
+    /// Inputs and what the interpreter makes of them.
+    fn expected(&self, batch: usize) -> (Vec<Tensor>, Vec<f32>) {
+        let inputs = inputs(self.graph(), batch, SEED + 1);
+        let outputs = interp::run(self.graph(), &self.weights, &inputs, Accumulate::F32);
+        (inputs, outputs.into_iter().flat_map(Tensor::into_data).collect())
+    }
+
+    /// What the caller gives and takes where the edges are on whole numbers: the input, and each output.
+    fn types(&self) -> (TensorType, Vec<TensorType>) {
+        let (target, choices) = (Target::new(Isa::Clif), Choices::default());
+        let plan = schedule::plan_edges(self.graph().clone(), target, &choices, Edges::Whole);
+        let input = plan.input_types().next().unwrap().clone();
+        (input, plan.output_types().cloned().collect())
+    }
+
+    /// Runs a build for whole numbers on what stands for the inputs; the real numbers that its outputs stand for.
+    fn drive_bytes(&self, build: &Build, emulator: Option<&str>, mode: &str, inputs: &[Tensor]) -> Vec<f32> {
+        let (taken, given) = self.types();
+        let bytes: Vec<u8> = inputs[0].data().iter().map(|&x| numbers(&taken).unwrap().quantise(x)).collect();
+        std::fs::write(build.path("inputs"), bytes).unwrap();
+        let mut found = build.run(emulator, mode, inputs[0].batch(), None);
+        let mut outputs = Vec::new();
+        for ty in &given {
+            let rest = found.split_off(ty.elements() * ty.dtype.bytes() * inputs[0].batch());
+            match numbers(ty) {
+                Some(numbers) => outputs.extend(found.iter().map(|&q| numbers.real(q))),
+                None => outputs.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&found)),
+            }
+            found = rest;
+        }
+        outputs
+    }
+}
+
+/// What the elements of a type stand for, where they are whole numbers.
+fn numbers(ty: &TensorType) -> Option<Quantisation> {
+    if let DType::U8(numbers) = ty.dtype { Some(numbers) } else { None }
+}
+
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn whole_numbers_have_the_bits_of_the_interpreter() {
+    let whole = whole_network();
+    for isa in Isa::available() {
+        for place in [Weights::Embed, Weights::File] {
+            let file = (place == Weights::File).then_some("net.weights");
+            let build = Build::new(&whole.compile(isa.into(), &options("native", &LIBRARY, place), Edges::Real));
+            build.compile_c("cc", "driver.c", "net", &[]);
+            for (batch, mode) in [(1, "serial"), (3, "parallel"), (40, "parallel")] {
+                let (inputs, expected) = whole.expected(batch);
+                assert_same_bits(&build.drive(None, mode, &inputs, file), &expected);
+            }
+            if place == Weights::File {
+                build.compile_c("cc", "errors.c", "net", &[]);
+                output(Command::new(build.path("program")).arg(build.path("net.weights")));
+            }
+        }
+        let build = Build::new(&whole.compile(isa.into(), &options("native", &LIBRARY, Weights::Embed), Edges::Whole));
+        build.compile_c("cc", "driver.c", "net", &[]);
+        for (batch, mode) in [(1, "serial"), (3, "parallel")] {
+            let (inputs, expected) = whole.expected(batch);
+            assert_same_bits(&whole.drive_bytes(&build, None, mode, &inputs), &expected);
+        }
+    }
+}
+
+/// What the CPU need not have runs on this one where it has it: dot products of bytes, tables.
+#[cfg(target_arch = "x86_64")]
+#[test]
+#[cfg_attr(not(all(tool = "cc", tool = "avx2")), ignore = "needs cc and AVX2")]
+fn whole_numbers_have_the_same_bits_whatever_the_cpu_does_with_bytes() {
+    let whole = whole_network();
+    let (inputs, expected) = whole.expected(2);
+    for cpu in ["x86-64-v2", "x86-64-v3", "alderlake", "x86-64-v4", "cascadelake", "icelake-server"] {
+        let options = options(cpu, &[Emit::Static, Emit::Header, Emit::Assembly], Weights::Embed);
+        let artifacts = whole.compile(options.cpu.isa, &options, Edges::Real);
+        let assembly = &artifacts.files.iter().find(|(name, _)| name == "net.s").unwrap().1;
+        let has = |word: &str| String::from_utf8_lossy(assembly).contains(word);
+        let dots = matches!(cpu, "alderlake" | "cascadelake" | "icelake-server");
+        assert_eq!((has("vpdpbusd"), has("vpermi2b")), (dots, cpu == "icelake-server"), "{cpu}");
+        let own = Cpu::named("native").unwrap();
+        if !runs(&own, options.cpu.target()) {
+            continue;
+        }
+        let build = Build::new(&artifacts);
+        build.compile_c("cc", "driver.c", "net", &[]);
+        assert_same_bits(&build.drive(None, "serial", &inputs, None), &expected);
+    }
+}
+
+/// Whether this CPU has what a target uses.
+fn runs(cpu: &Cpu, target: Target) -> bool {
+    let host = target.isa.on_host();
+    cpu.isa >= target.isa && host.is_some_and(|host| host.bytes() >= target.bytes)
+}
+
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn whole_numbers_of_several_sizes_share_an_object() {
+    let mut whole = whole_network();
+    let options = options("native", &LIBRARY, Weights::Embed);
+    let graphs = SIZES.map(|[height, width]| {
+        whole.model.resize(&[("H".into(), height), ("W".into(), width)]).unwrap();
+        whole.weights.network_now(&whole.model).unwrap()
+    });
+    let plans: Vec<Plan> = graphs.iter().map(|graph| schedule::plan(graph.clone(), options.cpu.target())).collect();
+    let build = Build::new(&aot::compile_sizes(&plans, &whole.weights, &options).unwrap());
+    build.compile_c("cc", "sizes.c", "net", &[]);
+    for ([height, width], graph) in SIZES.into_iter().zip(&graphs) {
+        let inputs = inputs(graph, 3, SEED);
+        build.write_inputs(&inputs);
+        let mut command = Command::new(build.path("program"));
+        command.args([&format!("{height}x{width}"), "3"]).arg(build.path("inputs"));
+        let found: Vec<f32> = bytemuck::pod_collect_to_vec(&output(&mut command));
+        let expected = interp::run(graph, &whole.weights, &inputs, Accumulate::F32);
+        let expected: Vec<f32> = expected.into_iter().flat_map(Tensor::into_data).collect();
+        assert_same_bits(&found, &expected);
+    }
+}
+
+#[test]
+fn the_header_says_what_whole_numbers_stand_for() {
+    let whole = whole_network();
+    let options = options("native", &[Emit::Header], Weights::Embed);
+    let header = |edges| String::from_utf8(whole.compile(Isa::Clif, &options, edges).files.remove(0).1).unwrap();
+    let real = header(Edges::Real);
+    assert!(real.contains("const float *const inputs[]") && !real.contains("NET_INPUT_0_SCALE"), "{real}");
+    let bytes = header(Edges::Whole);
+    let (taken, given) = whole.types();
+    let [taken, given] = [&taken, &given[1]].map(|ty| numbers(ty).unwrap());
+    for line in [
+        format!("#define NET_INPUT_0_SCALE {:?}f\n", taken.scale()),
+        format!("#define NET_INPUT_0_ZERO_POINT {}\n", taken.zero_point()),
+        format!("#define NET_OUTPUT_1_SCALE {:?}f\n", given.scale()),
+        format!("x: uint8_t [N, 3, 13, 11], 429 elements a sample, q for the number (q - {})", taken.zero_point()),
+        "features: uint8_t [N, 12, 5, 3]".into(),
+        "f32 [N, 5, 5, 3], 75 elements a sample\n".into(),
+        "const uint8_t *const inputs[],\n    void *const outputs[]".into(),
+    ] {
+        assert!(bytes.contains(&line), "{line}\n{bytes}");
+    }
+    assert!(!bytes.contains("NET_OUTPUT_0_SCALE"));
+}
+
+#[test]
+#[cfg_attr(not(tool = "aarch64"), ignore = "needs a cross compiler and an emulator for AArch64")]
+fn whole_numbers_have_the_same_bits_on_aarch64() {
+    let whole = whole_network();
+    let options = options("aarch64-generic", &LIBRARY, Weights::Embed);
+    for edges in [Edges::Real, Edges::Whole] {
+        let build = Build::new(&whole.compile(Isa::Clif, &options, edges));
+        build.compile_c("aarch64-linux-gnu-gcc", "driver.c", "net", &["-static"]);
+        let (inputs, expected) = whole.expected(5);
+        let emulator = Some("qemu-aarch64");
+        let found = match edges {
+            Edges::Real => build.drive(emulator, "parallel", &inputs, None),
+            Edges::Whole => whole.drive_bytes(&build, emulator, "parallel", &inputs),
+        };
+        assert_same_bits(&found, &expected);
     }
 }
 

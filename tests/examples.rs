@@ -33,6 +33,16 @@ impl Lab {
         output(svertka.args(args));
     }
 
+    /// `svertka quantize` of LeNet-5, then as [`compile`](Lab::compile) with `--bytes`.
+    fn compile_bytes(&self, args: &[&str]) {
+        let (root, weights) = (env!("CARGO_MANIFEST_DIR"), self.text("digits8.safetensors"));
+        let pictures = (0..10).map(|digit| format!("models/pictures/digit_{digit}.png"));
+        let mut svertka = Command::new(env!("CARGO_BIN_EXE_svertka"));
+        svertka.current_dir(root).args(["quantize", "models/lenet5.cnn", "-o", &weights, "--calibrate"]);
+        output(svertka.args(pictures));
+        self.compile("models/lenet5.cnn", &[&["--weights", &weights, "--bytes"], args].concat());
+    }
+
     /// Builds `tests/aot/c/SOURCE.c` against the library into `program`.
     fn cc(&self, cc: &str, source: &str, library: &str, flags: &[&str]) {
         let mut command = Command::new(cc);
@@ -118,6 +128,27 @@ fn digits_in_rust() {
 fn digits_in_python() {
     let lab = Lab::new();
     lab.compile("models/lenet5.cnn", &["--emit", "shared"]);
+    let library = lab.text("liblenet5.so");
+    reads_digits(&lab, |picture| classify(&[&library, "lenet5", picture, DIGITS]));
+}
+
+/// Who asks the library or its header what its input is gives a model on whole numbers such.
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn digits_as_bytes() {
+    let lab = Lab::new();
+    lab.compile_bytes(&["--emit", "static,header"]);
+    lab.cc("cc", "digit", "lenet5", &["-lm"]);
+    reads_digits(&lab, |picture| lab.run(&[picture]));
+    lab.rustc("digit", "lenet5");
+    reads_digits(&lab, |picture| lab.run(&[picture]));
+}
+
+#[test]
+#[cfg_attr(not(all(tool = "numpy", tool = "cc")), ignore = "needs numpy and cc")]
+fn digits_as_bytes_in_python() {
+    let lab = Lab::new();
+    lab.compile_bytes(&["--emit", "shared"]);
     let library = lab.text("liblenet5.so");
     reads_digits(&lab, |picture| classify(&[&library, "lenet5", picture, DIGITS]));
 }

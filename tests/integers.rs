@@ -5,11 +5,16 @@
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use svertka::aot::{self, Cpu, Emit};
 use svertka::codegen::Bytes;
 use svertka::io::weights::WeightFile;
+use svertka::ir::{Graph, Verified};
+use svertka::kernels::Target;
 use svertka::layers::Accumulate;
 use svertka::quant::{self, Method, Wishes};
 use svertka::runtime::Forced;
+use svertka::runtime::library::Library;
+use svertka::schedule;
 use svertka::{Engine, Isa, Model, Options, Session, Tensor, Weights, interp};
 
 fn file(name: &str) -> PathBuf {
@@ -80,28 +85,29 @@ fn what_does_not_fit_is_told() {
 
 /// A step of a network of which all layers compute on whole numbers; it keeps channels and sizes that others need.
 fn step() -> impl Strategy<Value = String> {
-    let conv = (1usize..=3, 1usize..=3, 1usize..=2, prop::sample::select(vec![1usize, 2, 4, 12]), any::<bool>());
+    let conv = (1usize..=3, 1usize..=3, 1usize..=2, prop::sample::select(vec![1usize, 2, 3, 4, 12]), any::<bool>());
     let conv = conv.prop_map(|(height, width, dilation, groups, bias)| {
         let bias = if bias { ", bias" } else { "" };
         format!("conv {height}x{width}, 12, dilation {dilation}, groups {groups}, pad {dilation}{bias}")
     });
-    let behind =
-        prop::sample::select(vec!["relu", "relu6", "clip -0.5, 1.5", "silu", "hard_swish", "gelu", "tanh", ""]);
-    let conv =
-        (conv, behind).prop_map(|(conv, behind)| if behind.is_empty() { conv } else { format!("{conv} | {behind}") });
+    let conv = (conv, limit()).prop_map(|(conv, limit)| conv + limit);
     let rest = prop::sample::select(vec![
         "maxpool 2x2, stride 1, pad 1",
         "maxpool 3x2, stride 2x1, pad 1",
         "avgpool 2x2, stride 1, pad 1, count_pad false",
         "avgpool 3x3, stride 2, pad 1",
+        "adaptive_avgpool 3x4",
         "channel_shuffle 3",
         "conv 3x3, 12, stride 2, pad 1, groups 12 | relu",
         "conv 5x5, 12, half, groups 12, bias | relu6",
         "conv 5x3, 12, stride 2x1, pad 2x1, groups 12",
         "conv 1x9, 12, half, groups 12",
         "conv 3x3, 12, stride 2, pad 1 | relu",
+        "conv 3x3, 24, half, groups 12 | relu | conv 3x3, 12, half, groups 12",
+        "conv 1x1, 64 | relu | conv 3x3, 64, half, groups 2, bias | relu | conv 1x1, 12",
         "conv 1x1, 40 | relu | conv 3x3, 40, half, groups 40 | silu | conv 1x1, 12",
         "residual { conv 3x3, 12, half, groups 12 | relu } | relu",
+        "residual { conv 3x3, 12, half, groups 2 } | relu",
         "avgpool 3x3, stride 1x2, pad 1, count_pad false",
         "residual { conv 3x3, 12, half | relu | conv 1x1, 12, bias } | relu",
         "residual { conv 3x3, 12, half } project { conv 1x1, 12 }",
@@ -110,8 +116,106 @@ fn step() -> impl Strategy<Value = String> {
         "gate { conv 3x3, 1, half | sigmoid }",
         "concat { conv 1x1, 5 | relu\n identity\n conv 3x3, 3, half } | conv 1x1, 12",
         "concat { slice 0..4\n conv 1x1, 8 | relu } | channel_shuffle 2",
+        "concat { slice 1..6\n conv 1x1, 7 | relu }",
     ]);
     prop_oneof![conv, rest.prop_map(str::to_owned)]
+}
+
+/// What stands behind a convolution.
+fn limit() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "",
+        " | relu",
+        " | relu6",
+        " | clip -0.5, 1.5",
+        " | silu",
+        " | hard_swish",
+        " | gelu",
+        " | tanh",
+    ])
+}
+
+/// The same on volumes.
+fn volume_step() -> impl Strategy<Value = String> {
+    let conv = (1usize..=3, 1usize..=2, prop::sample::select(vec![1usize, 2, 12]), limit());
+    let conv = conv.prop_map(|(depth, stride, groups, limit)| {
+        format!("conv {depth}x3x2, 12, stride 1x{stride}x1, groups {groups}, pad 1, bias{limit}")
+    });
+    let rest = prop::sample::select(vec![
+        "maxpool 2x2x2, stride 1, pad 1",
+        "avgpool 2x3x2, stride 1, pad 1",
+        "avgpool 2x2x2, stride 1, pad 1, count_pad false",
+        "adaptive_avgpool 2x3x2",
+        "residual { conv 3x3x3, 12, half, groups 3 } | relu",
+        "channel_shuffle 4",
+    ]);
+    prop_oneof![conv, rest.prop_map(str::to_owned)]
+}
+
+/// A network with the numbers that it is quantised by and run on.
+#[derive(Clone, Debug)]
+struct Case {
+    text: String,
+    /// Sizes of a sample.
+    dims: Vec<usize>,
+    batch: usize,
+    seed: u64,
+    activation_bits: u8,
+    method: Method,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let planar = (prop::collection::vec(step(), 1..5), prop::collection::vec(5usize..12, 2));
+    let volume = (prop::collection::vec(volume_step(), 1..4), prop::collection::vec(3usize..7, 3));
+    let methods = prop::sample::select(vec![Method::MinMax, Method::Percentile(1.0), Method::LeastSquares]);
+    (prop_oneof![3 => planar, 1 => volume], any::<bool>(), any::<u64>(), 7u8..=8, 1usize..4, methods).prop_map(
+        |((steps, sizes), flat, seed, activation_bits, batch, method)| {
+            let (begin, one) = if sizes.len() == 2 { ("3x3", "1x1") } else { ("3x3x3", "1x1x1") };
+            let end = if flat { "flatten | end: dense 5".into() } else { format!("end: conv {one}, 5") };
+            let steps = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | "));
+            let steps: String = steps.collect();
+            let shown: Vec<String> = sizes.iter().map(usize::to_string).collect();
+            let input = format!("input x: f32[N, 3, {}]", shown.join(", "));
+            let text = format!("model m\n{input}\nnet {{ begin: conv {begin}, 12, half | {steps}{end} }}");
+            Case { text, dims: [vec![3], sizes].concat(), batch, seed, activation_bits, method }
+        },
+    )
+}
+
+/// A network on whole numbers, with what it makes of an input.
+struct Whole<'a> {
+    graph: &'a Verified<Graph>,
+    weights: &'a quant::Folded<'a>,
+    inputs: &'a [Tensor],
+    outputs: Vec<Tensor>,
+}
+
+impl Case {
+    fn input(&self, shift: u64) -> Tensor {
+        let shape = [vec![self.batch], self.dims.clone()].concat();
+        let value = |i: u64| {
+            let noise = (i ^ self.seed).wrapping_add(shift).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (noise >> 40) as f32 / 8388608.0 - 1.0
+        };
+        let elements = shape.iter().product::<usize>() as u64;
+        Tensor::new(shape, (0..elements).map(value).collect())
+    }
+
+    /// Quantises the network, of which all layers then compute on whole numbers, and gives it to `f`.
+    fn with<T>(&self, f: impl FnOnce(&Whole) -> Result<T, TestCaseError>) -> Result<T, TestCaseError> {
+        let Case { text, seed, activation_bits, method, .. } = self.clone();
+        let model = Model::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let weights = model.bind(&Weights::random(seed)).unwrap();
+        let wishes = Wishes { method, activation_bits, keep: HashSet::new(), budget: None };
+        let examples = [vec![self.input(1)]];
+        let found = quant::quantise(model.graph(), &weights, &examples, &wishes, &mut |_, _| {}).unwrap();
+        let graph = &quant::apply(&found.structure, &found.values).unwrap().graph;
+        let real = graph.nodes.iter().filter(|node| !svertka::ir::integer::concerns(graph, node)).count();
+        prop_assert_eq!(real, 1, "all but the input is on whole numbers: {}", svertka::ir::print(graph));
+        let (weights, inputs) = (&quant::Folded::new(model.graph(), &weights), &[self.input(2)]);
+        let outputs = interp::run(graph, weights, inputs, Accumulate::F32);
+        f(&Whole { graph, weights, inputs, outputs })
+    }
 }
 
 proptest! {
@@ -120,40 +224,52 @@ proptest! {
     /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes.
     #[test]
     fn engines_and_interpreter_agree_bit_for_bit(
-        steps in prop::collection::vec(step(), 1..5),
-        flat in any::<bool>(),
-        size in (5usize..12, 5usize..12),
-        seed in any::<u64>(),
-        activation_bits in 7u8..=8,
-        (batch, threads) in (1usize..4, 1usize..4),
-        method in prop::sample::select(vec![Method::MinMax, Method::Percentile(1.0), Method::LeastSquares]),
+        case in cases(),
+        threads in 1usize..4,
         bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
     ) {
-        let end = if flat { "flatten | end: dense 5" } else { "end: conv 1x1, 5" };
-        let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
-        let (height, width) = size;
-        let text = format!("model m\ninput x: f32[N, 3, {height}, {width}]\nnet {{ begin: conv 3x3, 12, half | {steps}{end} }}");
-        let model = Model::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        let weights = model.bind(&Weights::random(seed)).unwrap();
-        let elements = batch * 3 * size.0 * size.1;
-        let input = |shift: u64| {
-            let value = |i: u64| ((i ^ seed).wrapping_add(shift).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f32 / 8388608.0 - 1.0;
-            Tensor::new([batch, 3, size.0, size.1], (0..elements as u64).map(value).collect())
-        };
-        let wishes = Wishes { method, activation_bits, keep: HashSet::new(), budget: None };
-        let found = quant::quantise(model.graph(), &weights, &[vec![input(1)]], &wishes, &mut |_, _| {}).unwrap();
-        let graph = quant::apply(&found.structure, &found.values).unwrap().graph;
-        let real = graph.nodes.iter().filter(|node| !svertka::ir::integer::concerns(&graph, node)).count();
-        prop_assert_eq!(real, 1, "all but the input is on whole numbers: {}", svertka::ir::print(&graph));
-        let inputs = [input(2)];
-        let folded = quant::Folded::new(model.graph(), &weights);
-        let expected = interp::run(&graph, &folded, &inputs, Accumulate::F32);
-        for engine in engines() {
-            let forced = Forced { bytes, ..Forced::default() };
-            let options = Options { engine, threads, forced, ..Options::default() };
-            let mut session = Session::new(graph.clone(), &folded, &options).unwrap();
-            let found = session.run(&inputs).unwrap();
-            prop_assert!(found == expected, "{:?}, {:?}: {}", engine, bytes, text);
-        }
+        case.with(|whole| {
+            for engine in engines() {
+                let forced = Forced { bytes, ..Forced::default() };
+                let options = Options { engine, threads, forced, ..Options::default() };
+                let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
+                let found = session.run(whole.inputs).unwrap();
+                prop_assert!(found == whole.outputs, "{:?}, {:?}", engine, bytes);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+    /// The same for libraries of every instruction set of this machine.
+    #[test]
+    #[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+    fn libraries_and_interpreter_agree_bit_for_bit(
+        case in cases(),
+        threads in 1usize..4,
+        bytes in prop::sample::select(vec![None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
+    ) {
+        case.with(|whole| {
+            for isa in Isa::available() {
+                let folder = tempfile::tempdir().unwrap();
+                let cpu = Cpu::named("native").unwrap();
+                let target = cpu.target_of(isa.into());
+                let target = Target { bytes: bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes)), ..target };
+                let plan = schedule::plan(whole.graph.clone(), target);
+                let (name, emit, weights) = ("net".to_owned(), vec![Emit::Shared], aot::Weights::Embed);
+                let options = aot::Options { name, cpu, emit, weights, own_memory: None };
+                for (name, bytes) in aot::compile(&plan, whole.weights, &options).unwrap().files {
+                    std::fs::write(folder.path().join(name), bytes).unwrap();
+                }
+                // SAFETY: it was compiled just now.
+                let library = unsafe { Library::open(&folder.path().join("libnet.so"), "net", threads) };
+                let found = library.unwrap().run(whole.inputs).unwrap();
+                prop_assert!(found == whole.outputs, "{}, {:?}", isa, bytes);
+            }
+            Ok(())
+        })?;
     }
 }

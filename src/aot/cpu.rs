@@ -1,6 +1,6 @@
 //! The CPUs that object files can be made for, by name.
 
-use crate::codegen::Isa;
+use crate::codegen::{Bytes, Isa};
 use crate::kernels::Target;
 use target_lexicon::{Architecture, Triple};
 
@@ -11,6 +11,8 @@ pub struct Cpu {
     pub triple: Triple,
     /// The widest instruction set it has; narrower ones run on it too.
     pub isa: Isa,
+    /// What tiles of that can do with bytes; those of narrower ones make vectors of them.
+    bytes: Bytes,
     /// Cranelift's name for its features.
     pub(super) preset: Option<&'static str>,
 }
@@ -25,26 +27,27 @@ pub struct UnknownCpu {
 const X86_64: &str = "x86_64-unknown-linux-gnu";
 const AARCH64: &str = "aarch64-unknown-linux-gnu";
 
-/// Name, triple, widest instruction set, Cranelift's name.
-const CPUS: [(&str, &str, Isa, Option<&str>); 18] = [
-    ("x86-64-v2", X86_64, Isa::Clif, Some("x86-64-v2")),
-    ("x86-64-v3", X86_64, Isa::Avx2, Some("x86-64-v3")),
-    ("x86-64-v4", X86_64, Isa::Avx512, Some("x86-64-v4")),
-    ("haswell", X86_64, Isa::Avx2, Some("haswell")),
-    ("broadwell", X86_64, Isa::Avx2, Some("broadwell")),
-    ("skylake", X86_64, Isa::Avx2, Some("skylake")),
-    ("skylake-avx512", X86_64, Isa::Avx512, Some("skylake-avx512")),
-    ("cascadelake", X86_64, Isa::Avx512, Some("cascadelake")),
-    ("icelake-client", X86_64, Isa::Avx512, Some("icelake-client")),
-    ("icelake-server", X86_64, Isa::Avx512, Some("icelake-server")),
-    ("tigerlake", X86_64, Isa::Avx512, Some("tigerlake")),
-    ("sapphirerapids", X86_64, Isa::Avx512, Some("sapphirerapids")),
-    ("graniterapids", X86_64, Isa::Avx512, Some("graniterapids")),
-    ("znver1", X86_64, Isa::Avx2, Some("znver1")),
-    ("znver2", X86_64, Isa::Avx2, Some("znver2")),
-    ("znver3", X86_64, Isa::Avx2, Some("znver3")),
-    ("znver4", X86_64, Isa::Avx512, Some("znver4")),
-    ("aarch64-generic", AARCH64, Isa::Clif, None),
+/// Name, triple, widest instruction set and what its tiles can do with bytes, Cranelift's name.
+const CPUS: [(&str, &str, Isa, Bytes, Option<&str>); 19] = [
+    ("x86-64-v2", X86_64, Isa::Clif, Bytes::Vectors, Some("x86-64-v2")),
+    ("x86-64-v3", X86_64, Isa::Avx2, Bytes::Vectors, Some("x86-64-v3")),
+    ("x86-64-v4", X86_64, Isa::Avx512, Bytes::Vectors, Some("x86-64-v4")),
+    ("haswell", X86_64, Isa::Avx2, Bytes::Vectors, Some("haswell")),
+    ("broadwell", X86_64, Isa::Avx2, Bytes::Vectors, Some("broadwell")),
+    ("skylake", X86_64, Isa::Avx2, Bytes::Vectors, Some("skylake")),
+    ("skylake-avx512", X86_64, Isa::Avx512, Bytes::Vectors, Some("skylake-avx512")),
+    ("cascadelake", X86_64, Isa::Avx512, Bytes::Dots, Some("cascadelake")),
+    ("icelake-client", X86_64, Isa::Avx512, Bytes::Tables, Some("icelake-client")),
+    ("icelake-server", X86_64, Isa::Avx512, Bytes::Tables, Some("icelake-server")),
+    ("tigerlake", X86_64, Isa::Avx512, Bytes::Tables, Some("tigerlake")),
+    ("alderlake", X86_64, Isa::Avx2, Bytes::Dots, Some("alderlake")),
+    ("sapphirerapids", X86_64, Isa::Avx512, Bytes::Tables, Some("sapphirerapids")),
+    ("graniterapids", X86_64, Isa::Avx512, Bytes::Tables, Some("graniterapids")),
+    ("znver1", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver1")),
+    ("znver2", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver2")),
+    ("znver3", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver3")),
+    ("znver4", X86_64, Isa::Avx512, Bytes::Tables, Some("znver4")),
+    ("aarch64-generic", AARCH64, Isa::Clif, Bytes::Vectors, None),
 ];
 
 /// The CPU that it runs on.
@@ -60,11 +63,12 @@ impl Cpu {
     /// Where no CPU has this name; the message lists those that are known.
     pub fn named(name: &str) -> Result<Cpu, UnknownCpu> {
         if name == NATIVE {
-            return Ok(Cpu { name: NATIVE, triple: Triple::host(), isa: Isa::detect().into(), preset: Some(NATIVE) });
+            let (host, triple, preset) = (Isa::detect(), Triple::host(), Some(NATIVE));
+            return Ok(Cpu { name: NATIVE, triple, isa: host.into(), bytes: host.bytes(), preset });
         }
         let known = CPUS.iter().find(|cpu| cpu.0 == name);
-        let &(name, triple, isa, preset) = known.ok_or_else(|| UnknownCpu { name: name.to_string() })?;
-        Ok(Cpu { name, triple: triple.parse().expect("triples of the table are well formed"), isa, preset })
+        let &(name, triple, isa, bytes, preset) = known.ok_or_else(|| UnknownCpu { name: name.to_string() })?;
+        Ok(Cpu { name, triple: triple.parse().expect("triples of the table are well formed"), isa, bytes, preset })
     }
 
     pub fn architecture(&self) -> Architecture {
@@ -73,15 +77,21 @@ impl Cpu {
 
     /// What a plan for this CPU is made with.
     pub fn target(&self) -> Target {
-        Target::of(self.isa, self.architecture())
+        self.target_of(self.isa)
+    }
+
+    /// The same for an instruction set, which should not be wider than the CPU's.
+    pub fn target_of(&self, isa: Isa) -> Target {
+        let target = Target::of(isa, self.architecture());
+        if isa == self.isa { Target { bytes: self.bytes, ..target } } else { target }
     }
 
     /// Whether the code of a plan made for `target` runs on it.
     pub(super) fn runs(&self, target: Target) -> bool {
         // The other fields say which kernels were taken, which run anywhere.
         let machine = |target: Target| (target.lanes, target.registers, target.plain_registers);
-        let own = Target::of(target.isa, self.architecture());
-        target.isa <= self.isa && machine(target) == machine(own)
+        let own = self.target_of(target.isa);
+        target.isa <= self.isa && target.bytes <= own.bytes && machine(target) == machine(own)
     }
 }
 
@@ -111,5 +121,7 @@ mod tests {
         assert!(v3.runs(Target::of(Isa::Clif, Architecture::X86_64)) && v3.runs(v3.target()));
         assert!(!v3.runs(Target::of(Isa::Avx512, Architecture::X86_64)));
         assert!(!v3.runs(Cpu::named("aarch64-generic").unwrap().target()));
+        let alder = Cpu::named("alderlake").unwrap();
+        assert!(alder.runs(v3.target()) && !v3.runs(alder.target()), "one has dot products, the other has none");
     }
 }

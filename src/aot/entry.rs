@@ -18,8 +18,10 @@ use super::interface::{ERRORS, Interface, NO_ERROR, Port, Size, THREADS, code};
 use super::machine::Features;
 use super::{Cpu, OwnMemory};
 use crate::backend::StepFunctions;
-use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Isa, Linkage, NestBuilder, Word};
+use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
+use crate::kernels::Target;
 use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
+use crate::tensor::Quantisation;
 use target_lexicon::Architecture;
 
 /// Byte offsets in a frame.
@@ -86,7 +88,7 @@ pub(super) fn define(
         functions.push(steps.iter().enumerate().map(define_step).collect::<Result<_, _>>()?);
     }
     let mut entries = Entries { module, interface, names: Vec::new() };
-    entries.define_init(constants.bytes, plans[0].target.isa, cpu)?;
+    entries.define_init(constants.bytes, plans[0].target, cpu)?;
     let own = entries.define_own_memory()?;
     entries.define_runs(interface.usual(), own, &functions[0])?;
     entries.define_queries()?;
@@ -297,10 +299,10 @@ impl Entries<'_> {
     }
 
     /// `int NAME_init(context, weights, weights_bytes)`
-    fn define_init(&mut self, constants: Vec<u8>, isa: Isa, cpu: &Cpu) -> Result<(), CodeError> {
+    fn define_init(&mut self, constants: Vec<u8>, target: Target, cpu: &Cpu) -> Result<(), CodeError> {
         let missing = match cpu.architecture() {
             Architecture::X86_64 => {
-                let check = Features::of(self.module, isa).check();
+                let check = Features::of(self.module, target).check();
                 Some(self.module.define_bytes("missing.features", 0, &check)?)
             }
             // Every AArch64 CPU has what the code uses.
@@ -391,7 +393,8 @@ impl Entries<'_> {
         Ok(())
     }
 
-    /// `size_t NAME_KIND_count(void)`, `const char *NAME_KIND_name(size_t)`, `size_t NAME_KIND_rank(size_t)`
+    /// `size_t NAME_KIND_count(void)`, `const char *NAME_KIND_name(size_t)`, `size_t NAME_KIND_rank(size_t)`,
+    /// `const NAME_quantisation *NAME_KIND_quantisation(size_t)`
     fn define_ports(&mut self, kind: &str, ports: &[Port]) -> Result<(), CodeError> {
         self.define(&format!("{kind}_count"), 0, |n| n.iconst(ports.len() as i64))?;
         self.define_lookup(
@@ -399,6 +402,8 @@ impl Entries<'_> {
             size_argument,
             ports.iter().map(|port| c_string(&port.name)).collect(),
         )?;
+        let quantisations = ports.iter().map(|port| port.quantisation().map_or(Vec::new(), quantisation)).collect();
+        self.define_lookup(&format!("{kind}_quantisation"), size_argument, quantisations)?;
         let ranks = words(ports.iter().map(|port| port.shape().len()));
         let ranks = self.module.define_data(&format!("{kind}.ranks"), 8, ranks)?;
         self.define(&format!("{kind}_rank"), 1, |n| {
@@ -408,8 +413,8 @@ impl Entries<'_> {
         })
     }
 
-    /// A function of an index that returns the address of a record, or NULL where there is none. The data are a table
-    /// of the records' offsets from its begin, then the records.
+    /// A function of an index that returns the address of a record, or NULL where there is none or an empty one. The data
+    /// are a table of the records' offsets from its begin, then the records.
     fn define_lookup(
         &mut self,
         function: &str,
@@ -419,7 +424,7 @@ impl Entries<'_> {
         let mut end = 8 * records.len();
         let mut offsets = Vec::new();
         for record in &records {
-            offsets.push(end);
+            offsets.push(if record.is_empty() { 0 } else { end });
             end += record.len();
         }
         let data = [words(offsets), records.concat()].concat();
@@ -428,6 +433,11 @@ impl Entries<'_> {
             let index = index(n);
             let place = emit_word_place(n, table, records.len(), index);
             let (offset, base) = (n.load(place, 0), n.data_address(table));
+            if records.iter().any(Vec::is_empty) {
+                let one = n.iconst(1);
+                let absent = n.less(offset, one);
+                n.return_if(absent, 0);
+            }
             n.add(base, offset)
         })
     }
@@ -673,6 +683,12 @@ fn emit_memory(n: &mut NestBuilder, size: &Size, own: Option<(OwnMemory, DataId)
 
 fn c_string(text: &str) -> Vec<u8> {
     text.bytes().filter(|&byte| byte != 0).chain([0]).collect()
+}
+
+/// As the header declares it: the scale, the zero point, the largest number, and two bytes that C leaves free.
+fn quantisation(quantisation: Quantisation) -> Vec<u8> {
+    let numbers = [quantisation.zero_point(), quantisation.top(), 0, 0];
+    quantisation.scale().to_le_bytes().into_iter().chain(numbers).collect()
 }
 
 /// Numbers as `size_t` of a 64-bit little-endian machine.

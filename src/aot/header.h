@@ -3,8 +3,8 @@
  * A compiled network. It calls no other library, allocates nothing, and keeps no state but @STATE@.
  *
 @PORTS@ *
- * Tensors are dense f32 arrays, row-major, samples one after the other: [batch, channels, spatial sizes...]. They need
- * the alignment of float only. Outputs must not overlap inputs, the work memory or each other. Batch: @BATCH@.
+ * Tensors are dense arrays, row-major, samples one after the other: [batch, channels, spatial sizes...]. They need
+ * the alignment of their elements only. Outputs must not overlap inputs, the work memory or each other. Batch: @BATCH@.
  *
  * Threads: all functions may be called from any thread at any time. Runs may go on at the same time with the same
  * context if each has work memory and outputs of its own. Results have the same bits for any number of threads. Numbers
@@ -23,7 +23,7 @@ extern "C" {
 
 #define PREFIX_INPUT_COUNT @INPUT_COUNT@
 #define PREFIX_OUTPUT_COUNT @OUTPUT_COUNT@
-
+@NUMBERS@
 /* Alignment of the work memory and of weights in memory, in bytes. */
 #define PREFIX_ALIGNMENT 64
 
@@ -48,6 +48,16 @@ const char *NAME_output_name(size_t index);
 size_t NAME_output_rank(size_t index);
 const size_t *NAME_output_shape(size_t index);
 
+/* What the elements of an input or output stand for, where they are uint8_t: q for the number (q - zero_point) * scale, up
+ * to the largest q. NULL where they are f32. */
+typedef struct {
+    float scale;
+    uint8_t zero_point;
+    uint8_t largest;
+} NAME_quantisation;
+const NAME_quantisation *NAME_input_quantisation(size_t index);
+const NAME_quantisation *NAME_output_quantisation(size_t index);
+
 /* Bytes of the work memory for a batch on so many threads (1 for NAME_run): values between the layers, for as many samples
  * as are under way at the same time (one for each thread, or the batch where that is less), and @SCRATCH@ bytes for each
  * thread. A multiple of the alignment. SIZE_MAX for a batch or a number of threads (1 to @THREADS@) that cannot be run. */
@@ -70,8 +80,8 @@ int NAME_init(NAME_context *context, const void *weights, size_t weights_bytes);
 /* Computes outputs[] from inputs[] on this thread. The work memory has NAME_memory_bytes(batch, 1) bytes, aligned to 64;
  * what it holds before does not matter, and nothing in it is needed after.
 @MEMORY@ */
-int NAME_run(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
-    float *const outputs[]);
+int NAME_run(const NAME_context *context, void *memory, size_t batch, const @INPUT@ *const inputs[],
+    @OUTPUT@ *const outputs[]);
 
 /* Does the tasks begin, begin + 1, ..., end - 1. `worker` says whose part of the work memory they use. */
 typedef void (*NAME_work)(void *task, size_t worker, size_t begin, size_t end);
@@ -84,8 +94,8 @@ typedef void (*NAME_parallel_for)(void *user, size_t tasks, NAME_work work, void
 /* The same on several threads: whole samples, and steps of those that are left when each thread has as many as the others,
  * are given to parallel_for, one call after the other, if they are worth it; where it is NULL, this thread does all. The
  * work memory has NAME_memory_bytes(batch, threads) bytes. */
-int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
-    float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
+int NAME_run_parallel(const NAME_context *context, void *memory, size_t batch, const @INPUT@ *const inputs[],
+    @OUTPUT@ *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
 @SIZES@
 #ifdef __cplusplus
 }

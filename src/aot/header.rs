@@ -3,6 +3,7 @@
 use super::OwnMemory;
 use super::constants;
 use super::interface::{ERRORS, Interface, Port, Size, THREADS};
+use crate::tensor::DType;
 
 /// The declarations and their documentation; `NAME` and `PREFIX` stand for the model's name, the latter in capitals.
 const DECLARATIONS: &str = include_str!("header.h");
@@ -31,6 +32,9 @@ pub(super) fn header(interface: &Interface) -> String {
         .replace("@VERSION@", &comment(&interface.version))
         .replace("@PORTS@", &ports(interface.usual()))
         .replace("@SIZES@", &sizes(interface))
+        .replace("@NUMBERS@", &numbers(interface))
+        .replace("@INPUT@", element(&interface.usual().inputs))
+        .replace("@OUTPUT@", element(&interface.usual().outputs))
 }
 
 /// What is declared for each size besides the usual one.
@@ -40,10 +44,10 @@ const OTHER_SIZE: &str = "
 size_t NAME_SIZE_memory_bytes(size_t batch, size_t threads);
 const size_t *NAME_SIZE_input_shape(size_t index);
 const size_t *NAME_SIZE_output_shape(size_t index);
-int NAME_SIZE_run(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
-    float *const outputs[]);
-int NAME_SIZE_run_parallel(const NAME_context *context, void *memory, size_t batch, const float *const inputs[],
-    float *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
+int NAME_SIZE_run(const NAME_context *context, void *memory, size_t batch, const @INPUT@ *const inputs[],
+    @OUTPUT@ *const outputs[]);
+int NAME_SIZE_run_parallel(const NAME_context *context, void *memory, size_t batch, const @INPUT@ *const inputs[],
+    @OUTPUT@ *const outputs[], size_t threads, NAME_parallel_for parallel_for, void *user);
 ";
 
 const OTHER_SIZES: &str = "
@@ -77,11 +81,42 @@ fn with_name(text: &str, name: &str) -> String {
 /// The table of inputs and outputs.
 fn ports(size: &Size) -> String {
     let line = |kind: &str, index: usize, port: &Port| {
-        let (name, shape) = (comment(&port.name), comment(&port.ty.to_string()));
-        format!(" *   {kind}[{index}]  {name}: f32 {shape}, {} elements a sample\n", port.ty.elements())
+        let (name, shape) = (comment(&port.name), comment(&port.ty.with_dtype(DType::F32).to_string()));
+        let (ty, stands) = match port.quantisation() {
+            None => ("f32", String::new()),
+            Some(q) => ("uint8_t", format!(", q for the number (q - {}) * {:?}", q.zero_point(), q.scale())),
+        };
+        format!(" *   {kind}[{index}]  {name}: {ty} {shape}, {} elements a sample{stands}\n", port.ty.elements())
     };
     let inputs = size.inputs.iter().enumerate().map(|(index, port)| line("inputs", index, port));
     let outputs = size.outputs.iter().enumerate().map(|(index, port)| line("outputs", index, port));
+    inputs.chain(outputs).collect()
+}
+
+/// What the arrays of inputs or of outputs point to.
+fn element(ports: &[Port]) -> &'static str {
+    let whole = ports.iter().filter(|port| port.quantisation().is_some()).count();
+    match whole {
+        0 => "float",
+        _ if whole == ports.len() => "uint8_t",
+        _ => "void",
+    }
+}
+
+/// What whole numbers of inputs and outputs stand for, as constants.
+fn numbers(interface: &Interface) -> String {
+    let of_port = |kind: &str, index: usize, port: &Port| {
+        let Some(q) = port.quantisation() else { return String::new() };
+        let name = format!("{}_{kind}_{index}", interface.name.to_uppercase());
+        let (scale, zero_point) = (q.scale(), q.zero_point());
+        format!(
+            "#define {name}_SCALE {scale:?}f\n#define {name}_ZERO_POINT {zero_point}\n#define {name}_LARGEST {}\n",
+            q.top()
+        )
+    };
+    let Size { inputs, outputs, .. } = interface.usual();
+    let inputs = inputs.iter().enumerate().map(|(index, port)| of_port("INPUT", index, port));
+    let outputs = outputs.iter().enumerate().map(|(index, port)| of_port("OUTPUT", index, port));
     inputs.chain(outputs).collect()
 }
 

@@ -2,9 +2,9 @@
 
 use super::constants::{self, Constants};
 use super::{AotError, Options, OwnMemory, Weights};
-use crate::ir::{Graph, NodeId};
+use crate::ir::Graph;
 use crate::schedule::{ALIGNMENT, Cut, Plan};
-use crate::tensor::{Batch, TensorType};
+use crate::tensor::{Batch, DType, Quantisation, TensorType};
 
 pub(super) struct Interface {
     /// Prefix of all public names.
@@ -53,6 +53,14 @@ impl Port {
         match self.ty.batch {
             Batch::Fixed(batch) => self.ty.shape(batch),
             Batch::Symbolic(_) => self.ty.shape(0),
+        }
+    }
+
+    /// What its elements stand for, where they are whole numbers.
+    pub fn quantisation(&self) -> Option<Quantisation> {
+        match self.ty.dtype {
+            DType::F32 => None,
+            DType::U8(quantisation) => Some(quantisation),
         }
     }
 }
@@ -137,11 +145,13 @@ impl Interface {
 impl Size {
     fn new(plan: &Plan, usual: bool, scratch: usize) -> Size {
         let graph = &plan.graph;
-        let port = |name: &str, id: NodeId| Port { name: name.to_string(), ty: graph[id].ty.clone() };
+        let port = |name: &str, ty: &TensorType| Port { name: name.to_string(), ty: ty.clone() };
+        let inputs = graph.inputs.iter().zip(plan.input_types());
+        let outputs = graph.outputs.iter().zip(plan.output_types());
         Size {
             suffix: if usual { String::new() } else { format!("_{}", shown_sizes(graph)) },
-            inputs: graph.inputs.iter().map(|&id| port(&graph[id].origin.path, id)).collect(),
-            outputs: graph.outputs.iter().map(|output| port(&output.name, output.node)).collect(),
+            inputs: inputs.map(|(&id, ty)| port(&graph[id].origin.path, ty)).collect(),
+            outputs: outputs.map(|(output, ty)| port(&output.name, ty)).collect(),
             batch: batches(graph, plan, scratch),
             arena: plan.arena,
             joint: plan.joint,
@@ -168,13 +178,13 @@ impl Size {
 
     /// Whether the plan is for this size.
     fn is_like(&self, plan: &Plan) -> bool {
-        let inputs = plan.graph.inputs.iter().map(|&id| &plan.graph[id].ty);
-        inputs.eq(self.inputs.iter().map(|port| &port.ty))
+        plan.input_types().eq(self.inputs.iter().map(|port| &port.ty))
     }
 
-    /// What is the same at all sizes: names, and numbers of dimensions.
-    fn ports(&self) -> Vec<(&str, usize)> {
-        self.inputs.iter().chain(&self.outputs).map(|port| (port.name.as_str(), port.ty.dims.len())).collect()
+    /// What is the same at all sizes: names, numbers of dimensions, and types of elements.
+    fn ports(&self) -> Vec<(&str, usize, DType)> {
+        let ports = self.inputs.iter().chain(&self.outputs);
+        ports.map(|port| (port.name.as_str(), port.ty.dims.len(), port.ty.dtype)).collect()
     }
 }
 

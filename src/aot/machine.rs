@@ -1,7 +1,8 @@
 //! The function that no Cranelift function can be: it asks the CPU for its features. Machine code, as
 //! `CodeModule::define_bytes` takes it.
 
-use crate::codegen::{CodeModule, Isa};
+use crate::codegen::{Bytes, CodeModule, Isa};
+use crate::kernels::Target;
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
@@ -28,19 +29,25 @@ const AVX_STATE: u32 = 0b110;
 const AVX512_STATE: u32 = 0b1110_0110;
 
 impl Features {
-    /// What the functions of a module need, which may use all that Cranelift was allowed to and the tiles of `isa`.
-    pub(super) fn of(module: &CodeModule, isa: Isa) -> Features {
-        let tiles: &[&str] = match isa {
+    /// What the functions of a module need, which may use all that Cranelift was allowed to, and the tiles of a target.
+    pub(super) fn of(module: &CodeModule, target: Target) -> Features {
+        let tiles: &[&str] = match target.isa {
             Isa::Clif => &[],
             Isa::Avx2 => &["has_avx2", "has_fma"],
-            Isa::Avx512 => &["has_avx2", "has_fma", "has_avx512f", "has_avx512dq", "has_avx512vl"],
+            Isa::Avx512 => &["has_avx2", "has_fma", "has_avx512f", "has_avx512dq", "has_avx512bw", "has_avx512vl"],
+        };
+        let bytes: &[&str] = match (target.isa, target.bytes) {
+            (_, Bytes::None | Bytes::Vectors) => &[],
+            (Isa::Avx512, Bytes::Dots) => &["has_avx512vnni"],
+            (Isa::Avx512, Bytes::Tables) => &["has_avx512vnni", "has_avx512vbmi"],
+            (Isa::Clif | Isa::Avx2, _) => &["has_avx_vnni"],
         };
         let mut features = Features::default();
-        module.features().iter().chain(tiles).for_each(|name| features.add(name));
+        module.features().iter().chain(tiles).chain(bytes).for_each(|name| features.add(name));
         features
     }
 
-    /// Adds a feature under Cranelift's name; those of other kinds do not matter. Bits: Intel SDM volume 2, CPUID.
+    /// Adds a feature under Cranelift's name, or one like it; those of other kinds do not matter. Bits: Intel SDM volume 2, CPUID.
     fn add(&mut self, name: &str) {
         match name {
             "has_sse3" => self.leaf1 |= 1,
@@ -56,6 +63,7 @@ impl Features {
             "has_bmi2" => self.leaf7[0] |= 1 << 8,
             "has_avx512f" => self.add_vector(|f| &mut f.leaf7[0], 16, AVX512_STATE),
             "has_avx512dq" => self.add_vector(|f| &mut f.leaf7[0], 17, AVX512_STATE),
+            "has_avx512bw" => self.add_vector(|f| &mut f.leaf7[0], 30, AVX512_STATE),
             "has_avx512vl" => self.add_vector(|f| &mut f.leaf7[0], 31, AVX512_STATE),
             "has_avx512vbmi" => self.add_vector(|f| &mut f.leaf7[1], 1, AVX512_STATE),
             "has_avx512vnni" => self.add_vector(|f| &mut f.leaf7[1], 11, AVX512_STATE),
@@ -152,7 +160,7 @@ mod tests {
     #[test]
     fn the_features_of_this_machine_are_found() {
         let module = CodeModule::object(target_lexicon::Triple::host(), Some("native"), false).unwrap();
-        assert_eq!(call(&Features::of(&module, Isa::detect().into()).check()), 0);
+        assert_eq!(call(&Features::of(&module, super::super::Cpu::named("native").unwrap().target()).check()), 0);
     }
 
     #[test]

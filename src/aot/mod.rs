@@ -2,8 +2,9 @@
 //!
 //! The object holds the same kernels as a session in memory, the packed weights (or they lie in a file beside it), and
 //! the functions that the header declares. Its work memory, values and scratch memory for each thread, is the caller's
-//! or, if so asked, its own. It has no undefined symbols, its code is position-independent, and all
-//! global symbols begin with the model's name. The same plan and weights give the same bytes.
+//! or, if so asked, its own. Inputs and outputs are of the types that the plan has at its edges ([`crate::schedule::Edges`]):
+//! f32, or whole numbers of eight bits, whose meaning the header states. It has no undefined symbols, its code is
+//! position-independent, and all global symbols begin with the model's name. The same plan and weights give the same bytes.
 
 mod archive;
 mod checksum;
@@ -124,7 +125,7 @@ pub enum AotError {
     OtherTarget(String),
     #[error("the size {0} is there twice")]
     SameSize(String),
-    #[error("the network has other inputs or outputs, or other numbers of their dimensions, at the size {0}")]
+    #[error("the network has other inputs or outputs, or others of their types, at the size {0}")]
     OtherPorts(String),
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },

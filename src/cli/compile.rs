@@ -11,9 +11,10 @@ use crate::io::STREAM;
 use crate::io::write::{create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
-use crate::model::Model;
+use crate::model::{BoundWeights, Model};
 use crate::runtime::{check_packing, check_planning, check_weights};
-use crate::schedule::Plan;
+use crate::schedule::{Edges, Plan};
+use crate::tensor::DType;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use std::ffi::OsString;
@@ -62,6 +63,10 @@ pub struct Args {
     /// nothing is given. Only for the CPU `native`
     #[arg(long, value_name = "FILE|none")]
     tuned: Option<OsString>,
+    /// Inputs and outputs are whole numbers of eight bits (uint8_t) where the network computes on such, with weights of
+    /// `svertka quantize`, and f32 elsewhere; the header says which, and what they stand for
+    #[arg(long)]
+    bytes: bool,
     #[command(flatten)]
     memory_limit: MemoryArgs,
 }
@@ -88,17 +93,21 @@ pub fn run(args: &Args) -> Outcome {
         ));
     }
     let mut model = model::load(&args.model)?;
-    let weights = args.weights.choose(&model, Missing::Refused)?;
+    let weights = args.weights.choose_any(&model, Missing::Refused)?;
     let choices = choices(args)?;
     create_folder(&args.output)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
-    let target = Target { exact: args.exact, ..Target::of(args.isa.unwrap_or(cpu.isa), cpu.architecture()) };
+    let target = Target { exact: args.exact, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
     let choices = choices.load();
-    let graphs = graphs(&mut model, &args.size)?;
+    let graphs = graphs(&mut model, &weights, &args.size)?;
     let limit = args.memory_limit.limit();
     check_packing(&graphs[0], limit)?;
     graphs.iter().try_for_each(|graph| check_planning(graph, limit))?;
-    let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target)).collect();
+    let edges = if args.bytes { Edges::Whole } else { Edges::Real };
+    let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target, edges)).collect();
+    if args.bytes {
+        check_bytes(&plans[0])?;
+    }
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -107,6 +116,16 @@ pub fn run(args: &Args) -> Outcome {
     let compile = || aot::compile_sizes(&plans, &weights, &options);
     let artifacts = progress::during("compiling, and packing weights", compile).map_err(Failure::input)?;
     write(&args.output, &artifacts)
+}
+
+/// Whether there is an input or output of whole numbers.
+fn check_bytes(plan: &Plan) -> Outcome {
+    match plan.input_types().chain(plan.output_types()).any(|ty| ty.dtype != DType::F32) {
+        true => Ok(()),
+        false => Err(Failure::usage(
+            "--bytes: no input or output of this network is of eight bits; give weights of `svertka quantize`, or leave it out",
+        )),
+    }
 }
 
 fn own_memory(args: &Args) -> Result<Option<OwnMemory>, Failure> {
@@ -130,8 +149,8 @@ fn parse_size(text: &str) -> Result<Sizes, String> {
 }
 
 /// The network at its usual size, then at others.
-fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
-    let usual = model.graph().clone();
+fn graphs(model: &mut Model, weights: &BoundWeights, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
+    let usual = weights.network_now(model)?;
     let free = usual.sizes();
     let mut graphs = vec![usual];
     for sizes in others {
@@ -141,8 +160,9 @@ fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, F
             return Err(Failure::usage(format!("--size: `{name}` is no free size of the model; {free}")));
         }
         model.resize(sizes)?;
-        check_weights(&graphs[0], model.graph()).map_err(Failure::input)?;
-        graphs.push(model.graph().clone());
+        let graph = weights.network_now(model)?;
+        check_weights(&graphs[0], &graph).map_err(Failure::input)?;
+        graphs.push(graph);
     }
     Ok(graphs)
 }

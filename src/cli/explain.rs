@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("the interpreter has no plan to explain"));
     };
     check_planning(model.graph(), options.memory_limit)?;
-    let plan = args.engine.tuned().plan(model.graph().clone(), options.target());
+    let plan = args.engine.tuned().plan(model.graph().clone(), options.target(), schedule::Edges::Real);
     let explanation = schedule::Explanation::new(&plan, args.layer.as_deref()).map_err(Failure::input)?;
     print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }

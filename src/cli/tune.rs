@@ -57,10 +57,10 @@ fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
     let Some(options) = options else {
         return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
     };
-    let weights = args.setup.weights.choose(&model, Missing::Random)?;
+    let weights = args.setup.weights.choose_any(&model, Missing::Random)?;
     let batch = input::batch(args.setup.batch, model.graph())?;
     let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
-    let (graph, weights, options, inputs, span) = (model.graph(), &weights, &options, &inputs, args.min_time);
+    let (graph, weights, options, inputs, span) = (weights.network(&model), &weights, &options, &inputs, args.min_time);
     let mut progress = Progress::new();
     let tuner = Tuner { graph, weights, options, inputs, span };
     tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)
@@ -71,6 +71,8 @@ fn keep(layer: LayerChoice, file: &mut TunedFile) {
     file.insert(key, Entry { kernel, decision });
 }
 
+const NO_CHOICE: &str = "there are several kernels of convolutions and dense layers in f32; those on whole numbers, and all other layers, have one each";
+
 /// The choices that differ, or all candidates, and the sum.
 fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
     let columns = ["layer", "estimated", "measured", "ms estimated", "ms measured", "ratio"];
@@ -79,6 +81,9 @@ fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
         let decision = if layer.decision == layer.analytic { "the same".into() } else { layer.decision.clone() };
         [&[layer.layer.clone() + &others, layer.analytic.clone(), decision][..], &figures(&layer.times)].concat()
     });
+    if tuned.layers.is_empty() {
+        return format!("{name}\nno layer leaves a choice: {NO_CHOICE}\n");
+    }
     let mut text = format!("{name}\n{}\n", table(3, &columns, rows));
     if verbose {
         tuned.layers.iter().for_each(|layer| candidates(layer, &mut text));

@@ -12,7 +12,7 @@ use crate::ir::{Graph, Verified};
 use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
 use crate::runtime::{Options, Session};
-use crate::schedule::{self, Plan};
+use crate::schedule::{self, Edges, Plan};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -176,8 +176,8 @@ pub struct Tuned {
 
 impl Tuned {
     /// A plan that follows them.
-    pub fn plan(&self, graph: Verified<Graph>, target: Target) -> Plan {
-        let plan = schedule::plan_tuned(graph, target, &self.choices);
+    pub fn plan(&self, graph: Verified<Graph>, target: Target, edges: Edges) -> Plan {
+        let plan = schedule::plan_edges(graph, target, &self.choices, edges);
         self.check(&plan);
         plan
     }

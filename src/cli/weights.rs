@@ -66,7 +66,9 @@ impl WeightArgs {
             None => Ok(bound),
             Some(path) => {
                 let path = path.display();
-                Err(Failure::input(format!("{path}: weights of eight bits, which only run, verify and bench take")))
+                Err(Failure::input(format!(
+                    "{path}: weights of eight bits, which only run, verify, bench, tune and compile take"
+                )))
             }
         }
     }

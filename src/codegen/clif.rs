@@ -1,6 +1,7 @@
 //! The vector assembler over Cranelift: 128-bit vectors, on every instruction set that Cranelift has.
 
 use cranelift::prelude::*;
+use cranelift_codegen::ir::Endianness;
 use cranelift_codegen::isa::TargetIsa;
 use target_lexicon::Architecture;
 
@@ -9,6 +10,8 @@ use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
 
 const F32X4: Type = types::F32X4;
 const I32X4: Type = types::I32X4;
+const I16X8: Type = types::I16X8;
+const I8X16: Type = types::I8X16;
 const LANES: usize = 4;
 
 /// What the tile needs to know of the machine it is compiled for.
@@ -103,14 +106,31 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
         self.builder.def_var(self.vectors[usize::from(v.0)], value);
     }
 
-    fn get_bits(&mut self, v: V) -> Value {
+    /// The bits as a vector of another type.
+    fn get_as(&mut self, ty: Type, v: V) -> Value {
         let value = self.get(v);
-        self.builder.ins().bitcast(I32X4, MemFlagsData::new(), value)
+        self.builder.ins().bitcast(ty, bits(), value)
     }
 
-    fn set_bits(&mut self, v: V, bits: Value) {
-        let value = self.builder.ins().bitcast(F32X4, MemFlagsData::new(), bits);
+    fn get_bits(&mut self, v: V) -> Value {
+        self.get_as(I32X4, v)
+    }
+
+    fn set_bits(&mut self, v: V, value: Value) {
+        let value = self.builder.ins().bitcast(F32X4, bits(), value);
         self.set(v, value);
+    }
+
+    /// The sums of the products of two halves of each lane.
+    fn sums_of_products(&mut self, a: Value, b: Value) -> Value {
+        // The form that Cranelift's x64 back end turns into one pmaddwd.
+        let mut product = |widen: fn(&mut FunctionBuilder, Value) -> Value| {
+            let (a, b) = (widen(self.builder, a), widen(self.builder, b));
+            self.builder.ins().imul(a, b)
+        };
+        let low = product(|builder, half| builder.ins().swiden_low(half));
+        let high = product(|builder, half| builder.ins().swiden_high(half));
+        self.builder.ins().iadd_pairwise(low, high)
     }
 
     fn load_value(&mut self, ty: Type, mem: Mem) -> Value {
@@ -142,7 +162,7 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
     /// `if cc(x, y) { yes } else { no }`; Cranelift knows this form as maxps, minps and blends.
     fn choose(&mut self, cc: FloatCC, [x, y]: [Value; 2], [yes, no]: [Value; 2]) -> Value {
         let mask = self.builder.ins().fcmp(cc, x, y);
-        let mask = self.builder.ins().bitcast(F32X4, MemFlagsData::new(), mask);
+        let mask = self.builder.ins().bitcast(F32X4, bits(), mask);
         self.builder.ins().bitselect(mask, yes, no)
     }
 }
@@ -150,6 +170,11 @@ impl<'a, 'f> ClifAsm<'a, 'f> {
 /// Accesses do not trap (the caller of the tile answers for them) and need no alignment.
 fn memory() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
+}
+
+/// Lanes of other sizes share the bits of a vector from the first on, as in memory.
+fn bits() -> MemFlagsData {
+    MemFlagsData::new().with_endianness(Endianness::Little)
 }
 
 /// The instructions that are one Cranelift instruction over f32 values.
@@ -163,11 +188,11 @@ macro_rules! float_op {
     )*};
 }
 
-/// The same over the lanes' bits.
+/// The same over the bits as lanes of a type.
 macro_rules! bits_op {
-    ($($name:ident = $op:ident;)*) => {$(
+    ($($name:ident = $op:ident of $ty:ident;)*) => {$(
         fn $name(&mut self, dst: V, a: V, b: V) {
-            let (a, b) = (self.get_bits(a), self.get_bits(b));
+            let (a, b) = (self.get_as($ty, a), self.get_as($ty, b));
             let value = self.builder.ins().$op(a, b);
             self.set_bits(dst, value);
         }
@@ -375,7 +400,7 @@ impl VectorAsm for ClifAsm<'_, '_> {
         let larger = self.choose(FloatCC::LessThan, [b, a], [a, b]);
         // `larger` is b where either is NaN; where a is, all ones make it NaN.
         let nan = self.builder.ins().fcmp(FloatCC::Unordered, a, a);
-        let larger = self.builder.ins().bitcast(I32X4, MemFlagsData::new(), larger);
+        let larger = self.builder.ins().bitcast(I32X4, bits(), larger);
         let bits = self.builder.ins().bor(larger, nan);
         self.set_bits(dst, bits);
     }
@@ -408,10 +433,64 @@ impl VectorAsm for ClifAsm<'_, '_> {
     }
 
     bits_op! {
-        add_bits = iadd;
-        and = band;
-        or = bor;
-        xor = bxor;
+        add_bits = iadd of I32X4;
+        and = band of I32X4;
+        or = bor of I32X4;
+        xor = bxor of I32X4;
+        narrow_lanes = snarrow of I32X4;
+        narrow_halves = unarrow of I16X8;
+        add_halves = sadd_sat of I16X8;
+        max_bytes = umax of I8X16;
+    }
+
+    fn load_bytes(&mut self, dst: V, mem: Mem) {
+        let bytes = self.broadcast_value(mem);
+        let bytes = self.builder.ins().bitcast(I8X16, bits(), bytes);
+        let halves = self.builder.ins().uwiden_low(bytes);
+        let lanes = self.builder.ins().uwiden_low(halves);
+        self.set_bits(dst, lanes);
+    }
+
+    fn broadcast_byte(&mut self, dst: V, mem: Mem) {
+        let base = self.int_value(mem.base);
+        let byte = self.builder.ins().uload8(types::I32, memory(), base, mem.offset);
+        let lanes = self.builder.ins().splat(I32X4, byte);
+        self.set_bits(dst, lanes);
+    }
+
+    fn copy_byte(&mut self, to: Mem, from: Mem) {
+        let byte = self.load_value(types::I8, from);
+        let base = self.int_value(to.base);
+        self.builder.ins().store(memory(), byte, base, to.offset);
+    }
+
+    fn look_up_byte(&mut self, to: Mem, from: Mem, table: R) {
+        let (from, number) = (self.int_value(from.base), from.offset);
+        let number = self.builder.ins().uload8(types::I64, memory(), from, number);
+        let table = self.int_value(table);
+        let entry = self.builder.ins().iadd(table, number);
+        let byte = self.builder.ins().load(types::I8, memory(), entry, 0);
+        let base = self.int_value(to.base);
+        self.builder.ins().store(memory(), byte, base, to.offset);
+    }
+
+    fn multiply_halves(&mut self, dst: V, a: V, b: V) {
+        let (a, b) = (self.get_as(I16X8, a), self.get_as(I16X8, b));
+        let sums = self.sums_of_products(a, b);
+        self.set_bits(dst, sums);
+    }
+
+    fn multiply_halves_load(&mut self, dst: V, a: V, mem: Mem) {
+        let (a, b) = (self.get_as(I16X8, a), self.load_value(I16X8, mem));
+        let sums = self.sums_of_products(a, b);
+        self.set_bits(dst, sums);
+    }
+
+    fn shr_halves(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 16, "a half has 16 bits");
+        let a = self.get_as(I16X8, a);
+        let value = self.builder.ins().ushr_imm_u(a, i64::from(by));
+        self.set_bits(dst, value);
     }
 
     fn shl(&mut self, dst: V, a: V, by: u8) {

@@ -247,6 +247,15 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let word = self.int(i.op1_register().full_register()) as u32;
                 self.memory.write(self.address(i), &word.to_le_bytes())?;
             }
+            Movzx_r32_rm8 => {
+                let mut byte = [0];
+                self.memory.read(self.address(i), &mut byte)?;
+                self.set_int(i.op0_register().full_register(), byte[0].into());
+            }
+            Mov_rm8_r8 => {
+                let byte = self.int(i.op1_register().full_register()) as u8;
+                self.memory.write(self.address(i), &[byte])?;
+            }
             Add_rm64_imm8 | Add_rm64_imm32 | Add_r64_rm64 => {
                 let sum = self.int(i.op0_register()).wrapping_add(self.int_source(i)?);
                 self.set_flagged(i.op0_register(), sum);
@@ -290,6 +299,11 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let mut bytes = [0; 16];
                 self.memory.read(self.address(i), &mut bytes[..lanes(i)])?;
                 self.set_vector_masked(i, bytes.map(u32::from))?;
+            }
+            VEX_Vpbroadcastb_ymm_xmmm8 | EVEX_Vpbroadcastb_zmm_k1z_xmmm8 => {
+                let mut byte = [0];
+                self.memory.read(self.address(i), &mut byte)?;
+                self.set_vector_masked(i, [u32::from_le_bytes([byte[0]; 4]); 16])?;
             }
             EVEX_Vpmovb2m_kr_zmm => {
                 let bytes = bytes(&self.vectors[i.op1_register().number()]);
@@ -430,10 +444,14 @@ impl<'a, 'm> Machine<'a, 'm> {
     }
 
     fn address(&self, i: &Instruction) -> u64 {
-        match i.memory_base() {
+        let base = match i.memory_base() {
             // The decoder has already added RIP.
             Register::RIP => i.memory_displacement64(),
             base => self.int(base).wrapping_add(i.memory_displacement64()),
+        };
+        match i.memory_index() {
+            Register::None => base,
+            index => base.wrapping_add(self.int(index)),
         }
     }
 

@@ -19,8 +19,6 @@ pub enum CodeError {
     Memory { bytes: usize },
     #[error("{isa} tiles need an x86-64 target, not {triple}")]
     Isa { isa: Isa, triple: Triple },
-    #[error("layers on whole numbers run in process only: there is no code of them for object files")]
-    Whole,
     #[error("code generation failed: {0}")]
     Cranelift(String),
 }

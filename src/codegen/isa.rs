@@ -12,7 +12,7 @@ pub enum Isa {
     Clif,
     /// 256-bit vectors: x86-64 with AVX2 and FMA3.
     Avx2,
-    /// 512-bit vectors: x86-64 with AVX-512 F, DQ and VL.
+    /// 512-bit vectors: x86-64 with AVX-512 F, DQ, BW and VL, which CPUs have together.
     Avx512,
 }
 
@@ -40,7 +40,10 @@ impl Isa {
         match self {
             Isa::Clif => true,
             Isa::Avx2 => has!("avx2") && has!("fma"),
-            Isa::Avx512 => Isa::Avx2.runs_here() && has!("avx512f") && has!("avx512dq") && has!("avx512vl"),
+            Isa::Avx512 => {
+                let more = [has!("avx512f"), has!("avx512dq"), has!("avx512bw"), has!("avx512vl")];
+                Isa::Avx2.runs_here() && more == [true; 4]
+            }
         }
     }
 
@@ -92,7 +95,7 @@ impl HostIsa {
     /// What its tiles can do with bytes on this machine.
     pub fn bytes(self) -> Bytes {
         match self.0 {
-            Isa::Clif => Bytes::None,
+            Isa::Clif => Bytes::Vectors,
             Isa::Avx2 => Bytes::of_avx2(),
             Isa::Avx512 => Bytes::of_avx512(),
         }
@@ -102,12 +105,13 @@ impl HostIsa {
 /// What tiles can do with bytes, each of these more than the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bytes {
+    /// There are no tiles.
     None,
-    /// Make vectors of them and of vectors them: AVX2, AVX-512 with BW.
+    /// Make vectors of them and of vectors them: every instruction set.
     Vectors,
     /// Multiply and add four in an instruction: AVX-VNNI, AVX-512 with VNNI.
     Dots,
-    /// Move them, and look them up in tables: AVX-512 with VBMI.
+    /// Move them, and look them up in tables: AVX-512 with VNNI and VBMI.
     Tables,
 }
 
@@ -115,7 +119,7 @@ impl Bytes {
     /// The most that tiles of an instruction set can do on any machine.
     pub fn most(isa: Isa) -> Bytes {
         match isa {
-            Isa::Clif => Bytes::None,
+            Isa::Clif => Bytes::Vectors,
             Isa::Avx2 => Bytes::Dots,
             Isa::Avx512 => Bytes::Tables,
         }
@@ -126,25 +130,24 @@ impl Bytes {
         if std::is_x86_feature_detected!("avxvnni") { Bytes::Dots } else { Bytes::Vectors }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
-    fn of_avx2() -> Bytes {
-        Bytes::None
-    }
-
     #[cfg(target_arch = "x86_64")]
     fn of_avx512() -> Bytes {
         use std::is_x86_feature_detected as has;
-        match (has!("avx512bw"), has!("avx512vnni"), has!("avx512vbmi")) {
-            (true, true, true) => Bytes::Tables,
-            (true, true, false) => Bytes::Dots,
-            (true, false, _) => Bytes::Vectors,
-            _ => Bytes::None,
+        match (has!("avx512vnni"), has!("avx512vbmi")) {
+            (true, true) => Bytes::Tables,
+            (true, false) => Bytes::Dots,
+            _ => Bytes::Vectors,
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
+    fn of_avx2() -> Bytes {
+        Bytes::Vectors
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
     fn of_avx512() -> Bytes {
-        Bytes::None
+        Bytes::Vectors
     }
 }
 

@@ -3,7 +3,7 @@
 //! A tile is a leaf function of up to six 64-bit arguments. It is described as a list of instructions over
 //! mutable vector registers [`V`] and integer registers [`R`]; three back ends turn the list into code: CLIF
 //! with 128-bit vectors (every ISA that Cranelift has), x64 with 256-bit vectors (AVX2 and FMA), x64 with
-//! 512-bit vectors (AVX-512 F, DQ and VL). A kernel asks for no more registers than [`VectorAsm::registers`]
+//! 512-bit vectors (AVX-512 F, DQ, BW and VL). A kernel asks for no more registers than [`VectorAsm::registers`]
 //! says; its conf has counted them.
 //!
 //! All arithmetic is IEEE 754 binary32 in the current rounding mode; only [`VectorAsm::fma`] rounds once where
@@ -35,7 +35,8 @@ impl R {
     }
 }
 
-const NO_BYTES: &str = "kernels use bytes where tiles can work on them";
+const WIDER: &str = "lanes are put in order where vectors are wider than 128 bits";
+const MORE_BYTES: &str = "kernels do with bytes what their target can";
 
 /// Arguments a tile may have.
 pub const ARGS: usize = 6;
@@ -122,9 +123,9 @@ pub trait VectorAsm {
     }
     /// All lanes = the f32 with these bits
     fn splat_bits(&mut self, dst: V, bits: u32);
-    /// Each lane = the number of the same index, of as many as there are lanes. Where there are bytes.
+    /// Each lane = the number of the same index, of as many as there are lanes. Wider than 128 bits.
     fn set_lanes(&mut self, _dst: V, _bits: &[u32]) {
-        unreachable!("{NO_BYTES}")
+        unreachable!("{WIDER}")
     }
     /// dst = src
     fn copy(&mut self, dst: V, src: V);
@@ -174,57 +175,47 @@ pub trait VectorAsm {
     fn int_to_float(&mut self, dst: V, a: V);
     /// 32-bit integer addition, lane by lane.
     fn add_bits(&mut self, dst: V, a: V, b: V);
-    /// A byte without a sign for each lane. This and those below on bytes and halves only where
-    /// [`HostIsa::bytes`](super::HostIsa::bytes) says so, or emulated.
-    fn load_bytes(&mut self, _dst: V, _mem: Mem) {
-        unreachable!("{NO_BYTES}")
-    }
-    /// Each lane = the lane of `src` whose number is that of `index`, modulo the number of lanes.
+    /// A byte without a sign for each lane.
+    fn load_bytes(&mut self, dst: V, mem: Mem);
+    /// Each lane = the byte at `mem`, without a sign.
+    fn broadcast_byte(&mut self, dst: V, mem: Mem);
+    /// Copies a byte; takes no register.
+    fn copy_byte(&mut self, to: Mem, from: Mem);
+    /// Writes to `to` the one of the 256 bytes at `table` whose number is the byte at `from`; takes no register.
+    fn look_up_byte(&mut self, to: Mem, from: Mem, table: R);
+    /// Each lane = the lane of `src` whose number is that of `index`, modulo the number of lanes. Wider than 128 bits.
     fn permute_lanes(&mut self, _dst: V, _index: V, _src: V) {
-        unreachable!("{NO_BYTES}")
+        unreachable!("{WIDER}")
     }
     /// In each 128 bits: the lanes of a, then those of b, as 16 bits with a sign, the nearest there is.
-    fn narrow_lanes(&mut self, _dst: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn narrow_lanes(&mut self, dst: V, a: V, b: V);
     /// In each 128 bits: the halves of a, then those of b, which have signs, as bytes without one, the nearest there is.
-    fn narrow_halves(&mut self, _dst: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn narrow_halves(&mut self, dst: V, a: V, b: V);
     /// Adds numbers of 16 bits with a sign; the nearest there is.
-    fn add_halves(&mut self, _dst: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn add_halves(&mut self, dst: V, a: V, b: V);
     /// The larger of two bytes without signs.
-    fn max_bytes(&mut self, _dst: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn max_bytes(&mut self, dst: V, a: V, b: V);
     /// Each lane = the sum of the products of the two halves of each 32-bit lane, which have signs.
-    fn multiply_halves(&mut self, _dst: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn multiply_halves(&mut self, dst: V, a: V, b: V);
     /// The same, with the vector at `mem`.
-    fn multiply_halves_load(&mut self, _dst: V, _a: V, _mem: Mem) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn multiply_halves_load(&mut self, dst: V, a: V, mem: Mem);
     /// Shifts every half right, filling with zeros.
-    fn shr_halves(&mut self, _dst: V, _a: V, _by: u8) {
-        unreachable!("{NO_BYTES}")
-    }
+    fn shr_halves(&mut self, dst: V, a: V, by: u8);
     /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with
-    /// one; sums wrap around. From [`Bytes::Dots`](super::Bytes::Dots).
+    /// one; sums wrap around. From [`Bytes::Dots`](super::Bytes::Dots), as [`HostIsa::bytes`](super::HostIsa::bytes) says,
+    /// or emulated.
     fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {
-        unreachable!("{NO_BYTES}")
+        unreachable!("{MORE_BYTES}")
     }
     /// Each byte = that of the vector at `mem` whose number is the byte of `index`, modulo the number of bytes. From
     /// [`Bytes::Tables`](super::Bytes::Tables).
     fn permute_bytes(&mut self, _dst: V, _index: V, _mem: Mem) {
-        unreachable!("{NO_BYTES}")
+        unreachable!("{MORE_BYTES}")
     }
     /// Each byte = that of the 256 in `table` whose number is the byte of `index`. From
     /// [`Bytes::Tables`](super::Bytes::Tables).
     fn look_up(&mut self, _dst: V, _index: V, _table: [V; 4]) {
-        unreachable!("{NO_BYTES}")
+        unreachable!("{MORE_BYTES}")
     }
     fn and(&mut self, dst: V, a: V, b: V);
     fn or(&mut self, dst: V, a: V, b: V);

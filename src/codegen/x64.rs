@@ -1,4 +1,4 @@
-//! The vector assembler for x86-64: 256-bit (AVX2, FMA3) and 512-bit (AVX-512F) tiles as finished machine code.
+//! The vector assembler for x86-64: 256-bit (AVX2, FMA3) and 512-bit (AVX-512 F, DQ, BW and VL) tiles as finished machine code.
 //!
 //! A tile follows the System V calling convention, is independent of its position, needs no relocation, and ends in
 //! `vzeroupper; ret`. The 512-bit code uses EVEX encodings alone, so all 32 registers are the same to it.
@@ -70,6 +70,7 @@ struct Codes {
     shl: Code,
     shr: Code,
     load_bytes: Code,
+    broadcast_byte: Code,
     permute_lanes: Code,
     narrow_lanes: Code,
     narrow_halves: Code,
@@ -105,6 +106,7 @@ const AVX2: Codes = Codes {
     shl: Code::VEX_Vpslld_ymm_ymm_imm8,
     shr: Code::VEX_Vpsrld_ymm_ymm_imm8,
     load_bytes: Code::VEX_Vpmovzxbd_ymm_xmmm64,
+    broadcast_byte: Code::VEX_Vpbroadcastb_ymm_xmmm8,
     permute_lanes: Code::VEX_Vpermd_ymm_ymm_ymmm256,
     narrow_lanes: Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
     narrow_halves: Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
@@ -140,6 +142,7 @@ const AVX512: Codes = Codes {
     shl: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
     shr: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
     load_bytes: Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
+    broadcast_byte: Code::EVEX_Vpbroadcastb_zmm_k1z_xmmm8,
     permute_lanes: Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32,
     narrow_lanes: Code::EVEX_Vpackssdw_zmm_k1z_zmm_zmmm512b32,
     narrow_halves: Code::EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512,
@@ -662,6 +665,23 @@ impl VectorAsm for X64Asm {
 
     fn load_bytes(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load_bytes, self.vector(dst), memory(mem)));
+    }
+
+    fn broadcast_byte(&mut self, dst: V, mem: Mem) {
+        self.emit(Instruction::with2(self.codes.broadcast_byte, self.vector(dst), memory(mem)));
+        self.shr(dst, dst, 24);
+    }
+
+    fn copy_byte(&mut self, to: Mem, from: Mem) {
+        self.emit(Instruction::with2(Code::Movzx_r32_rm8, Register::EAX, memory(from)));
+        self.emit(Instruction::with2(Code::Mov_rm8_r8, memory(to), Register::AL));
+    }
+
+    fn look_up_byte(&mut self, to: Mem, from: Mem, table: R) {
+        self.emit(Instruction::with2(Code::Movzx_r32_rm8, Register::EAX, memory(from)));
+        let entry = MemoryOperand::with_base_index(int(table), Register::RAX);
+        self.emit(Instruction::with2(Code::Movzx_r32_rm8, Register::EAX, entry));
+        self.emit(Instruction::with2(Code::Mov_rm8_r8, memory(to), Register::AL));
     }
 
     fn permute_lanes(&mut self, dst: V, index: V, src: V) {

@@ -100,6 +100,11 @@ impl BoundWeights {
     }
 
     /// The file.
+    pub fn file(&self) -> &WeightFile {
+        &self.file
+    }
+
+    /// Where the file is.
     pub fn path(&self) -> &Path {
         self.file.path()
     }

@@ -1,10 +1,10 @@
-//! Generated code for the kernels of [`integer`](super::integer) that work through a block of channels from its first
-//! position to its last.
+//! Generated code for the kernels of [`integer`](super::integer) that work through a block of channels, or through one
+//! channel, from its first position to its last.
 
+use super::Layout;
 use super::integer::{Code, Number, Work};
 use super::nest::{self, KernelNest};
 use super::requantise::{Real, Rounding};
-use super::{Layout, Target};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range, multiplier};
@@ -16,20 +16,26 @@ const ARGUMENTS: usize = 3;
 /// Vectors of positions that a loop's body does.
 const UNROLL: usize = 4;
 
-/// Whether tiles of the target can do this.
-pub fn can(work: &Work, channels: usize, positions: usize, target: &Target) -> bool {
-    let enough = match work {
-        Work::Elements { integer: Integer::Table { .. }, .. } => Bytes::Tables,
-        Work::Elements { .. } | Work::Gate { .. } | Work::Pad { .. } => Bytes::Vectors,
-        _ => return false,
+/// Words of a channel in the table of a copy: where it goes, in bytes; the number of its operand; where it is there, and the
+/// bytes from one position to the next.
+const COPY_WORDS: usize = 4;
+
+/// What only the generated code of a copy reads.
+pub fn table(code: &Code) -> Option<Vec<i64>> {
+    let Work::Copy { channels, inputs, output } = &code.work else { return None };
+    let words = |&(to, operand, from): &(usize, usize, usize)| {
+        let (to, _) = code.place(*output, to);
+        let (from, step) = code.place(inputs[operand], from);
+        [to, 1 + operand, from, step].map(|word| word as i64)
     };
-    // Channels of a row-major value are reached from the first of their block.
-    let reach = channels.next_multiple_of(target.lanes) * positions * 4;
-    target.bytes >= enough && reach <= i32::MAX as usize
+    Some(channels.iter().flat_map(words).collect())
 }
 
 /// The kernel function.
 pub fn generate(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+    if let Work::Copy { channels, inputs, output } = &code.work {
+        return generate_copy(code, [channels.len(), inputs.len()], *output, name, isa, module);
+    }
     let tile = |module: &mut CodeModule, name: &str, last: bool| {
         module.define_tile(name, isa, ARGUMENTS, &mut |asm| Tile { code, last }.emit(asm))
     };
@@ -48,6 +54,37 @@ pub fn generate(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> R
     })
 }
 
+/// A task is a channel.
+fn generate_copy(
+    code: &Code,
+    [channels, inputs]: [usize; 2],
+    output: Layout,
+    name: &str,
+    isa: Isa,
+    module: &mut CodeModule,
+) -> Result<FuncId, CodeError> {
+    let (_, step) = code.place(output, 0);
+    let tile = module.define_tile(&format!("{name}_channel"), isa, ARGUMENTS, &mut |asm| {
+        let [to, from, from_step] = std::array::from_fn(|index| asm.arg(index));
+        stream(asm, code.positions, &[(to, step)], &mut |asm, count| {
+            for index in 0..count {
+                asm.copy_byte(to.at((index * step) as i64), from.at(0));
+                asm.add_int(from, from_step);
+            }
+        });
+    })?;
+    nest::define(name, module, |nest| {
+        let table = nest.constant_pointer(1 + inputs);
+        nest.for_tasks(channels, |nest, sample, channel| {
+            let entry = nest.offset_by(table, channel, 8 * COPY_WORDS as i64);
+            let [to, operand, from, step] = [0, 8, 16, 24].map(|word| nest.load(entry, word));
+            let (out, input) = (nest.sample_pointer(0, sample), nest.sample_pointer_of(operand, sample));
+            let (to, from) = (nest.add(out, to), nest.add(input, from));
+            nest.call(tile, &[to, from, step]);
+        });
+    })
+}
+
 /// Elements of a block in memory.
 #[derive(Clone, Copy)]
 enum Reach {
@@ -62,6 +99,14 @@ enum Reach {
 }
 
 impl Code {
+    /// Where a channel is in a layout, and the bytes from one position to the next.
+    fn place(&self, layout: Layout, channel: usize) -> (usize, usize) {
+        match layout {
+            Layout::Nchw => (channel * self.positions, 1),
+            Layout::Blocked => (channel / self.lanes * self.positions * self.lanes + channel % self.lanes, self.lanes),
+        }
+    }
+
     /// Whether the input is row-major, so that the tile gathers the channels of a block.
     pub fn reads_rows(&self) -> bool {
         matches!(self.work, Work::Elements { integer: Integer::Quantise(_), input: Layout::Nchw })
@@ -219,6 +264,17 @@ impl Tile<'_> {
 
     fn look_up(&self, asm: &mut dyn VectorAsm) {
         let (out, x, table) = (asm.arg(0), asm.arg(1), asm.arg(2));
+        if self.code.bytes < Bytes::Tables {
+            return stream(
+                asm,
+                self.code.positions,
+                &[(out, self.code.lanes), (x, self.code.lanes)],
+                &mut |asm, count| {
+                    let bytes = (0..count * self.code.lanes).map(|byte| byte as i64);
+                    bytes.for_each(|byte| asm.look_up_byte(out.at(byte), x.at(byte), table));
+                },
+            );
+        }
         let parts = std::array::from_fn(|part| {
             let v = asm.vec();
             asm.load(v, table.at((part * 4 * asm.lanes()) as i64));
@@ -246,7 +302,8 @@ impl Tile<'_> {
             for quad in 0..channels.div_ceil(4) {
                 for index in 0..4.min(channels - 4 * quad) {
                     let v = if index == 0 { word } else { y };
-                    asm.load_first(v, from.at(((4 * quad + index) * positions * 4) as i64), count);
+                    asm.load_first(v, from.at(0), count);
+                    asm.add_imm(from, 4 * positions as i64);
                     limits.steps(asm, v);
                     asm.min(v, v, high);
                     asm.float_to_int(v, v);
@@ -261,6 +318,7 @@ impl Tile<'_> {
                     asm.copy_word(out.at((p * lanes + 4 * quad) as i64), words.at(4 * p as i64));
                 }
             }
+            asm.add_imm(from, -((4 * channels * positions) as i64));
         };
         repeat(asm, positions / lanes, &mut |asm| {
             some(asm, lanes);
@@ -360,5 +418,5 @@ fn pad(asm: &mut dyn VectorAsm, lanes: usize, front: [usize; 2], input: [usize; 
 
 /// Bytes of memory that a call needs.
 pub fn scratch(code: &Code) -> usize {
-    if code.generated && code.reads_rows() { 4 * code.lanes } else { 0 }
+    if code.reads_rows() { 4 * code.lanes } else { 0 }
 }

@@ -68,12 +68,11 @@ impl Products {
     }
 
     /// For names of kernels.
-    pub fn name(self, lanes: usize) -> &'static str {
+    pub fn name(self, lanes: usize) -> String {
         match (self, lanes) {
-            (Products::Bytes, 8) => "dots_avx_vnni",
-            (Products::Bytes, _) => "dots_avx512_vnni",
-            (Products::Halves, 8) => "halves_avx2",
-            (Products::Halves, _) => "halves_avx512",
+            (Products::Bytes, 8) => "dots_avx_vnni".into(),
+            (Products::Bytes, _) => "dots_avx512_vnni".into(),
+            (Products::Halves, _) => format!("halves_{}", super::lanes::isa(lanes)),
         }
     }
 }
@@ -100,9 +99,9 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
         }
         Op::Conv(_) => return Err(Why::unfit("groups")),
-        _ if !ty.elements().is_multiple_of(lanes) && ty.elements() != ty.channels() => {
-            return Err("no whole blocks".into());
-        }
+        // Whole blocks are read, which there must be.
+        _ if ty.elements() == ty.channels() => (Layout::Blocked, ty.channels(), ([0; 2], Geometry::point())),
+        _ if !ty.elements().is_multiple_of(lanes) => return Err("no whole blocks".into()),
         _ => (Layout::Nchw, ty.elements(), ([0; 2], Geometry::point())),
     };
     let channels = node.output.channels();
@@ -125,9 +124,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
     }
-    let own: Vec<usize> =
-        if ty.spatial().is_empty() || layout == Layout::Nchw { vec![1, 1] } else { two(ty.spatial()) };
-    let pads = layout == Layout::Blocked && sizes.as_slice() != own.as_slice() && !flat;
+    let pads = !flat && sizes.as_slice() != two(ty.spatial()).as_slice();
     let padded = pads.then_some(Padded { front, sizes, zero_point: input.zero_point() });
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })

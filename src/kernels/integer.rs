@@ -1,13 +1,13 @@
 //! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels.
 //!
-//! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes. Where there is no
-//! generated code (`bytes`), the portable kernels do them in every engine that runs in process.
+//! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes.
 
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes};
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use super::spans::{self, Spans};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes, lanes};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::{Integer, multiplier, table};
 use crate::ir::weights::Values;
-use crate::layers::{AdaptiveAvgPool, AvgPool, Each, Op, ResolvedWindow};
+use crate::layers::{AvgPool, Each, Op};
 use crate::tensor::TensorType;
 
 /// Every decision about one kernel.
@@ -18,8 +18,8 @@ pub struct Code {
     /// Of the output.
     pub positions: usize,
     pub work: Work,
-    /// Whether there is code for it.
-    pub generated: bool,
+    /// What its tiles can do with bytes; nothing where the portable kernels do it.
+    pub bytes: Bytes,
 }
 
 /// What is done.
@@ -42,6 +42,25 @@ pub enum Work {
     Copy { channels: Vec<(usize, usize, usize)>, inputs: Vec<Layout>, output: Layout },
 }
 
+/// The input channels that a block of output channels reads. Outputs that are not of their group have weights of 0 for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// So many, from a whole block on, for all lanes: see [`Code::first_read`].
+    Shared(usize),
+    /// That of its own number for each lane.
+    Own,
+}
+
+impl Reads {
+    /// Pairs of channels that weights are packed for.
+    pub fn pairs(self) -> usize {
+        match self {
+            Reads::Shared(channels) => channels.div_ceil(2),
+            Reads::Own => 1,
+        }
+    }
+}
+
 /// [`Each`], for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Number {
@@ -49,70 +68,6 @@ pub enum Number {
     OfChannel,
     OfPosition,
     OfSample,
-}
-
-/// What windows see, dimension by dimension; there are three, the first of which may be of size 1.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Spans {
-    /// Sizes of the input and of the kernel.
-    pub input: [usize; 3],
-    pub kernel: [usize; 3],
-    /// The distance of two taps.
-    pub step: [usize; 3],
-    /// For each output position of a dimension.
-    pub spans: [Vec<Span>; 3],
-}
-
-/// The taps of a window in one dimension that lie in the input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Span {
-    pub first_tap: usize,
-    /// The position under it.
-    pub start: usize,
-    pub count: usize,
-}
-
-impl Spans {
-    fn of_window(window: &ResolvedWindow, input: &[usize]) -> Spans {
-        let span = |d: usize, at: usize| {
-            let taps = window.inside(d, at, input[d]);
-            let start = window.positions(d, at, input[d]).next().unwrap_or(0);
-            Span { first_tap: taps.start, start, count: taps.len() }
-        };
-        let of_dim = |d: usize| (0..window.out[d]).map(|at| span(d, at)).collect();
-        Spans::new(input, &window.kernel, &window.dilation, (0..input.len()).map(of_dim).collect())
-    }
-
-    fn adaptive(input: &[usize], out: &[usize]) -> Spans {
-        let span = |d: usize, at: usize| {
-            let region = AdaptiveAvgPool::region(at, input[d], out[d]);
-            Span { first_tap: 0, start: region.start, count: region.len() }
-        };
-        let of_dim = |d: usize| (0..out[d]).map(|at| span(d, at)).collect();
-        Spans::new(input, input, &vec![1; input.len()], (0..input.len()).map(of_dim).collect())
-    }
-
-    /// Everything at one position.
-    fn point() -> Spans {
-        Spans::new(&[], &[], &[], Vec::new())
-    }
-
-    fn new(input: &[usize], kernel: &[usize], step: &[usize], spans: Vec<Vec<Span>>) -> Spans {
-        let missing = 3 - input.len();
-        let three = |sizes: &[usize]| std::array::from_fn(|d| if d < missing { 1 } else { sizes[d - missing] });
-        let one = vec![Span { first_tap: 0, start: 0, count: 1 }];
-        let mut spans = spans.into_iter();
-        let spans = std::array::from_fn(|d| if d < missing { one.clone() } else { spans.next().expect("as many") });
-        Spans { input: three(input), kernel: three(kernel), step: three(step), spans }
-    }
-
-    pub fn positions(&self) -> usize {
-        self.input.iter().product()
-    }
-
-    pub fn taps(&self) -> usize {
-        self.kernel.iter().product()
-    }
 }
 
 /// Makes the kernel of a layer on whole numbers.
@@ -140,8 +95,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         }
         Integer::Product { .. } => match node.op {
             Op::Conv(conv) => {
-                let window = conv.window.resolve(spatial).expect("verified");
-                let spans = Spans::of_window(&window, spatial);
+                let spans = Spans::of_window(&conv.window.resolve(spatial).expect("verified"), spatial);
                 let inputs = node.inputs[0].channels();
                 (Work::Product { integer, spans, inputs, groups: conv.groups }, blocked)
             }
@@ -230,50 +184,72 @@ pub fn pad(from: &TensorType, to: &TensorType, padded: &super::dots::Padded, tar
 impl Code {
     fn new(output: &TensorType, work: Work, target: &Target) -> Code {
         let (channels, positions) = (output.channels(), output.spatial().iter().product());
-        let generated = bytes::can(&work, channels, positions, target);
-        Code { lanes: target.lanes, channels, positions, work, generated }
+        Code { lanes: target.lanes, channels, positions, work, bytes: target.bytes }
     }
 
     pub fn blocks(&self) -> usize {
         self.channels.div_ceil(self.lanes)
     }
 
-    /// Whether each output channel reads the input channel of the same number, and no other.
-    pub fn is_depthwise(&self) -> bool {
-        matches!(self.work, Work::Product { groups, inputs, .. } if groups > 1 && groups == inputs && groups == self.channels)
+    /// Of a product of so many input channels in groups, what a block of output channels reads.
+    pub fn reads(&self, inputs: usize, groups: usize) -> Reads {
+        if groups == 1 {
+            return Reads::Shared(inputs);
+        }
+        if groups == inputs && groups == self.channels {
+            return Reads::Own;
+        }
+        let (of_input, of_output) = (inputs / groups, self.channels / groups);
+        let blocks = (0..self.blocks()).map(|block| {
+            let last = ((block + 1) * self.lanes).min(self.channels) - 1;
+            let behind = ((last / of_output + 1) * of_input).div_ceil(self.lanes);
+            behind - block * self.lanes / of_output * of_input / self.lanes
+        });
+        Reads::Shared(blocks.max().unwrap_or(0) * self.lanes)
     }
 
-    /// Weights in pairs of input channels: `[output block][tap][pair][lane][2]`; of depthwise layers
-    /// `[output block][tap][lane]`, of other groups as they are.
+    /// The first block of input channels that a block of output channels reads, if it reads so many channels.
+    pub fn first_read(&self, inputs: usize, groups: usize, channels: usize, block: usize) -> usize {
+        let last = self.last_read(inputs, channels);
+        (block * self.lanes / (self.channels / groups) * (inputs / groups) / self.lanes).min(last)
+    }
+
+    /// No block begins to read further behind.
+    pub fn last_read(&self, inputs: usize, channels: usize) -> usize {
+        inputs.div_ceil(self.lanes).saturating_sub(channels.div_ceil(self.lanes))
+    }
+
+    /// `[output block][tap][pair of input channels][lane][2]`
     fn pack(&self, weights: &[i8], spans: &Spans, inputs: usize, groups: usize) -> Vec<i16> {
-        let (taps, lanes) = (spans.taps(), self.lanes);
-        if groups > 1 && !self.is_depthwise() {
-            return weights.iter().map(|&w| w.into()).collect();
-        }
-        let inputs = inputs / groups;
-        let pairs = if groups > 1 { 1 } else { self.pairs(inputs) };
-        let width = if groups > 1 { 1 } else { 2 };
-        let mut packed = vec![0; self.blocks() * taps * pairs * lanes * width];
+        let (taps, lanes, reads) = (spans.taps(), self.lanes, self.reads(inputs, groups));
+        let (of_input, of_output) = (inputs / groups, self.channels / groups);
+        let mut packed = vec![0; self.blocks() * taps * reads.pairs() * lanes * 2];
         for (index, &w) in weights.iter().enumerate() {
-            let (o, c, tap) = (index / taps / inputs, index / taps % inputs, index % taps);
-            let row = (o / lanes * taps + tap) * pairs + c / width;
-            packed[(row * lanes + o % lanes) * width + c % width] = w.into();
+            let (o, c, tap) = (index / taps / of_input, index / taps % of_input, index % taps);
+            let channel = match reads {
+                Reads::Own => 0,
+                Reads::Shared(read) => {
+                    o / of_output * of_input + c - self.first_read(inputs, groups, read, o / lanes) * lanes
+                }
+            };
+            let row = (o / lanes * taps + tap) * reads.pairs() + channel / 2;
+            packed[(row * lanes + o % lanes) * 2 + channel % 2] = w.into();
         }
         packed
     }
 
-    /// Pairs of input channels, whole blocks of them.
-    pub fn pairs(&self, inputs: usize) -> usize {
-        inputs.next_multiple_of(self.lanes).div_ceil(2)
-    }
-
-    /// One number for each output channel, with zeros behind them.
-    fn per_channel<T: Copy + Default>(&self, of: impl Fn(usize) -> T) -> Vec<T> {
-        let padded = 0..self.blocks() * self.lanes;
-        padded.map(|c| if c < self.channels { of(c) } else { T::default() }).collect()
+    /// For each block of output channels, what the sums of its lanes begin with, then the bits of what they are multiplied by.
+    fn ends(&self, begin: impl Fn(usize) -> i32, factor: impl Fn(usize) -> f32) -> Vec<i32> {
+        let lane = |of: &dyn Fn(usize) -> i32, c: usize| if c < self.channels { of(c) } else { 0 };
+        let bits = |c: usize| factor(c).to_bits() as i32;
+        let of_block = |block: usize| {
+            let lanes = block * self.lanes..(block + 1) * self.lanes;
+            let begin: Vec<i32> = lanes.clone().map(|c| lane(&begin, c)).collect();
+            [begin, lanes.map(|c| lane(&bits, c)).collect()].concat()
+        };
+        (0..self.blocks()).flat_map(of_block).collect()
     }
 }
-
 impl Family for Code {
     type Tables = ();
 
@@ -284,23 +260,18 @@ impl Family for Code {
             Work::Elements { integer: Integer::Sum { .. }, .. } => "add",
             Work::Elements { .. } => "table",
             Work::Gate { .. } => "mul",
-            Work::Product { .. } if self.is_depthwise() => "conv_depthwise",
             Work::Product { .. } => "conv",
             Work::Mean { .. } => "mean",
             Work::Max { .. } => "max",
             Work::Pad { .. } => "pad",
             Work::Copy { .. } => "copy",
         };
-        let by = match (self.generated, self.lanes) {
-            (false, _) => "portable",
-            (true, 8) => "avx2",
-            (true, _) => "avx512",
-        };
+        let by = if self.bytes == Bytes::None { "portable" } else { lanes::isa(self.lanes) };
         format!("{what}_u8_{}c_{by}", self.lanes)
     }
 
     fn scratch(&self) -> usize {
-        bytes::scratch(self)
+        bytes::scratch(self).max(spans::scratch(self))
     }
 
     fn tasks(&self) -> usize {
@@ -311,7 +282,7 @@ impl Family for Code {
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        match &self.work {
+        let own = match &self.work {
             Work::Elements { integer: Integer::Table { activation, input, output }, .. } => {
                 vec![Constant::U8(table(*activation, *input, *output).to_vec())]
             }
@@ -319,10 +290,11 @@ impl Family for Code {
                 let (weights, scales) = params[0].weights_i8().expect("weights of whole numbers");
                 let divisor = output.scale();
                 let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
+                let begin = |c: usize| bias.map_or(0, |bias| bias[c]);
+                let factor = |c: usize| multiplier([input.scale(), scales[c]], divisor);
                 vec![
                     Constant::I16(self.pack(weights, spans, *inputs, *groups)),
-                    Constant::I32(self.per_channel(|c| bias.map_or(0, |bias| bias[c]))),
-                    Constant::F32(self.per_channel(|c| multiplier([input.scale(), scales[c]], divisor))),
+                    Constant::I32(self.ends(begin, factor)),
                 ]
             }
             Work::Mean { integer: Integer::Mean { input, output }, divisors, .. } => {
@@ -330,11 +302,17 @@ impl Family for Code {
                 vec![Constant::F32(divisors.iter().map(m).collect())]
             }
             _ => Vec::new(),
-        }
+        };
+        // What only generated code reads.
+        let table = spans::table(self).or_else(|| bytes::table(self));
+        own.into_iter().chain(table.map(Constant::I64)).collect()
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        bytes::generate(self, name, isa, module)
+        match spans::generate(self, name, isa, module)? {
+            Some(kernel) => Ok(kernel),
+            None => bytes::generate(self, name, isa, module),
+        }
     }
 }
 

@@ -1,6 +1,15 @@
-//! What all lanes of a vector make together.
+//! The lanes of a vector: what all make together, and who has how many.
 
 use crate::codegen::vector::{Mem, V, VectorAsm};
+
+/// The instruction set whose vectors have so many, for names of kernels.
+pub fn isa(lanes: usize) -> &'static str {
+    match lanes {
+        4 => "clif",
+        8 => "avx2",
+        _ => "avx512",
+    }
+}
 
 /// dst = a and b in one
 pub type Combine = fn(&mut dyn VectorAsm, V, V, V);

@@ -44,6 +44,7 @@ pub mod resample;
 pub mod rows;
 pub mod scale;
 pub mod softmax;
+pub mod spans;
 pub mod taps;
 pub mod transposed;
 pub mod tuning;
@@ -151,7 +152,7 @@ impl Target {
             lanes: isa.lanes(),
             registers,
             plain_registers,
-            bytes: Bytes::None,
+            bytes: Bytes::Vectors,
             exact: false,
             deep: false,
             force_winograd: None,
@@ -419,11 +420,6 @@ kernels! {
 }
 
 impl Kernel {
-    /// Whether it computes on whole numbers.
-    pub fn is_whole(&self) -> bool {
-        matches!(self, Kernel::Integer(_) | Kernel::Dots(_) | Kernel::Depthwise(_) | Kernel::Windows(_))
-    }
-
     /// Whether several samples at a time are worth a kernel of their own.
     pub fn is_joint(&self, target: &Target) -> bool {
         matches!(self, Kernel::Conv(conf) if conf.code.is_joint(target))
@@ -434,11 +430,6 @@ impl Kernel {
         let Kernel::Conv(conf) = self else { return None };
         let code = conf.code.joint(samples, strides, target)?;
         Some(conv::Conf { code, tables: conf.tables.clone() }.into())
-    }
-
-    /// Whether there is no code to be generated: the portable kernels do it.
-    pub fn is_portable(&self) -> bool {
-        matches!(self, Kernel::Integer(conf) if !conf.code.generated)
     }
 
     /// Whether nothing is written behind the last channel of a value of one position.

@@ -57,6 +57,8 @@ pub trait KernelNest {
     fn for_lines(&mut self, tasks: usize, body: impl FnOnce(&mut Self, Word, [Word; 2]));
     /// Address of the given sample of an operand.
     fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word;
+    /// The same, where the number of the operand is known at run time.
+    fn sample_pointer_of(&mut self, operand: Word, sample: Word) -> Word;
     /// Address of an operand that is the same for all samples.
     fn constant_pointer(&mut self, operand: usize) -> Word;
     /// Runs `body` for 0, 1, ... below `count`.
@@ -88,10 +90,12 @@ impl KernelNest for NestBuilder<'_, '_> {
 
     fn sample_pointer(&mut self, operand: usize, sample: Word) -> Word {
         let operands = self.arg(0);
-        let data = self.load(operands, operand as i32 * OPERAND);
-        let stride = self.load(operands, operand as i32 * OPERAND + 8);
-        let offset = self.mul(sample, stride);
-        self.add(data, offset)
+        sample_at(self, operands, operand as i32 * OPERAND, sample)
+    }
+
+    fn sample_pointer_of(&mut self, operand: Word, sample: Word) -> Word {
+        let operand = self.offset_by(self.arg(0), operand, OPERAND.into());
+        sample_at(self, operand, 0, sample)
     }
 
     fn constant_pointer(&mut self, operand: usize) -> Word {
@@ -108,4 +112,11 @@ impl KernelNest for NestBuilder<'_, '_> {
             self.for_range(begin, end, body);
         }
     }
+}
+
+/// Address of the given sample of the operand that lies so many bytes behind an address.
+fn sample_at(nest: &mut NestBuilder, operands: Word, offset: i32, sample: Word) -> Word {
+    let (data, stride) = (nest.load(operands, offset), nest.load(operands, offset + 8));
+    let offset = nest.mul(sample, stride);
+    nest.add(data, offset)
 }

@@ -175,7 +175,8 @@ pub struct Narrow {
     zero: Option<V>,
     /// The lower limit, in bytes.
     low: Option<V>,
-    order: V,
+    /// Of the lanes, where vectors have more than 128 bits.
+    order: Option<V>,
 }
 
 impl Narrow {
@@ -206,21 +207,26 @@ impl Narrow {
             if let Some(low) = self.low {
                 asm.max_bytes(first, first, low);
             }
-            asm.permute_lanes(first, self.order, first);
+            if let Some(order) = self.order {
+                asm.permute_lanes(first, order, first);
+            }
             asm.store_first(further(out, index * TOGETHER * lanes), first, group.len() * lanes / 4);
         }
     }
 
     pub fn free(self, asm: &mut dyn VectorAsm) {
-        self.zero.into_iter().chain(self.low).chain([self.order]).for_each(|v| asm.free(v));
+        self.zero.into_iter().chain(self.low).chain(self.order).for_each(|v| asm.free(v));
     }
 }
 
 /// The order of lanes of four vectors that were made narrow: each 128 bits have the same lanes of all four.
-fn order(asm: &mut dyn VectorAsm) -> V {
+fn order(asm: &mut dyn VectorAsm) -> Option<V> {
     let groups = asm.lanes() / 4;
+    if groups == 1 {
+        return None;
+    }
     let order: Vec<u32> = (0..asm.lanes()).map(|l| (l % groups * TOGETHER + l / groups) as u32).collect();
     let v = asm.vec();
     asm.set_lanes(v, &order);
-    v
+    Some(v)
 }

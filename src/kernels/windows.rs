@@ -5,7 +5,7 @@
 use super::dots::{Geometry, two};
 use super::nest::{self, KernelNest};
 use super::requantise::{Narrow, Rounding};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots, integer};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots, integer, lanes};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range};
@@ -98,8 +98,7 @@ impl Family for Code {
 
     fn name(&self) -> String {
         let what = if self.does == Does::Max { "max" } else { "mean" };
-        let isa = if self.lanes == 8 { "avx2" } else { "avx512" };
-        format!("{what}_u8_{}c{}_{isa}", self.lanes, self.run)
+        format!("{what}_u8_{}c{}_{}", self.lanes, self.run, lanes::isa(self.lanes))
     }
 
     fn tasks(&self) -> usize {

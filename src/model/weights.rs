@@ -163,6 +163,18 @@ impl BoundWeights {
         }
     }
 
+    /// The same at the sizes that the model has now.
+    ///
+    /// # Errors
+    /// Where whole numbers of the file do not fit it.
+    #[doc(hidden)]
+    pub fn network_now(&self, model: &Model) -> Result<Verified<Graph>, Error> {
+        match &self.bound {
+            Bound::Whole(_, bound) => Ok(quant::load(model.graph(), bound.file())?.0),
+            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(model.graph().clone()),
+        }
+    }
+
     /// The file, where layers with weights of it compute on whole numbers.
     pub fn whole(&self) -> Option<&Path> {
         match &self.bound {

@@ -1,64 +1,49 @@
-//! Layers on whole numbers, in blocks of any number of lanes: these kernels serve all engines.
+//! Layers on whole numbers.
 
 use super::memory::Pointer;
-use super::tasks;
+use super::{LANES, tasks};
 use crate::ir::integer::{Integer, Output, Range, multiplier};
-use crate::kernels::integer::{Code, Number, Span, Spans, Work};
+use crate::kernels::integer::{Code, Number, Reads, Work};
+use crate::kernels::spans::{Span, Spans};
 use crate::kernels::{Layout, Operand};
 use crate::tensor::Quantisation;
+
+/// Channels of a block.
+const L: usize = LANES;
 
 /// # Safety
 /// As for [`super::run`].
 pub unsafe fn run(code: &Code, operands: &[Operand], begin: usize, end: usize) {
-    // SAFETY: the caller's.
-    unsafe {
-        match code.lanes {
-            4 => run_lanes::<4>(code, operands, begin, end),
-            8 => run_lanes::<8>(code, operands, begin, end),
-            16 => run_lanes::<16>(code, operands, begin, end),
-            other => unreachable!("no instruction set has {other} lanes"),
-        }
-    }
-}
-
-/// # Safety
-/// As for [`super::run`]; the code has blocks of `L` channels.
-unsafe fn run_lanes<const L: usize>(code: &Code, operands: &[Operand], begin: usize, end: usize) {
     for (sample, task) in tasks(crate::kernels::Family::tasks(code), begin, end) {
         let at = |operand: usize| Pointer::sample(operands, operand, sample);
         let block = task * code.positions * L;
         // SAFETY: the caller's contract, for the task's block of the output.
         unsafe {
             match &code.work {
-                Work::Elements { integer, input } => elements::<L>(code, *integer, *input, task, operands, &at),
-                Work::Gate { integer, each } => gate::<L>(code, *integer, *each, task, &at),
+                Work::Elements { integer, input } => elements(code, *integer, *input, task, operands, &at),
+                Work::Gate { integer, each } => gate(code, *integer, *each, task, &at),
                 Work::Product { integer, spans, inputs, groups } => {
-                    let product = Product::<L> { code, spans, inputs: *inputs, groups: *groups, block: task };
+                    let reads = code.reads(*inputs, *groups);
+                    let first = match reads {
+                        Reads::Own => task,
+                        Reads::Shared(channels) => code.first_read(*inputs, *groups, channels, task),
+                    };
+                    let product = Product { code, spans, reads, first, block: task };
                     product.run(*integer, operands, &at);
                 }
-                Work::Mean { integer, spans, .. } => mean::<L>(*integer, spans, task, operands, &at),
+                Work::Mean { integer, spans, .. } => mean(*integer, spans, task, operands, &at),
                 Work::Max { spans } => {
                     let mut to = at(0).at(block as i64);
                     let from = at(1).at((task * spans.positions() * L) as i64);
                     windows(spans, |position, window| {
                         let mut most = [0u8; L];
                         let larger = |x: [u8; L]| (0..L).for_each(|l| most[l] = most[l].max(x[l]));
-                        seen::<L>(spans, window, from, larger);
+                        seen(spans, window, from, larger);
                         to = at(0).at((block + position * L) as i64);
                         to.write(most);
                     });
                 }
-                Work::Pad { front, input, output, number } => {
-                    let from = at(1).at((task * input[0] * input[1] * L) as i64);
-                    (0..code.positions).for_each(|p| at(0).at((block + p * L) as i64).write([*number; L]));
-                    for row in 0..input[0] {
-                        for column in 0..input[1] {
-                            let to = block + ((front[0] + row) * output[1] + front[1] + column) * L;
-                            let x: [u8; L] = from.at(((row * input[1] + column) * L) as i64).read();
-                            at(0).at(to as i64).write(x);
-                        }
-                    }
-                }
+                Work::Pad { .. } => unreachable!("only kernels with tiles want numbers around their input"),
                 Work::Copy { channels, inputs, output } => {
                     let (to, operand, from) = channels[task];
                     let address = |layout: Layout, channel: usize, position: usize| match layout {
@@ -107,7 +92,7 @@ fn zero(q: Quantisation) -> i32 {
 
 /// # Safety
 /// As for [`super::run`].
-unsafe fn elements<const L: usize>(
+unsafe fn elements(
     code: &Code,
     integer: Integer,
     layout: Layout,
@@ -127,7 +112,7 @@ unsafe fn elements<const L: usize>(
     // SAFETY: the caller's.
     unsafe {
         match integer {
-            Integer::Quantise(q) if layout == Layout::Nchw => quantise_rows::<L>(code, q, block, at),
+            Integer::Quantise(q) if layout == Layout::Nchw => quantise_rows(code, q, block, at),
             Integer::Quantise(q) => each(&mut |index| {
                 let x: [f32; L] = at(1).at(4 * index).read();
                 x.map(|x| quantise(q, x))
@@ -170,7 +155,7 @@ fn quantise(q: Quantisation, x: f32) -> u8 {
 
 /// # Safety
 /// As for [`super::run`].
-unsafe fn quantise_rows<const L: usize>(code: &Code, q: Quantisation, block: usize, at: &impl Fn(usize) -> Pointer) {
+unsafe fn quantise_rows(code: &Code, q: Quantisation, block: usize, at: &impl Fn(usize) -> Pointer) {
     for lane in 0..L.min(code.channels - block * L) {
         for p in 0..code.positions {
             // SAFETY: the caller's; element of a channel that there is.
@@ -184,13 +169,7 @@ unsafe fn quantise_rows<const L: usize>(code: &Code, q: Quantisation, block: usi
 
 /// # Safety
 /// As for [`super::run`].
-unsafe fn gate<const L: usize>(
-    code: &Code,
-    integer: Integer,
-    each: Number,
-    block: usize,
-    at: &impl Fn(usize) -> Pointer,
-) {
+unsafe fn gate(code: &Code, integer: Integer, each: Number, block: usize, at: &impl Fn(usize) -> Pointer) {
     let Integer::Gate { operands: [a, b], output } = integer else { unreachable!("a gate") };
     let m = multiplier([a.scale(), b.scale()], output.quantisation.scale());
     let rounding = Rounding::of(output);
@@ -247,20 +226,14 @@ fn taps(spans: &Spans, [depth, row, column]: [Span; 3], mut f: impl FnMut(usize,
 /// # Safety
 /// The block can be read.
 #[inline(always)]
-unsafe fn seen<const L: usize>(spans: &Spans, window: [Span; 3], block: Pointer, mut f: impl FnMut([u8; L])) {
+unsafe fn seen(spans: &Spans, window: [Span; 3], block: Pointer, mut f: impl FnMut([u8; L])) {
     // SAFETY: the caller's; taps lie in the input.
     taps(spans, window, |_, at| f(unsafe { block.at((at * L) as i64).read() }));
 }
 
 /// # Safety
 /// As for [`super::run`].
-unsafe fn mean<const L: usize>(
-    integer: Integer,
-    spans: &Spans,
-    block: usize,
-    operands: &[Operand],
-    at: &impl Fn(usize) -> Pointer,
-) {
+unsafe fn mean(integer: Integer, spans: &Spans, block: usize, operands: &[Operand], at: &impl Fn(usize) -> Pointer) {
     let Integer::Mean { input, output } = integer else { unreachable!("a mean") };
     let (rounding, zero) = (Rounding::of(output), zero(input));
     let from = at(1).at((block * spans.positions() * L) as i64);
@@ -269,7 +242,7 @@ unsafe fn mean<const L: usize>(
         let mut sums = [0i32; L];
         // SAFETY: the caller's; a block of the input, of the output, and the factor of the position.
         unsafe {
-            seen::<L>(spans, window, from, |x| (0..L).for_each(|l| sums[l] += i32::from(x[l]) - zero));
+            seen(spans, window, from, |x| (0..L).for_each(|l| sums[l] += i32::from(x[l]) - zero));
             let m: f32 = Pointer::constant(operands, 2).at(4 * position as i64).read();
             let y: [u8; L] = sums.map(|sum| rounding.round(sum as f32 * m));
             at(0).at(((block * positions + position) * L) as i64).write(y);
@@ -281,28 +254,29 @@ unsafe fn mean<const L: usize>(
 const TOGETHER: usize = 4;
 
 /// A convolution or dense layer, for one block of output channels.
-struct Product<'a, const L: usize> {
+struct Product<'a> {
     code: &'a Code,
     spans: &'a Spans,
-    inputs: usize,
-    groups: usize,
+    reads: Reads,
+    /// The first block of the input that it reads.
+    first: usize,
     block: usize,
 }
 
-impl<const L: usize> Product<'_, L> {
+impl Product<'_> {
     /// # Safety
     /// As for [`super::run`].
     unsafe fn run(&self, integer: Integer, operands: &[Operand], at: &impl Fn(usize) -> Pointer) {
         let Integer::Product { input, residual, output } = integer else { unreachable!("a product") };
         let first = 2 + usize::from(residual.is_some());
-        let [weights, bias, factors] = [0, 1, 2].map(|index| Pointer::constant(operands, first + index));
+        let [weights, ends] = [0, 1].map(|index| Pointer::constant(operands, first + index));
         // SAFETY: the caller's; one of each for all channels of the block.
         let (bias, factors): ([i32; L], [f32; L]) = unsafe {
-            let at = 4 * (self.block * L) as i64;
-            (bias.at(at).read(), factors.at(at).read())
+            let ends = ends.at(8 * (self.block * L) as i64);
+            (ends.read(), ends.at(4 * L as i64).read())
         };
         let ends = Ends { output, residual, factors, block: self.block * self.code.positions };
-        let x = at(1);
+        let x = at(1).at((self.first * self.spans.positions() * L) as i64);
         let [depths, rows, columns] = &self.spans.spans;
         for (line, (&depth, &row)) in depths.iter().flat_map(|d| rows.iter().map(move |r| (d, r))).enumerate() {
             let mut column = 0;
@@ -310,7 +284,7 @@ impl<const L: usize> Product<'_, L> {
                 let span = columns[column];
                 let window = [depth, row, span];
                 let position = line * columns.len() + column;
-                let alike = self.groups == 1 && columns[column..].len() >= TOGETHER && {
+                let alike = self.reads != Reads::Own && columns[column..].len() >= TOGETHER && {
                     let next = &columns[column + 1..column + TOGETHER];
                     next.iter().all(|next| (next.first_tap, next.count) == (span.first_tap, span.count))
                 };
@@ -324,10 +298,9 @@ impl<const L: usize> Product<'_, L> {
                         column += TOGETHER;
                     } else {
                         let mut sums = [bias];
-                        match (self.groups, self.code.is_depthwise()) {
-                            (1, _) => self.dense(&mut sums, window, 0, x, weights, zero(input)),
-                            (_, true) => self.depthwise(&mut sums[0], window, x, weights, zero(input)),
-                            _ => self.grouped(&mut sums[0], window, x, weights, zero(input)),
+                        match self.reads {
+                            Reads::Shared(_) => self.dense(&mut sums, window, 0, x, weights, zero(input)),
+                            Reads::Own => self.own(&mut sums[0], window, x, weights, zero(input)),
                         }
                         ends.finish(position, sums[0], at);
                         column += 1;
@@ -351,13 +324,13 @@ impl<const L: usize> Product<'_, L> {
         weights: Pointer,
         zero: i32,
     ) {
-        let (pairs, taps_in_all) = (self.code.pairs(self.inputs), self.spans.taps());
+        let (pairs, taps_in_all) = (self.reads.pairs(), self.spans.taps());
         let positions = self.spans.positions();
         taps(self.spans, window, |tap, at| {
             let row = weights.at((((self.block * taps_in_all + tap) * pairs) * 4 * L) as i64);
             for pair in 0..pairs {
                 let (block, lane) = (2 * pair / L, 2 * pair % L);
-                // SAFETY: the caller's; blocks are whole, and there are weights for all of their pairs.
+                // SAFETY: the caller's; an odd number of channels has room for one more behind it, whose weights are 0.
                 unsafe {
                     let w: [[i16; 2]; L] = row.at((pair * 4 * L) as i64).read();
                     for (p, sums) in sums.iter_mut().enumerate() {
@@ -378,42 +351,18 @@ impl<const L: usize> Product<'_, L> {
     ///
     /// # Safety
     /// As for [`super::run`].
-    unsafe fn depthwise(&self, sums: &mut [i32; L], window: [Span; 3], x: Pointer, weights: Pointer, zero: i32) {
-        let block = x.at((self.block * self.spans.positions() * L) as i64);
-        let rows = weights.at((self.block * self.spans.taps() * 2 * L) as i64);
+    unsafe fn own(&self, sums: &mut [i32; L], window: [Span; 3], x: Pointer, weights: Pointer, zero: i32) {
+        let rows = weights.at((self.block * self.spans.taps() * 4 * L) as i64);
         // SAFETY: the caller's.
         taps(self.spans, window, |tap, at| unsafe {
-            let (x, w): ([u8; L], [i16; L]) = (block.at((at * L) as i64).read(), rows.at((tap * 2 * L) as i64).read());
-            (0..L).for_each(|l| sums[l] += (i32::from(x[l]) - zero) * i32::from(w[l]));
+            let (x, w): ([u8; L], [[i16; 2]; L]) = (x.at((at * L) as i64).read(), rows.at((tap * 4 * L) as i64).read());
+            (0..L).for_each(|l| sums[l] += (i32::from(x[l]) - zero) * i32::from(w[l][0]));
         });
-    }
-
-    /// Adds the products of the channels of each output channel's group.
-    ///
-    /// # Safety
-    /// As for [`super::run`].
-    unsafe fn grouped(&self, sums: &mut [i32; L], window: [Span; 3], x: Pointer, weights: Pointer, zero: i32) {
-        let (group_in, group_out) = (self.inputs / self.groups, self.code.channels / self.groups);
-        let (taps_in_all, positions) = (self.spans.taps(), self.spans.positions());
-        let first = self.block * L;
-        for (l, sum) in sums.iter_mut().enumerate().take(self.code.channels - first) {
-            let (o, group) = (first + l, (first + l) / group_out);
-            for c in 0..group_in {
-                let channel = group * group_in + c;
-                let plane = x.at((channel / L * positions * L + channel % L) as i64);
-                let row = weights.at(2 * ((o * group_in + c) * taps_in_all) as i64);
-                // SAFETY: the caller's; channels that there are.
-                taps(self.spans, window, |tap, at| unsafe {
-                    let (x, w): (u8, i16) = (plane.at((at * L) as i64).read(), row.at(2 * tap as i64).read());
-                    *sum += (i32::from(x) - zero) * i32::from(w);
-                });
-            }
-        }
     }
 }
 
 /// What is done with sums.
-struct Ends<const L: usize> {
+struct Ends {
     output: Output,
     residual: Option<Quantisation>,
     factors: [f32; L],
@@ -421,7 +370,7 @@ struct Ends<const L: usize> {
     block: usize,
 }
 
-impl<const L: usize> Ends<L> {
+impl Ends {
     /// # Safety
     /// As for [`super::run`].
     #[inline(always)]

@@ -12,11 +12,7 @@ use std::ops::Range;
 type KernelFn = unsafe extern "C" fn(*const Operand, i64, i64);
 
 pub(super) enum Code {
-    /// Without functions for steps that the portable kernels do.
-    Jit {
-        functions: Vec<Option<StepFunctions<KernelFn>>>,
-        memory: Box<JitCode>,
-    },
+    Jit { functions: Vec<StepFunctions<KernelFn>>, memory: Box<JitCode> },
     Portable,
 }
 
@@ -29,8 +25,7 @@ impl Code {
             // SAFETY: `backend::generate` defined the function with this signature; it lives as long as `memory` beside it.
             unsafe { std::mem::transmute::<*const u8, KernelFn>(memory.address(id)) }
         };
-        let functions =
-            functions.iter().map(|of_step| of_step.as_ref().map(|functions| functions.map(pointer))).collect();
+        let functions = functions.iter().map(|functions| functions.map(pointer)).collect();
         Ok(Code::Jit { functions, memory: Box::new(memory) })
     }
 
@@ -54,18 +49,15 @@ impl Code {
         operands: &[Operand],
         tasks: Range<usize>,
     ) {
-        let functions = match self {
-            Code::Jit { functions, .. } => functions[index].as_ref(),
-            Code::Portable => None,
-        };
-        match functions {
-            Some(functions) => {
+        match self {
+            Code::Jit { functions, .. } => {
+                let functions = &functions[index];
                 let function = joint.map_or(functions.kernel, |joint| functions.joint[joint]);
                 // SAFETY: the caller's.
                 unsafe { function(operands.as_ptr(), tasks.start as i64, tasks.end as i64) }
             }
             // SAFETY: the caller's.
-            None => unsafe { portable::run(&step.kernel, operands, tasks.start, tasks.end) },
+            Code::Portable => unsafe { portable::run(&step.kernel, operands, tasks.start, tasks.end) },
         }
     }
 

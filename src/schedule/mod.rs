@@ -166,6 +166,16 @@ pub struct Plan {
 /// Alignment of buffers and constants in bytes: a cache line, and the widest vector.
 pub const ALIGNMENT: usize = 64;
 
+/// What a plan takes for its inputs and gives for its outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edges {
+    /// Real numbers, f32, as the graph says.
+    Real,
+    /// Whole numbers of eight bits where the network makes such of an input and nothing else of it, and where it makes an
+    /// output of such; else real ones.
+    Whole,
+}
+
 /// Optimises and schedules a graph for a target.
 pub fn plan(graph: Verified<Graph>, target: Target) -> Plan {
     plan_tuned(graph, target, &Choices::default())
@@ -174,10 +184,15 @@ pub fn plan(graph: Verified<Graph>, target: Target) -> Plan {
 /// As [`plan`], with kernels that were found to be fast by measuring. The same graph, target and choices give the same
 /// plan.
 pub fn plan_tuned(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan {
+    plan_edges(graph, target, choices, Edges::Real)
+}
+
+/// As [`plan_tuned`], with edges as they are asked for. Sessions have real ones.
+pub fn plan_edges(graph: Verified<Graph>, target: Target, choices: &Choices, edges: Edges) -> Plan {
     let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
     let (graph, report) = crate::passes::run(graph, &config);
     let target = Target { deep: depth(&graph) > SHALLOW, ..target };
-    let mut plan = place::place(graph, target, choices);
+    let mut plan = place::place(graph, target, choices, edges);
     plan.notes = report.notes;
     in_place::run(&mut plan);
     joint::assign(&mut plan);
@@ -215,6 +230,17 @@ impl Plan {
     /// Bytes for the values of a run: arenas for its slots, then what each sample has for the joint steps.
     pub fn value_bytes(&self, Cut { batch, slots, .. }: Cut) -> usize {
         self.arena.saturating_mul(slots).saturating_add(self.joint.saturating_mul(batch))
+    }
+
+    /// Types of the inputs, as they are taken.
+    pub fn input_types(&self) -> impl Iterator<Item = &TensorType> {
+        let value = |id: &NodeId| &self.values[id.0 as usize].as_ref().expect("inputs are the caller's").ty;
+        self.graph.inputs.iter().map(value)
+    }
+
+    /// Types of the outputs, as they are given.
+    pub fn output_types(&self) -> impl Iterator<Item = &TensorType> {
+        self.outputs.iter().map(|view| &view.ty)
     }
 
     /// Bytes from one sample of a value to the next.

@@ -1,6 +1,6 @@
 //! Chooses kernels and layouts node by node, and gives every value a buffer.
 
-use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, views};
+use super::{ALIGNMENT, Buffer, BufferId, Edges, Place, Plan, Step, View, views};
 use crate::ir::{self, Epilogue, Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Refusal, Target, Value, Why, permute};
@@ -9,14 +9,15 @@ use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
 
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
-pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan {
+pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices, edges: Edges) -> Plan {
     let values = vec![None; graph.nodes.len()];
+    let given = given(&graph, edges);
     let mut placer = Placer {
         graph: &graph,
         target,
         choices,
         readers: graph.users(),
-        outputs: first_outputs(&graph),
+        outputs: first_outputs(&given),
         means: means(&graph),
         steps: vec![],
         buffers: vec![],
@@ -26,14 +27,14 @@ pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices) -> Plan 
         verdicts: vec![],
     };
     for (index, &input) in graph.inputs.iter().enumerate() {
-        let buffer = placer.add_buffer(Place::Input(index), graph[input].ty.bytes());
-        let ty = graph[input].ty.clone();
+        let ty = placer.taken(input, edges);
+        let buffer = placer.add_buffer(Place::Input(index), ty.bytes());
         placer.values[input.0 as usize] = Some(View { buffer, offset: 0, layout: Layout::Nchw, ty });
     }
     for id in graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input)) {
         placer.place_node(id);
     }
-    let outputs = (0..graph.outputs.len()).map(|index| placer.place_output(index)).collect();
+    let outputs = given.iter().enumerate().map(|(index, &id)| placer.place_output(index, id)).collect();
     let Placer { steps, mut buffers, values, verdicts, .. } = placer;
     set_lifetimes(&mut buffers, &steps);
     Plan {
@@ -99,6 +100,16 @@ impl Placer<'_> {
         if node.beside {
             // Placed with its operand.
             return;
+        }
+        if matches!(node.op, Op::Convert(_)) {
+            // At an edge that is on whole numbers, an input is converted already, or an output is never read.
+            let operand = self.value(node.inputs[0]);
+            if operand.ty.dtype == node.ty.dtype {
+                return self.finish_value(id, operand);
+            }
+            if self.readers[id.0 as usize].is_empty() && !self.outputs.contains_key(&id) {
+                return;
+            }
         }
         if self.chain(id) {
             // Placed with its reader.
@@ -405,9 +416,20 @@ impl Placer<'_> {
         output
     }
 
-    /// Sees to it that an output of the model is written row-major into the caller's memory.
-    fn place_output(&mut self, index: usize) -> View {
-        let id = self.graph.outputs[index].node;
+    /// The type that an input has for the caller.
+    fn taken(&self, input: NodeId, edges: Edges) -> TensorType {
+        let ty = &self.graph[input].ty;
+        match (edges, self.readers[input.0 as usize].as_slice()) {
+            (Edges::Whole, &[reader]) if !self.outputs.contains_key(&input) => match self.graph[reader].op {
+                Op::Convert(_) => ty.with_dtype(self.graph[reader].ty.dtype),
+                _ => ty.clone(),
+            },
+            _ => ty.clone(),
+        }
+    }
+
+    /// Sees to it that the value of a node is written row-major into the caller's memory for an output of the model.
+    fn place_output(&mut self, index: usize, id: NodeId) -> View {
         let value = self.value(id);
         if self.buffers[value.buffer.0].place == Place::Output(index) {
             return value;
@@ -419,9 +441,18 @@ impl Placer<'_> {
     }
 }
 
-/// The outputs of the model by the node, the first where it is several.
-fn first_outputs(graph: &Graph) -> HashMap<NodeId, usize> {
-    graph.outputs.iter().enumerate().rev().map(|(index, output)| (output.node, index)).collect()
+/// The node whose value each output of the model gives.
+fn given(graph: &Graph, edges: Edges) -> Vec<NodeId> {
+    let node = |id: NodeId| match graph[id].op {
+        Op::Convert(_) if edges == Edges::Whole => graph[id].inputs[0],
+        _ => id,
+    };
+    graph.outputs.iter().map(|output| node(output.node)).collect()
+}
+
+/// The outputs of the model by the node that each gives, the first where it is several.
+fn first_outputs(given: &[NodeId]) -> HashMap<NodeId, usize> {
+    given.iter().enumerate().rev().map(|(index, &id)| (id, index)).collect()
 }
 
 /// What is made beside the values of other nodes, by those.

@@ -1,5 +1,6 @@
 /* Runs the model `net` for the tests: driver serial|parallel|own BATCH INPUTS [WEIGHTS]; `own` in the library's memory.
- * INPUTS holds the raw values of all inputs one after the other; the outputs go to standard output in the same way. */
+ * INPUTS holds the raw values of all inputs one after the other; the outputs go to standard output in the same way. The values
+ * are bytes where the model says so. */
 #include "net.h"
 
 #include <fenv.h>
@@ -26,6 +27,10 @@ static size_t elements(size_t rank, const size_t *shape, size_t batch) {
     for (size_t i = 1; i < rank; i++)
         product *= shape[i];
     return product;
+}
+
+static size_t element(const net_quantisation *numbers) {
+    return numbers ? 1 : sizeof(float);
 }
 
 static void *read_file(const char *path, size_t *bytes) {
@@ -70,7 +75,7 @@ int main(int argc, char **argv) {
     if (argc < 4)
         fail("usage: driver serial|parallel|own BATCH INPUTS [WEIGHTS]");
     size_t batch = (size_t)atol(argv[2]), bytes, weights_bytes = 0;
-    const float *values = read_file(argv[3], &bytes);
+    const char *values = read_file(argv[3], &bytes);
     void *weights = argc > 4 ? read_file(argv[4], &weights_bytes) : NULL;
 
     net_context context;
@@ -78,14 +83,17 @@ int main(int argc, char **argv) {
     if (error)
         fail(net_error_text(error));
 
-    const float *inputs[NET_INPUT_COUNT];
-    float *outputs[NET_OUTPUT_COUNT];
+    const void *inputs[NET_INPUT_COUNT];
+    void *outputs[NET_OUTPUT_COUNT];
+    size_t output_bytes[NET_OUTPUT_COUNT] = {0};
     for (size_t i = 0; i < net_input_count(); i++) {
         inputs[i] = values;
-        values += elements(net_input_rank(i), net_input_shape(i), batch);
+        values += element(net_input_quantisation(i)) * elements(net_input_rank(i), net_input_shape(i), batch);
     }
-    for (size_t i = 0; i < net_output_count(); i++)
-        outputs[i] = aligned(4 * elements(net_output_rank(i), net_output_shape(i), batch));
+    for (size_t i = 0; i < net_output_count(); i++) {
+        output_bytes[i] = element(net_output_quantisation(i)) * elements(net_output_rank(i), net_output_shape(i), batch);
+        outputs[i] = aligned(output_bytes[i]);
+    }
 
     int parallel = strcmp(argv[1], "parallel") == 0, own = strcmp(argv[1], "own") == 0, splits = 0;
     size_t threads = parallel ? 3 : 1, memory_bytes = net_memory_bytes(batch, threads);
@@ -94,9 +102,9 @@ int main(int argc, char **argv) {
     void *memory = own ? NULL : aligned(memory_bytes);
     fesetround(FE_UPWARD); /* results do not depend on it */
     if (parallel)
-        error = net_run_parallel(&context, memory, batch, inputs, outputs, threads, two_threads, &splits);
+        error = net_run_parallel(&context, memory, batch, (void *)inputs, (void *)outputs, threads, two_threads, &splits);
     else
-        error = net_run(&context, memory, batch, inputs, outputs);
+        error = net_run(&context, memory, batch, (void *)inputs, (void *)outputs);
     if (error)
         fail(net_error_text(error));
     fprintf(stderr, "%d steps split\n", splits);
@@ -105,6 +113,6 @@ int main(int argc, char **argv) {
     if (tiny * 1.0f == 0.0f || fegetround() != FE_UPWARD)
         fail("the floating-point mode was not restored");
     for (size_t i = 0; i < net_output_count(); i++)
-        fwrite(outputs[i], 4, elements(net_output_rank(i), net_output_shape(i), batch), stdout);
+        fwrite(outputs[i], 1, output_bytes[i], stdout);
     return 0;
 }

@@ -48,17 +48,35 @@ fn layers_are_kept_in_f32() {
 #[test]
 fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
-    for verb in [
-        &["export", LENET, "-o", "-"][..],
-        &["compile", LENET, "-o", "/nonexistent"],
-        &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"],
-    ] {
+    for verb in [&["export", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
         let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
-        assert!(
-            err.contains("weights of eight bits, which only run, verify and") || err.contains("/nonexistent"),
-            "{err}"
-        );
+        assert!(err.contains("weights of eight bits, which only run, verify, bench, tune and compile take"), "{err}");
     }
     let (_, err) = run(&["run", "models/mlp.cnn", "--weights", &file, "--input", SEVEN], 1);
     assert!(err.contains("w8.safetensors"), "{err}");
+}
+
+#[test]
+fn object_files_take_f32_or_bytes() {
+    let (folder, file, _) = quantise(&[]);
+    let header = |more: &[&str]| {
+        let to = folder.path().display().to_string();
+        run(&[&["compile", LENET, "--weights", &file, "--tuned", "none", "-o", &to], more].concat(), 0);
+        std::fs::read_to_string(folder.path().join("lenet5.h")).unwrap()
+    };
+    assert!(header(&[]).contains("inputs[0]  image: f32 [N, 1, 28, 28], 784 elements a sample\n"));
+    let bytes = header(&["--bytes"]);
+    assert!(bytes.contains("inputs[0]  image: uint8_t [N, 1, 28, 28]") && bytes.contains(": f32 [N, 10]"), "{bytes}");
+    let (_, err) = run(&["compile", LENET, "--bytes", "-o", &folder.path().display().to_string()], 2);
+    assert!(err.contains("no input or output of this network is of eight bits"), "{err}");
+}
+
+#[test]
+fn only_layers_in_f32_leave_a_choice() {
+    let tune = |more: &[&str]| {
+        let (_folder, file, _) = quantise(more);
+        run(&["tune", LENET, "--weights", &file, "--tuned", "none", "--min-time", "0.01"], 0).0
+    };
+    assert!(tune(&[]).contains("no layer leaves a choice: there are several kernels of convolutions"));
+    assert!(tune(&["--keep", "conv2"]).contains("conv2"));
 }

@@ -32,9 +32,9 @@ fn products(a: &Vector, b: &Vector) -> Vector {
     products.chunks(2).flat_map(|pair| pair[0].wrapping_add(pair[1]).to_le_bytes()).collect()
 }
 
-fn operations() -> Vec<Operation> {
+fn operations(isa: Isa) -> Vec<Operation> {
     let operation = |name, from, emit, model| Operation { name, from, emit, model };
-    vec![
+    let mut operations = vec![
         operation(
             "load_bytes",
             Bytes::Vectors,
@@ -42,13 +42,10 @@ fn operations() -> Vec<Operation> {
             |_, _, mem| mem[..mem.len() / 4].iter().flat_map(|&byte| u32::from(byte).to_le_bytes()).collect(),
         ),
         operation(
-            "permute_lanes",
+            "broadcast_byte",
             Bytes::Vectors,
-            |s, d, a, b, _| s.permute_lanes(d, a, b),
-            |a, b, _| {
-                let lanes = words(b);
-                words(a).iter().flat_map(|&index| lanes[index as usize % lanes.len()].to_le_bytes()).collect()
-            },
+            |s, d, _, _, mem| s.broadcast_byte(d, mem.at(3)),
+            |a, _, mem| a.chunks(4).flat_map(|_| [mem[3], 0, 0, 0]).collect(),
         ),
         operation(
             "narrow_lanes",
@@ -119,7 +116,15 @@ fn operations() -> Vec<Operation> {
             |s, d, a, _, mem| s.permute_bytes(d, a, mem.at(0)),
             |a, _, mem| a.iter().map(|&index| mem[usize::from(index) % mem.len()]).collect(),
         ),
-    ]
+    ];
+    if isa != Isa::Clif {
+        let model = |a: &Vector, b: &Vector, _: &Vector| {
+            let lanes = words(b);
+            words(a).iter().flat_map(|&index| lanes[index as usize % lanes.len()].to_le_bytes()).collect()
+        };
+        operations.push(operation("permute_lanes", Bytes::Vectors, |s, d, a, b, _| s.permute_lanes(d, a, b), model));
+    }
+    operations
 }
 
 /// Bytes of all kinds, among them the ends of halves and words.
@@ -145,9 +150,7 @@ fn run_bytes(isa: Isa, from: Bytes, data: &Data, build: Build) -> Vec<u8> {
 
 #[test]
 fn operations_on_bytes_agree_with_their_model() {
-    for (isa, operation) in
-        [Isa::Avx2, Isa::Avx512].into_iter().flat_map(|isa| operations().into_iter().map(move |o| (isa, o)))
-    {
+    for (isa, operation) in Isa::ALL.into_iter().flat_map(|isa| operations(isa).into_iter().map(move |o| (isa, o))) {
         if Bytes::most(isa) < operation.from {
             continue;
         }
@@ -204,5 +207,23 @@ fn lanes_of_their_own_are_set() {
             asm.store(asm.arg(0).at(0), own);
         });
         assert_eq!(out[0].iter().map(|float| float.to_bits()).collect::<Vec<_>>(), lanes);
+    }
+}
+
+#[test]
+fn bytes_are_copied_and_looked_up_one_by_one() {
+    let table = vector(256, 5);
+    let from = vector(16, 9);
+    for isa in Isa::ALL {
+        let inputs = vec![floats(&table), floats(&from)];
+        let data = Data { inputs, outputs: vec![vec![7.0; 4]], ints: vec![] };
+        let out = run_bytes(isa, Bytes::Vectors, &data, &mut |asm| {
+            let [table, from, to] = std::array::from_fn(|index| asm.arg(index));
+            (0..8).for_each(|byte| asm.copy_byte(to.at(byte), from.at(byte)));
+            (8..15).for_each(|byte| asm.look_up_byte(to.at(byte), from.at(byte), table));
+        });
+        let looked_up = from[8..15].iter().map(|&number| table[usize::from(number)]);
+        let last = 7f32.to_le_bytes()[3];
+        assert_eq!(out, from[..8].iter().copied().chain(looked_up).chain([last]).collect::<Vec<u8>>(), "{isa}");
     }
 }

@@ -2,6 +2,7 @@
 #include "lenet5.h"
 #include "picture.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static int fail(const char *what) {
@@ -27,7 +28,16 @@ int main(int argc, char **argv) {
     if (!memory)
         return fail("out of memory");
     float scores[10];
+#ifdef LENET5_INPUT_0_SCALE /* with --bytes: whole numbers of eight bits */
+    static uint8_t numbers[28 * 28];
+    for (int i = 0; i < 28 * 28; i++) {
+        float number = rintf(picture[i] / LENET5_INPUT_0_SCALE) + LENET5_INPUT_0_ZERO_POINT;
+        numbers[i] = (uint8_t)fminf(fmaxf(number, 0.0f), LENET5_INPUT_0_LARGEST);
+    }
+    const uint8_t *inputs[LENET5_INPUT_COUNT] = {numbers};
+#else
     const float *inputs[LENET5_INPUT_COUNT] = {picture};
+#endif
     float *outputs[LENET5_OUTPUT_COUNT] = {scores};
     error = lenet5_run(&context, memory, 1, inputs, outputs);
     free(memory);

@@ -32,6 +32,10 @@ def main():
     picture = read_picture(path)
     mean, std = (np.array(values, "f4") for values in MEAN_STD[picture.shape[2]])
     image = ((picture.astype("f4") / 255 - mean) / std).transpose(2, 0, 1)
+    numbers = model.input_numbers[0]
+    if numbers:
+        image = np.rint(image / np.float32(numbers.scale)) + numbers.zero_point
+        image = image.clip(0, numbers.largest).astype("u1")
     [scores] = model.run([np.ascontiguousarray(image)])
     with open(labels, encoding="utf-8") as file:
         print(file.read().splitlines()[np.frombuffer(scores, "f4").argmax()])

@@ -7,6 +7,10 @@ Inputs are anything with the buffer interface that holds f32 values, row-major w
 a NumPy array of float32, or their bytes, as `bytes` or a memory-mapped file. Read-only ones are copied. An array of
 several dimensions must have the shape of the input, with the batch or without it; a flat one has as many values as the
 samples that it holds. Outputs are `array.array("f")`; `numpy.frombuffer` views them as an array.
+
+A model that was compiled with `--bytes` takes and gives whole numbers of eight bits where its header says so: uint8, and
+`array.array("B")`. `model.input_numbers[0]` says what they stand for: `None` for f32, else q is the real number
+`(q - zero_point) * scale`.
 """
 
 import array
@@ -14,6 +18,12 @@ import ctypes
 import mmap
 
 ALIGNMENT = 64
+
+
+class Numbers(ctypes.Structure):
+    """What whole numbers of an input or output stand for."""
+
+    _fields_ = [("scale", ctypes.c_float), ("zero_point", ctypes.c_uint8), ("largest", ctypes.c_uint8)]
 
 
 class Model:
@@ -28,6 +38,8 @@ class Model:
         self._check(self._function("init", ctypes.c_int)(self._context, ctypes.c_void_p(address), ctypes.c_size_t(size)))
         self.inputs = self._ports("input")
         self.outputs = self._ports("output")
+        self.input_numbers = self._numbers("input", len(self.inputs))
+        self.output_numbers = self._numbers("output", len(self.outputs))
 
     def run(self, inputs):
         """The outputs for one buffer an input; the batch follows from the first one's size."""
@@ -36,17 +48,19 @@ class Model:
         if len(inputs) != len(self.inputs):
             names = ", ".join(name for name, _ in self.inputs)
             raise ValueError(f"the model has {len(self.inputs)} inputs ({names}), {len(inputs)} were given")
-        inputs = [_values(data, name, shape) for data, (name, shape) in zip(inputs, self.inputs)]
-        batch = inputs[0].nbytes // (4 * _elements(self.inputs[0][1])) if inputs else 1
-        for data, (name, shape) in zip(inputs, self.inputs):
-            expected = batch * _elements(shape)
-            if data.nbytes != 4 * expected:
-                raise ValueError(f"input {name}: {data.nbytes // 4} values instead of {expected} for {batch} samples")
+        codes = [_code(numbers) for numbers in self.input_numbers]
+        inputs = [_values(data, name, shape, code) for data, (name, shape), code in zip(inputs, self.inputs, codes)]
+        samples = [data.nbytes // (SIZES[code] * _elements(shape)) for data, (_, shape), code in zip(inputs, self.inputs, codes)]
+        batch = samples[0] if samples else 1
+        for found, (name, _) in zip(samples, self.inputs):
+            if found != batch:
+                raise ValueError(f"input {name}: {found} samples instead of {batch}")
         memory_bytes = self._function("memory_bytes", ctypes.c_size_t)(ctypes.c_size_t(batch), ctypes.c_size_t(1))
         if memory_bytes == ctypes.c_size_t(-1).value:
             raise ValueError(f"the model cannot run a batch of {batch}")
         memory = bytearray(memory_bytes + ALIGNMENT)
-        outputs = [array.array("f", bytes(4 * batch * _elements(shape))) for _, shape in self.outputs]
+        ports = zip(self.outputs, map(_code, self.output_numbers))
+        outputs = [array.array(code, bytes(SIZES[code] * batch * _elements(shape))) for (_, shape), code in ports]
         error = self._function("run", ctypes.c_int)(
             self._context,
             ctypes.c_void_p(-(-_address(memory) // ALIGNMENT) * ALIGNMENT),
@@ -81,6 +95,21 @@ class Model:
             ports.append((name, tuple(shape[:rank])))
         return ports
 
+    def _numbers(self, kind, count):
+        """What the elements of each input or output stand for; None for f32."""
+        function = self._function(f"{kind}_quantisation", ctypes.POINTER(Numbers))
+        pointers = [function(ctypes.c_size_t(index)) for index in range(count)]
+        return [pointer.contents if pointer else None for pointer in pointers]
+
+
+# Of the types of elements, by Python's codes for them.
+SIZES = {"f": 4, "B": 1}
+NAMES = {"f": "float32", "B": "uint8"}
+
+
+def _code(numbers):
+    return "f" if numbers is None else "B"
+
 
 def _elements(shape):
     product = 1
@@ -89,14 +118,14 @@ def _elements(shape):
     return product
 
 
-def _values(data, name, shape):
-    """A buffer that `_address` takes, of the values of an input of this name and shape; ValueError where it is none."""
+def _values(data, name, shape, code):
+    """A buffer that `_address` takes, of the values of an input of this name, shape and type; ValueError where it is none."""
     view = memoryview(data)
     raw = view.ndim == 1 and view.format in ("B", "b", "c")
-    if not raw and view.format.lstrip("@=<") != "f":
+    if not raw and view.format.lstrip("@=<") != code:
         raise ValueError(
-            f"input {name}: elements of type '{view.format}' ({view.itemsize} bytes each) instead of float32; "
-            "NumPy's .astype('float32') converts them"
+            f"input {name}: elements of type '{view.format}' ({view.itemsize} bytes each) instead of {NAMES[code]}; "
+            f"NumPy's .astype('{NAMES[code]}') converts them"
         )
     if not view.c_contiguous:
         raise ValueError(f"input {name}: the values do not lie side by side; numpy.ascontiguousarray copies them")
@@ -104,8 +133,9 @@ def _values(data, name, shape):
     if view.ndim > 1 and view.shape != wanted and view.shape[1:] != wanted:
         expected = ", ".join(map(str, (shape[0] or "N", *wanted)))
         raise ValueError(f"input {name}: shape {view.shape}, the model expects ({expected})")
-    if view.nbytes == 0 or view.nbytes % (4 * _elements(shape)) != 0:
-        raise ValueError(f"input {name}: {view.nbytes} bytes; a sample has {_elements(shape)} values of 4 bytes")
+    if view.nbytes == 0 or view.nbytes % (SIZES[code] * _elements(shape)) != 0:
+        values = f"{_elements(shape)} values of {SIZES[code]} bytes"
+        raise ValueError(f"input {name}: {view.nbytes} bytes; a sample has {values}")
     return memoryview(bytearray(view)) if view.readonly else view
 
 

@@ -14,6 +14,7 @@ fn main() -> Result<(), String> {
         mobilenet_v2_error_text,
         mobilenet_v2_memory_bytes,
         mobilenet_v2_init,
+        mobilenet_v2_input_quantisation,
         mobilenet_v2_run
     );
     let class = model::Model::new(functions, 1000)?.class(&picture)?;

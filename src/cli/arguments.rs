@@ -12,18 +12,18 @@ use std::io::Write;
 /// Which options the environment gives: the rule, and all of them.
 pub const ENVIRONMENT: &str = "\
 Environment:
-  An option that says how a machine or a job works, whatever the model, has a variable: SVERTKA_ and its name, in capital
-  letters. What is typed goes before it; where it concerns nothing that a command does, it is passed over; an empty
-  variable is none. A wrong value is refused under the variable's name.
+  An option that says how a machine or a job works, whatever the model, has a variable: SVERTKA_ \
+and its name in capitals. What is typed goes before it; where it concerns nothing that a command \
+does, it is passed over; an empty variable is none. A wrong value is refused under the variable's name.
 
-  SVERTKA_ISA, SVERTKA_ENGINE, SVERTKA_THREADS, SVERTKA_MEMORY_LIMIT, SVERTKA_TUNED  how generated code is made and run
-  SVERTKA_JOBS, SVERTKA_PACKED  pictures of a folder at the same time, and where packed weights are kept
-  SVERTKA_CPU                   what `compile` compiles for
-  SVERTKA_CHECK_FORMAT, SVERTKA_CHECK_STRICT  what `check` says, and on what it fails
-  SVERTKA_COLOR, SVERTKA_PROGRESS  colours of messages, and the line of long work; NO_COLOR and CLICOLOR_FORCE are heeded
+  SVERTKA_ISA, SVERTKA_ENGINE, SVERTKA_THREADS, SVERTKA_MEMORY_LIMIT, SVERTKA_TUNED: how a network is run
+  SVERTKA_JOBS, SVERTKA_PACKED: pictures at the same time, and where packed weights are kept
+  SVERTKA_CPU: what `compile` compiles for
+  SVERTKA_CHECK_FORMAT, SVERTKA_CHECK_STRICT: what `check` says, and on what it fails
+  SVERTKA_COLOR, SVERTKA_PROGRESS: colours, and the line of long work; NO_COLOR and CLICOLOR_FORCE count too
 
-  What says which network, which weights or which numbers is to be seen in a command: --seed, -D, --weights, --exact and
-  the like have none.";
+  What says which network, which weights or which numbers is to be seen in a command: --seed, -D, \
+--weights, --exact and the like have none.";
 
 /// Whether a value was typed, and is not that of its variable: what the environment says holds where it can.
 pub fn is_typed(value: &OsStr, variable: &str) -> bool {

@@ -35,8 +35,9 @@ pub fn is_limit(error: &Error<Rule>) -> bool {
     !matches!(error.variant, ErrorVariant::ParsingError { .. })
 }
 
-/// Translates an error at a place of `text`, an item that begins at `offset` of `file`.
-pub fn diagnostic(error: &Error<Rule>, text: &str, at: usize, file: FileId, offset: usize) -> Diagnostic {
+/// Translates an error at a place of an item.
+pub fn diagnostic(error: &Error<Rule>, item: &Item, at: usize) -> Diagnostic {
+    let Item { text, file, offset, .. } = *item;
     let found = token(&text[at..]);
     let span = Span::new(file, offset + at..offset + at + found.len());
     let ErrorVariant::ParsingError { positives, .. } = &error.variant else {
@@ -47,14 +48,15 @@ pub fn diagnostic(error: &Error<Rule>, text: &str, at: usize, file: FileId, offs
     let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };
     let mut diagnostic =
         Diagnostic::error("E0101", format!("expected {expected}, found {shown}")).at(span, "unexpected here");
-    let item = Item { text, file, offset };
-    diagnostic.help.extend(letters::help(&item, at).or_else(|| way_out(&item, at, found, positives)));
+    diagnostic.help.extend(letters::help(item, at).or_else(|| way_out(item, at, found, positives)));
     diagnostic
 }
 
 /// The text of an item, and where it stands.
 pub struct Item<'a> {
     pub text: &'a str,
+    /// What follows it in the file.
+    pub behind: &'a str,
     pub file: FileId,
     pub offset: usize,
 }
@@ -172,8 +174,9 @@ fn way_out(item: &Item, at: usize, found: &str, positives: &[Rule]) -> Option<He
         }
         "" if positives.contains(&Rule::lbrace) => {
             let help = "the opening brace stands on the same line";
-            let brace = text.len() - text[at..].trim_start().len();
-            with(help, text[brace..].starts_with('{').then(|| item.replace(help, trimmed..brace, " ")))
+            let brace = text.len() + item.behind.len() - item.behind.trim_start().len();
+            let follows = text[at..].trim().is_empty() && item.behind.trim_start().starts_with('{');
+            with(help, follows.then(|| item.replace(help, trimmed..brace, " ")))
         }
         "=" if positives.contains(&Rule::comparator) => here("a comparison is written `==`", "=="),
         ":" if before.ends_with(' ') => replace("the colon of a label follows it directly", trimmed..at, ""),

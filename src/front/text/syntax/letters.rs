@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn characters_are_named() {
         let file = SourceMap::default().add("a", "");
-        let item = |text| Item { text, file, offset: 0 };
+        let item = |text| Item { text, behind: "", file, offset: 0 };
         let help = |text| help(&item(text), 0).map(|help| help.text).unwrap_or_default();
         assert_eq!(help("3\u{445}3, 8"), "`х` is a Cyrillic letter (U+0445) that looks like `x`: type that");
         assert!(help("c\u{3bf}nv").contains("Greek"));

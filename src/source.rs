@@ -38,6 +38,16 @@ impl Span {
         Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
     }
 
+    /// The place before it.
+    pub fn before(self) -> Span {
+        Span { end: self.start, ..self }
+    }
+
+    /// The place behind it.
+    pub fn behind(self) -> Span {
+        Span { start: self.end, ..self }
+    }
+
     /// The byte range, for slicing the text.
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize

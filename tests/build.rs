@@ -8,7 +8,7 @@ use std::time::Duration;
 use svertka::analysis::lint::{self, LINTS};
 use svertka::diagnostic::codes::{self, Examples};
 use svertka::diagnostic::fix::{self, Mended};
-use svertka::diagnostic::{self, Diagnostic, Severity};
+use svertka::diagnostic::{self, Applicability, Diagnostic, Severity};
 use svertka::front::text::build::{self, Loader, Options, unused};
 use svertka::front::text::stop::Stop;
 use svertka::front::text::{forms, reference};
@@ -55,7 +55,11 @@ struct Model {
 
 impl Model {
     fn read(path: &Path) -> Model {
-        let text = fs::read_to_string(path).unwrap();
+        Model::of_text(path, &fs::read_to_string(path).unwrap())
+    }
+
+    /// A text in place of that of the file.
+    fn of_text(path: &Path, text: &str) -> Model {
         let mut options = Options::default();
         for line in text.lines().filter_map(|line| line.strip_prefix("#: ")) {
             match line.split_once(' ') {
@@ -86,6 +90,12 @@ impl Model {
         }
         let mut folder = Folder(self.path.parent().unwrap());
         build::check(&mut self.sources, self.root, &self.options, &mut folder, &mut |_| Vec::new()).0
+    }
+
+    /// Errors, or else warnings.
+    fn all(&mut self) -> Vec<Diagnostic> {
+        let errors = self.errors();
+        if errors.is_empty() { self.warnings() } else { errors }
     }
 
     /// What all variants are warned of.
@@ -134,9 +144,7 @@ fn mistakes_are_mended() {
 fn mended(path: &Path) -> Option<String> {
     let name = path.file_name().unwrap().to_str().unwrap();
     let errors = |text: &str| {
-        let mut model = Model::read(path);
-        model.sources = SourceMap::default();
-        model.root = model.sources.add(name, text);
+        let mut model = Model::of_text(path, text);
         (model.root, model.errors())
     };
     let text = fs::read_to_string(path).unwrap();
@@ -146,6 +154,91 @@ fn mended(path: &Path) -> Option<String> {
     let left: String = left.collect();
     let lines = format!("{name}\n{}{}{left}", ways.collect::<String>(), changed_lines(&text, &new));
     (!taken.is_empty()).then_some(lines)
+}
+
+/// Helps that quote what may be written and hold no change: their code, words of theirs, and why.
+const WITHOUT_CHANGES: &[(&str, &str, &str)] = &[
+    ("E0101", "names have the letters a to z", "another name is to be thought of"),
+    ("E0201", "write `residual if same_shape`", "what is asked elsewhere is to be asked otherwise"),
+    (
+        "E0203",
+        "write `conv kernel, channels`",
+        "the form of a call: what is meant by the wrong value, its author knows",
+    ),
+    ("E0203", "write `slice channels`", "the form of a call"),
+    ("E0206", "write round_to(x, n)", "the form of a call"),
+    ("E0209", "write it in a call such as", "an example"),
+    ("E0203", "write `bn`", "the same"),
+    ("E0214", "write `conv kernel, channels`", "the form of a call: which argument is too many, its author knows"),
+    ("E0214", "write `relu`", "the same"),
+    ("E0217", "`0..8` are eight channels", "an example"),
+    ("E0218", "did you mean", "it was typed to a shell"),
+    ("E0219", "did you mean", "it was typed to a shell"),
+    ("E0222", "name a value where it is made", "which value, its author knows"),
+    ("E0224", "name one where it is made", "values of combinators: their last lines end elsewhere"),
+    ("E0301", "a convolution or pooling must stand before", "which layer is to move, its author knows"),
+    ("E0307", "the number behind `..`", "a fact"),
+    ("E0311", "pad with `half` or `same`", "which layers of a branch, its author knows"),
+    ("E0312", "no stride brings the shortcut to this size", "the same"),
+    ("E0508", "to stack copies", "where the copies are to be, its author knows"),
+    ("W0811", "put `output` behind the layer", "which layer, its author knows"),
+];
+
+/// Who says in a way out what to write says it as a change too. Those of the codes' examples and of all models here are
+/// made: each leaves a text that is understood, and where it holds nothing in place of what the author knows, its mistake
+/// is gone.
+#[test]
+fn ways_out_are_changes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folders = ["diagnostics", "warnings"].map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+    let models = paths.filter(|path| path.extension().is_some_and(|extension| extension == "cnn"));
+    let models = models.map(|path| (Model::read(&path), fs::read_to_string(&path).unwrap()));
+    let examples = codes::all().filter_map(|explained| match explained.examples {
+        Examples::Texts([wrong, _]) if explained.code != "E0510" => Some(codes::model_of(wrong)),
+        _ => None,
+    });
+    let examples = examples.map(|text| (Model::of_text("example.cnn".as_ref(), &text), text));
+    let (mut failures, mut known, mut made) = (Vec::new(), vec![false; WITHOUT_CHANGES.len()], 0);
+    for (mut model, text) in models.chain(examples) {
+        let before = model.all();
+        for (diagnostic, help) in before.iter().flat_map(|found| found.help.iter().map(move |help| (found, help))) {
+            let is_exception =
+                |(code, words, _): &(&str, &str, &str)| diagnostic.code == *code && help.text.contains(words);
+            let exception = WITHOUT_CHANGES.iter().position(is_exception);
+            match exception {
+                Some(at) if help.fixes.is_empty() => known[at] = true,
+                _ if help.fixes.is_empty() && help.text.contains('`') => {
+                    failures.push(format!("{}: no change: {}", diagnostic.code, help.text))
+                }
+                _ => {}
+            }
+            for fix in help.fixes.iter().filter(|fix| fix.edits.iter().all(|edit| edit.span.file == model.root)) {
+                let new = fix::apply(&text, &fix.edits);
+                let after = Model::of_text(&model.path, &new).all();
+                // What another call of a block does wrong in the same place has other sizes.
+                let texts =
+                    |found: &Diagnostic| found.labels.iter().map(|label| label.text.clone()).collect::<Vec<_>>();
+                let same = |found: &&Diagnostic| {
+                    (found.code, &found.message) == (diagnostic.code, &diagnostic.message)
+                        && texts(found) == texts(diagnostic)
+                };
+                let syntax = |found: &&Diagnostic| found.code.starts_with("E01");
+                let gone = after.iter().filter(same).count() < before.iter().filter(same).count();
+                let understood = after.iter().filter(syntax).count() <= before.iter().filter(syntax).count();
+                let open = fix.applicability == Applicability::HasPlaceholders;
+                if !(understood && (gone || open)) {
+                    failures.push(format!("{}: {}: {}\n{new}", diagnostic.code, help.text, fix.title));
+                }
+                made += 1;
+            }
+        }
+    }
+    let stale = WITHOUT_CHANGES.iter().zip(known).filter(|(_, known)| !known);
+    let stale = stale.map(|((code, words, _), _)| format!("{code}: {words}: nothing says this"));
+    failures.extend(stale);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(made > 150, "{made}");
 }
 
 /// The lines that differ, those of `old` first.

@@ -2,7 +2,7 @@
 
 use super::{AotError, Cpu};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use target_lexicon::Triple;
 
 /// Links an object file into the shared library `file`; works in a temporary directory.
@@ -17,6 +17,13 @@ pub(super) fn shared_library(object: &[u8], file: &str, cpu: &Cpu) -> Result<Vec
     std::fs::write(&input, object).map_err(|e| error(format!("cannot write the object file: {e}")))?;
     run(&linker, &input, &output, file).map_err(error)?;
     std::fs::read(&output).map_err(|e| error(format!("cannot read the library it wrote: {e}")))
+}
+
+/// Whether there is a linker for the CPU's architecture.
+pub(super) fn check(cpu: &Cpu) -> Result<(), AotError> {
+    let linker = linker(cpu);
+    let found = Command::new(&linker).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.map(drop).map_err(|error| AotError::Linker { linker, cause: error.to_string() })
 }
 
 /// The compiler driver by its usual name; that of another architecture carries its prefix.

@@ -21,6 +21,7 @@ pub use cpu::{Cpu, NATIVE, UnknownCpu};
 use crate::backend;
 use crate::codegen::{CodeError, CodeModule, FunctionText};
 use crate::ir::weights::WeightSource;
+use crate::kernels::Target;
 use crate::schedule::Plan;
 use constants::Constants;
 use interface::Interface;
@@ -142,6 +143,17 @@ const MAX_EMBEDDED: usize = 1 << 30;
 /// Where it is no name of C.
 pub fn check_name(name: &str) -> Result<(), AotError> {
     if is_c_identifier(name) { Ok(()) } else { Err(AotError::Name(name.into())) }
+}
+
+/// Whether the files of these kinds can be made for a CPU on this machine, and code for `target` runs on it.
+///
+/// # Errors
+/// Where there is no linker for a shared library, and where the CPU lacks the instructions.
+pub fn check(emit: &[Emit], cpu: &Cpu, target: Target) -> Result<(), AotError> {
+    if !cpu.runs(target) {
+        return Err(AotError::Target { plan: target.isa.to_string(), cpu: cpu.name });
+    }
+    if emit.contains(&Emit::Shared) { link::check(cpu) } else { Ok(()) }
 }
 
 /// Compiles a plan and packs its weights. No file is written but by the link step of a shared library, in a temporary

@@ -13,7 +13,7 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Model files, each with a variant behind a colon if need be.
+    /// Model files, each with a variant behind a colon if need be, or `zoo:NAME`.
     pub models: Vec<String>,
     #[serde(default)]
     pub batches: Vec<u16>,

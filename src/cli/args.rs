@@ -1,5 +1,6 @@
 //! Arguments that several verbs share.
 
+use super::arguments::is_typed;
 use super::tuned::{Source, Tuned};
 use super::weights::WeightArgs;
 use super::{Failure, Outcome};
@@ -151,15 +152,23 @@ impl EngineArgs {
 
     /// Arguments that the chosen engine would pass over.
     fn check(&self) -> Outcome {
+        let tuned = self.tuned.as_deref().is_some_and(|tuned| is_typed(tuned, "SVERTKA_TUNED"));
+        let threads = self.threads.is_some_and(|threads| is_typed(threads.to_string().as_ref(), "SVERTKA_THREADS"));
         let given = [
-            (self.isa != IsaArg::Auto && self.engine != EngineArg::Jit, "--isa", "jit"),
-            (self.tuned.is_some() && self.engine != EngineArg::Jit, "--tuned", "jit"),
-            (self.threads.is_some() && self.engine == EngineArg::Interp, "--threads", "jit` or `portable"),
+            (self.types_isa() && self.engine != EngineArg::Jit, "--isa", "jit"),
+            (tuned && self.engine != EngineArg::Jit, "--tuned", "jit"),
+            (threads && self.engine == EngineArg::Interp, "--threads", "jit` or `portable"),
         ];
         match given.iter().find(|(wrong, ..)| *wrong) {
             Some((_, name, engines)) => Err(Failure::usage(format!("`{name}` goes with `--engine {engines}`"))),
             None => Ok(()),
         }
+    }
+
+    /// Whether an instruction set was asked for, not by the environment.
+    pub fn types_isa(&self) -> bool {
+        let name = self.isa.to_possible_value();
+        self.isa != IsaArg::Auto && name.is_some_and(|name| is_typed(name.get_name().as_ref(), "SVERTKA_ISA"))
     }
 
     /// What was measured before for generated code.

@@ -3,24 +3,52 @@
 use super::Cli;
 use super::terminal::{tell, written};
 use crate::model::cut;
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
+
+/// Which options the environment gives: the rule, and all of them.
+pub const ENVIRONMENT: &str = "\
+Environment:
+  An option that says how a machine or a job works, whatever the model, has a variable: SVERTKA_ \
+and its name in capitals. What is typed goes before it; where it concerns nothing that a command \
+does, it is passed over; an empty variable is none. A wrong value is refused under the variable's name.
+
+  SVERTKA_ISA, SVERTKA_ENGINE, SVERTKA_THREADS, SVERTKA_MEMORY_LIMIT, SVERTKA_TUNED: how a network is run
+  SVERTKA_JOBS, SVERTKA_PACKED: pictures at the same time, and where packed weights are kept
+  SVERTKA_CPU: what `compile` compiles for
+  SVERTKA_CHECK_FORMAT, SVERTKA_CHECK_STRICT: what `check` says, and on what it fails
+  SVERTKA_COLOR, SVERTKA_PROGRESS: colours, and the line of long work; NO_COLOR and CLICOLOR_FORCE count too
+
+  What says which network, which weights or which numbers is to be seen in a command: --seed, -D, \
+--weights, --exact and the like have none.";
+
+/// Whether a value was typed, and is not that of its variable: what the environment says holds where it can.
+pub fn is_typed(value: &OsStr, variable: &str) -> bool {
+    std::env::var_os(variable).is_none_or(|set| set != value)
+}
 
 /// The arguments of a process.
 ///
 /// # Errors
 /// With which code to end, where they are wrong, or were answered by a help text.
 pub fn parse(words: &[OsString]) -> Result<Cli, u8> {
-    let parsed = Cli::try_parse_from(words).or_else(|error| {
+    let try_parse = |words: &[OsString]| {
+        let mut command = without_empty_variables(Cli::command());
+        let matches = command.try_get_matches_from_mut(words);
+        matches.and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| error.format(&mut command))
+    };
+    let parsed = try_parse(words).or_else(|error| {
         let again = match error.kind() {
             ErrorKind::MissingRequiredArgument => model_last(words),
             _ => None,
         };
-        again.and_then(|words| Cli::try_parse_from(words).ok()).ok_or(error)
+        again.and_then(|words| try_parse(&words).ok()).ok_or(error)
     });
-    parsed.map_err(|error| {
+    parsed.map_err(|mut error| {
+        name_variable(&mut error, words);
         if error.kind() == ErrorKind::InvalidUtf8 {
             let wrong = words.iter().filter(|word| word.to_str().is_none()).map(|word| word.to_string_lossy());
             tell(&format!("note: not UTF-8: {}; only files may have such names", wrong.collect::<Vec<_>>().join(" ")));
@@ -31,6 +59,34 @@ pub fn parse(words: &[OsString]) -> Result<Cli, u8> {
             false => super::end(written(shown)),
         }
     })
+}
+
+/// An empty variable counts as not set.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let clear = |arg: Arg| if is_empty(&arg) { arg.env(Resettable::<clap::builder::OsStr>::Reset) } else { arg };
+    command.mut_args(clear).mut_subcommands(without_empty_variables)
+}
+
+/// An error about a value that nobody typed says which variable it is from.
+fn name_variable(error: &mut clap::Error, words: &[OsString]) {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else { return };
+    let Some(long) = option.strip_prefix("--").and_then(|option| option.split([' ', '=']).next()) else { return };
+    let typed = |word: &OsString| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix("--")?.strip_prefix(long));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    };
+    if words.iter().any(typed) {
+        return;
+    }
+    let command = Cli::command();
+    let verb = words.iter().skip(1).filter_map(|word| command.find_subcommand(word)).next();
+    let arguments = verb.into_iter().flat_map(Command::get_arguments).chain(command.get_arguments());
+    let variable = arguments.filter(|arg| arg.get_long() == Some(long)).find_map(Arg::get_env);
+    if let Some(variable) = variable.filter(|variable| std::env::var_os(variable).is_some()) {
+        let named = format!("{}, which stands for --{long}", variable.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(named));
+    }
 }
 
 /// An option that takes several values takes a model behind them too: `run --input a.png b.png net.cnn`. Where no model

@@ -1,7 +1,7 @@
 //! `svertka bench`: how long networks and their steps take.
 
 use super::args::{EngineArgs, IsaArg, MeasureArgs};
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use super::tuned::Tuned;
 use super::weights::{Missing, PackedArgs};
 use super::{Failure, Outcome, input, model, peak, print, tell};
@@ -21,7 +21,7 @@ use crate::io::text;
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{self, Graph, Verified};
-use crate::model::{Model, split_variant};
+use crate::model::{Model, split_variant, zoo};
 use crate::runtime::library::Library;
 use crate::runtime::{Engine, Options, Session};
 use crate::schedule::{self, Plan};
@@ -68,7 +68,7 @@ pub struct Args {
     #[arg(long, value_parser = parse_percent, value_name = "P")]
     target_cv: Option<f64>,
     /// Measure each model with two instruction sets in turn, A B A B, and compare
-    #[arg(long, value_parser = parse_isas, value_name = "A,B", conflicts_with_all = ["compare", "isa"])]
+    #[arg(long, value_parser = parse_isas, value_name = "A,B", conflicts_with = "compare")]
     compare_isa: Option<[IsaArg; 2]>,
     /// Measure each model in turn with this one, and compare
     #[arg(long, value_name = "FILE", conflicts_with = "suite")]
@@ -109,12 +109,13 @@ fn parse_isas(text: &str) -> Result<[IsaArg; 2], String> {
 
 pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
+    check_outputs(args)?;
+    jobs.iter().try_for_each(|job| check_job(args, job))?;
     let tuned = args.setup.engine.tuned();
     let baseline = args.baseline.as_deref().map(read_report).transpose()?;
     if let Some(then) = &baseline {
         check_baseline(args, &jobs, then)?;
     }
-    outputs(args).try_for_each(check_writable)?;
     let profiled = args.per_layer || args.html.is_some() || !args.simulate.is_empty();
     let mut report = Report {
         schema_version: SCHEMA_VERSION,
@@ -153,7 +154,9 @@ fn jobs(args: &Args) -> Result<Vec<Job>, Failure> {
     let text = text::read(path)?;
     let entries = suite::parse(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let models = |entry: &Entry| entry.models.iter().map(|model| folder.join(model).into()).collect::<Vec<_>>();
+    let of_zoo = |model: &String| zoo::named(model.as_ref()).is_some();
+    let place = |model: &String| if of_zoo(model) { model.into() } else { folder.join(model).into() };
+    let models = |entry: &Entry| entry.models.iter().map(place).collect::<Vec<OsString>>();
     Ok(entries.iter().flat_map(|entry| jobs_of(args, &models(entry), entry)).collect())
 }
 
@@ -221,7 +224,7 @@ impl Contender {
         };
         let mut contender = Contender { setting, model_hash, macs, phases, code, inputs };
         let start = Instant::now();
-        contender.outputs()?;
+        progress::during("the first run", || contender.outputs())?;
         contender.phases.first_run_s = start.elapsed().as_secs_f64();
         Ok(contender)
     }
@@ -294,13 +297,10 @@ fn build_library(
     options: &Options,
     tuned: &Tuned,
 ) -> Result<(Code, Phases), Failure> {
-    if !matches!(options.engine, Engine::Jit(_)) {
-        return Err(Failure::usage("--compare-aot compares generated code; choose --engine jit"));
-    }
     let start = Instant::now();
     let plan = schedule::plan_tuned(graph, options.target(), &tuned.choices);
     let planned = Instant::now();
-    let library = link_library(&plan, weights)?;
+    let library = progress::during("compiling a library", || link_library(&plan, weights))?;
     let linked = Instant::now();
     // The system keeps the content of a loaded library; its file may go with its folder.
     let folder = tempfile::tempdir().map_err(|error| Failure::input(format!("no temporary folder: {error}")))?;
@@ -439,6 +439,35 @@ fn show(args: &Args, text: &str) -> Outcome {
 /// The files to write.
 fn outputs(args: &Args) -> impl Iterator<Item = &Path> {
     [&args.json, &args.csv, &args.html].into_iter().flatten().map(PathBuf::as_path)
+}
+
+/// Asks before the work whether its results can be written.
+fn check_outputs(args: &Args) -> Outcome {
+    let files: Vec<&Path> = outputs(args).collect();
+    for (index, path) in files.iter().enumerate() {
+        if files[..index].contains(path) && (path.is_file() || !path.exists()) {
+            return Err(Failure::usage(format!("two reports cannot both be written to {}", path.display())));
+        }
+        check_writable(path)?;
+    }
+    Ok(())
+}
+
+/// Asks before the work whether a job can be done.
+fn check_job(args: &Args, job: &Job) -> Outcome {
+    if args.compare_isa.is_some() && args.setup.engine.types_isa() {
+        return Err(Failure::usage("`--compare-isa` says which instruction sets; leave `--isa` out"));
+    }
+    for (name, isa, ahead_of_time) in rivals(args, job) {
+        let options = options(args, job, isa)?;
+        if ahead_of_time && !matches!(options.engine, Engine::Jit(_)) {
+            return Err(Failure::usage("--compare-aot compares generated code; choose --engine jit"));
+        }
+        if let Some(model) = model::try_load(&args.setup.model(name))? {
+            input::batch(job.batch, model.graph())?;
+        }
+    }
+    Ok(())
 }
 
 /// Asks before the work whether a baseline has anything to compare with.

@@ -1,7 +1,7 @@
 //! `svertka check`: every error of every variant of every file, what breaks a rule of thumb, and what has no effect.
 
 use super::args::LintArgs;
-use super::{Failure, Outcome, model as arguments, not_imported, print, print_raw, tell, tell_raw};
+use super::{Failure, Outcome, model as arguments, not_imported, print, print_raw, progress, tell, tell_raw};
 use crate::analysis::lint;
 use crate::diagnostic::fix::{self, Mended};
 use crate::diagnostic::report::{self, Report};
@@ -9,9 +9,10 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::front::text::build::Options;
 use crate::io::text;
 use crate::io::write::write_atomically;
-use crate::model::{self, Findings, FolderLoader, is_onnx};
+use crate::model::{self, Findings, FolderLoader, is_onnx, zoo};
 use crate::source::SourceMap;
 use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -23,13 +24,13 @@ pub struct Args {
     #[command(flatten)]
     lints: LintArgs,
     /// Fail on warnings too
-    #[arg(long)]
+    #[arg(long, env = "SVERTKA_CHECK_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// Change the files as the messages say, where that mends what they say; what is left is reported
+    /// Change the files as the messages say, where it is known what was meant; what is left is reported
     #[arg(long)]
     fix: bool,
     /// How it is said: for people, or for programs on standard output
-    #[arg(long, value_enum, default_value = "human")]
+    #[arg(long, value_enum, default_value = "human", env = "SVERTKA_CHECK_FORMAT")]
     format: Format,
 }
 
@@ -47,9 +48,11 @@ enum Format {
 
 pub fn run(args: &Args) -> Outcome {
     if args.fix {
+        args.files.iter().try_for_each(|file| can_be_mended(file))?;
         args.files.iter().try_for_each(|file| mend(file, args))?;
     }
-    let checked: Vec<Checked> = args.files.iter().map(|file| check(file, args)).collect();
+    let check = || args.files.iter().map(|file| check(file, args)).collect::<Vec<Checked>>();
+    let checked = progress::during("checking", check);
     if args.format == Format::Human { for_people(&checked, args) } else { for_programs(&checked, args) }
 }
 
@@ -125,11 +128,21 @@ fn check(file: &Path, args: &Args) -> Checked {
     }
 }
 
+fn can_be_mended(file: &Path) -> Outcome {
+    let why = "--fix changes model texts in files, as a whole";
+    let shown = file.display();
+    if zoo::named(file).is_some() {
+        let message = format!("{shown}: {why}; `svertka new NAME --from {shown}` makes one of this network");
+        return Err(Failure::usage(message));
+    }
+    if is_onnx(file) || !file.is_file() {
+        return Err(Failure::usage(format!("{shown}: {why}")));
+    }
+    Ok(())
+}
+
 /// Takes the ways out of a file's mistakes, and says which.
 fn mend(file: &Path, args: &Args) -> Outcome {
-    if is_onnx(file) || !file.is_file() {
-        return Err(Failure::usage(format!("{}: --fix changes model texts in files, as a whole", file.display())));
-    }
     let text = text::read(file)?;
     let mut check = |text: &str| {
         let mut sources = SourceMap::default();

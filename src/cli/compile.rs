@@ -1,14 +1,15 @@
 //! `svertka compile`: object files, libraries and headers.
 
 use super::args::{MemoryArgs, ModelArgs};
+use super::arguments::is_typed;
 use super::model;
 use super::tuned::Source;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, print, progress};
+use super::{Failure, Outcome, input, print, progress};
 use crate::aot::{self, Artifacts, Cpu, Emit, OwnMemory};
 use crate::codegen::Isa;
 use crate::io::STREAM;
-use crate::io::write::{create_folder, write_atomically};
+use crate::io::write::{check_folder, create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
 use crate::model::{BoundWeights, Model};
@@ -33,7 +34,7 @@ pub struct Args {
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// CPU to compile for; a wrong name lists those known
-    #[arg(long, default_value = aot::NATIVE, value_parser = PossibleValuesParser::new(aot::cpu::names()), hide_possible_values = true)]
+    #[arg(long, default_value = aot::NATIVE, value_parser = PossibleValuesParser::new(aot::cpu::names()), hide_possible_values = true, env = "SVERTKA_CPU")]
     cpu: String,
     /// What to make: obj, header, static, shared, clif, asm
     #[arg(long, value_delimiter = ',', default_value = "obj,header,static", value_name = "KIND,..")]
@@ -50,7 +51,7 @@ pub struct Args {
     /// Whose memory a run works in: the caller's, or, where it gives none, the library's for --batch and --threads
     #[arg(long, value_enum, default_value = "caller")]
     memory: Memory,
-    /// Samples that the library's memory suffices for; 1 where nothing is given
+    /// Samples that the library's memory suffices for; the model's own number where it has one, else 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
     /// Threads that the library's memory suffices for; 1 where nothing is given
@@ -61,7 +62,7 @@ pub struct Args {
     exact: bool,
     /// File with the choices of `svertka tune`, or `none`; the one of this CPU in the user's folder for caches where
     /// nothing is given. Only for the CPU `native`
-    #[arg(long, value_name = "FILE|none")]
+    #[arg(long, value_name = "FILE|none", env = "SVERTKA_TUNED")]
     tuned: Option<OsString>,
     /// Inputs and outputs are whole numbers of eight bits (uint8_t) where the network computes on such, with weights of
     /// `svertka quantize`, and f32 elsewhere; the header says which, and what they stand for
@@ -86,28 +87,31 @@ enum Memory {
 pub fn run(args: &Args) -> Outcome {
     let cpu = Cpu::named(&args.cpu).map_err(Failure::usage)?;
     args.name.as_deref().map_or(Ok(()), aot::check_name).map_err(Failure::usage)?;
-    let own_memory = own_memory(args)?;
+    check_memory(args)?;
     if args.output == Path::new(STREAM) {
         return Err(Failure::usage(
             "`-o` names a folder, in which there will be several files; write `-o ./-` for one named `-`",
         ));
     }
-    let mut model = model::load(&args.model)?;
-    let weights = args.weights.choose_any(&model, Missing::Refused)?;
+    check_folder(&args.output)?;
     let choices = choices(args)?;
-    create_folder(&args.output)?;
-    let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
     let target = Target { exact: args.exact, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
-    let choices = choices.load();
+    aot::check(&args.emit, &cpu, target).map_err(Failure::input)?;
+    let mut model = model::load(&args.model)?;
+    let own_memory = own_memory(args, &model)?;
+    let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
+    let weights = args.weights.choose_any(&model, Missing::Refused)?;
     let graphs = graphs(&mut model, &weights, &args.size)?;
     let limit = args.memory_limit.limit();
     check_packing(&graphs[0], limit)?;
     graphs.iter().try_for_each(|graph| check_planning(graph, limit))?;
+    let choices = choices.load();
     let edges = if args.bytes { Edges::Whole } else { Edges::Real };
     let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target, edges)).collect();
     if args.bytes {
         check_bytes(&plans[0])?;
     }
+    create_folder(&args.output)?;
     let place = match args.weights_in {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
@@ -128,14 +132,20 @@ fn check_bytes(plan: &Plan) -> Outcome {
     }
 }
 
-fn own_memory(args: &Args) -> Result<Option<OwnMemory>, Failure> {
-    let number = |given: Option<u16>| usize::from(given.unwrap_or(1));
+fn check_memory(args: &Args) -> Outcome {
     match args.memory {
-        Memory::Library => Ok(Some(OwnMemory { batch: number(args.batch), threads: number(args.threads) })),
-        Memory::Caller if args.batch.is_none() && args.threads.is_none() => Ok(None),
-        Memory::Caller => Err(Failure::usage(
+        Memory::Caller if args.batch.is_some() || args.threads.is_some() => Err(Failure::usage(
             "`--batch` and `--threads` say what the library's memory suffices for; add `--memory library`",
         )),
+        _ => Ok(()),
+    }
+}
+
+fn own_memory(args: &Args, model: &Model) -> Result<Option<OwnMemory>, Failure> {
+    let threads = usize::from(args.threads.unwrap_or(1));
+    match args.memory {
+        Memory::Library => Ok(Some(OwnMemory { batch: input::batch(args.batch, model.graph())?, threads })),
+        Memory::Caller => Ok(None),
     }
 }
 
@@ -171,7 +181,7 @@ fn graphs(model: &mut Model, weights: &BoundWeights, others: &[Sizes]) -> Result
 fn choices(args: &Args) -> Result<Source, Failure> {
     match (args.cpu == aot::NATIVE, Source::of(args.tuned.as_deref())) {
         (true, source) => Ok(source),
-        (false, Source::Named(path)) => Err(Failure::usage(format!(
+        (false, Source::Named(path)) if is_typed(path.as_os_str(), "SVERTKA_TUNED") => Err(Failure::usage(format!(
             "--tuned {}: measured on this CPU, which `--cpu {}` is not; leave out one of the two",
             path.display(),
             args.cpu

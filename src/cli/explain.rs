@@ -1,7 +1,7 @@
 //! `svertka explain`: the plan, and what the passes did and refused.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{Failure, Outcome, model, print};
+use super::{Failure, Outcome, model, print, progress};
 use crate::runtime::check_planning;
 use crate::schedule;
 
@@ -20,12 +20,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let model = model::load(&args.model)?;
     let Some(options) = args.engine.options()? else {
-        return Err(Failure::usage("the interpreter has no plan to explain"));
+        return Err(Failure::usage("the interpreter has no plan to explain; choose another engine"));
     };
+    let model = model::load(&args.model)?;
     check_planning(model.graph(), options.memory_limit)?;
-    let plan = args.engine.tuned().plan(model.graph().clone(), options.target(), schedule::Edges::Real);
+    let tuned = args.engine.tuned();
+    let edges = schedule::Edges::Real;
+    let plan = progress::during("planning", || tuned.plan(model.graph().clone(), options.target(), edges));
     let explanation = schedule::Explanation::new(&plan, args.layer.as_deref()).map_err(Failure::input)?;
     print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }

@@ -3,14 +3,14 @@
 use super::args::{MemoryArgs, ModelArgs};
 use super::model;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, print, tell};
+use super::{Failure, Outcome, print, progress, tell};
 use crate::diagnostic::Diagnostic;
 use crate::export::{self, Apart, MAX_INSIDE};
 use crate::front::onnx::source::{self, Arguments};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
-use crate::model::{Model, split_variant};
+use crate::model::{Model, split_variant, zoo};
 use crate::runtime::check_largest_weight;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,16 +36,30 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    if args.external {
+        name_of(&args.output)?;
+    }
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     check_largest_weight(model.graph(), args.memory.limit())?;
     let others = at_other_sizes(args, &mut model)?;
     let onnx = convert(args, &model, &others)?;
+    let apart = args.external || onnx.length() > MAX_INSIDE;
+    let name = apart.then(|| name_of(&args.output)).transpose()?;
     let weights = args.weights.choose(&model, Missing::Refused)?;
-    match args.external || onnx.length() > MAX_INSIDE {
-        true => write_apart(&args.output, &onnx, &weights),
-        false => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
-    }
+    let write = || match name {
+        Some(name) => write_apart(&args.output, name, &onnx, &weights),
+        None => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
+    };
+    progress::during("writing", write)
+}
+
+/// The name of a model file that has its weights beside it.
+fn name_of(path: &Path) -> Result<&str, Failure> {
+    path.file_name().and_then(|name| name.to_str()).filter(|_| !is_stdout(path)).ok_or_else(|| {
+        let message = "weights in a file of their own need a model file with a name in UTF-8, which both files have";
+        Failure::usage(format!("{}: {message}; give one with --output", path.display()))
+    })
 }
 
 /// The graph for other inputs, which show what depends on the sizes; none where they are not free.
@@ -87,18 +101,16 @@ fn convert<'m>(args: &Args, model: &'m Model, others: &'m [Verified<Graph>]) -> 
 
 /// What the model is made from, so that the very text can be had back.
 fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
-    let (_, variant) = split_variant(&args.model.model);
+    let variant = match zoo::named(args.model.model.as_ref()) {
+        Some(entry) => entry.ok().and_then(|entry| entry.variant),
+        None => split_variant(&args.model.model).1,
+    };
     let arguments = Arguments { variant, define: args.model.define.clone(), aux: args.model.aux };
     source::metadata(model.sources(), &arguments)
 }
 
 /// Both files take their places once both are whole, the model last: it says where what is where in the other.
-fn write_apart(path: &Path, onnx: &export::Model, weights: &dyn WeightSource) -> Outcome {
-    let name = path.file_name().and_then(|name| name.to_str()).filter(|_| !is_stdout(path));
-    let name = name.ok_or_else(|| {
-        let message = "weights in a file of their own need a model file with a name in UTF-8, which both files have";
-        Failure::usage(format!("{}: {message}; give one with --output", path.display()))
-    })?;
+fn write_apart(path: &Path, name: &str, onnx: &export::Model, weights: &dyn WeightSource) -> Outcome {
     let data = format!("{name}.data");
     let beside = path.with_file_name(&data);
     write_atomically(path, |out| {

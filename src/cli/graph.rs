@@ -1,7 +1,7 @@
 //! `svertka graph`: the network as a picture.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::{Failure, Outcome, model as arguments, print};
+use super::{Failure, Outcome, model as arguments, print, progress};
 use crate::analysis::draw;
 use crate::io::write::{check_writable, write_atomically};
 use crate::kernels::tuning::Choices;
@@ -43,30 +43,28 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    let format = args.format.map_or_else(|| Format::of_file(args.output.as_deref()), Ok)?;
+    let Some(options) = args.engine.options()? else {
+        return Err(Failure::usage("the interpreter has no plan; choose another engine"));
+    };
     if let Some(path) = &args.output {
         check_writable(path)?;
     }
     let graph = arguments::load(&args.model)?.graph().clone();
-    let target = match args.engine.options()? {
-        Some(options) => {
-            check_planning(&graph, options.memory_limit)?;
-            options.target()
-        }
-        None => return Err(Failure::usage("the interpreter has no plan; choose another engine")),
-    };
+    check_planning(&graph, options.memory_limit)?;
+    let target = options.target();
     let (stage, choices) = match args.stage {
         Stage::Source => (model::Stage::Source, Choices::default()),
         Stage::Fused => (model::Stage::Fused, Choices::default()),
         Stage::Plan => (model::Stage::Plan, args.engine.tuned().choices),
     };
-    let drawing = drawing(graph, stage, target, &choices);
-    let format = args.format.unwrap_or_else(|| Format::of_file(args.output.as_deref()));
-    let text = drawing.render(match format {
+    let format = match format {
         Format::Dot => draw::Format::Dot,
         Format::Svg => draw::Format::Svg,
         Format::Mermaid => draw::Format::Mermaid,
-    });
-    let text = text.map_err(Failure::input)?;
+    };
+    let draw = || drawing(graph, stage, target, &choices).render(format);
+    let text = progress::during("drawing", draw).map_err(Failure::input)?;
     match &args.output {
         Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
         None => print(&text),
@@ -75,12 +73,16 @@ pub fn run(args: &Args) -> Outcome {
 
 impl Format {
     /// What the ending of a file's name says.
-    fn of_file(path: Option<&Path>) -> Format {
+    fn of_file(path: Option<&Path>) -> Result<Format, Failure> {
         let ending = path.and_then(Path::extension).map(OsStr::to_ascii_lowercase).unwrap_or_default();
         match ending.to_str() {
-            Some("svg") => Format::Svg,
-            Some("mmd" | "mermaid") => Format::Mermaid,
-            _ => Format::Dot,
+            Some("svg") => Ok(Format::Svg),
+            Some("mmd" | "mermaid") => Ok(Format::Mermaid),
+            Some(other @ ("png" | "jpg" | "jpeg" | "pdf" | "html")) => {
+                let message = "a graph is written as .svg, .mmd or .dot, from which other programs make the rest";
+                Err(Failure::usage(format!("no graph is written as .{other}: {message}")))
+            }
+            _ => Ok(Format::Dot),
         }
     }
 }

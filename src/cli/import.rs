@@ -1,10 +1,11 @@
 //! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
 
-use super::{Failure, Outcome, print, tell};
+use super::{Failure, Outcome, print, progress, tell};
 use crate::front::onnx;
 use crate::front::text::write::Form;
 use crate::io;
-use crate::io::write::{create_folder, folder_of, write_atomically};
+use crate::io::write::{check_folder, create_folder, folder_of, write_atomically};
+use crate::model::{split_variant, zoo};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,18 @@ fn size(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_string(), size))
 }
 
+/// Whether a word names a text of the language, with a variant or not.
+fn is_text(word: &Path) -> bool {
+    let (path, _) = split_variant(word.as_os_str());
+    zoo::named(word).is_some() || path.extension().is_some_and(|extension| extension == "cnn")
+}
+
 pub fn run(args: &Args) -> Outcome {
+    if is_text(&args.model) {
+        let message = "import reads ONNX files, and this is a text already";
+        return Err(Failure::usage(format!("{}: {message}", args.model.display())));
+    }
+    check_folder(&args.output)?;
     let form = if args.flat { Form::Flat } else { Form::default() };
     let options = onnx::Options {
         cut: args.cut.clone(),
@@ -56,14 +68,15 @@ pub fn run(args: &Args) -> Outcome {
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
     write_used(&import, &args.output, &name)?;
-    let path = io::onnx::write(&import.text, &import.graph, &import.weights, &args.output, &name)?;
+    let write = || io::onnx::write(&import.text, &import.graph, &import.weights, &args.output, &name);
+    let path = progress::during("writing", write)?;
     let layers = import.graph.nodes.len() - import.graph.inputs.len();
     print(&format!("{}{}: {layers} layers", path.display(), import.arguments))
 }
 
 /// Reads an ONNX file, and says what is not as the file has it.
 fn read(path: &Path, options: &onnx::Options) -> Result<onnx::Import, Failure> {
-    let import = crate::model::import(path, options)?;
+    let import = progress::during("reading the model", || crate::model::import(path, options))?;
     import.notes.iter().for_each(|note| tell(&format!("note: {}: {note}", path.display())));
     Ok(import)
 }

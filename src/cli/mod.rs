@@ -44,13 +44,17 @@ use terminal::{print, print_raw, tell, tell_raw};
 /// Compiles text descriptions of convolutional networks into vectorised CPU kernels.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_long_help = arguments::ENVIRONMENT)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
     /// Whether messages are coloured; by default where a terminal shows them and neither NO_COLOR nor CLICOLOR_FORCE says
     /// otherwise
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
-    color: terminal::Colours,
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "SVERTKA_COLOR")]
+    color: terminal::When,
+    /// Whether a line says how far long work is; by default on terminals, once it has taken a second
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "SVERTKA_PROGRESS")]
+    progress: terminal::When,
 }
 
 #[derive(Subcommand)]
@@ -200,7 +204,7 @@ pub fn run_from(words: &[OsString]) -> u8 {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    terminal::choose_colours(cli.color);
+    terminal::choose(cli.color, cli.progress);
     match std::panic::catch_unwind(|| run(cli.verb)) {
         Ok(outcome) => end(outcome),
         Err(_) => 3,

@@ -1,13 +1,13 @@
 //! The line that tells how far long work is.
 
-use super::terminal;
+use super::terminal::{self, When};
 use crate::diagnostic::harmless;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// A line on standard error that says what goes on; nothing where that is no terminal.
+/// A line on standard error that says what goes on, where [`terminal::progress`] wants it.
 pub struct Progress {
-    terminal: bool,
+    when: When,
     shown: Option<Instant>,
 }
 
@@ -18,7 +18,7 @@ impl Progress {
     const CLEAR: &str = "\r\x1b[K";
 
     pub fn new() -> Progress {
-        Progress { terminal: terminal::moves_cursor(), shown: None }
+        Progress { when: terminal::progress(), shown: None }
     }
 
     /// Columns of the bar.
@@ -32,7 +32,7 @@ impl Progress {
     }
 
     pub fn show(&mut self, text: &str) {
-        if self.terminal && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
+        if self.when != When::Never && self.shown.is_none_or(|shown| shown.elapsed() > Self::PAUSE) {
             terminal::tell_raw(&format!("{}{}", Self::CLEAR, harmless(text)));
             self.shown = Some(Instant::now());
         }
@@ -44,13 +44,18 @@ const LONG: Duration = Duration::from_secs(1);
 
 /// Does work that cannot tell how far it is; where it takes long, the line says what it is, and for how long it has been going on.
 pub fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
-    if !terminal::moves_cursor() {
-        return work();
-    }
+    let first = match terminal::progress() {
+        When::Never => return work(),
+        When::Auto => LONG,
+        When::Always => {
+            Progress::new().show(what);
+            Progress::PAUSE
+        }
+    };
     let (under_way, ended) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let (start, mut line, mut wait) = (Instant::now(), Progress::new(), LONG);
+            let (start, mut line, mut wait) = (Instant::now(), Progress::new(), first);
             while ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 line.show(&format!("{what} {} s", start.elapsed().as_secs()));
                 wait = Progress::PAUSE;

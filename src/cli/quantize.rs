@@ -35,9 +35,10 @@ pub struct Args {
     /// How the ranges of values are found
     #[arg(long, value_enum, default_value = "squares")]
     method: MethodArg,
-    /// With `--method percentile`: how much of the values lies outside of the range at each end, in percent
-    #[arg(long, default_value_t = 0.01, value_parser = percent)]
-    outside: f64,
+    /// With `--method percentile`: how much of the values lies outside of the range at each end, in percent; 0.01 where
+    /// nothing is given
+    #[arg(long, value_parser = percent, value_name = "PERCENT")]
+    outside: Option<f64>,
     /// Layer that stays f32, by what the names of its weights begin with
     #[arg(long, value_name = "LAYER")]
     keep: Vec<String>,
@@ -79,6 +80,9 @@ fn percent(text: &str) -> Result<f64, String> {
 const TOGETHER: usize = 8;
 
 pub fn run(args: &Args) -> Outcome {
+    if args.outside.is_some() && !matches!(args.method, MethodArg::Percentile) {
+        return Err(Failure::usage("`--outside` goes with `--method percentile`"));
+    }
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     let files = InputArgs { input: args.calibrate.clone(), layout: args.layout, keep_size: false };
@@ -90,7 +94,7 @@ pub fn run(args: &Args) -> Outcome {
     check_interpreter(model.graph(), files.tensors[0].batch().min(TOGETHER), 2, args.memory.limit())?;
     let method = match args.method {
         MethodArg::MinMax => Method::MinMax,
-        MethodArg::Percentile => Method::Percentile(args.outside),
+        MethodArg::Percentile => Method::Percentile(args.outside.unwrap_or(0.01)),
         MethodArg::Squares => Method::LeastSquares,
     };
     let wishes = Wishes {

@@ -1,11 +1,11 @@
 //! `svertka run`: pictures or arrays in, classes or arrays out.
 
 use super::args::{EngineArgs, ModelArgs};
-use super::arguments::name_and_file;
+use super::arguments::{is_typed, name_and_file};
 use super::input::{self, Files, InputArgs};
 use super::model;
 use super::weights::{Missing, PackedArgs, WeightArgs};
-use super::{Failure, Outcome, folder, print, tell};
+use super::{Failure, Outcome, folder, print, progress, tell};
 use crate::error::Error;
 use crate::interp;
 use crate::io::npy;
@@ -13,7 +13,7 @@ use crate::io::write::{check_writable, is_stdout};
 use crate::ir::Graph;
 use crate::layers::Accumulate;
 use crate::model::{BoundWeights, Class, Model};
-use crate::runtime::{check_inputs, check_interpreter};
+use crate::runtime::{Options, check_inputs, check_interpreter};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,11 +40,11 @@ pub struct Args {
     pub top: Option<usize>,
     /// So many pictures of a folder or a list at the same time, each on one thread or on --threads; as many as there are
     /// cores where none are given
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), env = "SVERTKA_JOBS")]
     pub jobs: Option<u16>,
     /// Print how long each part took
     #[arg(short, long)]
-    verbose: bool,
+    pub verbose: bool,
 }
 
 impl Args {
@@ -58,17 +58,25 @@ impl Args {
 const SHOWN_SAMPLES: usize = 20;
 
 pub fn run(args: &Args) -> Outcome {
-    if args.jobs.is_some() || folder::is_meant(&args.input.input) {
+    let jobs = args.jobs.is_some_and(|jobs| is_typed(jobs.to_string().as_ref(), "SVERTKA_JOBS"));
+    if jobs || folder::is_meant(&args.input.input) {
         return folder::run(args);
     }
+    let nothing = || Failure::usage("nothing to run on; give a picture or an array with --input");
+    if args.input.input.is_empty() {
+        return Err(nothing());
+    }
+    let options = args.engine.options()?;
+    if options.is_none() && args.packed.is_typed() {
+        return Err(Failure::usage("`--packed` goes with `--engine jit` or `portable`: the interpreter packs nothing"));
+    }
     let mut model = model::load(&args.model)?;
-    let Some(Files { tensors, names }) = input::read(&args.input, &mut model)? else {
-        return Err(Failure::usage("nothing to run on; give a picture or an array with --input"));
-    };
     let targets = targets(&args.output, model.graph())?;
     check_targets(args, &targets)?;
+    check_classes(args, &model)?;
+    let Files { tensors, names } = input::read(&args.input, &mut model)?.ok_or_else(nothing)?;
     let weights = args.packed.keep(&model, args.weights.choose_any(&model, Missing::Refused)?);
-    let results = compute(args, &model, &weights, &tensors)?;
+    let results = compute(args, options, &model, &weights, &tensors)?;
     for Target { output, path } in &targets {
         npy::write(path, results[*output].shape(), results[*output].data())?;
     }
@@ -114,18 +122,35 @@ pub fn check_targets(args: &Args, targets: &[Target]) -> Outcome {
     Ok(())
 }
 
-fn compute(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor]) -> Result<Vec<Tensor>, Failure> {
+/// Asks before the work whether there are classes to be printed where their number was given.
+fn check_classes(args: &Args, model: &Model) -> Outcome {
+    let (_, output) = model.outputs().next().expect("a network has an output");
+    match args.top {
+        Some(_) if output.elements() != output.channels() => Err(Error::NoClasses(output.shape(1)).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Without `options` by the interpreter.
+fn compute(
+    args: &Args,
+    options: Option<Options>,
+    model: &Model,
+    weights: &BoundWeights,
+    inputs: &[Tensor],
+) -> Result<Vec<Tensor>, Failure> {
     let graph = weights.network(model);
-    let Some(options) = args.engine.options()? else {
+    let Some(options) = options else {
         check_interpreter(graph, check_inputs(graph, inputs)?, 1, args.engine.memory.limit())?;
         let start = Instant::now();
-        let results = interp::run(graph, weights, inputs, Accumulate::F32);
+        let interpret = || interp::run(graph, weights, inputs, Accumulate::F32);
+        let results = progress::during("interpreting", interpret);
         times(args, &[("parse and check", model.time()), ("interpret", start.elapsed())]);
         return Ok(results);
     };
     let mut session = args.engine.tuned().session(graph.clone(), weights, &options)?;
     let start = Instant::now();
-    let results = session.run(inputs)?;
+    let results = progress::during("running", || session.run(inputs))?;
     let built = session.times();
     times(
         args,

@@ -3,7 +3,7 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::input::{self, Files, InputArgs};
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, bench, model, tell};
+use super::{Failure, Outcome, bench, model, progress, tell};
 use crate::bench::html;
 use crate::bench::report::Report;
 use crate::interp;
@@ -53,13 +53,16 @@ const MAX_TIMES: usize = 4 << 20;
 const CLASSES: usize = 10;
 
 pub fn run(args: &Args) -> Outcome {
+    args.engine.options()?;
+    args.output.as_deref().map_or(Ok(()), check_writable)?;
     let mut model = model::load(&args.model)?;
     let output = args.output.clone().unwrap_or_else(|| format!("{}.html", model.graph().name).into());
     check_writable(&output)?;
     let times = args.bench.as_ref().map(|path| times(args, &model, path)).transpose()?;
     let files = input::read(&args.input, &mut model)?;
     let html = page(args, &model, files, times)?;
-    write_atomically(&output, |out| out.write_all(html.as_bytes()))?;
+    let write = || write_atomically(&output, |out| out.write_all(html.as_bytes()));
+    progress::during("writing the page", write)?;
     if !is_stdout(&output) {
         tell(&format!("{}: {} bytes; open it in a browser", output.display(), html.len()));
     }
@@ -80,9 +83,10 @@ fn page(args: &Args, model: &Model, files: Option<Files>, times: Option<Report>)
         weights: weights.as_ref().map(|weights| weights as &dyn WeightSource),
         values: values.as_deref(),
     };
+    let values = progress::during("drawing what it computes", || json(&Values::new(&numbers)));
     let data = [
         ("network", json(&network)),
-        ("values", json(&Values::new(&numbers))),
+        ("values", values),
         ("times", times_of(args, times, &network)?),
         ("sandbox", json(&Sandbox::default())),
         ("given", json(&given(args, model, files.as_ref(), &numbers)?)),
@@ -146,13 +150,16 @@ fn values(args: &Args, model: &Model, weights: &BoundWeights, inputs: &[Tensor])
     check_interpreter(graph, 1, 1, args.engine.memory.limit())?;
     let Some(options) = args.engine.options()? else {
         let mut values = Vec::with_capacity(graph.nodes.len());
-        interp::run_observed(graph, weights, inputs, Accumulate::F32, &mut |_, value| values.push(value.clone()));
+        let mut keep = |_: NodeId, value: &Tensor| values.push(value.clone());
+        let interpret = || interp::run_observed(graph, weights, inputs, Accumulate::F32, &mut keep);
+        progress::during("interpreting", interpret);
         return Ok(values);
     };
     let ids = graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input));
     let outputs = ids.map(|id| Output { name: format!("{}", id.0), node: id }).collect();
     let every = verify(Graph { outputs, ..graph.clone().into_inner() }).expect("all layers can be outputs");
-    let mut results = args.engine.tuned().session(every, weights, &options)?.run(inputs)?.into_iter();
+    let mut session = args.engine.tuned().session(every, weights, &options)?;
+    let mut results = progress::during("running", || session.run(inputs))?.into_iter();
     let of = |id: NodeId| match graph.inputs.iter().position(|&input| input == id) {
         Some(input) => inputs[input].clone(),
         None => results.next().expect("an output for each layer"),

@@ -1,7 +1,7 @@
 //! `svertka summary`: shapes, parameters, multiply-accumulates, memory and receptive fields; warnings on standard error.
 
 use super::args::{LintArgs, MemoryArgs, ModelArgs};
-use super::{Failure, Outcome, model, print, tell_raw};
+use super::{Failure, Outcome, model, print, progress, tell_raw};
 use crate::analysis;
 use crate::analysis::summary::{self, Summary};
 use crate::codegen::Isa;
@@ -36,13 +36,16 @@ enum Format {
 }
 
 pub fn run(args: &Args) -> Outcome {
+    if args.diff.is_some() && matches!(args.format, Format::Csv) {
+        return Err(Failure::usage("`--diff` goes with the formats table, json and yaml"));
+    }
     let model = model::load(&args.model)?;
     let summary = summary_of(&model, args)?;
     if let Some(other) = &args.diff {
         let other = ModelArgs { model: other.clone(), define: Vec::new(), aux: args.model.aux };
         let difference = summary::difference(&summary, &summary_of(&model::load(&other)?, args)?);
         let shown = difference.render(args.format.into());
-        return print(&shown.ok_or_else(|| Failure::usage("`--diff` goes with the formats table, json and yaml"))?);
+        return print(&shown.expect("all formats but csv show differences"));
     }
     print(&summary.render(args.format.into()))?;
     let warnings = analysis::lint(model.graph(), &args.lints.allow);
@@ -54,7 +57,8 @@ pub fn run(args: &Args) -> Outcome {
 
 fn summary_of(model: &Model, args: &Args) -> Result<Summary, Failure> {
     check_planning(model.graph(), args.memory.limit())?;
-    let arena = schedule::plan(model.graph().clone(), Target::new(Isa::detect())).arena_bytes();
+    let plan = || schedule::plan(model.graph().clone(), Target::new(Isa::detect()));
+    let arena = progress::during("planning", plan).arena_bytes();
     Ok(analysis::summary(model.graph(), Some(arena as u64)))
 }
 

@@ -49,29 +49,47 @@ pub fn moves_cursor() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// When messages are coloured.
+/// When something is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Colours {
+pub enum When {
     Auto,
     Always,
     Never,
 }
 
-/// What this process was asked for, as a number of [`Colours`].
-static COLOURS: AtomicU8 = AtomicU8::new(Colours::Auto as u8);
+impl When {
+    const ALL: [When; 3] = [When::Auto, When::Always, When::Never];
 
-/// Decides whether messages of this process are coloured.
-pub fn choose_colours(colours: Colours) {
+    fn load(from: &AtomicU8) -> When {
+        When::ALL[usize::from(from.load(Ordering::Relaxed))]
+    }
+}
+
+/// What this process was asked for, as a number of [`When`].
+static COLOURS: AtomicU8 = AtomicU8::new(When::Auto as u8);
+static PROGRESS: AtomicU8 = AtomicU8::new(When::Auto as u8);
+
+/// Decides whether messages of this process are coloured, and whether it says how far it is.
+pub fn choose(colours: When, progress: When) {
     COLOURS.store(colours as u8, Ordering::Relaxed);
+    PROGRESS.store(progress as u8, Ordering::Relaxed);
+}
+
+/// When it is said how far long work is: never where nobody was asked and standard error is no terminal.
+pub fn progress() -> When {
+    match When::load(&PROGRESS) {
+        When::Auto if !moves_cursor() => When::Never,
+        when => when,
+    }
 }
 
 /// Whether messages on standard error are coloured: as was chosen, else <https://no-color.org>, <https://bixense.com/clicolors>. Variables
 /// that are empty count as not set.
 pub fn colour() -> bool {
-    match COLOURS.load(Ordering::Relaxed) {
-        always if always == Colours::Always as u8 => return true,
-        never if never == Colours::Never as u8 => return false,
-        _ => {}
+    match When::load(&COLOURS) {
+        When::Always => return true,
+        When::Never => return false,
+        When::Auto => {}
     }
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     if set("NO_COLOR").is_some() {

@@ -8,7 +8,7 @@ use super::{Failure, Outcome, input, model, print};
 use crate::bench::table::{ms, table};
 use crate::bench::tune::{LayerChoice, Times, Tuned, Tuner};
 use crate::io::write::{check_writable, create_folder, folder_of};
-use crate::runtime::Engine;
+use crate::runtime::{Engine, Options};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let source = Source::of(args.setup.engine.tuned.as_deref());
+    args.models.iter().try_for_each(|name| check(args, name))?;
     let mut file = source.load_to_extend()?;
     if let Some(path) = source.path() {
         create_folder(folder_of(path))?;
@@ -48,15 +49,23 @@ pub fn run(args: &Args) -> Outcome {
     source.path().map_or(Ok(()), |path| print(&format!("kept in {}", path.display())))
 }
 
-fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
-    let model = model::load(&args.setup.model(name))?;
+/// Asks before the work whether a model can be tuned.
+fn check(args: &Args, name: &OsStr) -> Outcome {
+    options(args)?;
+    let model = model::try_load(&args.setup.model(name))?;
+    model.map_or(Ok(()), |model| input::batch(args.setup.batch, model.graph()).map(drop))
+}
+
+fn options(args: &Args) -> Result<Options, Failure> {
     let engine = &args.setup.engine;
-    let options = engine
-        .options_on(engine.threads.unwrap_or(1).into())?
-        .filter(|options| matches!(options.engine, Engine::Jit(_)));
-    let Some(options) = options else {
-        return Err(Failure::usage("only generated code leaves a choice; choose --engine jit"));
-    };
+    let options = engine.options_on(engine.threads.unwrap_or(1).into())?;
+    let generated = options.filter(|options| matches!(options.engine, Engine::Jit(_)));
+    generated.ok_or_else(|| Failure::usage("only generated code leaves a choice; choose --engine jit"))
+}
+
+fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
+    let options = options(args)?;
+    let model = model::load(&args.setup.model(name))?;
     let weights = args.setup.weights.choose_any(&model, Missing::Random)?;
     let batch = input::batch(args.setup.batch, model.graph())?;
     let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;

@@ -9,7 +9,7 @@ use crate::io::npy::{Array, ArrayData};
 use crate::io::preprocess::Input;
 use crate::ir::{Graph, Output};
 use crate::layers::Accumulate;
-use crate::runtime::{Options, check_interpreter};
+use crate::runtime::{Options, StepDone, check_interpreter, check_packing, check_planning};
 use crate::tensor::Tensor;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -49,11 +49,11 @@ fn tolerance(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    let mut model = model::load(&args.model)?;
     let options = if args.checked { Some(checked::options(&args.engine)?) } else { args.engine.options()? };
     let Some(options) = options else {
         return Err(Failure::usage("the interpreter is what the others are compared with; choose another engine"));
     };
+    let mut model = model::load(&args.model)?;
     let inputs = match input::read(&args.input, &mut model)? {
         Some(files) => files.tensors,
         None => {
@@ -61,25 +61,27 @@ pub fn run(args: &Args) -> Outcome {
             input::random(model.graph(), batch, args.weights.seed(), options.memory_limit)?
         }
     };
+    let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
     let weights = args.weights.choose_any(&model, Missing::Random)?;
     let network = weights.network(&model);
-    let stored = read_expected(&args.expected, model.graph(), inputs[0].batch())?;
-    let mut session = args.engine.tuned().session(network.clone(), &weights, &options)?;
     // Those of the outputs, and those from which each layer is judged.
+    check_packing(network, options.memory_limit)?;
+    check_planning(network, options.memory_limit)?;
     check_interpreter(network, inputs[0].batch(), 2, options.memory_limit)?;
+    let mut session = args.engine.tuned().session(network.clone(), &weights, &options)?;
     let interpret = || interp::run(network, &weights, &inputs, Accumulate::F64);
     let expected = progress::during("computing what is right", interpret);
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
-    let outputs = session
-        .run_observed(&inputs, &mut |done| {
-            done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
-        })
-        .map_err(checked::failure)?;
-    checked::run_large(&mut session, &inputs)?;
+    let mut keep =
+        |done: &StepDone| done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
+    let run = || session.run_observed(&inputs, &mut keep);
+    let outputs = progress::during("running", run).map_err(checked::failure)?;
+    progress::during("running on large numbers", || checked::run_large(&mut session, &inputs))?;
     checked::report(&session)?;
     let graph = &session.plan().graph;
     let tolerance = args.tolerance.unwrap_or(promised(&options));
-    let errors = interp::channel_errors(graph, &weights, &inputs, found);
+    let judge = || interp::channel_errors(graph, &weights, &inputs, found);
+    let errors = progress::during("judging each layer", judge);
     let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(graph[node].name(), error?)));
     let mut rows: Vec<Row> = layers.collect();
     for (index, (output, found)) in graph.outputs.iter().zip(&outputs).enumerate() {

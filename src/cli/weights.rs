@@ -1,5 +1,6 @@
 //! Which weights a model runs with.
 
+use super::arguments::is_typed;
 use super::{Failure, progress, tell};
 use crate::io::card::Card;
 use crate::model::{BoundWeights, Model, Weights};
@@ -32,6 +33,11 @@ pub struct PackedArgs {
 }
 
 impl PackedArgs {
+    /// Whether it was asked for, not by the environment.
+    pub fn is_typed(&self) -> bool {
+        self.packed.as_deref().is_some_and(|folder| is_typed(folder.as_os_str(), "SVERTKA_PACKED"))
+    }
+
     /// These weights of the model, kept where it was asked for.
     pub fn keep(&self, model: &Model, weights: BoundWeights) -> BoundWeights {
         match &self.packed {

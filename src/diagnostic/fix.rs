@@ -1,6 +1,6 @@
 //! Texts changed as ways out say.
 
-use super::{Diagnostic, Edit, Severity};
+use super::{Applicability, Diagnostic, Edit, Severity};
 use crate::source::FileId;
 use std::ops::Range;
 
@@ -31,22 +31,26 @@ pub struct Mended {
 /// What is wrong with a text, and its handle.
 pub type Found = (FileId, Vec<Diagnostic>);
 
-/// Takes the ways out that mend a text: after each, what it was for must be gone, and what it wrote must be understood.
-/// What was hidden behind a mistake may come to light. Of the files that the text uses none is changed.
+/// Takes the ways out that are known to be meant: after each, what it was for must be gone, and what it wrote must be
+/// understood. What was hidden behind a mistake may come to light. Of the files that the text uses none is changed.
 pub fn mend(mut text: String, check: &mut dyn FnMut(&str) -> Found) -> Mended {
     let mut taken = Vec::new();
     let mut found = check(&text);
     // One that does not end, because two undo each other, is not known; a text of this many mistakes is not either.
     while taken.len() < MOST {
         let (root, diagnostics) = &found;
-        let ways = diagnostics.iter().flat_map(|diagnostic| diagnostic.help.iter().map(move |help| (diagnostic, help)));
-        let mut ways =
-            ways.filter(|(_, help)| !help.edits.is_empty() && help.edits.iter().all(|edit| edit.span.file == *root));
-        let next = ways.find_map(|(diagnostic, help)| {
-            let new = apply(&text, &help.edits);
+        let ways = diagnostics.iter().flat_map(|diagnostic| {
+            diagnostic.help.iter().flat_map(|help| &help.fixes).map(move |fix| (diagnostic, fix))
+        });
+        let mut ways = ways.filter(|(_, fix)| {
+            let sure = fix.applicability == Applicability::MachineApplicable;
+            sure && fix.edits.iter().all(|edit| edit.span.file == *root)
+        });
+        let next = ways.find_map(|(diagnostic, fix)| {
+            let new = apply(&text, &fix.edits);
             let after = check(&new);
-            let line = text[..help.edits[0].span.range().start].matches('\n').count() + 1;
-            mends(diagnostic, &help.edits, diagnostics, &after).then(|| (new, after, (line, help.text.clone())))
+            let line = text[..fix.edits.first()?.span.range().start].matches('\n').count() + 1;
+            mends(diagnostic, &fix.edits, diagnostics, &after).then(|| (new, after, (line, fix.title.clone())))
         });
         let Some((new, after, way)) = next else { break };
         (text, found) = (new, after);

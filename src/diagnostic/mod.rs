@@ -40,8 +40,42 @@ pub struct Label {
 pub struct Help {
     /// In words.
     pub text: String,
-    /// The changes of the text that it says, apart from each other; none where what to write is the author's to know.
+    /// The changes that it says, one of which is to be made; none where what to write is the author's to know.
+    pub fixes: Vec<Fix>,
+}
+
+/// A change of texts that is a way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, in words.
+    pub title: String,
+    /// Apart from each other.
     pub edits: Vec<Edit>,
+    /// Whether it may be made unasked.
+    pub applicability: Applicability,
+}
+
+/// How sure it is that a change is the one that is meant. The names are those of rustc:
+/// <https://doc.rust-lang.org/rustc/json.html>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applicability {
+    /// What was meant is known: `svertka check --fix` writes it.
+    MachineApplicable,
+    /// It is one of several that may be meant, or makes another network: the author chooses.
+    MaybeIncorrect,
+    /// It holds names or numbers in place of those that the author knows.
+    HasPlaceholders,
+}
+
+impl Applicability {
+    /// As rustc writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Applicability::MachineApplicable => "MachineApplicable",
+            Applicability::MaybeIncorrect => "MaybeIncorrect",
+            Applicability::HasPlaceholders => "HasPlaceholders",
+        }
+    }
 }
 
 /// A change of a source text.
@@ -51,6 +85,60 @@ pub struct Edit {
     pub span: Span,
     /// What stands there afterwards.
     pub text: String,
+}
+
+impl Help {
+    /// A way out in words.
+    pub fn new(text: impl Into<String>) -> Help {
+        Help { text: text.into(), fixes: Vec::new() }
+    }
+
+    /// Adds a change that it says.
+    pub fn fix(mut self, fix: impl Into<Option<Fix>>) -> Help {
+        self.fixes.extend(fix.into());
+        self
+    }
+}
+
+impl From<String> for Help {
+    fn from(text: String) -> Help {
+        Help::new(text)
+    }
+}
+
+impl From<&str> for Help {
+    fn from(text: &str) -> Help {
+        Help::new(text)
+    }
+}
+
+impl From<Fix> for Help {
+    fn from(fix: Fix) -> Help {
+        Help::new(fix.title.clone()).fix(fix)
+    }
+}
+
+impl Fix {
+    /// Several changes at once, each a place and what stands there afterwards; what was meant is known.
+    pub fn new<T: Into<String>>(title: impl Into<String>, edits: impl IntoIterator<Item = (Span, T)>) -> Fix {
+        let edits = edits.into_iter().map(|(span, text)| Edit { span, text: text.into() });
+        Fix { title: title.into(), edits: edits.collect(), applicability: Applicability::MachineApplicable }
+    }
+
+    /// Writes `new` in place of what is at `span`; what was meant is known.
+    pub fn replace(title: impl Into<String>, span: Span, new: impl Into<String>) -> Fix {
+        Fix::new(title, [(span, new)])
+    }
+
+    /// That it may not be what is meant.
+    pub fn maybe(self) -> Fix {
+        Fix { applicability: Applicability::MaybeIncorrect, ..self }
+    }
+
+    /// That parts of what it writes stand for others.
+    pub fn with_placeholders(self) -> Fix {
+        Fix { applicability: Applicability::HasPlaceholders, ..self }
+    }
 }
 
 /// One message to the author of a model.
@@ -101,15 +189,14 @@ impl Diagnostic {
     }
 
     /// Adds a way out.
-    pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(Help { text: text.into(), edits: Vec::new() });
+    pub fn help(mut self, help: impl Into<Help>) -> Self {
+        self.help.push(help.into());
         self
     }
 
-    /// Adds a way out that is taken by writing `new` in place of what is at `span`.
-    pub fn fix(mut self, text: impl Into<String>, span: Span, new: impl Into<String>) -> Self {
-        self.help.push(Help { text: text.into(), edits: vec![Edit { span, text: new.into() }] });
-        self
+    /// Adds a way out that is taken by writing `new` in place of what is at `span`; what was meant is known.
+    pub fn fix(self, text: impl Into<String>, span: Span, new: impl Into<String>) -> Self {
+        self.help(Fix::replace(text, span, new))
     }
 
     /// What makes it the same mistake as another, met in another copy of a block or in another variant: code, place and
@@ -125,13 +212,21 @@ impl Diagnostic {
         span: impl Into<Option<Span>>,
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let Some(best) = nearest(name, known) else { return self };
+        let known: Vec<&str> = known.into_iter().collect();
+        let Some(best) = nearest(name, known.iter().copied()) else { return self };
         let help = format!("did you mean `{best}`?");
-        match span.into() {
-            Some(span) => self.fix(help, span, best),
-            None => self.help(help),
-        }
+        let Some(span) = span.into() else { return self.help(help) };
+        let fix = Fix::replace(help, span, best);
+        let others = known.iter().any(|known| *known != best && is_slip(name, known));
+        self.help(if is_slip(name, best) && !others { fix } else { fix.maybe() })
     }
+}
+
+/// Whether a name is another one but for a slip of the hand: one letter too many, too few or wrong, or two swapped. Who
+/// writes another number means another thing.
+fn is_slip(name: &str, meant: &str) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    strsim::osa_distance(name, meant) <= 1 && digits(name) == digits(meant)
 }
 
 /// See [`Diagnostic::identity`].
@@ -243,6 +338,26 @@ mod tests {
         let coloured = render(&[found], &sources, true);
         assert!(coloured.contains("\u{1b}[") && !coloured.contains("\u{1b}[2J"), "{coloured:?}");
         assert!(!coloured.contains("\u{1b}[31m \u{9b}") && !coloured.contains('\u{9b}'), "{coloured:?}");
+    }
+
+    #[test]
+    fn only_slips_are_sure() {
+        let file = SourceMap::default().add("a", "name");
+        let sure = |name: &str, known: &[&'static str]| {
+            let error = Diagnostic::error("E0201", "").did_you_mean(name, Span::new(file, 0..4), known.iter().copied());
+            error.help.first().map(|help| help.fixes[0].applicability)
+        };
+        use Applicability::*;
+        for (name, known, expected) in [
+            ("rleu", &["relu"][..], Some(MachineApplicable)),
+            ("chanels", &["channels", "stride"], Some(MachineApplicable)),
+            ("skip1", &["skip2"], Some(MaybeIncorrect)),
+            ("skp", &["skip", "skap"], Some(MaybeIncorrect)),
+            ("linaer", &["bilinear"], Some(MaybeIncorrect)),
+            ("relu", &["conv"], None),
+        ] {
+            assert_eq!(sure(name, known), expected, "{name}");
+        }
     }
 
     #[test]

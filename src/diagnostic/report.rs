@@ -1,6 +1,6 @@
 //! Diagnostics for programs: JSON, SARIF, and the commands of GitHub's runners.
 
-use super::{Diagnostic, Help, Severity};
+use super::{Diagnostic, Fix, Help, Severity};
 use crate::source::{SourceMap, Span};
 use serde_json::{Value, json};
 
@@ -14,7 +14,8 @@ pub struct Report<'a> {
 }
 
 /// One object a file: `{"file", "diagnostics": [{"severity", "code", "message", "places", "notes", "help"}]}`. Places have
-/// bytes from 0, lines and columns from 1 (columns in characters); the first is what it is about.
+/// bytes from 0, lines and columns from 1 (columns in characters); the first is what it is about. Each way out is
+/// `{"text", "fixes": [{"title", "applicability", "edits"}]}`.
 pub fn json(reports: &[Report]) -> String {
     let of_file = |report: &Report| {
         let diagnostics: Vec<Value> =
@@ -34,13 +35,18 @@ fn diagnostic(found: &Diagnostic, sources: &SourceMap) -> Value {
         place["text"] = label.text.as_str().into();
         place
     });
-    let edits = |help: &Help| {
-        let edit = |edit: &super::Edit| {
-            let mut place = place(edit.span, sources);
-            place["new"] = edit.text.as_str().into();
-            place
-        };
-        help.edits.iter().map(edit).collect::<Vec<_>>()
+    let edit = |edit: &super::Edit| {
+        let mut place = place(edit.span, sources);
+        place["new"] = edit.text.as_str().into();
+        place
+    };
+    let fix = |fix: &Fix| {
+        let edits: Vec<Value> = fix.edits.iter().map(edit).collect();
+        json!({ "title": fix.title, "applicability": fix.applicability.name(), "edits": edits })
+    };
+    let help = |help: &Help| {
+        let fixes: Vec<Value> = help.fixes.iter().map(fix).collect();
+        json!({ "text": help.text, "fixes": fixes })
     };
     json!({
         "severity": level(found),
@@ -48,7 +54,7 @@ fn diagnostic(found: &Diagnostic, sources: &SourceMap) -> Value {
         "message": found.message,
         "places": places.collect::<Vec<_>>(),
         "notes": found.notes,
-        "help": found.help.iter().map(|help| json!({ "text": help.text, "edits": edits(help) })).collect::<Vec<_>>(),
+        "help": found.help.iter().map(help).collect::<Vec<_>>(),
     })
 }
 
@@ -119,14 +125,14 @@ fn result(found: &Diagnostic, sources: &SourceMap) -> Value {
     if !related.is_empty() {
         result["relatedLocations"] = related.into();
     }
-    let fixes: Vec<Value> = found.help.iter().filter(|help| !help.edits.is_empty()).map(|h| fix(h, sources)).collect();
+    let fixes: Vec<Value> = found.help.iter().flat_map(|help| &help.fixes).map(|f| fix(f, sources)).collect();
     if !fixes.is_empty() {
         result["fixes"] = fixes.into();
     }
     result
 }
 
-fn fix(help: &Help, sources: &SourceMap) -> Value {
+fn fix(fix: &Fix, sources: &SourceMap) -> Value {
     let change = |edit: &super::Edit| {
         json!({
             "artifactLocation": { "uri": sources.file(edit.span.file).name },
@@ -136,8 +142,8 @@ fn fix(help: &Help, sources: &SourceMap) -> Value {
             }],
         })
     };
-    let changes: Vec<Value> = help.edits.iter().map(change).collect();
-    json!({ "description": { "text": help.text }, "artifactChanges": changes })
+    let changes: Vec<Value> = fix.edits.iter().map(change).collect();
+    json!({ "description": { "text": fix.title }, "artifactChanges": changes })
 }
 
 fn region(span: Span, sources: &SourceMap) -> Value {

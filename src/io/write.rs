@@ -50,6 +50,18 @@ pub fn check_writable(path: &Path) -> Result<(), IoError> {
     }
 }
 
+/// Whether [`create_folder`] and files in it could be made now, for those who first work for long.
+///
+/// # Errors
+/// The same.
+pub fn check_folder(folder: &Path) -> Result<(), IoError> {
+    let failed = IoError::system(folder, if folder.exists() { "write" } else { "create" });
+    let existing = folder.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let existing = existing.into_iter().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("."));
+    // An error without the temporary name.
+    Temporary::new(existing).map(drop).map_err(|error| failed(error.kind().into()))
+}
+
 /// Makes a folder, and those around it, if need be.
 pub fn create_folder(folder: &Path) -> Result<(), IoError> {
     fs::create_dir_all(folder).map_err(IoError::system(folder, "create"))

@@ -1,6 +1,6 @@
 //! Declared parameters of layers, and arguments that have been checked against them.
 
-use super::Padding;
+use super::{Change, Padding};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -117,15 +117,22 @@ pub struct ArgError {
     pub param: &'static str,
     pub message: String,
     pub help: Option<String>,
+    /// Those that the help says.
+    pub changes: Vec<Change>,
 }
 
 impl ArgError {
     pub fn new(param: &'static str, message: impl Into<String>) -> Self {
-        ArgError { param, message: message.into(), help: None }
+        ArgError { param, message: message.into(), help: None, changes: Vec::new() }
     }
 
     pub fn help(self, help: impl Into<String>) -> Self {
         ArgError { help: Some(help.into()), ..self }
+    }
+
+    /// Adds the changes that the help says.
+    pub fn changes(self, changes: impl Into<Vec<Change>>) -> Self {
+        ArgError { changes: changes.into(), ..self }
     }
 }
 

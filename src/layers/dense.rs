@@ -43,7 +43,9 @@ impl Layer for Dense {
         if !self.flatten && input.spatial().iter().any(|&size| size != 1) {
             let message = format!("a dense layer needs a flat input, this one is {input}");
             let help = "add `flatten` before it, or `global_avgpool` to average over the positions";
-            return Err(ShapeError::new("E0305", message).help(help).before("flatten"));
+            return Err(ShapeError::new("E0305", message)
+                .help(help)
+                .changes([Change::Before("flatten"), Change::Before("global_avgpool")]));
         }
         checked_product(input.dims.iter().chain([&self.features]), "the weights")?;
         Ok(input.with_dims([self.features]))

@@ -210,25 +210,30 @@ pub struct ShapeError {
     /// The argument at fault, to be underlined; the whole layer if none.
     pub param: Option<&'static str>,
     pub help: Option<String>,
-    /// A layer that mends it, put before this one.
-    pub before: Option<&'static str>,
-    /// A value that mends it, put in place of the argument at fault.
-    pub instead: Option<String>,
+    /// Those that the help says.
+    pub changes: Vec<Change>,
+}
+
+/// A change of a layer's call that may mend it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A layer without arguments before it.
+    Before(&'static str),
+    /// The argument at fault in other words, if it is written: what was meant is known.
+    Value(String),
+    /// One more argument, for a parameter that has none.
+    Argument(&'static str, &'static str),
+    /// One more argument, in place of which the author knows another.
+    Example(&'static str),
+    /// Without what is written for a parameter.
+    Without(&'static str),
+    /// Another word for a parameter.
+    Word(&'static str, &'static str),
 }
 
 impl ShapeError {
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        ShapeError { code, message: message.into(), param: None, help: None, before: None, instead: None }
-    }
-
-    /// That a layer without arguments, put before this one, mends it.
-    pub fn before(self, keyword: &'static str) -> Self {
-        ShapeError { before: Some(keyword), ..self }
-    }
-
-    /// That another value of the argument at fault mends it.
-    pub fn instead(self, value: impl Into<String>) -> Self {
-        ShapeError { instead: Some(value.into()), ..self }
+        ShapeError { code, message: message.into(), param: None, help: None, changes: Vec::new() }
     }
 
     pub fn param(self, param: &'static str) -> Self {
@@ -237,6 +242,11 @@ impl ShapeError {
 
     pub fn help(self, help: impl Into<String>) -> Self {
         ShapeError { help: Some(help.into()), ..self }
+    }
+
+    /// Adds the changes that the help says.
+    pub fn changes(self, changes: impl Into<Vec<Change>>) -> Self {
+        ShapeError { changes: changes.into(), ..self }
     }
 }
 

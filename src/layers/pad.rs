@@ -80,7 +80,9 @@ impl Pad {
             _ => Fill::Constant(value as f32),
         };
         if value != 0.0 && !matches!(fill, Fill::Constant(_)) {
-            return Err(ArgError::new("value", "the value is that of `constant`").help("leave `value` or `mode` out"));
+            return Err(ArgError::new("value", "the value is that of `constant`")
+                .help("leave `value` or `mode` out")
+                .changes(["value", "mode"].map(Change::Without)));
         }
         if channels != (0, 0) && fill != Fill::ZEROS {
             return Err(ArgError::new("channels", "whole channels are zeros").help("pad them in a layer of their own"));
@@ -152,7 +154,10 @@ impl Layer for Pad {
             && let Some((size, _)) = inputs[0].dims.iter().zip(&amounts).find(|pair| too_far(*pair))
         {
             let message = format!("a mirror image of {size} positions has {} at most beside them", size - 1);
-            return Err(ShapeError::new("E0302", message).param("sides").help("pad less, or with `edge`"));
+            return Err(ShapeError::new("E0302", message)
+                .param("sides")
+                .help("pad less, or with `edge`")
+                .changes([Change::Word("mode", "edge")]));
         }
         Ok(inputs[0].with_dims(dims))
     }

@@ -91,7 +91,8 @@ impl Resize {
             (None, Some(ArgValue::Factors(factors))) => Extent::Scale(factors.clone()),
             (None, _) => {
                 return Err(ArgError::new("size", "there is neither a size nor a scale")
-                    .help("write `resize 14x14` or `resize scale 0.5`"));
+                    .help("write `resize 14x14` or `resize scale 0.5`")
+                    .changes(["14x14", "scale 0.5"].map(Change::Example)));
             }
             (Some(_), Some(_)) => return Err(ArgError::new("scale", "there is a size already")),
         };

@@ -47,7 +47,9 @@ impl Upsample {
             (_, false) => Interpolation::Nearest,
             (_, true) => {
                 let error = ArgError::new("align_corners", "`nearest` does not interpolate");
-                return Err(error.help("write `bilinear, align_corners`, or leave `align_corners` out"));
+                let error = error.help("write `bilinear, align_corners`, or leave `align_corners` out");
+                let bilinear = [Change::Argument("mode", "bilinear"), Change::Word("mode", "bilinear")];
+                return Err(error.changes([&bilinear[..], &[Change::Without("align_corners")]].concat()));
             }
         };
         Ok(Upsample { scale: args.dims("scale"), mode })

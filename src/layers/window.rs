@@ -1,6 +1,6 @@
 //! The sliding window that convolutions and poolings share: kernel, stride, dilation, padding.
 
-use super::{ArgError, ArgValue, Args, Kind, ParamDecl, ShapeError, check_size, checked_product};
+use super::{ArgError, ArgValue, Args, Change, Kind, ParamDecl, ShapeError, check_size, checked_product};
 use crate::tensor::Tensor;
 use serde::Serialize;
 use std::fmt;
@@ -177,7 +177,8 @@ impl Window {
             _ if self.rank() == 1 => {
                 let k = self.kernel[0].to_string();
                 let kernel = vec![k; spatial].join("x");
-                error.help(format!("write the kernel as `{kernel}`")).param("kernel").instead(kernel)
+                let error = error.help(format!("write the kernel as `{kernel}`")).param("kernel");
+                error.changes([Change::Value(kernel)])
             }
             _ => error,
         }
@@ -221,6 +222,7 @@ impl Window {
         .help(
             "pad the input (`half`, `same`, `pad 1`), use a smaller kernel, or reduce the size less before this layer",
         )
+        .changes(["half", "same"].map(|word| Change::Argument("pad", word)))
     }
 }
 

@@ -75,27 +75,10 @@ impl<'a> View<'a> {
 fn collect<'a>(body: &'a Body, steps: &mut Vec<&'a Step>) {
     for step in body.lines.iter().flat_map(|line| &line.steps) {
         steps.push(step);
-        bodies(step).into_iter().for_each(|body| collect(body, steps));
+        step.bodies().into_iter().for_each(|body| collect(body, steps));
         if let StepKind::Aux(inner) = &step.kind {
             steps.push(inner);
-            bodies(inner).into_iter().for_each(|body| collect(body, steps));
+            inner.bodies().into_iter().for_each(|body| collect(body, steps));
         }
-    }
-}
-
-/// The bodies of a step; those of an `aux` branch are its inner step's.
-pub fn bodies(step: &Step) -> Vec<&Body> {
-    match &step.kind {
-        StepKind::Seq(body)
-        | StepKind::Group(body)
-        | StepKind::Branches(_, body)
-        | StepKind::Grow(body)
-        | StepKind::Gate(body)
-        | StepKind::For { body, .. } => vec![body],
-        StepKind::Residual { body, project, .. } => {
-            [body].into_iter().chain(project.as_ref().map(|project| &project.body)).collect()
-        }
-        StepKind::If { then, otherwise, .. } => [then].into_iter().chain(otherwise).collect(),
-        _ => Vec::new(),
     }
 }

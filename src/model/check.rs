@@ -54,13 +54,11 @@ pub fn check(path: impl AsRef<Path>, allowed: &[String]) -> Result<Findings, Err
         let options = Options { variant, ..Options::default() };
         Findings { diagnostics: lint::check(&mut sources, root, &options, loader, allowed), sources }
     };
+    if let Some(entry) = zoo::named(path) {
+        let entry = entry?;
+        return Ok(check(entry.source(), entry.variant, &mut zoo::ZooLoader));
+    }
     Ok(match split_variant(path.as_os_str()) {
-        (file, Some(name)) if zoo::is_zoo(&file) => {
-            let entry = zoo::find(&name)?;
-            let mut sources = SourceMap::default();
-            let root = sources.add(format!("{}:{}", zoo::ZOO, entry.file), entry.text);
-            check((sources, root), entry.variant, &mut zoo::ZooLoader)
-        }
         (file, Some(variant)) if file.exists() => {
             check(read_text(&file)?, Some(variant), &mut FolderLoader::new(&file))
         }

@@ -4,6 +4,8 @@ use crate::diagnostic::nearest;
 use crate::error::Error;
 use crate::front::text::build::Loader;
 use crate::io::card::{Card, Labels};
+use crate::model::split_variant;
+use crate::source::{FileId, SourceMap};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -46,6 +48,12 @@ pub fn find(name: &str) -> Result<Entry, Error> {
         let near = nearest(name, names());
         Error::UnknownNetwork { name: name.to_owned(), near: near.map(str::to_owned) }
     })
+}
+
+/// The network that a word of a command line means, if it means one of the zoo.
+pub fn named(word: &Path) -> Option<Result<Entry, Error>> {
+    let (path, name) = split_variant(word.as_os_str());
+    name.filter(|_| is_zoo(&path)).map(|name| find(&name))
 }
 
 /// Names and texts of the model files.
@@ -96,6 +104,13 @@ fn variants(text: &'static str) -> impl Iterator<Item = &'static str> {
 }
 
 impl Entry {
+    /// Its text, to be looked at.
+    pub fn source(&self) -> (SourceMap, FileId) {
+        let mut sources = SourceMap::default();
+        let root = sources.add(format!("{ZOO}:{}", self.file), self.text);
+        (sources, root)
+    }
+
     /// The file's card, without the weights, which are too large to come along.
     ///
     /// # Panics
@@ -142,7 +157,7 @@ impl Loader for ZooLoader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Model, ModelOptions, shown, split_variant};
+    use crate::model::{Model, ModelOptions, shown};
 
     #[test]
     fn networks_have_cards_and_names() {

@@ -38,7 +38,8 @@ function drawField() {
   const right = Math.max(width, columns[1] + 1), bottom = Math.max(height, rows[1] + 1);
   const line = height === 1, edge = Math.max(right - left, bottom - top) / 60, lift = line ? 0 : edge;
   const box = [left - edge, top - lift, right - left + 2 * edge, bottom - top + 2 * lift];
-  const picture = svg("svg", { viewBox: box.join(" "), class: "picture", role: "img", "aria-label": fieldLabel(ranges), preserveAspectRatio: line ? "none" : null, style: line ? "height: 48px" : null, onclick: pick },
+  const moves = ranges?.length ? { role: "application", tabindex: 0, "aria-label": `${fieldLabel(ranges)} Arrow keys move the unit.`, onkeydown: moveOnMap } : { role: "img", "aria-label": fieldLabel(ranges) };
+  const picture = svg("svg", { viewBox: box.join(" "), class: "picture", ...moves, preserveAspectRatio: line ? "none" : null, style: line ? "height: 48px" : null, onclick: pick },
     makeHatch(Math.max(box[2], box[3]) / 44), svg("rect", { class: "blank", width, height }));
   if (given.picture && input === network.inputs[0]) picture.append(svg("image", { href: "data:image/png;base64," + given.picture.png, width, height, preserveAspectRatio: "none" }));
   if (nodes[state.node].field !== "differs") {
@@ -97,7 +98,8 @@ function showField() {
     return;
   }
   const first = inputs[0] === network.inputs[0], name = first ? given.input ?? "the input" : nodes[inputs[0]].name;
-  const empty = seenNow()?.length === 0;
+  const empty = seenNow()?.length === 0, focused = document.activeElement?.matches(".picture");
   $("seen").replaceChildren(title, empty ? "" : drawField(), el("p", { id: "field-text", class: "faint" }, fieldLabel(seenNow())), others,
     faint(given.picture && first ? `${name}, as the network takes it. Click to choose the unit that looks there.` : `${name}: no picture.`));
+  if (focused) $("seen").querySelector(".picture")?.focus({ preventScroll: true });
 }

@@ -4,6 +4,8 @@
 const FRAME = 26;
 // Room of values that come from outside a block or leave it: their arrows begin and end at the frame.
 const PORT = 36;
+// Between the heads of arrows that reach one box.
+const HEADS = 16;
 const SKIPS = ["#0e9384", "#c11574", "#6938ef", "#b54708", "#026aa2", "#4d7c0f"];
 
 // Overlapping intervals [start, end, extra] become one, which grows by the largest extra; gives where a point comes to lie.
@@ -45,7 +47,19 @@ function placed(network, block, open) {
     const between = way.slice(1, -1).map(([x, top, bottom]) => ({ x: across(x), top: down(top), bottom: down(bottom) }));
     return { from: items[from], to: items[to], value: values[i], way: [boxes[from], ...between, boxes[to]] };
   });
+  spreadEnds(arrows);
   return { block, ...size, boxes, arrows };
+}
+
+// Arrows that reach one box do so beside each other, in the order in which they come: each head is to be seen.
+function spreadEnds(arrows) {
+  const reach = new Map();
+  for (const arrow of arrows) reach.set(arrow.to, [...reach.get(arrow.to) ?? [], arrow]);
+  for (const beside of reach.values()) {
+    const end = ({ way }) => way[way.length - 1], from = ({ way }) => way[way.length - 2].x, others = beside.length - 1;
+    const gap = others && Math.min(HEADS, Math.max(end(beside[0]).width - 2 * HEADS, 0) / others);
+    beside.sort((a, b) => from(a) - from(b)).forEach((arrow, i) => { arrow.way = [...arrow.way.slice(0, -1), { ...end(arrow), x: end(arrow).x + (i - others / 2) * gap }]; });
+  }
 }
 
 // From box to box, straight past others, curved in between.
@@ -115,7 +129,8 @@ class GraphView {
     picture.style.width = `min(${width}px, max(100%, ${0.62 * width}px))`;
     picture.style.height = "auto";
     this.skips = new Map();
-    this.layers = [svg("g"), svg("g"), svg("g")];
+    // A reader of the screen is told of the boxes alone: what is between a tree and its items would hide them.
+    this.layers = [0, 1, 2].map(() => svg("g", { role: "none" }));
     this.drawBlock(all, 0, 0);
     picture.append(...this.layers);
     const { scrollTop, scrollLeft } = this.container, focused = this.container.contains(document.activeElement);
@@ -125,7 +140,7 @@ class GraphView {
   }
 
   heads() {
-    return ["var(--edge)", ...SKIPS].map((fill, i) => svg("marker", { id: `head${i}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto", markerUnits: "userSpaceOnUse" },
+    return ["var(--edge)", ...SKIPS].map((fill, i) => svg("marker", { id: `head${i}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, orient: "auto", markerUnits: "userSpaceOnUse" },
       svg("path", { d: "M0 0 8 4 0 8z", style: `fill: ${fill}` })));
   }
 
@@ -161,6 +176,7 @@ class GraphView {
     const shares = [macs && `${percent(of.macs / macs)} of multiply-accumulates`, parameters && `${percent(of.parameters / parameters)} of parameters`];
     return {
       of, hint: [name, ...shares].filter(Boolean).join(", "), role: "treeitem", tabindex: selected ? 0 : -1, "aria-selected": selected,
+      "aria-level": 1 + this.around(item.block !== undefined ? of.parent : of.block).length,
       "aria-expanded": item.block !== undefined ? String(expanded) : null, "data-node": item.node, "data-block": item.block,
       class: `box ${of.kind ?? "other"}${selected ? " selected" : ""}${this.others?.has(item.node) ? " beside" : ""}${expanded ? " frame" : ""}`,
     };

@@ -9,11 +9,17 @@ function colours() {
 }
 
 const mixed = ({ zero, plus, minus }, v) => zero.map((z, c) => Math.round(z + Math.min(Math.abs(v), 1) * ((v < 0 ? minus : plus)[c] - z)));
-const cssColour = v => `rgb(${mixed(colours(), v).join(" ")})`;
+// A background, and letters that stand out of it: black or white, by its luminance
+// (https://www.w3.org/TR/WCAG22/#dfn-relative-luminance).
+function cssColours(v) {
+  const rgb = mixed(colours(), v), linear = rgb.map(c => c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4);
+  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return `background: rgb(${rgb.join(" ")}); color: ${light > 0.179 ? "#000" : "#fff"}`;
+}
 
 // A map as a canvas; positive values are orange, negative ones blue.
 function drawMap(all, { width, height }, index) {
-  const canvas = el("canvas", { width, height }), context = canvas.getContext("2d"), picture = context.createImageData(width, height), ends = colours();
+  const canvas = el("canvas", { width, height, "aria-hidden": "true" }), context = canvas.getContext("2d"), picture = context.createImageData(width, height), ends = colours();
   for (let p = 0; p < width * height; p++) picture.data.set([...mixed(ends, all[index * width * height + p]), 255], 4 * p);
   context.putImageData(picture, 0, 0);
   return canvas;

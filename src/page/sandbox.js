@@ -61,15 +61,18 @@ function toyValue(o, y, x, result) {
   return sum;
 }
 
+const figure = (caption, ...of) => el("figure", { "aria-label": caption }, ...of, el("figcaption", { "aria-hidden": "true" }, caption));
+
 const CELL = 26;
 const toyNumber = v => String(Number(v.toFixed(1))).replace("-", "−");
 
 // Rows of numbers; `looks` gives the class of a cell, `label` what the whole is.
 function numbersPicture(rows, columns, value, looks, label, chosen) {
-  const picture = svg("svg", { viewBox: `-1 -1 ${columns * CELL + 2} ${rows * CELL + 2}`, width: columns * CELL + 2, height: rows * CELL + 2, class: "numbers", role: "img", "aria-label": label });
+  const choose = event => { const cell = event.target.closest("[data-at]"); if (cell) chosen(...cell.dataset.at.split(",").map(Number)); };
+  const picture = svg("svg", { viewBox: `-1 -1 ${columns * CELL + 2} ${rows * CELL + 2}`, width: columns * CELL + 2, height: rows * CELL + 2, class: "numbers", role: "img", "aria-label": label, ...(chosen && { onclick: choose }) });
   for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
     const v = value(y, x);
-    picture.append(svg("g", { class: looks(y, x), onclick: chosen ? () => chosen(y, x) : () => {} },
+    picture.append(svg("g", { class: looks(y, x), "data-at": `${y},${x}` },
       svg("rect", { x: x * CELL, y: y * CELL, width: CELL, height: CELL }), svg("text", { x: (x + 0.5) * CELL, y: (y + 0.5) * CELL + 4 }, v === undefined ? "" : toyNumber(v))));
   }
   return picture;
@@ -81,18 +84,19 @@ function inputPicture(c, { front, back }) {
   const used = weighs() || c === toy.at[0];
   const looks = (py, px) => `${insideToy(py - front) && insideToy(px - front) ? "cell" : "cell pad"}${used && taps.has([py, px].join()) ? " tap" : ""}`;
   const value = (py, px) => insideToy(py - front) && insideToy(px - front) ? toyInput(c, py - front, px - front) : toy.layer === "maxpool" ? undefined : 0;
-  return el("figure", {}, numbersPicture(size, size, value, looks, `input channel ${c}, ${toy.size} by ${toy.size}, the window at row ${place(y, 0, front)}, column ${place(x, 0, front)}`), el("figcaption", {}, toy.inputs > 1 ? `input channel ${c}` : `input ${toy.size}×${toy.size}`));
+  const label = `input channel ${c}, ${toy.size} by ${toy.size}, the window at row ${place(y, 0, front)}, column ${place(x, 0, front)}`;
+  return figure(toy.inputs > 1 ? `input channel ${c}` : `input ${toy.size}×${toy.size}`, numbersPicture(size, size, value, looks, label));
 }
 
 function kernelPicture(c) {
   const picture = numbersPicture(toy.kernel, toy.kernel, (ky, kx) => toyWeight(toy.at[0], c, ky, kx), () => "cell weight", `kernel of input channel ${c}`);
-  return el("figure", {}, picture, el("figcaption", {}, `kernel${toy.inputs > 1 ? ` ${toy.at[0]}, ${c}` : ""}`));
+  return figure(`kernel${toy.inputs > 1 ? ` ${toy.at[0]}, ${c}` : ""}`, picture);
 }
 
 function outputPicture(o, result) {
   const { out } = result, choose = (y, x) => { stop(); moveTo([o, y, x]); };
   const picture = numbersPicture(out, out, (y, x) => toyValue(o, y, x, result), (y, x) => `cell result${String(toy.at) === String([o, y, x]) ? " chosen" : ""}`, `output channel ${o}, ${out} by ${out}`, choose);
-  return el("figure", {}, picture, el("figcaption", {}, outputs() > 1 ? `output channel ${o}` : `output ${out}×${out}`));
+  return figure(outputs() > 1 ? `output channel ${o}` : `output ${out}×${out}`, picture);
 }
 
 function formula({ out, front, back }) {

@@ -93,8 +93,22 @@ function makeLine(text, line, content) {
     go({ node: of[(of.indexOf(state.node) + 1) % of.length] });
   };
   const label = linked ? `line ${line + 1}, ${plural(ofLine[text].get(line).length, "layer")}` : undefined;
-  return el("div", linked ? { class: "linked", "data-line": `${text}.${line}`, role: "button", tabindex: 0, title: label, onclick: choose, onkeydown: event => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); } } } : {},
+  return el("div", linked ? { class: "linked", "data-line": `${text}.${line}`, role: "button", tabindex: -1, title: label, onclick: choose, onkeydown: event => linePressed(event, choose) } : {},
     el("i", { "aria-hidden": "true" }, String(line + 1)), el("span", {}, code, comment && el("em", {}, comment)));
+}
+
+// All lines are one stop of the tabulator: that which arrows lead to, or what is selected.
+function stopAt(line) {
+  document.querySelectorAll("[data-line]").forEach(other => { other.tabIndex = other === line ? 0 : -1; });
+}
+
+function linePressed(event, choose) {
+  const lines = [...document.querySelectorAll("[data-line]")], at = lines.indexOf(event.currentTarget);
+  const next = { ArrowDown: lines[at + 1], ArrowUp: lines[at - 1], Home: lines[0], End: lines[lines.length - 1] }[event.key];
+  if (event.key === "Enter" || event.key === " ") choose();
+  else if (next) { stopAt(next); next.focus(); }
+  else return;
+  event.preventDefault();
 }
 
 function makeTexts() {
@@ -102,6 +116,7 @@ function makeTexts() {
   const files = network.texts.flatMap(({ name, text }, i) => [el("h2", {}, name.split(/[\\/]/).pop()),
     el("pre", { class: "lines" }, text.replace(/\n$/, "").split("\n").map((content, line) => makeLine(i, line, content)))]);
   $("texts").replaceChildren(files[0] ?? "", el("div", { class: "scroll" }, files.slice(1)));
+  stopAt(document.querySelector("[data-line]"));
 }
 
 // Marks the lines of what is selected: of a block those of its layers.
@@ -114,6 +129,7 @@ function markLines() {
   });
   const [box, line] = [document.querySelector("#texts .scroll"), document.querySelector(".marked")];
   if (!line) return;
+  stopAt(line.parentElement.contains(document.activeElement) ? document.activeElement : line);
   const [inner, outer] = [line.getBoundingClientRect(), box.getBoundingClientRect()];
   if (inner.top < outer.top || inner.bottom > outer.bottom) box.scrollTop += inner.top - outer.top - outer.height / 3;
 }

@@ -10,7 +10,7 @@ function numbersGrid(numbers, kernel, label) {
   const [rows, columns] = kernel.length > 1 ? [product(kernel.slice(0, -1)), kernel[kernel.length - 1]] : [1, numbers.length];
   if (numbers.length > MOST_CELLS) return el("span", { class: "faint" }, `${label}, ${rows} × ${columns} numbers`);
   const most = numbers.reduce((most, x) => Math.max(most, Math.abs(x) || 0), 0) || 1, small = columns > 5;
-  const cell = x => el("span", Number.isNaN(x) ? { class: "pad", title: "padding: 0" } : { style: `background: ${cssColour(0.75 * x / most)}`, title: fine(x) }, small ? "" : Number.isNaN(x) ? "0" : rough(x).replace("-", "−"));
+  const cell = x => el("span", Number.isNaN(x) ? { class: "pad", title: "padding: 0" } : { style: cssColours(0.75 * x / most), title: fine(x) }, small ? "" : Number.isNaN(x) ? "0" : rough(x).replace("-", "−"));
   return el("div", { class: small ? "grid small" : "grid", role: "img", "aria-label": `${label}, ${rows} by ${columns}: ${Array.from(numbers, x => Number.isNaN(x) ? "padding" : rough(x)).join(" ")}`, style: `grid-template-columns: repeat(${columns}, auto)` }, Array.from(numbers, cell));
 }
 

@@ -12,10 +12,12 @@ function totals({ steady, samples_per_s, gflops, profile }) {
   return el("dl", { class: "totals" }, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
+// And that of what is selected.
 function slowest(steps) {
-  const order = steps.map((step, i) => ({ step, i })).sort((a, b) => b.step.share - a.step.share).slice(0, SLOWEST);
+  const all = steps.map((step, i) => ({ step, i })).sort((a, b) => b.step.share - a.step.share);
+  const order = all.filter(({ i }, place) => place < SLOWEST || i === stepOfNode());
   const largest = order[0]?.step.share || 1;
-  return el("ul", { class: "bars steps" }, order.map(({ step, i }) => el("li", {}, el("button", { class: i === stepOfNode() ? "chosen" : "", "data-step": i, title: `${step.kernel}, bound by ${step.bound}` },
+  return el("ul", { class: "bars steps" }, order.map(({ step, i }) => el("li", {}, el("button", { class: i === stepOfNode() ? "chosen" : "", "aria-pressed": String(i === stepOfNode()), "data-step": i, title: `${step.kernel}, bound by ${step.bound}` },
     el("span", {}, step.layer), el("i", { style: `width: ${100 * step.share / largest}%; background: ${stepColour(steps, step)}` }), el("b", {}, milliseconds(step.time.median_s))))));
 }
 

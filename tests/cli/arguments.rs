@@ -233,6 +233,139 @@ fn values_of_the_interpreter_are_counted() {
     assert!(err.contains("values of the interpreter of 4000000 bytes"), "{err}");
 }
 
+/// Each as slow as it could be, had it begun: the model is none, or nothing is measured.
+#[test]
+fn what_cannot_be_done_is_said_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let file = write(folder.path(), "file", "");
+    let (inside, to) = (format!("{file}/in"), path("to"));
+    let spatial = write(folder.path(), "s.cnn", "model s\ninput x: f32[N, 3, 8, 8]\nnet { conv 3x3, 4 }\n");
+    let fixed = write(folder.path(), "f.cnn", "model f\ninput x: f32[4, 8]\nnet { dense 2 }\n");
+    let (none, slow) = ("no/such.cnn", ["--min-time", "80000"]);
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["compile", none, "-o", &inside], 1, "in: cannot create: not a directory"),
+        (&["compile", none, "-o", &file], 1, "file: cannot write: not a directory"),
+        (&["compile", none, "-o", &to, "--cpu", "x86-64-v3", "--tuned", "t"], 2, "measured on this CPU"),
+        (&["compile", none, "-o", &to, "--cpu", "x86-64-v3", "--isa", "avx512"], 1, "which x86-64-v3 does not run"),
+        (&["compile", none, "-o", &to, "--batch", "2"], 2, "add `--memory library`"),
+        (&["compile", LENET, "-o", &to, "--weights", none, "--size", "H=3"], 2, "`H` is no free size"),
+        (&["compile", &fixed, "-o", &to, "--memory", "library", "--batch", "2"], 2, "the model has a batch of 4"),
+        (&["export", none, "-o", "-", "--external"], 2, "need a model file with a name"),
+        (&["export", none, "-o", &inside], 1, "in: cannot write"),
+        (&["import", "no/such.onnx", "-o", &inside], 1, "in: cannot create"),
+        (&["import", none, "-o", &to], 2, "import reads ONNX files"),
+        (&["show", none, "-o", &inside], 1, "in: cannot write"),
+        (&["graph", none, "-o", &path("g.png")], 2, "no graph is written as .png"),
+        (&["graph", none, "--engine", "interp"], 2, "choose another engine"),
+        (&["explain", none, "--engine", "interp"], 2, "choose another engine"),
+        (&["summary", none, "--diff", none, "--format", "csv"], 2, "goes with the formats"),
+        (&["run", none], 2, "nothing to run on"),
+        (&["run", none, "--input", SEVEN, "--engine", "interp", "--isa", "avx2"], 2, "`--isa` goes with"),
+        (&["run", LENET, "--input", none, "--output", &inside], 1, "in: cannot write"),
+        (&["run", LENET, "--input", none, "--output", "no=x.npy"], 2, "no output `no`"),
+        (&["run", &spatial, "--input", none, "--top", "3"], 1, "is not a classification"),
+        (&["run", none, "--input", SEVEN, "--engine", "interp", "--packed", &to], 2, "`--packed` goes with"),
+        (&["run", LENET, "--input", "models/pictures", "--verbose"], 2, "`--verbose` goes with"),
+        (&["verify", none, "--engine", "interp"], 2, "choose another engine"),
+        (&["verify", none, "--checked", "--engine", "portable"], 2, "`--checked` goes with"),
+        (&["verify", LENET, "--input", SEVEN, "--expected", none, "--weights", none], 1, "such.cnn"),
+        (&["quantize", none, "--calibrate", SEVEN, "-o", &inside], 1, "in: cannot write"),
+        (&["quantize", none, "--calibrate", SEVEN, "-o", &to, "--outside", "1"], 2, "`--outside` goes with"),
+        (&["quantize", LENET, "--calibrate", SEVEN, "-o", &to, "--keep", "conv9"], 1, "no layer `conv9`"),
+        (&["check", "--fix", &spatial, "-"], 2, "--fix changes model texts in files"),
+        (&[&["tune", LENET, none], &slow[..]].concat(), 1, "such.cnn: cannot open"),
+        (&[&["tune", LENET, "--engine", "portable"], &slow[..]].concat(), 2, "choose --engine jit"),
+        (&[&["tune", LENET, "zoo:resnet51"], &slow[..]].concat(), 1, "no network of this name"),
+        (&[&["bench", LENET, "models/resnet.cnn:no", "--per-layer"], &slow[..]].concat(), 1, "no variant `no`"),
+        (&[&["bench", LENET, "--compare", none], &slow[..]].concat(), 1, "such.cnn: cannot open"),
+        (&[&["bench", LENET, "--engine", "interp"], &slow[..]].concat(), 2, "choose another engine"),
+        (&[&["bench", LENET, "--engine", "portable", "--compare-aot"], &slow[..]].concat(), 2, "choose --engine jit"),
+        (&[&["bench", LENET, "--json", &to, "--csv", &to], &slow[..]].concat(), 2, "two reports cannot both be"),
+        (
+            &[&["bench", LENET, "--isa", "clif", "--compare-isa", "clif,clif"], &slow[..]].concat(),
+            2,
+            "leave `--isa` out",
+        ),
+    ];
+    for (args, code, why) in cases {
+        let (_, err) = run(args, *code);
+        assert!(err.contains(why), "{args:?}: {err}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["f.cnn", "file", "s.cnn"], "nothing was written");
+}
+
+/// With the names of their variables: all that `svertka help` lists, and none else.
+#[test]
+fn options_that_have_variables_are_listed() {
+    let (help, _) = run(&["help"], 0);
+    let rule = help.split("Environment:").nth(1).expect("a part about the environment");
+    let names = |text: &str| {
+        let is_part = |c: char| c.is_ascii_uppercase() || c == '_';
+        let words = text.split(|c: char| !is_part(c)).filter(|word| word.starts_with("SVERTKA_") && word.len() > 8);
+        words.map(str::to_owned).collect::<std::collections::BTreeSet<_>>()
+    };
+    let commands = help.split("Commands:\n").nth(1).unwrap().lines().map_while(|line| line.strip_prefix("  "));
+    let commands = commands.filter(|line| !line.starts_with(' ')).map(|line| line.split(' ').next().unwrap());
+    let of_commands: std::collections::BTreeSet<String> =
+        commands.flat_map(|command| names(&run(&["help", command], 0).0)).collect();
+    assert_eq!(names(rule), of_commands);
+    assert!(of_commands.len() > 10, "{of_commands:?}");
+    assert!(run(&["man"], 0).0.contains("SVERTKA_CHECK_FORMAT"));
+}
+
+/// A wrong value is refused under the name of its variable, an empty one is none, and what a command or an engine does
+/// not take from the environment it passes over.
+#[test]
+fn variables_are_as_good_as_what_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let to = folder.path().display().to_string();
+    let with = |variables: &[(&str, &str)], args: &[&str]| {
+        let output = svertka(args).envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), text)
+    };
+    let classify = ["run", LENET, "--input", SEVEN];
+    for name in ["ISA", "ENGINE", "THREADS", "MEMORY_LIMIT", "JOBS", "COLOR", "PROGRESS"] {
+        let name = format!("SVERTKA_{name}");
+        let (code, text) = with(&[(&name, "?")], &classify);
+        assert!(code == 2 && text.contains(&format!("{name}, which stands for --")), "{text}");
+        let (code, text) = with(&[(&name, "")], &classify);
+        assert_eq!((code, text.as_str()), (0, IS_SEVEN), "{name}");
+    }
+    let (code, text) = with(&[("SVERTKA_THREADS", "0")], &[&classify[..], &["--threads", "0"]].concat());
+    assert!(code == 2 && !text.contains("SVERTKA_THREADS,"), "{text}");
+    for (name, args) in [
+        ("SVERTKA_CPU", &["compile", LENET, "-o", &to][..]),
+        ("SVERTKA_CHECK_FORMAT", &["check", LENET]),
+        ("SVERTKA_CHECK_STRICT", &["check", LENET]),
+    ] {
+        let (code, text) = with(&[(name, "?")], args);
+        assert!(code == 2 && text.contains(&format!("{name}, which stands for --")), "{text}");
+    }
+    for (variables, args) in [
+        (
+            &[("SVERTKA_THREADS", "2"), ("SVERTKA_ISA", "clif"), ("SVERTKA_TUNED", "none")][..],
+            &["--engine", "interp"][..],
+        ),
+        (&[("SVERTKA_ISA", "clif"), ("SVERTKA_TUNED", "none")], &["--engine", "portable"]),
+        (&[("SVERTKA_JOBS", "2")], &[]),
+    ] {
+        assert_eq!(with(variables, &[&classify[..], args].concat()), (0, IS_SEVEN.into()), "{variables:?}");
+    }
+    let compile = ["compile", LENET, "-o", &to, "--emit", "obj"];
+    let tuned = [("SVERTKA_TUNED", "no/such.json"), ("SVERTKA_CPU", "x86-64-v3")];
+    assert_eq!(with(&tuned, &compile).0, 0, "tuned on another CPU");
+    let quick = ["--min-time", "0", "--runs", "1", "--warmup", "0", "--compare-isa", "clif,clif"];
+    assert_eq!(with(&[("SVERTKA_ISA", "clif")], &[&["bench", LENET], &quick[..]].concat()).0, 0);
+    let (_, text) = with(&[("SVERTKA_CHECK_FORMAT", "sarif")], &["check", LENET]);
+    assert!(text.contains("\"version\": \"2.1.0\""), "{text}");
+    let odd = "tests/golden/warnings/even_kernel.cnn";
+    assert_eq!((with(&[("SVERTKA_CHECK_STRICT", "1")], &["check", odd]).0, with(&[], &["check", odd]).0), (1, 0));
+}
+
 #[test]
 fn options_come_from_the_environment_too() {
     let given =

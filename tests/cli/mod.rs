@@ -277,13 +277,13 @@ fn a_folder_that_cannot_be_written_is_told() {
         return;
     }
     let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", "/proc"], 1);
-    assert!(err.contains("/proc/lenet5.o: cannot write"), "{err}");
+    assert!(err.contains("/proc: cannot write"), "{err}");
     let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", "/proc/no/such"], 1);
     assert!(err.contains("/proc/no/such: cannot create"), "{err}");
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "file", "");
     let (_, err) = run(&["compile", "models/lenet5.cnn", "-o", &file], 1);
-    assert!(err.contains("file: cannot create: File exists"), "{err}");
+    assert!(err.contains("file: cannot write: not a directory"), "{err}");
 }
 
 /// In a mount namespace of its own, where the system allows one.

@@ -200,6 +200,49 @@ fn colours_follow_the_terminal_and_the_variables() {
     }
 }
 
+/// What long commands do, each from its beginning: the line is asked for, so that none has to be long.
+#[test]
+fn long_work_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [to, onnx, page, eight, tuned, table, back] =
+        ["to", "l.onnx", "l.html", "l.int8", "t.json", "t.csv", "back"].map(path);
+    let quick = ["--min-time", "0", "--runs", "1", "--warmup", "0"];
+    let ready = ["reading the model", "reading weights", "compiling, and packing weights"];
+    let cases: [(&[&str], &[&str]); 15] = [
+        (&["check", LENET], &["checking"]),
+        (&["summary", LENET], &["reading the model", "planning"]),
+        (&["explain", LENET], &["reading the model", "planning"]),
+        (&["graph", LENET], &["reading the model", "drawing"]),
+        (&["run", LENET, "--input", SEVEN], &[&ready[..], &["running"]].concat()),
+        (&["run", LENET, "--input", SEVEN, "--engine", "interp"], &["reading weights", "interpreting"]),
+        (&["run", LENET, "--input", "models/pictures", "--output", &table], &["[", "% "]),
+        (&["verify", LENET], &[&ready[..], &["computing what is right", "running", "judging each layer"]].concat()),
+        (&["quantize", LENET, "--calibrate", SEVEN, "-o", &eight], &["reading weights", "[", "% "]),
+        (&["show", LENET, "--input", SEVEN, "-o", &page], &[&ready[..], &["running", "writing the page"]].concat()),
+        (
+            &[&["bench", LENET, "--compare-aot"], &quick[..]].concat(),
+            &["compiling a library", "the first run", "% [1/1]"],
+        ),
+        (&["tune", LENET, "--tuned", &tuned, "--min-time", "0"], &["reading weights", "% [1/1]"]),
+        (&["compile", LENET, "-o", &to], &ready),
+        (&["export", LENET, "-o", &onnx], &["reading weights", "writing"]),
+        (&["import", &onnx, "-o", &back], &["reading the model", "writing"]),
+    ];
+    for (args, expected) in cases {
+        let shown = svertka(&[args, &["--progress", "always"]].concat()).output().unwrap();
+        assert!(shown.status.success(), "{args:?}: {}", text(&shown.stderr));
+        let mut rest = text(&shown.stderr);
+        for what in expected {
+            let found = rest.find(what).unwrap_or_else(|| panic!("{args:?}: no `{what}` in {}", text(&shown.stderr)));
+            rest = &rest[found..];
+        }
+        assert!(text(&shown.stderr).contains("\r\u{1b}[K"), "the line goes away");
+        let quiet = svertka(&[args, &["--progress", "never"]].concat()).output().unwrap();
+        assert!(!text(&quiet.stderr).contains('\r'), "{args:?}: {}", text(&quiet.stderr));
+    }
+}
+
 #[test]
 fn colours_can_be_forced_into_a_pipe() {
     let colour = |name: &str, value: &str| {

@@ -208,20 +208,29 @@ fn diagnostics_and_code_actions() {
     assert_snapshot!("diagnostics", said(&found));
     let params = with(with(document(), "range", whole()), "context", json!({ "diagnostics": [] }));
     let actions = editor.request::<lsp::CodeActionRequest>(params.clone()).unwrap();
-    let mended = apply(text, &actions, 0);
+    let mended = apply(text, &actions, "did you mean `stride`?");
     editor.replace(URI, &mended);
     let left = editor.found(URI);
     assert_snapshot!("warnings", said(&left));
     let actions = editor.request::<lsp::CodeActionRequest>(params.clone()).unwrap();
-    let allowed = apply(&mended, &actions, 0);
+    // Each way out has a title, and none is put before the others where a person is to choose.
+    let titles = |action: &lsp::CodeActionResponse| match action {
+        lsp::CodeActionResponse::CodeAction(action) => (action.title.clone(), action.is_preferred),
+        other => panic!("{other:?}"),
+    };
+    let titles: Vec<_> = actions.iter().map(titles).collect();
+    assert_eq!(titles, [("take 3x3".into(), None), ("if it is meant: `allow even_kernel`".into(), None)]);
+    assert!(apply(&mended, &actions, "take 3x3").contains("b: conv 3x3, 8"));
+    let allowed = apply(&mended, &actions, "if it is meant: `allow even_kernel`");
     editor.replace(URI, &allowed);
     assert_snapshot!("allowed", format!("{allowed}\n{}", said(&editor.found(URI))));
     let refactorings = with(params, "context", json!({ "diagnostics": [], "only": ["refactor"] }));
     assert_eq!(editor.request::<lsp::CodeActionRequest>(refactorings), None);
 }
 
-fn apply(text: &str, actions: &[lsp::CodeActionResponse], which: usize) -> String {
-    let lsp::CodeActionResponse::CodeAction(action) = &actions[which] else { panic!("a command") };
+fn apply(text: &str, actions: &[lsp::CodeActionResponse], title: &str) -> String {
+    let titled = |action: &&lsp::CodeActionResponse| matches!(action, lsp::CodeActionResponse::CodeAction(action) if action.title == title);
+    let Some(lsp::CodeActionResponse::CodeAction(action)) = actions.iter().find(titled) else { panic!("{title}") };
     edited(text, &action.edit.as_ref().unwrap().changes.as_ref().unwrap()[&URI.into()])
 }
 

@@ -1,7 +1,9 @@
 //! `svertka show` in a browser: what the page shows is what the library and the interpreter say.
 
+mod access;
 mod browser;
 mod data;
+mod devtools;
 mod numbers;
 mod parts;
 mod sandbox;

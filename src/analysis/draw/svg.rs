@@ -8,6 +8,8 @@ use std::fmt::Write;
 const RADIUS: f64 = 9.0;
 /// Colours of ports, in turn.
 const PORTS: [&str; 6] = ["#0e9384", "#c11574", "#6938ef", "#b54708", "#026aa2", "#4d7c0f"];
+/// Between the heads of arrows that reach one box.
+const HEADS: f64 = 16.0;
 /// Radius of the corners of arrows that lead into the next column.
 const CORNER: f64 = 8.0;
 
@@ -25,8 +27,9 @@ pub fn render(drawing: &Drawing) -> Result<String, TooLarge> {
          <text x=\"{MARGIN}\" y=\"{:.0}\" font-size=\"16\" font-weight=\"600\" fill=\"#101828\">{title}</text>\n",
         MARGIN + 10.0
     );
-    for route in layout.routes.iter().filter(|route| !route.is_empty()) {
-        let path = path(&layout, route);
+    let ends = ends(drawing, &layout);
+    for (route, end) in layout.routes.iter().zip(ends).filter(|(route, _)| !route.is_empty()) {
+        let path = path(&layout, route, end);
         let _ = writeln!(
             svg,
             "<path d=\"{path}\" fill=\"none\" stroke=\"#98a2b3\" stroke-width=\"1.4\" marker-end=\"url(#a)\"/>"
@@ -66,11 +69,11 @@ fn draw_ports(svg: &mut String, shape: &Shape, spot: &Spot, [leave, reach]: &[Ve
         let y = (spot.top + spot.bottom) / 2.0 + (place as f64 - (count - 1.0) / 2.0) * 2.0 * RADIUS;
         let (colour, x) = (PORTS[(number - 1) % PORTS.len()], edge + PORT - RADIUS);
         // Where the arrow ends, and which way it does.
-        let (tip, back) = if leaves { (x - RADIUS - 1.0, -5.0) } else { (edge + 1.0, 5.0) };
+        let (tip, back) = if leaves { (x - RADIUS - 1.0, -9.0) } else { (edge + 1.0, 9.0) };
         let _ = writeln!(
             svg,
             "<g class=\"port\"><path d=\"M{edge:.1} {y:.1} H{x:.1}\" stroke=\"{colour}\" stroke-width=\"1.6\"/>\
-             <path d=\"M{tip:.1} {y:.1} l{back} -3.5 v7 z\" fill=\"{colour}\"/>\
+             <path d=\"M{tip:.1} {y:.1} l{back} -4.5 v9 z\" fill=\"{colour}\"/>\
              <circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{RADIUS}\" fill=\"{colour}\"/>\
              <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"10\" font-weight=\"600\" \
              fill=\"#ffffff\">{number}</text></g>",
@@ -79,8 +82,29 @@ fn draw_ports(svg: &mut String, shape: &Shape, spot: &Spot, [leave, reach]: &[Ve
     }
 }
 
-/// From box to box, straight past other boxes, curved in between.
-fn path(layout: &Layout, route: &[Place]) -> String {
+/// Where each arrow reaches its box: those that reach one beside each other, in the order in which they come, so that each
+/// head is to be seen.
+fn ends(drawing: &Drawing, layout: &Layout) -> Vec<f64> {
+    let mut reach = vec![Vec::new(); drawing.shapes.len()];
+    for (arrow, &(_, to)) in drawing.arrows.iter().enumerate().filter(|(arrow, _)| !layout.routes[*arrow].is_empty()) {
+        reach[to].push(arrow);
+    }
+    let x = |(rank, index): Place| layout.spots[rank][index].x;
+    let mut ends = vec![0.0; drawing.arrows.len()];
+    for ((shape, &place), mut arrows) in drawing.shapes.iter().zip(&layout.shapes).zip(reach) {
+        let from = |arrow: usize| x(layout.routes[arrow][layout.routes[arrow].len() - 2]);
+        arrows.sort_by(|&a, &b| from(a).total_cmp(&from(b)));
+        let others = arrows.len().saturating_sub(1) as f64;
+        let gap = HEADS.min((width(shape) - 2.0 * HEADS).max(0.0) / others.max(1.0));
+        for (at, arrow) in arrows.into_iter().enumerate() {
+            ends[arrow] = x(place) + (at as f64 - others / 2.0) * gap;
+        }
+    }
+    ends
+}
+
+/// From box to box, straight past other boxes, curved in between; to `end` on the last box.
+fn path(layout: &Layout, route: &[Place], end: f64) -> String {
     let spot = |&(rank, index): &Place| layout.spots[rank][index];
     let start = spot(&route[0]);
     let mut at = (start.x, start.bottom);
@@ -90,10 +114,10 @@ fn path(layout: &Layout, route: &[Place]) -> String {
             path += &into_next_column(at, turn);
             at = (turn.x, turn.top);
         }
-        let next = spot(&step[1]);
-        let middle = (at.1 + next.top) / 2.0;
-        let _ = write!(path, " C{:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {:.1}", at.0, next.top, x = next.x);
-        if step[1] != route[route.len() - 1] {
+        let (next, is_last) = (spot(&step[1]), step[1] == route[route.len() - 1]);
+        let (x, middle) = (if is_last { end } else { next.x }, (at.1 + next.top) / 2.0);
+        let _ = write!(path, " C{:.1} {middle:.1} {x:.1} {middle:.1} {x:.1} {:.1}", at.0, next.top);
+        if !is_last {
             let _ = write!(path, " V{:.1}", next.bottom);
         }
         at = (next.x, next.bottom);
@@ -123,4 +147,27 @@ fn towards(corner: (f64, f64), end: (f64, f64)) -> (f64, f64) {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::net;
+    use super::*;
+
+    #[test]
+    fn arrows_reach_a_box_beside_each_other() {
+        let drawing =
+            Drawing::of_graph(&net("8, 16, 16", "relu as x | conv 1x1, 8 | concat {\nsigmoid\nfrom x\nrelu\n}"));
+        let layout = Layout::new(&drawing).unwrap();
+        let ends = ends(&drawing, &layout);
+        for (to, (shape, &(rank, index))) in drawing.shapes.iter().zip(&layout.shapes).enumerate() {
+            let mut reached: Vec<f64> =
+                drawing.arrows.iter().zip(&ends).filter(|((_, box_), _)| *box_ == to).map(|(_, &x)| x).collect();
+            reached.sort_by(f64::total_cmp);
+            let (middle, half) = (layout.spots[rank][index].x, width(shape) / 2.0);
+            assert!(reached.iter().all(|x| (x - middle).abs() < half), "{reached:?}");
+            assert!(reached.windows(2).all(|pair| pair[1] - pair[0] > HEADS / 2.0), "{reached:?}");
+        }
+        assert_eq!(ends.len(), drawing.arrows.len());
+    }
 }

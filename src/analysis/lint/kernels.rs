@@ -1,13 +1,16 @@
 //! Rules about the kernels of convolutions.
 
 use super::{Finding, Subject};
+use crate::diagnostic::{Fix, Help};
+use crate::front::text::build::param_of_word;
+use crate::front::text::syntax::ast::{Arg, ExprKind};
 use crate::ir::NodeId;
-use crate::layers::{Conv, Op};
+use crate::layers::{Conv, Layer, Op, Padding};
 
 /// Pictures of this side and more may have large kernels behind their first layer.
 const LARGE_PICTURE: usize = 128;
 
-impl Subject<'_> {
+impl Subject<'_, '_> {
     fn convolutions(&self) -> impl Iterator<Item = (NodeId, &Conv)> {
         self.graph.ids().filter_map(|id| match &self.graph[id].op {
             Op::Conv(conv) => Some((id, conv)),
@@ -18,6 +21,31 @@ impl Subject<'_> {
     fn is_depthwise(&self, id: NodeId, conv: &Conv) -> bool {
         let input = self.graph.operand_types(&self.graph[id])[0];
         conv.groups > 1 && conv.group_in(input) == 1
+    }
+
+    /// The call with another kernel, where its own is written in numbers.
+    fn with_kernel(&self, node: NodeId, kernel: &str) -> Option<Fix> {
+        let place = self.place(node)?.call.kernel()?;
+        Some(Fix::replace(format!("take {kernel}"), place, kernel).maybe())
+    }
+
+    /// Several layers of 3x3 in place of one, in the simplest case.
+    fn in_layers(&self, node: NodeId, conv: &Conv, layers: usize) -> Option<Fix> {
+        let place = self.place(node)?;
+        let plain = conv.window.stride == [1, 1] && !matches!(conv.window.padding, Padding::All(_) | Padding::Sides(_));
+        let known = |arg: &Arg| match &arg.value.kind {
+            ExprKind::Int(_) | ExprKind::Dims(_) | ExprKind::Bool(_) => true,
+            ExprKind::Name(word) => param_of_word(conv.spec(), word).is_some(),
+            _ => false,
+        };
+        let kernel = place.call.kernel().filter(|_| plain && place.call.args.iter().all(known))?;
+        let mut small = conv.clone();
+        small.window.kernel = vec![3, 3];
+        let more = format!(" | relu | {small}").repeat(layers - 1);
+        let (open, close) = if place.step.label.is_some() { ("seq { ", " }") } else { ("", "") };
+        let edits =
+            [(place.call.span.before(), open.into()), (kernel, "3x3".into()), (place.call.span.behind(), more + close)];
+        Some(Fix::new(format!("take {layers} convolutions of 3x3"), edits).maybe())
     }
 
     /// For each node, whether a convolution comes before it.
@@ -42,7 +70,10 @@ pub fn even(subject: &Subject) -> Vec<Finding> {
         node,
         message: "a kernel of even size".into(),
         label: format!("{} has no middle: the output is moved by half a position", size(&conv.window.kernel)),
-        help: format!("take {}", size(&conv.window.kernel.iter().map(|k| k | 1).collect::<Vec<_>>())),
+        help: {
+            let odd = size(&conv.window.kernel.iter().map(|k| k | 1).collect::<Vec<_>>());
+            Help::new(format!("take {odd}")).fix(subject.with_kernel(node, &odd))
+        },
     };
     even.map(finding).collect()
 }
@@ -62,7 +93,8 @@ pub fn uneven(subject: &Subject) -> Vec<Finding> {
                 size(kernel),
                 size(stride)
             ),
-            help: format!("take {}, or `upsample` and a convolution", size(&even)),
+            help: Help::new(format!("take {}, or `upsample` and a convolution", size(&even)))
+                .fix(subject.with_kernel(node, &size(&even))),
         })
     };
     subject.graph.ids().filter_map(finding).collect()
@@ -83,7 +115,11 @@ pub fn large(subject: &Subject) -> Vec<Finding> {
         node,
         message: "a large kernel behind the first layer of a network for small pictures".into(),
         label: format!("{}, where the pictures are {}", size(&conv.window.kernel), size(input)),
-        help: format!("take 3x3 (5x5 and more pay in the first layer, or on pictures of {LARGE_PICTURE} and more)"),
+        help: {
+            let small = size(&vec![3; conv.window.rank()]);
+            let why = "5x5 and more pay in the first layer, or on pictures of";
+            Help::new(format!("take {small} ({why} {LARGE_PICTURE} and more)")).fix(subject.with_kernel(node, &small))
+        },
     };
     large.map(finding).collect()
 }
@@ -115,7 +151,10 @@ fn replacement(subject: &Subject, node: NodeId, conv: &Conv) -> Option<Finding> 
         node,
         message: "a large kernel that several 3x3 would replace with fewer weights".into(),
         label: format!("{} has {now} weights, {layers} times 3x3 have {then}", size(kernel)),
-        help: format!("take {layers} convolutions of 3x3: they see as much, with more non-linearities in between"),
+        help: Help::new(format!(
+            "take {layers} convolutions of 3x3: they see as much, with more non-linearities in between"
+        ))
+        .fix(subject.in_layers(node, conv, layers)),
     })
 }
 

@@ -12,9 +12,11 @@ mod kernels;
 mod names;
 
 use super::receptive_field::{ReceptiveFields, receptive_field};
-use crate::diagnostic::{Diagnostic, Severity, nearest};
+use crate::diagnostic::{Diagnostic, Help, Severity, nearest};
+use crate::front::text::build::idle::Changes;
 use crate::front::text::build::unused::{self, Kind, Unused};
 use crate::front::text::build::{self, Built, Loader, Options, Program};
+use crate::front::text::places::{self, Place, Places};
 use crate::front::text::stop::Stop;
 use crate::ir::{Allow, Graph, NodeId, Verified};
 use crate::source::{FileId, SourceMap};
@@ -42,15 +44,22 @@ pub const LINTS: &[Lint] = &[
 ];
 
 /// A network before optimisation, with what several rules ask for.
-struct Subject<'a> {
+struct Subject<'a, 't> {
     graph: &'a Graph,
     fields: ReceptiveFields,
     users: Vec<Vec<NodeId>>,
+    /// Where it was made, if the text may be looked at.
+    places: Option<&'a Places<'t>>,
 }
 
-impl Subject<'_> {
-    fn new(graph: &Verified<Graph>) -> Subject<'_> {
-        Subject { graph, fields: receptive_field(graph), users: graph.users() }
+impl<'t> Subject<'_, 't> {
+    fn new<'a>(graph: &'a Verified<Graph>, places: Option<&'a Places<'t>>) -> Subject<'a, 't> {
+        Subject { graph, fields: receptive_field(graph), users: graph.users(), places }
+    }
+
+    /// The call that has made a node.
+    fn place(&self, node: NodeId) -> Option<Place<'t>> {
+        self.places?.call(self.graph[node].origin.span?)
     }
 }
 
@@ -60,13 +69,13 @@ struct Finding {
     message: String,
     /// Beside the layer.
     label: String,
-    help: String,
+    help: Help,
 }
 
 /// The warnings about a graph that the builder has made, in the order of [`LINTS`], except those that the model or
 /// `allowed` silences. A layer of the text gives one for all of its copies.
 pub fn lint(graph: &Verified<Graph>, allowed: &[String]) -> Vec<Diagnostic> {
-    warn(&Subject::new(graph), allowed, &Stop::default())
+    warn(&Subject::new(graph, None), allowed, &Stop::default())
 }
 
 /// As [`lint`], until `stop` is due.
@@ -108,16 +117,21 @@ pub fn check_variants(
 ) -> Vec<Diagnostic> {
     let mut allows = Vec::new();
     let fields = Cell::new(None);
+    let places = Places::of(program);
     // What `allow` has kept quiet.
     let mut silenced: HashSet<&str> = HashSet::new();
     let mut lints = |graph: &Verified<Graph>| {
         allows.clone_from(&graph.allows);
         let is_allowed = |lint: &&Lint| graph.allows.iter().any(|allow| allow.lint == lint.name);
-        let subject = Subject::new(graph);
+        let subject = Subject::new(graph, Some(&places));
         let kept = LINTS.iter().filter(is_allowed);
         let kept = kept.filter(|lint| options.stop.is_due() || !(lint.find)(&subject).is_empty());
         silenced.extend(kept.map(|lint| lint.name));
         let mut found = warn(&subject, allowed, &options.stop);
+        for warning in &mut found {
+            let lint = LINTS.iter().find(|lint| lint.code == warning.code);
+            warning.help.extend(lint.map(|lint| places::permission(program, lint.name)));
+        }
         if options.stop.is_due() {
             let place = graph.nodes.last().and_then(|node| node.origin.span);
             let error = Diagnostic::error("E0510", "the warnings about this model are not complete");
@@ -137,8 +151,12 @@ pub fn check_variants(
     let idle = allows.iter().filter(|allow| exists(&allow.lint) && !silenced.contains(allow.lint.as_str()));
     let idle = idle.map(|allow| Unused { kind: Kind::Allow, name: allow.lint.clone(), span: allow.span });
     let loud = |item: &Unused| !is_allowed(item.lint(), &allows) && !allowed.iter().any(|lint| lint == item.lint());
-    let unused = unused.into_iter().chain(idle).filter(loud).map(|item| item.warning());
-    found.extend(unused.filter(|found| build::concerns_author(sources, found)));
+    let unused: Vec<Unused> = unused.into_iter().chain(idle).filter(loud).collect();
+    if !unused.is_empty() {
+        let changes = Changes::of(sources, program);
+        let warnings = unused.iter().map(|item| item.warning(Some(&changes)));
+        found.extend(warnings.filter(|found| build::concerns_author(sources, found)));
+    }
     found
 }
 
@@ -202,10 +220,7 @@ impl Finding {
             Some(span) => warning.at(span, self.label),
             None => warning.note(self.label),
         };
-        warning
-            .note(format!("{path}: {} -> {:?}{others}", inputs.join(", "), node.ty.dims))
-            .help(self.help)
-            .help(format!("if it is meant: `allow {}`", lint.name))
+        warning.note(format!("{path}: {} -> {:?}{others}", inputs.join(", "), node.ty.dims)).help(self.help)
     }
 }
 

@@ -73,6 +73,11 @@ fn check(args: &Args, model: &Model) -> Outcome {
             "`--keep-size` goes with single pictures: those of a folder are brought to one size",
         ));
     }
+    if args.verbose {
+        return Err(Failure::usage(
+            "`--verbose` goes with single pictures: it says how long the parts of one run took",
+        ));
+    }
     let graph = model.graph();
     if let [_, second, ..] = graph.inputs[..] {
         let name = &graph[second].origin.path;

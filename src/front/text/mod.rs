@@ -4,6 +4,7 @@
 pub mod build;
 pub mod forms;
 pub mod names;
+pub mod places;
 pub mod reference;
 pub mod stop;
 pub mod syntax;

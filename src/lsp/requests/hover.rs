@@ -10,7 +10,7 @@ use crate::front::text::names::{Declaration, Kind, Meaning};
 use crate::front::text::syntax::ast::{Step, StepKind};
 use crate::lsp::analysis::{Model, Shown};
 use crate::lsp::context::{Token, tokens};
-use crate::lsp::view::{View, bodies};
+use crate::lsp::view::View;
 use crate::source::Span;
 use gen_lsp_types::*;
 
@@ -45,7 +45,7 @@ pub fn answer(view: &View, model: &Model, params: HoverParams) -> Answer<Option<
 /// The innermost step at a place, if the place is not within its bodies.
 fn head<'a>(view: &View<'a>, offset: usize) -> Option<&'a Step> {
     let mut steps = view.steps().into_iter().filter(|step| holds(step.span, offset));
-    steps.next_back().filter(|step| !bodies(step).iter().any(|body| holds(body.span, offset)))
+    steps.next_back().filter(|step| !step.bodies().iter().any(|body| holds(body.span, offset)))
 }
 
 /// Whether a word is the label or the keyword of a step, and not one of its arguments.

@@ -3,7 +3,7 @@
 use super::{Answer, sizes};
 use crate::front::text::syntax::ast::{Body, ItemKind, Step, StepKind};
 use crate::lsp::analysis::{Model, Shown};
-use crate::lsp::view::{View, bodies};
+use crate::lsp::view::View;
 use gen_lsp_types::*;
 
 pub fn answer(view: &View, model: &Model, params: InlayHintParams) -> Answer<Option<Vec<InlayHint>>> {
@@ -40,7 +40,7 @@ impl Hints<'_> {
     }
 
     fn step(&mut self, step: &Step, is_last: bool) {
-        bodies(step).into_iter().for_each(|body| self.body(body));
+        step.bodies().into_iter().for_each(|body| self.body(body));
         match &step.kind {
             StepKind::Aux(inner) => return self.step(inner, is_last),
             StepKind::Const(_) | StepKind::Output(_) => return,

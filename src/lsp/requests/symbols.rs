@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::front::text::syntax::ast::{Body, Ident, Item, ItemKind, Step, StepKind};
-use crate::lsp::view::{View, bodies};
+use crate::lsp::view::View;
 use crate::source::Span;
 use gen_lsp_types::*;
 
@@ -43,11 +43,11 @@ fn collect(view: &View, body: &Body, found: &mut Vec<DocumentSymbol>) {
     for step in body.lines.iter().flat_map(|line| &line.steps) {
         let step = if let StepKind::Aux(inner) = &step.kind { inner } else { step };
         let Some(label) = &step.label else {
-            bodies(step).into_iter().for_each(|body| collect(view, body, found));
+            step.bodies().into_iter().for_each(|body| collect(view, body, found));
             continue;
         };
         let mut children = Vec::new();
-        bodies(step).into_iter().for_each(|body| collect(view, body, &mut children));
+        step.bodies().into_iter().for_each(|body| collect(view, body, &mut children));
         let symbol = symbol(view, view.slice(label.span), SymbolKind::Field, step.span, label.span);
         let children = (!children.is_empty()).then_some(children);
         found.push(DocumentSymbol { detail: detail(view, step), children, ..symbol });

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyMemoryError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use svertka::diagnostic::Help;
+use svertka::diagnostic::{Fix, Help};
 use svertka::{Diagnostic, Error, IoError, ModelError, RunError, SessionError, Severity, SourceMap, Span};
 
 /// The module of the classes that are plain Python.
@@ -61,11 +61,15 @@ pub fn diagnostics<'py>(
         };
         let spans = diagnostic.labels.iter().map(|label| place(label.span, &label.text));
         let spans = PyTuple::new(py, spans.collect::<PyResult<Vec<_>>>()?)?;
-        let way_out = |help: &Help| {
-            let edits = help.edits.iter().map(|edit| place(edit.span, &edit.text)).collect::<PyResult<Vec<_>>>()?;
-            fix.call1((&help.text, PyTuple::new(py, edits)?))
+        let change = |change: &Fix| {
+            let edits = change.edits.iter().map(|edit| place(edit.span, &edit.text)).collect::<PyResult<Vec<_>>>()?;
+            fix.call1((&change.title, PyTuple::new(py, edits)?, change.applicability.name()))
         };
-        let fixes = diagnostic.help.iter().map(way_out).collect::<PyResult<Vec<_>>>()?;
+        let way_out = |help: &Help| match help.fixes[..] {
+            [] => Ok(vec![fix.call1((&help.text, PyTuple::empty(py)))?]),
+            _ => help.fixes.iter().map(change).collect::<PyResult<Vec<_>>>(),
+        };
+        let fixes = diagnostic.help.iter().map(way_out).collect::<PyResult<Vec<_>>>()?.concat();
         let (notes, fixes) = (PyTuple::new(py, &diagnostic.notes)?, PyTuple::new(py, fixes)?);
         let text = svertka::diagnostic::render(std::slice::from_ref(diagnostic), sources, false);
         class.call1((severity, diagnostic.code, &diagnostic.message, spans, notes, fixes, text))

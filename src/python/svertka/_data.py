@@ -26,6 +26,9 @@ class Fix:
     text: str
     #: The changes that it says; none where what to write is the author's to know.
     edits: tuple[Span, ...]
+    #: "MachineApplicable" where what was meant is known, "MaybeIncorrect" where the author is to choose,
+    #: "HasPlaceholders" where parts of it stand for others; `None` where there are no changes.
+    applicability: str | None = None
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,29 @@ use super::report::Reported;
 use super::scope::PAD_WORDS;
 use super::value::{Value, grouped};
 use super::{Builder, Given};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix, Help};
 use crate::front::text::syntax::ast::{Arg, BinaryOp, Call, Expr, ExprKind, Param};
 use crate::layers::{self, ArgValue, Args, Kind, LayerSpec, PadArg, ParamDecl};
 use crate::source::Span;
 use std::sync::Arc;
 
 /// The checked arguments of a layer, and where they are written.
-pub struct LayerArgs {
+pub struct LayerArgs<'a> {
     pub args: Args,
+    pub call: &'a Call,
     places: Vec<(&'static str, Span)>,
 }
 
-impl LayerArgs {
+impl<'a> LayerArgs<'a> {
     /// The argument of a parameter; `None` where a default of the layer holds.
     pub fn place(&self, param: &str) -> Option<Span> {
         self.places.iter().find(|(name, _)| *name == param).map(|(_, span)| *span)
+    }
+
+    /// The same, if it is one of the call.
+    pub fn argument(&self, param: &str) -> Option<&'a Arg> {
+        let place = self.place(param)?;
+        self.call.args.iter().find(|arg| arg.span == place)
     }
 }
 
@@ -35,7 +42,7 @@ enum Said<'a> {
 
 impl<'a> Builder<'a> {
     /// Checks the arguments of a layer; all mistakes are reported.
-    pub fn layer_args(&mut self, spec: &'static LayerSpec, call: &'a Call) -> Result<LayerArgs, Reported> {
+    pub fn layer_args(&mut self, spec: &'static LayerSpec, call: &'a Call) -> Result<LayerArgs<'a>, Reported> {
         let mut given = self.given_args(spec, &call.args)?;
         if let Some(defaults) = self.defaults.get(&(call.span.file, spec.keyword)) {
             let missing = defaults.iter().filter(|d| given.iter().all(|g| g.decl.name != d.decl.name));
@@ -52,7 +59,9 @@ impl<'a> Builder<'a> {
             let message = format!("`{}` needs {}", spec.keyword, quoted_list(&missing, "and"));
             let place = if missing.len() == 1 { "this argument is missing" } else { "these arguments are missing" };
             let error = Diagnostic::error("E0215", message).at(call.span, place);
-            return Err(self.error(error.help(usage(spec))));
+            let names = missing.join(", ");
+            let fix = call.with(format!("add {}", quoted_list(&missing, "and")), &names).with_placeholders();
+            return Err(self.error(error.help(Help::new(usage(spec)).fix(fix))));
         }
         let mut args = Args::default();
         for decl in spec.params {
@@ -65,7 +74,7 @@ impl<'a> Builder<'a> {
             args.set(decl.name, value?);
             places.push((decl.name, span));
         }
-        Ok(LayerArgs { args, places })
+        Ok(LayerArgs { args, call, places })
     }
 
     /// The arguments as written, each with its declaration and checked value; an error if it is not known of
@@ -142,7 +151,9 @@ impl<'a> Builder<'a> {
         }
         if spec.param(word).is_some() {
             let error = Diagnostic::error("E0215", format!("`{word}` needs a value")).at(span, "there is none");
-            return Err(self.error(error.help(format!("write the value behind the name: `{word} ..`"))));
+            let title = format!("write the value behind the name: `{word} ..`");
+            let fix = Fix::replace(title, span.behind(), " VALUE").with_placeholders();
+            return Err(self.error(error.help(fix)));
         }
         let known = self.known_names();
         let mut candidates: Vec<&str> = spec.params.iter().flat_map(words).collect();
@@ -226,12 +237,11 @@ impl<'a> Builder<'a> {
                     Diagnostic::error("E0216", message).at(span, format!("this is {value}"))
                 }
                 Problem::Kind => match value {
-                    Value::Float(v) if decl.kind != Kind::Bool => not_integer(v, span).note(format!(
-                        "`{}` of `{}` takes {}",
-                        decl.name,
-                        spec.keyword,
-                        kind_text(decl.kind)
-                    )),
+                    Value::Float(v) if decl.kind != Kind::Bool => {
+                        let text = self.sources.slice(span);
+                        let takes = format!("`{}` of `{}` takes {}", decl.name, spec.keyword, kind_text(decl.kind));
+                        not_integer(v, span, text).note(takes)
+                    }
                     _ => {
                         let message = format!("`{}` of `{}` takes {}", decl.name, spec.keyword, kind_text(decl.kind));
                         let error = Diagnostic::error("E0203", message);

@@ -5,7 +5,7 @@ use super::report::Reported;
 use super::scope::Evaluated;
 use super::value::{Value, grouped};
 use super::{Builder, Flow, Found, Site};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Help};
 use crate::front::text::syntax::ast::{Block, Call, Expr, Label, Step};
 use crate::layers::{self, Entry};
 use crate::source::Span;
@@ -94,8 +94,10 @@ impl<'a> Builder<'a> {
         let op = (entry.make)(&args.args).map_err(|problem| {
             let place = args.place(problem.param).unwrap_or(call.span);
             let error = Diagnostic::error("E0217", problem.message).at(place, "");
+            let fault = args.place(problem.param).map(|place| (problem.param, place));
+            let fixes = problem.changes.into_iter().filter_map(|change| self.change(change, &args, fault)).collect();
             self.error(match problem.help {
-                Some(help) => error.help(help),
+                Some(text) => error.help(Help { text, fixes }),
                 None => error,
             })
         })?;

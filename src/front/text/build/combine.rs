@@ -5,7 +5,7 @@ use super::report::Reported;
 use super::unused::Kind;
 use super::value::Value;
 use super::{Builder, Flow, NodeId, Site};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix};
 use crate::front::text::syntax::ast::{Body, Expr, Join, Project, Step, StepKind};
 use crate::layers::{Add, Concat, Each, Mul, Op};
 use crate::source::{SourceMap, Span};
@@ -129,13 +129,14 @@ impl<'a> Builder<'a> {
             .at(span, format!("main path gives {y}, shortcut gives {x}"))
             .note(format!("shapes: {}", chain(Some(x), main)));
         let error = match cond {
-            Some(cond) => error.at(cond.span, "this does not hold, so nothing is projected").fix(
-                "without a condition, `project` is built where the shape changes; add `or not same_shape` to this one",
-                end,
-                " or not same_shape",
-            ),
+            Some(cond) => {
+                let help = "without a condition, `project` is built where the shape changes; add `or not same_shape` to \
+                            this one";
+                let error = error.at(cond.span, "this does not hold, so nothing is projected");
+                error.help(Fix::replace(help, end, " or not same_shape").maybe())
+            }
             None => match projection(x, y) {
-                Ok(project) => error.fix(format!("add   {project}"), end, format!(" {project}")),
+                Ok(project) => error.help(Fix::replace(format!("add   {project}"), end, format!(" {project}")).maybe()),
                 Err(help) => error.help(help),
             },
         };
@@ -209,7 +210,7 @@ impl<'a> Builder<'a> {
                 if odd.spatial() == main.spatial() {
                     let layer = to_channels(main);
                     let help = format!("all channels must agree: end this branch with `{layer}`");
-                    error.fix(help, end, format!(" | {layer}"))
+                    error.help(Fix::replace(help, end, format!(" | {layer}")).maybe())
                 } else {
                     error.help(format!("all sizes must agree: {SAME_SIZES}"))
                 }
@@ -290,6 +291,9 @@ fn chain(input: Option<&TensorType>, trail: &Trail) -> String {
 /// # Errors
 /// Why nothing does.
 fn projection(x: &TensorType, y: &TensorType) -> Result<String, &'static str> {
+    if x.batch != y.batch {
+        return Err("both must have the same batch");
+    }
     if x.spatial().len() != y.spatial().len() {
         return Err("the main path must keep the number of dimensions");
     }

@@ -5,7 +5,7 @@ use super::functions::{self, Failure};
 use super::report::Reported;
 use super::scope::Evaluated;
 use super::value::{List, MAX_LIST_DEPTH, Value, grouped};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix, Help};
 use crate::front::text::syntax::ast::{BinaryOp, Expr, ExprKind, Ident, UnaryOp};
 use crate::source::Span;
 use crate::tensor::TensorType;
@@ -49,7 +49,7 @@ impl<'a> Builder<'a> {
     pub fn integer(&mut self, expr: &'a Expr) -> Result<i64, Reported> {
         match self.eval(expr)? {
             Value::Int(v) => Ok(v),
-            Value::Float(v) => Err(self.error(not_integer(v, expr.span))),
+            Value::Float(v) => Err(self.error(not_integer(v, expr.span, self.sources.slice(expr.span)))),
             other => Err(self.wrong_kind("an integer", &other, expr.span)),
         }
     }
@@ -233,11 +233,22 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The help that a fractional number needs where an integer must stand.
-pub fn not_integer(value: f64, span: Span) -> Diagnostic {
+/// The error that a fractional number is where an integer must stand; `text` is what is written there.
+pub fn not_integer(value: f64, span: Span, text: &str) -> Diagnostic {
+    let help = Help::new("write `round(..)`, `floor(..)` or `ceil(..)`, or `//` for a division that rounds down");
+    let rounded = |function: &str| {
+        let new = format!("{function}({text})");
+        Fix::replace(format!("write `{new}`"), span, new).maybe()
+    };
+    let division = text.match_indices('/').map(|(at, _)| span.start as usize + at);
+    let division = match division.collect::<Vec<_>>()[..] {
+        [at] => Some(Fix::replace("write `//`", Span::new(span.file, at..at + 1), "//").maybe()),
+        _ => None,
+    };
+    let help = ["round", "floor", "ceil"].into_iter().fold(help, |help, function| help.fix(rounded(function)));
     Diagnostic::error("E0203", "an integer is needed here")
         .at(span, format!("this is {value:?}"))
-        .help("write `round(..)`, `floor(..)` or `ceil(..)`, or `//` for a division that rounds down")
+        .help(help.fix(division))
 }
 
 fn symbol(op: BinaryOp) -> &'static str {

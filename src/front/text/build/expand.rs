@@ -4,7 +4,7 @@ use super::combine::keyword_span;
 use super::report::Reported;
 use super::value::{Value, grouped};
 use super::{Builder, Flow, Output};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix};
 use crate::front::text::syntax::ast::{Body, Const, Expr, Ident, Label, Line, Step, StepKind};
 use crate::source::Span;
 
@@ -207,7 +207,7 @@ impl<'a> Builder<'a> {
         let Some(label) = &inner.label else {
             let error = Diagnostic::error("E0324", "an aux branch needs a label, which names its output")
                 .at(keyword_span(self.sources, step, "aux"), "this branch has none")
-                .help("write `aux NAME: ..`");
+                .help(Fix::replace("write `aux NAME: ..`", inner.span.before(), "NAME: ").with_placeholders());
             self.error(error);
             return;
         };

@@ -18,6 +18,7 @@
 //! | `passages` | what flows through each step |
 //! | `report` | each mistake once |
 //! | `unused` | what was written and has no effect |
+//! | `idle` | how that is taken away |
 //!
 //! What its codes mean, and examples of them, is in [`codes`](crate::diagnostic::codes).
 
@@ -29,6 +30,7 @@ mod eval;
 mod expand;
 mod files;
 mod functions;
+pub mod idle;
 mod names;
 mod params;
 pub mod passages;
@@ -42,15 +44,17 @@ pub use files::{Found, Program};
 pub use functions::FUNCTIONS;
 
 use crate::diagnostic::attempt::Attempt;
-use crate::diagnostic::{Diagnostic, Label, Severity};
+use crate::diagnostic::{Diagnostic, Fix, Help, Label, Severity};
+use crate::front::text::places::Places;
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::Kept;
-use crate::front::text::syntax::ast::{Block, Body, Expr, StepKind};
+use crate::front::text::syntax::ast::{Block, Body, Expr, ExprKind, StepKind};
 use crate::ir::{Allow, Graph, Node, NodeId, Origin, Output, Param, ParamId, ParamSource, Rename, Verified, verify};
-use crate::layers::{ArgValue, Op, ParamDecl};
+use crate::layers::{ArgValue, Change, Op, ParamDecl};
 use crate::source::{FileId, SourceMap, Span};
-use crate::tensor::{Batch, TensorType};
+use crate::tensor::{Batch, MAX_DIMS, TensorType};
 use args::LayerArgs;
+use files::Input;
 use names::{Naming, Taps};
 use passages::Passages;
 use report::{Report, Reported};
@@ -175,7 +179,7 @@ pub fn build_and_warn(
     let graph = built.graph.expect("what is built without an error is a graph");
     let unused = uses.projections().into_iter();
     let loud = unused.filter(|item| !graph.allows.iter().any(|allow| allow.lint == item.lint()));
-    let warnings = loud.map(|item| item.warning()).filter(|found| concerns_author(sources, found)).collect();
+    let warnings = loud.map(|item| item.warning(None)).filter(|found| concerns_author(sources, found)).collect();
     Ok((graph, warnings))
 }
 
@@ -324,6 +328,7 @@ struct Builder<'a> {
     /// Fewest layers of each block.
     estimates: HashMap<Span, u128>,
     passages: Passages,
+    places: Places<'a>,
     /// Within an `aux` branch that will be taken back.
     aside: bool,
     stop: &'a Stop,
@@ -339,7 +344,7 @@ struct Builder<'a> {
 struct Site<'s> {
     path: String,
     span: Span,
-    args: Option<&'s LayerArgs>,
+    args: Option<&'s LayerArgs<'s>>,
 }
 
 impl<'a> Builder<'a> {
@@ -365,6 +370,7 @@ impl<'a> Builder<'a> {
             output_names: HashSet::new(),
             estimates: HashMap::new(),
             passages: Passages::default(),
+            places: Places::of(program),
             aside: false,
             stop: &options.stop,
             charges: 0,
@@ -388,18 +394,22 @@ impl<'a> Builder<'a> {
                 self.error(Diagnostic::error("E0320", "the net is empty").at(net.span, "there is no layer in it"));
             }
             Some(net) => self.net(&net.body),
-            None => self.missing("net", "write `net { conv1: conv 3x3, 16 | relu | .. }`"),
+            None => {
+                let new = "\nnet {\n  conv1: conv 3x3, 16 | relu\n}\n";
+                self.missing("net", "write `net { conv1: conv 3x3, 16 | relu | .. }`", (self.program.end, new));
+            }
         }
     }
 
-    /// Reports an item that every model needs.
-    fn missing(&mut self, item: &str, help: &str) {
+    /// Reports an item that every model needs, and where it could stand.
+    fn missing(&mut self, item: &str, help: &str, (place, new): (Option<Span>, &str)) {
         let error = Diagnostic::error("E0320", format!("there is no `{item}` in this file"));
         let error = match self.program.end {
             Some(end) => error.at(end, "the file ends here"),
             None => error,
         };
-        self.error(error.help(help));
+        let fix = place.map(|place| Fix::replace(format!("add `{item}`"), place, new).with_placeholders());
+        self.error(error.help(Help::new(help).fix(fix)));
     }
 
     fn net(&mut self, body: &'a Body) {
@@ -422,7 +432,12 @@ impl<'a> Builder<'a> {
         if !self.output_names.insert("output".into()) {
             let error = Diagnostic::error("E0322", "two outputs have the name `output`")
                 .at(body.span, "the last value of the net has this name unless it is given another")
-                .help("end the net with `output NAME`, or give the earlier output another name");
+                .help(Help::new("end the net with `output NAME`, or give the earlier output another name").fix(
+                    body.lines.last().map(|last| {
+                        let new = " | output NAME";
+                        Fix::replace("end the net with `output NAME`", last.span.behind(), new).with_placeholders()
+                    }),
+                ));
             self.error(error);
         }
     }
@@ -521,17 +536,13 @@ impl<'a> Builder<'a> {
                     all => format!("the inputs are {}", all.join(" and ")),
                 };
                 let error = Diagnostic::error(problem.code, problem.message).at(written.unwrap_or(site.span), label);
-                let layer = problem.before.map(|layer| (self.step_start(site.span), format!("{layer} | ")));
-                let value = written.zip(problem.instead).map(|(place, value)| {
-                    let name = problem.param.filter(|name| self.sources.slice(place).starts_with(name));
-                    (place, name.map_or_else(|| value.clone(), |name| format!("{name} {value}")))
-                });
-                let edit = layer.or(value);
-                let error = match (problem.help.or_else(|| missing_batch(problem.code, types[0])), edit) {
-                    (Some(help), Some((place, new))) => error.fix(help, place, new),
-                    (Some(help), None) => error.help(help),
-                    (None, _) => error,
-                };
+                let changes = problem.changes.into_iter();
+                let fault = problem.param.zip(written);
+                let fixes = site.args.into_iter().flat_map(|args| changes.clone().map(move |change| (args, change)));
+                let fixes = fixes.filter_map(|(args, change)| self.change(change, args, fault)).collect();
+                let help = problem.help.map(|text| Help { text, fixes });
+                let mut error = error;
+                error.help.extend(help.or_else(|| self.missing_batch(problem.code, types[0])));
                 return Err(self.shape_error(error));
             }
         };
@@ -544,6 +555,48 @@ impl<'a> Builder<'a> {
         let params = specs.into_iter().map(|spec| self.weight(spec, &site)).collect::<Result<Vec<_>, _>>()?;
         let origin = Origin { path: site.path, span: Some(site.span) };
         Ok(self.graph.add_node(Node::new(op, inputs, params, ty, origin)))
+    }
+
+    /// What a layer says of its call, where it can be done; `fault` is the argument at fault.
+    fn change(&self, change: Change, args: &LayerArgs, fault: Option<(&str, Span)>) -> Option<Fix> {
+        let call = args.call;
+        match change {
+            Change::Before(layer) => {
+                let title = format!("put `{layer}` before it");
+                Some(Fix::replace(title, self.step_start(call.span), format!("{layer} | ")).maybe())
+            }
+            Change::Value(value) => {
+                let (name, place) = fault?;
+                let named = self.sources.slice(place).starts_with(name);
+                let written = if named { format!("{name} {value}") } else { value.clone() };
+                Some(Fix::replace(format!("write `{value}`"), place, written))
+            }
+            Change::Argument(param, argument) => {
+                args.place(param).is_none().then(|| call.with(format!("add `{argument}`"), argument).maybe())
+            }
+            Change::Example(argument) => Some(call.with(format!("add `{argument}`"), argument).with_placeholders()),
+            Change::Without(param) => {
+                let argument = args.argument(param)?;
+                let title = format!("leave `{}` out", self.sources.slice(argument.span));
+                Some(call.without(title, argument).maybe())
+            }
+            Change::Word(param, word) => {
+                let argument = args.argument(param)?;
+                Some(Fix::replace(format!("write `{word}`"), argument.span, word).maybe())
+            }
+        }
+    }
+
+    /// What to say where a layer does not find the spatial sizes that it needs, of a value with a fixed batch.
+    fn missing_batch(&self, code: &str, ty: &TensorType) -> Option<Help> {
+        let Batch::Fixed(batch) = ty.batch else { return None };
+        let text =
+            format!("the first size of an input is the batch: if {batch} are channels, write `f32[N, {batch}, ..]`");
+        let few = self.program.inputs.iter().filter(|input| input.dims.len() <= MAX_DIMS);
+        let fixed = |input: &'a Input| input.dims.first().filter(|dim| !matches!(dim.kind, ExprKind::Name(_)));
+        let first = few.into_iter().find_map(fixed).map(|batch| batch.span.before());
+        let fix = first.map(|place| Fix::replace("put the batch before the sizes: `N`", place, "N, ").maybe());
+        (code == "E0301").then(|| Help::new(text).fix(fix))
     }
 
     /// Where the step of a call begins, at its label if it has one.
@@ -570,13 +623,6 @@ impl<'a> Builder<'a> {
         let source = spec.fixed.map_or(ParamSource::File, ParamSource::Fixed);
         Ok(self.graph.add_param(Param { name, dims: spec.dims, source, init: spec.init }))
     }
-}
-
-/// What to say where a layer does not find the spatial sizes that it needs, of a value with a fixed batch.
-fn missing_batch(code: &str, ty: &TensorType) -> Option<String> {
-    let Batch::Fixed(batch) = ty.batch else { return None };
-    let help = format!("the first size of an input is the batch: if {batch} are channels, write `f32[N, {batch}, ..]`");
-    (code == "E0301").then_some(help)
 }
 
 /// After so many the time is looked at.

@@ -7,7 +7,7 @@
 use super::report::Reported;
 use super::scope::MAX_SUGGESTIONS;
 use super::{Builder, Flow};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix, Help};
 use crate::front::text::syntax::ast::{Ident, Label, LabelPart};
 use crate::source::Span;
 use std::borrow::Cow;
@@ -298,14 +298,21 @@ impl<'a> Builder<'a> {
 
     fn same_weight(&mut self, name: &str, first: Span, second: Span) -> Reported {
         let error = Diagnostic::error("E0321", format!("two layers have weights of the name `{name}`"));
+        let place = self.places.call(second);
         let error = match first == second {
-            true => error
-                .at(second, "this layer is built more than once under the same name")
-                .help("label the repeated step, and in a loop write the variable into the label: `stage{i}: ..`"),
-            false => error
-                .at(second, format!("this is `{name}` too"))
-                .at(first, format!("this is `{name}`"))
-                .help("give each of them a label of its own, or number them with `seq { .. }`"),
+            true => {
+                let help = "label the repeated step, and in a loop write the variable into the label: `stage{i}: ..`";
+                error
+                    .at(second, "this layer is built more than once under the same name")
+                    .help(Help::new(help).fix(place.and_then(|place| place.numbered())))
+            }
+            false => {
+                let help = "give each of them a label of its own, or number them with `seq { .. }`";
+                error
+                    .at(second, format!("this is `{name}` too"))
+                    .at(first, format!("this is `{name}`"))
+                    .help(Help::new(help).fix(place.map(|place| place.label())))
+            }
         };
         self.error(error)
     }
@@ -389,10 +396,21 @@ impl<'a> Builder<'a> {
             values.iter().filter_map(|value| self.graph[(*value).ok()?].origin.span).take(2).collect();
         spans.dedup();
         let error = spans.iter().fold(error.at(span, "which of them?"), |error, &span| error.at(span, "made here"));
-        self.error(error.help(match spans.len() {
-            1 => "in a loop write the variable into the label: `stage{i}: ..`".into(),
-            _ => format!("give each of them a label of its own, or name one where it is made: `.. as {}`", last(path)),
-        }))
+        let places = spans.iter().filter_map(|&span| self.places.call(span));
+        let help = match spans.len() {
+            1 => {
+                let help = Help::new("in a loop write the variable into the label: `stage{i}: ..`");
+                places.fold(help, |help, place| help.fix(place.numbered()))
+            }
+            _ => {
+                let name = last(path);
+                let help = "give each of them a label of its own, or name one where it is made";
+                let help = Help::new(format!("{help}: `.. as {name}`"));
+                let titles = ["first", "second"].map(|which| format!("name the {which}: `.. as {name}`"));
+                places.zip(titles).fold(help, |help, (place, title)| help.fix(place.named(title, name)))
+            }
+        };
+        self.error(error.help(help))
     }
 
     fn no_value(&mut self, path: &str, span: Span) -> Reported {
@@ -404,7 +422,7 @@ impl<'a> Builder<'a> {
         let known = self.values_in_reach();
         let deeper = format!(".{path}");
         let error = match self.taps.latest().find(|known| known.ends_with(&deeper)) {
-            Some(deeper) => error.fix(format!("did you mean `{deeper}`?"), span, deeper),
+            Some(deeper) => error.help(Fix::replace(format!("did you mean `{deeper}`?"), span, deeper).maybe()),
             None => error.did_you_mean(path, span, known.iter().map(String::as_str)),
         };
         let inner = parents(path).find_map(|outer| Some((outer, self.values_below(outer)?)));

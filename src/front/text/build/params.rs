@@ -7,7 +7,7 @@ use super::report::Reported;
 use super::scope::Global;
 use super::value::Value;
 use super::{Builder, Node, NodeId, Options, Origin, Program};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Fix, Help};
 use crate::front::text::syntax::ast::{Expr, ExprKind, ItemKind, Param};
 use crate::front::text::syntax::parser;
 use crate::ir::FreeSize;
@@ -78,7 +78,8 @@ impl<'a> Builder<'a> {
             known.extend(model.params.iter().map(|p| p.name.text.as_str()));
             self.model_parameters(model, defines, variant);
         } else {
-            self.missing("model", "begin with `model NAME`");
+            let start = self.program.end.map(|end| Span::new(end.file, 0..0));
+            self.missing("model", "begin with `model NAME`", (start, "model NAME\n"));
             for Param { name, default } in &self.program.sizes {
                 self.globals
                     .extend(default.iter().map(|default| ((None, name.text.as_str()), Global::Pending(default))));
@@ -167,7 +168,12 @@ impl<'a> Builder<'a> {
         let variants = self.program.variants();
         let error = Diagnostic::error("E0215", format!("the model's parameter `{name}` has no value"))
             .at(span, "it has no default")
-            .help(format!("give a default here, or a value with `-D {name}=..`"));
+            .help(
+                Help::new(format!("give a default here, or a value with `-D {name}=..`")).fix(
+                    Fix::replace(format!("give a default: `{name} = VALUE`"), span.behind(), " = VALUE")
+                        .with_placeholders(),
+                ),
+            );
         self.error(match variants.as_slice() {
             [] => error,
             all => {
@@ -187,7 +193,7 @@ impl<'a> Builder<'a> {
         };
         if !fits {
             let error = match (&usual, &value) {
-                (Value::Int(_), Value::Float(v)) => not_integer(*v, given.span),
+                (Value::Int(_), Value::Float(v)) => not_integer(*v, given.span, self.sources.slice(given.span)),
                 _ => {
                     let message = format!("the parameter `{name}` takes {}", usual.kind());
                     Diagnostic::error("E0219", message).at(given.span, format!("this is {}", value.described()))
@@ -225,7 +231,14 @@ impl<'a> Builder<'a> {
     /// Adds the inputs of the model to the graph.
     pub fn model_inputs(&mut self) {
         if self.program.inputs.is_empty() {
-            self.missing("input", "write for example `input image: f32[N, 3, H = 224, W = 224]`");
+            let items = self.program.files.first().into_iter().flat_map(|file| &file.items);
+            let mut items = items.filter(|item| matches!(item.kind, ItemKind::Model { .. }));
+            let model = items.next().map(|item| item.span.behind());
+            let help = "write for example `input image: f32[N, 3, H = 224, W = 224]`";
+            let input = "input image: f32[N, 3, H = 224, W = 224]";
+            let start = self.program.end.map(|end| Span::new(end.file, 0..0));
+            let new = if model.is_some() { format!("\n{input}") } else { format!("{input}\n") };
+            self.missing("input", help, (model.or(start), &new));
         }
         for input in &self.program.inputs {
             let flow = self.input_type_of(input).map(|ty| self.add_input(input, ty));
@@ -246,7 +259,13 @@ impl<'a> Builder<'a> {
         let error = Diagnostic::error("E0326", format!("the inputs `{first}` and `{other}` have different batches"))
             .at(other_place, format!("{other_batch} samples"))
             .at(place, format!("{batch} samples"))
-            .help("all inputs of a run have the same batch: write the same number, or a name such as `N` for any");
+            .help(
+                Help::new(
+                    "all inputs of a run have the same batch: write the same number, or a name such as `N` for any",
+                )
+                .fix(Fix::replace(format!("write `{batch}` here"), other_place, batch.to_string()).maybe())
+                .fix(Fix::new("write `N` for both", [place, other_place].map(|place| (place, "N"))).maybe()),
+            );
         self.error(error);
     }
 
@@ -293,10 +312,16 @@ impl<'a> Builder<'a> {
 
     fn input_rank(&mut self, input: &Input) -> Reported {
         let message = format!("an input with {} dimensions", input.dims.len());
+        let help = Help::new("write for example `f32[N, 3, 224, 224]`, `f32[N, 1, 16000]` or `f32[N, 64]`");
+        let examples = ["f32[N, 3, 224, 224]", "f32[N, 1, 16000]", "f32[N, 64]"].into_iter();
+        let ty = Span { end: input.span.end, ..input.dtype.span };
+        let help = examples.fold(help, |help, example| {
+            help.fix(Fix::replace(format!("write `{example}`"), ty, example).with_placeholders())
+        });
         self.error(
             Diagnostic::error("E0325", message)
                 .at(input.span, "batch, channels, and up to three spatial sizes are needed")
-                .help("write for example `f32[N, 3, 224, 224]`, `f32[N, 1, 16000]` or `f32[N, 64]`"),
+                .help(help),
         )
     }
 
@@ -322,7 +347,12 @@ impl<'a> Builder<'a> {
         {
             let error = Diagnostic::error("E0220", format!("the size `{name}` of the input is not given"))
                 .at(expr.span, "only the batch, the first dimension, may stay open")
-                .help(format!("give it with `-D {name}=..`, or write its default: `{name} = 224`"));
+                .help(
+                    Help::new(format!("give it with `-D {name}=..`, or write its default: `{name} = 224`")).fix(
+                        Fix::replace(format!("write its default: `{name} = 224`"), expr.span.behind(), " = 224")
+                            .with_placeholders(),
+                    ),
+                );
             let reported = self.error(error);
             self.globals.insert((None, name), Global::Done(Err(reported)));
             return Err(reported);

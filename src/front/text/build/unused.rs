@@ -19,7 +19,8 @@
 //! begins with `_` is meant to be unused.
 
 use super::Program;
-use crate::diagnostic::Diagnostic;
+use super::idle::Changes;
+use crate::diagnostic::{Diagnostic, Help};
 use crate::front::text::names::{self, Declaration, DeclarationId, Meaning, Names};
 use crate::front::text::stop::Stop;
 use crate::front::text::syntax::ast::{Ident, ItemKind};
@@ -82,7 +83,8 @@ impl Unused {
         (code, lint)
     }
 
-    pub fn warning(&self) -> Diagnostic {
+    /// `changes` are those that `help` says; `None` where they are not asked for.
+    pub fn warning(&self, changes: Option<&Changes>) -> Diagnostic {
         let name = &self.name;
         let (message, label, help) = match self.kind {
             Kind::Parameter => (
@@ -143,10 +145,11 @@ impl Unused {
             ),
         };
         let (code, lint) = self.entry();
-        let warning = Diagnostic::warning(code, message).at(self.span, label).help(help);
-        match self.kind {
-            Kind::Allow => warning,
-            _ => warning.help(format!("if it is meant: `allow {lint}`")),
+        let fixes = changes.map(|changes| changes.about(self)).unwrap_or_default();
+        let warning = Diagnostic::warning(code, message).at(self.span, label).help(Help { text: help, fixes });
+        match changes {
+            Some(changes) if self.kind != Kind::Allow => warning.help(changes.permission(lint)),
+            _ => warning,
         }
     }
 }

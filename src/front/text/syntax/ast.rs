@@ -99,6 +99,25 @@ pub struct Step {
     pub span: Span,
 }
 
+impl Step {
+    /// The bodies in it; those of an `aux` branch are its inner step's.
+    pub fn bodies(&self) -> Vec<&Body> {
+        match &self.kind {
+            StepKind::Seq(body)
+            | StepKind::Group(body)
+            | StepKind::Branches(_, body)
+            | StepKind::Grow(body)
+            | StepKind::Gate(body)
+            | StepKind::For { body, .. } => vec![body],
+            StepKind::Residual { body, project, .. } => {
+                [body].into_iter().chain(project.as_ref().map(|project| &project.body)).collect()
+            }
+            StepKind::If { then, otherwise, .. } => [then].into_iter().chain(otherwise).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// `denselayer{i}`: text and interpolated expressions. In a path, `backbone.layer{i}`, the text may hold dots.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Label {

@@ -3,7 +3,7 @@
 use super::letters;
 use super::parser::{Rule, is_name};
 use super::scan::ITEM_KEYWORDS;
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, Fix, Help};
 use crate::layers;
 use crate::source::{FileId, Span};
 use pest::error::{Error, ErrorVariant, InputLocation};
@@ -35,8 +35,9 @@ pub fn is_limit(error: &Error<Rule>) -> bool {
     !matches!(error.variant, ErrorVariant::ParsingError { .. })
 }
 
-/// Translates an error at a place of `text`, an item that begins at `offset` of `file`.
-pub fn diagnostic(error: &Error<Rule>, text: &str, at: usize, file: FileId, offset: usize) -> Diagnostic {
+/// Translates an error at a place of an item.
+pub fn diagnostic(error: &Error<Rule>, item: &Item, at: usize) -> Diagnostic {
+    let Item { text, file, offset, .. } = *item;
     let found = token(&text[at..]);
     let span = Span::new(file, offset + at..offset + at + found.len());
     let ErrorVariant::ParsingError { positives, .. } = &error.variant else {
@@ -45,31 +46,25 @@ pub fn diagnostic(error: &Error<Rule>, text: &str, at: usize, file: FileId, offs
     };
     let shown = if found.is_empty() { "the end of the line".to_string() } else { format!("`{found}`") };
     let expected = if might_be_label(error) { LAYER.to_string() } else { expected(positives) };
-    let diagnostic =
+    let mut diagnostic =
         Diagnostic::error("E0101", format!("expected {expected}, found {shown}")).at(span, "unexpected here");
-    let Some(WayOut { help, edit }) = letters::help(text, at).or_else(|| way_out(text, at, found, positives)) else {
-        return diagnostic;
-    };
-    match edit {
-        Some((range, new)) => diagnostic.fix(help, Span::new(file, offset + range.start..offset + range.end), new),
-        None => diagnostic.help(help),
-    }
+    diagnostic.help.extend(letters::help(item, at).or_else(|| way_out(item, at, found, positives)));
+    diagnostic
 }
 
-/// What is meant most of the time.
-pub struct WayOut {
-    pub help: String,
-    /// What stands in the item's text instead, and where.
-    edit: Option<(Range<usize>, String)>,
+/// The text of an item, and where it stands.
+pub struct Item<'a> {
+    pub text: &'a str,
+    /// What follows it in the file.
+    pub behind: &'a str,
+    pub file: FileId,
+    pub offset: usize,
 }
 
-impl WayOut {
-    pub fn words(help: impl Into<String>) -> WayOut {
-        WayOut { help: help.into(), edit: None }
-    }
-
-    pub fn replace(help: impl Into<String>, range: Range<usize>, new: impl Into<String>) -> WayOut {
-        WayOut { help: help.into(), edit: Some((range, new.into())) }
+impl Item<'_> {
+    /// That something else is to stand in a part of the item.
+    pub fn replace(&self, title: impl Into<String>, range: Range<usize>, new: impl Into<String>) -> Fix {
+        Fix::replace(title, Span::new(self.file, self.offset + range.start..self.offset + range.end), new)
     }
 }
 
@@ -142,85 +137,129 @@ fn in_words(rule: Rule) -> &'static str {
     }
 }
 
-/// What people most often mean by what was `found` in `text` at `at`.
-fn way_out(text: &str, at: usize, found: &str, positives: &[Rule]) -> Option<WayOut> {
+/// What people most often mean by what was `found` in the item at `at`.
+fn way_out(item: &Item, at: usize, found: &str, positives: &[Rule]) -> Option<Help> {
+    let text = item.text;
     let before = &text[..at];
     let (trimmed, end) = (before.trim_end_matches(BLANKS).len(), at + found.len());
     let step = before.rsplit(['\n', '{', '|']).next().unwrap_or(before).trim();
-    let here = |help: &str, new: &str| Some(WayOut::replace(help, at..end, new));
+    let replace = |help: &str, range: Range<usize>, new: &str| Some(item.replace(help, range, new).into());
+    let here = |help: &str, new: &str| replace(help, at..end, new);
+    let with = |help: &str, fix: Option<Fix>| Some(Help::new(help).fix(fix));
     match found {
-        "=" if !step.is_empty() && step.chars().all(is_word) => {
-            let help = format!("a step is labelled by `{step}: ..`; a value is named where it is made, `.. as {step}`");
-            Some(WayOut::replace(help, trimmed..end, ":"))
-        }
-        ">" if before.ends_with('-') => {
-            Some(WayOut::replace("a step is joined to the next one by `|`", at - 1..end, "|"))
-        }
-        "*" if before.ends_with('*') => Some(WayOut::words("there is no operator for powers; multiply")),
+        "=" if !step.is_empty() && step.chars().all(is_word) => Some(assigned(item, step, trimmed, end)),
+        ">" if before.ends_with('-') => replace("a step is joined to the next one by `|`", at - 1..end, "|"),
+        "^" => Some(power(item, at..end)),
+        "*" if before.ends_with('*') => Some(power(item, at - 1..end)),
         word if positives.contains(&Rule::lbrace) && word.starts_with(is_word) && joined(step).is_some() => {
             let (keyword, single) = joined(step)?;
-            Some(WayOut::words(format!(
-                "`{keyword}` takes branches in braces, one a line; to take in the value `{word}`, write \
-                 `{single} {{ from {word} }}`"
-            )))
+            let new = format!("{single} {{ from {word} }}");
+            let help = format!(
+                "`{keyword}` takes branches in braces, one a line; to take in the value `{word}`, write `{new}`"
+            );
+            let ends = text[end..].trim_start_matches(BLANKS).chars().next().is_none_or(|c| "\n|}".contains(c));
+            let title = format!("write `{new}`");
+            with(&help, ends.then(|| item.replace(title, trimmed - keyword.len()..end, new).maybe()))
         }
         "else" | "project" if before[..trimmed].ends_with('\n') => {
             let help = format!("`{found}` stands on the line of the closing brace: `}} {found} {{`");
             let brace = before.trim_end();
-            let edit = brace.ends_with('}').then(|| (brace.len()..at, " ".into()));
-            Some(WayOut { help, edit })
+            with(&help, brace.ends_with('}').then(|| item.replace(&help, brace.len()..at, " ")))
         }
         "" if before.trim_end().ends_with('|') => {
             let help = "to go on in the next line, begin that line with `|`";
             let (pipe, blanks) = (before.trim_end().len() - 1, text[at..].len() - text[at..].trim_start().len());
             let new = format!("{}| ", &text[at..at + blanks]);
-            Some(WayOut::replace(help, before[..pipe].trim_end().len()..at + blanks, new))
+            replace(help, before[..pipe].trim_end().len()..at + blanks, &new)
         }
-        "" if positives.contains(&Rule::lbrace) => Some(WayOut::words("the opening brace stands on the same line")),
+        "" if positives.contains(&Rule::lbrace) => {
+            let help = "the opening brace stands on the same line";
+            let brace = text.len() + item.behind.len() - item.behind.trim_start().len();
+            let follows = text[at..].trim().is_empty() && item.behind.trim_start().starts_with('{');
+            with(help, follows.then(|| item.replace(help, trimmed..brace, " ")))
+        }
         "=" if positives.contains(&Rule::comparator) => here("a comparison is written `==`", "=="),
-        ":" if before.ends_with(' ') => {
-            Some(WayOut::replace("the colon of a label follows it directly", trimmed..at, ""))
-        }
+        ":" if before.ends_with(' ') => replace("the colon of a label follows it directly", trimmed..at, ""),
         ";" => here("a newline ends a line; no semicolon is needed", ""),
         "<" | ">" | "=" if positives.contains(&Rule::and_op) => {
-            Some(WayOut::words("comparisons do not chain; join them with `and`"))
+            let help = "comparisons do not chain; join them with `and`";
+            let middle = operand_behind(&before[..trimmed], ['<', '>', '=']);
+            with(help, middle.map(|middle| item.replace(help, at..at, format!("and {middle} "))))
         }
         "&" | "!" => {
             let doubled = text[at..].starts_with("&&");
             let new = if found == "&" { "and" } else { "not " };
-            let help = "logic is written in words: `and`, `or`, `not`";
-            Some(WayOut::replace(help, at..end + usize::from(doubled), new))
+            replace("logic is written in words: `and`, `or`, `not`", at..end + usize::from(doubled), new)
         }
         "x" if positives.contains(&Rule::pipe) => {
             let help = "sizes are written without blanks, `3x3`; copies as `3 x Block`";
             let blanks = text[end..].len() - text[end..].trim_start_matches(BLANKS).len();
             let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
             let size = digit(before[..trimmed].chars().last()) && digit(text[end + blanks..].chars().next());
-            Some(WayOut { help: help.into(), edit: size.then(|| (trimmed..end + blanks, "x".into())) })
+            with(help, size.then(|| item.replace(help, trimmed..end + blanks, "x")))
         }
         "\u{d7}" => here("write sizes with the letter x: `3x3`", "x"),
         "\u{a0}" => here("this is a no-break space; type an ordinary one", " "),
         "\u{201c}" | "\u{201d}" => {
+            let help = "write straight quotes";
             let quoted = text[end..].split('\n').next()?.split(['\u{201c}', '\u{201d}']).next()?;
             let close = text[end + quoted.len()..].chars().next().filter(|c| "\u{201c}\u{201d}".contains(*c));
             let range = at..end + quoted.len() + close.map_or(0, char::len_utf8);
-            let edit = close.map(|_| (range, format!("\"{quoted}\"")));
-            Some(WayOut { help: "write straight quotes".into(), edit })
+            with(help, close.map(|_| item.replace(help, range, format!("\"{quoted}\""))))
         }
-        "^" => Some(WayOut::words("there is no operator for powers; multiply")),
         word if positives.contains(&Rule::comma) && word.starts_with(is_word) => {
             let new = if layers::find(word).is_some() { " | " } else { ", " };
-            Some(WayOut::replace("arguments are separated by commas, steps by `|`", trimmed..at, new))
+            replace("arguments are separated by commas, steps by `|`", trimmed..at, new)
         }
         _ if before.trim().is_empty() => {
-            let keyword = nearest(found, ITEM_KEYWORDS)?;
-            here(&format!("did you mean `{keyword}`?"), keyword)
+            let span = Span::new(item.file, item.offset + at..item.offset + end);
+            Diagnostic::error("", "").did_you_mean(found, span, ITEM_KEYWORDS).help.pop()
         }
         word if word.starts_with(is_word) && is_reserved(word, positives) => {
-            Some(WayOut::words(format!("`{word}` is a reserved word; choose another name")))
+            with(&format!("`{word}` is a reserved word; choose another name"), None)
         }
         _ => None,
     }
+}
+
+/// `name = ..` where a step was expected; the sign ends at `end`, and a blank or the name before it at `trimmed`.
+fn assigned(item: &Item, name: &str, trimmed: usize, end: usize) -> Help {
+    let rest = &item.text[end..];
+    let value = rest.split(['\n', '|', '}']).next().unwrap_or(rest).trim();
+    let step = trimmed - name.len()..end + rest.find(value).unwrap_or(0) + value.len();
+    let named = format!("{value} as {name}");
+    let is_call = !value.contains(['{', '#']) && !value.is_empty();
+    Help::new(format!("a step is labelled by `{name}: ..`; a value is named where it is made, `.. as {name}`"))
+        .fix(item.replace(format!("label the step: `{name}: ..`"), trimmed..end, ":"))
+        .fix(is_call.then(|| item.replace(format!("name the value: `.. as {name}`"), step, named).maybe()))
+}
+
+/// An operator for powers, at a place of the item.
+fn power(item: &Item, operator: Range<usize>) -> Help {
+    let help = "there is no operator for powers: write `pow(x, y)`, or multiply";
+    let (before, behind) = (&item.text[..operator.start], &item.text[operator.end..]);
+    let base = before.trim_end_matches(BLANKS);
+    let base = &base[base.trim_end_matches(is_operand).len()..];
+    let start = operator.end + behind.len() - behind.trim_start_matches(BLANKS).len();
+    let exponent = &item.text[start..];
+    let exponent = &exponent[..exponent.len() - exponent.trim_start_matches(is_operand).len()];
+    let rest = item.text[start + exponent.len()..].trim_start_matches(BLANKS);
+    let whole = !base.is_empty() && !exponent.is_empty() && !rest.starts_with(['*', '^', '(', '[']);
+    let range = before.trim_end_matches(BLANKS).len() - base.len()..start + exponent.len();
+    let new = format!("pow({base}, {exponent})");
+    Help::new(help).fix(whole.then(|| item.replace(format!("write `{new}`"), range, new)))
+}
+
+/// Of a name, a number or a field.
+fn is_operand(c: char) -> bool {
+    is_word(c) || c == '.'
+}
+
+/// The name, number or field at the end of a text, if one of the `signs` stands before it.
+fn operand_behind(text: &str, signs: [char; 3]) -> Option<&str> {
+    let left = text.trim_end_matches(is_operand);
+    let operand = &text[left.len()..];
+    (left.trim_end_matches(BLANKS).ends_with(signs) && !operand.is_empty()).then_some(operand)
 }
 
 /// The combinator of branches that a step begins with, and the one that joins a value with a single branch.

@@ -1,9 +1,11 @@
 //! Letters and signs of other alphabets that look like those of the language.
 
-use super::expected::WayOut;
+use super::expected::Item;
+use crate::diagnostic::Help;
 
-/// What to say of the first character that the language does not have, in the word or sign that begins at `at`.
-pub fn help(text: &str, at: usize) -> Option<WayOut> {
+/// What to say of the first character that the language does not have, in the word or sign of the item that begins at `at`.
+pub fn help(item: &Item, at: usize) -> Option<Help> {
+    let text = item.text;
     let (word, sign) = (&text[at..], |c: char| c.is_ascii_alphanumeric() || c == '_');
     let place = at + word.len() - word.trim_start_matches(sign).len();
     let c = text[place..].chars().next()?;
@@ -15,9 +17,9 @@ pub fn help(text: &str, at: usize) -> Option<WayOut> {
     let latin = |c: char| if c.is_ascii() { Some(c) } else { latin_of(c) };
     if let (Some(like), Some(word)) = (latin_of(c), word[..length].chars().map(latin).collect::<Option<String>>()) {
         let help = format!("`{c}` is a {} letter (U+{code:04X}) that looks like `{like}`: type that", script(c));
-        return Some(WayOut::replace(help, at..at + length, word));
+        return Some(item.replace(help, at..at + length, word).into());
     }
-    let here = |help, new: &str| Some(WayOut::replace(help, place..place + c.len_utf8(), new));
+    let here = |help: String, new: &str| Some(item.replace(help, place..place + c.len_utf8(), new).into());
     if let Some((_, sign)) = SIGNS.iter().find(|(other, _)| *other == c) {
         return here(format!("this sign is U+{code:04X}; type `{sign}`"), sign);
     }
@@ -27,7 +29,7 @@ pub fn help(text: &str, at: usize) -> Option<WayOut> {
         return here(help, &ascii.to_string());
     }
     let help = "names have the letters a to z and A to Z, digits and `_`; texts in quotes and comments may have any";
-    c.is_alphabetic().then(|| WayOut::words(help))
+    c.is_alphabetic().then(|| Help::new(help))
 }
 
 fn latin_of(c: char) -> Option<char> {
@@ -62,6 +64,7 @@ const SIGNS: &[(char, &str)] =
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::SourceMap;
 
     #[test]
     fn lookalikes_are_of_another_alphabet() {
@@ -74,7 +77,9 @@ mod tests {
 
     #[test]
     fn characters_are_named() {
-        let help = |text| help(text, 0).map(|way_out| way_out.help).unwrap_or_default();
+        let file = SourceMap::default().add("a", "");
+        let item = |text| Item { text, behind: "", file, offset: 0 };
+        let help = |text| help(&item(text), 0).map(|help| help.text).unwrap_or_default();
         assert_eq!(help("3\u{445}3, 8"), "`х` is a Cyrillic letter (U+0445) that looks like `x`: type that");
         assert!(help("c\u{3bf}nv").contains("Greek"));
         assert!(help("，").contains("type `,`"));

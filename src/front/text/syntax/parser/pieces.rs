@@ -157,8 +157,9 @@ fn parse_piece(scan: &Scan, item: &scan::Item, piece: Piece, builder: &mut Build
             Err(error) => error,
         };
         let at = expected::position(&error, &text);
-        let (whole, place) = (&scan.text[item.range.clone()], builder.piece.place(at) - item.range.start);
-        builder.errors.push(expected::diagnostic(&error, whole, place, builder.file, item.range.start));
+        let (text_of, behind) = scan.text[item.range.start..].split_at(item.range.len());
+        let whole = expected::Item { text: text_of, behind, file: builder.file, offset: item.range.start };
+        builder.errors.push(expected::diagnostic(&error, &whole, builder.piece.place(at) - item.range.start));
         builder.again = builder.again.saturating_sub(text.len());
         // Where a limit is met, every further try would take as long.
         builder.given_up |= builder.again == 0 || expected::is_limit(&error);

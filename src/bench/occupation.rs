@@ -50,19 +50,11 @@ impl Occupation {
         Occupation { uneven_s: waiting_s - absent_s, absent_s, ..step }
     }
 
-    /// Each figure's median.
-    fn median(seen: &[Occupation]) -> Occupation {
-        let of = |figure: fn(&Occupation) -> f64| median(&seen.iter().map(figure).collect::<Vec<_>>());
-        Occupation {
-            threads: seen[0].threads,
-            time_s: of(|o| o.time_s),
-            alone_s: of(|o| o.alone_s),
-            work_s: of(|o| o.work_s),
-            serial_s: of(|o| o.serial_s),
-            uneven_s: of(|o| o.uneven_s),
-            absent_s: of(|o| o.absent_s),
-            handover_s: of(|o| o.handover_s),
-        }
+    fn map(self, change: impl Fn(f64) -> f64) -> Occupation {
+        let Occupation { threads, time_s, alone_s, work_s, serial_s, uneven_s, absent_s, handover_s } = self;
+        let [time_s, alone_s, work_s, serial_s, uneven_s, absent_s, handover_s] =
+            [time_s, alone_s, work_s, serial_s, uneven_s, absent_s, handover_s].map(change);
+        Occupation { threads, time_s, alone_s, work_s, serial_s, uneven_s, absent_s, handover_s }
     }
 
     /// How many times as fast as one thread.
@@ -111,6 +103,8 @@ pub struct Watched {
     threads: usize,
     /// For each step, of each run.
     steps: Vec<Vec<Occupation>>,
+    /// The seconds of each run.
+    runs: Vec<f64>,
     /// For each step, of the last run: the tasks and the time of each share.
     shares: Vec<Vec<Share>>,
 }
@@ -119,7 +113,7 @@ impl Watched {
     /// Nothing has been seen yet.
     pub fn new(plan: &Plan, threads: usize) -> Watched {
         let steps = plan.steps.len();
-        Watched { threads, steps: vec![Vec::new(); steps], shares: vec![Vec::new(); steps] }
+        Watched { threads, steps: vec![Vec::new(); steps], runs: Vec::new(), shares: vec![Vec::new(); steps] }
     }
 
     /// Runs all samples step by step. Gives the seconds it took.
@@ -137,14 +131,28 @@ impl Watched {
             self.shares[done.index].extend(done.shares);
             last = Instant::now();
         })?;
-        Ok(start.elapsed().as_secs_f64())
+        let seconds = start.elapsed().as_secs_f64();
+        self.runs.push(seconds);
+        Ok(seconds)
     }
 
     /// Of each step after the first `warmup` runs, what it took, and what one thread alone did.
     pub fn occupations(&self, alone: &Watched, warmup: usize) -> Vec<Occupation> {
         let alone = alone.times().map(|times| median(&times[warmup..]));
-        let seen = self.steps.iter().map(|seen| Occupation::median(&seen[warmup..]));
-        seen.zip(alone).map(|(seen, alone_s)| Occupation { alone_s, ..seen }).collect()
+        self.typical(warmup).into_iter().zip(alone).map(|(seen, alone_s)| Occupation { alone_s, ..seen }).collect()
+    }
+
+    /// The mean of each step over the middle half of the runs by their time: unlike medians, the parts of a mean add up.
+    fn typical(&self, warmup: usize) -> Vec<Occupation> {
+        let mut runs: Vec<usize> = (warmup..self.runs.len()).collect();
+        runs.sort_by(|&a, &b| self.runs[a].total_cmp(&self.runs[b]));
+        let quarter = runs.len() / 4;
+        let middle = &runs[quarter..runs.len() - quarter];
+        let mean = |seen: &Vec<Occupation>| {
+            let all = sum(self.threads, middle.iter().map(|&run| seen[run]));
+            all.map(|seconds| seconds / middle.len() as f64)
+        };
+        self.steps.iter().map(mean).collect()
     }
 
     /// How many did it.
@@ -154,8 +162,9 @@ impl Watched {
 
     /// The median time from one step that is split to the next; 0 where none is.
     pub fn handover_s(&self, warmup: usize) -> f64 {
-        let split = self.steps.iter().zip(&self.shares).filter(|(_, shares)| is_split(shares));
-        let times: Vec<f64> = split.map(|(seen, _)| Occupation::median(&seen[warmup..]).handover_s).collect();
+        let typical = self.typical(warmup);
+        let split = typical.iter().zip(&self.shares).filter(|(_, shares)| is_split(shares));
+        let times: Vec<f64> = split.map(|(seen, _)| seen.handover_s).collect();
         if times.is_empty() { 0.0 } else { median(&times) / self.threads as f64 }
     }
 
@@ -282,6 +291,18 @@ mod tests {
         assert_eq!(((idle.uneven_s * 1e3).round(), idle.absent_s), (10.0, 0.0));
         let both = sum(2, [uneven, asleep].into_iter());
         assert!(adds_up(both) && (both.part(both.work_s) - 24.0 / 40.0).abs() < 1e-9, "{both:?}");
+    }
+
+    /// Two runs of six are not typical: one that was disturbed, and the fastest.
+    #[test]
+    fn parts_of_the_middle_runs_add_up() {
+        let seen = |ms: u64, own: u64| Occupation::seen(2, ms as f64 / 1e3, &[share(0, ms, 1, 2), share(1, own, 1, 2)]);
+        let steps = vec![[9, 1, 5, 40, 5, 6, 5].map(|ms| seen(ms, ms / 2)).to_vec()];
+        let runs = [9, 1, 5, 40, 5, 6, 5].map(|ms| ms as f64).to_vec();
+        let watched = Watched { threads: 2, steps, runs, shares: vec![vec![share(0, 1, 1, 2)]] };
+        let typical = watched.typical(1)[0];
+        assert!(adds_up(typical), "{typical:?}");
+        assert_eq!(((typical.time_s * 4e3).round(), (typical.work_s * 4e3).round()), (21.0, 30.0));
     }
 
     /// Two steps: a convolution of many tasks, and a softmax that nobody would share.

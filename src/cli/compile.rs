@@ -12,7 +12,7 @@ use crate::io::STREAM;
 use crate::io::write::{check_folder, create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
-use crate::model::{BoundWeights, Model};
+use crate::model::Model;
 use crate::runtime::{check_packing, check_planning, check_weights};
 use crate::schedule::{Edges, Plan};
 use crate::tensor::DType;
@@ -100,8 +100,9 @@ pub fn run(args: &Args) -> Outcome {
     let mut model = model::load(&args.model)?;
     let own_memory = own_memory(args, &model)?;
     let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
+    let graphs = graphs(&mut model, &args.size)?;
     let weights = args.weights.choose_any(&model, Missing::Refused)?;
-    let graphs = graphs(&mut model, &weights, &args.size)?;
+    let graphs = graphs.iter().map(|graph| weights.network_of(graph)).collect::<Result<Vec<_>, _>>()?;
     let limit = args.memory_limit.limit();
     check_packing(&graphs[0], limit)?;
     graphs.iter().try_for_each(|graph| check_planning(graph, limit))?;
@@ -159,8 +160,8 @@ fn parse_size(text: &str) -> Result<Sizes, String> {
 }
 
 /// The network at its usual size, then at others.
-fn graphs(model: &mut Model, weights: &BoundWeights, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
-    let usual = weights.network_now(model)?;
+fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, Failure> {
+    let usual = model.graph().clone();
     let free = usual.sizes();
     let mut graphs = vec![usual];
     for sizes in others {
@@ -170,9 +171,8 @@ fn graphs(model: &mut Model, weights: &BoundWeights, others: &[Sizes]) -> Result
             return Err(Failure::usage(format!("--size: `{name}` is no free size of the model; {free}")));
         }
         model.resize(sizes)?;
-        let graph = weights.network_now(model)?;
-        check_weights(&graphs[0], &graph).map_err(Failure::input)?;
-        graphs.push(graph);
+        check_weights(&graphs[0], model.graph()).map_err(Failure::input)?;
+        graphs.push(model.graph().clone());
     }
     Ok(graphs)
 }

@@ -163,15 +163,15 @@ impl BoundWeights {
         }
     }
 
-    /// The same at the sizes that the model has now.
+    /// The same of the model's graph at any sizes.
     ///
     /// # Errors
     /// Where whole numbers of the file do not fit it.
     #[doc(hidden)]
-    pub fn network_now(&self, model: &Model) -> Result<Verified<Graph>, Error> {
+    pub fn network_of(&self, graph: &Verified<Graph>) -> Result<Verified<Graph>, Error> {
         match &self.bound {
-            Bound::Whole(_, bound) => Ok(quant::load(model.graph(), bound.file())?.0),
-            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(model.graph().clone()),
+            Bound::Whole(_, bound) => Ok(quant::load(graph, bound.file())?.0),
+            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(graph.clone()),
         }
     }
 

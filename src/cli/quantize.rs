@@ -35,9 +35,10 @@ pub struct Args {
     /// How the ranges of values are found
     #[arg(long, value_enum, default_value = "squares")]
     method: MethodArg,
-    /// With `--method percentile`: how much of the values lies outside of the range at each end, in percent
-    #[arg(long, default_value_t = 0.01, value_parser = percent)]
-    outside: f64,
+    /// With `--method percentile`: how much of the values lies outside of the range at each end, in percent; 0.01 where
+    /// nothing is given
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    outside: Option<f64>,
     /// Layer that stays f32, by what the names of its weights begin with
     #[arg(long, value_name = "LAYER")]
     keep: Vec<String>,
@@ -79,6 +80,7 @@ fn percent(text: &str) -> Result<f64, String> {
 const TOGETHER: usize = 8;
 
 pub fn run(args: &Args) -> Outcome {
+    let method = method(args)?;
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     let files = InputArgs { input: args.calibrate.clone(), layout: args.layout, keep_size: false };
@@ -88,11 +90,6 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Refused)?;
     // Those in f32 are kept until those on whole numbers have been compared with them.
     check_interpreter(model.graph(), files.tensors[0].batch().min(TOGETHER), 2, args.memory.limit())?;
-    let method = match args.method {
-        MethodArg::MinMax => Method::MinMax,
-        MethodArg::Percentile => Method::Percentile(args.outside),
-        MethodArg::Squares => Method::LeastSquares,
-    };
     let wishes = Wishes {
         method,
         activation_bits: args.activation_bits,
@@ -111,6 +108,15 @@ pub fn run(args: &Args) -> Outcome {
     match args.format {
         Format::Table => print(&text(&quantised)),
         Format::Json => print(&json(&quantised)),
+    }
+}
+
+fn method(args: &Args) -> Result<Method, Failure> {
+    match (args.method, args.outside) {
+        (MethodArg::Percentile, outside) => Ok(Method::Percentile(outside.unwrap_or(0.01))),
+        (_, Some(_)) => Err(Failure::usage("`--outside` says what is rare; add `--method percentile`")),
+        (MethodArg::MinMax, None) => Ok(Method::MinMax),
+        (MethodArg::Squares, None) => Ok(Method::LeastSquares),
     }
 }
 

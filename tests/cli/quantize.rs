@@ -46,6 +46,15 @@ fn layers_are_kept_in_f32() {
 }
 
 #[test]
+fn an_option_of_another_method_is_refused() {
+    let (folder, _, out) = quantise(&["--method", "percentile", "--outside", "1"]);
+    assert!(out.contains("conv1   int8"), "{out}");
+    let file = folder.path().join("other.safetensors").display().to_string();
+    let (_, err) = run(&["quantize", LENET, "--calibrate", SEVEN, "-o", &file, "--outside", "1"], 2);
+    assert!(err.contains("add `--method percentile`"), "{err}");
+}
+
+#[test]
 fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
     for verb in [&["export", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {

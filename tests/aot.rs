@@ -696,6 +696,32 @@ fn whole_numbers_of_several_sizes_share_an_object() {
 }
 
 #[test]
+#[cfg_attr(not(all(tool = "cc", tool = "python3")), ignore = "needs cc and python3")]
+fn python_is_told_which_bytes_a_library_takes() {
+    let whole = whole_network();
+    let options = options("native", &[Emit::Shared], Weights::Embed);
+    let build = Build::new(&whole.compile(options.cpu.isa, &options, Edges::Whole));
+    std::fs::write(build.path("inputs"), vec![7; 2 * whole.types().0.elements()]).unwrap();
+    let mut python = Command::new("python3");
+    python.arg(source_path("python/errors.py")).arg(build.path("libnet.so")).arg("net").arg(build.path("inputs"));
+    output(&mut python);
+}
+
+/// Who hands over f32 must not be given what bytes stand for.
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn a_library_of_bytes_is_not_run_on_f32() {
+    let whole = whole_network();
+    let options = options("native", &[Emit::Shared], Weights::Embed);
+    for (edges, runs) in [(Edges::Real, true), (Edges::Whole, false)] {
+        let build = Build::new(&whole.compile(options.cpu.isa, &options, edges));
+        // SAFETY: it was compiled just now.
+        let library = unsafe { Library::open(&build.path("libnet.so"), "net", 1) };
+        assert_eq!(library.is_ok(), runs, "{edges:?}");
+    }
+}
+
+#[test]
 fn the_header_says_what_whole_numbers_stand_for() {
     let whole = whole_network();
     let options = options("native", &[Emit::Header], Weights::Embed);

@@ -12,7 +12,7 @@ use crate::io::STREAM;
 use crate::io::write::{check_folder, create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
-use crate::model::Model;
+use crate::model::{BoundWeights, Model};
 use crate::runtime::{check_packing, check_planning, check_weights};
 use crate::schedule::{Edges, Plan};
 use crate::tensor::DType;
@@ -110,7 +110,7 @@ pub fn run(args: &Args) -> Outcome {
     let edges = if args.bytes { Edges::Whole } else { Edges::Real };
     let plans: Vec<Plan> = graphs.into_iter().map(|graph| choices.plan(graph, target, edges)).collect();
     if args.bytes {
-        check_bytes(&plans[0])?;
+        check_bytes(&plans[0], &weights)?;
     }
     create_folder(&args.output)?;
     let place = match args.weights_in {
@@ -124,13 +124,18 @@ pub fn run(args: &Args) -> Outcome {
 }
 
 /// Whether there is an input or output of whole numbers.
-fn check_bytes(plan: &Plan) -> Outcome {
-    match plan.input_types().chain(plan.output_types()).any(|ty| ty.dtype != DType::F32) {
-        true => Ok(()),
-        false => Err(Failure::usage(
-            "--bytes: no input or output of this network is of eight bits; give weights of `svertka quantize`, or leave it out",
-        )),
+fn check_bytes(plan: &Plan, weights: &BoundWeights) -> Outcome {
+    if plan.input_types().chain(plan.output_types()).any(|ty| ty.dtype != DType::F32) {
+        return Ok(());
     }
+    Err(Failure::usage(match weights.whole() {
+        Some(path) => format!(
+            "--bytes: with {} the network begins and ends with layers that stay f32, or with values that are no whole \
+             numbers; leave it out",
+            path.display()
+        ),
+        None => "--bytes: this network computes in f32; give weights of `svertka quantize`, or leave it out".into(),
+    }))
 }
 
 fn check_memory(args: &Args) -> Outcome {

@@ -37,7 +37,7 @@ pub struct Args {
     method: MethodArg,
     /// With `--method percentile`: how much of the values lies outside of the range at each end, in percent; 0.01 where
     /// nothing is given
-    #[arg(long, value_parser = percent, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     outside: Option<f64>,
     /// Layer that stays f32, by what the names of its weights begin with
     #[arg(long, value_name = "LAYER")]
@@ -80,9 +80,7 @@ fn percent(text: &str) -> Result<f64, String> {
 const TOGETHER: usize = 8;
 
 pub fn run(args: &Args) -> Outcome {
-    if args.outside.is_some() && !matches!(args.method, MethodArg::Percentile) {
-        return Err(Failure::usage("`--outside` goes with `--method percentile`"));
-    }
+    let method = method(args)?;
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     let files = InputArgs { input: args.calibrate.clone(), layout: args.layout, keep_size: false };
@@ -92,11 +90,6 @@ pub fn run(args: &Args) -> Outcome {
     let weights = args.weights.choose(&model, Missing::Refused)?;
     // Those in f32 are kept until those on whole numbers have been compared with them.
     check_interpreter(model.graph(), files.tensors[0].batch().min(TOGETHER), 2, args.memory.limit())?;
-    let method = match args.method {
-        MethodArg::MinMax => Method::MinMax,
-        MethodArg::Percentile => Method::Percentile(args.outside.unwrap_or(0.01)),
-        MethodArg::Squares => Method::LeastSquares,
-    };
     let wishes = Wishes {
         method,
         activation_bits: args.activation_bits,
@@ -115,6 +108,15 @@ pub fn run(args: &Args) -> Outcome {
     match args.format {
         Format::Table => print(&text(&quantised)),
         Format::Json => print(&json(&quantised)),
+    }
+}
+
+fn method(args: &Args) -> Result<Method, Failure> {
+    match (args.method, args.outside) {
+        (MethodArg::Percentile, outside) => Ok(Method::Percentile(outside.unwrap_or(0.01))),
+        (_, Some(_)) => Err(Failure::usage("`--outside` says what is rare; add `--method percentile`")),
+        (MethodArg::MinMax, None) => Ok(Method::MinMax),
+        (MethodArg::Squares, None) => Ok(Method::LeastSquares),
     }
 }
 

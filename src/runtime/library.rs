@@ -18,6 +18,8 @@ pub enum LibraryError {
     Refused(String),
     #[error("these inputs do not have the shapes {0:?} for one batch")]
     Inputs(Vec<Vec<usize>>),
+    #[error("the library takes or gives whole numbers of eight bits; compile it without --bytes")]
+    Bytes,
     #[error("out of memory")]
     Allocation,
 }
@@ -28,6 +30,7 @@ type ErrorText = unsafe extern "C" fn(c_int) -> *const c_char;
 type Count = unsafe extern "C" fn() -> usize;
 type Rank = unsafe extern "C" fn(usize) -> usize;
 type Shape = unsafe extern "C" fn(usize) -> *const usize;
+type Quantisation = unsafe extern "C" fn(usize) -> *const c_void;
 type MemoryBytes = unsafe extern "C" fn(usize, usize) -> usize;
 type Init = unsafe extern "C" fn(*mut [u64; 2], *const c_void, usize) -> c_int;
 type RunParallel = unsafe extern "C" fn(
@@ -60,6 +63,9 @@ pub struct Library {
 
 impl Library {
     /// Loads the library at `path` of the model `name`, to be run on so many threads, and checks the CPU.
+    ///
+    /// # Errors
+    /// Where it cannot be loaded or does not run here, and where its inputs and outputs are not all f32.
     ///
     /// # Safety
     /// The file must be one that `aot::compile` made: whatever it is, its code is run.
@@ -129,7 +135,7 @@ impl Library {
     }
 }
 
-/// The shapes of all inputs or outputs; `kind` is the common part of the functions' names.
+/// The shapes of all inputs or outputs, which are f32; `kind` is the common part of the functions' names.
 ///
 /// # Safety
 /// As for [`Library::open`].
@@ -139,6 +145,10 @@ unsafe fn shapes(library: &libloading::Library, kind: &str) -> Result<Vec<Vec<us
         let count: Count = *library.get(format!("{kind}_count"))?;
         let rank: Rank = *library.get(format!("{kind}_rank"))?;
         let shape: Shape = *library.get(format!("{kind}_shape"))?;
+        let quantisation: Quantisation = *library.get(format!("{kind}_quantisation"))?;
+        if (0..count()).any(|index| !quantisation(index).is_null()) {
+            return Err(LibraryError::Bytes);
+        }
         Ok((0..count()).map(|index| std::slice::from_raw_parts(shape(index), rank(index)).to_vec()).collect())
     }
 }

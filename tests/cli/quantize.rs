@@ -46,6 +46,15 @@ fn layers_are_kept_in_f32() {
 }
 
 #[test]
+fn an_option_of_another_method_is_refused() {
+    let (folder, _, out) = quantise(&["--method", "percentile", "--outside", "1"]);
+    assert!(out.contains("conv1   int8"), "{out}");
+    let file = folder.path().join("other.safetensors").display().to_string();
+    let (_, err) = run(&["quantize", LENET, "--calibrate", SEVEN, "-o", &file, "--outside", "1"], 2);
+    assert!(err.contains("add `--method percentile`"), "{err}");
+}
+
+#[test]
 fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
     for verb in [&["export", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
@@ -68,7 +77,7 @@ fn object_files_take_f32_or_bytes() {
     let bytes = header(&["--bytes"]);
     assert!(bytes.contains("inputs[0]  image: uint8_t [N, 1, 28, 28]") && bytes.contains(": f32 [N, 10]"), "{bytes}");
     let (_, err) = run(&["compile", LENET, "--bytes", "-o", &folder.path().display().to_string()], 2);
-    assert!(err.contains("no input or output of this network is of eight bits"), "{err}");
+    assert!(err.contains("this network computes in f32"), "{err}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Gives a compiled model buffers that it must refuse, and some that it must take: errors.py LIBRARY NAME INPUT
 
-INPUT holds raw f32 values for the only input, which is an image.
+INPUT holds the raw values for the only input, which is an image: f32, or bytes where the model takes such.
 """
 
 import array
@@ -15,6 +15,8 @@ def main():
     model = Model(library, name)
     with open(path, "rb") as file:
         raw = file.read()
+    if model.input_numbers[0] is not None:
+        return of_bytes(model, raw)
     values = array.array("f", raw)
     [(_, (_, *dims))] = model.inputs
     sample = elements(dims)
@@ -38,6 +40,18 @@ def main():
     for inputs, text in [([], "1 inputs"), ([values, values], "2 were given"), (values, "a list with one buffer")]:
         fails(lambda inputs=inputs: model.run(inputs), text)
     fails(lambda: Model(library, "another"), "no model `another`")
+
+
+def of_bytes(model, raw):
+    [(_, (_, *dims))] = model.inputs
+    values = array.array("B", raw)
+    expected = model.run([values])
+    for taken in [raw, bytearray(raw), memoryview(raw).cast("B", [len(raw) // elements(dims), *dims])]:
+        assert model.run([taken]) == expected, taken
+    numbers = [len(raw), *range(1, len(raw))]
+    refused(model, array.array("f", numbers), "elements of type 'f' (4 bytes each) instead of uint8; a real number x becomes")
+    refused(model, array.array("b", bytes(len(raw))), "elements of type 'b'")
+    refused(model, values[:-1], "a sample has")
 
 
 def elements(dims):

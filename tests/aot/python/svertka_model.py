@@ -105,6 +105,12 @@ class Model:
 # Of the types of elements, by Python's codes for them.
 SIZES = {"f": 4, "B": 1}
 NAMES = {"f": "float32", "B": "uint8"}
+# Elements that may be the bytes of values; those with a sign are other numbers than the bytes a model takes.
+RAW = {"f": ("B", "b", "c"), "B": ("B", "c")}
+CONVERSIONS = {
+    "f": "NumPy's .astype('float32') converts them",
+    "B": "a real number x becomes round(x / scale) + zero_point, from 0 to largest, as `input_numbers` says",
+}
 
 
 def _code(numbers):
@@ -121,11 +127,11 @@ def _elements(shape):
 def _values(data, name, shape, code):
     """A buffer that `_address` takes, of the values of an input of this name, shape and type; ValueError where it is none."""
     view = memoryview(data)
-    raw = view.ndim == 1 and view.format in ("B", "b", "c")
+    raw = view.ndim == 1 and view.format in RAW[code]
     if not raw and view.format.lstrip("@=<") != code:
         raise ValueError(
             f"input {name}: elements of type '{view.format}' ({view.itemsize} bytes each) instead of {NAMES[code]}; "
-            f"NumPy's .astype('{NAMES[code]}') converts them"
+            f"{CONVERSIONS[code]}"
         )
     if not view.c_contiguous:
         raise ValueError(f"input {name}: the values do not lie side by side; numpy.ascontiguousarray copies them")

@@ -110,7 +110,7 @@ fn sized_plans(options: &aot::Options) -> Vec<Plan> {
 
 fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
     let (name, cpu) = ("net".into(), Cpu::named(cpu).unwrap());
-    aot::Options { name, cpu, emit: emit.to_vec(), weights, own_memory: None }
+    aot::Options { name, cpu, emit: emit.to_vec(), weights, own_memory: None, memory_limit: usize::MAX }
 }
 
 /// Compiles a graph for an instruction set of a CPU.

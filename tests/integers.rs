@@ -260,7 +260,7 @@ proptest! {
                 let target = Target { bytes: bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes)), ..target };
                 let plan = schedule::plan(whole.graph.clone(), target);
                 let (name, emit, weights) = ("net".to_owned(), vec![Emit::Shared], aot::Weights::Embed);
-                let options = aot::Options { name, cpu, emit, weights, own_memory: None };
+                let options = aot::Options { name, cpu, emit, weights, own_memory: None, memory_limit: usize::MAX };
                 for (name, bytes) in aot::compile(&plan, whole.weights, &options).unwrap().files {
                     std::fs::write(folder.path().join(name), bytes).unwrap();
                 }

@@ -1,5 +1,6 @@
 //! The packed weights and tables of all steps in one piece of memory, and the file that can hold it.
 
+use super::AotError;
 use crate::backend;
 use crate::hash::{hash_of, xxh64};
 use crate::ir::weights::WeightSource;
@@ -20,7 +21,10 @@ type Made<'a> = (Vec<&'a str>, usize);
 
 impl Constants {
     /// What several plans pack from the same weights in the same way is there once.
-    pub fn pack(plans: &[Plan], weights: &dyn WeightSource) -> Constants {
+    ///
+    /// # Errors
+    /// Where it would be more than `limit` bytes.
+    pub fn pack(plans: &[Plan], weights: &dyn WeightSource, limit: usize) -> Result<Constants, AotError> {
         let mut packed = Constants { bytes: Vec::new(), offsets: Vec::new() };
         let mut known: HashMap<Made, Vec<Range<usize>>> = HashMap::new();
         for plan in plans {
@@ -32,6 +36,10 @@ impl Constants {
                 let names: Vec<&str> = step.params.iter().map(|&id| plan.graph[id].name.as_str()).collect();
                 let mut of_step = Vec::new();
                 for (index, constant) in step.kernel.constants(&params).iter().enumerate() {
+                    let bytes = packed.bytes.len().saturating_add(constant.bytes());
+                    if bytes > limit {
+                        return Err(AotError::Memory { bytes, limit });
+                    }
                     let (made, bytes) = ((names.clone(), index), constant.to_bytes());
                     let mut same = known.get(&made).into_iter().flatten();
                     let shared = same.find(|range| packed.bytes[(*range).clone()] == *bytes);
@@ -44,7 +52,7 @@ impl Constants {
             packed.offsets.push(offsets);
             new.into_iter().for_each(|(made, range)| known.entry(made).or_default().push(range));
         }
-        packed
+        Ok(packed)
     }
 
     fn add(&mut self, bytes: &[u8]) -> Range<usize> {

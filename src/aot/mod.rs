@@ -90,6 +90,8 @@ pub struct Options {
     pub weights: Weights,
     /// Memory that the library has for runs to which the caller gives none.
     pub own_memory: Option<OwnMemory>,
+    /// Bytes that the packed weights take at most.
+    pub memory_limit: usize,
 }
 
 /// What the work memory of a library suffices for.
@@ -128,6 +130,8 @@ pub enum AotError {
     SameSize(String),
     #[error("the network has other inputs or outputs, or others of their types, at the size {0}")]
     OtherPorts(String),
+    #[error("packed weights of {bytes} bytes: above the limit of {limit} bytes")]
+    Memory { bytes: usize, limit: usize },
     #[error("cannot link a shared library: `{linker}`: {cause}")]
     Linker { linker: String, cause: String },
     #[error(transparent)]
@@ -182,7 +186,7 @@ pub fn compile_sizes(plans: &[Plan], weights: &dyn WeightSource, options: &Optio
     if let Some(plan) = plans.iter().find(|plan| plan.target != plans[0].target) {
         return Err(AotError::OtherTarget(interface::shown_sizes(&plan.graph)));
     }
-    let constants = Constants::pack(plans, weights);
+    let constants = Constants::pack(plans, weights, options.memory_limit)?;
     if options.weights == Weights::Embed && constants.bytes.len() > MAX_EMBEDDED {
         return Err(AotError::Weights { bytes: constants.bytes.len() });
     }

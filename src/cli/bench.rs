@@ -300,7 +300,7 @@ fn build_library(
     let start = Instant::now();
     let plan = schedule::plan_tuned(graph, options.target(), &tuned.choices);
     let planned = Instant::now();
-    let library = progress::during("compiling a library", || link_library(&plan, weights))?;
+    let library = progress::during("compiling a library", || link_library(&plan, weights, options.memory_limit))?;
     let linked = Instant::now();
     // The system keeps the content of a loaded library; its file may go with its folder.
     let folder = tempfile::tempdir().map_err(|error| Failure::input(format!("no temporary folder: {error}")))?;
@@ -317,7 +317,7 @@ fn build_library(
     Ok((Code::Library(Box::new(library)), phases))
 }
 
-fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Failure> {
+fn link_library(plan: &Plan, weights: &dyn WeightSource, memory_limit: usize) -> Result<Vec<u8>, Failure> {
     let cpu = Cpu::named("native").map_err(Failure::input)?;
     let options = aot::Options {
         name: "model".into(),
@@ -325,8 +325,9 @@ fn link_library(plan: &Plan, weights: &dyn WeightSource) -> Result<Vec<u8>, Fail
         emit: vec![Emit::Shared],
         weights: aot::Weights::Embed,
         own_memory: None,
+        memory_limit,
     };
-    let mut artifacts = aot::compile(plan, weights, &options).map_err(Failure::input)?;
+    let mut artifacts = aot::compile(plan, weights, &options)?;
     Ok(artifacts.files.pop().expect("one file was asked for").1)
 }
 

@@ -117,9 +117,9 @@ pub fn run(args: &Args) -> Outcome {
         Place::Embed => aot::Weights::Embed,
         Place::File => aot::Weights::File,
     };
-    let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory };
+    let options = aot::Options { name, cpu, emit: args.emit.clone(), weights: place, own_memory, memory_limit: limit };
     let compile = || aot::compile_sizes(&plans, &weights, &options);
-    let artifacts = progress::during("compiling, and packing weights", compile).map_err(Failure::input)?;
+    let artifacts = progress::during("compiling, and packing weights", compile)?;
     write(&args.output, &artifacts)
 }
 

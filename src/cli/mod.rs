@@ -32,6 +32,7 @@ mod tuned;
 mod verify;
 mod weights;
 
+use crate::aot::AotError;
 use crate::diagnostic::harmless;
 use crate::error::Error;
 use crate::io::IoError;
@@ -159,12 +160,13 @@ fn not_imported(path: &str, diagnostics: &str) -> String {
     format!("{}: this network is not imported\n{diagnostics}", harmless(path))
 }
 
+/// Behind a limit of memory.
+const RAISE_LIMIT: &str = " (raise it with --memory-limit)";
+
 /// The option that helps.
 fn way_out(error: &Error) -> &'static str {
     match error {
-        Error::Session(SessionError::Memory { .. }) | Error::Run(RunError::Memory { .. }) => {
-            " (raise it with --memory-limit)"
-        }
+        Error::Session(SessionError::Memory { .. }) | Error::Run(RunError::Memory { .. }) => RAISE_LIMIT,
         Error::NoWeights { .. } => "; give a file with --weights, or ask for random ones with --random-weights",
         Error::Io(IoError::Dictionary { .. }) => "\nhelp: which one is said by --weights-key NAME",
         _ => "",
@@ -174,6 +176,13 @@ fn way_out(error: &Error) -> &'static str {
 impl From<IoError> for Failure {
     fn from(error: IoError) -> Failure {
         Error::from(error).into()
+    }
+}
+
+impl From<AotError> for Failure {
+    fn from(error: AotError) -> Failure {
+        let way_out = if matches!(error, AotError::Memory { .. }) { RAISE_LIMIT } else { "" };
+        Failure::input(format!("{error}{way_out}"))
     }
 }
 

@@ -220,10 +220,16 @@ impl Code {
     }
 
     /// `[output block][tap][pair of input channels][lane][2]`
-    fn pack(&self, weights: &[i8], spans: &Spans, inputs: usize, groups: usize) -> Vec<i16> {
-        let (taps, lanes, reads) = (spans.taps(), self.lanes, self.reads(inputs, groups));
+    fn packed<'a>(&'a self, weights: &'a [i8], spans: &Spans, inputs: usize, groups: usize) -> Constant<'a> {
+        let (taps, reads) = (spans.taps(), self.reads(inputs, groups));
+        let len = [self.blocks(), taps, reads.pairs(), self.lanes * 2].into_iter().fold(1, usize::saturating_mul);
+        Constant::I16(len, Box::new(move |packed| self.pack(weights, taps, [inputs, groups], packed)))
+    }
+
+    /// Over zeros.
+    fn pack(&self, weights: &[i8], taps: usize, [inputs, groups]: [usize; 2], packed: &mut [i16]) {
+        let (lanes, reads) = (self.lanes, self.reads(inputs, groups));
         let (of_input, of_output) = (inputs / groups, self.channels / groups);
-        let mut packed = vec![0; self.blocks() * taps * reads.pairs() * lanes * 2];
         for (index, &w) in weights.iter().enumerate() {
             let (o, c, tap) = (index / taps / of_input, index / taps % of_input, index % taps);
             let channel = match reads {
@@ -235,7 +241,6 @@ impl Code {
             let row = (o / lanes * taps + tap) * reads.pairs() + channel / 2;
             packed[(row * lanes + o % lanes) * 2 + channel % 2] = w.into();
         }
-        packed
     }
 
     /// For each block of output channels, what the sums of its lanes begin with, then the bits of what they are multiplied by.
@@ -292,10 +297,7 @@ impl Family for Code {
                 let bias = params.get(1).map(|bias| bias.bias_i32().expect("a bias of whole numbers"));
                 let begin = |c: usize| bias.map_or(0, |bias| bias[c]);
                 let factor = |c: usize| multiplier([input.scale(), scales[c]], divisor);
-                vec![
-                    Constant::I16(self.pack(weights, spans, *inputs, *groups)),
-                    Constant::I32(self.ends(begin, factor)),
-                ]
+                vec![self.packed(weights, spans, *inputs, *groups), Constant::I32(self.ends(begin, factor))]
             }
             Work::Mean { integer: Integer::Mean { input, output }, divisors, .. } => {
                 let m = |count: &usize| mean_multiplier(input.scale(), *count, output.quantisation.scale());

@@ -177,7 +177,8 @@ pub enum Constant<'a> {
     F32(Vec<f32>),
     I64(Vec<i64>),
     U8(Vec<u8>),
-    I16(Vec<i16>),
+    /// So many numbers that are still to be written, over zeros.
+    I16(usize, Box<dyn Fn(&mut [i16]) + 'a>),
     I32(Vec<i32>),
     /// f32 that are still to be packed.
     Packed(Packing<'a>),
@@ -189,7 +190,7 @@ impl Constant<'_> {
             Constant::F32(values) => size_of_val(values.as_slice()),
             Constant::I64(values) => size_of_val(values.as_slice()),
             Constant::U8(values) => values.len(),
-            Constant::I16(values) => size_of_val(values.as_slice()),
+            Constant::I16(len, _) => len.saturating_mul(2),
             Constant::I32(values) => size_of_val(values.as_slice()),
             Constant::Packed(packing) => packing.size() * 4,
         }
@@ -202,7 +203,7 @@ impl Constant<'_> {
             Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::U8(values) => to.copy_from_slice(values),
-            Constant::I16(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
+            Constant::I16(_, fill) => fill(bytemuck::cast_slice_mut(to)),
             Constant::I32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads, used),
         }
@@ -214,7 +215,11 @@ impl Constant<'_> {
             Constant::F32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Constant::I64(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Constant::U8(values) => Cow::Borrowed(values),
-            Constant::I16(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
+            Constant::I16(len, fill) => {
+                let mut values = vec![0; *len];
+                fill(&mut values);
+                Cow::Owned(bytemuck::cast_slice(&values).to_vec())
+            }
             Constant::I32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
             Constant::Packed(packing) => Cow::Owned(bytemuck::cast_slice(&packing.to_vec()).to_vec()),
         }

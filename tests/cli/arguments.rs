@@ -233,6 +233,18 @@ fn values_of_the_interpreter_are_counted() {
     assert!(err.contains("values of the interpreter of 4000000 bytes"), "{err}");
 }
 
+/// One output channel, which is packed as those of a whole vector.
+#[test]
+fn compiled_weights_are_counted_as_they_are_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "model m\ninput x: f32[N, 4096, 7, 7]\nnet { conv 7x7, 1 }\n";
+    let (file, to) = (write(folder.path(), "m.cnn", text), folder.path().join("to").display().to_string());
+    let args = ["compile", &file, "--random-weights", "--cpu", "x86-64-v4", "-o", &to, "--memory-limit"];
+    let (_, err) = run(&[&args[..], &["2"]].concat(), 1);
+    assert!(err.contains("packed weights of ") && err.contains("(raise it with --memory-limit)"), "{err}");
+    run(&[&args[..], &["64"]].concat(), 0);
+}
+
 /// Each as slow as it could be, had it begun: the model is none, or nothing is measured.
 #[test]
 fn what_cannot_be_done_is_said_before_any_work() {
@@ -271,7 +283,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
         (&["verify", none, "--checked", "--engine", "portable"], 2, "`--checked` goes with"),
         (&["verify", LENET, "--input", SEVEN, "--expected", none, "--weights", none], 1, "such.cnn"),
         (&["quantize", none, "--calibrate", SEVEN, "-o", &inside], 1, "in: cannot write"),
-        (&["quantize", none, "--calibrate", SEVEN, "-o", &to, "--outside", "1"], 2, "`--outside` goes with"),
+        (&["quantize", none, "--calibrate", SEVEN, "-o", &to, "--outside", "1"], 2, "add `--method percentile`"),
         (&["quantize", LENET, "--calibrate", SEVEN, "-o", &to, "--keep", "conv9"], 1, "no layer `conv9`"),
         (&["check", "--fix", &spatial, "-"], 2, "--fix changes model texts in files"),
         (&[&["tune", LENET, none], &slow[..]].concat(), 1, "such.cnn: cannot open"),

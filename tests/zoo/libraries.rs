@@ -35,7 +35,8 @@ fn libraries_give_the_bits_of_sessions() {
 
         let plan = schedule::plan(graph, options.target());
         let (cpu, emit) = (Cpu::named("native").unwrap(), vec![Emit::Shared]);
-        let options = aot::Options { name: "net".into(), cpu, emit, weights: aot::Weights::Embed, own_memory: None };
+        let (weights, memory_limit) = (aot::Weights::Embed, usize::MAX);
+        let options = aot::Options { name: "net".into(), cpu, emit, weights, own_memory: None, memory_limit };
         let artifacts = aot::compile(&plan, &WEIGHTS, &options).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("libnet.so");

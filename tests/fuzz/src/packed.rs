@@ -33,7 +33,8 @@ fn compile() -> Network {
     graph.outputs.push(ir::Output { name: "y".into(), node: y });
     let plan = schedule::plan(ir::verify(graph).expect("well-formed"), Target::new(Isa::Clif));
     let (cpu, emit) = (Cpu::named("native").expect("this one"), vec![Emit::Shared]);
-    let options = aot::Options { name: "net".into(), cpu, emit, weights: aot::Weights::File, own_memory: None };
+    let (weights, memory_limit) = (aot::Weights::File, usize::MAX);
+    let options = aot::Options { name: "net".into(), cpu, emit, weights, own_memory: None, memory_limit };
     let artifacts = aot::compile(&plan, &RandomWeights { seed: 1 }, &options).expect("it compiles");
     let file = |end: &str| &artifacts.files.iter().find(|(name, _)| name.ends_with(end)).expect("it was asked for").1;
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -172,13 +172,16 @@ pub struct Operand {
     pub stride: i64,
 }
 
+/// Writes numbers over zeros.
+pub type Fill<'a> = dyn Fn(&mut [i16]) + 'a;
+
 /// Packed weights or a table of numbers, made once.
 pub enum Constant<'a> {
     F32(Vec<f32>),
     I64(Vec<i64>),
     U8(Vec<u8>),
     /// So many numbers that are still to be written, over zeros.
-    I16(usize, Box<dyn Fn(&mut [i16]) + 'a>),
+    I16(usize, Box<Fill<'a>>),
     I32(Vec<i32>),
     /// f32 that are still to be packed.
     Packed(Packing<'a>),

@@ -678,7 +678,7 @@ fn whole_numbers_of_several_sizes_share_an_object() {
     let options = options("native", &LIBRARY, Weights::Embed);
     let graphs = SIZES.map(|[height, width]| {
         whole.model.resize(&[("H".into(), height), ("W".into(), width)]).unwrap();
-        whole.weights.network_of(whole.model.graph()).unwrap()
+        whole.weights.network_of(whole.model.graph().clone()).unwrap()
     });
     let plans: Vec<Plan> = graphs.iter().map(|graph| schedule::plan(graph.clone(), options.cpu.target())).collect();
     let build = Build::new(&aot::compile_sizes(&plans, &whole.weights, &options).unwrap());

@@ -41,7 +41,7 @@ impl Occupation {
         let (work_s, longest_s) = (busy.iter().sum::<f64>(), busy.iter().copied().fold(0.0, f64::max));
         let waiting_s = threads as f64 * longest_s - work_s;
         let handover_s = threads as f64 * (time_s - longest_s);
-        let step = Occupation { threads, time_s, alone_s: 0.0, work_s, handover_s, ..Occupation::default() };
+        let step = Occupation { threads, time_s, work_s, handover_s, ..Occupation::default() };
         if !is_split(shares) {
             return Occupation { serial_s: waiting_s, ..step };
         }
@@ -138,7 +138,7 @@ impl Watched {
 
     /// Of each step after the first `warmup` runs, what it took, and what one thread alone did.
     pub fn occupations(&self, alone: &Watched, warmup: usize) -> Vec<Occupation> {
-        let alone = alone.times().map(|times| median(&times[warmup..]));
+        let alone = alone.medians(warmup);
         self.typical(warmup).into_iter().zip(alone).map(|(seen, alone_s)| Occupation { alone_s, ..seen }).collect()
     }
 
@@ -168,6 +168,11 @@ impl Watched {
         if times.is_empty() { 0.0 } else { median(&times) / self.threads as f64 }
     }
 
+    /// The median seconds of each step after the first `warmup` runs.
+    fn medians(&self, warmup: usize) -> impl Iterator<Item = f64> + '_ {
+        self.times().map(move |times| median(&times[warmup..]))
+    }
+
     /// The seconds of each step, in each run.
     pub fn times(&self) -> impl Iterator<Item = Vec<f64>> + '_ {
         self.steps.iter().map(|seen| seen.iter().map(|seen| seen.time_s).collect())
@@ -194,8 +199,7 @@ impl Simulation<'_> {
             let all: f64 = shares.iter().map(|share| share.time.as_secs_f64()).sum();
             shares.iter().map(|share| (share.tasks_of_all, rate(share.time.as_secs_f64(), all))).collect()
         });
-        let times = alone.times().map(|times| median(&times[warmup..]));
-        Simulation { plan, batch, steps: times.zip(passes).collect(), handover_s }
+        Simulation { plan, batch, steps: alone.medians(warmup).zip(passes).collect(), handover_s }
     }
 
     /// The batch on so many threads.
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_all_threads_is_work_and_three_kinds_of_waiting() {
+    fn the_time_of_all_threads_is_work_and_four_kinds_of_waiting() {
         let uneven = Occupation::seen(2, 0.010, &[share(0, 8, 5, 9), share(1, 6, 4, 9)]);
         assert!(adds_up(uneven), "{uneven:?}");
         assert_eq!(

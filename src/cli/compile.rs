@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Outcome {
     let name = args.name.clone().unwrap_or_else(|| model.graph().name.clone());
     let graphs = graphs(&mut model, &args.size)?;
     let weights = args.weights.choose_any(&model, Missing::Refused)?;
-    let graphs = graphs.iter().map(|graph| weights.network_of(graph)).collect::<Result<Vec<_>, _>>()?;
+    let graphs = graphs.into_iter().map(|graph| weights.network_of(graph)).collect::<Result<Vec<_>, _>>()?;
     let limit = args.memory_limit.limit();
     check_packing(&graphs[0], limit)?;
     graphs.iter().try_for_each(|graph| check_planning(graph, limit))?;

@@ -168,10 +168,10 @@ impl BoundWeights {
     /// # Errors
     /// Where whole numbers of the file do not fit it.
     #[doc(hidden)]
-    pub fn network_of(&self, graph: &Verified<Graph>) -> Result<Verified<Graph>, Error> {
+    pub fn network_of(&self, graph: Verified<Graph>) -> Result<Verified<Graph>, Error> {
         match &self.bound {
-            Bound::Whole(_, bound) => Ok(quant::load(graph, bound.file())?.0),
-            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(graph.clone()),
+            Bound::Whole(_, bound) => Ok(quant::load(&graph, bound.file())?.0),
+            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(graph),
         }
     }
 

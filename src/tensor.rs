@@ -31,6 +31,42 @@ impl fmt::Display for DType {
     }
 }
 
+/// Floating-point numbers of 16 bits, in which weights may be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Half {
+    /// IEEE 754 half precision: 11 bits of precision, up to 65504.
+    F16,
+    /// The upper half of an f32: 8 bits of precision.
+    Bf16,
+}
+
+impl Half {
+    /// The number with these bits.
+    pub fn widen(self, bits: u16) -> f32 {
+        match self {
+            Half::F16 => half::f16::from_bits(bits).to_f32(),
+            Half::Bf16 => half::bf16::from_bits(bits).to_f32(),
+        }
+    }
+
+    /// The bits of the nearest number, the even one of two; infinity beyond the largest.
+    pub fn narrow(self, value: f32) -> u16 {
+        match self {
+            Half::F16 => half::f16::from_f32(value).to_bits(),
+            Half::Bf16 => half::bf16::from_f32(value).to_bits(),
+        }
+    }
+}
+
+impl fmt::Display for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Half::F16 => "f16",
+            Half::Bf16 => "bf16",
+        })
+    }
+}
+
 /// What whole numbers stand for: q is the real number (q - zero point) * scale. Made by [`Quantisation::new`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Quantisation {

@@ -15,7 +15,7 @@ use svertka::quant;
 use svertka::runtime::library::Library;
 use svertka::runtime::{Engine, Forced, Session};
 use svertka::schedule::{self, Edges, Plan};
-use svertka::tensor::{Batch, DType, Quantisation, Tensor, TensorType};
+use svertka::tensor::{Batch, DType, Half, Quantisation, Tensor, TensorType};
 use svertka::{BoundWeights, Model};
 
 const SEED: u64 = 7;
@@ -71,7 +71,8 @@ fn small_network() -> Verified<Graph> {
         Part::Layer(Dense { features: 11, bias: true, flatten: true }.into()),
         Part::Layer(Softmax::CHANNELS.into()),
     ];
-    network(&[3, 17, 13], &parts)
+    // Of the dense layer these stay so.
+    in_halves(network(&[3, 17, 13], &parts), Some(Half::Bf16))
 }
 
 /// A network that takes any size, with pairs of layers and Winograd convolutions.
@@ -560,7 +561,7 @@ net {
     let found = quant::quantise(model.graph(), &random, &examples, &wishes, &mut |_, _| {}).unwrap();
     let folded = quant::Folded::new(model.graph(), &random);
     let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();
-    quant::write(file.path(), &quant::tensors(&found.structure, &found.values, &folded), 8).unwrap();
+    quant::write(file.path(), &quant::tensors(&found.structure, &found.values, &folded), Some(8)).unwrap();
     let weights = model.bind(&svertka::Weights::file(file.path())).unwrap();
     Whole { model, weights, _file: file }
 }

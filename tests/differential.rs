@@ -5,13 +5,15 @@ use crate::common::*;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use svertka::codegen::Isa;
 use svertka::interp;
-use svertka::ir::{Graph, Verified};
+use svertka::ir::weights::WeightSource;
+use svertka::ir::{Graph, Param, Verified};
 use svertka::layers::{self, *};
 use svertka::runtime::{Engine, Forced, Options, Session};
-use svertka::tensor::Tensor;
+use svertka::tensor::{Half, Tensor};
 
 fn engines() -> Vec<Engine> {
     let jit = Isa::available().into_iter().map(Engine::Jit);
@@ -156,10 +158,43 @@ fn of_one_position() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
     })
 }
 
-/// One of [`of_one_position`] with a seed of those that force them.
+/// One of [`of_one_position`], with kernels in f32 or in numbers of 16 bits, and a seed of those that force them.
 fn joint() -> impl Strategy<Value = (Verified<Graph>, u64)> {
     let seeds = (0u64..1000).prop_map(|seed| seed / 30 * 60 + 30 + seed % 30);
-    (of_one_position().prop_map(|(dims, parts)| network(&dims, &parts)), seeds)
+    let half = prop_oneof![Just(None), Just(Some(Half::F16)), Just(Some(Half::Bf16))];
+    let graph = (of_one_position(), half).prop_map(|((dims, parts), half)| in_halves(network(&dims, &parts), half));
+    (graph, seeds)
+}
+
+/// Weights that are denormals in 16 bits, and infinite ones, where denormals of f32 count as 0.
+#[test]
+fn halves_have_the_values_of_their_bits() {
+    let (mut graph, x) = graph_of(&[700]);
+    let dense = graph.add_layer(Dense { features: 300, bias: false, flatten: true }, &[x], "dense").unwrap();
+    output(&mut graph, dense);
+    let graph = in_halves(verified(graph), Some(Half::F16));
+    struct Bits;
+    impl WeightSource for Bits {
+        fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+            let (zeros, row) = (vec![0u16; param.elements()], param.dims[1]);
+            let bits = zeros.iter().enumerate().map(|(at, _)| match (at / row, at % row) {
+                (7, 3) => 0x7c00,
+                (7, _) => 0,
+                (_, column) => (column as u16 * 37) % 0x3ff | (column as u16 & 1) << 15,
+            });
+            bits.map(|bits| Half::F16.widen(bits)).collect()
+        }
+    }
+    let input = Tensor::new(vec![1, 700], (0..700).map(|at| (at % 13) as f32 * 1e6 + 1e6).collect());
+    let inputs = [input];
+    let expected = interp::run(&graph, &Bits, &inputs, Accumulate::F64);
+    assert_eq!(expected[0].data().iter().filter(|x| x.is_infinite()).count(), 1);
+    for engine in engines() {
+        let options = Options { engine, exact: true, ..Options::default() };
+        let found = Session::new(graph.clone(), &Bits, &options).unwrap().run(&inputs).unwrap();
+        let difference = difference(&found[0], &expected[0]);
+        assert!(difference <= 1e-5, "{options:?}: {difference}");
+    }
 }
 
 fn config() -> ProptestConfig {

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use svertka::codegen::Isa;
+use svertka::io::weights::WeightFile;
+use svertka::quant;
 use svertka::runtime::{Engine, Options};
+use svertka::tensor::Half;
 use svertka::{Error, Model, Tensor, Weights};
 
 const MODEL: &str = "models/lenet5.cnn:relu";
@@ -203,4 +206,39 @@ fn the_limit_holds_for_weights_that_are_mapped() {
     let error = run(100_000).unwrap_err().to_string();
     assert!(error.contains("above the limit of 100000 bytes"), "{error}");
     assert!(Path::new(&kept.files()[0].0).is_file());
+}
+
+/// Weights that a file has in 16 bits stay so, in memory and in kept files, and give the bits that the same numbers give in
+/// f32. Files of several types, and of the format of PyTorch, are told apart by what they hold.
+#[test]
+fn weights_of_16_bits_stay_so() {
+    let model =
+        Model::parse("model m\ninput x: f32[N, 700]\nnet { fc: dense 900, bias | relu | end: dense 3 }\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = [Tensor::new([5, 700], (0..3500).map(|i| (i as f32 * 0.37).sin()).collect())];
+    let random = model.bind(&Weights::random(3)).unwrap();
+    for stored_as in [Half::F16, Half::Bf16] {
+        let (stored, _) = quant::halve(model.graph(), &random, stored_as).unwrap();
+        let wide = stored.iter().map(|(name, _, dims, _)| {
+            let path = folder.path().join("half.safetensors");
+            quant::write(&path, &stored, None).unwrap();
+            let values = WeightFile::open(&path).unwrap().read(name).unwrap().into_owned();
+            (name.clone(), Tensor::new(dims.clone(), values))
+        });
+        let wide = Weights::tensors(wide.collect::<Vec<_>>());
+        let half = Weights::file(folder.path().join("half.safetensors"));
+        let engines = Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]);
+        for engine in engines.chain([Engine::Emulated(Isa::Avx2)]) {
+            let options = Options { engine, ..Options::default() };
+            let [mut wide, mut half, mut kept] = [&wide, &half, &half.clone().packed_in(folder.path().join("kept"))]
+                .map(|weights| model.compile(weights, &options).unwrap());
+            let saved = wide.constant_bytes() - half.constant_bytes();
+            let widens = engine.target().isa.widens(stored_as);
+            assert_eq!(saved >= 700 * 900 * 2, widens, "{engine:?}: {saved} bytes are saved");
+            let expected = wide.run(&inputs).unwrap();
+            for session in [&mut half, &mut kept] {
+                assert_eq!(session.run(&inputs).unwrap(), expected, "{engine:?}");
+            }
+        }
+    }
 }

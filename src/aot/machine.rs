@@ -33,8 +33,10 @@ impl Features {
     pub(super) fn of(module: &CodeModule, target: Target) -> Features {
         let tiles: &[&str] = match target.isa {
             Isa::Clif => &[],
-            Isa::Avx2 => &["has_avx2", "has_fma"],
-            Isa::Avx512 => &["has_avx2", "has_fma", "has_avx512f", "has_avx512dq", "has_avx512bw", "has_avx512vl"],
+            Isa::Avx2 => &["has_avx2", "has_fma", "has_f16c"],
+            Isa::Avx512 => {
+                &["has_avx2", "has_fma", "has_f16c", "has_avx512f", "has_avx512dq", "has_avx512bw", "has_avx512vl"]
+            }
         };
         let bytes: &[&str] = match (target.isa, target.bytes) {
             (_, Bytes::None | Bytes::Vectors) => &[],
@@ -58,6 +60,7 @@ impl Features {
             "has_sse42" => self.leaf1 |= 1 << 20,
             "has_popcnt" => self.leaf1 |= 1 << 23,
             "has_avx" => self.add_vector(|f| &mut f.leaf1, 28, AVX_STATE),
+            "has_f16c" => self.add_vector(|f| &mut f.leaf1, 29, AVX_STATE),
             "has_bmi1" => self.leaf7[0] |= 1 << 3,
             "has_avx2" => self.add_vector(|f| &mut f.leaf7[0], 5, AVX_STATE),
             "has_bmi2" => self.leaf7[0] |= 1 << 8,

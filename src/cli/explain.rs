@@ -1,9 +1,14 @@
 //! `svertka explain`: the plan, and what the passes did and refused.
 
 use super::args::{EngineArgs, ModelArgs};
+use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, model, print, progress};
+use crate::io::card::Card;
+use crate::ir::{Graph, Verified};
+use crate::model::Model;
 use crate::runtime::check_planning;
 use crate::schedule;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -11,6 +16,10 @@ pub struct Args {
     model: ModelArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    /// Weight file for whose numbers to plan, which may have eight bits or 16; the one that the model's card names where
+    /// none is given
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
     /// Only this layer, or all below this path
     #[arg(long)]
     layer: Option<String>,
@@ -25,9 +34,18 @@ pub fn run(args: &Args) -> Outcome {
     };
     let model = model::load(&args.model)?;
     check_planning(model.graph(), options.memory_limit)?;
+    let graph = network(args, &model)?;
     let tuned = args.engine.tuned();
     let edges = schedule::Edges::Real;
-    let plan = progress::during("planning", || tuned.plan(model.graph().clone(), options.target(), edges));
+    let plan = progress::during("planning", || tuned.plan(graph, options.target(), edges));
     let explanation = schedule::Explanation::new(&plan, args.layer.as_deref()).map_err(Failure::input)?;
     print(&if args.verbose { explanation.whole() } else { explanation.short() })
+}
+
+/// The network that computes with the weights. Those of a card that are not there leave it as it is.
+fn network(args: &Args, model: &Model) -> Result<Verified<Graph>, Failure> {
+    let of_card = || model.card().and_then(Card::weights_path).filter(|path| path.exists());
+    let Some(path) = args.weights.clone().or_else(of_card) else { return Ok(model.graph().clone()) };
+    let weights = WeightArgs { weights: Some(path), weights_key: None, random_weights: false, seed: None };
+    Ok(weights.choose_any(model, Missing::Refused)?.network(model).clone())
 }

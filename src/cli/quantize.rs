@@ -1,4 +1,5 @@
-//! `svertka quantize`: weights of eight bits, with which a network computes on whole numbers.
+//! `svertka quantize`: weights of eight bits, with which a network computes on whole numbers, or of 16, which change
+//! nothing else.
 
 use super::args::{MemoryArgs, ModelArgs};
 use super::input::{self, InputArgs};
@@ -8,9 +9,10 @@ use super::{Failure, Outcome, model, print};
 use crate::bench::table::table;
 use crate::io::preprocess::Layout;
 use crate::io::write::check_writable;
-use crate::quant::{self, LayerReport, Method, Quantised, Wishes};
+use crate::model::Model;
+use crate::quant::{self, Beyond, Halved, LayerReport, Method, Quantised, Wishes};
 use crate::runtime::check_interpreter;
-use crate::tensor::Tensor;
+use crate::tensor::{Half, Tensor};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::ffi::OsString;
@@ -24,8 +26,14 @@ pub struct Args {
     weights: WeightArgs,
     /// Examples of what the network will see, from which the ranges of values are taken: pictures (PNG, JPEG) or arrays
     /// (.npy, .npz, safetensors). For a model of several inputs: `--calibrate name=FILE` for each
-    #[arg(long, num_args = 1.., value_name = "FILE", required = true)]
+    #[arg(long, num_args = 1.., value_name = "FILE", required_unless_present = "weights_type")]
     calibrate: Vec<OsString>,
+    /// Weights of 16 bits in the place of eight: they are rounded, and all is computed in f32 as before. Dense layers,
+    /// which wait for their weights from memory, take about half the time, and the file half the bytes
+    #[arg(long, value_enum, value_name = "TYPE", conflicts_with_all = [
+        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits",
+    ])]
+    weights_type: Option<WeightsType>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
     #[arg(long, value_parser = input::parse_layout, value_name = "HW|NHW|HWC|CHW|NHWC|NCHW")]
     layout: Option<Layout>,
@@ -65,6 +73,23 @@ enum MethodArg {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum WeightsType {
+    /// 11 bits of precision, numbers up to 65504
+    F16,
+    /// 8 bits of precision, the range of f32
+    Bf16,
+}
+
+impl From<WeightsType> for Half {
+    fn from(weights: WeightsType) -> Half {
+        match weights {
+            WeightsType::F16 => Half::F16,
+            WeightsType::Bf16 => Half::Bf16,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Format {
     Table,
     Json,
@@ -83,6 +108,9 @@ pub fn run(args: &Args) -> Outcome {
     let method = method(args)?;
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
+    if let Some(weights) = args.weights_type {
+        return halve(args, &model, weights.into());
+    }
     let files = InputArgs { input: args.calibrate.clone(), layout: args.layout, keep_size: false };
     let Some(files) = input::read(&files, &mut model)? else {
         return Err(Failure::usage("nothing to calibrate with; give examples with --calibrate"));
@@ -103,12 +131,55 @@ pub fn run(args: &Args) -> Outcome {
     let quantised = quantised.map_err(|message| Failure::input(format!("{}: {message}", model.name())))?;
     let folded = quant::Folded::new(model.graph(), &weights);
     let stored = quant::tensors(&quantised.structure, &quantised.values, &folded);
-    quant::write(&args.output, &stored, args.activation_bits)?;
+    quant::write(&args.output, &stored, Some(args.activation_bits))?;
     drop(progress);
     match args.format {
         Format::Table => print(&text(&quantised)),
         Format::Json => print(&json(&quantised)),
     }
+}
+
+/// Writes weights of 16 bits.
+fn halve(args: &Args, model: &Model, half: Half) -> Outcome {
+    let weights = args.weights.choose(model, Missing::Refused)?;
+    let (stored, halved) = quant::halve(model.graph(), &weights, half).map_err(|Beyond { name, value }| {
+        let way_out = "`--weights-type bf16` has the range of f32";
+        Failure::input(format!("{}: {name:?} holds {value:?}, beyond {half}; {way_out}", model.name()))
+    })?;
+    quant::write(&args.output, &stored, None)?;
+    match args.format {
+        Format::Table => print(&halves_text(&halved, half)),
+        Format::Json => print(&halves_json(&halved, half)),
+    }
+}
+
+fn halves_text(halved: &[Halved], half: Half) -> String {
+    let decibels = |snr: Option<f64>| snr.map_or("exact".to_owned(), |snr| format!("{snr:.1}"));
+    let rows = halved.iter().map(|one| vec![one.name.clone(), half.to_string(), decibels(one.snr_db)]);
+    let all =
+        quant::snr_db(halved).map_or("nothing was rounded".to_owned(), |snr| format!("{snr:.1} dB of all together"));
+    format!("{}\n\nsignal to noise of the weights: {all}", table(2, &["weights", "type", "dB"], rows))
+}
+
+fn halves_json(halved: &[Halved], half: Half) -> String {
+    let weights = halved.iter().map(|one| HalvedJson { name: &one.name, snr_db: one.snr_db }).collect();
+    let json = HalvesJson { schema_version: 1, weights_type: half.to_string(), snr_db: quant::snr_db(halved), weights };
+    serde_json::to_string_pretty(&json).expect("numbers and strings")
+}
+
+#[derive(Serialize)]
+struct HalvesJson<'h> {
+    schema_version: u32,
+    weights_type: String,
+    /// `None` where nothing was rounded.
+    snr_db: Option<f64>,
+    weights: Vec<HalvedJson<'h>>,
+}
+
+#[derive(Serialize)]
+struct HalvedJson<'h> {
+    name: &'h str,
+    snr_db: Option<f64>,
 }
 
 fn method(args: &Args) -> Result<Method, Failure> {

@@ -7,6 +7,7 @@ use target_lexicon::Architecture;
 
 use super::Isa;
 use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
+use crate::tensor::Half;
 
 const F32X4: Type = types::F32X4;
 const I32X4: Type = types::I32X4;
@@ -449,6 +450,14 @@ impl VectorAsm for ClifAsm<'_, '_> {
         let halves = self.builder.ins().uwiden_low(bytes);
         let lanes = self.builder.ins().uwiden_low(halves);
         self.set_bits(dst, lanes);
+    }
+
+    fn load_wide(&mut self, dst: V, mem: Mem, half: Half) {
+        assert!(Isa::Clif.widens(half), "Cranelift has no vectors of {half}");
+        let base = self.int_value(mem.base);
+        let lanes = self.builder.ins().uload16x4(memory(), base, mem.offset);
+        let value = self.builder.ins().ishl_imm_u(lanes, 16);
+        self.set_bits(dst, value);
     }
 
     fn broadcast_byte(&mut self, dst: V, mem: Mem) {

@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, OpKind, Register};
 
 use super::x64;
+use crate::tensor::Half;
 
 /// Instructions after which a tile counts as endless.
 const STEP_LIMIT: u64 = 1 << 34;
@@ -300,6 +301,14 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.memory.read(self.address(i), &mut bytes[..lanes(i)])?;
                 self.set_vector_masked(i, bytes.map(u32::from))?;
             }
+            VEX_Vpmovzxwd_ymm_xmmm128 | EVEX_Vpmovzxwd_zmm_k1z_ymmm256 => {
+                let halves = self.load_halves(i)?;
+                self.set_vector_masked(i, halves.map(u32::from))?;
+            }
+            VEX_Vcvtph2ps_ymm_xmmm128 | EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae => {
+                let halves = self.load_halves(i)?;
+                self.set_vector_masked(i, halves.map(|bits| Half::F16.widen(bits).to_bits()))?;
+            }
             VEX_Vpbroadcastb_ymm_xmmm8 | EVEX_Vpbroadcastb_zmm_k1z_xmmm8 => {
                 let mut byte = [0];
                 self.memory.read(self.address(i), &mut byte)?;
@@ -470,6 +479,13 @@ impl<'a, 'm> Machine<'a, 'm> {
         let mut lane = [0];
         self.load_lanes(address, &mut lane)?;
         Ok(lane[0])
+    }
+
+    /// A half for each lane.
+    fn load_halves(&self, i: &Instruction) -> Result<[u16; 16], String> {
+        let mut bytes = [0; 32];
+        self.memory.read(self.address(i), &mut bytes[..2 * lanes(i)])?;
+        Ok(std::array::from_fn(|l| u16::from_le_bytes([bytes[2 * l], bytes[2 * l + 1]])))
     }
 
     /// The memory operand's lanes under `mask`; zero elsewhere.

@@ -9,6 +9,8 @@
 //! All arithmetic is IEEE 754 binary32 in the current rounding mode; only [`VectorAsm::fma`] rounds once where
 //! the target has fused multiply-add (all but x86-64 without FMA, which multiplies and adds).
 
+use crate::tensor::Half;
+
 /// A vector register of `lanes` f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct V(pub u8);
@@ -134,6 +136,9 @@ pub trait VectorAsm {
     fn prefetch(&mut self, _mem: Mem) {}
     /// `lanes` consecutive f32
     fn load(&mut self, dst: V, mem: Mem);
+    /// `lanes` consecutive numbers of 16 bits, as f32: exactly, whatever becomes of denormals. Of types that
+    /// [`Isa::widens`](super::Isa::widens).
+    fn load_wide(&mut self, dst: V, mem: Mem, half: Half);
     /// The first `count` (1 to lanes) f32; the other lanes are zero and their memory is not touched.
     fn load_first(&mut self, dst: V, mem: Mem, count: usize);
     /// All lanes = the f32 at `mem`

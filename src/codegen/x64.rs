@@ -8,6 +8,7 @@ use target_lexicon::Architecture;
 
 use super::Isa;
 use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
+use crate::tensor::Half;
 
 /// Alignment in bytes of a tile and of the loops in it.
 pub const ALIGNMENT: usize = 32;
@@ -70,6 +71,8 @@ struct Codes {
     shl: Code,
     shr: Code,
     load_bytes: Code,
+    load_f16: Code,
+    load_halves: Code,
     broadcast_byte: Code,
     permute_lanes: Code,
     narrow_lanes: Code,
@@ -106,6 +109,8 @@ const AVX2: Codes = Codes {
     shl: Code::VEX_Vpslld_ymm_ymm_imm8,
     shr: Code::VEX_Vpsrld_ymm_ymm_imm8,
     load_bytes: Code::VEX_Vpmovzxbd_ymm_xmmm64,
+    load_f16: Code::VEX_Vcvtph2ps_ymm_xmmm128,
+    load_halves: Code::VEX_Vpmovzxwd_ymm_xmmm128,
     broadcast_byte: Code::VEX_Vpbroadcastb_ymm_xmmm8,
     permute_lanes: Code::VEX_Vpermd_ymm_ymm_ymmm256,
     narrow_lanes: Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
@@ -142,6 +147,8 @@ const AVX512: Codes = Codes {
     shl: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
     shr: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
     load_bytes: Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
+    load_f16: Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae,
+    load_halves: Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256,
     broadcast_byte: Code::EVEX_Vpbroadcastb_zmm_k1z_xmmm8,
     permute_lanes: Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32,
     narrow_lanes: Code::EVEX_Vpackssdw_zmm_k1z_zmm_zmmm512b32,
@@ -665,6 +672,17 @@ impl VectorAsm for X64Asm {
 
     fn load_bytes(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load_bytes, self.vector(dst), memory(mem)));
+    }
+
+    fn load_wide(&mut self, dst: V, mem: Mem, half: Half) {
+        match half {
+            // Denormals of 16 bits are no denormals of 32: MXCSR does not matter (Intel SDM volume 2, VCVTPH2PS).
+            Half::F16 => self.emit(Instruction::with2(self.codes.load_f16, self.vector(dst), memory(mem))),
+            Half::Bf16 => {
+                self.emit(Instruction::with2(self.codes.load_halves, self.vector(dst), memory(mem)));
+                self.shl(dst, dst, 16);
+            }
+        }
     }
 
     fn broadcast_byte(&mut self, dst: V, mem: Mem) {

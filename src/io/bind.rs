@@ -5,7 +5,8 @@ use super::weights::WeightFile;
 use crate::diagnostic::{harmless, nearest};
 use crate::hash::hash_of;
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, Param, ParamSource, Rename};
+use crate::ir::{Graph, Param, ParamSource, Rename, Verified, verify};
+use crate::tensor::Half;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -99,6 +100,19 @@ impl BoundWeights {
         self.file.stamp().map(|stamp| hash_of(&(stamp, names)))
     }
 
+    /// The network with weights in 16 bits where the file has them so; `None` where it has none of this network.
+    pub fn in_halves(&self, graph: &Verified<Graph>) -> Option<Verified<Graph>> {
+        let half = |param: &Param| self.names.get(&param.name).and_then(|name| self.file.half(name));
+        if !graph.params.iter().any(|param| param.source == ParamSource::File && half(param).is_some()) {
+            return None;
+        }
+        let mut graph = graph.clone().into_inner();
+        for param in graph.params.iter_mut().filter(|param| param.source == ParamSource::File) {
+            param.source = half(param).map_or(ParamSource::File, ParamSource::Half);
+        }
+        Some(verify(graph).expect("a network of which some weights are stored in another type"))
+    }
+
     /// The file.
     pub fn file(&self) -> &WeightFile {
         &self.file
@@ -176,6 +190,11 @@ fn same_but_ones(a: &[usize], b: &[usize]) -> bool {
 impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
         self.file.read(&self.names[&param.name]).expect("checked when the file was bound")
+    }
+
+    fn halves<'a>(&'a self, param: &Param, half: Half) -> Cow<'a, [u16]> {
+        let stored = self.file.halves(&self.names[&param.name]);
+        stored.unwrap_or_else(|| self.values(param).iter().map(|&value| half.narrow(value)).collect())
     }
 
     fn release(&self, param: &Param) {

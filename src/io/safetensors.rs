@@ -71,6 +71,11 @@ impl Tensors for File {
         }
     }
 
+    fn halves(&self, name: &str) -> Option<Cow<'_, [u16]>> {
+        let info = self.header.info(name)?;
+        halves(info.dtype, &self.map[self.bytes(info)])
+    }
+
     fn release(&self, name: &str) {
         self.header.info(name).into_iter().for_each(|info| forget(&self.map, self.bytes(info)));
     }
@@ -101,6 +106,17 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
         Dtype::F64 => Some(super::decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
         _ => None,
     }
+}
+
+/// The bits of little-endian elements of 16 bits.
+pub(super) fn halves(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [u16]>> {
+    if !matches!(dtype, Dtype::F16 | Dtype::BF16) {
+        return None;
+    }
+    Some(match bytemuck::try_cast_slice(bytes) {
+        Ok(bits) if cfg!(target_endian = "little") => Cow::Borrowed(bits),
+        _ => super::decode(bytes, u16::from_le_bytes).into(),
+    })
 }
 
 /// Checks the header's length first, so that the message can give both numbers.

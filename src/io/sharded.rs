@@ -116,6 +116,10 @@ impl Tensors for File {
         self.of(name)?.integers(name)
     }
 
+    fn halves(&self, name: &str) -> Option<Cow<'_, [u16]>> {
+        self.of(name)?.halves(name)
+    }
+
     fn release(&self, name: &str) {
         self.of(name).into_iter().for_each(|file| file.release(name));
     }

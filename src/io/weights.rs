@@ -2,7 +2,7 @@
 
 use super::{IoError, foreign, pytorch, safetensors, sharded};
 use crate::hash::{fnv1a, hash_of};
-use crate::tensor::Tensor;
+use crate::tensor::{Half, Tensor};
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
 use std::borrow::Cow;
@@ -36,6 +36,11 @@ pub(super) trait Tensors: Send + Sync {
 
     /// The values of a tensor of I8, U8 or I32.
     fn integers(&self, _name: &str) -> Option<Vec<i32>> {
+        None
+    }
+
+    /// The bits of a tensor of F16 or BF16.
+    fn halves(&self, _name: &str) -> Option<Cow<'_, [u16]>> {
         None
     }
 
@@ -143,6 +148,20 @@ impl WeightFile {
             let reason = format!("tensor {name:?} is stored as {dtype}; accepted: I8, U8, I32");
             IoError::unsupported(&self.path, reason)
         })
+    }
+
+    /// The type of a tensor's numbers, where that is one of 16 bits.
+    pub fn half(&self, name: &str) -> Option<Half> {
+        match self.tensors.find(name)? {
+            (_, Dtype::F16) => Some(Half::F16),
+            (_, Dtype::BF16) => Some(Half::Bf16),
+            _ => None,
+        }
+    }
+
+    /// The bits of a tensor of numbers of 16 bits, row-major; `None` where they are not stored side by side.
+    pub fn halves(&self, name: &str) -> Option<Cow<'_, [u16]>> {
+        self.tensors.halves(name)
     }
 
     /// Gives back the memory that holds a tensor's part of the file; it can still be read, from the file again.

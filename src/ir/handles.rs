@@ -54,7 +54,9 @@ impl ParamSource {
     /// The parameters that a derived one is made of.
     pub(crate) fn parts(&self) -> Vec<ParamId> {
         match self {
-            ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => Vec::new(),
+            ParamSource::File | ParamSource::Half(_) | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {
+                Vec::new()
+            }
             ParamSource::Merged { weight: base, .. }
             | ParamSource::OutputMajor { weight: base, .. }
             | ParamSource::Subpixel { weight: base, .. }

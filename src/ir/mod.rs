@@ -17,7 +17,7 @@ pub use verify::{MalformedGraph, Verified, verify};
 
 use crate::layers::{Init, Op, ShapeError};
 use crate::source::Span;
-use crate::tensor::TensorType;
+use crate::tensor::{Half, TensorType};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -84,9 +84,13 @@ pub struct Param {
 }
 
 impl Param {
-    /// Bytes of its values: as f32, where they are no whole numbers.
+    /// Bytes of its values: as f32, where they are neither whole numbers nor stored in 16 bits.
     pub fn bytes(&self) -> u64 {
-        let of_element = if self.weights_i8().is_some() { 1 } else { 4 };
+        let of_element = match self.source {
+            ParamSource::Integers { values: Integers::I8(_), .. } => 1,
+            ParamSource::Half(_) => 2,
+            _ => 4,
+        };
         self.dims.iter().map(|&size| size as u64).fold(of_element, u64::saturating_mul)
     }
 
@@ -94,6 +98,14 @@ impl Param {
     pub fn weights_i8(&self) -> Option<(&[i8], &[f32])> {
         match &self.source {
             ParamSource::Integers { values: Integers::I8(values), scales } => Some((values, scales)),
+            _ => None,
+        }
+    }
+
+    /// The type of a weight file's numbers, where that is one of 16 bits.
+    pub fn half(&self) -> Option<Half> {
+        match self.source {
+            ParamSource::Half(half) => Some(half),
             _ => None,
         }
     }
@@ -117,6 +129,8 @@ impl Param {
 pub enum ParamSource {
     /// The weight file, under the parameter's name.
     File,
+    /// The same, where it has them in 16 bits.
+    Half(Half),
     /// The model file.
     Fixed(Arc<[f32]>),
     /// Whole numbers times a scale for each of the first dimension.
@@ -168,7 +182,7 @@ pub struct Statistics {
 impl Param {
     /// Whether its values come from a weight file.
     pub fn is_read(&self) -> bool {
-        self.source == ParamSource::File
+        matches!(self.source, ParamSource::File | ParamSource::Half(_))
     }
 
     pub fn elements(&self) -> usize {

@@ -210,7 +210,7 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
     let elements = dims.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
     let elements = elements.filter(|&n| n > 0 && !dims.is_empty()).ok_or_else(|| format!("a shape of {dims:?}"))?;
     let fits = match &param.source {
-        ParamSource::File => true,
+        ParamSource::File | ParamSource::Half(_) => true,
         ParamSource::Fixed(values) => values.len() == elements,
         ParamSource::Integers { values, scales } => {
             let fits = |len: usize| len == elements && scales.len() == dims[0];

@@ -4,6 +4,7 @@
 use super::{Graph, Integers, Norm, Param, ParamId, ParamSource, Statistics};
 use crate::hash::{hash_of, hash_of_numbers};
 use crate::layers::Init;
+use crate::tensor::Half;
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::path::Path;
@@ -15,6 +16,11 @@ use std::sync::OnceLock;
 /// number of elements.
 pub trait WeightSource: Sync {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]>;
+
+    /// The same of a parameter that is known to be stored in 16 bits.
+    fn halves<'a>(&'a self, param: &Param, half: Half) -> Cow<'a, [u16]> {
+        self.values(param).iter().map(|&value| half.narrow(value)).collect()
+    }
 
     /// Says that the values will hardly be asked for again, so that memory that only caches them can be given back.
     fn release(&self, _param: &Param) {}
@@ -44,6 +50,7 @@ pub fn definition(graph: &Graph, id: ParamId) -> u64 {
     };
     let source = match source {
         ParamSource::File => hash_of(&(0, name, init)),
+        ParamSource::Half(half) => hash_of(&(10, name, init, half)),
         ParamSource::Fixed(values) => hash_of(&(1, hash_of_numbers(values))),
         ParamSource::Integers { values: Integers::I8(values), scales } => {
             hash_of(&(2, hash_of_numbers(values), hash_of_numbers(scales)))
@@ -68,12 +75,24 @@ pub struct Values<'a> {
     factors: Option<Vec<f64>>,
     scaled: OnceLock<Vec<f32>>,
     whole: Option<&'a Param>,
+    /// In the place of `base`.
+    halves: Option<(Half, Cow<'a, [u16]>)>,
 }
 
 impl<'a> Values<'a> {
     /// `factors` are one for each of the equal rows of `base`.
     pub fn new(base: Cow<'a, [f32]>, factors: Option<Vec<f64>>) -> Values<'a> {
-        Values { base, factors, scaled: OnceLock::new(), whole: None }
+        Values { base, factors, scaled: OnceLock::new(), whole: None, halves: None }
+    }
+
+    /// Of numbers of 16 bits, which are widened where somebody asks for f32.
+    pub fn of_halves(half: Half, halves: Cow<'a, [u16]>) -> Values<'a> {
+        Values { halves: Some((half, halves)), ..Values::new(Cow::Borrowed(&[]), None) }
+    }
+
+    /// As they are stored, where that is in 16 bits.
+    pub fn halves(&self) -> Option<(Half, &[u16])> {
+        self.halves.as_ref().map(|(half, bits)| (*half, &**bits))
     }
 
     /// See [`Param::weights_i8`].
@@ -88,7 +107,10 @@ impl<'a> Values<'a> {
 
     /// Before rows are scaled.
     pub fn base(&self) -> &[f32] {
-        &self.base
+        match &self.halves {
+            None => &self.base,
+            Some((half, bits)) => self.scaled.get_or_init(|| widen(*half, bits)),
+        }
     }
 
     /// What each row is multiplied by, in f64 and rounded once.
@@ -97,9 +119,10 @@ impl<'a> Values<'a> {
     }
 
     fn into_cow(self) -> Cow<'a, [f32]> {
-        match &self.factors {
-            None => self.base,
-            Some(factors) => Cow::Owned(scale(&self.base, factors)),
+        match (&self.factors, &self.halves) {
+            (None, None) => self.base,
+            (None, Some((half, bits))) => Cow::Owned(widen(*half, bits)),
+            (Some(factors), _) => Cow::Owned(scale(self.base(), factors)),
         }
     }
 }
@@ -109,10 +132,14 @@ impl Deref for Values<'_> {
 
     fn deref(&self) -> &[f32] {
         match &self.factors {
-            None => &self.base,
+            None => self.base(),
             Some(factors) => self.scaled.get_or_init(|| scale(&self.base, factors)),
         }
     }
+}
+
+fn widen(half: Half, bits: &[u16]) -> Vec<f32> {
+    bits.iter().map(|&bits| half.widen(bits)).collect()
 }
 
 /// What whole numbers stand for.
@@ -183,6 +210,7 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
     let param = &graph[id];
     match &param.source {
         ParamSource::File => Values::new(source.values(param), None),
+        ParamSource::Half(half) => Values::of_halves(*half, source.halves(param, *half)),
         ParamSource::Fixed(values) => Values::new(Cow::Borrowed(values), None),
         ParamSource::Integers { values, scales } => {
             Values { whole: Some(param), ..Values::new(real(values, scales).into(), None) }
@@ -225,7 +253,7 @@ pub fn lazy_values<'a>(graph: &'a Graph, id: ParamId, source: &'a dyn WeightSour
 /// [`WeightSource::release`] for all that the values of a parameter are made from.
 pub fn release(graph: &Graph, id: ParamId, source: &dyn WeightSource) {
     match &graph[id].source {
-        ParamSource::File => source.release(&graph[id]),
+        ParamSource::File | ParamSource::Half(_) => source.release(&graph[id]),
         ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
         ParamSource::Merged { weight, .. }
         | ParamSource::OutputMajor { weight, .. }

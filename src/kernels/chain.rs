@@ -522,7 +522,7 @@ impl NestEmitter<'_> {
         let constants = self.conf.constants_operand();
         let [weights, bias, table] = [0, 1, 2].map(|index| nest.constant_pointer(constants + index));
         let weights = nest.offset_by(weights, group, self.conf.first.weight_group());
-        let bias = nest.offset_by(bias, group, self.conf.first.weight_stride());
+        let bias = nest.offset_by(bias, group, self.conf.first.bias_stride());
         let pointers = [sample.input, weights, bias, ring, ring, table];
         self.conf.first.generate_group(nest, group, rows, pointers, &self.first);
     }

@@ -18,10 +18,11 @@ use super::nest;
 use super::packing::{self, Packing};
 use super::rows::{RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
-use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value, Why};
+use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Used, Value, Why};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
+use crate::tensor::Half;
 use std::ops::Range;
 
 /// Every decision about one convolution that its code depends on. Strides are in bytes.
@@ -58,6 +59,8 @@ pub struct Code {
     /// Real lanes of the very last output vector where the padding behind it must not be written.
     pub exact: Option<usize>,
     pub bias: bool,
+    /// The weights are packed in 16 bits, which tiles widen: of what waits for weights from memory alone.
+    pub half: Option<Half>,
     /// The packed weights are those of each sample: an operand behind the input, made by [`super::scale`].
     pub gated: bool,
 }
@@ -162,6 +165,7 @@ struct Problem {
     channels_out: usize,
     groups: usize,
     bias: bool,
+    half: Option<Half>,
     /// Output and input are all that each sample has of its own, and nothing else writes the output.
     alone: bool,
 }
@@ -174,7 +178,8 @@ impl Problem {
         match node.op {
             Op::Conv(conv) => {
                 let window = conv.window.resolve(spatial).expect("verified");
-                Ok(Problem { alone, ..Problem::of_conv(input, conv, cut(window, spatial), target)? })
+                let problem = Problem { alone, ..Problem::of_conv(input, conv, cut(window, spatial), target)? };
+                Ok(problem.with_half(node, target))
             }
             Op::Dense(dense) => {
                 // All positions are the window of the one output pixel. Where the positions of one channel lie side
@@ -185,7 +190,9 @@ impl Problem {
                 let layout = if flat { Layout::Nchw } else { Layout::Blocked };
                 let (window, spatial) = limit_columns(whole(&spatial), &spatial, target.lanes * 4);
                 let (channels_out, bias) = (dense.features, dense.bias);
-                Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups: 1, bias, alone })
+                let (groups, half, input) = (1, None, spatial);
+                let problem = Problem { layout, window, input, channels_in, channels_out, groups, bias, half, alone };
+                Ok(problem.with_half(node, target))
             }
             _ => Err(Why::unfit("not a convolution")),
         }
@@ -208,8 +215,15 @@ impl Problem {
         }
         let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
         let (groups, bias) = (conv.groups, conv.bias);
-        let (layout, alone) = (input.layout, false);
-        Ok(Problem { layout, window, input: spatial, channels_in, channels_out, groups, bias, alone })
+        let (layout, half, alone, input) = (input.layout, None, false, spatial);
+        Ok(Problem { layout, window, input, channels_in, channels_out, groups, bias, half, alone })
+    }
+
+    /// With weights in 16 bits where the layer has such, and nothing else takes its time than to read them.
+    fn with_half(self, node: &NodeView, target: &Target) -> Problem {
+        let half =
+            node.half.filter(|&half| target.isa.widens(half) && self.reads_far_weights_once(target) && !node.gated);
+        Problem { half, ..self }
     }
 
     fn lowered(&self, conf: Conf) -> Lowered {
@@ -311,6 +325,7 @@ impl Problem {
             epilogue: node.epilogue.clone(),
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
+            half: self.half,
             gated: node.gated,
             input,
             window,
@@ -481,6 +496,16 @@ impl Code {
 
     /// Bytes of one row of weights: all vectors of a tile.
     pub(crate) fn weight_stride(&self) -> i64 {
+        self.tile.vectors as i64 * self.weight_vector()
+    }
+
+    /// Bytes of a vector of weights.
+    pub(crate) fn weight_vector(&self) -> i64 {
+        (self.lanes * if self.half.is_some() { 2 } else { 4 }) as i64
+    }
+
+    /// Bytes of the biases of a vector group.
+    pub(crate) fn bias_stride(&self) -> i64 {
         (self.tile.vectors * self.lanes * 4) as i64
     }
 
@@ -594,6 +619,24 @@ impl Code {
         })
     }
 
+    /// The same in 16 bits.
+    fn pack_halves<'a>(&'a self, weight: &'a Values<'a>) -> Constant<'a> {
+        let (_, bits) = weight.halves().expect("a layer whose weights are stored in 16 bits");
+        let of_part = self.weight_group() as usize / 2;
+        let fill = move |packed: &mut [i16], used: &Used| {
+            let packed: &mut [u16] = bytemuck::cast_slice_mut(packed);
+            let (places, columns) =
+                (self.weight_places(), self.channels_in() * self.window.kernel_rows * self.window.kernel);
+            for (part, packed) in packed.chunks_exact_mut(of_part).enumerate() {
+                let rows = self.rows_of_part(part, bits.len() / columns);
+                let rows = &bits[rows.start * columns..rows.end * columns];
+                packing::transpose_halves(rows, &places, self.tile.vectors * self.lanes, packed);
+                used();
+            }
+        };
+        Constant::I16(self.groups * self.vector_groups() * of_part, Box::new(fill))
+    }
+
     /// The output channels, of `channels_out` of all groups, in the `part`-th vector group of all.
     pub(super) fn rows_of_part(&self, part: usize, channels_out: usize) -> Range<usize> {
         let (group, vector_group) = (part / self.vector_groups(), part % self.vector_groups());
@@ -645,7 +688,8 @@ impl Family for Code {
     fn name(&self) -> String {
         let Tile { pixels, vectors, .. } = self.tile;
         let shape = format!("{}x{}", self.window.kernel_rows, self.window.kernel);
-        format!("conv_direct_f32_{}c{pixels}x{vectors}_{shape}", self.lanes)
+        let weights = self.half.map_or(String::from("f32"), |half| half.to_string());
+        format!("conv_direct_{weights}_{}c{pixels}x{vectors}_{shape}", self.lanes)
     }
 
     fn tasks(&self) -> usize {
@@ -664,7 +708,10 @@ impl Family for Code {
 
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
-        let weights = weights.map(|weights| Constant::Packed(self.pack_weights(weights)));
+        let weights = weights.map(|weights| match self.half {
+            None => Constant::Packed(self.pack_weights(weights)),
+            Some(_) => self.pack_halves(weights),
+        });
         let bias = Constant::F32(self.pack_bias(self.bias.then(|| &*rest[0])));
         let row = self.row_bytes();
         let table = Constant::I64(tables.rows.table(row.input, row.weights));

@@ -223,7 +223,7 @@ impl Code {
     fn packed<'a>(&'a self, weights: &'a [i8], spans: &Spans, inputs: usize, groups: usize) -> Constant<'a> {
         let (taps, reads) = (spans.taps(), self.reads(inputs, groups));
         let len = [self.blocks(), taps, reads.pairs(), self.lanes * 2].into_iter().fold(1, usize::saturating_mul);
-        Constant::I16(len, Box::new(move |packed| self.pack(weights, taps, [inputs, groups], packed)))
+        Constant::I16(len, Box::new(move |packed, _| self.pack(weights, taps, [inputs, groups], packed)))
     }
 
     /// Over zeros.

@@ -60,7 +60,7 @@ use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
-use crate::tensor::TensorType;
+use crate::tensor::{Half, TensorType};
 pub use facts::Fact;
 use packing::Packing;
 pub use packing::Used;
@@ -172,8 +172,8 @@ pub struct Operand {
     pub stride: i64,
 }
 
-/// Writes numbers over zeros.
-pub type Fill<'a> = dyn Fn(&mut [i16]) + 'a;
+/// Writes numbers over zeros. Calls the last argument as [`Packing::write`] does.
+pub type Fill<'a> = dyn Fn(&mut [i16], &Used) + 'a;
 
 /// Packed weights or a table of numbers, made once.
 pub enum Constant<'a> {
@@ -206,7 +206,7 @@ impl Constant<'_> {
             Constant::F32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::I64(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::U8(values) => to.copy_from_slice(values),
-            Constant::I16(_, fill) => fill(bytemuck::cast_slice_mut(to)),
+            Constant::I16(_, fill) => fill(bytemuck::cast_slice_mut(to), used),
             Constant::I32(values) => to.copy_from_slice(bytemuck::cast_slice(values)),
             Constant::Packed(packing) => packing.write(bytemuck::cast_slice_mut(to), threads, used),
         }
@@ -220,7 +220,7 @@ impl Constant<'_> {
             Constant::U8(values) => Cow::Borrowed(values),
             Constant::I16(len, fill) => {
                 let mut values = vec![0; *len];
-                fill(&mut values);
+                fill(&mut values, &|| ());
                 Cow::Owned(bytemuck::cast_slice(&values).to_vec())
             }
             Constant::I32(values) => Cow::Borrowed(bytemuck::cast_slice(values)),
@@ -301,6 +301,8 @@ pub struct NodeView<'a> {
     pub epilogue: epilogue::Epilogue,
     /// What it computes on whole numbers, with what is fused behind it.
     pub integer: Option<Integer>,
+    /// In what its weights are stored, where that is not f32.
+    pub half: Option<Half>,
 }
 
 /// A kernel for a node.
@@ -512,6 +514,15 @@ mod testing {
         let output = conv.shape(&[&ty]).expect("a convolution that fits");
         let inputs = vec![Value { ty: &ty, layout: Layout::Blocked }];
         let epilogue = epilogue::Epilogue::default();
-        f(&NodeView { op: &conv.into(), inputs, output: &output, epilogue, gated: false, mean: false, integer: None })
+        f(&NodeView {
+            op: &conv.into(),
+            inputs,
+            output: &output,
+            epilogue,
+            gated: false,
+            mean: false,
+            integer: None,
+            half: None,
+        })
     }
 }

@@ -8,9 +8,9 @@ use crate::io::bind;
 use crate::io::card::Card;
 use crate::io::weights::WeightFile;
 use crate::ir::weights::{Kept, RandomWeights, WeightSource};
-use crate::ir::{Graph, Param, ParamSource, Verified};
+use crate::ir::{Graph, Param, Verified};
 use crate::quant;
-use crate::tensor::Tensor;
+use crate::tensor::{Half, Tensor};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,11 +81,40 @@ pub struct BoundWeights {
 }
 
 enum Bound {
-    File(bind::BoundWeights),
-    /// A file with weights of eight bits, and the network that it makes of the model.
-    Whole(Box<Verified<Graph>>, bind::BoundWeights),
+    File(Box<FileWeights>),
     Own(Arc<ImportedWeights>),
     Random(RandomWeights),
+}
+
+struct FileWeights {
+    bound: bind::BoundWeights,
+    /// Some weights have eight bits.
+    whole: bool,
+    /// The network that the file makes of the model, where it is another one.
+    network: Option<Verified<Graph>>,
+}
+
+impl FileWeights {
+    /// Finds the weights of a graph in a file.
+    fn new(graph: &Verified<Graph>, file: WeightFile) -> Result<FileWeights, Error> {
+        let whole = quant::is_quantised(&file);
+        let (network, bound) = match whole {
+            false => (None, bind::BoundWeights::bind(graph, file)?),
+            true => {
+                let (network, served) = quant::load(graph, &file)?;
+                let bound = bind::BoundWeights::bind_rest(&network, file, &served)?;
+                (Some(network), bound)
+            }
+        };
+        let network = bound.in_halves(network.as_ref().unwrap_or(graph)).or(network);
+        Ok(FileWeights { bound, whole, network })
+    }
+
+    /// The network that the file makes of the model's graph at other sizes.
+    fn network_of(&self, graph: Verified<Graph>) -> Result<Verified<Graph>, Error> {
+        let graph = if self.whole { quant::load(&graph, self.bound.file())?.0 } else { graph };
+        Ok(self.bound.in_halves(&graph).unwrap_or(graph))
+    }
 }
 
 impl Model {
@@ -105,11 +134,11 @@ impl Model {
     fn identity(&self, weights: &BoundWeights) -> u64 {
         let values = || {
             let graph = weights.network(self);
-            let params = graph.params.iter().filter(|param| matches!(param.source, ParamSource::File));
+            let params = graph.params.iter().filter(|param| param.is_read());
             params.fold(0, |hash, param| hash_of(&(hash, hash_of_numbers(&weights.values(param)))))
         };
         match &weights.bound {
-            Bound::File(bound) | Bound::Whole(_, bound) => bound.stamp().unwrap_or_else(values),
+            Bound::File(file) => file.bound.stamp().unwrap_or_else(values),
             Bound::Random(RandomWeights { seed }) => hash_of(&("random", seed)),
             Bound::Own(_) => values(),
         }
@@ -129,12 +158,7 @@ impl Model {
             Source::File { path, key } => WeightFile::open_dictionary(path, key.as_deref())?,
             Source::Tensors(tensors) => WeightFile::of_tensors(tensors.clone()),
         };
-        if !quant::is_quantised(&file) {
-            return Ok(Bound::File(bind::BoundWeights::bind(self.graph(), file)?));
-        }
-        let (graph, served) = quant::load(self.graph(), &file)?;
-        let bound = bind::BoundWeights::bind_rest(&graph, file, &served)?;
-        Ok(Bound::Whole(Box::new(graph), bound))
+        Ok(Bound::File(FileWeights::new(self.graph(), file)?.into()))
     }
 
     fn no_weights(&self) -> Error {
@@ -154,12 +178,13 @@ impl BoundWeights {
         BoundWeights { packed, ..self }
     }
 
-    /// The network that computes with these weights: the model's own, or the same on whole numbers.
+    /// The network that computes with these weights: the model's own, or the same on whole numbers, or with weights in 16
+    /// bits.
     #[doc(hidden)]
     pub fn network<'a>(&'a self, model: &'a Model) -> &'a Verified<Graph> {
         match &self.bound {
-            Bound::Whole(graph, _) => graph,
-            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => model.graph(),
+            Bound::File(file) => file.network.as_ref().unwrap_or(model.graph()),
+            Bound::Own(_) | Bound::Random(_) => model.graph(),
         }
     }
 
@@ -170,23 +195,24 @@ impl BoundWeights {
     #[doc(hidden)]
     pub fn network_of(&self, graph: Verified<Graph>) -> Result<Verified<Graph>, Error> {
         match &self.bound {
-            Bound::Whole(_, bound) => Ok(quant::load(&graph, bound.file())?.0),
-            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => Ok(graph),
+            Bound::File(file) => file.network_of(graph),
+            Bound::Own(_) | Bound::Random(_) => Ok(graph),
         }
     }
 
     /// The file, where layers with weights of it compute on whole numbers.
     pub fn whole(&self) -> Option<&Path> {
         match &self.bound {
-            Bound::Whole(_, bound) => Some(bound.path()),
-            Bound::File(_) | Bound::Own(_) | Bound::Random(_) => None,
+            Bound::File(file) => file.whole.then(|| file.bound.path()),
+            Bound::Own(_) | Bound::Random(_) => None,
         }
     }
 
     /// What was taken off the names in the file to find those of the model, to be told to the user.
     pub fn note(&self) -> Option<String> {
         match &self.bound {
-            Bound::File(bound) | Bound::Whole(_, bound) => {
+            Bound::File(file) => {
+                let bound = &file.bound;
                 bound.note().map(|note| format!("{}: names are taken {note}", bound.path().display()))
             }
             Bound::Own(_) | Bound::Random(_) => None,
@@ -197,15 +223,23 @@ impl BoundWeights {
 impl WeightSource for BoundWeights {
     fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
         match &self.bound {
-            Bound::File(bound) | Bound::Whole(_, bound) => bound.values(param),
+            Bound::File(file) => file.bound.values(param),
             Bound::Own(own) => own.values(param),
             Bound::Random(random) => random.values(param),
         }
     }
 
+    fn halves<'a>(&'a self, param: &Param, half: Half) -> Cow<'a, [u16]> {
+        match &self.bound {
+            Bound::File(file) => file.bound.halves(param, half),
+            Bound::Own(own) => own.halves(param, half),
+            Bound::Random(random) => random.halves(param, half),
+        }
+    }
+
     fn release(&self, param: &Param) {
         match &self.bound {
-            Bound::File(bound) | Bound::Whole(_, bound) => bound.release(param),
+            Bound::File(file) => file.bound.release(param),
             Bound::Own(own) => own.release(param),
             Bound::Random(random) => random.release(param),
         }

@@ -52,7 +52,7 @@ pub(crate) fn sweep_params(graph: &mut Graph) {
 /// [`ParamSource::parts`], to be changed.
 fn for_parts(source: &mut ParamSource, mut f: impl FnMut(&mut ParamId)) {
     match source {
-        ParamSource::File | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
+        ParamSource::File | ParamSource::Half(_) | ParamSource::Fixed(_) | ParamSource::Integers { .. } => {}
         ParamSource::Merged { weight: base, .. }
         | ParamSource::OutputMajor { weight: base, .. }
         | ParamSource::Subpixel { weight: base, .. }

@@ -62,7 +62,7 @@ impl Call<'_> {
             conf,
             input: Pointer::sample(self.operands, 1, self.sample),
             weights: self.constant(0).at(group as i64 * conf.weight_group()),
-            bias: self.constant(1).at(group as i64 * conf.weight_stride()),
+            bias: self.constant(1).at(group as i64 * conf.bias_stride()),
             table: self.constant(2),
             out: self.ring(),
             residual: self.ring(),

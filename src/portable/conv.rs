@@ -6,6 +6,7 @@ use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::conv::Code;
 use crate::kernels::{Family, Operand};
+use crate::tensor::Half;
 use std::ops::Range;
 use wide::f32x8;
 
@@ -25,7 +26,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
                 input: Pointer::sample(operands, 1, sample).at(channel_group as i64 * conf.input.group_stride),
                 weights: Pointer::sample(operands, conf.weights_operand(), sample)
                     .at(group as i64 * conf.weight_group()),
-                bias: bias.at(group as i64 * conf.weight_stride()),
+                bias: bias.at(group as i64 * conf.bias_stride()),
                 table,
                 out: Pointer::sample(operands, 0, sample).at(out),
                 residual: epilogue::residual(&conf.epilogue, operands, conf.residual_operand(), sample).at(out),
@@ -145,7 +146,12 @@ impl Call<'_> {
                     let weights = weights.at((column * block.unroll) as i64 * weight);
                     let step = window.stride as i64 * pixel;
                     // SAFETY: the caller's; the taps and the tile's columns are inside the input.
-                    sums = unsafe { add_channels(sums, input, step, weights, weight, block.unroll) };
+                    sums = unsafe {
+                        match self.conf.half {
+                            None => add_channels(sums, input, step, weights, weight, block.unroll),
+                            Some(half) => add_halves(sums, input, step, (weights, half), weight, block.unroll),
+                        }
+                    };
                 }
             }
             totals.passed(tile.columns.len() * block.channels, &mut sums);
@@ -173,6 +179,32 @@ impl Call<'_> {
             }
         }
     }
+}
+
+/// [`add_channels`] of weights in 16 bits.
+///
+/// # Safety
+/// As there; vectors of weights are half as long.
+unsafe fn add_halves<const V: usize, const P: usize>(
+    mut sums: [[f32x8; V]; P],
+    input: Pointer,
+    input_step: i64,
+    (weights, half): (Pointer, Half),
+    weight_step: i64,
+    channels: usize,
+) -> [[f32x8; V]; P] {
+    for channel in 0..channels as i64 {
+        let weights = weights.at(channel * weight_step);
+        // SAFETY: the caller's.
+        unsafe {
+            let weights: [f32x8; V] = std::array::from_fn(|v| weights.at(v as i64 * VECTOR / 2).load_wide(half));
+            for (p, sum) in sums.iter_mut().enumerate() {
+                let x = input.at(p as i64 * input_step + channel * 4).broadcast();
+                sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = weight.mul_add(x, *sum));
+            }
+        }
+    }
+    sums
 }
 
 /// One kernel column of `channels` channels: the innermost loop.

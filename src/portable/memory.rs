@@ -2,6 +2,7 @@
 
 use super::{LANES, VECTOR};
 use crate::kernels::Operand;
+use crate::tensor::Half;
 use wide::f32x8;
 
 /// An address. As in generated code it may lie outside of every buffer, for example left of an image, as long as
@@ -56,6 +57,16 @@ impl Pointer {
     pub unsafe fn load(self) -> f32x8 {
         // SAFETY: the caller's; any bits are f32.
         f32x8::new(unsafe { self.0.cast::<[f32; LANES]>().read_unaligned() })
+    }
+
+    /// Eight numbers of 16 bits.
+    ///
+    /// # Safety
+    /// They must be readable here.
+    pub unsafe fn load_wide(self, half: Half) -> f32x8 {
+        // SAFETY: the caller's; any bits are whole numbers.
+        let bits = unsafe { self.0.cast::<[u16; LANES]>().read_unaligned() };
+        f32x8::new(bits.map(|bits| half.widen(bits)))
     }
 
     /// The first `count` lanes; the others are zero.

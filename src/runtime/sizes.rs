@@ -2,7 +2,7 @@
 
 use super::{Options, RunError, Session, SessionError};
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, Param, ParamSource, SizeError, Sizes, Verified};
+use crate::ir::{Graph, Param, SizeError, Sizes, Verified};
 use crate::kernels::tuning::Choices;
 use crate::tensor::Tensor;
 use std::collections::HashMap;
@@ -131,7 +131,7 @@ pub fn check_weights(graph: &Graph, other: &Graph) -> Result<(), SizedError> {
 
 /// The weights that come from a file.
 fn read(graph: &Graph) -> impl Iterator<Item = &Param> {
-    graph.params.iter().filter(|param| param.source == ParamSource::File)
+    graph.params.iter().filter(|param| param.is_read())
 }
 
 #[cfg(test)]

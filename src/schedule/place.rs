@@ -473,6 +473,7 @@ pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>, mean:
         // On whole numbers, what is fused is part of that.
         epilogue: kernels::epilogue::Epilogue::new(if integer.is_some() { &[] } else { &node.epilogue }),
         integer,
+        half: node.params.first().and_then(|&weight| graph[weight].half()),
     }
 }
 

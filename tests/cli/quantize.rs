@@ -59,7 +59,10 @@ fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
     for verb in [&["export", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
         let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
-        assert!(err.contains("weights of eight bits, which only run, verify, bench, tune and compile take"), "{err}");
+        assert!(
+            err.contains("weights of eight bits, which only run, verify, bench, tune, explain and compile take"),
+            "{err}"
+        );
     }
     let (_, err) = run(&["run", "models/mlp.cnn", "--weights", &file, "--input", SEVEN], 1);
     assert!(err.contains("w8.safetensors"), "{err}");
@@ -88,4 +91,44 @@ fn only_layers_in_f32_leave_a_choice() {
     };
     assert!(tune(&[]).contains("no layer leaves a choice: there are several kernels of convolutions"));
     assert!(tune(&["--keep", "conv2"]).contains("conv2"));
+}
+
+#[test]
+fn weights_of_16_bits_are_written_with_their_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for (half, decibels) in [("f16", 70.0..76.0), ("bf16", 52.0..58.0)] {
+        let file = path(half);
+        let (out, _) = run(&["quantize", LENET, "--weights-type", half, "-o", &file, "--format", "json"], 0);
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let names: Vec<&str> =
+            report["weights"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight", "fc3.weight"]);
+        let snr = report["snr_db"].as_f64().unwrap();
+        assert!(decibels.contains(&snr), "{half}: {snr}");
+        let weights = svertka::io::weights::WeightFile::open(Path::new(&file)).unwrap();
+        let types = ["conv1.weight", "fc1.weight", "fc1.bias"].map(|name| weights.dtype(name).unwrap());
+        assert_eq!(types, [half.to_uppercase(), half.to_uppercase(), "F32".into()]);
+        run(&["verify", LENET, "--weights", &file, "--input", SEVEN], 0);
+        let (out, _) = run(&["run", LENET, "--weights", &file, "--input", SEVEN], 0);
+        assert!(out.contains("digit_7.png: 7  0.9998"), "{out}");
+    }
+}
+
+#[test]
+fn weights_beyond_the_largest_number_of_16_bits_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (model, weights, to) = (path("m.cnn"), path("w.safetensors"), path("w16.safetensors"));
+    std::fs::write(&model, "model m\ninput x: f32[N, 2]\nnet { fc: dense 1, bias=false }\n").unwrap();
+    let header = r#"{"fc.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+    let values: Vec<u8> = [1.0f32, -7e4].iter().flat_map(|value| value.to_le_bytes()).collect();
+    std::fs::write(&weights, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()).unwrap();
+    let args = ["quantize", &model, "--weights", &weights, "-o", &to, "--weights-type"];
+    let (_, err) = run(&[&args[..], &["f16"]].concat(), 1);
+    assert!(err.contains(r#""fc.weight" holds -70000.0, beyond f16; `--weights-type bf16` has"#), "{err}");
+    assert!(!Path::new(&to).exists());
+    run(&[&args[..], &["bf16"]].concat(), 0);
+    let (_, err) = run(&[&args[..], &["bf16", "--calibrate", SEVEN]].concat(), 2);
+    assert!(err.contains("cannot be used with"), "{err}");
 }

@@ -1,6 +1,6 @@
 //! Cards, real weights, pictures and reference outputs.
 
-use super::{Name, folder};
+use super::{Name, folder, graph};
 use std::path::Path;
 use svertka::io::card::{Card, Preprocessing};
 use svertka::io::npy::{self, ArrayData};
@@ -50,4 +50,18 @@ pub fn first(x: &Tensor, samples: usize) -> Tensor {
     shape[0] = samples.min(shape[0]);
     let len = shape.iter().product();
     Tensor::new(shape, x.data()[..len].to_vec())
+}
+
+/// The photographs in the order of their logits.
+pub fn order() -> Vec<String> {
+    let top5 = std::fs::read_to_string(shared("imagenet/top5.json")).unwrap();
+    let top5: serde_json::Value = serde_json::from_str(&top5).unwrap();
+    top5["image_order"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+/// All of them as a model takes them.
+pub fn photographs(name: &Name) -> Tensor {
+    let (graph, how) = (graph(name), card(name).preprocessing);
+    let read = |photograph: String| input(&shared(&format!("imagenet/{photograph}_224.png")), &how, &graph, None);
+    batch(&order().into_iter().map(read).collect::<Vec<_>>())
 }

@@ -8,6 +8,7 @@ mod libraries;
 mod names;
 mod numerics;
 mod onnx;
+mod quantised;
 mod readme;
 
 use std::fmt;

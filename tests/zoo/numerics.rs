@@ -1,6 +1,6 @@
 //! What real networks say about real pictures, against the logits of PyTorch.
 
-use super::data::{batch, bytes, card, committed, first, input, logits, shared};
+use super::data::{batch, bytes, card, committed, first, input, logits, order, shared};
 use super::{Model, Name, folder, graph, name};
 use std::path::Path;
 use svertka::codegen::Isa;
@@ -20,7 +20,7 @@ fn engines() -> Vec<Engine> {
     jit.chain([Engine::Portable]).collect()
 }
 
-fn weights(graph: &Verified<Graph>, path: &Path) -> BoundWeights {
+pub fn weights(graph: &Verified<Graph>, path: &Path) -> BoundWeights {
     BoundWeights::bind(graph, WeightFile::open(path).unwrap()).unwrap_or_else(|misfit| panic!("{misfit}"))
 }
 
@@ -80,7 +80,7 @@ fn top(values: &[f32], k: usize) -> Vec<usize> {
 }
 
 /// The class of each sample.
-fn classes(logits: &Tensor) -> Vec<usize> {
+pub fn classes(logits: &Tensor) -> Vec<usize> {
     logits.data().chunks(logits.channels()).map(|row| top(row, 1)[0]).collect()
 }
 
@@ -164,22 +164,18 @@ fn cifar_pictures_are_read() {
 fn photographs() {
     let top5 = shared("imagenet/top5.json");
     let top5: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(top5).unwrap()).unwrap();
-    let photographs: Vec<&str> =
-        top5["image_order"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     for (model, data) in [
         ("mobilenet_v2", "mobilenet_v2_imagenet"),
         ("efficientnet_lite:efficientnet_lite0", "efficientnet_lite0_imagenet"),
     ] {
         let name = name(model);
         let graph = graph(&name);
-        let how = card(&name).preprocessing;
-        let read = |photograph: &&str| input(&shared(&format!("imagenet/{photograph}_224.png")), &how, &graph, None);
-        let input = batch(&photographs.iter().map(read).collect::<Vec<_>>());
+        let input = super::data::photographs(&name);
         let weights = weights(&graph, &shared(&format!("imagenet/{data}.safetensors")));
         let reference = logits(&shared(&format!("imagenet/{data}_logits.npy")));
         let found = check(&name, &weights, &input, &reference, 1e-4, 2);
-        for (row, photograph) in found.data().chunks(1000).zip(&photographs) {
-            let expected = top5[data][photograph].as_array().unwrap();
+        for (row, photograph) in found.data().chunks(1000).zip(order()) {
+            let expected = top5[data][&photograph].as_array().unwrap();
             let expected: Vec<usize> = expected.iter().map(|class| class[0].as_u64().unwrap() as usize).collect();
             assert_eq!(top(row, 5), expected, "{model} on {photograph}");
         }

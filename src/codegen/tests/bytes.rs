@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::codegen::Bytes;
+use crate::tensor::Half;
 
 /// A vector's bytes.
 type Vector = Vec<u8>;
@@ -169,6 +170,34 @@ fn operations_on_bytes_agree_with_their_model() {
                     asm.store(to.at(0), registers[2]);
                 });
                 assert_eq!(out, (operation.model)(&a, &b, &c), "{isa} {}", operation.name);
+            }
+        }
+    }
+}
+
+/// All numbers of 16 bits. Of NaN, the bit that makes it quiet may be set.
+#[test]
+fn numbers_of_16_bits_are_widened() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    for isa in Isa::ALL {
+        for half in [Half::F16, Half::Bf16].into_iter().filter(|&half| isa.widens(half)) {
+            for bits in all.chunks(32 * isa.lanes()) {
+                let bytes: Vector = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+                let data = Data { inputs: vec![floats(&bytes)], outputs: vec![vec![7.0; bits.len()]], ints: vec![] };
+                let out = run_bytes(isa, Bytes::Vectors, &data, &mut |asm| {
+                    let registers = last_registers(asm, 1);
+                    let [from, to] = std::array::from_fn(|index| asm.arg(index));
+                    for vector in 0..bits.len() / isa.lanes() {
+                        let at = (vector * isa.lanes()) as i64;
+                        asm.load_wide(registers[0], from.at(2 * at), half);
+                        asm.store(to.at(4 * at), registers[0]);
+                    }
+                });
+                for (&bits, out) in bits.iter().zip(floats(&out)) {
+                    let want = half.widen(bits);
+                    let same = out.to_bits() == want.to_bits() || (out.is_nan() && want.is_nan());
+                    assert!(same, "{isa}: {half} of {bits:#x} is {want:?}, not {out:?}");
+                }
             }
         }
     }

@@ -20,7 +20,7 @@ mod tests;
 mod value;
 
 use super::IoError;
-use super::safetensors::{floats, forget};
+use super::safetensors::{floats, forget, halves};
 use super::weights::Tensors;
 use super::zip::{Archive, Content};
 use ::safetensors::tensor::Dtype;
@@ -128,6 +128,12 @@ impl Tensors for File {
             Some(strides) => super::gather(&values, &tensor.shape, strides).into(),
             None => values,
         })
+    }
+
+    fn halves(&self, name: &str) -> Option<Cow<'_, [u16]>> {
+        let tensor = self.saved.tensors.get(name).filter(|tensor| tensor.strides.is_none())?;
+        let storage = self.saved.storages[tensor.storage].bytes(&self.map);
+        halves(tensor.dtype, &storage[tensor.bytes.clone()])
     }
 
     fn release(&self, name: &str) {

@@ -93,7 +93,7 @@ impl Code {
             let line = Line {
                 input: nest.offset_by(input, channel_group, self.input.group_stride),
                 weights: nest.offset_by(weights, panel, self.weight_group()),
-                bias: nest.offset_by(bias, panel, self.weight_stride()),
+                bias: nest.offset_by(bias, panel, self.bias_stride()),
                 out: nest.add(out, out_offset),
                 residual: nest.add(residual, out_offset),
                 table: nest.constant_pointer(self.bias_operand() + 1),
@@ -122,7 +122,7 @@ impl Code {
                 let pointers = [
                     line.input,
                     nest.offset_by(line.weights, group, self.weight_group()),
-                    nest.offset_by(line.bias, group, self.weight_stride()),
+                    nest.offset_by(line.bias, group, self.bias_stride()),
                     nest.add(line.out, out_offset),
                     nest.add(line.residual, out_offset),
                     line.table,
@@ -385,7 +385,7 @@ impl TileEmitter<'_> {
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
                 for (v, &weight) in row.iter().enumerate() {
-                    asm.load(weight, weights.at(position + (v * conf.lanes * 4) as i64));
+                    self.load_weights(asm, weight, weights.at(position + v as i64 * conf.weight_vector()));
                 }
                 for &p in &users {
                     let x = self.element(input, p, column, channel);
@@ -400,6 +400,13 @@ impl TileEmitter<'_> {
             }
         }
         row.into_iter().chain(element).for_each(|v| asm.free(v));
+    }
+
+    fn load_weights(&self, asm: &mut dyn VectorAsm, to: V, from: Mem) {
+        match self.conf.half {
+            None => asm.load(to, from),
+            Some(half) => asm.load_wide(to, from, half),
+        }
     }
 
     /// Asks for lines of the next panel of weights.

@@ -22,10 +22,15 @@ pub struct Strides {
 impl Problem {
     /// Whether several samples at a time are worth a tile that suits them.
     pub(super) fn is_joint(&self, target: &Target) -> bool {
+        self.reads_far_weights_once(target) && self.alone
+    }
+
+    /// Whether a sample reads each weight once, and all of them are too many to stay near until the next one.
+    pub(super) fn reads_far_weights_once(&self, target: &Target) -> bool {
         let taps: usize = self.window.kernel.iter().product();
         let one_position = self.window.out.iter().all(|&size| size == 1);
         let weights = (self.channels_in * self.channels_out).saturating_mul(taps * 4);
-        one_position && self.groups == 1 && self.alone && is_far(weights, target)
+        one_position && self.groups == 1 && is_far(weights, target)
     }
 }
 

@@ -1,9 +1,10 @@
-//! Convolutions and dense layers of one group on whole numbers, with dot products of four bytes (`vpdpbusd`, whose sums do
+//! Convolutions and dense layers on whole numbers, with dot products of four bytes (`vpdpbusd`, whose sums do
 //! not saturate), or, where there are none, with products of halves (`vpmaddwd`), which are exact too.
 //!
 //! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
 //! positions and one or two blocks of output channels, which stay in registers; sums begin with the bias, less the weights
-//! times the zero point of the input.
+//! times the zero point of the input. Of several groups of channels, a tile reads the blocks that have the inputs of its
+//! outputs, with zeros for weights where one meets what another group reads.
 
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
@@ -14,6 +15,7 @@ use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::Quantisation;
+use std::ops::Range;
 
 /// Every decision about one kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,16 +23,60 @@ pub struct Code {
     /// Output channels of a block.
     lanes: usize,
     pub(super) products: Products,
-    /// Blocks of input and output channels, and the channels of the former.
-    inputs: usize,
-    pub(super) in_blocks: usize,
-    pub(super) out_blocks: usize,
-    pub(super) channels: usize,
+    pub(super) channels: Channels,
+    /// Blocks of output channels of a tile, and of input channels that it reads.
+    pub(super) blocks: usize,
+    pub(super) reads: usize,
     pub(super) window: Geometry,
     input: Quantisation,
     pub(super) ends: Ends,
     /// Positions of a tile.
     pub(super) run: usize,
+}
+
+/// Channels in groups, and in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Channels {
+    lanes: usize,
+    pub groups: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+impl Channels {
+    pub fn in_blocks(&self) -> usize {
+        self.inputs.div_ceil(self.lanes)
+    }
+
+    pub fn out_blocks(&self) -> usize {
+        self.outputs.div_ceil(self.lanes)
+    }
+
+    /// Input and output channels of a group.
+    fn of_group(&self) -> [usize; 2] {
+        [self.inputs, self.outputs].map(|channels| channels / self.groups)
+    }
+
+    /// How many output blocks a tile has: two where they read the same inputs.
+    fn blocks(&self) -> usize {
+        let together = self.groups == 1 || self.of_group()[1].is_multiple_of(BLOCKS * self.lanes);
+        if together { BLOCKS } else { 1 }
+    }
+
+    /// Input blocks of which the first output channel of a tile of so many blocks reads the first one, up to the last
+    /// channel's last.
+    fn read(&self, tile: usize, blocks: usize) -> Range<usize> {
+        let [inputs, outputs] = self.of_group();
+        let (first, end) = (tile * blocks * self.lanes, (tile + 1) * blocks * self.lanes);
+        let last = end.min(self.outputs) - 1;
+        first / outputs * inputs / self.lanes..((last / outputs + 1) * inputs).div_ceil(self.lanes)
+    }
+
+    /// The most input blocks that a tile reads.
+    fn most_read(&self, blocks: usize) -> usize {
+        let tiles = self.out_blocks().div_ceil(blocks);
+        (0..tiles).map(|tile| self.read(tile, blocks).len()).max().expect("a tile")
+    }
 }
 
 /// Zeros around the input of a convolution, in whole numbers: rows and columns in front, and the sizes with them.
@@ -77,7 +123,7 @@ impl Products {
     }
 }
 
-/// Blocks of output channels of a tile.
+/// Blocks of output channels of a tile at most.
 const BLOCKS: usize = 2;
 
 /// Channels whose bytes are broadcast together.
@@ -94,28 +140,31 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let (products, lanes) = (Products::of(target)?, target.lanes);
     let ty = node.inputs[0].ty;
     let (layout, inputs, (front, window)) = match node.op {
-        Op::Conv(conv) if conv.groups == 1 => {
+        Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {
+            return Err(Why::unfit("each channel by itself"));
+        }
+        Op::Conv(conv) => {
             let window = conv.window.resolve(ty.spatial()).expect("verified");
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
         }
-        Op::Conv(_) => return Err(Why::unfit("groups")),
         // Whole blocks are read, which there must be.
         _ if ty.elements() == ty.channels() => (Layout::Blocked, ty.channels(), ([0; 2], Geometry::point())),
         _ if !ty.elements().is_multiple_of(lanes) => return Err("no whole blocks".into()),
         _ => (Layout::Nchw, ty.elements(), ([0; 2], Geometry::point())),
     };
-    let channels = node.output.channels();
+    let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
+    let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
     let (flat, sizes, columns) = (window.is_flat(), window.input, window.out[1]);
     // What a tile needs beside its sums, while it makes them and behind.
     let others = if products == Products::Bytes { BLOCKS + 1 } else { 4 };
-    let run = (target.registers - others.max(requantise::REGISTERS)) / BLOCKS;
+    let blocks = channels.blocks();
+    let run = (target.registers - others.max(requantise::REGISTERS)) / blocks;
     let code = Code {
         lanes,
         products,
-        inputs,
-        in_blocks: inputs.div_ceil(lanes),
-        out_blocks: channels.div_ceil(lanes),
         channels,
+        blocks,
+        reads: channels.most_read(blocks),
         window,
         input,
         ends: Ends { residual, output },
@@ -190,14 +239,19 @@ impl Geometry {
 }
 
 impl Code {
-    /// Groups of output blocks, each a task for each sample.
-    fn groups(&self) -> usize {
-        self.out_blocks.div_ceil(BLOCKS)
+    /// Each a task for each sample.
+    fn tiles(&self) -> usize {
+        self.channels.out_blocks().div_ceil(self.blocks)
+    }
+
+    /// The first input block that a tile reads, of which there are as many behind as it reads.
+    fn first_read(&self, tile: usize) -> usize {
+        self.channels.read(tile, self.blocks).start.min(self.channels.in_blocks() - self.reads)
     }
 
     /// Quads of channels of a block: fewer where there is one block that is not full.
     fn quads(&self) -> usize {
-        if self.in_blocks == 1 { self.inputs.div_ceil(QUAD) } else { self.lanes / QUAD }
+        if self.channels.in_blocks() == 1 { self.channels.inputs.div_ceil(QUAD) } else { self.lanes / QUAD }
     }
 
     fn taps(&self) -> usize {
@@ -219,28 +273,32 @@ impl Code {
 
     /// Bytes of the weights of one block of output channels.
     fn weights_of_block(&self) -> usize {
-        self.in_blocks * self.taps() * self.quads() * self.unit()
+        self.reads * self.taps() * self.quads() * self.unit()
     }
 
     /// No distance within an operand is larger.
     fn reach(&self) -> i64 {
-        let input = self.in_blocks * self.window.input[0] * self.window.input[1] * self.lanes;
-        let output = self.out_blocks * self.window.positions() * 4 * self.lanes;
-        (input.max(output).max(self.out_blocks * self.weights_of_block())) as i64
+        let (in_blocks, out_blocks) = (self.channels.in_blocks(), self.channels.out_blocks());
+        let input = in_blocks * self.window.input[0] * self.window.input[1] * self.lanes;
+        let output = out_blocks * self.window.positions() * 4 * self.lanes;
+        (input.max(output).max(out_blocks * self.weights_of_block())) as i64
     }
 
-    /// `[group][input block][row of taps][column][quad][block of the group][lane][4]`; halves have the even channels of a
+    /// `[tile][input block][row of taps][column][quad][block of the tile][lane][4]`; halves have the even channels of a
     /// quad, `[lane][2]`, before the odd ones.
     fn pack(&self, weights: &[i8]) -> Vec<u8> {
         let (taps, quads, lanes, unit) = (self.taps(), self.quads(), self.lanes, self.unit());
-        let mut packed = vec![0; self.out_blocks * self.weights_of_block()];
+        let (blocks, out_blocks, [inputs, outputs]) =
+            (self.blocks, self.channels.out_blocks(), self.channels.of_group());
+        let mut packed = vec![0; out_blocks * self.weights_of_block()];
         for (index, &w) in weights.iter().enumerate() {
-            let (o, c, tap) = (index / taps / self.inputs, index / taps % self.inputs, index % taps);
-            let (block, group) = (o / lanes, o / lanes / BLOCKS);
-            let width = BLOCKS.min(self.out_blocks - group * BLOCKS);
+            let (o, c, tap) = (index / taps / inputs, index / taps % inputs, index % taps);
+            let (block, tile) = (o / lanes, o / lanes / blocks);
+            let width = blocks.min(out_blocks - tile * blocks);
+            let c = o / outputs * inputs + c - self.first_read(tile) * lanes;
             let quad = (c / lanes * taps + tap) * quads + c % lanes / QUAD;
-            let of_group = group * BLOCKS * self.weights_of_block();
-            let of_unit = of_group + (quad * width + block % BLOCKS) * unit;
+            let of_tile = tile * blocks * self.weights_of_block();
+            let of_unit = of_tile + (quad * width + block % blocks) * unit;
             match self.products {
                 Products::Bytes => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
                 Products::Halves => {
@@ -257,23 +315,23 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        format!("conv_u8_{}c{}x{BLOCKS}_{}", self.lanes, self.run, self.products.name(self.lanes))
+        format!("conv_u8_{}c{}x{}_{}", self.lanes, self.run, self.blocks, self.products.name(self.lanes))
     }
 
     fn tasks(&self) -> usize {
-        self.groups()
+        self.tiles()
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        self.ends.constants(params, self.input, self.out_blocks * self.lanes, |weights| self.pack(weights))
+        self.ends.constants(params, self.input, self.channels.out_blocks() * self.lanes, |weights| self.pack(weights))
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let mut tiles = Vec::new();
-        for blocks in [BLOCKS, 1] {
+        let out_blocks = self.channels.out_blocks();
+        for (blocks, is_met) in [(self.blocks, out_blocks >= self.blocks), (1, out_blocks % self.blocks == 1)] {
             for run in [self.run, self.window.out[1] % self.run] {
-                let used =
-                    run > 0 && if blocks == 1 { self.out_blocks % BLOCKS == 1 } else { self.out_blocks >= BLOCKS };
+                let used = run > 0 && is_met;
                 let tile_name = format!("{name}_{blocks}x{run}");
                 let tile = Tile { code: self, blocks, run };
                 tiles.push(if used {
@@ -284,15 +342,15 @@ impl Family for Code {
             }
         }
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.groups(), |nest, sample, group| {
-                let whole = nest.iconst((self.out_blocks / BLOCKS) as i64);
-                let full = nest.less(group, whole);
+            nest.for_tasks(self.tiles(), |nest, sample, number| {
+                let whole = nest.iconst((out_blocks / self.blocks) as i64);
+                let full = nest.less(number, whole);
                 let pair = [tiles[0], tiles[1]];
                 let single = [tiles[2], tiles[3]];
                 nest.if_else(
                     full,
-                    |nest| self.emit_group(nest, sample, group, pair),
-                    |nest| self.emit_group(nest, sample, group, single),
+                    |nest| self.emit_positions(nest, sample, number, pair),
+                    |nest| self.emit_positions(nest, sample, number, single),
                 );
             });
         })
@@ -300,23 +358,40 @@ impl Family for Code {
 }
 
 impl Code {
-    /// All positions of one group of output blocks, by the tile of a run and that of what is left of a row.
-    fn emit_group(&self, nest: &mut NestBuilder, sample: Word, group: Word, tiles: [Option<FuncId>; 2]) {
+    /// The first input block that a tile reads.
+    fn emit_first_read(&self, nest: &mut NestBuilder, number: Word) -> Word {
+        let [inputs, outputs] = self.channels.of_group();
+        let first = nest.mul_imm(number, (self.blocks * self.lanes) as i64);
+        let group = nest.div_imm(first, outputs as i64);
+        let channel = nest.mul_imm(group, inputs as i64);
+        let block = nest.div_imm(channel, self.lanes as i64);
+        let last = nest.iconst((self.channels.in_blocks() - self.reads) as i64);
+        nest.smin(block, last)
+    }
+
+    /// All positions of the output blocks of a tile, by that of a run and that of what is left of a row.
+    fn emit_positions(&self, nest: &mut NestBuilder, sample: Word, number: Word, tiles: [Option<FuncId>; 2]) {
         let residuals = usize::from(self.ends.residual.is_some());
-        let group_bytes = (BLOCKS * self.window.positions()) as i64;
+        let tile_bytes = (self.blocks * self.window.positions()) as i64;
         let out = nest.sample_pointer(0, sample);
-        let out = nest.offset_by(out, group, group_bytes * self.vector() as i64);
+        let out = nest.offset_by(out, number, tile_bytes * self.vector() as i64);
         let input = nest.sample_pointer(1, sample);
+        let input = if self.reads == self.channels.in_blocks() {
+            input
+        } else {
+            let first = self.emit_first_read(nest, number);
+            nest.offset_by(input, first, (self.window.input[0] * self.window.input[1] * self.lanes) as i64)
+        };
         let residual = match residuals {
             0 => out,
             _ => {
                 let pointer = nest.sample_pointer(2, sample);
-                nest.offset_by(pointer, group, group_bytes * self.lanes as i64)
+                nest.offset_by(pointer, number, tile_bytes * self.lanes as i64)
             }
         };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
             let pointer = nest.constant_pointer(2 + residuals + index);
-            nest.offset_by(pointer, group, (BLOCKS * bytes) as i64)
+            nest.offset_by(pointer, number, (self.blocks * bytes) as i64)
         };
         let weights = constant(nest, 0, self.weights_of_block());
         let (bias, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
@@ -358,7 +433,7 @@ impl Tile<'_> {
         }
         let code = self.code;
         let row = code.window.dilation[0] * code.window.input[1] * code.lanes;
-        repeat(asm, code.in_blocks, &mut |asm| {
+        repeat(asm, code.reads, &mut |asm| {
             repeat(asm, code.window.kernel[0], &mut |asm| {
                 self.emit_row(asm, x, weights, &sums);
                 asm.add_imm(x, row as i64);

@@ -282,9 +282,19 @@ impl dots::Code {
     fn facts(&self) -> Vec<Fact> {
         let [rows, columns] = self.window.kernel;
         vec![
-            ("channels", format!("{} in {} blocks to {} blocks", self.channels, self.in_blocks, self.out_blocks)),
+            channels(self.channels.inputs, self.channels.outputs, self.channels.groups),
             ("window", format!("{rows} rows of {columns}, stride {}x{}", self.window.stride[0], self.window.stride[1])),
-            ("tile", format!("{} positions; {} a product", self.run, self.products.in_words())),
+            (
+                "tile",
+                format!(
+                    "{} positions x {} blocks; reads {} of {} blocks, {} a product",
+                    self.run,
+                    self.blocks,
+                    self.reads,
+                    self.channels.in_blocks(),
+                    self.products.in_words()
+                ),
+            ),
             some("then", self.ends.residual.is_some(), "adds"),
         ]
     }

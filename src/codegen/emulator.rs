@@ -379,6 +379,12 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let product = |by: u32| i32::from((a >> by) as i16) * i32::from((b >> by) as i16);
                 product(0).wrapping_add(product(16)) as u32
             }),
+            VEX_Vpmaddubsw_ymm_ymm_ymmm256 | EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512 => self.binary(i, |a, b| {
+                on_halves(a, b, |a, b| {
+                    let [a, b] = [a.to_le_bytes().map(i32::from), b.to_le_bytes().map(|b| i32::from(b as i8))];
+                    (a[0] * b[0] + a[1] * b[1]).clamp(i16::MIN.into(), i16::MAX.into()) as u16
+                })
+            }),
             VEX_Vpsrlw_ymm_ymm_imm8 | EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8 => {
                 let by = u32::from(i.immediate8());
                 self.unary(i, |a| (a & 0xffff) >> by | a >> 16 >> by << 16)

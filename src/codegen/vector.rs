@@ -204,6 +204,11 @@ pub trait VectorAsm {
     fn multiply_halves(&mut self, dst: V, a: V, b: V);
     /// The same, with the vector at `mem`.
     fn multiply_halves_load(&mut self, dst: V, a: V, mem: Mem);
+    /// Each half = the sum of the products of its two bytes, those of `a` without a sign, those at `mem` with one; the
+    /// nearest there is. Wider than 128 bits.
+    fn multiply_bytes_load(&mut self, _dst: V, _a: V, _mem: Mem) {
+        unreachable!("{WIDER}")
+    }
     /// Shifts every half right, filling with zeros.
     fn shr_halves(&mut self, dst: V, a: V, by: u8);
     /// acc += the sum of the products of the four bytes of each 32-bit lane, those of `a` without a sign, those of `b` with

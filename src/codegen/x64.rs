@@ -80,6 +80,7 @@ struct Codes {
     add_halves: Code,
     max_bytes: Code,
     multiply_halves: Code,
+    multiply_bytes: Code,
     shr_halves: Code,
     dot_bytes: Code,
 }
@@ -118,6 +119,7 @@ const AVX2: Codes = Codes {
     add_halves: Code::VEX_Vpaddsw_ymm_ymm_ymmm256,
     max_bytes: Code::VEX_Vpmaxub_ymm_ymm_ymmm256,
     multiply_halves: Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
+    multiply_bytes: Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
     shr_halves: Code::VEX_Vpsrlw_ymm_ymm_imm8,
     dot_bytes: Code::VEX_Vpdpbusd_ymm_ymm_ymmm256,
 };
@@ -156,6 +158,7 @@ const AVX512: Codes = Codes {
     add_halves: Code::EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512,
     max_bytes: Code::EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512,
     multiply_halves: Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
+    multiply_bytes: Code::EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512,
     shr_halves: Code::EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8,
     dot_bytes: Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32,
 };
@@ -724,6 +727,11 @@ impl VectorAsm for X64Asm {
 
     fn multiply_halves(&mut self, dst: V, a: V, b: V) {
         self.op3(self.codes.multiply_halves, dst, a, b);
+    }
+
+    fn multiply_bytes_load(&mut self, dst: V, a: V, mem: Mem) {
+        let (dst, a) = (self.vector(dst), self.vector(a));
+        self.emit(Instruction::with3(self.codes.multiply_bytes, dst, a, memory(mem)));
     }
 
     fn multiply_halves_load(&mut self, dst: V, a: V, mem: Mem) {

@@ -21,7 +21,8 @@ use crate::tensor::Quantisation;
 pub struct Code {
     /// Channels of a block.
     lanes: usize,
-    products: Products,
+    /// Four neighbours are multiplied at a time, for which bytes must be moved; else one, as a half.
+    quads: bool,
     /// Vectors of a tile.
     registers: usize,
     pub(super) channels: usize,
@@ -64,8 +65,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if conv.groups == 1 || conv.groups != channels || channels != ty.channels() {
         return Err(Why::unfit("not depthwise"));
     }
-    // Products of bytes are of neighbours: bytes have to be moved.
-    let products = if target.bytes < Bytes::Tables { Products::Halves } else { Products::Bytes };
+    let quads = target.bytes >= Bytes::Tables;
     if target.bytes == Bytes::None {
         return Err(Why::unfit("no vectors of bytes"));
     }
@@ -77,10 +77,10 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     }
     // Loads of four positions may begin at the last one that a window sees.
     let last = (window.out[1] - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1];
-    window.input[1] = window.input[1].max(last + if products == Products::Bytes { QUAD } else { 1 });
+    window.input[1] = window.input[1].max(last + if quads { QUAD } else { 1 });
     let blocks = channels.div_ceil(lanes);
     let ends = Ends { residual, output };
-    let mut code = Code { lanes, products, registers, channels, blocks, window, input, ends, run: MAX_RUN };
+    let mut code = Code { lanes, quads, registers, channels, blocks, window, input, ends, run: MAX_RUN };
     code.cut()?;
     let (sizes, zero_point) = (code.window.input, input.zero_point());
     let padded =
@@ -112,7 +112,7 @@ impl Code {
 
     /// Neighbours that are multiplied together.
     fn together(&self) -> usize {
-        if self.products == Products::Bytes { QUAD } else { 1 }
+        if self.quads { QUAD } else { 1 }
     }
 
     /// How a tile of so many positions adds the products of a row of taps.
@@ -200,10 +200,10 @@ impl Code {
                 for lane in 0..self.lanes.min(self.channels - block * self.lanes) {
                     let first = ((block * self.lanes + lane) * rows + row) * columns;
                     let weight = |tap: Option<usize>| tap.map_or(0, |tap| weights[first + tap]);
-                    let bytes = match self.products {
-                        Products::Bytes => pattern.map(|tap| weight(tap) as u8),
+                    let bytes = match self.quads {
+                        true => pattern.map(|tap| weight(tap) as u8),
                         // The half above it meets none.
-                        Products::Halves => i32::from(weight(pattern[0])).to_le_bytes(),
+                        false => i32::from(weight(pattern[0])).to_le_bytes(),
                     };
                     vector[lane * QUAD..][..QUAD].copy_from_slice(&bytes);
                 }
@@ -227,7 +227,8 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        format!("conv_depthwise_u8_{}c{}_{}", self.lanes, self.run, self.products.name(self.lanes))
+        let products = if self.quads { Products::Bytes } else { Products::Halves };
+        format!("conv_depthwise_u8_{}c{}_{}", self.lanes, self.run, products.name(self.lanes))
     }
 
     fn tasks(&self) -> usize {
@@ -292,7 +293,7 @@ impl Code {
         sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         // The order of channels, or the products that are still to be added.
         let [helper, seen] = [(); 2].map(|()| asm.vec());
-        if self.products == Products::Bytes {
+        if self.quads {
             asm.load(helper, weights.at(0));
         }
         let w: Vec<V> = patterns.iter().map(|_| asm.vec()).collect();
@@ -303,15 +304,15 @@ impl Code {
             let first = tap_row * self.window.dilation[0] * self.window.input[1];
             for load in &row {
                 let at = x.at(((first + load.position) * self.lanes) as i64);
-                match self.products {
-                    Products::Bytes => asm.permute_bytes(seen, helper, at),
-                    Products::Halves => asm.load_bytes(seen, at),
+                match self.quads {
+                    true => asm.permute_bytes(seen, helper, at),
+                    false => asm.load_bytes(seen, at),
                 }
                 for &(output, pattern) in &load.uses {
                     let index = patterns.binary_search(&pattern).expect("they are sorted, and all of them");
-                    match self.products {
-                        Products::Bytes => asm.dot_bytes(sums[output], seen, w[index]),
-                        Products::Halves => {
+                    match self.quads {
+                        true => asm.dot_bytes(sums[output], seen, w[index]),
+                        false => {
                             asm.multiply_halves(helper, seen, w[index]);
                             asm.add_bits(sums[output], sums[output], helper);
                         }

@@ -57,10 +57,18 @@ impl Channels {
         [self.inputs, self.outputs].map(|channels| channels / self.groups)
     }
 
-    /// How many output blocks a tile has: two where they read the same inputs.
-    fn blocks(&self) -> usize {
-        let together = self.groups == 1 || self.of_group()[1].is_multiple_of(BLOCKS * self.lanes);
-        if together { BLOCKS } else { 1 }
+    /// How many output blocks a tile has: some where they read the same inputs.
+    fn blocks(&self, products: Products) -> usize {
+        let all = match products {
+            Products::Bytes => [2].as_slice(),
+            // What takes bytes apart, or multiplies by ones, is done once for more of them.
+            Products::Pairs | Products::Halves => &[4, 2],
+        };
+        let together = |blocks: &usize| match self.groups {
+            1 => *blocks <= self.out_blocks().max(2),
+            _ => self.of_group()[1].is_multiple_of(blocks * self.lanes),
+        };
+        all.iter().copied().find(together).unwrap_or(1)
     }
 
     /// Input blocks of which the first output channel of a tile of so many blocks reads the first one, up to the last
@@ -92,15 +100,20 @@ pub struct Padded {
 pub enum Products {
     /// Four bytes of each lane, to sums.
     Bytes,
+    /// Two bytes of each half, of which those of the input have seven bits, so that their sums fit. Another instruction adds
+    /// the halves of each lane, and another one these to sums.
+    Pairs,
     /// Two halves of each lane: of four channels the even ones, then the odd ones. Another instruction adds them.
     Halves,
 }
 
 impl Products {
-    /// What tiles of a target have.
-    pub fn of(target: &Target) -> Result<Products, Why> {
+    /// What tiles of a target have for such an input.
+    pub fn of(target: &Target, input: Quantisation) -> Result<Products, Why> {
         match target.bytes {
             Bytes::None => Err(Why::unfit("no vectors of bytes")),
+            // 2 * 127 * 127 is below 2^15.
+            Bytes::Vectors if input.top() <= i8::MAX as u8 && target.isa != Isa::Clif => Ok(Products::Pairs),
             Bytes::Vectors => Ok(Products::Halves),
             Bytes::Dots | Bytes::Tables => Ok(Products::Bytes),
         }
@@ -109,6 +122,7 @@ impl Products {
     pub fn in_words(self) -> &'static str {
         match self {
             Products::Bytes => "four bytes",
+            Products::Pairs => "two bytes, twice",
             Products::Halves => "two halves",
         }
     }
@@ -118,13 +132,11 @@ impl Products {
         match (self, lanes) {
             (Products::Bytes, 8) => "dots_avx_vnni".into(),
             (Products::Bytes, _) => "dots_avx512_vnni".into(),
+            (Products::Pairs, _) => format!("pairs_{}", super::lanes::isa(lanes)),
             (Products::Halves, _) => format!("halves_{}", super::lanes::isa(lanes)),
         }
     }
 }
-
-/// Blocks of output channels of a tile at most.
-const BLOCKS: usize = 2;
 
 /// Channels whose bytes are broadcast together.
 const QUAD: usize = 4;
@@ -137,7 +149,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
         return Err(Why::unfit("no sum of products"));
     };
-    let (products, lanes) = (Products::of(target)?, target.lanes);
+    let (products, lanes) = (Products::of(target, input)?, target.lanes);
     let ty = node.inputs[0].ty;
     let (layout, inputs, (front, window)) = match node.op {
         Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {
@@ -156,8 +168,12 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
     let (flat, sizes, columns) = (window.is_flat(), window.input, window.out[1]);
     // What a tile needs beside its sums, while it makes them and behind.
-    let others = if products == Products::Bytes { BLOCKS + 1 } else { 4 };
-    let blocks = channels.blocks();
+    let blocks = channels.blocks(products);
+    let others = match products {
+        Products::Bytes => blocks + 1,
+        Products::Pairs => 3,
+        Products::Halves => 4,
+    };
     let run = (target.registers - others.max(requantise::REGISTERS)) / blocks;
     let code = Code {
         lanes,
@@ -266,7 +282,7 @@ impl Code {
     /// Bytes of the weights of four input channels and one block of output channels.
     fn unit(&self) -> usize {
         match self.products {
-            Products::Bytes => QUAD * self.lanes,
+            Products::Bytes | Products::Pairs => QUAD * self.lanes,
             Products::Halves => 2 * QUAD * self.lanes,
         }
     }
@@ -300,7 +316,7 @@ impl Code {
             let of_tile = tile * blocks * self.weights_of_block();
             let of_unit = of_tile + (quad * width + block % blocks) * unit;
             match self.products {
-                Products::Bytes => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
+                Products::Bytes | Products::Pairs => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
                 Products::Halves => {
                     let half = (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2;
                     packed[of_unit + 2 * half..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
@@ -329,7 +345,8 @@ impl Family for Code {
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let mut tiles = Vec::new();
         let out_blocks = self.channels.out_blocks();
-        for (blocks, is_met) in [(self.blocks, out_blocks >= self.blocks), (1, out_blocks % self.blocks == 1)] {
+        let left = out_blocks % self.blocks;
+        for (blocks, is_met) in [(self.blocks, out_blocks >= self.blocks), (left, left > 0)] {
             for run in [self.run, self.window.out[1] % self.run] {
                 let used = run > 0 && is_met;
                 let tile_name = format!("{name}_{blocks}x{run}");
@@ -463,6 +480,7 @@ impl Tile<'_> {
             };
             match code.products {
                 Products::Bytes => self.add_bytes(asm, &at, weights, first, sums),
+                Products::Pairs => self.add_pairs(asm, &at, weights, first, sums),
                 Products::Halves => self.add_halves(asm, &at, weights, first, sums),
             }
         }
@@ -480,6 +498,21 @@ impl Tile<'_> {
             sums.iter().zip(&w).for_each(|(sums, &w)| asm.dot_bytes(sums[p], bytes, w));
         }
         w.into_iter().chain([bytes]).for_each(|v| asm.free(v));
+    }
+
+    fn add_pairs(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {
+        let [bytes, product, ones] = [(); 3].map(|()| asm.vec());
+        asm.splat_bits(ones, 0x0001_0001);
+        for p in 0..self.run {
+            asm.broadcast(bytes, x(p));
+            for (block, sums) in sums.iter().enumerate() {
+                let at = weights.at((first + block * self.code.unit()) as i64);
+                asm.multiply_bytes_load(product, bytes, at);
+                asm.multiply_halves(product, product, ones);
+                asm.add_bits(sums[p], sums[p], product);
+            }
+        }
+        [bytes, product, ones].into_iter().for_each(|v| asm.free(v));
     }
 
     fn add_halves(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {

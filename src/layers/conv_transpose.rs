@@ -248,16 +248,22 @@ impl Layer for ConvTranspose {
             let met = at.iter().zip(&meetings).map(|(&at, meetings)| meetings[at].iter().copied().unzip());
             let (taps, places): (Vec<Vec<usize>>, Vec<Vec<usize>>) = met.unzip();
             let (taps, places) = (grid(&self.window.kernel, &taps), grid(x.spatial(), &places));
-            for (n, o) in (0..x.batch()).flat_map(|n| (0..self.channels).map(move |o| (n, o))) {
-                let (group, member) = (o / group_out, o % group_out);
-                let (mut values, mut weights) = (Vec::new(), Vec::new());
-                for i in 0..group_in {
-                    let c = group * group_in + i;
-                    let pair = if self.output_major { o * group_in + i } else { c * group_out + member };
-                    values.extend(places.iter().map(|&place| x.plane(n, c)[place]));
-                    weights.extend(taps.iter().map(|&tap| weight[pair * kernel + tap]));
+            let mut weights = Vec::with_capacity(group_in * taps.len());
+            for (n, group) in (0..x.batch()).flat_map(|n| (0..self.groups).map(move |group| (n, group))) {
+                // What the output sees in one group of channels: [group_in, taps that meet it].
+                let channels = group * group_in..(group + 1) * group_in;
+                let seen = channels.flat_map(|c| places.iter().map(move |&place| x.plane(n, c)[place]));
+                let values: Vec<f32> = seen.collect();
+                for member in 0..group_out {
+                    let o = group * group_out + member;
+                    weights.clear();
+                    for i in 0..group_in {
+                        let pair =
+                            if self.output_major { o * group_in + i } else { (group * group_in + i) * group_out + member };
+                        weights.extend(taps.iter().map(|&tap| weight[pair * kernel + tap]));
+                    }
+                    y.plane_mut(n, o)[p] = accumulate.dot(bias.map_or(0.0, |b| b[o]), &weights, &values);
                 }
-                y.plane_mut(n, o)[p] = accumulate.dot(bias.map_or(0.0, |b| b[o]), &weights, &values);
             }
         }
         y

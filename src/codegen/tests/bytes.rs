@@ -123,6 +123,13 @@ fn operations(isa: Isa) -> Vec<Operation> {
             let lanes = words(b);
             words(a).iter().flat_map(|&index| lanes[index as usize % lanes.len()].to_le_bytes()).collect()
         };
+        let sums = |a: &Vector, _: &Vector, mem: &Vector| {
+            let products: Vec<i32> = a.iter().zip(mem).map(|(&a, &b)| i32::from(a) * i32::from(b as i8)).collect();
+            let nearest = |sum: i32| sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+            products.chunks(2).flat_map(|pair| nearest(pair[0] + pair[1]).to_le_bytes()).collect()
+        };
+        let emit = |s: &mut dyn VectorAsm, d, a, _, mem: R| s.multiply_bytes_load(d, a, mem.at(0));
+        operations.push(operation("multiply_bytes_load", Bytes::Vectors, emit, sums));
         operations.push(operation("permute_lanes", Bytes::Vectors, |s, d, a, b, _| s.permute_lanes(d, a, b), model));
     }
     operations

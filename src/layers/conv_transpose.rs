@@ -258,8 +258,11 @@ impl Layer for ConvTranspose {
                     let o = group * group_out + member;
                     weights.clear();
                     for i in 0..group_in {
-                        let pair =
-                            if self.output_major { o * group_in + i } else { (group * group_in + i) * group_out + member };
+                        let pair = if self.output_major {
+                            o * group_in + i
+                        } else {
+                            (group * group_in + i) * group_out + member
+                        };
                         weights.extend(taps.iter().map(|&tap| weight[pair * kernel + tap]));
                     }
                     y.plane_mut(n, o)[p] = accumulate.dot(bias.map_or(0.0, |b| b[o]), &weights, &values);

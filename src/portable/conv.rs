@@ -6,7 +6,6 @@ use super::window::{Row, RowTable, Tile, for_tiles, tiles, with_pixels};
 use super::{LANES, VECTOR, epilogue, tasks};
 use crate::kernels::conv::Code;
 use crate::kernels::{Family, Operand};
-use crate::tensor::Half;
 use std::ops::Range;
 use wide::f32x8;
 
@@ -148,8 +147,14 @@ impl Call<'_> {
                     // SAFETY: the caller's; the taps and the tile's columns are inside the input.
                     sums = unsafe {
                         match self.conf.half {
-                            None => add_channels(sums, input, step, weights, weight, block.unroll),
-                            Some(half) => add_halves(sums, input, step, (weights, half), weight, block.unroll),
+                            None => {
+                                let load = |at: Pointer, v| at.vector(v).load();
+                                add_channels(sums, [input, weights], [step, weight], block.unroll, load)
+                            }
+                            Some(half) => {
+                                let load = |at: Pointer, v| at.at(v as i64 * VECTOR / 2).load_wide(half);
+                                add_channels(sums, [input, weights], [step, weight], block.unroll, load)
+                            }
                         }
                     };
                 }
@@ -181,51 +186,24 @@ impl Call<'_> {
     }
 }
 
-/// [`add_channels`] of weights in 16 bits.
-///
-/// # Safety
-/// As there; vectors of weights are half as long.
-unsafe fn add_halves<const V: usize, const P: usize>(
-    mut sums: [[f32x8; V]; P],
-    input: Pointer,
-    input_step: i64,
-    (weights, half): (Pointer, Half),
-    weight_step: i64,
-    channels: usize,
-) -> [[f32x8; V]; P] {
-    for channel in 0..channels as i64 {
-        let weights = weights.at(channel * weight_step);
-        // SAFETY: the caller's.
-        unsafe {
-            let weights: [f32x8; V] = std::array::from_fn(|v| weights.at(v as i64 * VECTOR / 2).load_wide(half));
-            for (p, sum) in sums.iter_mut().enumerate() {
-                let x = input.at(p as i64 * input_step + channel * 4).broadcast();
-                sum.iter_mut().zip(weights).for_each(|(sum, weight)| *sum = weight.mul_add(x, *sum));
-            }
-        }
-    }
-    sums
-}
-
 /// One kernel column of `channels` channels: the innermost loop.
 ///
 /// # Safety
 /// At `input` and each `input_step` bytes further for each of the `P` pixels there must be `channels` elements, and
-/// at `weights` and each `weight_step` bytes further for each channel `V` vectors.
+/// at `weights` and each `weight_step` bytes further for each channel the `V` vectors that `load` loads.
 #[inline(always)]
 unsafe fn add_channels<const V: usize, const P: usize>(
     mut sums: [[f32x8; V]; P],
-    input: Pointer,
-    input_step: i64,
-    weights: Pointer,
-    weight_step: i64,
+    [input, weights]: [Pointer; 2],
+    [input_step, weight_step]: [i64; 2],
     channels: usize,
+    load: impl Fn(Pointer, usize) -> f32x8,
 ) -> [[f32x8; V]; P] {
     for channel in 0..channels as i64 {
         let weights = weights.at(channel * weight_step);
         // SAFETY: the caller's.
         unsafe {
-            let weights: [f32x8; V] = std::array::from_fn(|v| weights.vector(v).load());
+            let weights: [f32x8; V] = std::array::from_fn(|v| load(weights, v));
             for (p, sum) in sums.iter_mut().enumerate() {
                 let x = input.at(p as i64 * input_step + channel * 4).broadcast();
                 for (sum, weight) in sum.iter_mut().zip(weights) {

@@ -132,3 +132,14 @@ fn weights_beyond_the_largest_number_of_16_bits_are_told() {
     let (_, err) = run(&[&args[..], &["bf16", "--calibrate", SEVEN]].concat(), 2);
     assert!(err.contains("cannot be used with"), "{err}");
 }
+
+#[test]
+fn the_plan_of_a_weight_file_is_explained() {
+    let (_folder, file, _) = quantise(&[]);
+    let explain = |more: &[&str]| run(&[&["explain", LENET, "--tuned", "none"], more].concat(), 0).0;
+    assert!(explain(&["--weights", &file]).contains("conv_u8_"));
+    let plain = explain(&[]);
+    assert!(plain.contains("conv_direct_f32_") && !plain.contains("u8"), "{plain}");
+    let (_, err) = run(&["explain", LENET, "--weights", "nowhere.safetensors"], 1);
+    assert!(err.contains("nowhere.safetensors"), "{err}");
+}

@@ -180,7 +180,7 @@ fn halves_have_the_values_of_their_bits() {
             let bits = zeros.iter().enumerate().map(|(at, _)| match (at / row, at % row) {
                 (7, 3) => 0x7c00,
                 (7, _) => 0,
-                (_, column) => (column as u16 * 37) % 0x3ff | (column as u16 & 1) << 15,
+                (_, column) => ((column as u16 * 37) % 0x3ff) | ((column as u16 & 1) << 15),
             });
             bits.map(|bits| Half::F16.widen(bits)).collect()
         }
@@ -312,6 +312,27 @@ fn means_of_normalised_values() {
         }
         let graph = verified(graph);
         (0..30).for_each(|seed| check(&graph, 2, seed, &engines()));
+    }
+}
+
+/// Sixth powers of about 1e-38, of which some were flushed and others were not.
+#[test]
+fn norms_of_powers_at_the_end_of_the_range() {
+    let (mut graph, x) = graph_of(&[3, 5, 6]);
+    let window = window(&[2, 3], &[2, 1], &[1; 2], Padding::Half);
+    let pool = graph.add_layer(LpPool { window, p: 6 }, &[x], "pool").unwrap();
+    output(&mut graph, pool);
+    let graph = verified(graph);
+    let values = (0..90).map(|i| (2.0 + 4.0 * ((i * 37) % 90) as f32 / 90.0) * 1e-7).collect();
+    let inputs = [Tensor::new([1, 3, 5, 6], values)];
+    let expected = interp::run(&graph, &weights(1), &inputs, Accumulate::F64);
+    for engine in engines() {
+        let options = Options { engine, ..Options::default() };
+        let found = Session::new(graph.clone(), &weights(1), &options).unwrap().run(&inputs).unwrap();
+        let largest = expected[0].data().iter().fold(0f32, |largest, x| largest.max(*x));
+        let differs = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-5 * largest;
+        let differing = found[0].data().iter().zip(expected[0].data()).filter(|&(a, b)| differs((a, b))).count();
+        assert!(largest > 4e-7 && differing == 0, "{options:?}: {differing} differ");
     }
 }
 

@@ -6,7 +6,8 @@ use super::*;
 const SPEC: LayerSpec = LayerSpec {
     keyword: "lp_pool",
     doc: "y[c, i] = (sum over k of |x[c, stride * i + dilation * k - pad]|^p)^(1/p), with zeros as padding: between the sum of \
-          the magnitudes (p = 1) and the largest of them (Sermanet et al. 2012; ONNX's LpPool).",
+          the magnitudes (p = 1) and the largest of them (Sermanet et al. 2012; ONNX's LpPool). Powers are f32: below 1.2e-38 \
+          they count as 0, beyond 3.4e38 they are infinite.",
     params: &{
         let [kernel, stride, dilation, pad, ceil] = POOL_PARAMS;
         [kernel, stride, dilation, pad, ceil, ParamDecl::named("p", Kind::Int, "2", "the power, at most 6")]
@@ -54,7 +55,8 @@ impl Layer for LpPool {
         let window = self.window.resolve(x.spatial()).expect("checked by the shape rule");
         let positions = |p| window.taps(p, x.spatial()).into_iter().map(|(_, index)| index).collect();
         let norm = |values: &[f32], (): &()| {
-            let powers: Vec<f32> = values.iter().map(|&x| f64::from(x.abs()).powi(self.p as i32) as f32).collect();
+            let power = |&x: &f32| f64::from(x.abs()).powi(self.p as i32) as f32;
+            let powers: Vec<f32> = values.iter().map(power).map(without_denormals).collect();
             accumulate.sum(&powers).powf(1.0 / self.p as f64) as f32
         };
         slide(x, &window.out, |p| (positions(p), ()), norm)
@@ -63,6 +65,11 @@ impl Layer for LpPool {
     fn window(&self, inputs: &[&TensorType]) -> Option<ResolvedWindow> {
         self.window.resolve(inputs[0].spatial()).ok()
     }
+}
+
+/// Engines may flush them or not; a sixth power of 4e-7 is one.
+fn without_denormals(power: f32) -> f32 {
+    if power < f32::MIN_POSITIVE { 0.0 } else { power }
 }
 
 impl fmt::Display for LpPool {

@@ -134,10 +134,11 @@ impl Call<'_> {
     }
 }
 
-/// |x|^p
+/// |x|^p; 0 for a denormal.
 fn power(p: usize, x: f32x8) -> f32x8 {
     let x = x.abs();
-    (1..p).fold(x, |power, _| power * x)
+    let power = (1..p).fold(x, |power, _| power * x);
+    power.simd_lt(f32x8::splat(f32::MIN_POSITIVE)).select(f32x8::ZERO, power)
 }
 
 /// The p-th root, as in generated code; zero, infinity and NaN stay.

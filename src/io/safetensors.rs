@@ -62,13 +62,7 @@ impl Tensors for File {
 
     fn integers(&self, name: &str) -> Option<Vec<i32>> {
         let info = self.header.info(name)?;
-        let bytes = &self.map[self.bytes(info)];
-        match info.dtype {
-            Dtype::I8 => Some(bytes.iter().map(|&byte| i32::from(byte as i8)).collect()),
-            Dtype::U8 => Some(bytes.iter().map(|&byte| i32::from(byte)).collect()),
-            Dtype::I32 => Some(super::decode(bytes, i32::from_le_bytes)),
-            _ => None,
-        }
+        integers(info.dtype, &self.map[self.bytes(info)])
     }
 
     fn release(&self, name: &str) {
@@ -99,6 +93,16 @@ pub(super) fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [f32]>> {
         Dtype::F16 => Some(super::decode(bytes, |b| f16::from_le_bytes(b).to_f32()).into()),
         Dtype::BF16 => Some(super::decode(bytes, |b| bf16::from_le_bytes(b).to_f32()).into()),
         Dtype::F64 => Some(super::decode(bytes, |b| f64::from_le_bytes(b) as f32).into()),
+        _ => None,
+    }
+}
+
+/// Little-endian whole numbers, or `None` where their type is not one of those taken.
+pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
+    match dtype {
+        Dtype::I8 => Some(bytes.iter().map(|&byte| i32::from(byte as i8)).collect()),
+        Dtype::U8 => Some(bytes.iter().map(|&byte| i32::from(byte)).collect()),
+        Dtype::I32 => Some(super::decode(bytes, i32::from_le_bytes)),
         _ => None,
     }
 }

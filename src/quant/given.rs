@@ -101,8 +101,6 @@ struct Rows {
     scales: Vec<f32>,
     /// Whether they are as given, not multiplied by a norm.
     as_given: bool,
-    /// Whose they are, in the folded graph.
-    node: NodeId,
 }
 
 struct Taking<'g> {
@@ -111,10 +109,12 @@ struct Taking<'g> {
     /// By node of the folded graph.
     said: HashMap<NodeId, Said>,
     real: HashSet<NodeId>,
-    /// By the name that the weights of a layer begin with.
+    /// By the name of a layer's weight.
     rows: HashMap<String, Rows>,
-    /// Layers that stay f32, and why.
+    /// Those of layers that stay f32, and why.
     kept: BTreeMap<String, String>,
+    /// What the names of layers begin with whose values are rounded before anything is added to them.
+    rounded: HashSet<String>,
     top: u8,
 }
 
@@ -124,7 +124,8 @@ impl<'g> Taking<'g> {
         let all_seven = !said.is_empty()
             && said.values().filter_map(|said| said.numbers.as_ref().ok()).all(|q| q.top() == i8::MAX as u8);
         let top = if all_seven { i8::MAX as u8 } else { u8::MAX };
-        let mut taking = Taking { weights, given, said, real, rows: HashMap::new(), kept: BTreeMap::new(), top };
+        let (rows, kept, rounded) = Default::default();
+        let mut taking = Taking { weights, given, said, real, rows, kept, rounded, top };
         taking.find_rows(graph);
         taking
     }
@@ -138,7 +139,9 @@ impl<'g> Taking<'g> {
             let node = &folded[id];
             let Some(weight) = node.params.first().map(|&param| &folded[param]) else { continue };
             let Some(stepped) = self.given.weights.get(&weight.name) else { continue };
-            let stem = stem_of(&weight.name).to_owned();
+            if self.said.get(&id).is_some_and(|said| said.numbers.is_ok()) {
+                self.rounded.insert(structure.name(id).to_owned());
+            }
             let rows = if !stepped.reads_whole {
                 Err("what they read is f32 in the file".to_owned())
             } else if !structure.is_product(id) {
@@ -146,40 +149,33 @@ impl<'g> Taking<'g> {
             } else {
                 let now = values(folded, node.params[0], self.weights);
                 let raw = before.get(weight.name.as_str()).map(|param| self.weights.rest_values(param));
-                rows(id, weight.dims[0], raw.as_ref().unwrap_or(&now), &now, &stepped.scales)
+                rows(weight.dims[0], raw.as_ref().unwrap_or(&now), &now, &stepped.scales)
             };
             match rows {
-                Ok(rows) => drop(self.rows.insert(stem, rows)),
-                Err(reason) => drop(self.kept.insert(stem, reason)),
+                Ok(rows) => drop(self.rows.insert(weight.name.clone(), rows)),
+                Err(reason) => drop(self.kept.insert(weight.name.clone(), reason)),
             }
         }
     }
 
     fn take(&mut self) -> Option<Taken> {
         for _ in 0..MAX_ROUNDS {
-            if self.rows.keys().all(|stem| self.kept.contains_key(stem)) {
+            if self.rows.keys().all(|name| self.kept.contains_key(name)) {
                 return None;
             }
-            let eight_bits = |name: &str| {
-                let stem = stem_of(name);
-                self.rows.contains_key(stem) && !self.kept.contains_key(stem) && self.given.weights.contains_key(name)
-            };
-            let structure = Structure::with_rounded(&self.weights.graph, &eight_bits, &|stem| self.is_rounded(stem));
+            let eight_bits = |name: &str| self.rows.contains_key(name) && !self.kept.contains_key(name);
+            let rounded = |stem: &str| self.rounded.contains(stem);
+            let structure = Structure::with_rounded(&self.weights.graph, &eight_bits, &rounded);
             let (values, left_out) = self.values(&structure);
             if left_out.is_empty() {
                 return self.checked(structure, values);
             }
-            left_out.into_iter().for_each(|(stem, reason)| {
-                self.kept.entry(stem).or_insert(reason);
+            left_out.into_iter().for_each(|(name, reason)| {
+                self.kept.entry(name).or_insert(reason);
             });
         }
         self.keep_all("whole numbers do not go together");
         None
-    }
-
-    /// Whether the value of a layer is known to be rounded itself, before anything is added to it.
-    fn is_rounded(&self, stem: &str) -> bool {
-        self.rows.get(stem).is_some_and(|rows| self.said.get(&rows.node).is_some_and(|said| said.numbers.is_ok()))
     }
 
     fn checked(&mut self, structure: Structure, values: Values) -> Option<Taken> {
@@ -194,9 +190,9 @@ impl<'g> Taking<'g> {
     }
 
     fn keep_all(&mut self, reason: &str) {
-        let stems: Vec<String> = self.rows.keys().cloned().collect();
-        stems.into_iter().for_each(|stem| {
-            self.kept.entry(stem).or_insert(reason.to_owned());
+        let names: Vec<String> = self.rows.keys().cloned().collect();
+        names.into_iter().for_each(|name| {
+            self.kept.entry(name).or_insert(reason.to_owned());
         });
     }
 
@@ -218,7 +214,7 @@ impl<'g> Taking<'g> {
             let Some(&input) = found.quantisations.get(&operand) else { continue };
             match self.layer(structure, id, input) {
                 Ok(layer) => drop(found.layers.insert(id, layer)),
-                Err(reason) => left_out.found.push((structure.name(id).to_owned(), reason)),
+                Err(reason) => left_out.found.push((weight_name(structure, id).to_owned(), reason)),
             }
         }
         (found, left_out.found)
@@ -251,7 +247,7 @@ impl<'g> Taking<'g> {
 
     fn layer(&self, structure: &Structure, id: NodeId, input: Quantisation) -> Result<Layer, String> {
         let node = &structure.graph[id];
-        let rows = &self.rows[structure.name(id)];
+        let rows = &self.rows[weight_name(structure, id)];
         let bias = node.params.get(1).map(|&bias| {
             let real = values(&structure.graph, bias, self.weights);
             let given = self.given.weights.get(&structure.graph[bias].name).filter(|_| rows.as_given);
@@ -265,8 +261,8 @@ impl<'g> Taking<'g> {
 
     fn notes(&self, taken: Option<&Taken>) -> Vec<String> {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        self.kept.iter().for_each(|(stem, reason)| reasons.entry(reason).or_default().push(stem));
-        let kept = |(reason, stems): (&str, Vec<&str>)| format!("left in f32, since {reason}: {}", listed(&stems));
+        self.kept.iter().for_each(|(name, reason)| reasons.entry(reason).or_default().push(stem_of(name)));
+        let kept = |(reason, layers): (&str, Vec<&str>)| format!("left in f32, since {reason}: {}", listed(&layers));
         let mut notes: Vec<String> = reasons.into_iter().map(kept).collect();
         let shown: HashSet<NodeId> = taken.iter().flat_map(|taken| whole_values(&taken.structure)).collect();
         let of = |ids: &mut dyn Iterator<Item = NodeId>| {
@@ -306,6 +302,11 @@ fn rounded(structure: &Structure) -> HashSet<NodeId> {
 fn listed(names: &[&str]) -> String {
     let shown = names[..names.len().min(SHOWN)].join(", ");
     if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+}
+
+/// The name of a layer's weight.
+fn weight_name(structure: &Structure, id: NodeId) -> &str {
+    &structure.graph[structure.graph[id].params[0]].name
 }
 
 fn stem_of(name: &str) -> &str {
@@ -396,7 +397,7 @@ impl<'s> LeftOut<'s> {
             for &reader in &self.readers[id.0 as usize] {
                 let is_operand = self.structure.graph[reader].operands().contains(&id);
                 if self.structure.is_product(reader) && is_operand {
-                    self.found.push((self.structure.name(reader).to_owned(), reason.to_owned()));
+                    self.found.push((weight_name(self.structure, reader).to_owned(), reason.to_owned()));
                 } else if self.structure.is_integer(reader) {
                     open.push(reader);
                 }
@@ -406,12 +407,12 @@ impl<'s> LeftOut<'s> {
 }
 
 /// Weights in eight bits: `raw` are multiples of the scales, and `now` are the same times a factor for each row.
-fn rows(node: NodeId, channels: usize, raw: &[f32], now: &[f32], scales: &[f32]) -> Result<Rows, String> {
+fn rows(channels: usize, raw: &[f32], now: &[f32], scales: &[f32]) -> Result<Rows, String> {
     if scales.len() != 1 && scales.len() != channels {
         return Err("weights have scales along another axis than that of the output channels".into());
     }
     let len = raw.len() / channels;
-    let mut found = Rows { weight: Arc::from([]), scales: Vec::new(), as_given: raw == now, node };
+    let mut found = Rows { weight: Arc::from([]), scales: Vec::new(), as_given: raw == now };
     let mut weight: Vec<i8> = Vec::with_capacity(raw.len());
     for (c, (raw, now)) in raw.chunks(len).zip(now.chunks(len)).enumerate() {
         let scale = scales[c % scales.len()];

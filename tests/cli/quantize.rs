@@ -116,7 +116,7 @@ fn whole_numbers_go_into_onnx_and_back() {
         (LENET, &digit, &lenet, &["--keep", "conv2"]),
         (LENET, &digit, &lenet, &["--activation-bits", "7"]),
         (&net, &wide, &["--seed", "3"], &[]),
-        (&net, &wide, &["--seed", "3"], &["--keep", "stem", "--keep", "b", "--activation-bits", "7"]),
+        (&net, &wide, &["--seed", "3"], &["--keep", "stem", "--keep", "left", "--activation-bits", "7"]),
     ] {
         let (w8, onnx, y) = (place("w8.safetensors"), place("m.onnx"), place("y.npy"));
         run(&[&["quantize", model, "--calibrate", input, "-o", &w8], weights, more].concat(), 0);

@@ -2,6 +2,7 @@
 //! makes of them.
 
 use super::node_cases::{Case, Cases};
+use super::proto::*;
 use std::sync::Arc;
 use svertka::codegen::Isa;
 use svertka::io::weights::WeightFile;
@@ -96,5 +97,73 @@ fn quantised_networks_are_files_of_the_same_numbers() {
         let bits = file.metadata().and_then(|metadata| metadata.get("activation_bits")).map(String::as_str);
         let expected = if case.name == "seven_bits" { Some("7") } else { Some("8") };
         assert_eq!(bits, expected.filter(|_| layers(&model).0 > 0), "{}", case.name);
+    }
+}
+
+/// Damaged files are refused, or are networks.
+#[test]
+fn damaged_quantised_networks() {
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    let mut read = 0;
+    for case in cases() {
+        for _ in 0..40 {
+            let mut bytes = case.model.clone();
+            for _ in 0..=random(3) {
+                let at = random(bytes.len());
+                bytes[at] = if random(2) == 0 { random(256) as u8 } else { bytes[at] ^ 1 << random(8) };
+            }
+            if let Ok(model) = ModelOptions::default().read_onnx("m", Arc::new(bytes), &mut |_| None) {
+                model.bind(&Weights::of_card()).unwrap();
+                read += 1;
+            }
+        }
+    }
+    assert!(read > 50, "{read}");
+}
+
+/// A convolution of 1x1 between numbers of this scale, type and zero point: its notes, and its text.
+fn with_numbers(scale: f32, kind: i64, zero: &[u8]) -> (String, String) {
+    let scalar = |name: &str, scale: f32| floats(name, &[], &[scale]);
+    let constants =
+        [scalar("s", scale), raw("z", &[], kind, zero), scalar("ws", 0.5), raw("w", &[2, 2, 1, 1], 3, &[1, 2, 3, 4])];
+    let nodes = [
+        op("q = QuantizeLinear x s z", &[]),
+        op("d = DequantizeLinear q s z", &[]),
+        op("f = DequantizeLinear w ws", &[]),
+        op("c = Conv d f", &[]),
+        op("p = QuantizeLinear c s z", &[]),
+        op("y = DequantizeLinear p s z", &[]),
+    ];
+    let file = Arc::new(file(13, "N 2 8 8", &nodes, &constants));
+    let model = ModelOptions::default().read_onnx("m", file, &mut |_| None).unwrap();
+    model.interpret(&Weights::of_card(), &[Tensor::zeros([1, 2, 8, 8])]).unwrap();
+    let text = &model.sources().files()[0].text;
+    let net = text.split_once("net {").unwrap().1.split_whitespace().collect::<Vec<_>>().join(" ");
+    (model.remarks().concat(), net)
+}
+
+#[test]
+fn numbers_that_there_are_not() {
+    for (scale, kind, zero) in
+        [(0.0, 2, &[3u8][..]), (-1.0, 2, &[3]), (f32::NAN, 3, &[3]), (1e-30, 3, &[0]), (0.1, 4, &[0, 3])]
+    {
+        let (notes, net) = with_numbers(scale, kind, zero);
+        assert!(notes.contains("left in f32") && net.ends_with("conv 1x1, 2 }"), "{scale}: {notes} {net}");
+    }
+}
+
+/// Exporters leave out a limit that is that of the numbers.
+#[test]
+fn limits_that_numbers_imply() {
+    let net = |scale: f32, kind, zero: u8| with_numbers(scale, kind, &[zero]).1;
+    assert!(net(6.0 / 255.0, 2, 0).contains("| relu6"));
+    assert!(net(6.0 / 255.0, 3, 0x80).contains("| relu6"));
+    assert!(net(0.1, 2, 0).ends_with("| relu }"));
+    for (kind, zero) in [(2, 1), (2, 128), (3, 0), (3, 0x7f)] {
+        assert!(!net(0.1, kind, zero).contains("relu"), "{kind} {zero}");
     }
 }

@@ -400,6 +400,11 @@ impl Const {
         }
     }
 
+    /// Whether it is one number, and so often that it is not computed with one by one.
+    pub fn is_long_fill(&self) -> bool {
+        matches!(self.elements, Elements::Fill(_)) && self.count() > MAX_FOLDED
+    }
+
     /// Elements that memory was taken for.
     pub fn owned(&self) -> usize {
         match &self.elements {

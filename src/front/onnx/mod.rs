@@ -51,6 +51,8 @@ pub mod wire;
 use crate::diagnostic::Diagnostic;
 use crate::front::text::build::Program;
 use crate::front::text::write::{self, Form, Said, Written};
+use crate::io::bind::BoundWeights;
+use crate::io::weights::WeightFile;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::ShapeError;
 use crate::quant::{self, Folded, Given, WholeFile};
@@ -60,6 +62,7 @@ use constant::{Bytes, External};
 use proto::Model;
 use source::Arguments;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 use walk::{Found, Samples, View};
 use weights::Weights;
@@ -221,6 +224,25 @@ fn whole_file(
         return (None, Vec::new());
     }
     let folded = Folded::new(graph, weights);
-    let (taken, notes) = quant::take(graph, &folded, &given);
-    (taken.map(|taken| Arc::new(WholeFile::of(&taken, &folded))), notes)
+    let (taken, mut notes) = quant::take(graph, &folded, &given);
+    let Some(taken) = taken else { return (None, notes) };
+    let whole = Arc::new(WholeFile::of(&taken, &folded));
+    match bound(graph, &whole) {
+        Ok(_) => (Some(whole), notes),
+        Err(reason) => {
+            notes.push(format!("all layers are left in f32: {reason}"));
+            (None, notes)
+        }
+    }
+}
+
+/// The network that whole numbers make of one in f32, with its weights.
+///
+/// # Errors
+/// Why there is none, in words.
+fn bound(graph: &Verified<Graph>, whole: &Arc<WholeFile>) -> Result<(Verified<Graph>, BoundWeights), String> {
+    let file = WeightFile::of_whole(Path::new("its whole numbers"), whole.clone());
+    let (network, served) = quant::load(graph, &file).map_err(|error| error.to_string())?;
+    let bound = BoundWeights::bind_rest(&network, file, &served).map_err(|misfit| misfit.to_string())?;
+    Ok((network, bound))
 }

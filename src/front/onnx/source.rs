@@ -4,11 +4,11 @@
 //! None of it is believed. The text is built and exported again with the file's weights; only if that gives the very bytes of
 //! the file, the network is that text.
 
-use super::Import;
 use super::constant::{Bytes, Const, External};
 use super::fields::tensor;
 use super::proto;
 use super::weights::{Weight, Weights};
+use super::{Import, bound};
 use crate::export::{self, Apart};
 use crate::front::text::build::{self, Loader};
 use crate::io::IoError;
@@ -161,17 +161,11 @@ impl Own {
             tensors.push((format!("{key}_scale"), Dtype::F32, vec![1], scale.to_le_bytes().into()));
             tensors.push((format!("{key}{ZERO_POINT}"), Dtype::U8, vec![1], vec![zero]));
         }
-        let path = Path::new("weights of the ONNX file");
-        let of_all = |tensors: Vec<Stored>| {
-            let whole = Arc::new(WholeFile { tensors, activation_bits: of_values.activation_bits });
-            let file = WeightFile::of_whole(path, whole.clone());
-            let (network, served) = quant::load(graph, &file).ok()?;
-            Some((whole, file, network, served))
-        };
-        let (_, _, network, _) = of_all(tensors.clone())?;
-        tensors.extend(constants.stored(&network)?);
-        let (whole, file, network, served) = of_all(tensors)?;
-        let bound = BoundWeights::bind_rest(&network, file, &served).ok()?;
+        let of_all = |tensors| Arc::new(WholeFile { tensors, activation_bits: of_values.activation_bits });
+        let file = WeightFile::of_whole(Path::new(WHOLE), of_all(tensors.clone()));
+        tensors.extend(constants.stored(&*quant::load(graph, &file).ok()?.0)?);
+        let whole = of_all(tensors);
+        let (network, bound) = bound(graph, &whole).ok()?;
         Some(Own::Whole(whole, Box::new(network), bound))
     }
 

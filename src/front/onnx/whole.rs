@@ -80,7 +80,9 @@ impl Numbers {
     /// # Errors
     /// If not.
     pub fn check(&self, told: &Numbers) -> Result<(), Refusal> {
-        match self.scales == told.scales && self.zeros == told.zeros {
+        let same =
+            |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits());
+        match same(&self.scales, &told.scales) && same(&self.zeros, &told.zeros) {
             true => Ok(()),
             false => Err(Refusal::new("its scale or zero point is not that with which the whole numbers were made")),
         }
@@ -217,7 +219,9 @@ impl Importer<'_> {
         if node.operator == "Clip" {
             return clipped(&Call::new(node, inputs));
         }
-        if !node.is_onnx() || !MOVING.contains(&node.operator) || !inputs.iter().flatten().all(alike) {
+        // Constants among them would have other numbers than they tell.
+        let mixed = node.operator == "Concat" && !inputs.iter().flatten().all(|value| matches!(value, Value::Whole(_)));
+        if mixed || !node.is_onnx() || !MOVING.contains(&node.operator) || !inputs.iter().flatten().all(alike) {
             return Err(whole_numbers());
         }
         let mut real = Vec::new();

@@ -254,6 +254,9 @@ impl<'c> Linear<'c> {
 
     /// `f` of each element, its scale and its zero.
     fn each(&self, x: &Const, element: Element, f: impl Fn(f32, f32, f32) -> f32) -> Result<Const, Refusal> {
+        if x.is_long_fill() {
+            return Err(Refusal::new(format!("a constant of {:?} is more than is computed with", x.dims)));
+        }
         let scales = self.scale.floats();
         let zeros = self.zero.filter(|zero| zero.is_known()).map(Const::floats);
         let of = |(index, &value): (usize, &f32)| {

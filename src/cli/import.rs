@@ -1,4 +1,4 @@
-//! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
+//! `svertka import`: an ONNX file as a text of the language, a weight file, of eight bits where it is quantised, and a card.
 
 use super::{Failure, Outcome, print, progress, tell};
 use crate::front::onnx;

@@ -59,7 +59,10 @@ fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
     for verb in [&["show", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
         let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
-        assert!(err.contains("weights of eight bits, which only run, verify, bench, tune and compile take"), "{err}");
+        assert!(
+            err.contains("weights of eight bits, which only run, verify, bench, tune, compile and export take"),
+            "{err}"
+        );
     }
     let (_, err) = run(&["run", "models/mlp.cnn", "--weights", &file, "--input", SEVEN], 1);
     assert!(err.contains("w8.safetensors"), "{err}");

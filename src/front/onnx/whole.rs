@@ -10,7 +10,7 @@ use super::flow::Flow;
 use super::ops::Rule;
 use super::proto::Node;
 use super::walk::Importer;
-use crate::ir::NodeId;
+use crate::ir::{NodeId, integer};
 use crate::layers::{Activation, Op};
 use crate::quant::Said;
 use crate::tensor::Quantisation;
@@ -115,7 +115,7 @@ pub struct Seen {
     dequantised: HashSet<String>,
     /// Activations that limits of whole numbers tell of.
     implied: HashMap<(NodeId, bool), NodeId>,
-    /// For the first nodes, whether their values are known not to be negative.
+    /// For the first nodes, whether nobody left out a relu behind their values.
     positive: Vec<bool>,
 }
 
@@ -133,13 +133,22 @@ impl Seen {
 impl Importer<'_> {
     /// What whole numbers, which the file calls `name`, stand for.
     pub fn real(&mut self, whole: &Whole, name: &str) -> Flow {
+        let whole = &Whole { flow: self.mixed(&whole.flow), ..whole.clone() };
         let node = self.limited(whole);
         let said = Said { name: name.to_owned(), numbers: whole.numbers.quantisation() };
+        self.say(node, &said);
+        if node != whole.flow.node && integer::moves(&self.graph[whole.flow.node].op) {
+            // What it moves is limited behind it.
+            self.say(whole.flow.node, &said);
+        }
+        Flow { node, ..whole.flow.clone() }
+    }
+
+    fn say(&mut self, node: NodeId, said: &Said) {
         let known = self.seen.said.entry(node).or_insert_with(|| said.clone());
         if known.numbers != said.numbers {
             known.numbers = Err("a value is quantised in two ways".into());
         }
-        Flow { node, ..whole.flow.clone() }
     }
 
     /// A value within what its whole numbers stand for, as far as an activation says that.
@@ -155,14 +164,15 @@ impl Importer<'_> {
         limited
     }
 
-    /// Whether a value is known not to be negative, or is none that a layer could limit: an input.
+    /// Whether nobody left out a relu behind a value: it is known not to be negative, an input, or made by an activation.
     fn is_positive(&mut self, node: NodeId) -> bool {
         for index in self.seen.positive.len()..self.graph.nodes.len() {
             let node = &self.graph.nodes[index];
             let all = node.inputs.iter().all(|input| self.seen.positive[input.0 as usize]);
             let positive = match &node.op {
                 Op::Input | Op::Softmax(_) => true,
-                Op::Activation(activation) => is_positive(*activation),
+                // Behind an activation nobody leaves out another.
+                Op::Activation(activation) => !matches!(activation, Activation::Affine { .. }),
                 op => all && keeps_sign(op),
             };
             self.seen.positive.push(positive);
@@ -259,15 +269,6 @@ pub fn whole_numbers() -> Refusal {
          is read (ONNX Runtime: `quantize_static` with `quant_format=QuantFormat.QDQ`); or import the file as it was before, \
          and let `svertka quantize` make its weights ones of eight bits",
     )
-}
-
-fn is_positive(activation: Activation) -> bool {
-    match activation {
-        Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::HardSigmoid { .. } => true,
-        Activation::Exp | Activation::Sqrt | Activation::Abs | Activation::Softplus => true,
-        Activation::Clip { low, .. } => low >= 0.0,
-        _ => false,
-    }
 }
 
 /// Whether a layer makes no negative numbers of others.

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use svertka::aot::{self, Cpu, Emit};
 use svertka::codegen::Bytes;
 use svertka::io::weights::WeightFile;
@@ -15,7 +16,7 @@ use svertka::quant::{self, Method, Wishes};
 use svertka::runtime::Forced;
 use svertka::runtime::library::Library;
 use svertka::schedule;
-use svertka::{Engine, Isa, Model, Options, Session, Tensor, Weights, interp};
+use svertka::{Engine, Isa, Model, ModelOptions, Options, Session, Tensor, Weights, interp};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/integers").join(name)
@@ -221,6 +222,37 @@ impl Case {
     }
 }
 
+/// All weights of eight bits with their scales, in some order: that of the features that a dense layer reads may become another.
+fn weights_i8(graph: &Graph) -> Vec<(Vec<i8>, Vec<u32>)> {
+    let bits = |scales: &[f32]| scales.iter().map(|scale| scale.to_bits()).collect();
+    let weights = graph.params.iter().filter_map(|param| param.weights_i8());
+    let sorted = |values: &[i8]| {
+        let mut values = values.to_vec();
+        values.sort_unstable();
+        values
+    };
+    let mut found: Vec<_> = weights.map(|(values, scales)| (sorted(values), bits(scales))).collect();
+    found.sort_unstable();
+    found
+}
+
+/// With `SVERTKA_ONNX_CASES` set to a folder, a model is written there with what is made of its inputs, for
+/// `tests/onnx/compare.py`.
+fn leave_case(bytes: &[u8], whole: &Whole) {
+    static CASES: AtomicUsize = AtomicUsize::new(0);
+    let Some(folder) = std::env::var_os("SVERTKA_ONNX_CASES").map(PathBuf::from) else { return };
+    let case = folder.join(format!("whole{}", CASES.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir_all(&case).unwrap();
+    std::fs::write(case.join("model.onnx"), bytes).unwrap();
+    std::fs::write(case.join("graph.txt"), svertka::ir::print(whole.graph)).unwrap();
+    for (name, tensors) in [("input", whole.inputs), ("output", &whole.outputs)] {
+        for (index, tensor) in tensors.iter().enumerate() {
+            let path = case.join(format!("{name}{index}.npy"));
+            svertka::io::npy::write(&path, tensor.shape(), tensor.data()).unwrap();
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
@@ -239,6 +271,30 @@ proptest! {
                 let found = session.run(whole.inputs).unwrap();
                 prop_assert!(found == whole.outputs, "{:?}, {:?}", engine, bytes);
             }
+            Ok(())
+        })?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 8, ..ProptestConfig::default() })]
+
+    /// In ONNX and back, read as if somebody else had written it. That does not know unequal regions.
+    #[test]
+    fn exported_networks_come_back_bit_for_bit(case in cases()) {
+        prop_assume!(!case.text.contains("adaptive_avgpool"));
+        case.with(|whole| {
+            let mut bytes = Vec::new();
+            svertka::export::export(whole.graph, &[], &[]).unwrap().write(whole.weights, &mut bytes, None).unwrap();
+            leave_case(&bytes, whole);
+            let model = ModelOptions::default().read_onnx("m", std::sync::Arc::new(bytes), &mut |_| None).unwrap();
+            let found = model.interpret(&Weights::of_card(), whole.inputs).unwrap();
+            let text = &model.sources().files()[0].text;
+            prop_assert!(found == whole.outputs, "{:?}\n{}", model.remarks(), text);
+            let bound = model.bind(&Weights::of_card()).unwrap();
+            let (found, expected) = (weights_i8(bound.network(&model)), weights_i8(whole.graph));
+            let differing: Vec<_> = found.iter().zip(&expected).filter(|(a, b)| a != b).collect();
+            prop_assert!(found == expected, "{} and {}, {:?}\n{}", found.len(), expected.len(), differing, text);
             Ok(())
         })?;
     }

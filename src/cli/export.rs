@@ -10,7 +10,7 @@ use crate::front::onnx::source::{self, Arguments};
 use crate::io::write::{check_writable, is_stdout, write_atomically};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
-use crate::model::{Model, split_variant, zoo};
+use crate::model::{BoundWeights, Model, split_variant, zoo};
 use crate::runtime::check_largest_weight;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,11 +42,12 @@ pub fn run(args: &Args) -> Outcome {
     check_writable(&args.output)?;
     let mut model = model::load(&args.model)?;
     check_largest_weight(model.graph(), args.memory.limit())?;
-    let others = at_other_sizes(args, &mut model)?;
-    let onnx = convert(args, &model, &others)?;
+    let weights = args.weights.choose_any(&model, Missing::Refused)?;
+    let graph = weights.network(&model).clone();
+    let others = at_other_sizes(args, &mut model, &weights)?;
+    let onnx = convert(args, &model, &weights, (&graph, &others))?;
     let apart = args.external || onnx.length() > MAX_INSIDE;
     let name = apart.then(|| name_of(&args.output)).transpose()?;
-    let weights = args.weights.choose(&model, Missing::Refused)?;
     let write = || match name {
         Some(name) => write_apart(&args.output, name, &onnx, &weights),
         None => Ok(write_atomically(&args.output, |out| onnx.write(&weights, out, None))?),
@@ -63,13 +64,16 @@ fn name_of(path: &Path) -> Result<&str, Failure> {
 }
 
 /// The graph for other inputs, which show what depends on the sizes; none where they are not free.
-fn at_other_sizes(args: &Args, model: &mut Model) -> Result<Vec<Verified<Graph>>, Failure> {
+fn at_other_sizes(args: &Args, model: &mut Model, weights: &BoundWeights) -> Result<Vec<Verified<Graph>>, Failure> {
     let sizes = model.sizes();
     if args.fixed_sizes || sizes.is_empty() {
         return Ok(Vec::new());
     }
     let graph = model.graph().clone();
-    let others = export::at_other_sizes(&graph, |sizes| model.resize(sizes).ok().map(|()| model.graph().clone()));
+    let others = export::at_other_sizes(&graph, |sizes| {
+        model.resize(sizes).ok()?;
+        weights.network_of(model.graph().clone()).ok()
+    });
     model.resize(&sizes)?;
     if others.is_empty() {
         tell(&format!("note: sizes are fixed, {}: the model takes none of the others that were tried", text(&sizes)));
@@ -83,9 +87,14 @@ fn text(sizes: &[(String, usize)]) -> String {
 }
 
 /// With free sizes where ONNX can say that; else they are fixed, and why is said.
-fn convert<'m>(args: &Args, model: &'m Model, others: &'m [Verified<Graph>]) -> Result<export::Model<'m>, Failure> {
-    let metadata = metadata(args, model);
-    let errors = match export::export(model.graph(), others, &metadata) {
+fn convert<'g>(
+    args: &Args,
+    model: &Model,
+    weights: &BoundWeights,
+    (graph, others): (&'g Verified<Graph>, &'g [Verified<Graph>]),
+) -> Result<export::Model<'g>, Failure> {
+    let metadata = metadata(args, model, weights)?;
+    let errors = match export::export(graph, others, &metadata) {
         Ok(onnx) => return Ok(onnx),
         Err(errors) => errors,
     };
@@ -93,20 +102,21 @@ fn convert<'m>(args: &Args, model: &'m Model, others: &'m [Verified<Graph>]) -> 
     if others.is_empty() {
         return Err(fail(errors));
     }
-    let onnx = export::export(model.graph(), &[], &metadata).map_err(fail)?;
+    let onnx = export::export(graph, &[], &metadata).map_err(fail)?;
     let Diagnostic { code, message, .. } = &errors[0];
     tell(&format!("note[{code}]: sizes are fixed, {}: {message}", text(&model.sizes())));
     Ok(onnx)
 }
 
 /// What the model is made from, so that the very text can be had back.
-fn metadata(args: &Args, model: &Model) -> Vec<(&'static str, String)> {
+fn metadata(args: &Args, model: &Model, weights: &BoundWeights) -> Result<Vec<(&'static str, String)>, Failure> {
     let variant = match zoo::named(args.model.model.as_ref()) {
         Some(entry) => entry.ok().and_then(|entry| entry.variant),
         None => split_variant(&args.model.model).1,
     };
     let arguments = Arguments { variant, define: args.model.define.clone(), aux: args.model.aux };
-    source::metadata(model.sources(), &arguments)
+    let whole = weights.whole_file().map(source::of_whole).transpose()?;
+    Ok(source::metadata(model.sources(), &arguments).into_iter().chain(whole).collect())
 }
 
 /// Both files take their places once both are whole, the model last: it says where what is where in the other.

@@ -1,4 +1,4 @@
-//! `svertka import`: an ONNX file as a text of the language, a weight file and a card.
+//! `svertka import`: an ONNX file as a text of the language, a weight file, of eight bits where it is quantised, and a card.
 
 use super::{Failure, Outcome, print, progress, tell};
 use crate::front::onnx;
@@ -68,7 +68,8 @@ pub fn run(args: &Args) -> Outcome {
     let name = args.name.clone().or_else(stem).ok_or_else(|| Failure::usage("give the files a name with --name"))?;
     create_folder(&args.output)?;
     write_used(&import, &args.output, &name)?;
-    let write = || io::onnx::write(&import.text, &import.graph, &import.weights, &args.output, &name);
+    let weights = (&import.weights, import.whole.as_deref());
+    let write = || io::onnx::write(&import.text, &import.graph, weights, &args.output, &name);
     let path = progress::during("writing", write)?;
     let layers = import.graph.nodes.len() - import.graph.inputs.len();
     print(&format!("{}{}: {layers} layers", path.display(), import.arguments))

@@ -73,7 +73,7 @@ impl WeightArgs {
             Some(path) => {
                 let path = path.display();
                 Err(Failure::input(format!(
-                    "{path}: weights of eight bits, which only run, verify, bench, tune, explain and compile take"
+                    "{path}: weights of eight bits, which only run, verify, bench, tune, explain, compile and export take"
                 )))
             }
         }

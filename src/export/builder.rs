@@ -1,12 +1,13 @@
 //! The model that is being made: names, values, weights and constants.
 
 use super::call::Call;
-use super::{Model, OPSET, Refusal, is_fused, layers};
+use super::{Model, OPSET, Refusal, is_fused, layers, whole};
 use crate::diagnostic::Diagnostic;
 use crate::front::onnx::encode::Message;
 use crate::front::onnx::fields::{entry, graph, model, opset, tensor, value};
-use crate::ir::{Graph, Node, NodeId, ParamId};
-use crate::tensor::{Batch, DType, TensorType};
+use crate::ir::{Graph, Integers, Node, NodeId, ParamId, ParamSource, integer};
+use crate::layers::{Op, Window};
+use crate::tensor::{Batch, TensorType};
 use std::collections::{HashMap, HashSet};
 
 /// What a layer ends in.
@@ -29,6 +30,10 @@ pub struct Weight {
     /// Those of the parameter, or others of as many elements.
     pub dims: Vec<usize>,
     pub param: ParamId,
+    /// The number of its element type.
+    pub element: i64,
+    /// The groups of a transposed convolution whose weights are by output channel, and are written by input channel.
+    pub turned: Option<usize>,
 }
 
 /// A size of a sample; `None` where it is free.
@@ -69,7 +74,7 @@ impl<'g> Builder<'g> {
         for (index, (&id, name)) in graph.inputs.iter().zip(inputs).enumerate() {
             let sizes = builder.sizes(id).into_iter().enumerate();
             let sizes: Vec<Message> = sizes.map(|(dim, size)| dimension(size, graph.free_size(index, dim))).collect();
-            builder.add(graph::INPUT, &value_info(&name, &graph[id].ty, &sizes));
+            builder.add(graph::INPUT, &value_info(&name, tensor::FLOAT, &graph[id].ty, &sizes));
             builder.values[id.0 as usize] = name;
         }
         builder
@@ -96,9 +101,9 @@ impl<'g> Builder<'g> {
     /// Why there is nothing to say; its value is then one without a name.
     pub fn add_layer(&mut self, id: NodeId) -> Result<Vec<u8>, Diagnostic> {
         let (start, node) = (self.body.bytes().len(), &self.graph[id]);
-        let step = match is_fused(node) {
+        let step = match is_fused(node) && !integer::concerns(self.graph, node) {
             true => Err(Refusal::new("other work is fused with it", "export the graph before any pass")),
-            false => layers::step(&mut self.site(id)),
+            false => layers::step(&mut self.site(id)).map(|step| whole::behind(&mut self.site(id), step)),
         };
         let step = step.map_err(|refusal| refusal.diagnostic(node))?;
         self.values[id.0 as usize] = match step {
@@ -107,7 +112,7 @@ impl<'g> Builder<'g> {
                 let output = self.graph.outputs.iter().position(|output| output.node == id);
                 let output = output.map(|index| self.outputs[index].clone());
                 let sizes = self.sizes(id);
-                self.site(id).call(call, output, &sizes)
+                self.site(id).call(call, output, tensor::FLOAT, &sizes)
             }
         };
         let dims = node.params.iter().flat_map(|&param| &self.graph[param].dims).flat_map(|size| size.to_le_bytes());
@@ -144,10 +149,10 @@ impl<'g> Builder<'g> {
             let (value, sizes) = (self.values[id.0 as usize].clone(), self.sizes(id));
             if value != name {
                 let copied = Call::new("Identity", [value]);
-                self.site(id).call(copied, Some(name.clone()), &sizes);
+                self.site(id).call(copied, Some(name.clone()), tensor::FLOAT, &sizes);
             }
             let sizes: Vec<Message> = sizes.iter().map(|&size| dimension(size, None)).collect();
-            self.add(graph::OUTPUT, &value_info(&name, &self.graph[id].ty, &sizes));
+            self.add(graph::OUTPUT, &value_info(&name, tensor::FLOAT, &self.graph[id].ty, &sizes));
         }
     }
 
@@ -171,8 +176,9 @@ impl<'g> Site<'_, 'g> {
         self.builder.values[self.node.inputs[index].0 as usize].clone()
     }
 
+    /// Those of all operands, without what is fused behind the layer.
     pub fn inputs(&self) -> Vec<String> {
-        (0..self.node.inputs.len()).map(|index| self.input(index)).collect()
+        (0..self.node.operands().len()).map(|index| self.input(index)).collect()
     }
 
     pub fn input_type(&self, index: usize) -> &'g TensorType {
@@ -225,6 +231,21 @@ impl<'g> Site<'_, 'g> {
         self.builder.all.iter().all(|graph| graph[self.node.inputs[0]].ty.dims[dim] == graph[self.id].ty.dims[dim])
     }
 
+    /// Whether the layer is a pooling of all positions, whatever the free sizes are, which passes made a window of them.
+    pub fn sees_all(&self) -> bool {
+        let Builder { graph, all, .. } = &*self.builder;
+        let is_lowered = graph.nodes.iter().any(|node| integer::concerns(graph, node));
+        let sees_all = |graph: &&Graph| {
+            let whole = Window::whole(graph[self.node.inputs[0]].ty.spatial());
+            match &graph[self.id].op {
+                Op::AvgPool(pool) => pool.window == whole,
+                Op::MaxPool(pool) => pool.window == whole,
+                _ => false,
+            }
+        };
+        is_lowered && all.iter().all(sees_all)
+    }
+
     /// By what the positions of the first operand are multiplied, whatever the free sizes are.
     pub fn factors(&self) -> Option<Vec<usize>> {
         let of = |graph: &Graph| -> Option<Vec<usize>> {
@@ -243,8 +264,46 @@ impl<'g> Site<'_, 'g> {
 
     /// All weights of the layer, in its order and their shapes.
     pub fn weights(&mut self) -> Vec<String> {
+        let (graph, node) = (self.builder.graph, self.node);
+        let weight = |&param: &ParamId| match &graph[param].source {
+            ParamSource::Integers { values, scales } => self.whole_weight(param, values, scales),
+            _ => self.weight(param, tensor::FLOAT, graph[param].dims.clone()),
+        };
+        node.params.iter().map(weight).collect()
+    }
+
+    /// All weights of a transposed convolution that has them by output channel.
+    pub fn turned_weights(&mut self, groups: usize) -> Vec<String> {
+        let (graph, param) = (self.builder.graph, self.node.params[0]);
+        let weight = match graph[param].source {
+            ParamSource::OutputMajor { weight, .. } => self.weight(weight, tensor::FLOAT, graph[weight].dims.clone()),
+            _ => {
+                let mut dims = graph[param].dims.clone();
+                (dims[0], dims[1]) = (dims[1] * groups, dims[0] / groups);
+                let name = self.weight(param, tensor::FLOAT, dims);
+                self.builder.weights.last_mut().expect("it was added").turned = Some(groups);
+                name
+            }
+        };
+        let bias = self.node.params.get(1);
+        let bias = bias.map(|&bias| self.weight(bias, tensor::FLOAT, graph[bias].dims.clone()));
+        [weight].into_iter().chain(bias).collect()
+    }
+
+    /// A weight of whole numbers behind DequantizeLinear.
+    fn whole_weight(&mut self, param: ParamId, values: &Integers, scales: &[f32]) -> String {
         let graph = self.builder.graph;
-        self.node.params.iter().map(|&param| self.weight(param, graph[param].dims.clone())).collect()
+        let (dims, name) = (graph[param].dims.clone(), &graph[param].name);
+        let (element, steps, zero) = match values {
+            Integers::I8(_) => (tensor::INT8, scales.to_vec(), 1),
+            Integers::I32(_) => (tensor::INT32, whole::steps(graph, self.node, scales), 4),
+        };
+        let of_each = [scales.len()];
+        let bytes: Vec<u8> = steps.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let scale = self.named(&format!("{name}_scale"), tensor::FLOAT, &of_each, &bytes);
+        let zero = self.named(&format!("{name}_zero_point"), element, &of_each, &vec![0; zero * scales.len()]);
+        let weight = self.weight(param, element, dims);
+        self.list(Call::new("DequantizeLinear", [weight, scale, zero]).int("axis", 0))
     }
 
     /// The weight with this index, if the layer has one: a number for each channel, in the shape that meets the channels
@@ -253,13 +312,13 @@ impl<'g> Site<'_, 'g> {
         let param = *self.node.params.get(index)?;
         let channels = self.builder.graph[param].dims[0];
         let dims = [vec![channels], vec![1; self.input_type(0).spatial().len()]].concat();
-        Some(self.weight(param, dims))
+        Some(self.weight(param, tensor::FLOAT, dims))
     }
 
     /// A weight in another shape.
-    fn weight(&mut self, param: ParamId, dims: Vec<usize>) -> String {
+    fn weight(&mut self, param: ParamId, element: i64, dims: Vec<usize>) -> String {
         let name = self.builder.names.take(&self.builder.graph[param].name);
-        self.builder.weights.push(Weight { name: name.clone(), dims, param });
+        self.builder.weights.push(Weight { name: name.clone(), dims, param, element, turned: None });
         name
     }
 
@@ -289,8 +348,17 @@ impl<'g> Site<'_, 'g> {
         self.floats(role, &[], &[value as f32])
     }
 
+    /// A constant of eight bits.
+    pub fn byte(&mut self, role: &str, value: u8) -> String {
+        self.constant(role, tensor::UINT8, &[], &[value])
+    }
+
     fn constant(&mut self, role: &str, kind: i64, dims: &[usize], bytes: &[u8]) -> String {
-        let name = self.builder.names.take(&format!("{}/{role}", self.scope));
+        self.named(&format!("{}/{role}", self.scope), kind, dims, bytes)
+    }
+
+    fn named(&mut self, name: &str, kind: i64, dims: &[usize], bytes: &[u8]) -> String {
+        let name = self.builder.names.take(name);
         let head = tensor_head(&name, kind, dims);
         self.builder.add(graph::INITIALIZER, &head.blob(tensor::RAW_DATA, bytes));
         name
@@ -299,7 +367,12 @@ impl<'g> Site<'_, 'g> {
     /// A value between the layer's nodes; `sizes` are those of a sample.
     pub fn value(&mut self, call: Call, sizes: &[impl Copy + Into<Size>]) -> String {
         let sizes: Vec<Size> = sizes.iter().map(|&size| size.into()).collect();
-        self.call(call, None, &sizes)
+        self.call(call, None, tensor::FLOAT, &sizes)
+    }
+
+    /// The same in whole numbers.
+    pub fn bytes(&mut self, call: Call, sizes: &[Size]) -> String {
+        self.call(call, None, tensor::UINT8, sizes)
     }
 
     /// The value of a step that others follow; `sizes` are those of a sample.
@@ -316,12 +389,12 @@ impl<'g> Site<'_, 'g> {
     }
 
     /// Adds a node; its value is called `output`, or after the node, and then declared.
-    fn call(&mut self, call: Call, output: Option<String>, sizes: &[Size]) -> String {
+    fn call(&mut self, call: Call, output: Option<String>, element: i64, sizes: &[Size]) -> String {
         let is_output = output.is_some();
         let value = self.node(call, output);
         if !is_output {
             let sizes: Vec<Message> = sizes.iter().map(|&size| dimension(size, None)).collect();
-            let declared = value_info(&value, &self.node.ty, &sizes);
+            let declared = value_info(&value, element, &self.node.ty, &sizes);
             self.builder.add(graph::VALUE_INFO, &declared);
         }
         value
@@ -352,18 +425,14 @@ fn dimension(size: Size, name: Option<&str>) -> Message {
     }
 }
 
-/// Name and type of a value, which has the batch and the element type of `ty`.
-fn value_info(name: &str, ty: &TensorType, sizes: &[Message]) -> Message {
+/// Name and type of a value, which has the batch of `ty`.
+fn value_info(name: &str, element: i64, ty: &TensorType, sizes: &[Message]) -> Message {
     let batch = match &ty.batch {
         Batch::Symbolic(name) => dimension(None, Some(name)),
         Batch::Fixed(batch) => dimension(Some(*batch), None),
     };
     let shape = [&batch].into_iter().chain(sizes);
     let shape = shape.fold(Message::default(), |shape, dim| shape.message(value::DIMENSION, dim));
-    let element = match ty.dtype {
-        DType::F32 => tensor::FLOAT,
-        DType::U8(_) => tensor::UINT8,
-    };
     let tensor = Message::default().int(value::ELEMENT_TYPE, element).message(value::SHAPE, &shape);
     let ty = Message::default().message(value::TENSOR_TYPE, &tensor);
     Message::default().text(value::NAME, name).message(value::TYPE, &ty)

@@ -53,7 +53,8 @@ pub fn step(site: &mut Site) -> Steps {
         Op::Concat(_) => Ok(Call::new("Concat", site.inputs()).int("axis", 1).into()),
         Op::Add(_) => pointwise::joined(site, "Add"),
         Op::Mul(_) => pointwise::joined(site, "Mul"),
-        Op::Convert(_) => Err(Refusal::integers()),
+        // What its value becomes is said behind every layer.
+        Op::Convert(_) => Ok(Step::Same(site.input(0))),
     }
 }
 
@@ -78,10 +79,8 @@ fn conv(site: &mut Site, layer: &Conv) -> Steps {
 /// Outputs behind the last window are more than engines take where they reach one more window: then there is one, of
 /// zeros. <https://onnx.ai/onnx/operators/onnx__ConvTranspose.html>
 fn conv_transpose(site: &mut Site, layer: &ConvTranspose) -> Steps {
-    if layer.output_major {
-        return Err(Refusal::new("its weights are ordered by output channel", "export the graph before any pass"));
-    }
-    let (weights, window) = (site.weights(), &layer.window);
+    let weights = if layer.output_major { site.turned_weights(layer.groups) } else { site.weights() };
+    let window = &layer.window;
     let input = site.input_type(0).spatial();
     let sizes = layer.resolve(input).expect("the graph was verified");
     let (mut zeros, mut back, mut extra) = (vec![(0, 0)], Vec::new(), Vec::new());

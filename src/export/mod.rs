@@ -1,10 +1,11 @@
-//! The checked graph, before any pass, as an ONNX model: <https://onnx.ai/onnx/intro/>.
+//! The checked graph, before any pass, or what whole numbers make of it, as an ONNX model: <https://onnx.ai/onnx/intro/>.
 //!
 //! | file | what it is |
 //! | --- | --- |
 //! | `call` | one node of ONNX |
 //! | `builder` | names, values, weights and constants of the model that is made |
 //! | `layers`, `pooling`, `normalise`, `pointwise`, `rearrange`, `resize` | a function a layer: the nodes that it becomes |
+//! | `whole` | what stands around layers on whole numbers |
 //! | `regions` | means of regions where sizes are free |
 //! | `write` | the finished model to a stream, its weights one at a time |
 //!
@@ -21,6 +22,7 @@ mod pooling;
 mod rearrange;
 mod regions;
 mod resize;
+mod whole;
 mod write;
 
 use crate::diagnostic::Diagnostic;
@@ -99,11 +101,6 @@ fn is_fused(node: &Node) -> bool {
 impl Refusal {
     fn new(reason: impl Into<String>, way_out: impl Into<String>) -> Refusal {
         Refusal { reason: reason.into(), way_out: way_out.into() }
-    }
-
-    /// Of a layer on whole numbers.
-    fn integers() -> Refusal {
-        Refusal::new("layers on whole numbers are not written", "export it with its weights of f32")
     }
 
     /// Of something that another size of the input would make another.

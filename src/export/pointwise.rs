@@ -10,7 +10,7 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
     let plain = |operator| Call::new(operator, site.inputs());
     let call = match *layer {
         Activation::Relu => plain("Relu"),
-        Activation::Relu6 => clip(site, 0.0, 6.0),
+        Activation::Relu6 | Activation::Clip { .. } => limited(site, site.input(0), *layer),
         Activation::ThresholdedRelu(alpha) => plain("ThresholdedRelu").float("alpha", alpha.into()),
         Activation::Elu(alpha) => plain("Elu").float("alpha", alpha.into()),
         Activation::Selu => plain("Selu"),
@@ -29,7 +29,6 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
         Activation::HardSigmoid { slope, offset } => plain("HardSigmoid").float("alpha", slope).float("beta", offset),
         Activation::Gelu => plain("Gelu").since(20),
         Activation::GeluTanh => plain("Gelu").since(20).word("approximate", "tanh"),
-        Activation::Clip { low, high } => clip(site, low, high),
         Activation::Affine { scale, shift } => {
             let [scale, shift] =
                 [("scale", scale), ("shift", shift)].map(|(role, value)| site.scalar(role, value.into()));
@@ -44,12 +43,22 @@ pub fn activation(site: &mut Site, layer: &Activation) -> Steps {
     Ok(call.into())
 }
 
-/// A limit that is infinite is left out. <https://onnx.ai/onnx/operators/onnx__Clip.html>
-fn clip(site: &mut Site, low: f32, high: f32) -> Call {
+/// An activation that only limits a value. A limit that is infinite is left out.
+/// <https://onnx.ai/onnx/operators/onnx__Clip.html>
+///
+/// # Panics
+/// If it is another one.
+pub fn limited(site: &mut Site, x: String, activation: Activation) -> Call {
+    let (low, high) = match activation {
+        Activation::Relu => return Call::new("Relu", [x]),
+        Activation::Relu6 => (0.0, 6.0),
+        Activation::Clip { low, high } => (low, high),
+        _ => unreachable!("{activation:?} does not only limit"),
+    };
     let mut limit = |role, value: f32| if value.is_finite() { site.scalar(role, value.into()) } else { String::new() };
     let limits = [limit("min", low), limit("max", high)];
     let given = if limits[1].is_empty() { 1 } else { 2 };
-    Call::new("Clip", with(site, limits.into_iter().take(given)))
+    Call::new("Clip", [x].into_iter().chain(limits.into_iter().take(given)).collect::<Vec<_>>())
 }
 
 /// A product with the weight, and a sum with the bias, if there is one.

@@ -101,6 +101,9 @@ fn padded(site: &mut Site, window: &mut ResolvedWindow, value: Option<f64>) -> S
 
 /// <https://onnx.ai/onnx/operators/onnx__MaxPool.html>
 pub fn max(site: &mut Site, layer: &MaxPool) -> Steps {
+    if site.sees_all() {
+        return Ok(Call::new("GlobalMaxPool", site.inputs()).into());
+    }
     let mut resolved = resolved(site, layer);
     let ceil = round(site, &layer.window, &mut resolved, site.input_type(0).spatial())?;
     let x = match is_taken(site, &layer.window, &resolved) {
@@ -114,6 +117,9 @@ pub fn max(site: &mut Site, layer: &MaxPool) -> Steps {
 /// What hangs over never counts, but older engines count it with the padding: where both may be there, the padding is made
 /// before. <https://onnx.ai/onnx/operators/onnx__AveragePool.html>
 pub fn average(site: &mut Site, layer: &AvgPool) -> Steps {
+    if site.sees_all() {
+        return Ok(Call::new("GlobalAveragePool", site.inputs()).into());
+    }
     let (mut resolved, mut input) = (resolved(site, layer), site.input_type(0).spatial().to_vec());
     let over = overhang(&resolved, &input);
     let hangs_over = layer.window.ceil && (site.is_free() || over.iter().any(|&size| size > 0));

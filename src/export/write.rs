@@ -4,7 +4,8 @@ use super::Model;
 use super::builder::{Weight, tensor_head};
 use crate::front::onnx::encode::Message;
 use crate::front::onnx::fields::{entry, graph, model, tensor};
-use crate::ir::weights::{WeightSource, release, values};
+use crate::ir::weights::{WeightSource, input_major, release, values};
+use crate::ir::{Integers, ParamSource};
 use std::io::{self, Write};
 
 /// The longest model that is written with its weights inside, in bytes. Protocol Buffers end at 2 GiB.
@@ -64,7 +65,19 @@ impl Model<'_> {
     }
 
     fn write_values(&self, weight: &Weight, source: &dyn WeightSource, out: &mut dyn Write) -> io::Result<()> {
-        let values = values(self.graph, weight.param, source);
+        match &self.graph[weight.param].source {
+            ParamSource::Integers { values: Integers::I8(values), .. } => {
+                return out.write_all(bytemuck::cast_slice(values));
+            }
+            ParamSource::Integers { values: Integers::I32(values), .. } => {
+                return values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()));
+            }
+            _ => {}
+        }
+        let mut values = values(self.graph, weight.param, source);
+        if let Some(groups) = weight.turned {
+            values = input_major(&values, &self.graph[weight.param].dims, groups).into();
+        }
         match cfg!(target_endian = "little") {
             true => out.write_all(bytemuck::cast_slice(&values))?,
             false => values.iter().try_for_each(|value| out.write_all(&value.to_le_bytes()))?,
@@ -100,11 +113,12 @@ impl Model<'_> {
 impl Weight {
     /// Bytes of the values.
     fn length(&self) -> u64 {
-        4 * self.dims.iter().map(|&size| size as u64).product::<u64>()
+        let bytes = if self.element == tensor::INT8 { 1 } else { 4 };
+        bytes * self.dims.iter().map(|&size| size as u64).product::<u64>()
     }
 
     fn head(&self) -> Message {
-        tensor_head(&self.name, tensor::FLOAT, &self.dims)
+        tensor_head(&self.name, self.element, &self.dims)
     }
 
     fn inside(&self) -> Field {

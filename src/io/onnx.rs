@@ -5,6 +5,7 @@ use crate::front::onnx::constant::{Bytes, External};
 use crate::front::onnx::weights::Weights;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Param, ParamSource};
+use crate::quant::WholeFile;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
@@ -94,15 +95,33 @@ fn open_beneath(folder: &Path, location: &str) -> io::Result<File> {
     File::open(path)
 }
 
-/// Writes an imported network: `NAME.cnn`, `NAME.safetensors`, and the card `NAME.yaml` that joins them. Weights are
-/// converted one by one.
+/// Writes an imported network: `NAME.cnn`, `NAME.safetensors`, and the card `NAME.yaml` that joins them. The weights are
+/// those of `whole` where it computes on whole numbers; in f32 they are converted one by one.
 ///
 /// # Errors
 /// What the system refuses.
-pub fn write(text: &str, graph: &Graph, weights: &Weights, folder: &Path, name: &str) -> Result<PathBuf, IoError> {
+pub fn write(
+    text: &str,
+    graph: &Graph,
+    (weights, whole): (&Weights, Option<&WholeFile>),
+    folder: &Path,
+    name: &str,
+) -> Result<PathBuf, IoError> {
     let path = folder.join(format!("{name}.cnn"));
+    let file = folder.join(format!("{name}.safetensors"));
+    match whole {
+        Some(whole) => whole.write(&file)?,
+        None => write_real(graph, weights, &file)?,
+    }
+    let card = format!("weights: {name}.safetensors\n");
+    write_atomically(&folder.join(format!("{name}.yaml")), |out| out.write_all(card.as_bytes()))?;
+    write_atomically(&path, |out| out.write_all(text.as_bytes()))?;
+    Ok(path)
+}
+
+fn write_real(graph: &Graph, weights: &Weights, file: &Path) -> Result<(), IoError> {
     let params: Vec<&Param> = graph.params.iter().filter(|param| param.source == ParamSource::File).collect();
-    write_atomically(&folder.join(format!("{name}.safetensors")), |out| {
+    write_atomically(file, |out| {
         out.write_all(&header(&params))?;
         params.iter().try_for_each(|param| {
             weights.values(param).chunks(PIECE).try_for_each(|piece| {
@@ -110,11 +129,7 @@ pub fn write(text: &str, graph: &Graph, weights: &Weights, folder: &Path, name: 
                 out.write_all(&bytes)
             })
         })
-    })?;
-    let card = format!("weights: {name}.safetensors\n");
-    write_atomically(&folder.join(format!("{name}.yaml")), |out| out.write_all(card.as_bytes()))?;
-    write_atomically(&path, |out| out.write_all(text.as_bytes()))?;
-    Ok(path)
+    })
 }
 
 /// The head of a safetensors file (<https://huggingface.co/docs/safetensors>) of f32 tensors in this order: the length of

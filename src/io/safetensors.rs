@@ -62,13 +62,7 @@ impl Tensors for File {
 
     fn integers(&self, name: &str) -> Option<Vec<i32>> {
         let info = self.header.info(name)?;
-        let bytes = &self.map[self.bytes(info)];
-        match info.dtype {
-            Dtype::I8 => Some(bytes.iter().map(|&byte| i32::from(byte as i8)).collect()),
-            Dtype::U8 => Some(bytes.iter().map(|&byte| i32::from(byte)).collect()),
-            Dtype::I32 => Some(super::decode(bytes, i32::from_le_bytes)),
-            _ => None,
-        }
+        integers(info.dtype, &self.map[self.bytes(info)])
     }
 
     fn halves(&self, name: &str) -> Option<Cow<'_, [u16]>> {
@@ -117,6 +111,16 @@ pub(super) fn halves(dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [u16]>> {
         Ok(bits) if cfg!(target_endian = "little") => Cow::Borrowed(bits),
         _ => super::decode(bytes, u16::from_le_bytes).into(),
     })
+}
+
+/// Little-endian whole numbers, or `None` where their type is not one of those taken.
+pub(super) fn integers(dtype: Dtype, bytes: &[u8]) -> Option<Vec<i32>> {
+    match dtype {
+        Dtype::I8 => Some(bytes.iter().map(|&byte| i32::from(byte as i8)).collect()),
+        Dtype::U8 => Some(bytes.iter().map(|&byte| i32::from(byte)).collect()),
+        Dtype::I32 => Some(super::decode(bytes, i32::from_le_bytes)),
+        _ => None,
+    }
 }
 
 /// Checks the header's length first, so that the message can give both numbers.

@@ -2,6 +2,7 @@
 
 use super::{IoError, foreign, pytorch, safetensors, sharded};
 use crate::hash::{fnv1a, hash_of};
+use crate::quant::{Stored, WholeFile};
 use crate::tensor::{Half, Tensor};
 use ::safetensors::tensor::Dtype;
 use memmap2::Mmap;
@@ -86,6 +87,13 @@ impl WeightFile {
     /// Tensors in memory, as if they stood in a file.
     pub fn of_tensors(tensors: Arc<Vec<(String, Tensor)>>) -> WeightFile {
         WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)), stamp: None }
+    }
+
+    /// The weights of a network on whole numbers, as if they stood in a file at `path`.
+    pub fn of_whole(path: &Path, whole: Arc<WholeFile>) -> WeightFile {
+        let index = whole.tensors.iter().enumerate().map(|(index, (name, ..))| (name.clone(), index)).collect();
+        let metadata = whole.metadata();
+        WeightFile { path: path.to_owned(), tensors: Box::new(Whole { whole, index, metadata }), stamp: None }
     }
 
     /// Where it lies, as messages name it.
@@ -193,6 +201,43 @@ impl Tensors for Loose {
     }
 
     fn release(&self, _name: &str) {}
+}
+
+/// Tensors of a network on whole numbers, in memory.
+struct Whole {
+    whole: Arc<WholeFile>,
+    index: HashMap<String, usize>,
+    metadata: HashMap<String, String>,
+}
+
+impl Whole {
+    fn tensor(&self, name: &str) -> Option<&Stored> {
+        self.index.get(name).map(|&index| &self.whole.tensors[index])
+    }
+}
+
+impl Tensors for Whole {
+    fn names(&self) -> Vec<String> {
+        self.whole.tensors.iter().map(|(name, ..)| name.clone()).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<(&[usize], Dtype)> {
+        self.tensor(name).map(|(_, dtype, dims, _)| (&dims[..], *dtype))
+    }
+
+    fn values(&self, name: &str) -> Option<Cow<'_, [f32]>> {
+        self.tensor(name).and_then(|(_, dtype, _, bytes)| safetensors::floats(*dtype, bytes))
+    }
+
+    fn integers(&self, name: &str) -> Option<Vec<i32>> {
+        self.tensor(name).and_then(|(_, dtype, _, bytes)| safetensors::integers(*dtype, bytes))
+    }
+
+    fn release(&self, _name: &str) {}
+
+    fn metadata(&self) -> Option<&HashMap<String, String>> {
+        Some(&self.metadata)
+    }
 }
 
 /// The tensors of one file, which is no index.

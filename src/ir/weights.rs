@@ -175,6 +175,12 @@ fn swap_channels(values: &[f32], [groups, inner, outer]: [usize; 3]) -> Vec<f32>
     swapped
 }
 
+/// The weights of a transposed convolution by output channel, of sizes `dims`, by input channel: the way back from
+/// [`ParamSource::OutputMajor`].
+pub(crate) fn input_major(values: &[f32], dims: &[usize], groups: usize) -> Vec<f32> {
+    swap_channels(values, [groups, dims[0] / groups, dims[1]])
+}
+
 /// See [`ParamSource::Subpixel`]; `kernel` is the old one.
 fn subpixel(values: &[f32], channels: usize, kernel: &[usize], taps: &[Vec<Vec<Option<usize>>>]) -> Vec<f32> {
     let old: usize = kernel.iter().product();

@@ -23,7 +23,6 @@ pub use weights::{BoundWeights, Weights};
 use crate::analysis::{self, summary::Summary};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::error::{Error, ModelError};
-use crate::front::onnx::weights::Weights as ImportedWeights;
 use crate::front::text::build::{self, Limits, Loader, NoFiles, Program};
 use crate::interp;
 use crate::io::card::Card;
@@ -35,7 +34,6 @@ use crate::source::{FileId, SourceMap, ZOO_PATH};
 use crate::tensor::{AsTensor, Tensor, TensorType};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A network whose text was read and checked: every shape in it is known.
@@ -62,7 +60,7 @@ pub struct Model {
     remarks: Vec<String>,
     card: Option<Card>,
     /// Of a file that holds its weights.
-    own_weights: Option<Arc<ImportedWeights>>,
+    own_weights: Option<weights::Own>,
     program: Program,
     options: build::Options,
     memory_limit: usize,

@@ -1,5 +1,6 @@
 //! Models that are ONNX files.
 
+use super::weights::Own;
 use super::{Model, ModelOptions};
 use crate::error::{Error, ModelError};
 use crate::front::onnx;
@@ -97,7 +98,7 @@ impl ModelOptions {
             warnings: Vec::new(),
             remarks: import.notes.into_iter().map(|note| format!("{name}: {note}")).collect(),
             card: None,
-            own_weights: Some(Arc::new(import.weights)),
+            own_weights: Some(Own { real: Arc::new(import.weights), whole: import.whole }),
             program: import.program,
             options: Default::default(),
             memory_limit: self.memory_limit,
@@ -109,12 +110,12 @@ impl ModelOptions {
 
 impl Model {
     /// The weights that came with an ONNX model: name, sizes, and values, which are borrowed where they lie as they are in
-    /// what was read. Other models have none.
+    /// what was read. Other models have none, nor have layers whose norms are folded into whole numbers.
     pub fn own_weights(&self) -> impl Iterator<Item = (&str, &[usize], Cow<'_, [f32]>)> {
         let own = self.own_weights.iter();
         own.flat_map(|own| {
-            let params = self.graph.params.iter().filter(|param| param.is_read());
-            params.map(|param| (param.name.as_str(), &param.dims[..], own.values(param)))
+            let params = self.graph.params.iter().filter(|param| own.real.get(&param.name).is_some());
+            params.map(|param| (param.name.as_str(), &param.dims[..], own.real.values(param)))
         })
     }
 
@@ -130,6 +131,6 @@ impl Model {
         };
         io::write::create_folder(folder.as_ref())?;
         let text = &self.sources.files()[0].text;
-        Ok(io::onnx::write(text, &self.graph, own, folder.as_ref(), name)?)
+        Ok(io::onnx::write(text, &self.graph, (&own.real, own.whole.as_deref()), folder.as_ref(), name)?)
     }
 }

@@ -9,7 +9,7 @@ use crate::io::card::Card;
 use crate::io::weights::WeightFile;
 use crate::ir::weights::{Kept, RandomWeights, WeightSource};
 use crate::ir::{Graph, Param, Verified};
-use crate::quant;
+use crate::quant::{self, WholeFile};
 use crate::tensor::{Half, Tensor};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,14 @@ impl From<Source> for Weights {
     fn from(source: Source) -> Weights {
         Weights { source, packed: None }
     }
+}
+
+/// The weights of an ONNX file.
+pub(super) struct Own {
+    /// In f32.
+    pub real: Arc<ImportedWeights>,
+    /// Where the file computes on whole numbers.
+    pub whole: Option<Arc<WholeFile>>,
 }
 
 /// Weights that are known to be those of a model.
@@ -145,10 +153,11 @@ impl Model {
     }
 
     fn find(&self, source: &Source) -> Result<Bound, Error> {
-        if let (Source::Card, Some(own)) = (source, &self.own_weights) {
-            return Ok(Bound::Own(own.clone()));
-        }
         let file = match source {
+            Source::Card if let Some(own) = &self.own_weights => match &own.whole {
+                Some(whole) => WeightFile::of_whole(Path::new(&self.name), whole.clone()),
+                None => return Ok(Bound::Own(own.real.clone())),
+            },
             Source::Random { seed } => return Ok(Bound::Random(RandomWeights { seed: *seed })),
             Source::Card => match self.card().and_then(Card::weights_path) {
                 Some(path) => WeightFile::open(&path)?,
@@ -204,6 +213,14 @@ impl BoundWeights {
     pub fn whole(&self) -> Option<&Path> {
         match &self.bound {
             Bound::File(file) => file.whole.then(|| file.bound.path()),
+            Bound::Own(_) | Bound::Random(_) => None,
+        }
+    }
+
+    /// The weight file, where layers with weights of it compute on whole numbers.
+    pub(crate) fn whole_file(&self) -> Option<&WeightFile> {
+        match &self.bound {
+            Bound::File(file) => file.whole.then(|| file.bound.file()),
             Bound::Own(_) | Bound::Random(_) => None,
         }
     }

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// What the names of scales of weights end with.
 const WEIGHT_SCALE: &str = ".weight_scale";
 
+/// What the names of scales of values end with that are rounded before others are added to them.
+const VALUE_SCALE: &str = ".value_scale";
+
 /// The key of a file's metadata under which the number of bits of values stands.
 pub const ACTIVATION_BITS: &str = "activation_bits";
 
@@ -29,7 +32,8 @@ pub fn is_quantised(file: &WeightFile) -> bool {
 /// What is missing in the file, or does not fit the network.
 pub fn load(graph: &Verified<Graph>, file: &WeightFile) -> Result<(Verified<Graph>, HashSet<String>), IoError> {
     let eight_bits = |name: &str| file.dtype(name).as_deref() == Some("I8");
-    let structure = Structure::of(&prepare(graph), &eight_bits);
+    let rounded = |stem: &str| file.shape(&format!("{stem}{VALUE_SCALE}")).is_some();
+    let structure = Structure::with_rounded(&prepare(graph), &eight_bits, &rounded);
     let mut reading = Reading { file, used: HashSet::new(), top: top(file)? };
     let mut values = Values::default();
     for id in structure.ids() {

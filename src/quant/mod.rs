@@ -10,6 +10,7 @@
 //! | `conv1.bias` | I32, in steps of `input_scale * weight_scale` |
 //! | `conv1.input_scale`, `conv1.input_zero_point` | F32 and U8: what the numbers that the layer reads stand for |
 //! | `add.output_scale`, `add.output_zero_point` | the same of a value that no layer with weights of eight bits reads |
+//! | `conv2.value_scale`, `conv2.value_zero_point` | the same of the value of a layer to which another one is added: it is rounded before that; without them the sum alone is |
 //!
 //! All else in the file is F32, as ever. From this and from the model alone follows the graph: layers with weights of
 //! eight bits compute on whole numbers, and so does what lies between them wherever it can (`structure`).
@@ -18,6 +19,7 @@ mod apply;
 mod calibrate;
 mod choose;
 mod file;
+mod given;
 mod halves;
 mod measure;
 mod rounding;
@@ -26,7 +28,8 @@ mod structure;
 pub use apply::{Applied, Layer, Values, apply};
 pub use calibrate::{Method, Observed, observe};
 pub use choose::{LayerReport, Quantised, Wishes, quantise};
-pub use file::{Stored, is_quantised, load, tensors, write};
+pub use file::{ACTIVATION_BITS, Stored, is_quantised, load, tensors, write};
+pub use given::{Given, Said, Stepped, Taken, WholeFile, take};
 pub use halves::{Beyond, Halved, halve, snr_db};
 pub use measure::{Fidelity, Measured, classes, measure};
 pub use rounding::{Product, Rounded, round};

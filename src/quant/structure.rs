@@ -22,6 +22,10 @@ pub struct Structure {
     names: Vec<String>,
     /// For each node, the first of those whose values have the same quantisation.
     classes: Vec<usize>,
+    /// For each node, whether its value is rounded before another one is added to it.
+    apart: Vec<bool>,
+    /// For each node, that of the graph before anything was fused whose value it has.
+    shown: Vec<NodeId>,
 }
 
 /// A network with its norms folded where that can be, and the weights that this makes.
@@ -38,6 +42,13 @@ impl<'w> Folded<'w> {
         let (graph, made) = name(&folded);
         let value = |(name, param): (String, ParamId)| (name, values(&folded, param, rest).into_owned());
         Folded { graph, rest, made: made.into_iter().map(value).collect() }
+    }
+}
+
+impl Folded<'_> {
+    /// The values of a parameter as they were before norms were folded into it.
+    pub(super) fn rest_values(&self, param: &Param) -> Cow<'_, [f32]> {
+        self.rest.values(param)
     }
 }
 
@@ -94,6 +105,16 @@ fn first_of_file<'g>(graph: &'g Graph, param: &'g Param) -> &'g str {
 impl Structure {
     /// Of a graph whose norms are folded; the weights of layers that `eight_bits` takes by their name have eight.
     pub fn of(graph: &Verified<Graph>, eight_bits: &dyn Fn(&str) -> bool) -> Structure {
+        Structure::with_rounded(graph, eight_bits, &|_| false)
+    }
+
+    /// The same where values of the layers that `rounded` takes by the name of their weights are whole numbers before others
+    /// are added to them.
+    pub fn with_rounded(
+        graph: &Verified<Graph>,
+        eight_bits: &dyn Fn(&str) -> bool,
+        rounded: &dyn Fn(&str) -> bool,
+    ) -> Structure {
         let products: Vec<bool> = graph.ids().map(|id| is_product(graph, id, eight_bits)).collect();
         let whole = read_whole(graph, &products);
         let mut fusing = Fusing {
@@ -101,15 +122,18 @@ impl Structure {
             gone: vec![false; products.len()],
             instead: graph.ids().collect(),
             readers: readers(graph),
+            shown: graph.ids().collect(),
+            rounded,
+            apart: vec![false; graph.nodes.len()],
             products,
             whole,
         };
         graph.ids().for_each(|id| fusing.visit(id));
-        let Fusing { mut graph, gone, instead, products, whole, .. } = fusing;
+        let Fusing { mut graph, gone, instead, products, whole, shown, apart, .. } = fusing;
         graph.outputs.iter_mut().for_each(|output| output.node = instead[output.node.0 as usize]);
         let names = names(&graph, &gone);
         let graph = verify(graph).expect("a graph with layers fused");
-        let mut structure = Structure { graph, products, whole, gone, names, classes: Vec::new() };
+        let mut structure = Structure { graph, products, whole, gone, names, classes: Vec::new(), shown, apart };
         structure.classes = structure.find_classes();
         structure
     }
@@ -134,6 +158,11 @@ impl Structure {
         self.is_product(id) || (self.is_whole(id) && can(&self.graph, id, &self.products))
     }
 
+    /// The node of the graph before anything was fused whose value a node has.
+    pub fn shown(&self, id: NodeId) -> NodeId {
+        self.shown[id.0 as usize]
+    }
+
     /// What the names of a node's weights begin with, or what its value is called.
     pub fn name(&self, id: NodeId) -> &str {
         &self.names[id.0 as usize]
@@ -154,7 +183,8 @@ impl Structure {
             members().flat_map(of_node).filter(|&&reader| self.is_product(reader) && !self.gone[reader.0 as usize]);
         let mut keys: Vec<String> = products.map(|&reader| format!("{}.input", self.name(reader))).collect();
         if keys.is_empty() {
-            keys.extend(members().next().map(|id| format!("{}.output", self.name(id))));
+            let role = |id: NodeId| if self.apart[id.0 as usize] { "value" } else { "output" };
+            keys.extend(members().next().map(|id| format!("{}.{}", self.name(id), role(id))));
         }
         keys.sort_unstable();
         keys.dedup();
@@ -216,7 +246,7 @@ fn readers(graph: &Graph) -> Vec<usize> {
 }
 
 /// Puts what limits a value, and what is added to it, into the layer that makes it.
-struct Fusing {
+struct Fusing<'r> {
     graph: Graph,
     products: Vec<bool>,
     whole: Vec<bool>,
@@ -224,9 +254,12 @@ struct Fusing {
     /// What is read in the place of each node.
     instead: Vec<NodeId>,
     readers: Vec<usize>,
+    shown: Vec<NodeId>,
+    rounded: &'r dyn Fn(&str) -> bool,
+    apart: Vec<bool>,
 }
 
-impl Fusing {
+impl Fusing<'_> {
     fn visit(&mut self, id: NodeId) {
         let instead = &self.instead;
         self.graph[id].inputs.iter_mut().for_each(|input| *input = instead[input.0 as usize]);
@@ -241,7 +274,7 @@ impl Fusing {
         let Some((producer, item)) = fused else { return };
         let (from, to) = (id.0 as usize, producer.0 as usize);
         self.graph[producer].epilogue.push(item);
-        (self.instead[from], self.gone[from]) = (producer, true);
+        (self.instead[from], self.gone[from], self.shown[to]) = (producer, true, id);
         (self.whole[to], self.readers[to]) = (self.whole[from], self.readers[from]);
     }
 
@@ -265,12 +298,15 @@ impl Fusing {
     fn increased(&mut self, id: NodeId) -> Option<(NodeId, Epilogue)> {
         let (a, b) = (self.graph[id].inputs[0], self.graph[id].inputs[1]);
         let (producer, other) = (a.max(b), a.min(b));
-        let node = &mut self.graph[producer];
-        let takes = self.products[producer.0 as usize] && node.epilogue.is_empty();
+        let takes = self.products[producer.0 as usize] && self.graph[producer].epilogue.is_empty();
         if a == b || !takes || self.readers[producer.0 as usize] != 1 {
             return None;
         }
         if self.graph[a].ty != self.graph[b].ty {
+            return None;
+        }
+        if (self.rounded)(&stem(&self.graph, producer)) {
+            self.apart[producer.0 as usize] = true;
             return None;
         }
         let node = &mut self.graph[producer];

@@ -57,15 +57,99 @@ fn an_option_of_another_method_is_refused() {
 #[test]
 fn commands_that_have_no_use_for_whole_numbers_say_so() {
     let (_folder, file, _) = quantise(&[]);
-    for verb in [&["export", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
+    for verb in [&["show", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
         let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
         assert!(
-            err.contains("weights of eight bits, which only run, verify, bench, tune, explain and compile take"),
+            err.contains("weights of eight bits, which only run, verify, bench, tune, explain, compile and export take"),
             "{err}"
         );
     }
     let (_, err) = run(&["run", "models/mlp.cnn", "--weights", &file, "--input", SEVEN], 1);
     assert!(err.contains("w8.safetensors"), "{err}");
+}
+
+/// Everything that a weight file holds.
+fn tensors(path: &Path) -> Vec<(String, String, Vec<usize>, Vec<i64>)> {
+    let file = svertka::io::weights::WeightFile::open(path).unwrap();
+    let mut names = file.names();
+    names.sort_unstable();
+    let tensor = |name: String| {
+        let dtype = file.dtype(&name).unwrap();
+        let values = match &*dtype {
+            "F32" => file.read(&name).unwrap().iter().map(|value| value.to_bits().into()).collect(),
+            _ => file.read_integers(&name).unwrap().into_iter().map(i64::from).collect(),
+        };
+        let shape = file.shape(&name).unwrap().to_vec();
+        (name, dtype, shape, values)
+    };
+    names.into_iter().map(tensor).collect()
+}
+
+/// An array of so many numbers from -1 to 1.
+fn array(path: &Path, shape: &[usize]) -> String {
+    let values: Vec<f32> = (0..shape.iter().product()).map(|at: usize| (at as f32 * 0.37).sin()).collect();
+    svertka::io::npy::write(path, shape, &values).unwrap();
+    path.display().to_string()
+}
+
+/// Norms, sizes that are free, branches, a gate, and layers that stay f32.
+const NET: &str = "\
+model m
+input x: f32[N, 3, H = 16, W = 12]
+net {
+  stem: conv 3x3, 8, stride 2, half | bn | relu
+  residual { a: conv 3x3, 8, half | bn | relu | b: conv 3x3, 8, half | bn } | relu
+  gate { global_avgpool | down: conv 1x1, 4, bias | relu | up: conv 1x1, 8, bias | sigmoid }
+  concat { left: conv 1x1, 4\n right: conv 3x3, 4, half } | silu
+  bn | last: conv_transpose 2x2, 4, stride 2, bias | global_avgpool | head: dense 3
+}
+";
+
+/// What comes back from ONNX is the same text with the same weight file, and the file gives what both give.
+#[test]
+fn whole_numbers_go_into_onnx_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let net = super::write(folder.path(), "m.cnn", NET);
+    let (digit, wide) =
+        (array(&folder.path().join("d.npy"), &[2, 1, 28, 28]), array(&folder.path().join("x.npy"), &[2, 3, 16, 12]));
+    let lenet = ["--weights", "models/weights/lenet5_relu.safetensors"];
+    for (model, input, weights, more) in [
+        (LENET, &digit, &lenet[..], &[][..]),
+        (LENET, &digit, &lenet, &["--keep", "conv2"]),
+        (LENET, &digit, &lenet, &["--activation-bits", "7"]),
+        (&net, &wide, &["--seed", "3"], &[]),
+        (&net, &wide, &["--seed", "3"], &["--keep", "stem", "--keep", "left", "--activation-bits", "7"]),
+    ] {
+        let (w8, onnx, y) = (place("w8.safetensors"), place("m.onnx"), place("y.npy"));
+        run(&[&["quantize", model, "--calibrate", input, "-o", &w8], weights, more].concat(), 0);
+        let (_, err) = run(&["export", model, "--weights", &w8, "-o", &onnx], 0);
+        assert!(!err.contains("sizes are fixed"), "{err}");
+        let (out, err) = run(&["import", &onnx, "-o", &place("back"), "--name", "back"], 0);
+        assert!(out.contains("layers") && !err.contains("note"), "{out}{err}");
+        let read = |path: &str| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&place("back/back.cnn")), read(model));
+        assert_eq!(tensors(Path::new(&place("back/back.safetensors"))), tensors(Path::new(&w8)), "{model} {more:?}");
+        let scores = |args: &[&str]| {
+            run(&[&["run", "--input", input, "--output", &y, "--engine", "interp"], args].concat(), 0);
+            std::fs::read(&y).unwrap()
+        };
+        let expected = scores(&[model, "--weights", &w8]);
+        assert!(scores(&[&onnx]) == expected && scores(&[&place("back/back.cnn")]) == expected, "{model} {more:?}");
+        // Read as one of somebody else's, it is a text of its own, and computes the same.
+        let bytes = std::fs::read(&onnx).unwrap();
+        std::fs::write(&onnx, renamed(bytes)).unwrap();
+        let (_, err) = run(&["import", &onnx, "-o", &place("other"), "--name", "other"], 0);
+        assert!(!err.contains("f32"), "{err}");
+        assert!(scores(&[&place("other/other.cnn")]) == expected, "{model} {more:?}");
+    }
+}
+
+/// A model whose text is not to be found.
+fn renamed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.windows(14).position(|word| word == b"svertka.source").unwrap();
+    bytes[at] = b'S';
+    bytes
 }
 
 #[test]

@@ -7,4 +7,5 @@ mod light;
 mod memory;
 mod node_cases;
 mod proto;
+mod quantised;
 mod types;

@@ -18,6 +18,7 @@ const I32: i64 = 6;
 const F16: i64 = 10;
 const F64: i64 = 11;
 const BF16: i64 = 16;
+const UINT32: i64 = 12;
 const INT4: i64 = 22;
 
 /// All types have these.
@@ -103,17 +104,42 @@ fn numbers_that_f32_does_not_have() {
     let error = weights(&with(of(1e300), false)).unwrap_err();
     assert!(error.starts_with("E0806") && error.contains("element 3") && error.contains("1e300"), "{error}");
     assert_eq!(weights(&with(of(f64::INFINITY), false)).unwrap()[3], f32::INFINITY);
-    let error = weights(&with(raw("w", &[2, 2, 1, 1], INT4, &[0; 2]), true)).unwrap_err();
-    assert!(error.starts_with("E0802") && error.contains("int4"), "{error}");
+    let error = weights(&with(raw("w", &[2, 2, 1, 1], UINT32, &[0; 16]), true)).unwrap_err();
+    assert!(error.starts_with("E0802") && error.contains("uint32"), "{error}");
+    let error = weights(&with(raw("w", &[2, 2, 1, 1], INT4, &[0; 2]), false)).unwrap_err();
+    assert!(error.starts_with("E0806") && error.contains("weights of int4"), "{error}");
+}
+
+/// Cast to f32: halves of a byte, the lower one first, and eight bits with a point.
+#[test]
+fn small_numbers() {
+    let found = |bytes: &[u8], kind| weights(&with(raw("w", &[2, 2, 1, 1], kind, bytes), true)).unwrap();
+    let is = |bytes: &[u8], kind, expected: [f32; 4]| assert_eq!(found(bytes, kind), expected);
+    is(&[0x1f, 0x87], INT4, [-1.0, 1.0, 7.0, -8.0]);
+    is(&[0x1f, 0x87], 21, [15.0, 1.0, 7.0, 8.0]);
+    is(&[0xff, 0x7f, 0, 0x80, 1, 0, 0, 0], 5, [32767.0, -32768.0, 1.0, 0.0]);
+    is(&[0xff, 0x7f, 0, 0x80, 1, 0, 0, 0], 4, [32767.0, 32768.0, 1.0, 0.0]);
+    // https://onnx.ai/onnx/technical/float8.html
+    is(&[0x7e, 0x38, 0x81, 0x08], 17, [448.0, 1.0, -0.001953125, 0.015625]);
+    is(&[0x7f, 0x38, 0x81, 0x08], 18, [240.0, 0.5, -0.0009765625, 0.0078125]);
+    is(&[0x7b, 0x3c, 0x81, 0x04], 19, [57344.0, 1.0, -1.52587890625e-05, 6.103515625e-05]);
+    is(&[0x7f, 0x3c, 0x81, 0x04], 20, [57344.0, 0.5, -7.62939453125e-06, 3.0517578125e-05]);
 }
 
 #[test]
 fn networks_of_whole_numbers_are_refused_with_a_way_out() {
     let constants = || [floats("s", &[], &[0.1]), raw("z", &[], U8, &[3]), counting("w", &[2, 2, 1, 1])];
-    let error = |nodes: &[Message]| net(&file(13, "N 2 8 8", nodes, &constants())).unwrap_err();
-    let pair = [op("q = QuantizeLinear x s z", &[]), op("d = DequantizeLinear q s z", &[]), op("y = Conv d w", &[])];
-    let message = error(&pair);
-    assert!(message.contains("QuantizeLinear") && message.contains("svertka quantize"), "{message}");
+    let net_of = |nodes: &[Message]| net(&file(13, "N 2 8 8", nodes, &constants()));
+    let error = |nodes: &[Message]| net_of(nodes).unwrap_err();
+    let pair = |then: &str| {
+        let [q, d] = ["q = QuantizeLinear x s z", then].map(|text| op(text, &[]));
+        [q, d, op("y = Conv d w", &[])]
+    };
+    assert_eq!(net_of(&pair("d = DequantizeLinear q s z")).unwrap(), "conv: conv 1x1, 2");
+    let other = error(&pair("d = DequantizeLinear q s"));
+    assert!(other.contains("not that with which the whole numbers were made"), "{other}");
+    let computed = error(&pair("d = Relu q"));
+    assert!(computed.contains("Relu") && computed.contains("QuantFormat.QDQ"), "{computed}");
     let integers = error(&[op("d s2 z2 = DynamicQuantizeLinear x", &[]), op("y = ConvInteger d w", &[])]);
     assert!(integers.contains("DynamicQuantizeLinear") && integers.contains("svertka quantize"), "{integers}");
     // Scales for three channels of two.

@@ -14,6 +14,8 @@ A folder of cases, random layers and networks with what the interpreter says of 
 
     SVERTKA_ONNX_CASES=FOLDER PROPTEST_CASES=1000 cargo test --test all export::random
 
+and networks on whole numbers by `integers::exported`.
+
 Ends with 1 where a difference is above 1e-4, or where a model is refused.
 """
 

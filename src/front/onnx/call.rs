@@ -4,6 +4,7 @@ use super::Refusal;
 use super::constant::Const;
 use super::flow::Flow;
 use super::proto::{Attribute, Node, Tensor};
+use super::whole::{Whole, whole_numbers};
 use std::cell::RefCell;
 
 /// A value of the file.
@@ -11,6 +12,7 @@ use std::cell::RefCell;
 pub enum Value {
     Const(Const),
     Flow(Flow),
+    Whole(Whole),
     /// What makes it, or what that needs, was refused.
     Missing,
 }
@@ -46,6 +48,16 @@ impl<'a> Call<'a> {
         Call { node, opset: node.version, inputs, asked: RefCell::default() }
     }
 
+    /// The same node with other operands.
+    pub fn with(&self, inputs: Vec<Option<Value>>) -> Call<'a> {
+        Call { inputs, asked: RefCell::default(), ..*self }
+    }
+
+    /// Attributes that the rule asked `other` for are known.
+    pub fn knows(&self, other: &Call) {
+        self.asked.borrow_mut().extend(other.asked.borrow().iter());
+    }
+
     pub fn count(&self) -> usize {
         self.inputs.len()
     }
@@ -78,6 +90,7 @@ impl<'a> Call<'a> {
     pub fn flow(&self, index: usize) -> Result<&Flow, Refusal> {
         match self.value(index)? {
             Value::Flow(flow) => Ok(flow),
+            Value::Whole(_) => Err(whole_numbers()),
             _ => {
                 let name = self.node.inputs[index];
                 Err(Refusal::new(format!("`{name}` is a constant; nothing is computed from it")))

@@ -45,6 +45,16 @@ pub enum Element {
     F64,
     I8,
     U8,
+    I16,
+    U16,
+    /// Two in a byte, the first one below.
+    I4,
+    U4,
+    /// Eight bits with a point: so many of them for the exponent, and whether there is one zero and one NaN alone.
+    F8 {
+        exponent: u8,
+        unsigned_zero: bool,
+    },
     I32,
     I64,
     Bool,
@@ -54,29 +64,59 @@ impl Element {
     /// That of a number of `TensorProto.DataType`.
     ///
     /// # Errors
-    /// For all that no constant of a network has here: strings, complex numbers, 4-bit numbers and the like.
+    /// For all that no constant of a network has here: strings, complex numbers and the like.
     pub fn of(data_type: i64) -> Result<Element, Refusal> {
         Ok(match data_type {
             1 => Element::F32,
             2 => Element::U8,
             3 => Element::I8,
+            4 => Element::U16,
+            5 => Element::I16,
             6 => Element::I32,
             7 => Element::I64,
             9 => Element::Bool,
             10 => Element::F16,
             11 => Element::F64,
             16 => Element::Bf16,
+            17 => Element::F8 { exponent: 4, unsigned_zero: false },
+            18 => Element::F8 { exponent: 4, unsigned_zero: true },
+            19 => Element::F8 { exponent: 5, unsigned_zero: false },
+            20 => Element::F8 { exponent: 5, unsigned_zero: true },
+            21 => Element::U4,
+            22 => Element::I4,
             other => return Err(Refusal::new(format!("element type {other} ({}) is not read", type_name(other)))),
         })
     }
 
-    pub fn bytes(self) -> usize {
+    /// Bytes that so many take.
+    fn bytes_of(self, count: usize) -> usize {
         match self {
-            Element::F64 | Element::I64 => 8,
-            Element::F32 | Element::I32 => 4,
-            Element::F16 | Element::Bf16 => 2,
-            Element::I8 | Element::U8 | Element::Bool => 1,
+            Element::F64 | Element::I64 => 8 * count,
+            Element::F32 | Element::I32 => 4 * count,
+            Element::F16 | Element::Bf16 | Element::I16 | Element::U16 => 2 * count,
+            Element::I8 | Element::U8 | Element::F8 { .. } | Element::Bool => count,
+            Element::I4 | Element::U4 => count.div_ceil(2),
         }
+    }
+
+    /// Whether a number has eight bits with a point.
+    pub fn is_small_float(self) -> bool {
+        matches!(self, Element::F8 { .. })
+    }
+
+    /// The least and the largest number of a type of at most 16 bits that QuantizeLinear makes.
+    pub fn range(self) -> Option<(i32, i32)> {
+        Some(match self {
+            Element::I8 => (-128, 127),
+            Element::U8 => (0, 255),
+            Element::I16 => (-32_768, 32_767),
+            Element::U16 => (0, 65_535),
+            Element::I4 => (-8, 7),
+            Element::U4 => (0, 15),
+            Element::F8 { exponent: 4, .. } => (-448, 448),
+            Element::F8 { .. } => (-57_344, 57_344),
+            _ => return None,
+        })
     }
 
     pub fn is_float(self) -> bool {
@@ -86,12 +126,16 @@ impl Element {
     /// The value that a number has in this type.
     pub fn round(self, value: f64) -> f64 {
         match self {
-            Element::F64 | Element::I64 => value,
+            Element::F64 | Element::I64 | Element::F8 { .. } => value,
             Element::F32 => f64::from(value as f32),
             Element::F16 => f16::from_f64(value).into(),
             Element::Bf16 => bf16::from_f64(value).into(),
             Element::I8 => f64::from(value as i8),
             Element::U8 => f64::from(value as u8),
+            Element::I16 => f64::from(value as i16),
+            Element::U16 => f64::from(value as u16),
+            Element::I4 => value.trunc().clamp(-8.0, 7.0),
+            Element::U4 => value.trunc().clamp(0.0, 15.0),
             Element::I32 => f64::from(value as i32),
             Element::Bool => f64::from(u8::from(value != 0.0)),
         }
@@ -107,6 +151,11 @@ impl std::fmt::Display for Element {
             Element::F64 => "f64",
             Element::I8 => "int8",
             Element::U8 => "uint8",
+            Element::I16 => "int16",
+            Element::U16 => "uint16",
+            Element::I4 => "int4",
+            Element::U4 => "uint4",
+            Element::F8 { .. } => "float8",
             Element::I32 => "int32",
             Element::I64 => "int64",
             Element::Bool => "bool",
@@ -178,6 +227,17 @@ pub struct Const {
     elements: Elements,
     /// Whether other numbers may come in the place of these.
     varies: bool,
+    /// What DequantizeLinear made of whole numbers.
+    steps: Option<Arc<Steps>>,
+}
+
+/// Of numbers that are multiples of steps: the steps, and which multiples they are where 32 bits hold them.
+#[derive(Debug)]
+pub struct Steps {
+    /// One for all, or one for each index of some axis.
+    pub scales: Vec<f32>,
+    /// In the order of the elements; none where these are few bits, which the elements tell.
+    pub integers: Option<Vec<i32>>,
 }
 
 #[derive(Clone)]
@@ -199,7 +259,7 @@ impl Const {
         if product(&dims)? != numbers.len() {
             return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", numbers.len())));
         }
-        Ok(Const { dims, element, elements: Elements::Numbers(numbers.into()), varies: false })
+        Ok(Const { dims, element, elements: Elements::Numbers(numbers.into()), varies: false, steps: None })
     }
 
     /// A list of integers.
@@ -210,12 +270,13 @@ impl Const {
             element: Element::I64,
             elements: Elements::Numbers(numbers.into()),
             varies: false,
+            steps: None,
         }
     }
 
     /// One number without dimensions.
     pub fn scalar(element: Element, value: f64) -> Const {
-        Const { dims: Vec::new(), element, elements: Elements::Fill(value), varies: false }
+        Const { dims: Vec::new(), element, elements: Elements::Fill(value), varies: false, steps: None }
     }
 
     /// Equal elements.
@@ -224,7 +285,7 @@ impl Const {
     /// If there are too many.
     pub fn fill(dims: Vec<usize>, element: Element, value: f64) -> Result<Const, Refusal> {
         product(&dims)?;
-        Ok(Const { dims, element, elements: Elements::Fill(value), varies: false })
+        Ok(Const { dims, element, elements: Elements::Fill(value), varies: false, steps: None })
     }
 
     /// Weights that were computed.
@@ -235,7 +296,17 @@ impl Const {
         if product(&dims)? != values.len() {
             return Err(Refusal::new(format!("{} elements for a shape of {dims:?}", values.len())));
         }
-        Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()), varies: false })
+        Ok(Const { dims, element: Element::F32, elements: Elements::Floats(values.into()), varies: false, steps: None })
+    }
+
+    /// The same numbers, known to be multiples of steps.
+    pub fn with_steps(self, steps: Steps) -> Const {
+        Const { steps: Some(steps.into()), ..self }
+    }
+
+    /// The steps that they are multiples of, where DequantizeLinear made them.
+    pub fn steps(&self) -> Option<&Arc<Steps>> {
+        self.steps.as_ref()
     }
 
     /// As numbers of another type, which has all of them.
@@ -271,7 +342,12 @@ impl Const {
             Elements::Numbers(numbers) => return Ok(Cow::Borrowed(numbers)),
             Elements::Fill(value) => vec![Number::from(*value); self.count()],
             Elements::Floats(values) => values.iter().map(|&value| Number::from(f64::from(value))).collect(),
-            Elements::File(bytes, range) => decode(&(**bytes).as_ref()[range.clone()], self.element, Number::from),
+            Elements::File(bytes, range) => {
+                let mut numbers = decode(&(**bytes).as_ref()[range.clone()], self.element, Number::from);
+                // The last byte of an odd number of halves has one more.
+                numbers.truncate(self.count());
+                numbers
+            }
         };
         Ok(Cow::Owned(owned))
     }
@@ -324,6 +400,11 @@ impl Const {
         }
     }
 
+    /// Whether it is one number, and so often that it is not computed with one by one.
+    pub fn is_long_fill(&self) -> bool {
+        matches!(self.elements, Elements::Fill(_)) && self.count() > MAX_FOLDED
+    }
+
     /// Elements that memory was taken for.
     pub fn owned(&self) -> usize {
         match &self.elements {
@@ -348,7 +429,11 @@ impl Const {
                 let bytes = &(**bytes).as_ref()[range.clone()];
                 match (self.element, bytemuck::try_cast_slice::<u8, f32>(bytes)) {
                     (Element::F32, Ok(values)) if cfg!(target_endian = "little") => Cow::Borrowed(values),
-                    _ => Cow::Owned(decode(bytes, self.element, |value| value as f32)),
+                    _ => {
+                        let mut values = decode(bytes, self.element, |value| value as f32);
+                        values.truncate(self.count());
+                        Cow::Owned(values)
+                    }
                 }
             }
         }
@@ -407,20 +492,26 @@ impl Const {
         let dims: Option<Vec<usize>> = tensor.dims.iter().map(|&dim| usize::try_from(dim).ok()).collect();
         let dims = dims.ok_or_else(|| Refusal::new(format!("a shape of {:?}", tensor.dims)))?;
         let count = product(&dims)?;
-        let wanted = count * element.bytes();
+        let wanted = element.bytes_of(count);
         if tensor.segmented {
             return Err(Refusal::new("it is one segment of several"));
         }
         let elements = if tensor.location == 1 {
             let (bytes, range) = of_external(tensor, external, wanted)?;
-            return Ok(Const { dims, element, elements: Elements::File(bytes, range), varies: external.varies() });
+            return Ok(Const {
+                dims,
+                element,
+                elements: Elements::File(bytes, range),
+                varies: external.varies(),
+                steps: None,
+            });
         } else if let Some(raw) = tensor.raw {
             check_length(raw.bytes().len(), wanted, &dims)?;
             Elements::File(file.clone(), raw.range())
         } else {
             of_lists(tensor, element, count)?
         };
-        Ok(Const { dims, element, elements, varies: false })
+        Ok(Const { dims, element, elements, varies: false, steps: None })
     }
 }
 
@@ -474,11 +565,18 @@ fn of_external(tensor: &Tensor, external: &mut dyn External, wanted: usize) -> R
 fn of_lists(tensor: &Tensor, element: Element, count: usize) -> Result<Elements, Refusal> {
     let malformed = |e: Malformed| Refusal::new(e.to_string());
     let (mut floats, mut ints, mut doubles) = (Vec::new(), Vec::new(), Vec::new());
+    let of_bytes = matches!(element, Element::I4 | Element::U4 | Element::F8 { .. });
     for message in &tensor.messages {
         let mut message = *message;
         while let Some(field) = message.field().map_err(malformed)? {
             read_list(&field, element, count, (&mut floats, &mut ints, &mut doubles)).map_err(malformed)?;
         }
+    }
+    if of_bytes && ints.len() == element.bytes_of(count) {
+        let bytes: Vec<u8> = ints.iter().map(|&int| int as u8).collect();
+        let mut numbers = decode(&bytes, element, Number::from);
+        numbers.truncate(count);
+        return Ok(Elements::Numbers(numbers.into()));
     }
     let found = floats.len() + ints.len() + doubles.len();
     if found != count {
@@ -506,9 +604,18 @@ fn read_list(
 ) -> Result<(), Malformed> {
     match (field.number, element) {
         (4, Element::F32) => field.floats(floats, limit),
-        (5, Element::F16 | Element::Bf16 | Element::I8 | Element::U8 | Element::I32 | Element::Bool) => {
-            field.ints(ints, limit)
-        }
+        (
+            5,
+            Element::F16
+            | Element::Bf16
+            | Element::I8
+            | Element::U8
+            | Element::I16
+            | Element::U16
+            | Element::I32
+            | Element::Bool,
+        ) => field.ints(ints, limit),
+        (5, Element::I4 | Element::U4 | Element::F8 { .. }) => field.ints(ints, limit),
         (7, Element::I64) => field.ints(ints, limit),
         (10, Element::F64) => field.doubles(doubles, limit),
         _ => Ok(()),
@@ -529,6 +636,33 @@ fn decode<T>(bytes: &[u8], element: Element, of: impl Fn(f64) -> T) -> Vec<T> {
         Element::I32 => each(bytes, |b| of(i32::from_le_bytes(b).into())),
         Element::I8 => each(bytes, |b| of(i8::from_le_bytes(b).into())),
         Element::U8 => each(bytes, |[b]| of(b.into())),
+        Element::I16 => each(bytes, |b| of(i16::from_le_bytes(b).into())),
+        Element::U16 => each(bytes, |b| of(u16::from_le_bytes(b).into())),
+        Element::U4 => bytes.iter().flat_map(|b| [b & 15, b >> 4]).map(|half| of(half.into())).collect(),
+        // The sign is the highest of four bits.
+        Element::I4 => bytes.iter().flat_map(|b| [b << 4, *b]).map(|high| of((high as i8 >> 4).into())).collect(),
+        Element::F8 { exponent, unsigned_zero } => each(bytes, |[b]| of(small_float(b, exponent, unsigned_zero))),
         Element::Bool => each(bytes, |[b]| of(f64::from(u8::from(b != 0)))),
+    }
+}
+
+/// The value of eight bits with a point (<https://onnx.ai/onnx/technical/float8.html>).
+fn small_float(bits: u8, exponent_bits: u8, unsigned_zero: bool) -> f64 {
+    let fraction_bits = 7 - exponent_bits;
+    let (all, exponent) = (bits & 0x7f, i32::from((bits & 0x7f) >> fraction_bits));
+    let fraction = f64::from(bits & ((1 << fraction_bits) - 1)) / f64::from(1 << fraction_bits);
+    let sign = if bits & 0x80 != 0 { -1.0 } else { 1.0 };
+    let special = match (exponent_bits, unsigned_zero) {
+        (_, true) => bits == 0x80,
+        (4, false) => all == 0x7f,
+        _ => exponent == 31,
+    };
+    if special {
+        return if exponent_bits == 5 && all == 0x7c && !unsigned_zero { sign * f64::INFINITY } else { f64::NAN };
+    }
+    let bias = (1 << (exponent_bits - 1)) - i32::from(!unsigned_zero);
+    match exponent {
+        0 => sign * fraction * 2f64.powi(1 - bias),
+        _ => sign * (1.0 + fraction) * 2f64.powi(exponent - bias),
     }
 }

@@ -94,6 +94,8 @@ pub mod tensor {
 
     pub const FLOAT: i64 = 1;
     pub const UINT8: i64 = 2;
+    pub const INT8: i64 = 3;
+    pub const INT32: i64 = 6;
     pub const INT64: i64 = 7;
 
     pub const EXTERNAL: i64 = 1;

@@ -1,7 +1,7 @@
 //! Computing with constants: shapes above all, which may depend on the batch, and weights.
 
 use super::Refusal;
-use super::constant::{Const, Element, Number, product};
+use super::constant::{Const, Element, Number, Steps, product};
 
 /// The shape that two shapes are repeated to, right-aligned, sizes of 1 stretched.
 ///
@@ -114,7 +114,11 @@ pub fn transpose(x: &Const, perm: &[usize]) -> Result<Const, Refusal> {
     let own = strides(&x.dims, &x.dims);
     let shape: Vec<usize> = perm.iter().map(|&axis| x.dims[axis]).collect();
     let order: Vec<usize> = perm.iter().map(|&axis| own[axis]).collect();
-    pick(x, shape.clone(), offsets(&shape, &order))
+    let picked = pick(x, shape.clone(), offsets(&shape, &order))?;
+    Ok(match x.steps() {
+        Some(steps) => picked.with_steps(Steps { scales: steps.scales.clone(), integers: None }),
+        None => picked,
+    })
 }
 
 /// The elements repeated to a shape.

@@ -20,6 +20,7 @@
 //! | `plain` | layers that bring axes in order |
 //! | `patterns` | several nodes that are one layer |
 //! | `ops` | the operators, a file for each few that belong together |
+//! | `whole` | values in whole numbers |
 //! | [`weights`] | what layers get of the file's constants |
 //! | `names` | what layers are called |
 //! | [`source`] | files of our own, which have their text with them |
@@ -44,18 +45,25 @@ pub mod proto;
 pub mod source;
 mod walk;
 pub mod weights;
+mod whole;
 pub mod wire;
 
 use crate::diagnostic::Diagnostic;
 use crate::front::text::build::Program;
 use crate::front::text::write::{self, Form, Said, Written};
-use crate::ir::{Graph, Verified};
+use crate::io::bind::BoundWeights;
+use crate::io::weights::WeightFile;
+use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::ShapeError;
+use crate::quant::{self, Folded, Given, WholeFile};
 use crate::source::SourceMap;
 use bumpalo::Bump;
 use constant::{Bytes, External};
 use proto::Model;
 use source::Arguments;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 use walk::{Found, Samples, View};
 use weights::Weights;
 
@@ -105,8 +113,10 @@ pub struct Import {
     pub graph: Verified<Graph>,
     /// What the graph is of the text.
     pub arguments: Arguments,
-    /// By the graph's names.
+    /// By the graph's names, in f32. A file of ours with whole numbers holds none for layers that norms were folded into.
     pub weights: Weights,
+    /// The weight file with which it computes on whole numbers, where the file says that some of it does.
+    pub whole: Option<Arc<WholeFile>>,
     /// What is not as the file has it, for people.
     pub notes: Vec<String>,
 }
@@ -186,12 +196,53 @@ fn write(found: &Found, said: &Said, options: &Options) -> Result<Written, Vec<D
 }
 
 fn imported(found: Found, written: Written, more: Vec<String>, options: &Options) -> Import {
+    let place = written.places();
     let Written { text, sources, program, graph, form, renamed, .. } = written;
     let (mut weights, notes) = (found.weights, found.notes);
     let mut notes = [notes, more].concat();
     weights.rename(&renamed);
+    let (whole, more) = whole_file(&found.said, &found.real, &weights, &graph, &place);
+    notes.extend(more);
     if form < options.form {
         notes.push(format!("the text is {form}: one that is {} would build another network", options.form));
     }
-    Import { text, sources, program, graph, arguments: Arguments::default(), weights, notes }
+    Import { text, sources, program, graph, arguments: Arguments::default(), weights, whole, notes }
+}
+
+/// The weight file of what can be had of a file's whole numbers, and what cannot. `place` is where nodes are in the graph.
+fn whole_file(
+    said: &HashMap<NodeId, quant::Said>,
+    real: &HashSet<NodeId>,
+    weights: &Weights,
+    graph: &Verified<Graph>,
+    place: &HashMap<NodeId, NodeId>,
+) -> (Option<Arc<WholeFile>>, Vec<String>) {
+    let values = said.iter().filter_map(|(id, said)| Some((*place.get(id)?, said.clone()))).collect();
+    let real = real.iter().filter_map(|id| place.get(id).copied()).collect();
+    let given = Given { values, real, weights: weights.stepped() };
+    if given.values.is_empty() && given.weights.is_empty() {
+        return (None, Vec::new());
+    }
+    let folded = Folded::new(graph, weights);
+    let (taken, mut notes) = quant::take(graph, &folded, &given);
+    let Some(taken) = taken else { return (None, notes) };
+    let whole = Arc::new(WholeFile::of(&taken, &folded));
+    match bound(graph, &whole) {
+        Ok(_) => (Some(whole), notes),
+        Err(reason) => {
+            notes.push(format!("all layers are left in f32: {reason}"));
+            (None, notes)
+        }
+    }
+}
+
+/// The network that whole numbers make of one in f32, with its weights.
+///
+/// # Errors
+/// Why there is none, in words.
+fn bound(graph: &Verified<Graph>, whole: &Arc<WholeFile>) -> Result<(Verified<Graph>, BoundWeights), String> {
+    let file = WeightFile::of_whole(Path::new("its whole numbers"), whole.clone());
+    let (network, served) = quant::load(graph, &file).map_err(|error| error.to_string())?;
+    let bound = BoundWeights::bind_rest(&network, file, &served).map_err(|misfit| misfit.to_string())?;
+    Ok((network, bound))
 }

@@ -6,6 +6,9 @@ use crate::front::text::syntax::parser;
 /// What exporters call every network.
 const NO_NAMES: [&str; 5] = ["", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"];
 
+/// What ONNX Runtime puts behind the names of weights.
+const QUANTISED: [&str; 2] = ["_DequantizeLinear_Output", "_quantized"];
+
 /// The network's name: its own, else the given one.
 pub fn of_network(own: &str, given: &str) -> String {
     let name = word(if NO_NAMES.contains(&own) && !given.is_empty() { given } else { own });
@@ -42,7 +45,11 @@ fn path(name: &str) -> String {
 /// what its first weight is named for, the module that the exporter lists. Equal weights share a name in some files, and fused layers a module.
 pub fn labels(node: &Node) -> Vec<String> {
     let of_weight = || {
-        let (module, role) = node.inputs.get(1)?.rsplit_once('.')?;
+        // Of operators on whole numbers, it stands behind the numbers of what they read.
+        let index = if node.operator.starts_with('Q') { 3 } else { 1 };
+        let name = node.inputs.get(index)?;
+        let (module, role) =
+            QUANTISED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).rsplit_once('.')?;
         matches!(role, "weight" | "bias").then(|| path(&joined(module.trim_start_matches('/'))))
     };
     let is_role = |(_, role): (&str, &str)| !role.contains('/') && !matches!(role, "weight" | "bias");
@@ -103,6 +110,12 @@ mod tests {
             ..Node::default()
         };
         assert_eq!((labels(&node), &*place(&node)), (vec!["a.b".into(), "a.relu".into()], "a.relu.relu_1"));
+        for (operator, inputs) in [
+            ("Conv", vec!["x", "a.b.weight_DequantizeLinear_Output"]),
+            ("QLinearConv", vec!["x", "s", "z", "a.b.weight_quantized"]),
+        ] {
+            assert_eq!(labels(&Node { operator, inputs, ..Node::default() }), ["a.b"]);
+        }
         let node = Node { name: "Conv_3", inputs: vec!["x", "w"], ..Node::default() };
         assert_eq!((labels(&node), &*place(&node)), (Vec::new(), ""));
     }

@@ -22,6 +22,15 @@ impl Importer<'_> {
         Ok(node)
     }
 
+    /// The same value of a layer that mixes its channels, where that is all that was done to them: what follows could make
+    /// an order of it for which there is no layer.
+    pub fn mixed(&mut self, flow: &Flow) -> Flow {
+        let ty = self.ty(flow.node).clone();
+        let is_mixed = flow.rank() == ty.dims.len() + 1 && is_batch(flow, &ty) && shuffled(flow, &ty).is_some();
+        let node = if is_mixed { self.plain(flow).ok() } else { None };
+        node.map_or_else(|| flow.clone(), |node| Flow::of(node, self.ty(node)))
+    }
+
     fn in_order(&mut self, flow: &Flow) -> Result<NodeId, Refusal> {
         let ty = self.ty(flow.node).clone();
         if flow.rank() < 2 || !is_batch(flow, &ty) {

@@ -1,14 +1,16 @@
 //! From the inputs of a file to its outputs: what is computed becomes a graph.
 
-use super::call::{Call, Value};
+use super::call::{Call, Outputs, Value};
 use super::constant::{Bytes, Const, Element, External};
 use super::flow::Flow;
 use super::proto::{self, Model, Node};
 use super::weights::{Weight, Weights};
+use super::whole::Seen;
 use super::{Options, Refusal, names, ops, patterns};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::ir::{FreeSize, Graph, NodeId, Output, Param, ParamSource};
 use crate::layers::{Concat, Identity, Init, Op};
+use crate::quant::Said;
 use crate::tensor::{MAX_DIMS, TensorType};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -20,6 +22,9 @@ pub struct Found {
     pub notes: Vec<String>,
     /// Paths of layers that the file has no name for.
     pub invented: HashSet<String>,
+    /// What values stand for as whole numbers, by node, and nodes whose values are read in f32 as well.
+    pub said: HashMap<NodeId, Said>,
+    pub real: HashSet<NodeId>,
 }
 
 /// How a file is looked at.
@@ -64,6 +69,8 @@ pub struct Importer<'a> {
     /// Whether an input has its channels last in the file.
     pub(super) channels_last: bool,
     pub(super) readers: HashMap<&'a str, Vec<&'a Node<'a>>>,
+    /// What there is of whole numbers.
+    pub(super) seen: Seen,
     refused: Vec<Refused<'a>>,
     /// Values that leave the network.
     outputs: HashSet<&'a str>,
@@ -113,6 +120,7 @@ pub fn walk<'a>(
         free_names: HashMap::new(),
         channels_last: false,
         readers: HashMap::new(),
+        seen: Seen::default(),
         refused: Vec::new(),
         outputs: HashSet::new(),
         labels: HashSet::new(),
@@ -289,9 +297,7 @@ impl<'a> Importer<'a> {
         if inputs.iter().flatten().any(|value| matches!(value, Value::Missing)) {
             return Ok(None);
         }
-        let call = Call::new(node, inputs);
-        let outputs = rule(self, &call)?;
-        call.check_attributes()?;
+        let outputs = self.apply(rule, node, inputs)?;
         for output in &outputs {
             if let Value::Const(constant) = output {
                 self.folded += constant.owned();
@@ -301,6 +307,19 @@ impl<'a> Importer<'a> {
             return Err(Refusal::new("the constants of this file take too much computing"));
         }
         Ok(Some(outputs))
+    }
+
+    /// What the rule of a node's operator gives for operands.
+    fn apply(&mut self, rule: ops::Rule, node: &'a Node<'a>, inputs: Vec<Option<Value>>) -> Outputs {
+        let is_whole = |value: &Value| matches!(value, Value::Whole(_));
+        if inputs.iter().flatten().any(is_whole) && !ops::reads_whole(node) {
+            return self.moved(rule, node, inputs);
+        }
+        let call = Call::new(node, inputs);
+        let outputs = rule(self, &call)?;
+        call.check_attributes()?;
+        self.follow(&call, &outputs);
+        Ok(outputs)
     }
 
     /// Whether sizes are as they are by default only.
@@ -407,7 +426,9 @@ impl<'a> Importer<'a> {
         if params.len() != weights.len() {
             return Err(Refusal::new(format!("{} weights for a layer of {}", weights.len(), params.len())));
         }
+        let reads_whole = call.node.inputs.first().is_some_and(|name| self.seen.is_dequantised(name));
         for (param, weight) in params.into_iter().zip(weights) {
+            let weight = weight.beside(reads_whole);
             weight.check()?;
             if weight.element() == Element::F64 {
                 self.note("weights of f64 are f32 here");
@@ -487,9 +508,12 @@ impl<'a> Importer<'a> {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let graph = pruned(&self.graph);
+        let (graph, moved) = pruned(&self.graph);
         self.weights.retain(&graph.params);
-        Ok(Found { graph, weights: self.weights, notes: self.notes, invented: self.invented })
+        let Seen { said, real, .. } = self.seen;
+        let said = said.into_iter().filter_map(|(id, said)| Some((*moved.get(&id)?, said))).collect();
+        let real = real.iter().filter_map(|id| moved.get(id).copied()).collect();
+        Ok(Found { graph, weights: self.weights, notes: self.notes, invented: self.invented, said, real })
     }
 
     /// The node whose value is an output of the file. Where its channels are last there, they are first here.
@@ -497,6 +521,9 @@ impl<'a> Importer<'a> {
         let mut flow = match &self.values[name] {
             Value::Flow(flow) => flow.clone(),
             Value::Const(_) => return Err(Refusal::new("it is constant")),
+            Value::Whole(_) => {
+                return Err(Refusal::new("it is whole numbers; outputs are f32, behind DequantizeLinear"));
+            }
             Value::Missing => return Err(Refusal::new("no layer gives it")),
         };
         if self.view.samples == Samples::None {
@@ -615,8 +642,8 @@ pub fn title(node: &Node) -> String {
     }
 }
 
-/// The same graph without what no output needs.
-fn pruned(graph: &Graph) -> Graph {
+/// The same graph without what no output needs, and where in it each node is.
+fn pruned(graph: &Graph) -> (Graph, HashMap<NodeId, NodeId>) {
     let mut live = vec![false; graph.nodes.len()];
     graph.outputs.iter().for_each(|output| live[output.node.0 as usize] = true);
     for id in graph.ids().rev() {
@@ -638,5 +665,5 @@ fn pruned(graph: &Graph) -> Graph {
     let place = |input: usize| kept.inputs.iter().position(|id| moved.get(&graph.inputs[input]) == Some(id));
     let free = |free: &FreeSize| Some(FreeSize { input: place(free.input)?, ..free.clone() });
     kept.free = graph.free.iter().filter_map(free).collect();
-    kept
+    (kept, moved)
 }

@@ -5,6 +5,7 @@ use super::constant::{Const, Element, product};
 use super::fold::offsets;
 use crate::ir::Param;
 use crate::ir::weights::WeightSource;
+use crate::quant::Stepped;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -15,11 +16,13 @@ pub struct Weight {
     /// Sizes, and the distance between neighbours of each in the source; `None` for the order of the source.
     order: Option<(Vec<usize>, Vec<usize>)>,
     factor: f32,
+    /// Whether the layer's operand is what whole numbers stand for.
+    reads_whole: bool,
 }
 
 impl Weight {
     pub fn of(source: &Const) -> Weight {
-        Weight { source: source.clone(), order: None, factor: 1.0 }
+        Weight { source: source.clone(), order: None, factor: 1.0, reads_whole: false }
     }
 
     /// Equal numbers.
@@ -39,13 +42,25 @@ impl Weight {
             .try_fold(0usize, |reach, (&size, &stride)| reach.checked_add(size.checked_sub(1)?.checked_mul(stride)?));
         match reach.filter(|&reach| reach < source.count()) {
             Some(_) if is_order(source.count(), &shape, &strides) => Ok(Weight::of(source)),
-            Some(_) => Ok(Weight { source: source.clone(), order: Some((shape, strides)), factor: 1.0 }),
+            Some(_) => Ok(Weight { order: Some((shape, strides)), ..Weight::of(source) }),
             None => Err(Refusal::new(format!("weights of {:?} are not as many as the layer needs", source.dims))),
         }
     }
 
     pub fn times(self, factor: f32) -> Weight {
         Weight { factor: self.factor * factor, ..self }
+    }
+
+    /// Of a layer whose operand is what whole numbers stand for, or f32.
+    pub fn beside(self, reads_whole: bool) -> Weight {
+        Weight { reads_whole, ..self }
+    }
+
+    /// What is known of its steps, where DequantizeLinear made it.
+    pub fn stepped(&self) -> Option<Stepped> {
+        let steps = self.source.steps()?;
+        let integers = steps.integers.clone().filter(|_| self.order.is_none() && self.factor == 1.0);
+        Some(Stepped { scales: steps.scales.clone(), integers, reads_whole: self.reads_whole })
     }
 
     pub fn count(&self) -> usize {
@@ -114,6 +129,11 @@ impl Weights {
 
     pub fn get(&self, name: &str) -> Option<&Weight> {
         self.by_name.get(name)
+    }
+
+    /// All weights that are multiples of steps, by their names.
+    pub fn stepped(&self) -> HashMap<String, Stepped> {
+        self.by_name.iter().filter_map(|(name, weight)| Some((name.clone(), weight.stepped()?))).collect()
     }
 
     /// Gives weights other names: each pair is the old one and the new one.

@@ -1,16 +1,18 @@
 //! ONNX files: imported; what is small and can be exported comes back as the same network.
 
 use crate::common::{difference, inputs, noise};
+use std::path::Path;
 use std::sync::Arc;
 use svertka::diagnostic::render;
 use svertka::front::onnx::constant::{Bytes, NoFiles};
 use svertka::front::onnx::{Import, Options, import};
+use svertka::io::weights::WeightFile;
 use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, Verified};
 use svertka::layers::Accumulate;
 use svertka::source::SourceMap;
 use svertka::tensor::Batch;
-use svertka::{analysis, export, interp, ir};
+use svertka::{analysis, export, interp, ir, quant};
 
 /// Larger networks are imported and not run.
 const MOST_ELEMENTS: u64 = 20_000;
@@ -22,6 +24,7 @@ pub const DICTIONARY: &[&str] = &[
     "Add", "Mul", "Sub", "Div", "Concat", "Reshape", "Flatten", "Transpose", "Shape", "Gather", "Slice", "Squeeze", "Unsqueeze",
     "Constant", "ConstantOfShape", "Resize", "Upsample", "Pad", "Softmax", "BatchNormalization", "LRN", "Identity", "Dropout",
     "Cast", "Expand", "Split", "Sum", "PRelu", "DepthToSpace", "InstanceNormalization", "LayerNormalization", "ReduceMean",
+    "QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "com.microsoft", "QLinearAdd", "QGemm",
     "axis", "axes", "pads", "strides", "dilations", "kernel_shape", "group", "auto_pad", "SAME_UPPER", "ceil_mode", "perm",
     "to", "alpha", "beta", "epsilon", "mode", "linear", "value", "keepdims", "ai.onnx.ml", "modules", "Module0", "strides0", "N", "\x08\x01", "\x10\x07", "\x20\x05",
     "\x7a\x04\0\0\0\x7f", "\x08\0\x08\x02\x08\x03", "\x7f", "\0\0\0\0",
@@ -59,6 +62,10 @@ fn read(file: Vec<u8>) -> Option<Import> {
         Ok(import) => {
             for param in import.graph.params.iter().filter(|param| param.bytes() <= 4 * MOST_ELEMENTS) {
                 assert_eq!(import.weights.values(param).len() as u64 * 4, param.bytes(), "{}", param.name);
+            }
+            if let Some(whole) = &import.whole {
+                let file = WeightFile::of_whole(Path::new("whole"), whole.clone());
+                quant::load(&import.graph, &file).expect("whole numbers that go together");
             }
             Some(import)
         }

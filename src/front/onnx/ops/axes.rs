@@ -37,7 +37,7 @@ fn with_sizes(value: &Value, sizes: &[Number]) -> Outputs {
             x.reshaped(dims.ok_or_else(|| Refusal::new("a constant whose size depends on the batch"))?)?.into()
         }
         Value::Flow(x) => x.reshaped(sizes)?.into(),
-        Value::Missing => return Err(Refusal::new("an operand is missing")),
+        Value::Missing | Value::Whole(_) => return Err(Refusal::new("an operand is missing")),
     }])
 }
 
@@ -45,7 +45,7 @@ fn sizes_of(value: &Value) -> Vec<Number> {
     match value {
         Value::Const(x) => x.dims.iter().map(|&dim| Number::from(dim as f64)).collect(),
         Value::Flow(x) => x.shape(),
-        Value::Missing => Vec::new(),
+        Value::Missing | Value::Whole(_) => Vec::new(),
     }
 }
 
@@ -137,7 +137,7 @@ fn transpose(_importer: &mut Importer, call: &Call) -> Outputs {
     Ok(vec![match value {
         Value::Const(x) => fold::transpose(x, &perm)?.into(),
         Value::Flow(x) => x.transposed(&perm)?.into(),
-        Value::Missing => return Err(Refusal::new("an operand is missing")),
+        Value::Missing | Value::Whole(_) => return Err(Refusal::new("an operand is missing")),
     }])
 }
 
@@ -310,7 +310,7 @@ fn cut(importer: &mut Importer, value: &Value, axis: usize, start: usize, end: u
     match value {
         Value::Const(x) => Ok(fold::take(x, axis, &(start..end).collect::<Vec<_>>())?.into()),
         Value::Flow(x) => cut_flow(importer, x, axis, start, end).map(Value::Flow),
-        Value::Missing => Err(Refusal::new("an operand is missing")),
+        Value::Missing | Value::Whole(_) => Err(Refusal::new("an operand is missing")),
     }
 }
 

@@ -65,7 +65,7 @@ fn sizes(value: &Value) -> Vec<Number> {
     match value {
         Value::Const(constant) => constant.dims.iter().map(|&dim| Number::from(dim as f64)).collect(),
         Value::Flow(flow) => flow.shape(),
-        Value::Missing => Vec::new(),
+        Value::Missing | Value::Whole(_) => Vec::new(),
     }
 }
 

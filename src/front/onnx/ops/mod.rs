@@ -55,10 +55,22 @@ pub fn find(node: &Node) -> Result<Rule, Refusal> {
     let known = match node.domain {
         _ if node.is_onnx() => ALL,
         own::DOMAIN => &[own::RULES],
+        quantize::RUNTIME => &[quantize::RUNTIME_RULES],
         _ => return Err(Refusal::new("there is no layer for it, and no function of the file has this name")),
     };
     let rule = known.iter().flat_map(|rules| rules.iter()).find(|(name, _)| *name == node.operator);
     rule.map(|(_, rule)| *rule).ok_or_else(|| Refusal::new("there is no layer for it"))
+}
+
+/// The rule of one of ONNX's own operators.
+fn rule(operator: &str) -> Option<Rule> {
+    let mut known = ALL.iter().flat_map(|rules| rules.iter());
+    known.find(|(name, _)| *name == operator).map(|(_, rule)| *rule)
+}
+
+/// Whether an operator reads whole numbers as such.
+pub fn reads_whole(node: &Node) -> bool {
+    node.operator == "DequantizeLinear" || node.operator.starts_with("QLinear") || node.operator == "QGemm"
 }
 
 /// What all elements along these axes are of a value as it is, or else of the value as ONNX has it.

@@ -79,6 +79,13 @@ pub struct Written {
     order: Vec<NodeId>,
 }
 
+impl Written {
+    /// Where the nodes of the graph that it was written from are in its own.
+    pub fn places(&self) -> HashMap<NodeId, NodeId> {
+        self.order.iter().enumerate().map(|(place, &id)| (id, NodeId(place as u32))).collect()
+    }
+}
+
 /// Layers whose arguments depend on free sizes, in words that say how.
 pub type Said = HashMap<NodeId, String>;
 

@@ -16,6 +16,7 @@ use svertka::runtime::Forced;
 use svertka::runtime::library::Library;
 use svertka::schedule;
 use svertka::{Engine, Isa, Model, Options, Session, Tensor, Weights, interp};
+use target_lexicon::Architecture;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/integers").join(name)
@@ -216,6 +217,38 @@ impl Case {
         let outputs = interp::run(graph, weights, inputs, Accumulate::F32);
         f(&Whole { graph, weights, inputs, outputs })
     }
+}
+
+/// What `explain` says of kernels on whole numbers: a line for each.
+#[test]
+fn kernels_are_described() {
+    let steps = [
+        "maxpool 3x3, stride 2, pad 1",
+        "conv 3x3, 12, half, groups 12 | relu",
+        "residual { conv 1x1, 12 } | silu",
+        "conv 3x3, 24, half, groups 3, bias | relu",
+        "gate { global_avgpool | conv 1x1, 24, bias | sigmoid }",
+        "concat { conv 1x1, 5 | relu\n identity } | channel_shuffle 29",
+    ];
+    let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
+    let text =
+        format!("model m\ninput x: f32[N, 3, 9, 11]\nnet {{ begin: conv 3x3, 12, half | {steps}end: conv 1x1, 5 }}");
+    let case = Case { text, dims: vec![3, 9, 11], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let described = |target: Target| {
+        let line = |step: &schedule::Step| {
+            let facts = step.kernel.code().facts().into_iter().map(|(what, text)| format!("; {what} {text}"));
+            step.kernel.name() + &facts.collect::<String>() + "\n"
+        };
+        case.with(|whole| Ok(schedule::plan(whole.graph.clone(), target).steps.iter().map(line).collect::<String>()))
+    };
+    let of = |isa| Target::of(isa, Architecture::X86_64);
+    let targets = [
+        of(Isa::Avx2),
+        Target { bytes: Bytes::Tables, ..of(Isa::Avx512) },
+        Target { bytes: Bytes::None, ..of(Isa::Clif) },
+    ];
+    let found: Vec<String> = targets.into_iter().map(|target| described(target).unwrap()).collect();
+    insta::assert_snapshot!(found.join("\n"));
 }
 
 proptest! {

@@ -21,8 +21,8 @@ pub struct Code {
     /// Output channels of a block.
     lanes: usize,
     pub(super) products: Products,
-    /// Blocks of input and output channels, and the channels of the former.
-    inputs: usize,
+    /// Input and output channels, and blocks of them.
+    pub(super) inputs: usize,
     pub(super) in_blocks: usize,
     pub(super) out_blocks: usize,
     pub(super) channels: usize,

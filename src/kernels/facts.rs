@@ -282,7 +282,13 @@ impl dots::Code {
     fn facts(&self) -> Vec<Fact> {
         let [rows, columns] = self.window.kernel;
         vec![
-            ("channels", format!("{} in {} blocks to {} blocks", self.channels, self.in_blocks, self.out_blocks)),
+            (
+                "channels",
+                format!(
+                    "{} in {} blocks to {} in {} blocks",
+                    self.inputs, self.in_blocks, self.channels, self.out_blocks
+                ),
+            ),
             ("window", format!("{rows} rows of {columns}, stride {}x{}", self.window.stride[0], self.window.stride[1])),
             ("tile", format!("{} positions; {} a product", self.run, self.products.in_words())),
             some("then", self.ends.residual.is_some(), "adds"),

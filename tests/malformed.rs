@@ -452,3 +452,82 @@ fn repeated_scaled_and_shifted_weights_are_of_one_length() {
     refused(&[6], |of| shifted(of, statistics(of, of.five, of.six)));
     refused(&[6], |of| shifted(of, statistics(of, of.six, of.five)));
 }
+
+/// A dense layer on whole numbers, of 2 sums of 4 products, with the bias -5 and 5; then `change`.
+fn whole(change: impl FnOnce(&mut Graph, NodeId)) -> Result<(), String> {
+    let (mut graph, x) = graph_of(&[4]);
+    let to = graph.add_layer(Convert, &[x], "to").unwrap();
+    graph[to].ty.dtype = bytes();
+    let dense = graph.add_layer(Dense { features: 2, bias: true, flatten: false }, &[to], "dense").unwrap();
+    graph[dense].ty.dtype = DType::F32;
+    let scales: Arc<[f32]> = [1.0; 2].into();
+    let params = graph[dense].params.clone();
+    let of = |values| ParamSource::Integers { values, scales: scales.clone() };
+    graph.params[params[0].0 as usize].source = of(Integers::I8([1, 2, 3, 4, 5, 6, 7, 8].into()));
+    graph.params[params[1].0 as usize].source = of(Integers::I32([-5, 5].into()));
+    output(&mut graph, dense);
+    change(&mut graph, dense);
+    verify(graph).map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn bytes() -> DType {
+    DType::U8(Quantisation::new(0.5, 3, 255).unwrap())
+}
+
+#[test]
+fn layers_on_whole_numbers_are_such_as_there_are() {
+    assert_eq!(whole(|_, _| {}), Ok(()));
+    let said = |why: &str, change: fn(&mut Graph, NodeId)| {
+        let found = whole(change);
+        assert!(found.as_ref().is_err_and(|error| error.contains(why)), "{found:?}, not {why}");
+    };
+    let bias = |graph: &mut Graph, dense: NodeId, bias: [i32; 2]| {
+        let param = graph[dense].params[1].0 as usize;
+        let ParamSource::Integers { values, .. } = &mut graph.params[param].source else { unreachable!("made above") };
+        *values = Integers::I32(bias.into());
+    };
+    assert_eq!(whole(|graph, dense| bias(graph, dense, [1 << 28, -(1 << 28)])), Ok(()));
+    for large in [(1 << 28) + 1, i32::MAX, i32::MIN] {
+        let found = whole(|graph, dense| bias(graph, dense, [large, 0]));
+        assert!(found.as_ref().is_err_and(|error| error.contains("its sums may not fit 32 bits")), "{found:?}");
+    }
+    said("weights of f32 and an operand of whole numbers", |graph, dense| {
+        let weight = graph[dense].params[0].0 as usize;
+        graph.params[weight].source = ParamSource::File;
+    });
+    said("a bias of f32 behind whole numbers", |graph, dense| {
+        let bias = graph[dense].params[1].0 as usize;
+        graph.params[bias].source = ParamSource::File;
+    });
+    said("f32 and whole numbers in one layer", |graph, dense| graph[dense].inputs[0] = NodeId(0));
+    said("something is fused behind sums that stay f32", |graph, dense| {
+        graph[dense].epilogue.push(Epilogue::Activation(Activation::Relu));
+    });
+    said("its output y0 is of whole numbers", |graph, dense| {
+        graph[dense].ty.dtype = bytes();
+        graph[dense].epilogue.push(Epilogue::Activation(Activation::Relu));
+    });
+    said("what is fused behind it is not done on whole numbers", |graph, dense| {
+        graph[dense].ty.dtype = bytes();
+        graph[dense].epilogue.push(Epilogue::Activation(Activation::Silu));
+    });
+    said("there is no such layer on whole numbers", |graph, _| {
+        let softmax = graph.add_layer(Softmax::CHANNELS, &[NodeId(1)], "softmax").unwrap();
+        graph[softmax].ty.dtype = DType::F32;
+    });
+    said("passes numbers on as another type", |graph, _| {
+        let flat = graph.add_layer(Flatten, &[NodeId(1)], "flat").unwrap();
+        graph[flat].ty.dtype = DType::U8(Quantisation::new(0.25, 3, 255).unwrap());
+    });
+    said("which it cannot do on whole numbers", |graph, _| {
+        let flat = graph.add_layer(Flatten, &[NodeId(1)], "flat").unwrap();
+        graph[flat].epilogue.push(Epilogue::Activation(Activation::Relu));
+    });
+    said("nothing makes ", |graph, _| {
+        graph.add_layer(Convert, &[NodeId(1)], "again").unwrap();
+    });
+    said("has a gate or makes a mean", |graph, dense| {
+        graph[dense].inputs.push(NodeId(1));
+        graph[dense].gated = true;
+    });
+}

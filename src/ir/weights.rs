@@ -321,4 +321,16 @@ mod tests {
         // Names of which one has all the bits that the other and the seed have.
         assert_ne!(drawn("a", Init::Small, 4), drawn("c", Init::Small, 4));
     }
+
+    #[test]
+    fn whole_numbers_stand_for_real_ones() {
+        let mut graph = Graph::default();
+        let mut values_of = |dims: &[usize], whole| {
+            let source = ParamSource::Integers { values: whole, scales: [0.5, 0.25].into() };
+            let id = graph.add_param(Param { name: "w".into(), dims: dims.to_vec(), source, init: Init::Small });
+            values(&graph, id, &RandomWeights { seed: 1 }).into_owned()
+        };
+        assert_eq!(values_of(&[2, 2], Integers::I8([-127, 3, 2, 1].into())), [-63.5, 1.5, 0.5, 0.25]);
+        assert_eq!(values_of(&[2], Integers::I32([1 << 20, -2].into())), [524_288.0, -0.5]);
+    }
 }

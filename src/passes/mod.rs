@@ -247,4 +247,21 @@ mod tests {
     fn nodes_of(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> Vec<&Node> {
         graph.nodes.iter().filter(|node| wanted(&node.op)).collect()
     }
+
+    #[test]
+    fn what_is_fused_is_printed() {
+        let text = "\
+model printed
+input image: f32[N, 8, 12, 12]
+net {
+  residual {
+    deep: conv 3x3, 8, half, groups 8 | relu6
+    gate { global_avgpool | fc: conv 1x1, 8, bias | sigmoid } | narrow: conv 1x1, 8
+  } | relu
+  concat { a: conv 1x1, 8\n b: conv 3x3, 5, half | tanh }
+}
+";
+        let (graph, _) = run(crate::analysis::testing::model(text), &Config { channel_block: 8, exact: false });
+        insta::assert_snapshot!(ir::print(&graph));
+    }
 }

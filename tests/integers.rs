@@ -251,6 +251,30 @@ fn kernels_are_described() {
     insta::assert_snapshot!(found.join("\n"));
 }
 
+/// Thousand cycles of arithmetic, at the least: an instruction has the products of four bytes or of two halves.
+#[test]
+fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
+    let layers =
+        "begin: conv 1x1, 32 | wide: conv 3x3, 32, half | deep: conv 3x3, 32, half, groups 32 | end: conv 1x1, 4";
+    let text = format!("model m\ninput x: f32[N, 3, 16, 16]\nnet {{ {layers} }}");
+    let case = Case { text, dims: vec![3, 16, 16], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let found = case.with(|whole| {
+        let of = |bytes| {
+            let target = Target { bytes, ..Target::of(Isa::Avx512, Architecture::X86_64) };
+            let plan = schedule::plan(whole.graph.clone(), target);
+            ["wide", "deep"].map(|layer| {
+                let text = schedule::Explanation::new(&plan, Some(layer)).unwrap().whole();
+                let bounds = text.lines().filter_map(|line| line.trim_start().strip_prefix("bound"));
+                let cycles =
+                    bounds.filter_map(|line| line.split(' ').rev().skip_while(|word| *word != "thousand").nth(1));
+                cycles.last().unwrap().to_owned()
+            })
+        };
+        Ok([Bytes::Vectors, Bytes::Dots, Bytes::Tables].map(of))
+    });
+    assert_eq!(found.unwrap(), [["36.9", "1.2"], ["18.4", "1.2"], ["18.4", "0.6"]]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 

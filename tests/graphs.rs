@@ -12,7 +12,6 @@ use svertka::kernels::{Kernel, Target};
 use svertka::layers::*;
 use svertka::runtime::{Engine, Options, Session};
 use svertka::schedule::{self, Plan};
-use svertka::tensor::{Batch, TensorType};
 
 fn plan(graph: Verified<Graph>) -> Plan {
     schedule::plan(graph, Target::new(Isa::Clif))
@@ -97,96 +96,6 @@ fn as_many_branches_outputs_and_inputs_as_are_allowed_are_planned() {
     let inputs = lines(30_000, |i| format!("input i{i}: f32[N, 4]"));
     let inputs = plan(model(&format!("model m\n{inputs}\nnet {{ relu }}")));
     assert_eq!(inputs.graph.inputs.len(), 30_000);
-}
-
-/// A graph of one input of 8 channels, after `change`.
-fn malformed(change: impl FnOnce(&mut Graph, NodeId)) -> String {
-    let (mut graph, x) = graph_of(&[8, 6, 6]);
-    output(&mut graph, x);
-    change(&mut graph, x);
-    verify(graph).unwrap_err().to_string()
-}
-
-/// As [`malformed`], with a layer that nobody checked.
-fn unchecked(op: impl Into<Op>) -> String {
-    malformed(|graph, x| {
-        let (ty, origin) = (input_type(&[8, 6, 6]), Origin { path: "layer".into(), span: None });
-        graph.add_node(Node::new(op.into(), vec![x], Vec::new(), ty, origin));
-    })
-}
-
-#[test]
-fn layers_that_no_constructor_makes_are_refused() {
-    let window =
-        || Window { kernel: vec![3; 2], stride: vec![1; 2], dilation: vec![1; 2], padding: Padding::Half, ceil: false };
-    let conv = |window| Conv { channels: 8, window, groups: 1, bias: false, weights: None };
-    let said = |op: Op, why: &str| {
-        let found = unchecked(op);
-        assert!(found.contains(why), "{found}, not {why}");
-    };
-    said(Conv { channels: 9, groups: 4, ..conv(window()) }.into(), "9 output channels do not divide into 4 groups");
-    said(Conv { groups: 0, ..conv(window()) }.into(), "the number of groups is 0");
-    said(Conv { channels: 0, ..conv(window()) }.into(), "the number of output channels is 0");
-    said(Conv { weights: Some([1.0; 8].into()), ..conv(window()) }.into(), "8 weights for a kernel of 9");
-    said(conv(Window { stride: vec![0, 1], ..window() }).into(), "the stride is 0");
-    said(conv(Window { kernel: vec![3, 0], ..window() }).into(), "a size of the kernel is 0");
-    said(conv(Window { dilation: vec![1], ..window() }).into(), "has another number");
-    said(MaxPool { window: Window { padding: Padding::Sides(vec![(1, 1)]), ..window() } }.into(), "has another number");
-    said(MaxPool { window: Window { dilation: vec![0; 2], ..window() } }.into(), "the dilation is 0");
-    said(AdaptiveAvgPool { size: vec![0] }.into(), "an output size is 0");
-    said(AdaptiveAvgPool { size: vec![] }.into(), "0 sizes for an input with 2 spatial dimensions");
-    said(Upsample { scale: vec![2, 0], mode: Interpolation::Nearest }.into(), "a factor is 0");
-    said(ChannelShuffle { groups: 0 }.into(), "the number of groups is 0");
-    said(Pad { sides: PadArg::Same, channels: (0, 0), fill: Fill::ZEROS }.into(), "belong to a kernel");
-    said(ChannelSlice { channels: 3..3 }.into(), "3..3 are no channels");
-    said(DepthToSpace { block: vec![2, 0], order: BlockOrder::Crd }.into(), "a size of the block is 0");
-    said(SpaceToDepth { block: vec![], order: BlockOrder::Dcr }.into(), "0 sizes for an input");
-    said(Subsample { step: vec![0], at: vec![0] }.into(), "a step is 0");
-    said(Subsample { step: vec![1], at: vec![usize::MAX] }.into(), "of 6 positions");
-    said(Unflatten { size: vec![0] }.into(), "a size is 0");
-    said(BatchNorm { eps: f64::NAN, affine: true }.into(), "eps is NaN");
-    said(
-        LocalResponseNorm { size: 0, alpha: 1.0, beta: 1.0, k: 1.0, longer: Side::Front }.into(),
-        "the number of channels is 0",
-    );
-    said(Activation::LeakyRelu(f32::INFINITY).into(), "the slope is inf");
-    said(Activation::Celu(0.0).into(), "alpha is 0.0, and must be above 0");
-    said(Activation::HardSigmoid { slope: -1.0, offset: 0.5 }.into(), "a slope of -1.0");
-    said(Activation::Clip { low: 1.0, high: 0.0 }.into(), "the least value, 1.0, is above the largest, 0.0");
-    said(Activation::Affine { scale: 1.0, shift: f32::NAN }.into(), "the shift is NaN");
-    said(Add.into(), "1 inputs are not as many as it takes");
-    said(Op::Input, "is an input that is not given as one");
-}
-
-#[test]
-fn handles_that_lead_nowhere_are_refused() {
-    let far = NodeId(9);
-    assert_eq!(
-        malformed(|graph, _| graph.inputs.push(far)),
-        "malformed graph: %9 is an input or an output, but there is no such node"
-    );
-    malformed(|graph, _| graph.outputs.push(Output { name: "y".into(), node: far }));
-    malformed(|graph, x| graph[x].inputs.push(far));
-    malformed(|graph, x| graph[x].params.push(ParamId(0)));
-    malformed(|graph, x| graph[x].slice_of = Some(Slice { concat: far, channel: 0 }));
-    malformed(|graph, x| graph[x].epilogue.push(Epilogue::Add { input: 0 }));
-    malformed(|graph, x| graph[x].gated = true);
-    malformed(|graph, x| graph[x].beside = true);
-    malformed(|graph, _| graph.outputs.clear());
-    // A weight that is made of itself.
-    malformed(|graph, _| {
-        let source = ParamSource::Merged { weight: ParamId(0), groups: 1, merged: 1 };
-        graph.add_param(Param { name: "w".into(), dims: vec![1], source, init: Init::Small });
-    });
-}
-
-#[test]
-fn inputs_of_different_batches_are_refused() {
-    let found = malformed(|graph, x| {
-        graph[x].ty.batch = Batch::Fixed(3);
-        graph.add_input("b", TensorType { batch: Batch::Fixed(2), ..input_type(&[8, 6, 6]) });
-    });
-    assert_eq!(found, "malformed graph: an input has a batch of 2; batches are equal, and 1 to 65535");
 }
 
 /// The branches of `add` and `mul`, in any order and of one value twice, mean what they say on every engine.

@@ -17,6 +17,7 @@ use svertka::runtime::Forced;
 use svertka::runtime::library::Library;
 use svertka::schedule;
 use svertka::{Engine, Isa, Model, ModelOptions, Options, Session, Tensor, Weights, interp};
+use target_lexicon::Architecture;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch/integers").join(name)
@@ -251,6 +252,62 @@ fn leave_case(bytes: &[u8], whole: &Whole) {
             svertka::io::npy::write(&path, tensor.shape(), tensor.data()).unwrap();
         }
     }
+}
+
+/// What `explain` says of kernels on whole numbers: a line for each.
+#[test]
+fn kernels_are_described() {
+    let steps = [
+        "maxpool 3x3, stride 2, pad 1",
+        "conv 3x3, 12, half, groups 12 | relu",
+        "residual { conv 1x1, 12 } | silu",
+        "conv 3x3, 24, half, groups 3, bias | relu",
+        "gate { global_avgpool | conv 1x1, 24, bias | sigmoid }",
+        "concat { conv 1x1, 5 | relu\n identity } | channel_shuffle 29",
+    ];
+    let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
+    let text =
+        format!("model m\ninput x: f32[N, 3, 9, 11]\nnet {{ begin: conv 3x3, 12, half | {steps}end: conv 1x1, 5 }}");
+    let case = Case { text, dims: vec![3, 9, 11], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let described = |target: Target| {
+        let line = |step: &schedule::Step| {
+            let facts = step.kernel.code().facts().into_iter().map(|(what, text)| format!("; {what} {text}"));
+            step.kernel.name() + &facts.collect::<String>() + "\n"
+        };
+        case.with(|whole| Ok(schedule::plan(whole.graph.clone(), target).steps.iter().map(line).collect::<String>()))
+    };
+    let of = |isa| Target::of(isa, Architecture::X86_64);
+    let targets = [
+        of(Isa::Avx2),
+        Target { bytes: Bytes::Tables, ..of(Isa::Avx512) },
+        Target { bytes: Bytes::None, ..of(Isa::Clif) },
+    ];
+    let found: Vec<String> = targets.into_iter().map(|target| described(target).unwrap()).collect();
+    insta::assert_snapshot!(found.join("\n"));
+}
+
+/// Thousand cycles of arithmetic, at the least: an instruction has the products of four bytes or of two halves.
+#[test]
+fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
+    let layers =
+        "begin: conv 1x1, 32 | wide: conv 3x3, 32, half | deep: conv 3x3, 32, half, groups 32 | end: conv 1x1, 4";
+    let text = format!("model m\ninput x: f32[N, 3, 16, 16]\nnet {{ {layers} }}");
+    let case = Case { text, dims: vec![3, 16, 16], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let found = case.with(|whole| {
+        let of = |bytes| {
+            let target = Target { bytes, ..Target::of(Isa::Avx512, Architecture::X86_64) };
+            let plan = schedule::plan(whole.graph.clone(), target);
+            ["wide", "deep"].map(|layer| {
+                let text = schedule::Explanation::new(&plan, Some(layer)).unwrap().whole();
+                let bounds = text.lines().filter_map(|line| line.trim_start().strip_prefix("bound"));
+                let cycles =
+                    bounds.filter_map(|line| line.split(' ').rev().skip_while(|word| *word != "thousand").nth(1));
+                cycles.last().unwrap().to_owned()
+            })
+        };
+        Ok([Bytes::Vectors, Bytes::Dots, Bytes::Tables].map(of))
+    });
+    assert_eq!(found.unwrap(), [["36.9", "1.2"], ["18.4", "1.2"], ["18.4", "0.6"]]);
 }
 
 proptest! {

@@ -276,4 +276,10 @@ mod tests {
         let top = Quantisation::new(1.0, 0, 127).unwrap();
         assert_eq!(super::table(Activation::Reciprocal, quantisation(1.0, 5), top)[5], 127);
     }
+
+    #[test]
+    fn sums_that_fit_are_counted_with_their_bias() {
+        // 58,022 products of 255 and 127 and a bias of 2^28 are 2^31 - 5,722.
+        assert_eq!([0, 58_022, 58_023, usize::MAX].map(fits), [true, true, false, false]);
+    }
 }

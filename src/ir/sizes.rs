@@ -160,7 +160,8 @@ mod tests {
     fn shapes_give_sizes() {
         let graph = graph();
         assert_eq!(graph.sizes(), [("H".to_string(), 8), ("W".to_string(), 6)]);
-        assert_eq!(graph.input_shape(0), "[N, 3, H = 8, W = 6]");
+        let shapes = [0, 1].map(|input| graph.shape_of(graph.inputs[input]));
+        assert_eq!(shapes, ["[N, 3, H = 8, W = 6]", "[N, 1, H = 8, 5]"]);
         let sizes = graph.sizes_for(&[&[3, 10, 12], &[1, 10, 5]]).unwrap();
         assert_eq!(sizes, [("H".to_string(), 10), ("W".to_string(), 12)]);
         let error = |samples: &[&[usize]]| graph.sizes_for(samples).unwrap_err().to_string();

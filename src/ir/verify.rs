@@ -224,24 +224,22 @@ fn check_param(graph: &Graph, param: &Param) -> Result<(), String> {
         }
         ParamSource::Merged { weight, groups, merged } => {
             let base = &graph[*weight].dims;
-            let whole = *groups > 0 && *merged > 0 && groups.is_multiple_of(*merged) && dims[0].is_multiple_of(*groups);
+            // Nothing but 0 is a multiple of 0, and no size is.
+            let whole = groups.is_multiple_of(*merged) && dims[0].is_multiple_of(*groups);
             whole && dims[0] == base[0] && graph[*weight].elements().checked_mul(*merged) == Some(elements)
         }
         ParamSource::OutputMajor { weight, groups } => {
             let base = &graph[*weight].dims;
             let sizes = |dims: &[usize]| match dims {
-                [outer, inner, kernel @ ..] => outer.checked_div(*groups).map(|outer| (outer, *inner, kernel.to_vec())),
+                [outer, inner, kernel @ ..] => Some((outer / groups, *inner, kernel.to_vec())),
                 _ => None,
             };
-            let whole = |dims: &[usize]| *groups > 0 && dims.first().is_some_and(|size| size.is_multiple_of(*groups));
-            whole(dims)
-                && whole(base)
-                && sizes(dims).is_some_and(|(out, inp, kernel)| sizes(base) == Some((inp, out, kernel)))
+            // No size is a multiple of 0.
+            let whole = [dims, base].iter().all(|dims| dims[0].is_multiple_of(*groups));
+            whole && sizes(dims).is_some_and(|(out, inp, kernel)| sizes(base) == Some((inp, out, kernel)))
         }
         ParamSource::Subpixel { weight, taps } => subpixel_dims(&graph[*weight].dims, taps).as_ref() == Some(dims),
-        ParamSource::Repeated { values, times } => {
-            *times > 0 && graph[*values].elements().checked_mul(*times) == Some(elements)
-        }
+        ParamSource::Repeated { values, times } => graph[*values].elements().checked_mul(*times) == Some(elements),
         ParamSource::Scaled { weight, norm } => {
             weight.is_none_or(|weight| graph[weight].dims == *dims) && norm_fits(graph, norm, dims[0])
         }

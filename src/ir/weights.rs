@@ -323,3 +323,48 @@ fn split_mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first outputs for a seed of 0, as its authors' program gives them.
+    #[test]
+    fn the_generator_is_split_mix() {
+        let found = [1, 2, 3].map(|n| split_mix(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(n)));
+        assert_eq!(found, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+    }
+
+    fn drawn(name: &str, init: Init, count: usize) -> Vec<f32> {
+        let param = Param { name: name.into(), dims: vec![count], source: ParamSource::File, init };
+        RandomWeights { seed: 3 }.values(&param).into_owned()
+    }
+
+    #[test]
+    fn random_weights_have_a_range_and_a_name() {
+        // Of 24 terms, weights have a variance of 2 / 24: what a relu takes away of a sum is made up for.
+        for (init, low, high) in [(Init::FanIn(24), -0.5, 0.5), (Init::Small, -0.1, 0.1), (Init::NearOne, 0.5, 1.5)] {
+            let values = drawn("w", init, 10_000);
+            assert!(values.iter().all(|w| (low..=high).contains(w)), "{init:?}");
+            let mean = values.iter().sum::<f32>() / 10_000.0;
+            let variance = values.iter().map(|w| (w - mean).powi(2)).sum::<f32>() / 10_000.0;
+            let expected = (high - low).powi(2) / 12.0;
+            assert!((mean - (low + high) / 2.0).abs() < 0.02 * (high - low), "{init:?}: a mean of {mean}");
+            assert!((variance / expected - 1.0).abs() < 0.05, "{init:?}: a variance of {variance}, not {expected}");
+        }
+        // Names of which one has all the bits that the other and the seed have.
+        assert_ne!(drawn("a", Init::Small, 4), drawn("c", Init::Small, 4));
+    }
+
+    #[test]
+    fn whole_numbers_stand_for_real_ones() {
+        let mut graph = Graph::default();
+        let mut values_of = |dims: &[usize], whole| {
+            let source = ParamSource::Integers { values: whole, scales: [0.5, 0.25].into() };
+            let id = graph.add_param(Param { name: "w".into(), dims: dims.to_vec(), source, init: Init::Small });
+            values(&graph, id, &RandomWeights { seed: 1 }).into_owned()
+        };
+        assert_eq!(values_of(&[2, 2], Integers::I8([-127, 3, 2, 1].into())), [-63.5, 1.5, 0.5, 0.25]);
+        assert_eq!(values_of(&[2], Integers::I32([1 << 20, -2].into())), [524_288.0, -0.5]);
+    }
+}

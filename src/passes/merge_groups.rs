@@ -96,11 +96,15 @@ mod tests {
             ([32, 64], 8, 3, 8, Some(2)),
             ([64, 64], 16, 3, 16, Some(4)),
             ([12, 12], 4, 1, 4, Some(4)),
+            // Whole blocks of inputs, but not of outputs, and the other way.
+            ([64, 32], 8, 3, 8, Some(2)),
+            ([32, 64], 8, 1, 8, Some(2)),
             // Many zeros.
             ([32, 32], 16, 3, 8, None),
             // Whole blocks already; each channel for itself; one group; no number of groups fills blocks.
             ([32, 32], 4, 3, 8, None),
             ([32, 32], 32, 3, 8, None),
+            ([32, 32], 32, 1, 8, None),
             ([32, 32], 1, 3, 8, None),
             ([12, 12], 3, 3, 8, None),
         ];

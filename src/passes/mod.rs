@@ -179,6 +179,39 @@ mod tests {
         assert_eq!(notes, ["the gate stays: its value is an output of the model"]);
     }
 
+    /// Of two gates one behind the other the convolution takes the last, and no other however often passes run.
+    #[test]
+    fn a_convolution_takes_one_gate() {
+        let mut graph = Graph::default();
+        let ty = |dims: &[usize]| {
+            let batch = Batch::Symbolic("N".into());
+            TensorType { dtype: DType::F32, batch, dims: dims.to_vec() }
+        };
+        let x = graph.add_input("x", ty(&[8, 5, 6]));
+        let gates = ["first", "second"].map(|name| graph.add_input(name, ty(&[8, 1, 1])));
+        let first = graph.add_layer(Mul, &[x, gates[0]], "gate1").unwrap();
+        let second = graph.add_layer(Mul, &[first, gates[1]], "gate2").unwrap();
+        let node = graph.add_layer(conv(15, 1, 1), &[second], "narrow").unwrap();
+        graph.outputs.push(Output { name: "y".into(), node });
+        let config = Config { channel_block: 8, exact: false };
+        let (once, _) = run(ir::verify(graph).unwrap(), &config);
+        let (twice, report) = run(once, &config);
+        let narrow = self::node(&twice, "narrow");
+        assert_eq!(twice[narrow.gate().unwrap()].origin.path, "second");
+        let notes: Vec<&str> = report.notes.iter().map(|note| note.text.as_str()).collect();
+        assert_eq!(notes, ["the gate stays: narrow has another one"]);
+    }
+
+    #[test]
+    fn a_mean_with_an_activation_is_a_step_of_its_own() {
+        let mut graph = squeeze_and_excitation(conv(8, 3, 8), conv(15, 1, 1));
+        let deep = graph.add_layer(conv(15, 3, 15), &[graph.outputs[0].node], "last").unwrap();
+        let mean = graph.add_layer(GlobalAvgPool, &[deep], "last_mean").unwrap();
+        graph.outputs[0].node = graph.add_layer(Activation::Relu, &[mean], "relu").unwrap();
+        let (_, notes) = optimised(&graph, "last_mean");
+        assert_eq!(notes.last().unwrap(), "the mean is a step of its own: an activation follows the mean");
+    }
+
     #[test]
     fn a_depthwise_convolution_makes_the_mean_of_its_value() {
         let (graph, notes) = optimised(&squeeze_and_excitation(conv(8, 3, 8), conv(15, 1, 1)), "mean");
@@ -213,5 +246,22 @@ mod tests {
 
     fn nodes_of(graph: &Graph, wanted: impl Fn(&Op) -> bool) -> Vec<&Node> {
         graph.nodes.iter().filter(|node| wanted(&node.op)).collect()
+    }
+
+    #[test]
+    fn what_is_fused_is_printed() {
+        let text = "\
+model printed
+input image: f32[N, 8, 12, 12]
+net {
+  residual {
+    deep: conv 3x3, 8, half, groups 8 | relu6
+    gate { global_avgpool | fc: conv 1x1, 8, bias | sigmoid } | narrow: conv 1x1, 8
+  } | relu
+  concat { a: conv 1x1, 8\n b: conv 3x3, 5, half | tanh }
+}
+";
+        let (graph, _) = run(crate::analysis::testing::model(text), &Config { channel_block: 8, exact: false });
+        insta::assert_snapshot!(ir::print(&graph));
     }
 }

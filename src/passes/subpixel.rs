@@ -235,4 +235,17 @@ mod tests {
         assert!(matches!(last.op, Op::DepthToSpace(_)), "{:?}", last.op);
         assert!(!after[last.inputs[0]].epilogue.is_empty());
     }
+
+    #[test]
+    fn what_was_done_is_said() {
+        let (before, _) = network(3, [4, 2, 1, 0]);
+        let said = |exact| {
+            let (_, report) = super::super::run(before.clone(), &Config { channel_block: 16, exact });
+            let notes = report.notes.into_iter().filter(|note| note.pass == "subpixel");
+            notes.map(|note| (note.path, note.text)).collect::<Vec<_>>()
+        };
+        let text = "the 4 positions of a block are channels of one convolution: conv 3x3, 12, pad (1, 1, 1, 1), bias";
+        assert_eq!(said(false), [("layer".to_owned(), text.to_owned())]);
+        assert_eq!(said(true), []);
+    }
 }

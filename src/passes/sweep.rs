@@ -74,3 +74,44 @@ fn renumbering(live: &[bool]) -> Vec<u32> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Norm, Origin, Statistics};
+    use crate::layers::{Activation, Init};
+    use crate::tensor::{Batch, DType, TensorType};
+
+    /// Weights of every kind that are made of others stay so when one in front of all goes.
+    #[test]
+    fn what_weights_are_made_of_is_renumbered() {
+        let mut graph = Graph::default();
+        let mut add = |source| graph.add_param(Param { name: String::new(), dims: vec![1], source, init: Init::Small });
+        add(ParamSource::File);
+        let [a, b, c, d, e] = [0; 5].map(|_| add(ParamSource::File));
+        let norm =
+            Norm { gamma: Some(b), beta: Some(c), statistics: Some(Statistics { mean: d, variance: e, eps: 0.0 }) };
+        let sources = [
+            ParamSource::Merged { weight: a, groups: 1, merged: 1 },
+            ParamSource::OutputMajor { weight: b, groups: 1 },
+            ParamSource::Subpixel { weight: c, taps: vec![] },
+            ParamSource::Repeated { values: d, times: 1 },
+            ParamSource::Scaled { weight: Some(a), norm },
+            ParamSource::Shifted { bias: Some(a), norm },
+            ParamSource::Scaled { weight: None, norm },
+        ];
+        let before: Vec<Vec<ParamId>> = sources.iter().map(ParamSource::parts).collect();
+        let made: Vec<ParamId> = sources.into_iter().map(&mut add).collect();
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![1] };
+        let origin = Origin { path: String::new(), span: None };
+        graph.add_node(Node::new(Activation::Relu.into(), vec![], made, ty, origin));
+        sweep_params(&mut graph);
+        assert_eq!(graph.params.len(), 12);
+        let lower = |ids: &[ParamId]| ids.iter().map(|id| ParamId(id.0 - 1)).collect::<Vec<_>>();
+        let made = &graph.nodes[0].params;
+        assert_eq!(*made, (5..12).map(ParamId).collect::<Vec<_>>());
+        for (&id, parts) in made.iter().zip(&before) {
+            assert_eq!(graph[id].source.parts(), lower(parts), "{:?}", graph[id].source);
+        }
+    }
+}

@@ -354,4 +354,30 @@ net {
         }
         assert!(whole(Some("fc")).lines().count() < text.lines().count() / 5);
     }
+
+    /// Kernels that the model above has no layers for: a line for each, with what is said of it.
+    #[test]
+    fn rarer_kernels_are_described() {
+        let text = "\
+model rare
+input image: f32[N, 8, 24, 24]
+defaults conv half
+net {
+  wide: conv 3x3, 16, bias | maxpool 2x2, stride 2
+  deep: conv 1x1, 24 | depthwise: conv 3x3, 24, stride 2, groups 24, bias
+  square: conv 3x3, 16 | relu
+  add { reduce max, over channels\n identity } | instance_norm | log_softmax
+}
+";
+        let target =
+            Target { force_chain: Some(2), force_winograd: Some(4), ..Target::of(Isa::Avx2, Architecture::X86_64) };
+        let plan = crate::schedule::plan(model(text), target);
+        insta::assert_snapshot!(described(&plan));
+    }
+
+    fn described(plan: &Plan) -> String {
+        let facts = |step: &Step| step.kernel.code().facts().into_iter().map(|(what, text)| format!("; {what} {text}"));
+        let line = |step: &Step| step.kernel.name() + &facts(step).collect::<String>() + "\n";
+        plan.steps.iter().map(line).collect()
+    }
 }

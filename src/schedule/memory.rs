@@ -30,3 +30,20 @@ pub fn weight_bytes(graph: &Graph) -> u64 {
     let kernels = graph.params.iter().filter(|param| param.dims.len() > 1);
     kernels.map(Param::bytes).fold(0, u64::saturating_add)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::testing::model;
+
+    #[test]
+    fn tables_and_kernels_are_counted() {
+        let graph = model("model m\ninput x: f32[N, 3, 100, 200]\nnet { avgpool 3x3, stride 1, pad 1 }");
+        // The input, and the pool with its operand; and a divisor for each position.
+        let sizes = 3 * (3 + 100 + 200);
+        assert_eq!((planning_bytes(&graph), weight_bytes(&graph)), (sizes * POSITION_BYTES + 4 * 100 * 200, 0));
+        let graph = model("model m\ninput x: f32[N, 3, 10]\nnet { c: conv 3, 7, half, bias }");
+        let sizes = 2 * (3 + 10) + 7 + 10;
+        assert_eq!((planning_bytes(&graph), weight_bytes(&graph)), (sizes * POSITION_BYTES, 4 * 7 * 3 * 3));
+    }
+}

@@ -286,4 +286,29 @@ mod tests {
         // One of them now adds the other in its epilogue.
         assert_eq!(depth(&graph), 2);
     }
+
+    fn planned(net: &str) -> Plan {
+        let text = format!("model m\ninput x: f32[N, 8, 9, 9]\nnet {{ {net} }}\n");
+        plan(crate::analysis::testing::model(&text), Target::new(crate::codegen::Isa::Clif))
+    }
+
+    #[test]
+    fn many_layers_are_deep() {
+        let deep = |layers: usize| planned(&format!("for i in 1..{layers} {{ c{{i}}: conv 1x1, 8 }}")).target.deep;
+        assert_eq!([20, 21].map(deep), [false, true]);
+    }
+
+    #[test]
+    fn little_work_is_left_to_one_thread() {
+        assert_eq!([0, 1, 66_000, 100_000, 200_000, 200_001].map(split_above), [200_000, 200_000, 3, 2, 1, 0]);
+        let plan = planned("conv: conv 3x3, 8, half | maxpool 3x3, stride 3 | flatten | many: dense 20000");
+        let conv = plan.steps.iter().find(|step| plan.graph[step.node].origin.path == "conv").unwrap();
+        assert_eq!((conv.work, conv.split_above()), (8 * 8 * 9 * 81, 4));
+        assert!(!conv.worth_splitting(4) && conv.worth_splitting(5));
+        // Of all steps, but for those that all samples do together.
+        let alone: u64 = plan.steps[..plan.joint_from].iter().map(|step| step.work).sum();
+        assert!((conv.work..2 * conv.work).contains(&alone), "{alone}");
+        assert_eq!(plan.split_above(), (SPLIT_WORK / alone) as usize);
+        assert!(plan.joint_from < plan.steps.len() && plan.split_above() > 1);
+    }
 }

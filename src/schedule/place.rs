@@ -81,10 +81,9 @@ impl Placer<'_> {
 
     /// A value of its own in the arena.
     fn add_value(&mut self, ty: &TensorType, layout: Layout) -> View {
-        // Always enough for whole blocks: one position in `Nchw` can then be read as `Blocked`.
-        let room = if positions(ty) == 1 { Layout::Blocked } else { layout };
-        let bytes = room.bytes(ty, self.target.lanes);
-        let buffer = self.add_buffer(Place::Arena(0), bytes.next_multiple_of(ALIGNMENT));
+        // Whole vectors: one position in `Nchw` can then be read as `Blocked`.
+        let bytes = layout.bytes(ty, self.target.lanes).next_multiple_of(ALIGNMENT);
+        let buffer = self.add_buffer(Place::Arena(0), bytes);
         View { buffer, offset: 0, layout, ty: ty.clone() }
     }
 

@@ -27,15 +27,19 @@ mod tests {
     use crate::codegen::Isa;
     use crate::ir::{Graph, Output, verify};
     use crate::kernels::Target;
-    use crate::layers::{Activation, Add, ChannelSlice, Concat, Softmax};
+    use crate::layers::{Activation, Add, ChannelSlice, Concat, Flatten, Softmax};
     use crate::schedule::{Plan, plan};
     use crate::tensor::{Batch, DType, TensorType};
 
-    /// The sum of `from..from + 8` and the rest of an activation of 4 * 4 positions: row-major where a softmax makes it,
-    /// else in blocks of four channels.
+    /// The sum of both halves of an activation: row-major where a softmax makes it, else in blocks of four channels.
     fn halves(row_major: bool, middle: usize) -> Plan {
+        halves_of(row_major, middle, 4)
+    }
+
+    fn halves_of(row_major: bool, middle: usize, size: usize) -> Plan {
         let mut graph = Graph::default();
-        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims: vec![2 * middle, 4, 4] };
+        let dims = vec![2 * middle, size, size];
+        let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims };
         let x = graph.add_input("x", ty);
         let x = match row_major {
             true => graph.add_layer(Softmax::CHANNELS, &[x], "softmax").unwrap(),
@@ -57,6 +61,28 @@ mod tests {
     fn channels_are_copied_only_where_blocks_would_be_torn() {
         assert_eq!([(true, 8), (true, 7), (false, 8), (false, 4)].map(|(r, m)| copies(&halves(r, m))), [0; 4]);
         assert_eq!(copies(&halves(false, 6)), 1, "the first half begins with a block");
+        // One position is read in whole blocks.
+        assert_eq!([8, 6].map(|middle| copies(&halves_of(true, middle, 1))), [0, 1]);
+    }
+
+    #[test]
+    fn only_what_lies_row_by_row_is_flat_where_it_lies() {
+        let steps = |row_major: bool, size: usize| {
+            let mut graph = Graph::default();
+            let dims = vec![6, size, size];
+            let ty = TensorType { dtype: DType::F32, batch: Batch::Symbolic("N".into()), dims };
+            let x = graph.add_input("x", ty);
+            let x = match row_major {
+                true => graph.add_layer(Softmax::CHANNELS, &[x], "softmax").unwrap(),
+                false => graph.add_layer(Activation::Tanh, &[x], "tanh").unwrap(),
+            };
+            let flat = graph.add_layer(Flatten, &[x], "flat").unwrap();
+            let node = graph.add_layer(Activation::Relu, &[flat], "relu").unwrap();
+            graph.outputs.push(Output { name: "y".into(), node });
+            let plan = plan(verify(graph).unwrap(), Target::new(Isa::Clif));
+            plan.steps.iter().filter(|step| plan.graph[step.node].origin.path == "flat").count()
+        };
+        assert_eq!([(true, 3), (false, 3), (false, 1)].map(|(row_major, size)| steps(row_major, size)), [0, 1, 0]);
     }
 
     /// Its kernel writes into the concatenation.

@@ -60,7 +60,9 @@ fn commands_that_have_no_use_for_whole_numbers_say_so() {
     for verb in [&["show", LENET, "-o", "-"][..], &["quantize", LENET, "--calibrate", SEVEN, "-o", "-"]] {
         let (_, err) = run(&[verb, &["--weights", file.as_str()]].concat(), 1);
         assert!(
-            err.contains("weights of eight bits, which only run, verify, bench, tune, explain, compile and export take"),
+            err.contains(
+                "weights of eight bits, which only run, verify, bench, tune, explain, compile and export take"
+            ),
             "{err}"
         );
     }

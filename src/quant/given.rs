@@ -355,7 +355,7 @@ fn merge(old: &mut Said, new: &Said) {
 /// The first node that passes on numbers which stand for different things, or gives them as another.
 fn differing(structure: &Structure, members: &[NodeId], known: &HashMap<NodeId, Quantisation>) -> NodeId {
     let mut known = known.clone();
-    let moving = members.iter().copied().filter(|&id| integer::moves(&structure.graph[id].op));
+    let mut moving = members.iter().copied().filter(|&id| integer::moves(&structure.graph[id].op));
     for id in moving.clone() {
         let of_operands = structure.graph[id].operands().iter().filter_map(|operand| known.get(operand));
         let numbers: Vec<Quantisation> = of_operands.chain(known.get(&id)).copied().collect();
@@ -366,7 +366,7 @@ fn differing(structure: &Structure, members: &[NodeId], known: &HashMap<NodeId, 
         }
     }
     // They meet through values without numbers of their own.
-    moving.last().unwrap_or(members[0])
+    moving.next_back().unwrap_or(members[0])
 }
 
 /// The layers to leave out so that values are no whole numbers.

@@ -163,7 +163,7 @@ impl Own {
         }
         let of_all = |tensors| Arc::new(WholeFile { tensors, activation_bits: of_values.activation_bits });
         let file = WeightFile::of_whole(Path::new(WHOLE), of_all(tensors.clone()));
-        tensors.extend(constants.stored(&*quant::load(graph, &file).ok()?.0)?);
+        tensors.extend(constants.stored(&quant::load(graph, &file).ok()?.0)?);
         let whole = of_all(tensors);
         let (network, bound) = bound(graph, &whole).ok()?;
         Some(Own::Whole(whole, Box::new(network), bound))

@@ -122,7 +122,8 @@ fn fold_scales(one: &Const, others: &Const) -> Result<Const, Refusal> {
 fn dequantize(importer: &mut Importer, call: &Call) -> Outputs {
     let output = call.int("output_dtype", 0)?;
     if let Value::Whole(whole) = call.value(0)? {
-        (call.int("axis", 1)?, call.int("block_size", 0)?);
+        call.int("axis", 1)?;
+        call.int("block_size", 0)?;
         let flow = real(importer, whole, call.constant(1)?, call.optional_constant(2)?, call.node.inputs[0])?;
         call.node.outputs.iter().for_each(|name| importer.seen.set_dequantised(name));
         return Ok(vec![flow]);
@@ -151,7 +152,8 @@ fn quantize(_: &mut Importer, call: &Call) -> Outputs {
     let x = match call.value(0)? {
         Value::Const(x) => x,
         Value::Flow(flow) => {
-            (call.int("axis", 1)?, call.int("block_size", 0)?);
+            call.int("axis", 1)?;
+            call.int("block_size", 0)?;
             let numbers = Numbers::of(element, call.constant(1)?, zero)?;
             return Ok(vec![Value::Whole(Whole { flow: flow.clone(), numbers })]);
         }

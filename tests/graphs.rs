@@ -98,6 +98,32 @@ fn as_many_branches_outputs_and_inputs_as_are_allowed_are_planned() {
     assert_eq!(inputs.graph.inputs.len(), 30_000);
 }
 
+/// Vectors of output channels are taken some at a time: those of a group begin anew, also where the last ones are fewer.
+/// Blocks of input channels may be shared by groups.
+#[test]
+fn groups_that_fill_neither_blocks_nor_what_is_taken_at_a_time() {
+    let ones = || vec![1; 2];
+    let pointwise = |channels, groups| {
+        let window = Window { kernel: ones(), stride: ones(), dilation: ones(), padding: Padding::Valid, ceil: false };
+        Conv { channels, window, groups, bias: true, weights: None }
+    };
+    for (blocks, inputs) in (2..10).flat_map(|blocks| [32, 20].map(|inputs| (blocks, inputs))) {
+        let (mut graph, x) = graph_of(&[8, 3, 5]);
+        let between = graph.add_layer(pointwise(inputs, 1), &[x], "between").unwrap();
+        let y = graph.add_layer(pointwise(2 * 16 * blocks, 2), &[between], "groups").unwrap();
+        output(&mut graph, y);
+        let graph = verified(graph);
+        let values = crate::common::inputs(&graph, 1, 1);
+        let expected = interp::run(&graph, &weights(1), &values, Accumulate::F64);
+        for engine in engines() {
+            let options = Options { engine, exact: true, ..Options::default() };
+            let found = Session::new(graph.clone(), &weights(1), &options).unwrap().run(&values).unwrap();
+            let difference = difference(&found[0], &expected[0]);
+            assert!(difference <= 1e-5, "{blocks} blocks of {inputs} inputs, {engine:?}: {difference}");
+        }
+    }
+}
+
 /// The branches of `add` and `mul`, in any order and of one value twice, mean what they say on every engine.
 #[test]
 fn sums_and_products_of_branches() {

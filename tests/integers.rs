@@ -219,6 +219,29 @@ impl Case {
     }
 }
 
+/// Windows that hang over both sides of their input.
+#[test]
+fn maps_smaller_than_their_windows() {
+    for (rows, columns) in [(1, 1), (1, 6), (2, 2), (3, 1)] {
+        let layers =
+            "begin: conv 3x3, 12, half | deep: conv 3x3, 12, half, groups 12 | max: maxpool 3x3, stride 1, pad 1";
+        let text = format!(
+            "model m\ninput x: f32[N, 3, {rows}, {columns}]\nnet {{ {layers} | wide: conv 5x5, 8, half | end: conv 1x1, 5 }}"
+        );
+        let dims = vec![3, rows, columns];
+        let case = Case { text, dims, batch: 2, seed: 1, activation_bits: 8, method: Method::MinMax };
+        let result = case.with(|whole| {
+            for engine in engines() {
+                let options = Options { engine, ..Options::default() };
+                let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
+                prop_assert!(session.run(whole.inputs).unwrap() == whole.outputs, "{:?}", engine);
+            }
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{rows} x {columns}: {error}"));
+    }
+}
+
 /// What `explain` says of kernels on whole numbers: a line for each.
 #[test]
 fn kernels_are_described() {
@@ -265,9 +288,9 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
             ["wide", "deep"].map(|layer| {
                 let text = schedule::Explanation::new(&plan, Some(layer)).unwrap().whole();
                 let bounds = text.lines().filter_map(|line| line.trim_start().strip_prefix("bound"));
-                let cycles =
+                let mut cycles =
                     bounds.filter_map(|line| line.split(' ').rev().skip_while(|word| *word != "thousand").nth(1));
-                cycles.last().unwrap().to_owned()
+                cycles.next_back().unwrap().to_owned()
             })
         };
         Ok([Bytes::Vectors, Bytes::Dots, Bytes::Tables].map(of))

@@ -42,3 +42,23 @@ impl Plan {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::analysis::testing::model;
+    use crate::codegen::Isa;
+    use crate::kernels::Target;
+
+    #[test]
+    fn arrows_come_from_all_that_wrote_what_is_read() {
+        let net = "a: conv 1x1, 8 | concat { b: conv 1x1, 4\n c: conv 1x1, 4 } | d: conv 1x1, 8";
+        let text = format!("model m\ninput x: f32[N, 8, 6, 6]\nnet {{ {net} }}");
+        let drawing = crate::schedule::plan(model(&text), Target::new(Isa::Clif)).drawing();
+        let name = |shape: usize| drawing.shapes[shape].lines.last().unwrap().as_str();
+        let sources = |of: &str| -> Vec<&str> {
+            drawing.arrows.iter().filter(|(_, to)| name(*to) == of).map(|(from, _)| name(*from)).collect()
+        };
+        // What is called `d` too copies its value to the output.
+        assert_eq!((sources("b"), sources("c"), sources("d")), (vec!["a"], vec!["a"], vec!["b", "c", "d"]));
+    }
+}

@@ -54,7 +54,7 @@ pub fn in_halves(graph: Verified<Graph>, half: Option<Half>) -> Verified<Graph> 
     let mut graph = graph.into_inner();
     let kernels = graph.params.iter_mut().filter(|param| param.is_read() && param.dims.len() > 1);
     kernels.for_each(|param| param.source = ParamSource::Half(half));
-    super::verified(graph)
+    svertka::ir::verify(graph).expect("a network of which some weights are stored in another type")
 }
 
 /// The largest difference relative to the largest magnitude of `expected`; NaN and infinities must agree.

@@ -9,10 +9,10 @@ pub use values::*;
 
 use proptest::prelude::*;
 use svertka::interp;
-use svertka::ir::{Graph, NodeId, Output, Verified, verify};
+use svertka::ir::{Graph, NodeId, Output, ParamSource, Verified, verify};
 use svertka::layers::*;
 use svertka::runtime::{Options, Session};
-use svertka::tensor::{Batch, DType, Tensor, TensorType};
+use svertka::tensor::{Batch, DType, Half, Tensor, TensorType};
 
 /// The type of an input with a free batch.
 pub fn input_type(dims: &[usize]) -> TensorType {
@@ -673,6 +673,15 @@ fn add(graph: &mut Graph, op: impl Into<Op>, inputs: &[NodeId], path: &str) -> O
     let types: Vec<&TensorType> = inputs.iter().map(|&id| &graph[id].ty).collect();
     let small = op.layer()?.shape(&types).is_ok_and(|ty| ty.elements() <= 40_000);
     small.then(|| graph.add_layer(op, inputs, path).ok()).flatten()
+}
+
+/// A network whose kernels are stored in this type.
+pub fn in_halves(graph: Verified<Graph>, half: Option<Half>) -> Verified<Graph> {
+    let Some(half) = half else { return graph };
+    let mut graph = graph.into_inner();
+    let kernels = graph.params.iter_mut().filter(|param| param.is_read() && param.dims.len() > 1);
+    kernels.for_each(|param| param.source = ParamSource::Half(half));
+    verified(graph)
 }
 
 /// Runs a network and checks that every channel of each of its layers, taken by itself, is within `tolerance` of its terms.

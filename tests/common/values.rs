@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use svertka::interp;
 use svertka::ir::weights::{RandomWeights, WeightSource};
-use svertka::ir::{Graph, NodeId, Param, ParamSource, Verified};
+use svertka::ir::{Graph, NodeId, Param, Verified};
 use svertka::layers::{Accumulate, Init};
-use svertka::tensor::{Half, Tensor};
+use svertka::tensor::Tensor;
 
 /// Inputs for a graph: values in [-2, 2) that depend on the seed only.
 pub fn inputs(graph: &Graph, batch: usize, seed: u64) -> Vec<Tensor> {
@@ -46,15 +46,6 @@ impl WeightSource for UnevenWeights {
         }
         Cow::Owned(values)
     }
-}
-
-/// A network whose kernels are stored in this type.
-pub fn in_halves(graph: Verified<Graph>, half: Option<Half>) -> Verified<Graph> {
-    let Some(half) = half else { return graph };
-    let mut graph = graph.into_inner();
-    let kernels = graph.params.iter_mut().filter(|param| param.is_read() && param.dims.len() > 1);
-    kernels.for_each(|param| param.source = ParamSource::Half(half));
-    svertka::ir::verify(graph).expect("a network of which some weights are stored in another type")
 }
 
 /// The largest difference relative to the largest magnitude of `expected`; NaN and infinities must agree.

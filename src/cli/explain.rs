@@ -3,9 +3,8 @@
 use super::args::{EngineArgs, ModelArgs};
 use super::weights::{Missing, WeightArgs};
 use super::{Failure, Outcome, model, print, progress};
-use crate::io::card::Card;
 use crate::ir::{Graph, Verified};
-use crate::model::Model;
+use crate::model::{Model, Weights};
 use crate::runtime::check_planning;
 use crate::schedule;
 use std::path::PathBuf;
@@ -42,10 +41,16 @@ pub fn run(args: &Args) -> Outcome {
     print(&if args.verbose { explanation.whole() } else { explanation.short() })
 }
 
-/// The network that computes with the weights. Those of a card that are not there leave it as it is.
+/// The network that computes with the weights. What a card names may not be there, or not fit other sizes: then it is the
+/// model's own.
 fn network(args: &Args, model: &Model) -> Result<Verified<Graph>, Failure> {
-    let of_card = || model.card().and_then(Card::weights_path).filter(|path| path.exists());
-    let Some(path) = args.weights.clone().or_else(of_card) else { return Ok(model.graph().clone()) };
-    let weights = WeightArgs { weights: Some(path), weights_key: None, random_weights: false, seed: None };
-    Ok(weights.choose_any(model, Missing::Refused)?.network(model).clone())
+    let bound = match args.weights.clone() {
+        None if model.has_weights() => model.bind(&Weights::of_card()).ok(),
+        None => None,
+        path => {
+            let weights = WeightArgs { weights: path, weights_key: None, random_weights: false, seed: None };
+            Some(weights.choose_any(model, Missing::Refused)?)
+        }
+    };
+    Ok(bound.map_or_else(|| model.graph().clone(), |bound| bound.network(model).clone()))
 }

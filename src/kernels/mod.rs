@@ -172,7 +172,7 @@ pub struct Operand {
     pub stride: i64,
 }
 
-/// Writes numbers over zeros. Calls the last argument as [`Packing::write`] does.
+/// Writes numbers over zeros, and calls [`Used`] as what it reads is used up.
 pub type Fill<'a> = dyn Fn(&mut [i16], &Used) + 'a;
 
 /// Packed weights or a table of numbers, made once.

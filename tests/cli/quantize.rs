@@ -226,6 +226,7 @@ fn the_plan_of_a_weight_file_is_explained() {
     assert!(explain(&["--weights", &file]).contains("conv_u8_"));
     let plain = explain(&[]);
     assert!(plain.contains("conv_direct_f32_") && !plain.contains("u8"), "{plain}");
+    assert!(explain(&["-D", "classes=5"]).contains("dense 5"), "the card's weights are of ten");
     let (_, err) = run(&["explain", LENET, "--weights", "nowhere.safetensors"], 1);
     assert!(err.contains("nowhere.safetensors"), "{err}");
 }

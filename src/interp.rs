@@ -12,7 +12,7 @@ use crate::ir::{
     self,
     weights::{self, WeightSource},
 };
-use crate::ir::{Epilogue, Graph, Node, NodeId, Param, Verified};
+use crate::ir::{Epilogue, Graph, Node, NodeId, Verified};
 use crate::layers::{Accumulate, Activation, Layer, Mul, Op, absolute};
 use crate::tensor::Tensor;
 
@@ -29,11 +29,11 @@ pub fn run(
     inputs: &[Tensor],
     accumulate: Accumulate,
 ) -> Vec<Tensor> {
-    run_changed(graph, weights, inputs, accumulate, &mut |_| {})
+    walk(graph, weights, inputs, accumulate, &mut |_, _, _| {})
 }
 
 /// As [`run`], but each value is changed by `change` before others read it: what becomes of errors that are made on the
-/// way.
+/// way. It is given the sum of the magnitudes of each element's terms too, which rounding errors are in proportion to.
 ///
 /// # Panics
 /// As [`run`], and if `change` gives a value another shape.
@@ -42,9 +42,12 @@ pub fn run_changed(
     weights: &dyn WeightSource,
     inputs: &[Tensor],
     accumulate: Accumulate,
-    change: &mut dyn FnMut(&mut Tensor),
+    change: &mut dyn FnMut(&mut Tensor, &Tensor),
 ) -> Vec<Tensor> {
-    walk(graph, weights, inputs, accumulate, &mut |_, value| change(value))
+    walk(graph, weights, inputs, accumulate, &mut |id, value, operand| {
+        let terms = magnitude(graph, id, operand, weights, value);
+        change(value, &terms);
+    })
 }
 
 /// As [`run`], and calls `observe` with each value.
@@ -58,22 +61,26 @@ pub fn run_observed(
     accumulate: Accumulate,
     observe: &mut dyn FnMut(NodeId, &Tensor),
 ) -> Vec<Tensor> {
-    walk(graph, weights, inputs, accumulate, &mut |id, value| observe(id, value))
+    walk(graph, weights, inputs, accumulate, &mut |id, value, _| observe(id, value))
 }
+
+/// Does something with the value of a node, which may read what came before.
+type Change<'c> = dyn for<'v> FnMut(NodeId, &mut Tensor, &dyn Fn(NodeId) -> Option<&'v Tensor>) + 'c;
 
 fn walk(
     graph: &Verified<Graph>,
     weights: &dyn WeightSource,
     inputs: &[Tensor],
     accumulate: Accumulate,
-    change: &mut dyn FnMut(NodeId, &mut Tensor),
+    change: &mut Change,
 ) -> Vec<Tensor> {
     check_inputs(graph, inputs);
     let last_use = last_uses(graph);
     let mut values: Vec<Option<Tensor>> = vec![None; graph.nodes.len()];
     for id in graph.ids() {
-        let mut value = evaluate(graph, id, |id| values[id.0 as usize].as_ref(), weights, inputs, accumulate);
-        change(id, &mut value);
+        let operand = |id: NodeId| values[id.0 as usize].as_ref();
+        let mut value = evaluate(graph, id, operand, weights, inputs, accumulate);
+        change(id, &mut value, &operand);
         values[id.0 as usize] = Some(value);
         for used in graph[id].inputs.iter().chain([&id]).filter(|used| last_use[used.0 as usize] == Some(id)) {
             values[used.0 as usize] = None;
@@ -86,7 +93,8 @@ fn walk(
 pub fn bytes(graph: &Graph, batch: usize) -> u64 {
     let value = |node: &Node| node.ty.elements() as u64;
     let values = graph.nodes.iter().map(value).fold(0, u64::saturating_add).saturating_mul(4 * batch as u64);
-    graph.params.iter().map(Param::bytes).fold(values, u64::saturating_add)
+    let weights = graph.params.iter().map(|param| 4 * param.elements() as u64);
+    weights.fold(values, u64::saturating_add)
 }
 
 fn check_inputs(graph: &Graph, inputs: &[Tensor]) {

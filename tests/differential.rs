@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
-use svertka::ir::{Graph, Param, Verified};
+use svertka::ir::{Graph, NodeId, Param, Verified};
 use svertka::layers::{self, *};
 use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::{Half, Tensor};
@@ -313,6 +313,22 @@ fn means_of_normalised_values() {
         let graph = verified(graph);
         (0..30).for_each(|seed| check(&graph, 2, seed, &engines()));
     }
+}
+
+/// A gate that is little but the errors of a mean, in front of a norm that enlarges what is left.
+#[test]
+fn norms_of_values_gated_by_a_mean_of_normalised_ones() {
+    let (mut graph, x) = graph_of(&[13, 14, 14]);
+    let mut add = |op: Op, inputs: &[NodeId], path| graph.add_layer(op, inputs, path).unwrap();
+    let norm = || Op::from(InstanceNorm { eps: 1e-3, affine: true });
+    let least = add(Reduce { how: Reduction::Min, over: Reduced::Channels }.into(), &[x], "p0");
+    let y = add(norm(), &[least], "p1");
+    let mean = add(GlobalAvgPool.into(), &[y], "p2.pool");
+    let gate = add(Activation::HardSwish.into(), &[mean], "p2.act");
+    let gated = add(Mul.into(), &[y, gate], "p2.gate");
+    let last = add(norm(), &[gated], "p5");
+    [last, gated].into_iter().for_each(|node| output(&mut graph, node));
+    check(&verified(graph), 2, 123_566_376_836_343_914, &engines());
 }
 
 /// Sixth powers of about 1e-38, of which some were flushed and others were not.

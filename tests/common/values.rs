@@ -61,14 +61,14 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> f32 {
     pairs.map(of_pair).fold(0.0, f32::max)
 }
 
-/// What a network's outputs may differ by, as [`difference`] has it, if each of its values is off by a tenth of `tolerance`:
-/// much where terms cancel, as in the mean of a value that was normalised. It is large only of networks that no engine
+/// What a network's outputs may differ by, as [`difference`] has it, if each of its values is off by a tenth of `tolerance`
+/// of its terms: much where terms cancel, as in the mean of a value that was normalised. It is large only of networks that no engine
 /// can compute well, and is asked for after a difference was found.
 pub fn noise(graph: &Verified<Graph>, weights: &dyn WeightSource, inputs: &[Tensor], tolerance: f32) -> f32 {
     let run = |seed, size: f32| {
         let mut state: u64 = seed;
-        interp::run_changed(graph, weights, inputs, Accumulate::F64, &mut |value| {
-            let most = value.data().iter().filter(|x| x.is_finite()).fold(0f32, |most, x| most.max(x.abs()));
+        interp::run_changed(graph, weights, inputs, Accumulate::F64, &mut |value, terms| {
+            let most = terms.data().iter().filter(|x| x.is_finite()).fold(0f32, |most, x| most.max(x.abs()));
             for x in value.data_mut() {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 *x += size * most * ((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0);

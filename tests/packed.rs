@@ -219,14 +219,15 @@ fn weights_of_16_bits_stay_so() {
     let random = model.bind(&Weights::random(3)).unwrap();
     for stored_as in [Half::F16, Half::Bf16] {
         let (stored, _) = quant::halve(model.graph(), &random, stored_as).unwrap();
+        let path = folder.path().join("half.safetensors");
+        quant::write(&path, &stored, None).unwrap();
+        let file = WeightFile::open(&path).unwrap();
         let wide = stored.iter().map(|(name, _, dims, _)| {
-            let path = folder.path().join("half.safetensors");
-            quant::write(&path, &stored, None).unwrap();
-            let values = WeightFile::open(&path).unwrap().read(name).unwrap().into_owned();
+            let values = file.read(name).unwrap().into_owned();
             (name.clone(), Tensor::new(dims.clone(), values))
         });
         let wide = Weights::tensors(wide.collect::<Vec<_>>());
-        let half = Weights::file(folder.path().join("half.safetensors"));
+        let half = Weights::file(&path);
         for engine in Isa::available().into_iter().map(Engine::Jit).chain([Engine::Portable]) {
             let options = Options { engine, ..Options::default() };
             let [mut wide, mut half, mut kept] = [&wide, &half, &half.clone().packed_in(folder.path().join("kept"))]

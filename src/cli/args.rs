@@ -105,7 +105,7 @@ pub enum IsaArg {
     Auto,
     /// 128-bit vectors through Cranelift
     Clif,
-    /// 256-bit vectors: AVX2 and FMA
+    /// 256-bit vectors: AVX2, FMA and F16C
     Avx2,
     /// 512-bit vectors: AVX-512
     Avx512,

@@ -11,7 +11,7 @@ use target_lexicon::Architecture;
 pub enum Isa {
     /// 128-bit vectors through Cranelift: every CPU that Cranelift knows.
     Clif,
-    /// 256-bit vectors: x86-64 with AVX2 and FMA3.
+    /// 256-bit vectors: x86-64 with AVX2, FMA3 and F16C.
     Avx2,
     /// 512-bit vectors: x86-64 with AVX-512 F, DQ, BW and VL, which CPUs have together.
     Avx512,

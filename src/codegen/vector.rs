@@ -2,7 +2,7 @@
 //!
 //! A tile is a leaf function of up to six 64-bit arguments. It is described as a list of instructions over
 //! mutable vector registers [`V`] and integer registers [`R`]; three back ends turn the list into code: CLIF
-//! with 128-bit vectors (every ISA that Cranelift has), x64 with 256-bit vectors (AVX2 and FMA), x64 with
+//! with 128-bit vectors (every ISA that Cranelift has), x64 with 256-bit vectors (AVX2, FMA, F16C), x64 with
 //! 512-bit vectors (AVX-512 F, DQ, BW and VL). A kernel asks for no more registers than [`VectorAsm::registers`]
 //! says; its conf has counted them.
 //!

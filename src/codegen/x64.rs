@@ -1,4 +1,4 @@
-//! The vector assembler for x86-64: 256-bit (AVX2, FMA3) and 512-bit (AVX-512 F, DQ, BW and VL) tiles as finished machine code.
+//! The vector assembler for x86-64: 256-bit (AVX2, FMA3, F16C) and 512-bit (AVX-512 F, DQ, BW and VL) tiles as finished machine code.
 //!
 //! A tile follows the System V calling convention, is independent of its position, needs no relocation, and ends in
 //! `vzeroupper; ret`. The 512-bit code uses EVEX encodings alone, so all 32 registers are the same to it.

@@ -19,7 +19,7 @@ pub trait WeightSource: Sync {
 
     /// The same of a parameter that is known to be stored in 16 bits.
     fn halves<'a>(&'a self, param: &Param, half: Half) -> Cow<'a, [u16]> {
-        self.values(param).iter().map(|&value| half.narrow(value)).collect()
+        narrow(&self.values(param), half).into()
     }
 
     /// Says that the values will hardly be asked for again, so that memory that only caches them can be given back.
@@ -136,6 +136,11 @@ impl Deref for Values<'_> {
             Some(factors) => self.scaled.get_or_init(|| scale(&self.base, factors)),
         }
     }
+}
+
+/// The bits of the nearest numbers of 16 bits.
+pub(crate) fn narrow(values: &[f32], half: Half) -> Vec<u16> {
+    values.iter().map(|&value| half.narrow(value)).collect()
 }
 
 fn widen(half: Half, bits: &[u16]) -> Vec<f32> {

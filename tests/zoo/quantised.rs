@@ -20,7 +20,7 @@ fn changed(model: &str, file: &Path, pictures: &Tensor, reference: &Tensor, cali
     let parts = [(0..calibrated, calibrated..count), (count - calibrated..count, 0..calibrated)];
     let of_part = |(examples, judged): (Range<usize>, Range<usize>)| {
         let examples = [vec![part(pictures, examples)]];
-        let quantised = quant::quantise(&graph, &weights, &examples, &WISHES(), &mut |_, _| {}).unwrap();
+        let quantised = quant::quantise(&graph, &weights, &examples, &wishes(), &mut |_, _| {}).unwrap();
         let found = classes(&run(&quantised, &folded, part(pictures, judged.clone())));
         found.iter().zip(&expected[judged]).filter(|(found, expected)| found != expected).count()
     };
@@ -30,8 +30,9 @@ fn changed(model: &str, file: &Path, pictures: &Tensor, reference: &Tensor, cali
 }
 
 /// What `svertka quantize` does where nothing else is asked for.
-const WISHES: fn() -> Wishes =
-    || Wishes { method: Method::LeastSquares, activation_bits: 8, keep: Default::default(), budget: None };
+fn wishes() -> Wishes {
+    Wishes { method: Method::LeastSquares, activation_bits: 8, keep: Default::default(), budget: None }
+}
 
 fn part(pictures: &Tensor, samples: Range<usize>) -> Tensor {
     let of_sample = pictures.data().len() / pictures.batch();

@@ -1,6 +1,7 @@
 //! The code itself: where it lies, which instructions it has, what is refused.
 
 use super::*;
+use crate::tensor::Half;
 
 /// The permissions of the mapping with `address`, and whether any mapping is writable and executable at once.
 #[cfg(target_os = "linux")]
@@ -50,6 +51,10 @@ fn every_operation(asm: &mut dyn VectorAsm) {
     asm.horner(v[0], v[1], v[2]);
     asm.fma_load(v[0], v[1], pointer.at(12));
     asm.fma_broadcast(v[0], v[1], pointer.at(12));
+    asm.load_wide(v[1], pointer.at(12), Half::Bf16);
+    if asm.lanes() > Isa::Clif.lanes() {
+        asm.load_wide(v[2], pointer.at(12), Half::F16);
+    }
     asm.store(pointer.at(0), v[0]);
     asm.store_first(pointer.at(64), v[4], 3);
     let next = asm.int();
@@ -126,7 +131,7 @@ fn clif_maximum_and_minimum_are_one_instruction() {
 fn wide_tiles_keep_to_their_instruction_set() {
     use iced_x86::CpuidFeature::*;
     for (isa, allowed) in [
-        (Isa::Avx2, vec![X64, MULTIBYTENOP, CMOV, AVX, AVX2, FMA]),
+        (Isa::Avx2, vec![X64, MULTIBYTENOP, CMOV, AVX, AVX2, FMA, F16C]),
         (Isa::Avx512, vec![X64, MULTIBYTENOP, AVX, AVX512F]),
     ] {
         let bytes = x64::assemble(isa, 1, &mut every_operation);

@@ -142,16 +142,30 @@ fn limit() -> impl Strategy<Value = &'static str> {
 
 /// The same on volumes.
 fn volume_step() -> impl Strategy<Value = String> {
-    let conv = (1usize..=3, 1usize..=2, prop::sample::select(vec![1usize, 2, 12]), limit());
-    let conv = conv.prop_map(|(depth, stride, groups, limit)| {
-        format!("conv {depth}x3x2, 12, stride 1x{stride}x1, groups {groups}, pad 1, bias{limit}")
+    let per_dim = |most: usize| prop::collection::vec(1..=most, 3);
+    let conv = (per_dim(3), per_dim(2), per_dim(2), prop::sample::select(vec![1usize, 2, 12]), limit());
+    let conv = conv.prop_map(|(kernel, stride, dilation, groups, limit)| {
+        let [kernel, stride, dilation] = [kernel, stride, dilation].map(|sizes| {
+            let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+            sizes.join("x")
+        });
+        format!("conv {kernel}, 12, stride {stride}, dilation {dilation}, groups {groups}, pad 2, bias{limit}")
     });
     let rest = prop::sample::select(vec![
         "maxpool 2x2x2, stride 1, pad 1",
+        "maxpool 2x1x1, stride 1, pad 1x0x0",
         "avgpool 2x3x2, stride 1, pad 1",
+        "avgpool 3x1x1, stride 2x1x1, pad 1x0x0",
         "avgpool 2x2x2, stride 1, pad 1, count_pad false",
         "adaptive_avgpool 2x3x2",
         "residual { conv 3x3x3, 12, half, groups 3 } | relu",
+        "residual { conv 1x3x3, 20, half | relu | conv 3x1x1, 12, half } | relu",
+        "residual { conv 3x3x3, 12, half, groups 12 } | relu",
+        "conv 5x3x3, 12, half, groups 12 | relu6",
+        "conv 3x1x1, 12, half, groups 12, bias",
+        "conv 1x1x1, 64 | relu | conv 3x3x3, 64, half, groups 2 | relu | conv 1x1x1, 12, stride 1x2x1",
+        "gate { global_avgpool | conv 1x1x1, 12 | sigmoid }",
+        "concat { slice 0..4\n conv 3x1x1, 8, half | relu }",
         "channel_shuffle 4",
     ]);
     prop_oneof![conv, rest.prop_map(str::to_owned)]

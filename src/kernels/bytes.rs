@@ -131,7 +131,7 @@ impl Code {
                 };
                 vec![of_bytes, of_bytes, second]
             }
-            Work::Pad { input, .. } => vec![of_bytes, Reach::Positions(1, input[0] * input[1])],
+            Work::Pad { input, .. } => vec![of_bytes, Reach::Positions(1, input.iter().product())],
             _ => vec![of_bytes; 3],
         };
         let pointer = |(operand, reach): (usize, Reach)| {
@@ -390,8 +390,8 @@ fn vectors(
     pointers.iter().filter(|_| moved > 0).for_each(|&pointer| asm.add_imm(pointer, moved as i64));
 }
 
-/// Puts a number around the rows of a block. What is behind a row and before the next lies side by side.
-fn pad(asm: &mut dyn VectorAsm, lanes: usize, front: [usize; 2], input: [usize; 2], output: [usize; 2], number: u8) {
+/// Puts a number around a block. What is behind a row and before the next lies side by side.
+fn pad(asm: &mut dyn VectorAsm, lanes: usize, front: [usize; 3], input: [usize; 3], output: [usize; 3], number: u8) {
     let [out, from] = [asm.arg(0), asm.arg(1)];
     let [around, v] = [(); 2].map(|()| asm.vec());
     asm.splat_bits(around, u32::from(number) * 0x101_0101);
@@ -401,19 +401,29 @@ fn pad(asm: &mut dyn VectorAsm, lanes: usize, front: [usize; 2], input: [usize; 
         });
     };
     let copy = |asm: &mut dyn VectorAsm| {
-        vectors(asm, input[1] * lanes, &[out, from], &mut |asm, offset, words| {
+        vectors(asm, input[2] * lanes, &[out, from], &mut |asm, offset, words| {
             asm.load_first(v, from.at(offset as i64), words);
             asm.store_first(out.at(offset as i64), v, words);
         });
     };
-    fill(asm, front[0] * output[1] + front[1]);
-    repeat(asm, input[0] - 1, &mut |asm| {
+    let [plane, row] = [output[1] * output[2], output[2]];
+    let copy_plane = |asm: &mut dyn VectorAsm| {
+        repeat(asm, input[1] - 1, &mut |asm| {
+            copy(asm);
+            fill(asm, row - input[2]);
+        });
         copy(asm);
-        fill(asm, output[1] - input[1]);
+    };
+    // From the end of a plane's last row to the first row of the next.
+    let between = plane - (input[1] - 1) * row - input[2];
+    let before = front[0] * plane + front[1] * row + front[2];
+    fill(asm, before);
+    repeat(asm, input[0] - 1, &mut |asm| {
+        copy_plane(asm);
+        fill(asm, between);
     });
-    copy(asm);
-    let behind = output[1] - front[1] - input[1];
-    fill(asm, behind + (output[0] - front[0] - input[0]) * output[1]);
+    copy_plane(asm);
+    fill(asm, output[0] * plane + between - before - input[0] * plane);
 }
 
 /// Bytes of memory that a call needs.

@@ -5,11 +5,12 @@
 //! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*. With
 //! halves it is one position at a time, and a pattern is a tap.
 
-use super::dots::{Geometry, Products, two};
+use super::dots::Products;
+use super::geometry::Geometry;
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots};
-use crate::codegen::vector::{V, VectorAsm};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
+use crate::codegen::vector::{Mem, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
@@ -72,19 +73,17 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let (lanes, registers) = (target.lanes, target.registers);
     let resolved = conv.window.resolve(ty.spatial()).expect("verified");
     let (front, mut window) = Geometry::of(&resolved, ty.spatial())?;
-    if window.kernel == [1; 2] {
+    if window.kernel == [1; 3] {
         return Err("a tap alone".into());
     }
     // Loads of four positions may begin at the last one that a window sees.
-    let last = (window.out[1] - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1];
-    window.input[1] = window.input[1].max(last + if quads { QUAD } else { 1 });
+    let last = (window.out[2] - 1) * window.stride[2] + (window.kernel[2] - 1) * window.dilation[2];
+    window.input[2] = window.input[2].max(last + if quads { QUAD } else { 1 });
     let blocks = channels.div_ceil(lanes);
     let ends = Ends { residual, output };
     let mut code = Code { lanes, quads, registers, channels, blocks, window, input, ends, run: MAX_RUN };
     code.cut()?;
-    let (sizes, zero_point) = (code.window.input, input.zero_point());
-    let padded =
-        (sizes.as_slice() != two(ty.spatial()).as_slice()).then_some(dots::Padded { front, sizes, zero_point });
+    let padded = code.window.padded(front, ty.spatial(), input.zero_point());
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded })
 }
@@ -92,18 +91,16 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
 impl Code {
     /// Finds the positions of a tile: all of a row, or equal parts of it.
     fn cut(&mut self) -> Result<(), Why> {
-        let columns = self.window.out[1];
+        let columns = self.window.out[2];
         self.run = MAX_RUN.min(columns);
         let others = (self.patterns().len() + 2).max(requantise::REGISTERS);
         let room = self.registers.saturating_sub(others).max(1);
         self.run = columns.div_ceil(columns.div_ceil(self.run.min(room)));
         let products: usize = self.row(self.run).iter().map(|load| load.uses.len()).sum();
-        if products * self.window.kernel[0] > MAX_PRODUCTS || self.patterns().len() + self.run + 2 > self.registers {
+        if products * self.window.kernel[1] > MAX_PRODUCTS || self.patterns().len() + self.run + 2 > self.registers {
             return Err("many taps".into());
         }
-        let [rows, columns] = self.window.input;
-        let reach =
-            (self.blocks * rows * columns * self.lanes).max(self.blocks * self.window.positions() * 4 * self.lanes);
+        let reach = self.blocks * self.lanes * self.window.seen().max(4 * self.window.positions());
         if reach > i32::MAX as usize {
             return Err("offsets beyond 32 bits".into());
         }
@@ -124,8 +121,8 @@ impl Code {
 
     /// The position under each tap of an output.
     fn seen(&self, output: usize) -> impl Iterator<Item = (usize, usize)> {
-        let (stride, dilation) = (self.window.stride[1], self.window.dilation[1]);
-        (0..self.window.kernel[1]).map(move |tap| (tap, output * stride + tap * dilation))
+        let (stride, dilation) = (self.window.stride[2], self.window.dilation[2]);
+        (0..self.window.kernel[2]).map(move |tap| (tap, output * stride + tap * dilation))
     }
 
     /// Loads that begin where the window of an output does, and serve those outputs too that see no more.
@@ -133,7 +130,7 @@ impl Code {
         let mut loads: Vec<Load> = Vec::new();
         for output in 0..run {
             let last = self.seen(output).last().map_or(0, |(_, position)| position);
-            let first = output * self.window.stride[1];
+            let first = output * self.window.stride[2];
             let whole =
                 loads.last().is_some_and(|load| load.position <= first && last < load.position + self.together());
             let mut from = if whole { loads.len() - 1 } else { loads.len() };
@@ -167,7 +164,7 @@ impl Code {
 
     /// Positions of the tiles of a row: those of a run, and what is left.
     fn runs(&self) -> [usize; 2] {
-        [self.run, self.window.out[1] % self.run]
+        [self.run, self.window.out[2] % self.run]
     }
 
     /// All that the tiles use.
@@ -184,13 +181,18 @@ impl Code {
         QUAD * self.lanes
     }
 
-    /// Bytes of the constants of a block: the order of channels, and `[row of taps][pattern][lane][4]`.
+    /// Bytes of the constants of a block: the order of channels, and `[plane of taps][row][pattern][lane][4]`.
     fn weights_of_block(&self) -> usize {
-        self.vector() * (1 + self.window.kernel[0] * self.patterns().len())
+        self.vector() * (1 + self.rows() * self.patterns().len())
+    }
+
+    /// Rows of taps.
+    fn rows(&self) -> usize {
+        self.window.kernel[0] * self.window.kernel[1]
     }
 
     fn pack(&self, weights: &[i8]) -> Vec<u8> {
-        let (patterns, [rows, columns]) = (self.patterns(), self.window.kernel);
+        let (patterns, rows, columns) = (self.patterns(), self.rows(), self.window.kernel[2]);
         let mut packed = vec![0; self.blocks * self.weights_of_block()];
         for (block, packed) in packed.chunks_mut(self.weights_of_block()).enumerate() {
             let (order, packed) = packed.split_at_mut(self.vector());
@@ -254,7 +256,6 @@ impl Family for Code {
 impl Code {
     /// All positions of one block, by the tile of a run and that of what is left of a row.
     fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
-        let Geometry { input: [rows, columns], out, stride, .. } = self.window;
         let residuals = usize::from(self.ends.residual.is_some());
         let vector = self.ends.vector(self.lanes);
         let operand = |nest: &mut NestBuilder, operand: usize, bytes: usize| {
@@ -262,7 +263,7 @@ impl Code {
             nest.offset_by(pointer, block, bytes as i64)
         };
         let y = operand(nest, 0, self.window.positions() * vector);
-        let x = operand(nest, 1, rows * columns * self.lanes);
+        let x = operand(nest, 1, self.window.seen() * self.lanes);
         // Without one nobody reads it.
         let r = if residuals == 0 { y } else { operand(nest, 2, self.window.positions() * self.lanes) };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
@@ -271,16 +272,9 @@ impl Code {
         };
         let weights = constant(nest, 0, self.weights_of_block());
         let (begin, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
-        nest.repeat(out[0], |nest, row| {
-            let x = nest.offset_by(x, row, (stride[0] * columns * self.lanes) as i64);
-            let y = nest.offset_by(y, row, (out[1] * vector) as i64);
-            let r = nest.offset_by(r, row, (out[1] * self.lanes) as i64);
-            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
-                let x = nest.offset_by(x, first, (stride[1] * self.lanes) as i64);
-                let (y, r) = (nest.offset_by(y, first, vector as i64), nest.offset_by(r, first, self.lanes as i64));
-                nest.call(tile, &[x, weights, y, r, begin, factors]);
-            };
-            nest::for_runs(nest, out[1], self.run, tiles, call);
+        let pointers = [(x, self.lanes), (y, vector), (r, self.lanes)];
+        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| {
+            nest.call(tile, &[at[0], weights, at[1], at[2], begin, factors]);
         });
     }
 
@@ -297,30 +291,51 @@ impl Code {
             asm.load(helper, weights.at(0));
         }
         let w: Vec<V> = patterns.iter().map(|_| asm.vec()).collect();
-        for tap_row in 0..self.window.kernel[0] {
-            for (index, &w) in w.iter().enumerate() {
-                asm.load(w, weights.at((self.vector() * (1 + tap_row * patterns.len() + index)) as i64));
-            }
-            let first = tap_row * self.window.dilation[0] * self.window.input[1];
-            for load in &row {
-                let at = x.at(((first + load.position) * self.lanes) as i64);
-                match self.quads {
-                    true => asm.permute_bytes(seen, helper, at),
-                    false => asm.load_bytes(seen, at),
+        let [planes, rows, _] = self.window.kernel;
+        repeat(asm, planes, &mut |asm| {
+            for tap_row in 0..rows {
+                for (index, &w) in w.iter().enumerate() {
+                    asm.load(w, weights.at((self.vector() * (1 + tap_row * patterns.len() + index)) as i64));
                 }
-                for &(output, pattern) in &load.uses {
-                    let index = patterns.binary_search(&pattern).expect("they are sorted, and all of them");
-                    match self.quads {
-                        true => asm.dot_bytes(sums[output], seen, w[index]),
-                        false => {
-                            asm.multiply_halves(helper, seen, w[index]);
-                            asm.add_bits(sums[output], sums[output], helper);
-                        }
-                    }
+                for load in &row {
+                    let at = x.at(((tap_row * self.window.step(1) + load.position) * self.lanes) as i64);
+                    self.emit_load(asm, load, at, [helper, seen], &|pattern| w[index_of(&patterns, pattern)], &sums);
                 }
             }
-        }
+            asm.add_imm(x, (self.window.step(0) * self.lanes) as i64);
+            asm.add_imm(weights, (self.vector() * rows * patterns.len()) as i64);
+        });
         w.into_iter().chain([helper, seen]).for_each(|v| asm.free(v));
         self.ends.store(asm, sums, factors.at(0), out.at(0), residual.at(0));
     }
+
+    /// Adds the products of the neighbours at a place.
+    fn emit_load(
+        &self,
+        asm: &mut dyn VectorAsm,
+        load: &Load,
+        at: Mem,
+        [helper, seen]: [V; 2],
+        weights: &dyn Fn(&Pattern) -> V,
+        sums: &[V],
+    ) {
+        match self.quads {
+            true => asm.permute_bytes(seen, helper, at),
+            false => asm.load_bytes(seen, at),
+        }
+        for (output, pattern) in &load.uses {
+            let (sum, w) = (sums[*output], weights(pattern));
+            match self.quads {
+                true => asm.dot_bytes(sum, seen, w),
+                false => {
+                    asm.multiply_halves(helper, seen, w);
+                    asm.add_bits(sum, sum, helper);
+                }
+            }
+        }
+    }
+}
+
+fn index_of(patterns: &[Pattern], pattern: &Pattern) -> usize {
+    patterns.binary_search(pattern).expect("they are sorted, and all of them")
 }

@@ -6,6 +6,7 @@
 //! times the zero point of the input. Of several groups of channels, a tile reads the blocks that have the inputs of its
 //! outputs, with zeros for weights where one meets what another group reads.
 
+use super::geometry::Geometry;
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
@@ -87,14 +88,6 @@ impl Channels {
     }
 }
 
-/// Zeros around the input of a convolution, in whole numbers: rows and columns in front, and the sizes with them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Padded {
-    pub front: [usize; 2],
-    pub sizes: [usize; 2],
-    pub zero_point: u8,
-}
-
 /// What one instruction multiplies and adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Products {
@@ -151,7 +144,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let (products, lanes) = (Products::of(target, input)?, target.lanes);
     let ty = node.inputs[0].ty;
-    let (layout, inputs, (front, window)) = match node.op {
+    let (layout, inputs, (front, whole)) = match node.op {
         Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {
             return Err(Why::unfit("each channel by itself"));
         }
@@ -160,13 +153,16 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
             (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
         }
         // Whole blocks are read, which there must be.
-        _ if ty.elements() == ty.channels() => (Layout::Blocked, ty.channels(), ([0; 2], Geometry::point())),
+        _ if ty.elements() == ty.channels() => (Layout::Blocked, ty.channels(), ([0; 3], Geometry::point())),
         _ if !ty.elements().is_multiple_of(lanes) => return Err("no whole blocks".into()),
-        _ => (Layout::Nchw, ty.elements(), ([0; 2], Geometry::point())),
+        _ => (Layout::Nchw, ty.elements(), ([0; 3], Geometry::point())),
     };
     let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
-    let (flat, sizes, columns) = (window.is_flat(), window.input, window.out[1]);
+    let sizes = if matches!(node.op, Op::Conv(_)) { ty.spatial() } else { &[] };
+    let padded = whole.padded(front, sizes, input.zero_point());
+    let window = whole.merged();
+    let columns = window.out[2];
     // What a tile needs beside its sums, while it makes them and behind.
     let blocks = channels.blocks(products);
     let others = match products {
@@ -189,69 +185,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
     }
-    let pads = !flat && sizes.as_slice() != two(ty.spatial()).as_slice();
-    let padded = pads.then_some(Padded { front, sizes, zero_point: input.zero_point() });
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
-}
-
-/// Sizes of two dimensions.
-pub(super) fn two(sizes: &[usize]) -> Vec<usize> {
-    [&vec![1; 2 - sizes.len()], sizes].concat()
-}
-
-/// A window in two dimensions, with its padding as part of the input.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Geometry {
-    pub input: [usize; 2],
-    pub kernel: [usize; 2],
-    pub out: [usize; 2],
-    pub stride: [usize; 2],
-    pub dilation: [usize; 2],
-}
-
-impl Geometry {
-    /// Whether all positions are one row, whatever the sizes.
-    pub fn is_flat(&self) -> bool {
-        self.kernel == [1; 2] && self.input == self.out && self.out[0] == 1
-    }
-
-    fn point() -> Geometry {
-        let ones = [1; 2];
-        Geometry { input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
-    }
-
-    pub fn positions(&self) -> usize {
-        self.out[0] * self.out[1]
-    }
-
-    /// With what is in front of the input.
-    pub fn of(window: &crate::layers::ResolvedWindow, sizes: &[usize]) -> Result<([usize; 2], Geometry), Why> {
-        if sizes.len() > 2 {
-            return Err("three dimensions".into());
-        }
-        let (mut geometry, mut fronts) = (Geometry::point(), [0; 2]);
-        let missing = 2 - sizes.len();
-        for (d, &size) in sizes.iter().enumerate() {
-            let origin = window.origin(d, 0);
-            if origin > 0 {
-                return Err("positions in front that no window sees".into());
-            }
-            let front = origin.unsigned_abs() as usize;
-            let last = (window.out[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
-            let to = missing + d;
-            (fronts[to], geometry.input[to]) = (front, last.max(front + size));
-            (geometry.kernel[to], geometry.out[to]) = (window.kernel[d], window.out[d]);
-            (geometry.stride[to], geometry.dilation[to]) = (window.stride[d], window.dilation[d]);
-        }
-        // Where each window is one position, all of them are one row.
-        if geometry.kernel == [1; 2] && geometry.stride == [1; 2] && fronts == [0; 2] && geometry.input == geometry.out
-        {
-            let all = [1, geometry.out[0] * geometry.out[1]];
-            (geometry.input, geometry.out) = (all, all);
-        }
-        Ok((fronts, geometry))
-    }
 }
 
 impl Code {
@@ -270,10 +205,6 @@ impl Code {
         if self.channels.in_blocks() == 1 { self.channels.inputs.div_ceil(QUAD) } else { self.lanes / QUAD }
     }
 
-    fn taps(&self) -> usize {
-        self.window.kernel[0] * self.window.kernel[1]
-    }
-
     /// Bytes of a vector of the output.
     fn vector(&self) -> usize {
         self.ends.vector(self.lanes)
@@ -289,21 +220,21 @@ impl Code {
 
     /// Bytes of the weights of one block of output channels.
     fn weights_of_block(&self) -> usize {
-        self.reads * self.taps() * self.quads() * self.unit()
+        self.reads * self.window.taps() * self.quads() * self.unit()
     }
 
     /// No distance within an operand is larger.
     fn reach(&self) -> i64 {
         let (in_blocks, out_blocks) = (self.channels.in_blocks(), self.channels.out_blocks());
-        let input = in_blocks * self.window.input[0] * self.window.input[1] * self.lanes;
+        let input = in_blocks * self.window.seen() * self.lanes;
         let output = out_blocks * self.window.positions() * 4 * self.lanes;
         (input.max(output).max(out_blocks * self.weights_of_block())) as i64
     }
 
-    /// `[tile][input block][row of taps][column][quad][block of the tile][lane][4]`; halves have the even channels of a
+    /// `[tile][input block][plane of taps][row][column][quad][block of the tile][lane][4]`; halves have the even channels of a
     /// quad, `[lane][2]`, before the odd ones.
     fn pack(&self, weights: &[i8]) -> Vec<u8> {
-        let (taps, quads, lanes, unit) = (self.taps(), self.quads(), self.lanes, self.unit());
+        let (taps, quads, lanes, unit) = (self.window.taps(), self.quads(), self.lanes, self.unit());
         let (blocks, out_blocks, [inputs, outputs]) =
             (self.blocks, self.channels.out_blocks(), self.channels.of_group());
         let mut packed = vec![0; out_blocks * self.weights_of_block()];
@@ -347,7 +278,7 @@ impl Family for Code {
         let out_blocks = self.channels.out_blocks();
         let left = out_blocks % self.blocks;
         for (blocks, is_met) in [(self.blocks, out_blocks >= self.blocks), (left, left > 0)] {
-            for run in [self.run, self.window.out[1] % self.run] {
+            for run in [self.run, self.window.out[2] % self.run] {
                 let used = run > 0 && is_met;
                 let tile_name = format!("{name}_{blocks}x{run}");
                 let tile = Tile { code: self, blocks, run };
@@ -397,7 +328,7 @@ impl Code {
             input
         } else {
             let first = self.emit_first_read(nest, number);
-            nest.offset_by(input, first, (self.window.input[0] * self.window.input[1] * self.lanes) as i64)
+            nest.offset_by(input, first, (self.window.seen() * self.lanes) as i64)
         };
         let residual = match residuals {
             0 => out,
@@ -412,23 +343,9 @@ impl Code {
         };
         let weights = constant(nest, 0, self.weights_of_block());
         let (bias, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
-        let columns = self.window.out[1];
-        nest.repeat(self.window.out[0], |nest, row| {
-            let input = nest.offset_by(input, row, (self.window.stride[0] * self.window.input[1] * self.lanes) as i64);
-            let out = nest.offset_by(out, row, (columns * self.vector()) as i64);
-            let residual = nest.offset_by(
-                residual,
-                row,
-                (columns * if residuals == 0 { self.vector() } else { self.lanes }) as i64,
-            );
-            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
-                let at =
-                    |nest: &mut NestBuilder, pointer: Word, bytes: usize| nest.offset_by(pointer, first, bytes as i64);
-                let x = at(nest, input, self.window.stride[1] * self.lanes);
-                let (y, r) = (at(nest, out, self.vector()), at(nest, residual, self.lanes));
-                nest.call(tile, &[x, weights, y, r, bias, factors]);
-            };
-            nest::for_runs(nest, columns, self.run, tiles, call);
+        let pointers = [(input, self.lanes), (out, self.vector()), (residual, self.lanes)];
+        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| {
+            nest.call(tile, &[at[0], weights, at[1], at[2], bias, factors]);
         });
     }
 }
@@ -449,18 +366,19 @@ impl Tile<'_> {
             sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         }
         let code = self.code;
-        let row = code.window.dilation[0] * code.window.input[1] * code.lanes;
+        let kernel = code.window.kernel;
+        let [plane, row] = [0, 1].map(|d| (code.window.step(d) * code.lanes) as i64);
+        let input_block = (code.window.seen() * code.lanes) as i64;
         repeat(asm, code.reads, &mut |asm| {
-            repeat(asm, code.window.kernel[0], &mut |asm| {
-                self.emit_row(asm, x, weights, &sums);
-                asm.add_imm(x, row as i64);
-                asm.add_imm(weights, (code.window.kernel[1] * code.quads() * self.blocks * code.unit()) as i64);
+            repeat(asm, kernel[0], &mut |asm| {
+                repeat(asm, kernel[1], &mut |asm| {
+                    self.emit_row(asm, x, weights, &sums);
+                    asm.add_imm(x, row);
+                    asm.add_imm(weights, (kernel[2] * code.quads() * self.blocks * code.unit()) as i64);
+                });
+                asm.add_imm(x, plane - kernel[1] as i64 * row);
             });
-            asm.add_imm(
-                x,
-                (code.window.input[0] * code.window.input[1] * code.lanes) as i64
-                    - (code.window.kernel[0] * row) as i64,
-            );
+            asm.add_imm(x, input_block - kernel[0] as i64 * plane);
         });
         for (block, sums) in sums.into_iter().enumerate() {
             self.finish(asm, block, sums);
@@ -471,11 +389,11 @@ impl Tile<'_> {
     fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
         let code = self.code;
         for (column, quad) in
-            (0..code.window.kernel[1]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad)))
+            (0..code.window.kernel[2]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad)))
         {
             let first = (column * code.quads() + quad) * self.blocks * code.unit();
             let at = |p: usize| {
-                let position = p * code.window.stride[1] + column * code.window.dilation[1];
+                let position = p * code.window.stride[2] + column * code.window.dilation[2];
                 x.at((position * code.lanes + quad * QUAD) as i64)
             };
             match code.products {

@@ -280,10 +280,9 @@ impl permute::Code {
 
 impl dots::Code {
     fn facts(&self) -> Vec<Fact> {
-        let [rows, columns] = self.window.kernel;
         vec![
             channels(self.channels.inputs, self.channels.outputs, self.channels.groups),
-            ("window", format!("{rows} rows of {columns}, stride {}x{}", self.window.stride[0], self.window.stride[1])),
+            self.window.fact(),
             (
                 "tile",
                 format!(
@@ -302,11 +301,9 @@ impl dots::Code {
 
 impl depthwise::Code {
     fn facts(&self) -> Vec<Fact> {
-        let [rows, columns] = self.window.kernel;
-        let [down, across] = self.window.stride;
         vec![
             ("channels", format!("{} in {} blocks", self.channels, self.blocks)),
-            ("window", format!("{rows} rows of {columns}, stride {down}x{across}")),
+            self.window.fact(),
             ("tile", format!("{} positions; taps of {} loads a row", self.run, self.row(self.run).len())),
             some("then", self.ends.residual.is_some(), "adds"),
         ]
@@ -315,10 +312,9 @@ impl depthwise::Code {
 
 impl windows::Code {
     fn facts(&self) -> Vec<Fact> {
-        let ([rows, columns], [down, across]) = (self.window.kernel, self.window.stride);
         vec![
-            vectors(self.lanes, self.window.out.iter().product()),
-            ("window", format!("{rows} rows of {columns}, stride {down}x{across}")),
+            vectors(self.lanes, self.window.positions()),
+            self.window.fact(),
             ("tile", format!("{} positions", self.run)),
         ]
     }

@@ -2,6 +2,7 @@
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes.
 
+use super::geometry::{Padded, three};
 use super::spans::{self, Spans};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes, lanes};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
@@ -36,8 +37,8 @@ pub enum Work {
     Mean { integer: Integer, spans: Spans, divisors: Vec<usize> },
     /// The largest number of each window.
     Max { spans: Spans },
-    /// The input, with a number around it: rows and columns in front, and the sizes of both.
-    Pad { front: [usize; 2], input: [usize; 2], output: [usize; 2], number: u8 },
+    /// The input, with a number around it: how many are in front, and the sizes of both.
+    Pad { front: [usize; 3], input: [usize; 3], output: [usize; 3], number: u8 },
     /// Channels of the output that are copied: each with its operand and the channel there.
     Copy { channels: Vec<(usize, usize, usize)>, inputs: Vec<Layout>, output: Layout },
 }
@@ -172,12 +173,9 @@ pub fn copy(inputs: &[Layout], channels: Vec<(usize, usize, usize)>, to: &Value,
 }
 
 /// Puts numbers that stand for 0 around a value.
-pub fn pad(from: &TensorType, to: &TensorType, padded: &super::dots::Padded, target: &Target) -> Conf<Code> {
-    let two = |ty: &TensorType| match *ty.spatial() {
-        [rows, columns] => [rows, columns],
-        _ => [1, ty.spatial().iter().product()],
-    };
-    let work = Work::Pad { front: padded.front, input: two(from), output: padded.sizes, number: padded.zero_point };
+pub fn pad(from: &TensorType, to: &TensorType, padded: &Padded, target: &Target) -> Conf<Code> {
+    let Padded { front, sizes, number } = *padded;
+    let work = Work::Pad { front, input: three(from.spatial()), output: sizes, number };
     Conf { code: Code::new(to, work, target), tables: () }
 }
 

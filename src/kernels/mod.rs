@@ -32,6 +32,7 @@ pub mod channelwise;
 pub mod conv;
 pub mod depthwise;
 pub mod dots;
+pub mod geometry;
 pub mod lrn;
 pub mod normalise;
 pub mod permute;
@@ -315,7 +316,7 @@ pub struct Lowered {
     /// Channels that the first input must be rearranged to before the kernel reads it.
     pub spread: Option<Vec<permute::Source>>,
     /// What must be around the first input, in its memory.
-    pub padded: Option<dots::Padded>,
+    pub padded: Option<geometry::Padded>,
 }
 
 macro_rules! kernels {

@@ -2,10 +2,10 @@
 //!
 //! The input has what counts for nothing around it, so that windows look alike everywhere.
 
-use super::dots::{Geometry, two};
+use super::geometry::Geometry;
 use super::nest::{self, KernelNest};
 use super::requantise::{Narrow, Rounding};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, dots, integer, lanes};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, integer, lanes};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range};
@@ -72,21 +72,20 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let (front, window) = Geometry::of(&window.resolve(spatial).expect("verified"), spatial)?;
     let (lanes, blocks) = (target.lanes, ty.channels().div_ceil(target.lanes));
-    let code = Code { lanes, blocks, run: RUN.min(window.out[1]), window, does };
-    let sizes = code.window.input;
-    if blocks * sizes[0] * sizes[1] * lanes > i32::MAX as usize {
+    let padded = window.padded(front, spatial, does.nothing());
+    let window = window.merged();
+    let code = Code { lanes, blocks, run: RUN.min(window.out[2]), window, does };
+    if blocks * code.window.seen() * lanes > i32::MAX as usize {
         return Err("offsets beyond 32 bits".into());
     }
-    let pads = !spatial.is_empty() && sizes.as_slice() != two(spatial).as_slice() && !code.window.is_flat();
-    let padded = pads.then_some(dots::Padded { front, sizes, zero_point: code.nothing() });
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded })
 }
 
-impl Code {
+impl Does {
     /// What counts for nothing: every window has a number beside it.
     fn nothing(&self) -> u8 {
-        match &self.does {
+        match self {
             Does::Max => 0,
             Does::Mean { input, .. } => input.zero_point(),
         }
@@ -117,7 +116,7 @@ impl Family for Code {
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let mut tiles = [None; 2];
-        let runs = [self.run, self.window.out[1] % self.run];
+        let runs = [self.run, self.window.out[2] % self.run];
         for (tile, run) in tiles.iter_mut().zip(runs).filter(|(_, run)| *run > 0) {
             *tile = Some(module.define_tile(&format!("{name}_{run}"), isa, 3, &mut |asm| self.emit(asm, run))?);
         }
@@ -129,32 +128,21 @@ impl Family for Code {
 
 impl Code {
     fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
-        let Geometry { input: [rows, columns], out, stride, .. } = self.window;
         let y = nest.sample_pointer(0, sample);
         let y = nest.offset_by(y, block, (self.window.positions() * self.lanes) as i64);
         let x = nest.sample_pointer(1, sample);
-        let x = nest.offset_by(x, block, (rows * columns * self.lanes) as i64);
+        let x = nest.offset_by(x, block, (self.window.seen() * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
-        nest.repeat(out[0], |nest, row| {
-            let x = nest.offset_by(x, row, (stride[0] * columns * self.lanes) as i64);
-            let y = nest.offset_by(y, row, (out[1] * self.lanes) as i64);
-            let factors = nest.offset_by(factors, row, 4 * out[1] as i64);
-            let call = |nest: &mut NestBuilder, tile: FuncId, first: Word| {
-                let x = nest.offset_by(x, first, (stride[1] * self.lanes) as i64);
-                let (y, factors) = (nest.offset_by(y, first, self.lanes as i64), nest.offset_by(factors, first, 4));
-                nest.call(tile, &[y, x, factors]);
-            };
-            nest::for_runs(nest, out[1], self.run, tiles, call);
-        });
+        let pointers = [(x, self.lanes), (y, self.lanes), (factors, 4)];
+        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| nest.call(tile, at));
     }
 
-    /// The tile `(output, input, factors)` of a run of positions.
+    /// The tile `(input, output, factors)` of a run of positions.
     fn emit(&self, asm: &mut dyn VectorAsm, run: usize) {
-        let [out, x, factors] = std::array::from_fn(|index| asm.arg(index));
+        let [x, out, factors] = std::array::from_fn(|index| asm.arg(index));
         let values: Vec<V> = (0..run).map(|_| asm.vec()).collect();
-        let taps = self.window.kernel[0] * self.window.kernel[1];
         // No more than 32 bits hold, as is verified.
-        let begin = (self.nothing() as usize * taps) as i32;
+        let begin = (self.does.nothing() as usize * self.window.taps()) as i32;
         values.iter().for_each(|&value| asm.splat_bits(value, begin.wrapping_neg() as u32));
         self.emit_window(asm, x, &values);
         match &self.does {
@@ -174,26 +162,30 @@ impl Code {
 
     /// What the windows see, added or compared.
     fn emit_window(&self, asm: &mut dyn VectorAsm, x: R, values: &[V]) {
-        let Geometry { input, kernel, stride, dilation, .. } = &self.window;
+        let Geometry { kernel, stride, dilation, .. } = &self.window;
         let seen = asm.vec();
         let tap = |asm: &mut dyn VectorAsm, column: usize| {
             for (p, &value) in values.iter().enumerate() {
-                asm.load_bytes(seen, x.at(((p * stride[1] + column * dilation[1]) * self.lanes) as i64));
+                asm.load_bytes(seen, x.at(((p * stride[2] + column * dilation[2]) * self.lanes) as i64));
                 match self.does {
                     Does::Max => asm.max_bytes(value, value, seen),
                     Does::Mean { .. } => asm.add_bits(value, value, seen),
                 }
             }
         };
-        let looped = if kernel[1] > UNROLLED { kernel[1] / UNROLLED } else { 0 };
-        let part = (UNROLLED * dilation[1] * self.lanes) as i64;
+        let looped = if kernel[2] > UNROLLED { kernel[2] / UNROLLED } else { 0 };
+        let part = (UNROLLED * dilation[2] * self.lanes) as i64;
+        let [plane, row] = [0, 1].map(|d| (self.window.step(d) * self.lanes) as i64);
         repeat(asm, kernel[0], &mut |asm| {
-            repeat(asm, looped, &mut |asm| {
-                (0..UNROLLED).for_each(|column| tap(asm, column));
-                asm.add_imm(x, part);
+            repeat(asm, kernel[1], &mut |asm| {
+                repeat(asm, looped, &mut |asm| {
+                    (0..UNROLLED).for_each(|column| tap(asm, column));
+                    asm.add_imm(x, part);
+                });
+                (0..kernel[2] - looped * UNROLLED).for_each(|column| tap(asm, column));
+                asm.add_imm(x, row - looped as i64 * part);
             });
-            (0..kernel[1] - looped * UNROLLED).for_each(|column| tap(asm, column));
-            asm.add_imm(x, (dilation[0] * input[1] * self.lanes) as i64 - looped as i64 * part);
+            asm.add_imm(x, plane - kernel[1] as i64 * row);
         });
         asm.free(seen);
     }

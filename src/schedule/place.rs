@@ -387,8 +387,8 @@ impl Placer<'_> {
     }
 
     /// Puts numbers that stand for 0 around the input of a convolution on whole numbers.
-    fn pad(&mut self, id: NodeId, input: &View, padded: &kernels::dots::Padded) -> View {
-        let spatial = &padded.sizes[2 - input.ty.spatial().len()..];
+    fn pad(&mut self, id: NodeId, input: &View, padded: &kernels::geometry::Padded) -> View {
+        let spatial = &padded.sizes[3 - input.ty.spatial().len()..];
         let ty = input.ty.with_dims([&[input.ty.channels()], spatial].concat());
         let output = self.add_value(&ty, Layout::Blocked);
         let kernel = kernels::integer::pad(&input.ty, &ty, padded, &self.target).into();

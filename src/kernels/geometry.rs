@@ -1,0 +1,146 @@
+//! Windows over an input that has its padding around it already, so that they look alike everywhere: what kernels on whole
+//! numbers slide. There are three dimensions, the first of which may be of size 1.
+
+use super::Why;
+use super::facts::Fact;
+use super::nest::{self, KernelNest};
+use crate::codegen::{FuncId, NestBuilder, Word};
+use crate::layers::ResolvedWindow;
+
+/// Numbers around an input: how many are in front in each dimension, and the sizes with them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Padded {
+    pub front: [usize; 3],
+    pub sizes: [usize; 3],
+    pub number: u8,
+}
+
+/// A window, with its padding as part of the input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    pub input: [usize; 3],
+    pub kernel: [usize; 3],
+    pub out: [usize; 3],
+    pub stride: [usize; 3],
+    pub dilation: [usize; 3],
+}
+
+/// Sizes of three dimensions.
+pub fn three(sizes: &[usize]) -> [usize; 3] {
+    let missing = 3 - sizes.len();
+    std::array::from_fn(|d| if d < missing { 1 } else { sizes[d - missing] })
+}
+
+impl Geometry {
+    pub fn point() -> Geometry {
+        let ones = [1; 3];
+        Geometry { input: ones, kernel: ones, out: ones, stride: ones, dilation: ones }
+    }
+
+    /// With how much is in front of the input.
+    ///
+    /// # Errors
+    /// Windows that begin behind the first position.
+    pub fn of(window: &ResolvedWindow, sizes: &[usize]) -> Result<([usize; 3], Geometry), Why> {
+        let (mut geometry, mut fronts) = (Geometry::point(), [0; 3]);
+        let missing = 3 - sizes.len();
+        for (d, &size) in sizes.iter().enumerate() {
+            let origin = window.origin(d, 0);
+            if origin > 0 {
+                return Err("positions in front that no window sees".into());
+            }
+            let front = origin.unsigned_abs() as usize;
+            let last = (window.out[d] - 1) * window.stride[d] + (window.kernel[d] - 1) * window.dilation[d] + 1;
+            let to = missing + d;
+            (fronts[to], geometry.input[to]) = (front, last.max(front + size));
+            (geometry.kernel[to], geometry.out[to]) = (window.kernel[d], window.out[d]);
+            (geometry.stride[to], geometry.dilation[to]) = (window.stride[d], window.dilation[d]);
+        }
+        Ok((fronts, geometry))
+    }
+
+    /// What must be around an input of these sizes.
+    pub fn padded(&self, front: [usize; 3], sizes: &[usize], number: u8) -> Option<Padded> {
+        (self.input != three(sizes)).then_some(Padded { front, sizes: self.input, number })
+    }
+
+    /// The same with long rows: where windows see one position of the last dimension, next to each other, it and the one
+    /// before are one.
+    pub fn merged(mut self) -> Geometry {
+        for _ in 0..2 {
+            let alike = self.kernel[2] == 1 && self.stride[2] == 1 && self.input[2] == self.out[2];
+            if !alike || (self.stride[1] > 1 && self.out[1] > 1) {
+                break;
+            }
+            let columns = self.out[2];
+            let of_row = |sizes: &[usize; 3]| [1, sizes[0], sizes[1] * columns];
+            (self.input, self.out, self.dilation) = (of_row(&self.input), of_row(&self.out), of_row(&self.dilation));
+            (self.kernel, self.stride) = ([1, self.kernel[0], self.kernel[1]], [1, self.stride[0], 1]);
+        }
+        self
+    }
+
+    /// Of the output.
+    pub fn positions(&self) -> usize {
+        self.out.iter().product()
+    }
+
+    /// Of the input.
+    pub fn seen(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Positions of the input from one tap of a dimension to the next.
+    pub fn step(&self, d: usize) -> usize {
+        self.dilation[d] * behind(&self.input, d)
+    }
+
+    /// For `svertka explain`.
+    pub fn fact(&self) -> Fact {
+        let [planes, rows, columns] = self.kernel;
+        let [forth, down, across] = self.stride;
+        let text = match (self.out[0], planes) {
+            (1, 1) => format!("{rows} rows of {columns}, stride {down}x{across}"),
+            _ => format!("{planes} planes of {rows} rows of {columns}, stride {forth}x{down}x{across}"),
+        };
+        ("window", text)
+    }
+
+    /// Calls `call` with a tile for each run of positions of a row, of all rows, as [`nest::for_runs`]. It is given the
+    /// pointers at that place: first that to the input, then the others, each with its bytes of a position.
+    pub fn for_runs(
+        &self,
+        nest: &mut NestBuilder,
+        run: usize,
+        tiles: [Option<FuncId>; 2],
+        pointers: &[(Word, usize)],
+        call: impl Fn(&mut NestBuilder, FuncId, &[Word]),
+    ) {
+        let moved = |nest: &mut NestBuilder, from: &[Word], d: usize, index: Word| -> Vec<Word> {
+            let of_input = self.stride[d] * behind(&self.input, d);
+            let steps = std::iter::once(of_input).chain(std::iter::repeat(behind(&self.out, d)));
+            let steps = steps.zip(pointers).map(|(positions, (_, bytes))| (positions * bytes) as i64);
+            from.iter().zip(steps).map(|(&pointer, step)| nest.offset_by(pointer, index, step)).collect()
+        };
+        let all: Vec<Word> = pointers.iter().map(|&(pointer, _)| pointer).collect();
+        nest.repeat(self.out[0], |nest, plane| {
+            let of_plane = moved(nest, &all, 0, plane);
+            nest.repeat(self.out[1], |nest, row| {
+                let of_row = moved(nest, &of_plane, 1, row);
+                nest::for_runs(nest, self.out[2], run, tiles, |nest, tile, first| {
+                    let of_run = moved(nest, &of_row, 2, first);
+                    call(nest, tile, &of_run);
+                });
+            });
+        });
+    }
+}
+
+/// The product of the sizes behind a dimension.
+fn behind(sizes: &[usize; 3], d: usize) -> usize {
+    sizes[d + 1..].iter().product()
+}

@@ -187,10 +187,16 @@ fn cases() -> impl Strategy<Value = Case> {
     let planar = (prop::collection::vec(step(), 1..5), prop::collection::vec(5usize..12, 2));
     let volume = (prop::collection::vec(volume_step(), 1..4), prop::collection::vec(3usize..7, 3));
     let methods = prop::sample::select(vec![Method::MinMax, Method::Percentile(1.0), Method::LeastSquares]);
-    (prop_oneof![3 => planar, 1 => volume], any::<bool>(), any::<u64>(), 7u8..=8, 1usize..4, methods).prop_map(
-        |((steps, sizes), flat, seed, activation_bits, batch, method)| {
+    let ends = prop::sample::select(vec![
+        "end: conv {one}, 5",
+        "flatten | end: dense 5",
+        "more: conv {one}, 32 | relu | flatten | dropout 0.2 | mid: dense 37, bias | relu | end: dense 5",
+        "more: conv {one}, 7 | flatten | end: dense 5",
+    ]);
+    (prop_oneof![3 => planar, 1 => volume], ends, any::<u64>(), 7u8..=8, 1usize..4, methods).prop_map(
+        |((steps, sizes), end, seed, activation_bits, batch, method)| {
             let (begin, one) = if sizes.len() == 2 { ("3x3", "1x1") } else { ("3x3x3", "1x1x1") };
-            let end = if flat { "flatten | end: dense 5".into() } else { format!("end: conv {one}, 5") };
+            let end = end.replace("{one}", one);
             let steps = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | "));
             let steps: String = steps.collect();
             let shown: Vec<String> = sizes.iter().map(usize::to_string).collect();

@@ -4,12 +4,13 @@
 //! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
 //! positions and one or two blocks of output channels, which stay in registers; sums begin with the bias, less the weights
 //! times the zero point of the input. Of several groups of channels, a tile reads the blocks that have the inputs of its
-//! outputs, with zeros for weights where one meets what another group reads.
+//! outputs, with zeros for weights where one meets what another group reads. A dense layer reads a map in blocks of channels
+//! as it lies: as a window of all positions.
 
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest};
 use super::requantise::{self, Ends};
-use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
+use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::Integer;
@@ -144,24 +145,23 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let (products, lanes) = (Products::of(target, input)?, target.lanes);
     let ty = node.inputs[0].ty;
-    let (layout, inputs, (front, whole)) = match node.op {
+    let (layout, inputs, padded, window) = match node.op {
         Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {
             return Err(Why::unfit("each channel by itself"));
         }
         Op::Conv(conv) => {
-            let window = conv.window.resolve(ty.spatial()).expect("verified");
-            (Layout::Blocked, ty.channels(), Geometry::of(&window, ty.spatial())?)
+            let resolved = conv.window.resolve(ty.spatial()).expect("verified");
+            let (front, window) = Geometry::of(&resolved, ty.spatial())?;
+            let padded = window.padded(front, ty.spatial(), input.zero_point());
+            (Layout::Blocked, ty.channels(), padded, window.merged())
         }
-        // Whole blocks are read, which there must be.
-        _ if ty.elements() == ty.channels() => (Layout::Blocked, ty.channels(), ([0; 3], Geometry::point())),
-        _ if !ty.elements().is_multiple_of(lanes) => return Err("no whole blocks".into()),
-        _ => (Layout::Nchw, ty.elements(), ([0; 3], Geometry::point())),
+        _ => {
+            let (layout, inputs, window) = of_all(&node.inputs[0], lanes);
+            (layout, inputs, None, window)
+        }
     };
     let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
-    let sizes = if matches!(node.op, Op::Conv(_)) { ty.spatial() } else { &[] };
-    let padded = whole.padded(front, sizes, input.zero_point());
-    let window = whole.merged();
     let columns = window.out[2];
     // What a tile needs beside its sums, while it makes them and behind.
     let blocks = channels.blocks(products);
@@ -187,6 +187,19 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     }
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
+}
+
+/// How a dense layer reads its operand, which may be a map: the layout, the channels, and a window of all its positions.
+fn of_all(value: &Value, lanes: usize) -> (Layout, usize, Geometry) {
+    let (channels, elements) = (value.channels(), value.ty.elements());
+    let positions = elements / channels;
+    // Weights for channels that blocks have and the map has not would be read for nothing.
+    let fills = channels.is_multiple_of(if channels < lanes { QUAD } else { lanes });
+    if positions > 1 && elements.is_multiple_of(lanes) && (value.layout == Layout::Nchw || !fills) {
+        return (Layout::Nchw, elements, Geometry::point());
+    }
+    let taps = [1, positions, 1];
+    (Layout::Blocked, channels, Geometry { input: taps, kernel: taps, ..Geometry::point() })
 }
 
 impl Code {

@@ -112,11 +112,9 @@ fn dense(
 }
 
 fn matmul(importer: &mut Importer, call: &Call) -> Outputs {
-    let Value::Flow(x) = call.value(0)? else {
-        return Err(Refusal::new("the first operand is a constant"));
-    };
+    let Value::Flow(x) = call.value(0)? else { return means_of_columns(importer, call) };
     let matrix = Matrix::new(call.constant(1)?, false)?;
-    if let Some(mean) = means(importer, x, &matrix)? {
+    if let Some(mean) = means(importer, x, x.rank() - 1, &matrix)? {
         return Ok(vec![mean.into()]);
     }
     if x.rank() == 2
@@ -129,18 +127,28 @@ fn matmul(importer: &mut Importer, call: &Call) -> Outputs {
     channelwise(importer, call, &x.clone(), &matrix)
 }
 
-/// Where the last axis is positions, and each output the mean of a region: an adaptive pooling, the same one where that of
+/// A constant times a value: an adaptive pooling of the last axis but one.
+fn means_of_columns(importer: &mut Importer, call: &Call) -> Outputs {
+    let refusal = || Refusal::new("the first operand is a constant");
+    let (Value::Const(matrix), Value::Flow(x)) = (call.value(0)?, call.value(1)?) else { return Err(refusal()) };
+    let axis = x.rank().checked_sub(2).ok_or_else(refusal)?;
+    let mean = means(importer, x, axis, &Matrix::new(matrix, true)?)?;
+    Ok(vec![mean.ok_or_else(refusal)?.into()])
+}
+
+/// Where an axis is positions, and each output the mean of a region: an adaptive pooling, the same one where that of
 /// another dimension goes before.
-fn means(importer: &mut Importer, x: &Flow, matrix: &Matrix) -> Result<Option<Flow>, Refusal> {
+fn means(importer: &mut Importer, x: &Flow, axis: usize, matrix: &Matrix) -> Result<Option<Flow>, Refusal> {
     let ty = importer.ty(x.node).clone();
-    let axis = x.rank() - 1;
     let Some(dim) = (2..=ty.dims.len()).find(|&dim| x.axes[axis] == whole_axis(&ty, dim)) else { return Ok(None) };
-    let others = x.axes[..axis].iter().flatten().all(|atom| atom.dim != dim);
-    if !others || ty.dims[dim - 1] != matrix.features || !matrix.is_means() {
+    let others = x.axes.iter().enumerate().filter(|(other, _)| *other != axis);
+    let alone = others.flat_map(|(_, atoms)| atoms).all(|atom| atom.dim != dim);
+    if !alone || ty.dims[dim - 1] != matrix.features || !matrix.is_means() {
         return Ok(None);
     }
     let (mut input, mut size) = (x.node, ty.spatial().to_vec());
-    if let Op::AdaptiveAvgPool(_) = importer.graph[input].op {
+    // What is rounded in between is a pooling of its own.
+    if matches!(importer.graph[input].op, Op::AdaptiveAvgPool(_)) && !importer.seen.said.contains_key(&input) {
         let before = importer.graph[input].inputs[0];
         if importer.ty(before).spatial()[dim - 2] == size[dim - 2] {
             input = before;

@@ -127,6 +127,28 @@ fn channels_are_shuffled_also_for_one_sample() {
     refused(&file(13, "N 6 4 4", &nodes, &constants(1)), "E0806", &["Reshape"]);
 }
 
+/// Unequal regions as exporters say them: a constant with the share that each position has in each mean.
+#[test]
+fn constants_of_means_are_adaptive_pools() {
+    let nodes = [
+        op("a = MatMul rows x", &[]),
+        op("b = Reshape a wide", &[]),
+        op("c = MatMul columns b", &[]),
+        op("y = Reshape c back", &[]),
+    ];
+    let with = |rows: &[f32]| {
+        let constants = [
+            floats("rows", &[2, 3], rows),
+            numbers("wide", &[0, 4, 4, 1]),
+            floats("columns", &[3, 4], &[0.5, 0.5, 0.0, 0.0, 0.0, 0.5, 0.5, 0.0, 0.0, 0.0, 0.5, 0.5]),
+            numbers("back", &[0, 2, 2, 3]),
+        ];
+        file(17, "N 2 3 4", &nodes, &constants)
+    };
+    assert_eq!(net(&with(&[0.5, 0.5, 0.0, 0.0, 0.5, 0.5])).unwrap(), "adaptive_avgpool 2x3");
+    refused(&with(&[0.5, 0.5, 0.0, 0.0, 0.4, 0.6]), "E0806", &["MatMul", "the first operand is a constant"]);
+}
+
 #[test]
 fn channels_may_come_last() {
     let nodes = [

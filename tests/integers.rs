@@ -12,10 +12,11 @@ use svertka::io::weights::WeightFile;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::Accumulate;
-use svertka::quant::{self, Method, Wishes};
+use svertka::quant::{self, Method, Quantised, Structure, Values, Wishes};
 use svertka::runtime::Forced;
 use svertka::runtime::library::Library;
 use svertka::schedule;
+use svertka::tensor::Quantisation;
 use svertka::{Engine, Isa, Model, ModelOptions, Options, Session, Tensor, Weights, interp};
 use target_lexicon::Architecture;
 
@@ -185,6 +186,8 @@ struct Case {
     seed: u64,
     activation_bits: u8,
     method: Method,
+    /// Whether values that are put side by side have quantisations of their own.
+    parted: bool,
 }
 
 fn cases() -> impl Strategy<Value = Case> {
@@ -197,8 +200,8 @@ fn cases() -> impl Strategy<Value = Case> {
         "more: conv {one}, 32 | relu | flatten | dropout 0.2 | mid: dense 37, bias | relu | end: dense 5",
         "more: conv {one}, 7 | flatten | end: dense 5",
     ]);
-    (prop_oneof![3 => planar, 1 => volume], ends, any::<u64>(), 7u8..=8, 1usize..4, methods).prop_map(
-        |((steps, sizes), end, seed, activation_bits, batch, method)| {
+    (prop_oneof![3 => planar, 1 => volume], ends, any::<u64>(), 7u8..=8, 1usize..4, methods, any::<bool>()).prop_map(
+        |((steps, sizes), end, seed, activation_bits, batch, method, parted)| {
             let (begin, one) = if sizes.len() == 2 { ("3x3", "1x1") } else { ("3x3x3", "1x1x1") };
             let end = end.replace("{one}", one);
             let steps = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | "));
@@ -206,7 +209,7 @@ fn cases() -> impl Strategy<Value = Case> {
             let shown: Vec<String> = sizes.iter().map(usize::to_string).collect();
             let input = format!("input x: f32[N, 3, {}]", shown.join(", "));
             let text = format!("model m\n{input}\nnet {{ begin: conv {begin}, 12, half | {steps}{end} }}");
-            Case { text, dims: [vec![3], sizes].concat(), batch, seed, activation_bits, method }
+            Case { text, dims: [vec![3], sizes].concat(), batch, seed, activation_bits, method, parted }
         },
     )
 }
@@ -238,13 +241,30 @@ impl Case {
         let wishes = Wishes { method, activation_bits, keep: HashSet::new(), budget: None };
         let examples = [vec![self.input(1)]];
         let found = quant::quantise(model.graph(), &weights, &examples, &wishes, &mut |_, _| {}).unwrap();
-        let graph = &quant::apply(&found.structure, &found.values).unwrap().graph;
+        let folded = quant::Folded::new(model.graph(), &weights);
+        let (structure, values) =
+            if self.parted { parted(&found, &folded.graph) } else { (found.structure, found.values) };
+        let graph = &quant::apply(&structure, &values).unwrap().graph;
         let real = graph.nodes.iter().filter(|node| !svertka::ir::integer::concerns(graph, node)).count();
         prop_assert_eq!(real, 1, "all but the input is on whole numbers: {}", svertka::ir::print(graph));
-        let (weights, inputs) = (&quant::Folded::new(model.graph(), &weights), &[self.input(2)]);
+        let (weights, inputs) = (&folded, &[self.input(2)]);
         let outputs = interp::run(graph, weights, inputs, Accumulate::F32);
         f(&Whole { graph, weights, inputs, outputs })
     }
+}
+
+/// The same network where concatenations, and what reads them, have other quantisations than the values that they put side by
+/// side.
+fn parted(found: &Quantised, graph: &Verified<Graph>) -> (Structure, Values) {
+    let structure = Structure::with_own(graph, &|_| true, &|_| false, &|_| true);
+    let mut values = found.values.clone();
+    for id in structure.ids().filter(|&id| structure.is_whole(id)) {
+        let [before, now] = [&found.structure, &structure].map(|structure| structure.class(id));
+        let q = found.values.quantisations[&before];
+        let other = Quantisation::new(q.scale() * 0.75, q.zero_point() / 2 + 3, q.top()).unwrap();
+        values.quantisations.insert(now, if now == before { q } else { other });
+    }
+    (structure, values)
 }
 
 /// All weights of eight bits with their scales, in some order: that of the features that a dense layer reads may become another.
@@ -288,7 +308,7 @@ fn maps_smaller_than_their_windows() {
             "model m\ninput x: f32[N, 3, {rows}, {columns}]\nnet {{ {layers} | wide: conv 5x5, 8, half | end: conv 1x1, 5 }}"
         );
         let dims = vec![3, rows, columns];
-        let case = Case { text, dims, batch: 2, seed: 1, activation_bits: 8, method: Method::MinMax };
+        let case = Case { text, dims, batch: 2, seed: 1, activation_bits: 8, method: Method::MinMax, parted: false };
         let result = case.with(|whole| {
             for engine in engines() {
                 let options = Options { engine, ..Options::default() };
@@ -315,7 +335,15 @@ fn kernels_are_described() {
     let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
     let text =
         format!("model m\ninput x: f32[N, 3, 9, 11]\nnet {{ begin: conv 3x3, 12, half | {steps}end: conv 1x1, 5 }}");
-    let case = Case { text, dims: vec![3, 9, 11], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let case = Case {
+        text,
+        dims: vec![3, 9, 11],
+        batch: 1,
+        seed: 1,
+        activation_bits: 8,
+        method: Method::MinMax,
+        parted: false,
+    };
     let described = |target: Target| {
         let line = |step: &schedule::Step| {
             let facts = step.kernel.code().facts().into_iter().map(|(what, text)| format!("; {what} {text}"));
@@ -339,7 +367,15 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
     let layers =
         "begin: conv 1x1, 32 | wide: conv 3x3, 32, half | deep: conv 3x3, 32, half, groups 32 | end: conv 1x1, 4";
     let text = format!("model m\ninput x: f32[N, 3, 16, 16]\nnet {{ {layers} }}");
-    let case = Case { text, dims: vec![3, 16, 16], batch: 1, seed: 1, activation_bits: 8, method: Method::MinMax };
+    let case = Case {
+        text,
+        dims: vec![3, 16, 16],
+        batch: 1,
+        seed: 1,
+        activation_bits: 8,
+        method: Method::MinMax,
+        parted: false,
+    };
     let found = case.with(|whole| {
         let of = |bytes| {
             let target = Target { bytes, ..Target::of(Isa::Avx512, Architecture::X86_64) };

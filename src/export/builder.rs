@@ -7,7 +7,7 @@ use crate::front::onnx::encode::Message;
 use crate::front::onnx::fields::{entry, graph, model, opset, tensor, value};
 use crate::ir::{Graph, Integers, Node, NodeId, ParamId, ParamSource, integer};
 use crate::layers::{Op, Window};
-use crate::tensor::{Batch, TensorType};
+use crate::tensor::{Batch, DType, TensorType};
 use std::collections::{HashMap, HashSet};
 
 /// What a layer ends in.
@@ -171,6 +171,16 @@ pub struct Site<'b, 'g> {
 }
 
 impl<'g> Site<'_, 'g> {
+    /// Whether whole numbers are brought to other ones which a concatenation has, that says so itself.
+    pub fn is_brought_to_concat(&self) -> bool {
+        let graph = self.builder.graph;
+        let is_whole = |node: &Node| graph[node.inputs[0]].ty.dtype != DType::F32;
+        let mut readers = graph.nodes.iter().filter(|reader| reader.inputs.contains(&self.id));
+        matches!(self.node.op, Op::Convert(_))
+            && is_whole(self.node)
+            && readers.all(|reader| matches!(reader.op, Op::Concat(_)))
+    }
+
     /// The value of an operand.
     pub fn input(&self, index: usize) -> String {
         self.builder.values[self.node.inputs[index].0 as usize].clone()

@@ -20,6 +20,9 @@ pub fn behind(site: &mut Site, step: Step) -> Step {
         .into();
     }
     let DType::U8(numbers) = site.node.ty.dtype else { return step };
+    if site.is_brought_to_concat() {
+        return step;
+    }
     let x = site.done(step, &sizes);
     let scale = site.scalar("scale", numbers.scale().into());
     let zero = site.byte("zero_point", numbers.zero_point());

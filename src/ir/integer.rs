@@ -24,7 +24,7 @@ pub enum Integer {
     Sum { operands: [Quantisation; 2], output: Range },
     /// (a - z) (b - z) m, where b may have fewer numbers.
     Gate { operands: [Quantisation; 2], output: Range },
-    /// A pointwise function: see [`table`].
+    /// A pointwise function, or the same value in other whole numbers: see [`table`].
     Table { activation: Activation, input: Quantisation, output: Quantisation },
     /// The sum of x - z over a window, times an m that has the number of positions in it.
     Mean { input: Quantisation, output: Range },
@@ -176,6 +176,9 @@ fn convert(graph: &Graph, node: &Node) -> Result<Integer, String> {
     match (graph[node.inputs[0]].ty.dtype, node.ty.dtype) {
         (DType::F32, DType::U8(to)) => Ok(Integer::Quantise(to)),
         (DType::U8(from), DType::F32) => Ok(Integer::Dequantise(from)),
+        (DType::U8(input), DType::U8(output)) => {
+            Ok(Integer::Table { activation: Activation::Affine { scale: 1.0, shift: 0.0 }, input, output })
+        }
         (from, to) => Err(format!("nothing makes {to} of {from}")),
     }
 }

@@ -67,7 +67,12 @@ impl Making<'_> {
     fn add(&mut self, id: NodeId) {
         let integer = self.structure.is_integer(id);
         let mut node = self.structure.graph[id].clone();
-        let read = |making: &mut Self, &input: &NodeId| if integer { making.whole(input) } else { making.real(input) };
+        let parted = integer && self.structure.is_parted(id);
+        let read = |making: &mut Self, &input: &NodeId| match integer {
+            true if parted => making.brought(input, DType::U8(making.quantisation(id))),
+            true => making.whole(input),
+            false => making.real(input),
+        };
         node.inputs = self.structure.graph[id].inputs.iter().map(|input| read(self, input)).collect();
         let made_whole = integer && (self.structure.is_whole(id) || !node.epilogue.is_empty());
         if made_whole {
@@ -117,10 +122,20 @@ impl Making<'_> {
         })
     }
 
-    fn convert(&mut self, id: NodeId, from: NodeId, dtype: DType) -> NodeId {
+    /// A value in whole numbers, brought to those of this type.
+    fn brought(&mut self, id: NodeId, dtype: DType) -> NodeId {
+        let whole = self.whole(id);
+        if self.graph[whole].ty.dtype == dtype { whole } else { self.as_type(whole, dtype) }
+    }
+
+    fn as_type(&mut self, from: NodeId, dtype: DType) -> NodeId {
         let Node { ty, origin, .. } = &self.graph[from];
         let node = Node::new(Convert.into(), vec![from], Vec::new(), ty.with_dtype(dtype), origin.clone());
-        let new = self.graph.add_node(node);
+        self.graph.add_node(node)
+    }
+
+    fn convert(&mut self, id: NodeId, from: NodeId, dtype: DType) -> NodeId {
+        let new = self.as_type(from, dtype);
         let of = if dtype == DType::F32 { &mut self.real } else { &mut self.whole };
         of[id.0 as usize] = Some(new);
         new

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// What the names of scales of weights end with.
 const WEIGHT_SCALE: &str = ".weight_scale";
 
+/// What the names of scales end with of values that are put side by side in a quantisation of their own.
+const OUTPUT_SCALE: &str = ".output_scale";
+
 /// What the names of scales of values end with that are rounded before others are added to them.
 const VALUE_SCALE: &str = ".value_scale";
 
@@ -33,7 +36,8 @@ pub fn is_quantised(file: &WeightFile) -> bool {
 pub fn load(graph: &Verified<Graph>, file: &WeightFile) -> Result<(Verified<Graph>, HashSet<String>), IoError> {
     let eight_bits = |name: &str| file.dtype(name).as_deref() == Some("I8");
     let rounded = |stem: &str| file.shape(&format!("{stem}{VALUE_SCALE}")).is_some();
-    let structure = Structure::with_rounded(&prepare(graph), &eight_bits, &rounded);
+    let parted = |name: &str| file.shape(&format!("{name}{OUTPUT_SCALE}")).is_some();
+    let structure = Structure::with_own(&prepare(graph), &eight_bits, &rounded, &parted);
     let mut reading = Reading { file, used: HashSet::new(), top: top(file)? };
     let mut values = Values::default();
     for id in structure.ids() {

@@ -7,7 +7,7 @@ use super::apply::{Layer, Values, apply};
 use super::file::{ACTIVATION_BITS, Stored, tensors, write};
 use super::structure::{Folded, Structure};
 use crate::io::IoError;
-use crate::ir::integer::{self, MAX_BIAS};
+use crate::ir::integer::MAX_BIAS;
 use crate::ir::weights::values;
 use crate::ir::{Graph, NodeId, Param, Verified};
 use crate::layers::{Activation, Op};
@@ -115,6 +115,8 @@ struct Taking<'g> {
     kept: BTreeMap<String, String>,
     /// What the names of layers begin with whose values are rounded before anything is added to them.
     rounded: HashSet<String>,
+    /// Names of concatenations that bring their operands to a quantisation of their own.
+    parted: HashSet<String>,
     top: u8,
 }
 
@@ -124,8 +126,8 @@ impl<'g> Taking<'g> {
         let all_seven = !said.is_empty()
             && said.values().filter_map(|said| said.numbers.as_ref().ok()).all(|q| q.top() == i8::MAX as u8);
         let top = if all_seven { i8::MAX as u8 } else { u8::MAX };
-        let (rows, kept, rounded) = Default::default();
-        let mut taking = Taking { weights, given, said, real, rows, kept, rounded, top };
+        let (rows, kept, rounded, parted) = Default::default();
+        let mut taking = Taking { weights, given, said, real, rows, kept, rounded, parted, top };
         taking.find_rows(graph);
         taking
     }
@@ -165,7 +167,12 @@ impl<'g> Taking<'g> {
             }
             let eight_bits = |name: &str| self.rows.contains_key(name) && !self.kept.contains_key(name);
             let rounded = |stem: &str| self.rounded.contains(stem);
-            let structure = Structure::with_rounded(&self.weights.graph, &eight_bits, &rounded);
+            let parted = |name: &str| self.parted.contains(name);
+            let structure = Structure::with_own(&self.weights.graph, &eight_bits, &rounded, &parted);
+            if let Some(parted) = self.to_part(&structure) {
+                self.parted.insert(parted);
+                continue;
+            }
             let (values, left_out) = self.values(&structure);
             if left_out.is_empty() {
                 return self.checked(structure, values);
@@ -176,6 +183,20 @@ impl<'g> Taking<'g> {
         }
         self.keep_all("whole numbers do not go together");
         None
+    }
+
+    /// A concatenation of values that have different quantisations, or another one than it has.
+    fn to_part(&self, structure: &Structure) -> Option<String> {
+        let said = |id: NodeId| self.said.get(&structure.shown(id)).and_then(|said| said.numbers.as_ref().ok());
+        let differs = |id: &NodeId| {
+            let own = said(*id);
+            let operands = structure.graph[*id].operands();
+            structure.passes_on(*id)
+                && own.is_some()
+                && operands.iter().filter_map(|&operand| said(operand)).any(|numbers| Some(numbers) != own)
+        };
+        let mut concats = structure.ids().filter(|&id| matches!(structure.graph[id].op, Op::Concat(_)));
+        concats.find(differs).map(|id| structure.name(id).to_owned())
     }
 
     fn checked(&mut self, structure: Structure, values: Values) -> Option<Taken> {
@@ -355,7 +376,7 @@ fn merge(old: &mut Said, new: &Said) {
 /// The first node that passes on numbers which stand for different things, or gives them as another.
 fn differing(structure: &Structure, members: &[NodeId], known: &HashMap<NodeId, Quantisation>) -> NodeId {
     let mut known = known.clone();
-    let mut moving = members.iter().copied().filter(|&id| integer::moves(&structure.graph[id].op));
+    let mut moving = members.iter().copied().filter(|&id| structure.passes_on(id));
     for id in moving.clone() {
         let of_operands = structure.graph[id].operands().iter().filter_map(|operand| known.get(operand));
         let numbers: Vec<Quantisation> = of_operands.chain(known.get(&id)).copied().collect();

@@ -24,6 +24,8 @@ pub struct Structure {
     classes: Vec<usize>,
     /// For each node, whether its value is rounded before another one is added to it.
     apart: Vec<bool>,
+    /// For each node, whether it puts values side by side that it brings to a quantisation of its own.
+    parted: Vec<bool>,
     /// For each node, that of the graph before anything was fused whose value it has.
     shown: Vec<NodeId>,
 }
@@ -105,15 +107,17 @@ fn first_of_file<'g>(graph: &'g Graph, param: &'g Param) -> &'g str {
 impl Structure {
     /// Of a graph whose norms are folded; the weights of layers that `eight_bits` takes by their name have eight.
     pub fn of(graph: &Verified<Graph>, eight_bits: &dyn Fn(&str) -> bool) -> Structure {
-        Structure::with_rounded(graph, eight_bits, &|_| false)
+        Structure::with_own(graph, eight_bits, &|_| false, &|_| false)
     }
 
     /// The same where values of the layers that `rounded` takes by the name of their weights are whole numbers before others
-    /// are added to them.
-    pub fn with_rounded(
+    /// are added to them, and where concatenations that `parted` takes by their name have a quantisation of their own, to
+    /// which they bring their operands.
+    pub fn with_own(
         graph: &Verified<Graph>,
         eight_bits: &dyn Fn(&str) -> bool,
         rounded: &dyn Fn(&str) -> bool,
+        parted: &dyn Fn(&str) -> bool,
     ) -> Structure {
         let products: Vec<bool> = graph.ids().map(|id| is_product(graph, id, eight_bits)).collect();
         let whole = read_whole(graph, &products);
@@ -133,7 +137,10 @@ impl Structure {
         graph.outputs.iter_mut().for_each(|output| output.node = instead[output.node.0 as usize]);
         let names = names(&graph, &gone);
         let graph = verify(graph).expect("a graph with layers fused");
-        let mut structure = Structure { graph, products, whole, gone, names, classes: Vec::new(), shown, apart };
+        let parted =
+            graph.ids().map(|id| matches!(graph[id].op, Op::Concat(_)) && parted(&names[id.0 as usize])).collect();
+        let mut structure =
+            Structure { graph, products, whole, gone, names, classes: Vec::new(), shown, apart, parted };
         structure.classes = structure.find_classes();
         structure
     }
@@ -168,6 +175,16 @@ impl Structure {
         &self.names[id.0 as usize]
     }
 
+    /// Whether a node puts values side by side that it brings to a quantisation of its own.
+    pub fn is_parted(&self, id: NodeId) -> bool {
+        self.parted[id.0 as usize]
+    }
+
+    /// Whether a node passes numbers on in the quantisation of its operands.
+    pub fn passes_on(&self, id: NodeId) -> bool {
+        self.is_integer(id) && integer::moves(&self.graph[id].op) && !self.is_parted(id)
+    }
+
     /// Nodes whose values have the quantisation of this one's.
     pub fn class(&self, id: NodeId) -> usize {
         self.classes[id.0 as usize]
@@ -181,7 +198,9 @@ impl Structure {
             |id: NodeId| readers[id.0 as usize].iter().filter(move |reader| self.graph[**reader].operands() == [id]);
         let products =
             members().flat_map(of_node).filter(|&&reader| self.is_product(reader) && !self.gone[reader.0 as usize]);
-        let mut keys: Vec<String> = products.map(|&reader| format!("{}.input", self.name(reader))).collect();
+        let parted = members().filter(|&id| self.is_parted(id)).map(|id| format!("{}.output", self.name(id)));
+        let mut keys: Vec<String> =
+            products.map(|&reader| format!("{}.input", self.name(reader))).chain(parted).collect();
         if keys.is_empty() {
             let role = |id: NodeId| if self.apart[id.0 as usize] { "value" } else { "output" };
             keys.extend(members().next().map(|id| format!("{}.{}", self.name(id), role(id))));
@@ -193,7 +212,7 @@ impl Structure {
 
     fn find_classes(&self) -> Vec<usize> {
         let mut classes: Vec<usize> = (0..self.names.len()).collect();
-        for id in self.ids().filter(|&id| self.is_integer(id) && integer::moves(&self.graph[id].op)) {
+        for id in self.ids().filter(|&id| self.passes_on(id)) {
             for &operand in self.graph[id].operands() {
                 let [a, b] = [id, operand].map(|id| classes[id.0 as usize]);
                 classes.iter_mut().filter(|class| **class == a.max(b)).for_each(|class| *class = a.min(b));

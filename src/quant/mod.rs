@@ -10,6 +10,7 @@
 //! | `conv1.bias` | I32, in steps of `input_scale * weight_scale` |
 //! | `conv1.input_scale`, `conv1.input_zero_point` | F32 and U8: what the numbers that the layer reads stand for |
 //! | `add.output_scale`, `add.output_zero_point` | the same of a value that no layer with weights of eight bits reads |
+//! | `fire.concat.output_scale`, `fire.concat.output_zero_point` | of a concatenation, to which its operands are brought; without them all have one quantisation |
 //! | `conv2.value_scale`, `conv2.value_zero_point` | the same of the value of a layer to which another one is added: it is rounded before that; without them the sum alone is |
 //!
 //! All else in the file is F32, as ever. From this and from the model alone follows the graph: layers with weights of

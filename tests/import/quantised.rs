@@ -167,3 +167,33 @@ fn limits_that_numbers_imply() {
         assert!(!net(0.1, kind, zero).contains("relu"), "{kind} {zero}");
     }
 }
+
+/// The largest of some numbers is one of them, so that nothing is rounded behind a pool.
+#[test]
+fn pools_have_no_numbers_of_their_own() {
+    let layers = |scale: f32| {
+        let constants = [
+            floats("s", &[], &[0.1]),
+            floats("t", &[], &[scale]),
+            raw("z", &[], 2, &[3]),
+            floats("ws", &[], &[0.5]),
+            raw("w", &[2, 2, 1, 1], 3, &[1, 2, 3, 4]),
+        ];
+        let nodes = [
+            op("q = QuantizeLinear x s z", &[]),
+            op("d = DequantizeLinear q s z", &[]),
+            op("m = MaxPool d", &[ints("kernel_shape", &[2, 2])]),
+            op("p = QuantizeLinear m t z", &[]),
+            op("e = DequantizeLinear p t z", &[]),
+            op("f = DequantizeLinear w ws", &[]),
+            op("y = Conv e f", &[]),
+        ];
+        let file = Arc::new(file(13, "N 2 8 8", &nodes, &constants));
+        let model = ModelOptions::default().read_onnx("m", file, &mut |_| None).unwrap();
+        (layers(&model), model.remarks().concat())
+    };
+    assert_eq!(layers(0.1).0, (1, 1));
+    let (found, notes) = layers(0.2);
+    assert_eq!(found, (0, 1));
+    assert!(notes.contains("values that share their numbers here have different ones"), "{notes}");
+}

@@ -1,10 +1,11 @@
 //! `svertka bench`: how long networks and their steps take.
 
 use super::args::{EngineArgs, IsaArg, MeasureArgs};
+use super::outputs::{check_outputs, print_beside};
 use super::progress::{self, Progress};
 use super::tuned::Tuned;
 use super::weights::{Missing, PackedArgs};
-use super::{Failure, Outcome, input, model, peak, print, tell};
+use super::{Failure, Outcome, input, model, peak, tell};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
 use crate::bench::baseline::{self, Change};
@@ -18,7 +19,7 @@ use crate::bench::suite::{self, Entry};
 use crate::bench::{SCHEMA_VERSION, html, table};
 use crate::hash::fnv1a;
 use crate::io::text;
-use crate::io::write::{check_writable, is_stdout, write_atomically};
+use crate::io::write::write_atomically;
 use crate::ir::weights::WeightSource;
 use crate::ir::{self, Graph, Verified};
 use crate::model::{Model, split_variant, zoo};
@@ -109,7 +110,7 @@ fn parse_isas(text: &str) -> Result<[IsaArg; 2], String> {
 
 pub fn run(args: &Args) -> Outcome {
     let jobs = jobs(args)?;
-    check_outputs(args)?;
+    check_outputs(&outputs(args))?;
     jobs.iter().try_for_each(|job| check_job(args, job))?;
     let tuned = args.setup.engine.tuned();
     let baseline = args.baseline.as_deref().map(read_report).transpose()?;
@@ -135,7 +136,7 @@ pub fn run(args: &Args) -> Outcome {
     let profiles = if args.per_layer { format!("\n{}", table::profiles(&report)) } else { String::new() };
     // First what would have to be measured again.
     write(args, &report, &graphs)?;
-    show(args, &(report.to_text() + &profiles + &table::simulations(&report)))?;
+    print_beside(&outputs(args), &(report.to_text() + &profiles + &table::simulations(&report)))?;
     baseline.map_or(Ok(()), |then| compare(args, &then, &report))
 }
 
@@ -428,30 +429,9 @@ pub fn read_report(path: &Path) -> Result<Report, Failure> {
     Report::from_json(&text).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
-/// Prints a text for people: beside standard output where that takes one of the files, which are for programs.
-fn show(args: &Args, text: &str) -> Outcome {
-    if !outputs(args).any(is_stdout) {
-        return print(text);
-    }
-    tell(text);
-    Ok(())
-}
-
 /// The files to write.
-fn outputs(args: &Args) -> impl Iterator<Item = &Path> {
-    [&args.json, &args.csv, &args.html].into_iter().flatten().map(PathBuf::as_path)
-}
-
-/// Asks before the work whether its results can be written.
-fn check_outputs(args: &Args) -> Outcome {
-    let files: Vec<&Path> = outputs(args).collect();
-    for (index, path) in files.iter().enumerate() {
-        if files[..index].contains(path) && (path.is_file() || !path.exists()) {
-            return Err(Failure::usage(format!("two reports cannot both be written to {}", path.display())));
-        }
-        check_writable(path)?;
-    }
-    Ok(())
+fn outputs(args: &Args) -> Vec<&Path> {
+    [&args.json, &args.csv, &args.html].into_iter().flatten().map(PathBuf::as_path).collect()
 }
 
 /// Asks before the work whether a job can be done.
@@ -495,7 +475,7 @@ fn compare(args: &Args, then: &Report, now: &Report) -> Outcome {
     if then.machine.cpu != now.machine.cpu {
         tell(&format!("note: the baseline was measured on another CPU: {}", then.machine.cpu));
     }
-    show(args, &format!("\n{}", table::changes(&changes)))?;
+    print_beside(&outputs(args), &format!("\n{}", table::changes(&changes)))?;
     let Some(percent) = args.fail_if_slower else { return Ok(()) };
     let slower: Vec<&Change> = changes.iter().filter(|change| change.is_slower_by(percent)).collect();
     if slower.is_empty() {

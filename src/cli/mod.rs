@@ -20,6 +20,7 @@ mod input;
 mod lsp;
 mod model;
 mod new;
+mod outputs;
 mod peak;
 mod progress;
 mod quantize;

@@ -3,20 +3,23 @@
 
 use super::args::{MemoryArgs, ModelArgs};
 use super::input::{self, InputArgs};
+use super::outputs::{check_outputs, print_beside};
 use super::progress::Progress;
 use super::weights::{Missing, WeightArgs};
-use super::{Failure, Outcome, model, print};
+use super::{Failure, Outcome, model};
+use crate::analysis::figures;
 use crate::bench::table::table;
 use crate::io::preprocess::Layout;
-use crate::io::write::check_writable;
-use crate::model::Model;
+use crate::io::write::{is_stdout, write_atomically};
+use crate::model::{BoundWeights, Model};
+use crate::quant::html::{self, About, WeightsOf};
 use crate::quant::{self, Beyond, Halved, LayerReport, Method, Quantised, Wishes};
 use crate::runtime::check_interpreter;
 use crate::tensor::{Half, Tensor};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -31,7 +34,7 @@ pub struct Args {
     /// Weights of 16 bits in the place of eight: they are rounded, and all is computed in f32 as before. Dense layers,
     /// which wait for their weights from memory, take 0.5 to 0.6 of the time, and the file half the bytes
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with_all = [
-        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits",
+        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "html",
     ])]
     weights_type: Option<WeightsType>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
@@ -40,6 +43,9 @@ pub struct Args {
     /// Weight file to write (safetensors), which the other commands take by --weights
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// Write a page that shows what each layer lost, and how much of the work and of the weights it has
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How the ranges of values are found
     #[arg(long, value_enum, default_value = "squares")]
     method: MethodArg,
@@ -106,7 +112,7 @@ const TOGETHER: usize = 8;
 
 pub fn run(args: &Args) -> Outcome {
     let method = method(args)?;
-    check_writable(&args.output)?;
+    check_outputs(&outputs(args))?;
     let mut model = model::load(&args.model)?;
     if let Some(weights) = args.weights_type {
         return halve(args, &model, weights.into());
@@ -131,12 +137,35 @@ pub fn run(args: &Args) -> Outcome {
     let quantised = quantised.map_err(|message| Failure::input(format!("{}: {message}", model.name())))?;
     let folded = quant::Folded::new(model.graph(), &weights);
     let stored = quant::tensors(&quantised.structure, &quantised.values, &folded);
-    quant::write(&args.output, &stored, Some(args.activation_bits))?;
-    drop(progress);
-    match args.format {
-        Format::Table => print(&text(&quantised)),
-        Format::Json => print(&json(&quantised)),
+    let bytes = quant::write(&args.output, &stored, Some(args.activation_bits))?;
+    if let Some(path) = &args.html {
+        let before = before(&model, &weights);
+        let after = WeightsOf { file: (!is_stdout(&args.output)).then(|| named(&args.output)), bytes };
+        let html = html::page(&quantised, &About { name: &model.graph().name, wishes: &wishes, before, after });
+        write_atomically(path, |out| out.write_all(html.as_bytes()))?;
     }
+    drop(progress);
+    let text = match args.format {
+        Format::Table => text(&quantised),
+        Format::Json => json(&quantised),
+    };
+    print_beside(&outputs(args), &text)
+}
+
+/// The files to write.
+fn outputs(args: &Args) -> Vec<&Path> {
+    [Some(&args.output), args.html.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+}
+
+fn named(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// The weights in f32: their file, or else all of them together.
+fn before(model: &Model, weights: &BoundWeights) -> WeightsOf {
+    let all = || 4 * figures(model.graph()).parameters;
+    let (file, bytes) = weights.file().map_or_else(|| (None, all()), |(path, bytes)| (Some(named(path)), bytes));
+    WeightsOf { file, bytes }
 }
 
 /// Writes weights of 16 bits.
@@ -147,10 +176,11 @@ fn halve(args: &Args, model: &Model, half: Half) -> Outcome {
         Failure::input(format!("{}: {name:?} holds {value:?}, beyond {half}; {way_out}", model.name()))
     })?;
     quant::write(&args.output, &stored, None)?;
-    match args.format {
-        Format::Table => print(&halves_text(&halved, half)),
-        Format::Json => print(&halves_json(&halved, half)),
-    }
+    let text = match args.format {
+        Format::Table => halves_text(&halved, half),
+        Format::Json => halves_json(&halved, half),
+    };
+    print_beside(&outputs(args), &text)
 }
 
 fn halves_text(halved: &[Halved], half: Half) -> String {
@@ -204,10 +234,14 @@ fn examples(inputs: &[Tensor]) -> Vec<Vec<Tensor>> {
 }
 
 fn text(quantised: &Quantised) -> String {
-    let decibels = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.1}"));
+    let decibels = |value: Option<f64>| match value {
+        None => String::new(),
+        Some(f64::INFINITY) => "exact".into(),
+        Some(value) => format!("{value:.1}"),
+    };
     let row = |layer: &LayerReport| {
         let form = layer.kept.as_ref().map_or("int8".to_owned(), |why| format!("f32: {why}"));
-        let ratios = [layer.weights_snr_db, layer.input_snr_db, layer.snr_db].map(decibels);
+        let ratios = [layer.weights_snr_db, layer.input_snr_db, Some(layer.snr_db)].map(decibels);
         [&[layer.name.clone(), form][..], &ratios].concat()
     };
     let columns = ["layer", "form", "weights dB", "input dB", "value dB"];
@@ -236,7 +270,8 @@ struct JsonLayer<'q> {
     reason: Option<&'q str>,
     weights_snr_db: Option<f64>,
     input_snr_db: Option<f64>,
-    value_snr_db: Option<f64>,
+    /// `null` where it is infinite: there are no errors.
+    value_snr_db: f64,
 }
 
 fn json(quantised: &Quantised) -> String {

@@ -27,6 +27,7 @@ struct Index {
 
 pub(super) struct File {
     files: Vec<Box<dyn Tensors>>,
+    bytes: u64,
     /// Which of the files each tensor is in.
     file_of: BTreeMap<String, usize>,
 }
@@ -53,9 +54,12 @@ impl File {
             let (what, unit, found) = ("weight index", "files", names.len() as u64);
             return Err(IoError::TooLarge { path: path.to_owned(), what, unit, found, limit: MAX_FILES as u64 });
         }
+        let mut bytes = 0;
         let open = |name: &&String| {
             let path = beside(path, name)?;
-            weights::tensors(&path, weights::map(&path)?, key)
+            let map = weights::map(&path)?;
+            bytes += map.len() as u64;
+            weights::tensors(&path, map, key)
         };
         let files = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let number = |name: &String| names.binary_search(&name).expect("one of those that were collected");
@@ -71,7 +75,12 @@ impl File {
                 return Err(malformed(format!("both {:?} and {other:?} hold {tensor:?}", names[file])));
             }
         }
-        Ok(File { files, file_of })
+        Ok(File { files, bytes, file_of })
+    }
+
+    /// Of all files together.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     fn of(&self, name: &str) -> Option<&dyn Tensors> {

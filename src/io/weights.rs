@@ -22,6 +22,8 @@ pub struct WeightFile {
     path: PathBuf,
     tensors: Box<dyn Tensors>,
     stamp: Option<u64>,
+    /// `None` of tensors in memory.
+    size: Option<u64>,
 }
 
 /// The tensors of a file, whatever its format.
@@ -76,29 +78,37 @@ impl WeightFile {
         let map = map_file(path, file)?;
         let path = path.to_owned();
         if sharded::begins(&map) {
-            let tensors = Box::new(sharded::File::read(&path, &map, key)?);
-            return Ok(WeightFile { path, tensors, stamp: None });
+            let tensors = sharded::File::read(&path, &map, key)?;
+            let size = Some(tensors.bytes());
+            return Ok(WeightFile { path, tensors: Box::new(tensors), stamp: None, size });
         }
         let stamp = stamp(file, &map).map(|stamp| hash_of(&(stamp, key)));
+        let size = Some(map.len() as u64);
         let tensors = tensors(&path, map, key)?;
-        Ok(WeightFile { path, tensors, stamp })
+        Ok(WeightFile { path, tensors, stamp, size })
     }
 
     /// Tensors in memory, as if they stood in a file.
     pub fn of_tensors(tensors: Arc<Vec<(String, Tensor)>>) -> WeightFile {
-        WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)), stamp: None }
+        WeightFile { path: "tensors".into(), tensors: Box::new(Loose(tensors)), stamp: None, size: None }
     }
 
     /// The weights of a network on whole numbers, as if they stood in a file at `path`.
     pub fn of_whole(path: &Path, whole: Arc<WholeFile>) -> WeightFile {
         let index = whole.tensors.iter().enumerate().map(|(index, (name, ..))| (name.clone(), index)).collect();
         let metadata = whole.metadata();
-        WeightFile { path: path.to_owned(), tensors: Box::new(Whole { whole, index, metadata }), stamp: None }
+        let tensors = Box::new(Whole { whole, index, metadata });
+        WeightFile { path: path.to_owned(), tensors, stamp: None, size: None }
     }
 
     /// Where it lies, as messages name it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Bytes of the file, or of the files that an index names; `None` of tensors in memory.
+    pub fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// A hash that changes when the file is written; `None` where only its tensors could tell.

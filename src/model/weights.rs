@@ -225,6 +225,15 @@ impl BoundWeights {
         }
     }
 
+    /// The file that they were read from and its size in bytes; `None` of an ONNX file's own and of random weights.
+    #[cfg(feature = "cli")]
+    pub(crate) fn file(&self) -> Option<(&Path, u64)> {
+        match &self.bound {
+            Bound::File(file) => Some((file.bound.path(), file.bound.file().size()?)),
+            Bound::Own(_) | Bound::Random(_) => None,
+        }
+    }
+
     /// What was taken off the names in the file to find those of the model, to be told to the user.
     pub fn note(&self) -> Option<String> {
         match &self.bound {

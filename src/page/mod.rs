@@ -51,8 +51,15 @@ pub const SHOW: (&str, &str, &[&str]) = (
 /// The same of measurements.
 pub const BENCH: (&str, &str, &[&str]) = (
     include_str!("bench.html"),
-    include_str!("bench.css"),
+    concat!(include_str!("report.css"), include_str!("bench.css")),
     &[include_str!("graph.js"), include_str!("roofline.js"), include_str!("bench.js")],
+);
+
+/// The same of what quantising did.
+pub const QUANTISED: (&str, &str, &[&str]) = (
+    include_str!("quantised.html"),
+    concat!(include_str!("report.css"), include_str!("quantised.css")),
+    &[include_str!("quantised.js")],
 );
 
 const STYLE: &str = include_str!("style.css");

@@ -27,7 +27,7 @@ pub struct Values {
 /// A network on whole numbers.
 pub struct Applied {
     pub graph: Verified<Graph>,
-    /// Nodes of the structure that compute on them, each with the one of the graph.
+    /// Nodes of the structure, each with the one of the graph that makes its value.
     pub nodes: Vec<(NodeId, NodeId)>,
 }
 
@@ -42,16 +42,15 @@ pub fn apply(structure: &Structure, values: &Values) -> Result<Applied, Malforme
     let old = &structure.graph;
     let graph = Graph { nodes: Vec::new(), ..old.clone().into_inner() };
     let count = old.nodes.len();
-    let mut making = Making { structure, values, graph, real: vec![None; count], whole: vec![None; count] };
+    let (real, whole) = (vec![None; count], vec![None; count]);
+    let mut making = Making { structure, values, graph, real, whole, nodes: Vec::new() };
     structure.ids().for_each(|id| making.add(id));
     let outputs = old.outputs.iter().map(|output| making.real(output.node)).collect::<Vec<_>>();
-    let Making { mut graph, real, whole, .. } = making;
+    let Making { mut graph, real, nodes, .. } = making;
     graph.inputs.iter_mut().for_each(|input| *input = real[input.0 as usize].expect("inputs are f32"));
     graph.outputs.iter_mut().zip(outputs).for_each(|(output, node)| output.node = node);
-    let found = structure.ids().filter(|&id| structure.is_integer(id));
-    let found = found.filter_map(|id| Some((id, whole[id.0 as usize].or(real[id.0 as usize])?))).collect();
     passes::sweep_params(&mut graph);
-    Ok(Applied { graph: verify(graph)?, nodes: found })
+    Ok(Applied { graph: verify(graph)?, nodes })
 }
 
 struct Making<'s> {
@@ -61,6 +60,8 @@ struct Making<'s> {
     /// By node of the structure, its value in f32 and in whole numbers, where it is there.
     real: Vec<Option<NodeId>>,
     whole: Vec<Option<NodeId>>,
+    /// See [`Applied::nodes`].
+    nodes: Vec<(NodeId, NodeId)>,
 }
 
 impl Making<'_> {
@@ -82,6 +83,7 @@ impl Making<'_> {
             self.take_weights(id, &mut node);
         }
         let new = self.graph.add_node(node);
+        self.nodes.push((id, new));
         if made_whole { self.whole[id.0 as usize] = Some(new) } else { self.real[id.0 as usize] = Some(new) }
     }
 

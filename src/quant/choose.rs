@@ -26,11 +26,13 @@ pub struct Wishes {
 /// What became of a layer with weights.
 #[derive(Clone, Debug)]
 pub struct LayerReport {
+    /// Of the structure.
+    pub node: NodeId,
     pub name: String,
     /// Why it stays f32.
     pub kept: Option<String>,
-    /// Of its value, with all errors of the layers before it.
-    pub snr_db: Option<f64>,
+    /// Of its value, with all errors of the layers before it; infinite where there are none.
+    pub snr_db: f64,
     /// Of the whole numbers of its weights, and of what it reads.
     pub weights_snr_db: Option<f64>,
     pub input_snr_db: Option<f64>,
@@ -175,15 +177,16 @@ fn report(
     let of_layer = |id: NodeId| {
         let name = structure.name(id).to_owned();
         let noise = noises.get(&name);
-        let fidelity = measured.layers.iter().find(|layer| layer.node == id);
+        let fidelity = measured.layers.iter().find(|layer| layer.node == id).expect("each was measured");
         let why = || {
             kept.get(&name)
                 .cloned()
                 .unwrap_or("its sums may not fit 32 bits, or its weights are given in the model".into())
         };
         LayerReport {
+            node: id,
             kept: (!structure.is_product(id)).then(why),
-            snr_db: fidelity.map(|fidelity| fidelity.snr_db).filter(|_| noise.is_some()),
+            snr_db: fidelity.snr_db,
             weights_snr_db: noise.map(|noise| decibels(noise.0)),
             input_snr_db: noise.map(|noise| decibels(noise.1)),
             name,

@@ -197,16 +197,18 @@ fn read_params(structure: &Structure, params: &[ParamId]) -> Vec<(String, Vec<us
     found
 }
 
-/// Writes tensors as a safetensors file. `activation_bits` are those of values between layers on whole numbers.
+/// Writes tensors as a safetensors file, and gives its size in bytes. `activation_bits` are those of values between layers
+/// on whole numbers.
 ///
 /// # Errors
 /// What the system refuses.
-pub fn write(path: &Path, stored: &[Stored], activation_bits: Option<u8>) -> Result<(), IoError> {
+pub fn write(path: &Path, stored: &[Stored], activation_bits: Option<u8>) -> Result<u64, IoError> {
     let metadata = activation_bits.map(|bits| [(ACTIVATION_BITS.to_owned(), bits.to_string())].into_iter().collect());
     let views = stored.iter().map(|(name, dtype, dims, bytes)| {
         let view = safetensors::tensor::TensorView::new(*dtype, dims.clone(), bytes);
         (name.as_str(), view.expect("bytes that fill the sizes"))
     });
     let bytes = safetensors::serialize(views, metadata).expect("names and sizes that were checked");
-    crate::io::write::write_atomically(path, |to| to.write_all(&bytes))
+    crate::io::write::write_atomically(path, |to| to.write_all(&bytes))?;
+    Ok(bytes.len() as u64)
 }

@@ -76,7 +76,7 @@ impl WholeFile {
     /// # Errors
     /// What the system refuses.
     pub fn write(&self, path: &Path) -> Result<(), IoError> {
-        write(path, &self.tensors, Some(self.activation_bits))
+        write(path, &self.tensors, Some(self.activation_bits)).map(drop)
     }
 }
 

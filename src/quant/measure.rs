@@ -13,7 +13,7 @@ use crate::tensor::{DType, Tensor};
 pub struct Fidelity {
     /// Of the structure.
     pub node: NodeId,
-    /// The squares of the values over those of the errors, in decibels.
+    /// The squares of the values over those of the errors, in decibels; infinite where there are no errors.
     pub snr_db: f64,
 }
 
@@ -51,10 +51,9 @@ pub fn measure(
         agreeing += classes(&real[0]).zip(classes(&whole[0])).filter(|(a, b)| a == b).count();
         progress(index);
     }
-    let layers = nodes.iter().zip(sums).map(|(&(node, _), (power, error))| Fidelity {
-        node,
-        snr_db: 10.0 * (power / error.max(f64::MIN_POSITIVE)).log10(),
-    });
+    let decibels =
+        |(power, error): (f64, f64)| if error == 0.0 { f64::INFINITY } else { 10.0 * (power / error).log10() };
+    let layers = nodes.iter().zip(sums).map(|(&(node, _), sums)| Fidelity { node, snr_db: decibels(sums) });
     Measured { layers: layers.collect(), samples, agreeing }
 }
 

@@ -22,6 +22,8 @@ mod choose;
 mod file;
 mod given;
 mod halves;
+#[cfg(feature = "cli")]
+pub mod html;
 mod measure;
 mod rounding;
 mod structure;

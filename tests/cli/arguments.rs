@@ -293,7 +293,7 @@ fn what_cannot_be_done_is_said_before_any_work() {
         (&[&["bench", LENET, "--compare", none], &slow[..]].concat(), 1, "such.cnn: cannot open"),
         (&[&["bench", LENET, "--engine", "interp"], &slow[..]].concat(), 2, "choose another engine"),
         (&[&["bench", LENET, "--engine", "portable", "--compare-aot"], &slow[..]].concat(), 2, "choose --engine jit"),
-        (&[&["bench", LENET, "--json", &to, "--csv", &to], &slow[..]].concat(), 2, "two reports cannot both be"),
+        (&[&["bench", LENET, "--json", &to, "--csv", &to], &slow[..]].concat(), 2, "two files cannot both be"),
         (
             &[&["bench", LENET, "--isa", "clif", "--compare-isa", "clif,clif"], &slow[..]].concat(),
             2,

@@ -119,7 +119,7 @@ fn a_reader_of_the_screen_has_a_name_for_everything() {
 }
 
 /// The ratio of contrast of each text and what is behind it: <https://www.w3.org/TR/WCAG22/#contrast-minimum>.
-const CONTRAST: &str = "(() => {
+pub const CONTRAST: &str = "(() => {
     const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
     const rgba = colour => {
         canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = '#000'; canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
@@ -171,6 +171,12 @@ fn texts_stand_out_in_light_and_in_dark() {
     }
 }
 
+/// What stands out to the right of a window of 360 pixels, and nothing around it scrolls.
+pub const TOO_WIDE: &str = "[...document.body.querySelectorAll('*')].filter(e => {
+    for (let at = e.parentElement; at; at = at.parentElement) if (getComputedStyle(at).overflowX !== 'visible') return false;
+    return e.checkVisibility() && !e.closest('svg svg, svg *') && e.getBoundingClientRect().right > 360.5;
+}).map(e => e.tagName + '#' + e.id + '.' + e.className + ' ' + e.getBoundingClientRect().right)";
+
 #[test]
 #[cfg_attr(not(tool = "chromium"), ignore = "needs chromium")]
 fn a_phone_needs_no_scrolling_aside() {
@@ -182,11 +188,7 @@ fn a_phone_needs_no_scrolling_aside() {
         let mut tab = Tab::open(&page, 360, "light");
         for node in nodes {
             tab.evaluate(&format!("location.hash = '#{node}'; new Promise(done => setTimeout(done, 100))"));
-            let wide = "[...document.body.querySelectorAll('*')].filter(e => {
-                for (let at = e.parentElement; at; at = at.parentElement) if (getComputedStyle(at).overflowX !== 'visible') return false;
-                return e.checkVisibility() && !e.closest('svg svg, svg *') && e.getBoundingClientRect().right > 360.5;
-            }).map(e => e.tagName + '#' + e.id + '.' + e.className + ' ' + e.getBoundingClientRect().right)";
-            assert_eq!(tab.evaluate(wide), json!([]), "{node}");
+            assert_eq!(tab.evaluate(TOO_WIDE), json!([]), "{node}");
             assert_eq!(tab.evaluate("document.documentElement.scrollWidth"), 360, "{node}");
         }
     }

@@ -1,4 +1,4 @@
-//! `svertka show` in a browser: what the page shows is what the library and the interpreter say.
+//! Pages in a browser: what they show is what the library and the interpreter say.
 
 mod access;
 mod browser;
@@ -6,6 +6,7 @@ mod data;
 mod devtools;
 mod numbers;
 mod parts;
+mod quantised;
 mod sandbox;
 
 use crate::common::lab::Lab;

@@ -26,6 +26,12 @@ pub fn hash_of_numbers<T: bytemuck::NoUninit>(numbers: &[T]) -> u64 {
     hash_of(&(xxh64::hash(stripes), fnv1a(rest)))
 }
 
+/// The 64-bit XXH3 hash with seed 0 (Collet, xxHash's `doc/xxhash_spec.md`) of bytes, of which there may be many: as fast as
+/// they are read. Damage is missed once in 2^64. It is no signature: who wants to can make a file of any hash.
+pub fn hash_of_bytes(bytes: &[u8]) -> u64 {
+    twox_hash::XxHash3_64::oneshot(bytes)
+}
+
 struct Fnv1a(u64);
 
 impl Hasher for Fnv1a {

@@ -100,6 +100,31 @@ fn files_of_several_pieces_are_found_again() {
     assert!(found.windows(2).all(|two| two[0] == two[1]), "nothing is written again");
 }
 
+/// Sums are made in another way of few bytes, and of several pieces by several threads.
+#[test]
+fn damage_is_found_in_small_files_and_in_each_piece_of_large_ones() {
+    let few = "model m\ninput x: f32[N, 1]\nnet { a: scale }";
+    let many = "model m\ninput x: f32[N, 1111]\nnet { a: dense 1203 | b: dense 999 }";
+    for (text, bytes, stride) in [(few, 64..=240, 8), (many, (2 << 22)..=(3 << 22), 1 << 21)] {
+        let kept = Kept::new();
+        let (model, weights) = (Model::parse(text).unwrap(), Weights::random(1).packed_in(kept.packed()));
+        // Packed without wide blocks of channels.
+        let options = Options { engine: Engine::Portable, ..Options::default() };
+        let compile = |threads| model.compile(&weights, &Options { threads, ..options }).map(drop).unwrap();
+        compile(1);
+        let (path, _) = kept.files().remove(0);
+        let whole = fs::read(&path).unwrap();
+        assert!(bytes.contains(&(whole.len() - 64)), "{}", whole.len());
+        for (at, threads) in (64..whole.len()).step_by(stride).zip([1, 2, 3].into_iter().cycle()) {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            fs::write(&path, damaged).unwrap();
+            compile(threads);
+            assert!(fs::read(&path).unwrap() == whole, "byte {at} of {}, {threads} threads", whole.len());
+        }
+    }
+}
+
 #[test]
 fn files_that_are_not_whole_are_made_anew() {
     let kept = Kept::new();

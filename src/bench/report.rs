@@ -74,7 +74,7 @@ pub struct Phases {
     /// Passes, choice of kernels, memory.
     pub plan_s: f64,
     pub code_generation_s: f64,
-    /// Reading (or drawing) weights and packing them.
+    /// Reading (or drawing) weights and packing them, beyond what was done of it while code was generated.
     pub load_and_pack_s: f64,
     pub first_run_s: f64,
 }

@@ -1,5 +1,6 @@
 //! Running a plan: memory, threads, and calls of kernels.
 
+mod at_once;
 mod binding;
 mod buffer;
 mod checks;

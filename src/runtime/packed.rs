@@ -3,10 +3,10 @@
 //! The file has a header of 64 bytes (five words, little-endian: [`MAGIC`], [`VERSION`], the key, bytes of the whole file,
 //! checksum; zeros), then the constants of all steps, each at a multiple of 64 bytes. Its name and its header hold the key,
 //! a hash of all that its bytes depend on: the plan, this version of svertka, how its parameters are made, and which values
-//! were read from outside.
+//! were read from outside. The checksum finds files that were torn or that rotted, not those that somebody forged.
 
 use super::constants::Sizes;
-use crate::hash::{hash_of, xxh64};
+use crate::hash::{hash_of, hash_of_bytes};
 use crate::io::IoError;
 use crate::io::write::{create_folder, folder_of, write_atomically};
 use crate::ir::weights::{Kept, definition};
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SVERTKAP");
 /// Of the format, and of the order in which kernels pack.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 const HEADER: usize = ALIGNMENT;
 
 /// Bytes that one thread hashes at a time.
@@ -76,7 +76,7 @@ impl File {
         create_folder(folder_of(&self.path))?;
         let mut hashes = Vec::new();
         for_pieces(constants.clone(), &mut |piece| {
-            hashes.push(xxh64::hash(piece));
+            hashes.push(hash_of_bytes(piece));
             Ok(())
         })
         .expect("hashing meets no obstacle");
@@ -124,7 +124,7 @@ fn checksum(content: &[u8], threads: usize) -> u64 {
     let mut hashes = vec![0; pieces.len()];
     let share = pieces.len().div_ceil(threads.max(1)).max(1);
     let hash = |hashes: &mut [u64], pieces: &[&[u8]]| {
-        hashes.iter_mut().zip(pieces).for_each(|(hash, piece)| *hash = xxh64::hash(piece));
+        hashes.iter_mut().zip(pieces).for_each(|(hash, piece)| *hash = hash_of_bytes(piece));
     };
     let mut shares = hashes.chunks_mut(share).zip(pieces.chunks(share));
     std::thread::scope(|scope| {

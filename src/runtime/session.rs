@@ -1,5 +1,6 @@
 //! A network that is ready to run.
 
+use super::at_once::at_once;
 use super::binding::{Binding, Memory, PassOperands};
 use super::buffer::AlignedBuffer;
 use super::checks;
@@ -228,7 +229,7 @@ pub struct BuildTimes {
     pub plan: Duration,
     /// Generating code.
     pub code: Duration,
-    /// Packing weights.
+    /// Packing weights, or finding them packed, beyond what was done of it while code was generated.
     pub pack: Duration,
 }
 
@@ -260,7 +261,7 @@ const _: () = {
 };
 
 impl Session {
-    /// Optimises, schedules and compiles `graph`, and packs its weights.
+    /// Optimises, schedules and compiles `graph`, and packs its weights on another thread meanwhile, which ends with this.
     pub fn new(graph: Verified<Graph>, weights: &dyn WeightSource, options: &Options) -> Result<Session, SessionError> {
         Session::tuned(graph, weights, options, &Choices::default())
     }
@@ -289,14 +290,13 @@ impl Session {
         let start = Instant::now();
         let plan = schedule::plan_tuned(graph, options.target(), choices);
         let planned = Instant::now();
-        let code = match options.engine {
-            Engine::Jit(isa) => Code::jit(&plan, isa.into(), CodeModule::jit(false)?)?,
-            Engine::Emulated(isa) => Code::jit(&plan, isa, CodeModule::jit_emulated()?)?,
-            Engine::Portable => Code::Portable,
-        };
-        let compiled = Instant::now();
         let others: Vec<&Constants> = others.iter().map(|other| &other.compiled.constants).collect();
-        let constants = Constants::new(&plan, weights, options.threads, options.memory_limit, &others)?;
+        let pack = || Constants::new(&plan, weights, options.threads, options.memory_limit, &others);
+        let ((code, compiled), constants) = match options.engine {
+            Engine::Portable => ((Ok(Code::Portable), Instant::now()), pack()),
+            _ => at_once(|| (generate(&plan, options), Instant::now()), pack),
+        };
+        let (code, constants) = (code?, constants?);
         let times = BuildTimes { plan: planned - start, code: compiled - planned, pack: compiled.elapsed() };
         Session::of(Arc::new(Compiled { plan, code, constants, options: *options, times }), options.threads)
     }
@@ -574,6 +574,15 @@ impl Session {
         let arena = AlignedBuffer::zeroed(bytes).map_err(|_| RunError::Allocation)?;
         self.arena = Some(arena);
         Ok(())
+    }
+}
+
+/// The code of a plan's steps.
+fn generate(plan: &Plan, options: &Options) -> Result<Code, SessionError> {
+    match options.engine {
+        Engine::Jit(isa) => Code::jit(plan, isa.into(), CodeModule::jit(false)?),
+        Engine::Emulated(isa) => Code::jit(plan, isa, CodeModule::jit_emulated()?),
+        Engine::Portable => Ok(Code::Portable),
     }
 }
 

@@ -435,12 +435,15 @@ impl VectorAsm for ClifAsm<'_, '_> {
 
     bits_op! {
         add_bits = iadd of I32X4;
+        sub_bits = isub of I32X4;
+        mul_bits = imul of I32X4;
         and = band of I32X4;
         or = bor of I32X4;
         xor = bxor of I32X4;
         narrow_lanes = snarrow of I32X4;
         narrow_halves = unarrow of I16X8;
         add_halves = sadd_sat of I16X8;
+        sub_halves = ssub_sat of I16X8;
         max_bytes = umax of I8X16;
     }
 
@@ -450,6 +453,12 @@ impl VectorAsm for ClifAsm<'_, '_> {
         let halves = self.builder.ins().uwiden_low(bytes);
         let lanes = self.builder.ins().uwiden_low(halves);
         self.set_bits(dst, lanes);
+    }
+
+    fn load_byte_halves(&mut self, dst: V, mem: Mem) {
+        let base = self.int_value(mem.base);
+        let halves = self.builder.ins().uload8x8(memory(), base, mem.offset);
+        self.set_bits(dst, halves);
     }
 
     fn load_wide(&mut self, dst: V, mem: Mem, half: Half) {
@@ -506,6 +515,13 @@ impl VectorAsm for ClifAsm<'_, '_> {
         assert!(by < 32, "a lane has 32 bits");
         let a = self.get_bits(a);
         let value = self.builder.ins().ishl_imm_u(a, i64::from(by));
+        self.set_bits(dst, value);
+    }
+
+    fn shr_signed(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 32, "a lane has 32 bits");
+        let a = self.get_bits(a);
+        let value = self.builder.ins().sshr_imm_u(a, i64::from(by));
         self.set_bits(dst, value);
     }
 

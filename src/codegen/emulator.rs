@@ -301,6 +301,12 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.memory.read(self.address(i), &mut bytes[..lanes(i)])?;
                 self.set_vector_masked(i, bytes.map(u32::from))?;
             }
+            VEX_Vpmovzxbw_ymm_xmmm128 | EVEX_Vpmovzxbw_zmm_k1z_ymmm256 => {
+                let mut bytes = [0; 32];
+                self.memory.read(self.address(i), &mut bytes[..2 * lanes(i)])?;
+                let lane = |l: usize| u32::from(bytes[2 * l]) | u32::from(bytes[2 * l + 1]) << 16;
+                self.set_vector_masked(i, std::array::from_fn(lane))?;
+            }
             VEX_Vpmovzxwd_ymm_xmmm128 | EVEX_Vpmovzxwd_zmm_k1z_ymmm256 => {
                 let halves = self.load_halves(i)?;
                 self.set_vector_masked(i, halves.map(u32::from))?;
@@ -348,7 +354,11 @@ impl<'a, 'm> Machine<'a, 'm> {
         match i.code() {
             VEX_Vfmadd231ps_ymm_ymm_ymmm256 | EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er => self.multiply_add(i),
             VEX_Vfmadd213ps_ymm_ymm_ymmm256 | EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er => self.horner(i),
-            VEX_Vpdpbusd_ymm_ymm_ymmm256 | EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 => self.dot_bytes(i),
+            VEX_Vpdpbusd_ymm_ymm_ymmm256 | EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32 => self.dot(i, |a, b| {
+                let product = |k: usize| i32::from(a.to_le_bytes()[k]) * i32::from(b.to_le_bytes()[k] as i8);
+                (0..4).map(product).sum::<i32>() as u32
+            }),
+            VEX_Vpdpwssd_ymm_ymm_ymmm256 | EVEX_Vpdpwssd_zmm_k1z_zmm_zmmm512b32 => self.dot(i, products_of_halves),
             VEX_Vaddps_ymm_ymm_ymmm256 | EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a + b)),
             VEX_Vsubps_ymm_ymm_ymmm256 | EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a - b)),
             VEX_Vmulps_ymm_ymm_ymmm256 | EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a * b)),
@@ -360,6 +370,8 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.binary(i, float2(|a, b| if a < b { a } else { b }))
             }
             VEX_Vpaddd_ymm_ymm_ymmm256 | EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, u32::wrapping_add),
+            VEX_Vpsubd_ymm_ymm_ymmm256 | EVEX_Vpsubd_zmm_k1z_zmm_zmmm512b32 => self.binary(i, u32::wrapping_sub),
+            VEX_Vpmulld_ymm_ymm_ymmm256 | EVEX_Vpmulld_zmm_k1z_zmm_zmmm512b32 => self.binary(i, u32::wrapping_mul),
             VEX_Vpermd_ymm_ymm_ymmm256 | EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32 => {
                 let source = self.vector_source(i, 2)?;
                 let index = self.vectors[i.op1_register().number()];
@@ -375,10 +387,10 @@ impl<'a, 'm> Machine<'a, 'm> {
             VEX_Vpaddsw_ymm_ymm_ymmm256 | EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512 => {
                 self.binary(i, |a, b| on_halves(a, b, |a, b| (a as i16).saturating_add(b as i16) as u16))
             }
-            VEX_Vpmaddwd_ymm_ymm_ymmm256 | EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512 => self.binary(i, |a, b| {
-                let product = |by: u32| i32::from((a >> by) as i16) * i32::from((b >> by) as i16);
-                product(0).wrapping_add(product(16)) as u32
-            }),
+            VEX_Vpsubsw_ymm_ymm_ymmm256 | EVEX_Vpsubsw_zmm_k1z_zmm_zmmm512 => {
+                self.binary(i, |a, b| on_halves(a, b, |a, b| (a as i16).saturating_sub(b as i16) as u16))
+            }
+            VEX_Vpmaddwd_ymm_ymm_ymmm256 | EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512 => self.binary(i, products_of_halves),
             VEX_Vpmaddubsw_ymm_ymm_ymmm256 | EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512 => self.binary(i, |a, b| {
                 on_halves(a, b, |a, b| {
                     let [a, b] = [a.to_le_bytes().map(i32::from), b.to_le_bytes().map(|b| i32::from(b as i8))];
@@ -409,6 +421,10 @@ impl<'a, 'm> Machine<'a, 'm> {
             VEX_Vpslld_ymm_ymm_imm8 | EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8 => {
                 let by = u32::from(i.immediate8());
                 self.unary(i, |a| a.checked_shl(by).unwrap_or(0))
+            }
+            VEX_Vpsrad_ymm_ymm_imm8 | EVEX_Vpsrad_zmm_k1z_zmmm512b32_imm8 => {
+                let by = u32::from(i.immediate8());
+                self.unary(i, |a| ((a as i32) >> by) as u32)
             }
             VEX_Vpsrld_ymm_ymm_imm8 | EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8 => {
                 let by = u32::from(i.immediate8());
@@ -577,15 +593,12 @@ impl<'a, 'm> Machine<'a, 'm> {
         self.set_vector_masked(i, fused_multiply_add(&a, &b, &sum, self.denormals))
     }
 
-    fn dot_bytes(&mut self, i: &Instruction) -> Result<(), String> {
+    /// Adds products of the elements of each lane.
+    fn dot(&mut self, i: &Instruction, products: fn(u32, u32) -> u32) -> Result<(), String> {
         let sums = self.vectors[i.op0_register().number()];
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
-        let dot = |l: usize| {
-            let (a, b) = (a[l].to_le_bytes(), b[l].to_le_bytes());
-            (0..4).fold(sums[l], |sum, k| sum.wrapping_add((i32::from(a[k]) * i32::from(b[k] as i8)) as u32))
-        };
-        self.set_vector_masked(i, std::array::from_fn(dot))
+        self.set_vector_masked(i, std::array::from_fn(|l| sums[l].wrapping_add(products(a[l], b[l]))))
     }
 
     fn narrow_lanes(&mut self, i: &Instruction) -> Result<(), String> {
@@ -668,6 +681,12 @@ fn from_bytes(bytes: [u8; 64]) -> Lanes {
 
 fn zip<T: Copy, const N: usize>(a: [T; N], b: [T; N], f: fn(T, T) -> T) -> [T; N] {
     std::array::from_fn(|i| f(a[i], b[i]))
+}
+
+/// The sum of the products of the halves of two lanes, which have signs.
+fn products_of_halves(a: u32, b: u32) -> u32 {
+    let product = |by: u32| i32::from((a >> by) as i16) * i32::from((b >> by) as i16);
+    product(0).wrapping_add(product(16)) as u32
 }
 
 /// `f` of both halves of a lane.

@@ -180,8 +180,14 @@ pub trait VectorAsm {
     fn int_to_float(&mut self, dst: V, a: V);
     /// 32-bit integer addition, lane by lane.
     fn add_bits(&mut self, dst: V, a: V, b: V);
+    /// 32-bit integer subtraction, lane by lane.
+    fn sub_bits(&mut self, dst: V, a: V, b: V);
+    /// The lower 32 bits of the product, lane by lane.
+    fn mul_bits(&mut self, dst: V, a: V, b: V);
     /// A byte without a sign for each lane.
     fn load_bytes(&mut self, dst: V, mem: Mem);
+    /// A byte without a sign for each half of each lane.
+    fn load_byte_halves(&mut self, dst: V, mem: Mem);
     /// Each lane = the byte at `mem`, without a sign.
     fn broadcast_byte(&mut self, dst: V, mem: Mem);
     /// Copies a byte; takes no register.
@@ -198,6 +204,8 @@ pub trait VectorAsm {
     fn narrow_halves(&mut self, dst: V, a: V, b: V);
     /// Adds numbers of 16 bits with a sign; the nearest there is.
     fn add_halves(&mut self, dst: V, a: V, b: V);
+    /// Subtracts numbers of 16 bits with a sign; the nearest there is.
+    fn sub_halves(&mut self, dst: V, a: V, b: V);
     /// The larger of two bytes without signs.
     fn max_bytes(&mut self, dst: V, a: V, b: V);
     /// Each lane = the sum of the products of the two halves of each 32-bit lane, which have signs.
@@ -217,6 +225,11 @@ pub trait VectorAsm {
     fn dot_bytes(&mut self, _acc: V, _a: V, _b: V) {
         unreachable!("{MORE_BYTES}")
     }
+    /// acc += the sum of the products of the two halves of each 32-bit lane, which have signs; sums wrap around. As
+    /// [`VectorAsm::dot_bytes`].
+    fn dot_halves(&mut self, _acc: V, _a: V, _b: V) {
+        unreachable!("{MORE_BYTES}")
+    }
     /// Each byte = that of the vector at `mem` whose number is the byte of `index`, modulo the number of bytes. From
     /// [`Bytes::Tables`](super::Bytes::Tables).
     fn permute_bytes(&mut self, _dst: V, _index: V, _mem: Mem) {
@@ -234,6 +247,8 @@ pub trait VectorAsm {
     fn shl(&mut self, dst: V, a: V, by: u8);
     /// Shifts every 32-bit lane right, filling with zeros.
     fn shr(&mut self, dst: V, a: V, by: u8);
+    /// Shifts every 32-bit lane right, filling with its sign.
+    fn shr_signed(&mut self, dst: V, a: V, by: u8);
 }
 
 /// The registers of one kind that a back end has given out.

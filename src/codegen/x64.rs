@@ -9,6 +9,9 @@ use target_lexicon::Architecture;
 use super::Isa;
 use super::vector::{ARGS, Compare, INTS, Loop, Mem, Pool, R, V, VectorAsm};
 use crate::tensor::Half;
+use codes::{AVX2, AVX512, Codes};
+
+mod codes;
 
 /// Alignment in bytes of a tile and of the loops in it.
 pub const ALIGNMENT: usize = 32;
@@ -44,124 +47,6 @@ const ROUND_NEAREST: i32 = 8;
 const UNORDERED: i32 = 3;
 /// The truth table of `vpternlogd` that gives ones.
 const ALWAYS: i32 = 0xff;
-
-/// What the two widths have in common: the same instruction under another encoding.
-struct Codes {
-    first: Register,
-    load: Code,
-    store: Code,
-    copy: Code,
-    broadcast: Code,
-    fma: Code,
-    horner: Code,
-    add: Code,
-    sub: Code,
-    mul: Code,
-    div: Code,
-    sqrt: Code,
-    max: Code,
-    min: Code,
-    round: Code,
-    to_int: Code,
-    from_int: Code,
-    add_bits: Code,
-    and: Code,
-    or: Code,
-    xor: Code,
-    shl: Code,
-    shr: Code,
-    load_bytes: Code,
-    load_f16: Code,
-    load_halves: Code,
-    broadcast_byte: Code,
-    permute_lanes: Code,
-    narrow_lanes: Code,
-    narrow_halves: Code,
-    add_halves: Code,
-    max_bytes: Code,
-    multiply_halves: Code,
-    multiply_bytes: Code,
-    shr_halves: Code,
-    dot_bytes: Code,
-}
-
-const AVX2: Codes = Codes {
-    first: Register::YMM0,
-    load: Code::VEX_Vmovups_ymm_ymmm256,
-    store: Code::VEX_Vmovups_ymmm256_ymm,
-    copy: Code::VEX_Vmovaps_ymm_ymmm256,
-    broadcast: Code::VEX_Vbroadcastss_ymm_m32,
-    fma: Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
-    horner: Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256,
-    add: Code::VEX_Vaddps_ymm_ymm_ymmm256,
-    sub: Code::VEX_Vsubps_ymm_ymm_ymmm256,
-    mul: Code::VEX_Vmulps_ymm_ymm_ymmm256,
-    div: Code::VEX_Vdivps_ymm_ymm_ymmm256,
-    sqrt: Code::VEX_Vsqrtps_ymm_ymmm256,
-    max: Code::VEX_Vmaxps_ymm_ymm_ymmm256,
-    min: Code::VEX_Vminps_ymm_ymm_ymmm256,
-    round: Code::VEX_Vroundps_ymm_ymmm256_imm8,
-    to_int: Code::VEX_Vcvtps2dq_ymm_ymmm256,
-    from_int: Code::VEX_Vcvtdq2ps_ymm_ymmm256,
-    add_bits: Code::VEX_Vpaddd_ymm_ymm_ymmm256,
-    and: Code::VEX_Vpand_ymm_ymm_ymmm256,
-    or: Code::VEX_Vpor_ymm_ymm_ymmm256,
-    xor: Code::VEX_Vpxor_ymm_ymm_ymmm256,
-    shl: Code::VEX_Vpslld_ymm_ymm_imm8,
-    shr: Code::VEX_Vpsrld_ymm_ymm_imm8,
-    load_bytes: Code::VEX_Vpmovzxbd_ymm_xmmm64,
-    load_f16: Code::VEX_Vcvtph2ps_ymm_xmmm128,
-    load_halves: Code::VEX_Vpmovzxwd_ymm_xmmm128,
-    broadcast_byte: Code::VEX_Vpbroadcastb_ymm_xmmm8,
-    permute_lanes: Code::VEX_Vpermd_ymm_ymm_ymmm256,
-    narrow_lanes: Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
-    narrow_halves: Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
-    add_halves: Code::VEX_Vpaddsw_ymm_ymm_ymmm256,
-    max_bytes: Code::VEX_Vpmaxub_ymm_ymm_ymmm256,
-    multiply_halves: Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
-    multiply_bytes: Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
-    shr_halves: Code::VEX_Vpsrlw_ymm_ymm_imm8,
-    dot_bytes: Code::VEX_Vpdpbusd_ymm_ymm_ymmm256,
-};
-
-const AVX512: Codes = Codes {
-    first: Register::ZMM0,
-    load: Code::EVEX_Vmovups_zmm_k1z_zmmm512,
-    store: Code::EVEX_Vmovups_zmmm512_k1z_zmm,
-    copy: Code::EVEX_Vmovaps_zmm_k1z_zmmm512,
-    broadcast: Code::EVEX_Vbroadcastss_zmm_k1z_xmmm32,
-    fma: Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
-    horner: Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
-    add: Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
-    sub: Code::EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er,
-    mul: Code::EVEX_Vmulps_zmm_k1z_zmm_zmmm512b32_er,
-    div: Code::EVEX_Vdivps_zmm_k1z_zmm_zmmm512b32_er,
-    sqrt: Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er,
-    max: Code::EVEX_Vmaxps_zmm_k1z_zmm_zmmm512b32_sae,
-    min: Code::EVEX_Vminps_zmm_k1z_zmm_zmmm512b32_sae,
-    round: Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae,
-    to_int: Code::EVEX_Vcvtps2dq_zmm_k1z_zmmm512b32_er,
-    from_int: Code::EVEX_Vcvtdq2ps_zmm_k1z_zmmm512b32_er,
-    add_bits: Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
-    and: Code::EVEX_Vpandd_zmm_k1z_zmm_zmmm512b32,
-    or: Code::EVEX_Vpord_zmm_k1z_zmm_zmmm512b32,
-    xor: Code::EVEX_Vpxord_zmm_k1z_zmm_zmmm512b32,
-    shl: Code::EVEX_Vpslld_zmm_k1z_zmmm512b32_imm8,
-    shr: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
-    load_bytes: Code::EVEX_Vpmovzxbd_zmm_k1z_xmmm128,
-    load_f16: Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae,
-    load_halves: Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256,
-    broadcast_byte: Code::EVEX_Vpbroadcastb_zmm_k1z_xmmm8,
-    permute_lanes: Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32,
-    narrow_lanes: Code::EVEX_Vpackssdw_zmm_k1z_zmm_zmmm512b32,
-    narrow_halves: Code::EVEX_Vpackuswb_zmm_k1z_zmm_zmmm512,
-    add_halves: Code::EVEX_Vpaddsw_zmm_k1z_zmm_zmmm512,
-    max_bytes: Code::EVEX_Vpmaxub_zmm_k1z_zmm_zmmm512,
-    multiply_halves: Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
-    multiply_bytes: Code::EVEX_Vpmaddubsw_zmm_k1z_zmm_zmmm512,
-    shr_halves: Code::EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8,
-    dot_bytes: Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32,
-};
 
 /// The machine code of the tile that `build` describes, to be placed at a multiple of [`ALIGNMENT`] bytes.
 ///
@@ -669,12 +554,28 @@ impl VectorAsm for X64Asm {
         self.op3(self.codes.add_bits, dst, a, b);
     }
 
+    fn sub_bits(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.sub_bits, dst, a, b);
+    }
+
+    fn mul_bits(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.mul_bits, dst, a, b);
+    }
+
     fn dot_bytes(&mut self, acc: V, a: V, b: V) {
         self.op3(self.codes.dot_bytes, acc, a, b);
     }
 
+    fn dot_halves(&mut self, acc: V, a: V, b: V) {
+        self.op3(self.codes.dot_halves, acc, a, b);
+    }
+
     fn load_bytes(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load_bytes, self.vector(dst), memory(mem)));
+    }
+
+    fn load_byte_halves(&mut self, dst: V, mem: Mem) {
+        self.emit(Instruction::with2(self.codes.bytes_to_halves, self.vector(dst), memory(mem)));
     }
 
     fn load_wide(&mut self, dst: V, mem: Mem, half: Half) {
@@ -719,6 +620,10 @@ impl VectorAsm for X64Asm {
 
     fn add_halves(&mut self, dst: V, a: V, b: V) {
         self.op3(self.codes.add_halves, dst, a, b);
+    }
+
+    fn sub_halves(&mut self, dst: V, a: V, b: V) {
+        self.op3(self.codes.sub_halves, dst, a, b);
     }
 
     fn max_bytes(&mut self, dst: V, a: V, b: V) {
@@ -777,6 +682,11 @@ impl VectorAsm for X64Asm {
     fn shl(&mut self, dst: V, a: V, by: u8) {
         assert!(by < 32, "a lane has 32 bits");
         self.op2_imm(self.codes.shl, dst, a, i32::from(by));
+    }
+
+    fn shr_signed(&mut self, dst: V, a: V, by: u8) {
+        assert!(by < 32, "a lane has 32 bits");
+        self.op2_imm(self.codes.shr_signed, dst, a, i32::from(by));
     }
 
     fn shr(&mut self, dst: V, a: V, by: u8) {

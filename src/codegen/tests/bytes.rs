@@ -75,6 +75,39 @@ fn operations(isa: Isa) -> Vec<Operation> {
             },
         ),
         operation(
+            "sub_halves",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.sub_halves(d, a, b),
+            |a, b, _| {
+                let pairs = halves(a).into_iter().zip(halves(b));
+                pairs.flat_map(|(a, b)| a.saturating_sub(b).to_le_bytes()).collect()
+            },
+        ),
+        operation(
+            "load_byte_halves",
+            Bytes::Vectors,
+            |s, d, _, _, mem| s.load_byte_halves(d, mem.at(0)),
+            |_, _, mem| mem[..mem.len() / 2].iter().flat_map(|&byte| u16::from(byte).to_le_bytes()).collect(),
+        ),
+        operation(
+            "sub_bits",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.sub_bits(d, a, b),
+            |a, b, _| words(a).iter().zip(words(b)).flat_map(|(a, b)| a.wrapping_sub(b).to_le_bytes()).collect(),
+        ),
+        operation(
+            "mul_bits",
+            Bytes::Vectors,
+            |s, d, a, b, _| s.mul_bits(d, a, b),
+            |a, b, _| words(a).iter().zip(words(b)).flat_map(|(a, b)| a.wrapping_mul(b).to_le_bytes()).collect(),
+        ),
+        operation(
+            "shr_signed",
+            Bytes::Vectors,
+            |s, d, a, _, _| s.shr_signed(d, a, 2),
+            |a, _, _| words(a).into_iter().flat_map(|word| (word >> 2).to_le_bytes()).collect(),
+        ),
+        operation(
             "max_bytes",
             Bytes::Vectors,
             |s, d, a, b, _| s.max_bytes(d, a, b),
@@ -109,6 +142,18 @@ fn operations(isa: Isa) -> Vec<Operation> {
                 let products: Vec<i32> = a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b as i8)).collect();
                 let sums = products.chunks(4).map(|products| products.iter().sum::<i32>());
                 sums.flat_map(|sum| 0x7fff_fff0i32.wrapping_add(sum).to_le_bytes()).collect()
+            },
+        ),
+        operation(
+            "dot_halves",
+            Bytes::Dots,
+            |s, d, a, b, _| {
+                s.splat_bits(d, 0x7fff_fff0);
+                s.dot_halves(d, a, b);
+            },
+            |a, b, _| {
+                let sums = words(&products(a, b)).into_iter().map(|sum| 0x7fff_fff0i32.wrapping_add(sum));
+                sums.flat_map(i32::to_le_bytes).collect()
             },
         ),
         operation(

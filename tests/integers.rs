@@ -118,6 +118,9 @@ fn step() -> impl Strategy<Value = String> {
         "avgpool 3x3, stride 1x2, pad 1, count_pad false",
         "residual { conv 3x3, 12, half | relu | conv 1x1, 12, bias } | relu",
         "residual { conv 3x3, 12, half } project { conv 1x1, 12 }",
+        "residual { conv 3x3, 12, half, bias } | relu",
+        "conv 3x3, 33, pad 2, bias | relu | conv 3x3, 12, half",
+        "conv 3x3, 70, pad (1, 2, 0, 3) | conv 3x3, 12, pad (2, 0, 1, 2), bias | relu6",
         "residual { conv 1x1, 12 | relu6 } | relu",
         "gate { global_avgpool | conv 1x1, 3 | silu | conv 1x1, 12, bias | sigmoid }",
         "gate { conv 3x3, 1, half | sigmoid }",
@@ -390,7 +393,7 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
         };
         Ok([Bytes::Vectors, Bytes::Dots, Bytes::Tables].map(of))
     });
-    assert_eq!(found.unwrap(), [["36.9", "1.2"], ["18.4", "1.2"], ["18.4", "0.6"]]);
+    assert_eq!(found.unwrap(), [["20.5", "1.2"], ["18.4", "1.2"], ["18.4", "0.6"]]);
 }
 
 proptest! {
@@ -402,10 +405,11 @@ proptest! {
         case in cases(),
         threads in 1usize..4,
         bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
+        winograd in prop::sample::select(vec![None, Some(0), Some(1), Some(2), Some(3)]),
     ) {
         case.with(|whole| {
             for engine in engines() {
-                let forced = Forced { bytes, ..Forced::default() };
+                let forced = Forced { bytes, winograd, ..Forced::default() };
                 let options = Options { engine, threads, forced, ..Options::default() };
                 let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
                 let found = session.run(whole.inputs).unwrap();

@@ -273,7 +273,7 @@ impl Code {
         let weights = constant(nest, 0, self.weights_of_block());
         let (begin, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
         let pointers = [(x, self.lanes), (y, vector), (r, self.lanes)];
-        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| {
+        self.window.for_runs(nest, [1, self.run], tiles, &pointers, |nest, tile, at| {
             nest.call(tile, &[at[0], weights, at[1], at[2], begin, factors]);
         });
     }

@@ -32,8 +32,9 @@ pub struct Code {
     pub(super) window: Geometry,
     input: Quantisation,
     pub(super) ends: Ends,
-    /// Positions of a tile.
+    /// Positions of a row that a tile has, and rows: one, or several whole ones.
     pub(super) run: usize,
+    pub(super) rows: usize,
 }
 
 /// Channels in groups, and in blocks.
@@ -162,7 +163,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
-    let columns = window.out[2];
+    let [_, window_rows, columns] = window.out;
     // What a tile needs beside its sums, while it makes them and behind.
     let blocks = channels.blocks(products);
     let others = match products {
@@ -181,6 +182,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         input,
         ends: Ends { residual, output },
         run: run.min(columns),
+        rows: (run / columns).clamp(1, window_rows),
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
@@ -236,12 +238,34 @@ impl Code {
         self.reads * self.window.taps() * self.quads() * self.unit()
     }
 
+    /// Describes what was decided where there may be another kernel.
+    pub(super) fn decision(&self) -> Option<String> {
+        (self.window.kernel == [1, 3, 3]).then(|| format!("direct {}x{}", self.rows * self.run, self.blocks))
+    }
+
+    /// Bytes of all packed weights.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.channels.out_blocks() * self.weights_of_block()
+    }
+
+    /// Vector instructions of one sample beside loads and stores of products.
+    pub(super) fn instructions(&self) -> usize {
+        let quads = self.window.positions() * self.window.taps() * self.reads * self.quads();
+        // What is done once for the blocks of a tile, and for each of them.
+        let (shared, each) = match self.products {
+            Products::Bytes => (0, 1),
+            Products::Pairs => (0, 3),
+            Products::Halves => (2, 4),
+        };
+        quads * (self.tiles() * shared + self.channels.out_blocks() * each)
+    }
+
     /// No distance within an operand is larger.
     fn reach(&self) -> i64 {
         let (in_blocks, out_blocks) = (self.channels.in_blocks(), self.channels.out_blocks());
         let input = in_blocks * self.window.seen() * self.lanes;
         let output = out_blocks * self.window.positions() * 4 * self.lanes;
-        (input.max(output).max(out_blocks * self.weights_of_block())) as i64
+        (input.max(output).max(self.weight_bytes())) as i64
     }
 
     /// `[tile][input block][plane of taps][row][column][quad][block of the tile][lane][4]`; halves have the even channels of a
@@ -251,19 +275,24 @@ impl Code {
         let (blocks, out_blocks, [inputs, outputs]) =
             (self.blocks, self.channels.out_blocks(), self.channels.of_group());
         let mut packed = vec![0; out_blocks * self.weights_of_block()];
-        for (index, &w) in weights.iter().enumerate() {
-            let (o, c, tap) = (index / taps / inputs, index / taps % inputs, index % taps);
+        for (o, of_output) in weights.chunks(taps * inputs).enumerate() {
             let (block, tile) = (o / lanes, o / lanes / blocks);
             let width = blocks.min(out_blocks - tile * blocks);
-            let c = o / outputs * inputs + c - self.first_read(tile) * lanes;
-            let quad = (c / lanes * taps + tap) * quads + c % lanes / QUAD;
             let of_tile = tile * blocks * self.weights_of_block();
-            let of_unit = of_tile + (quad * width + block % blocks) * unit;
-            match self.products {
-                Products::Bytes | Products::Pairs => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
-                Products::Halves => {
-                    let half = (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2;
-                    packed[of_unit + 2 * half..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
+            let first = o / outputs * inputs - self.first_read(tile) * lanes;
+            for (c, of_input) in of_output.chunks(taps).enumerate() {
+                let c = first + c;
+                let (in_block, quad) = (c / lanes, c % lanes / QUAD);
+                for (tap, &w) in of_input.iter().enumerate() {
+                    let quad = (in_block * taps + tap) * quads + quad;
+                    let of_unit = of_tile + (quad * width + block % blocks) * unit;
+                    match self.products {
+                        Products::Bytes | Products::Pairs => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
+                        Products::Halves => {
+                            let half = (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2;
+                            packed[of_unit + 2 * half..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
+                        }
+                    }
                 }
             }
         }
@@ -275,7 +304,8 @@ impl Family for Code {
     type Tables = ();
 
     fn name(&self) -> String {
-        format!("conv_u8_{}c{}x{}_{}", self.lanes, self.run, self.blocks, self.products.name(self.lanes))
+        let products = self.products.name(self.lanes);
+        format!("conv_u8_{}c{}x{}_{products}", self.lanes, self.rows * self.run, self.blocks)
     }
 
     fn tasks(&self) -> usize {
@@ -283,7 +313,14 @@ impl Family for Code {
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
-        self.ends.constants(params, self.input, self.channels.out_blocks() * self.lanes, |weights| self.pack(weights))
+        let channels = self.channels.out_blocks() * self.lanes;
+        let constants = self.ends.constants(params, self.input, channels, |weights| self.pack(weights));
+        let Ok([weights, Constant::I32(begin), Constant::F32(factors)]) = <[Constant; 3]>::try_from(constants) else {
+            unreachable!("weights, beginnings, factors")
+        };
+        let factors: Vec<i32> = factors.into_iter().map(|factor| factor.to_bits() as i32).collect();
+        let blocks = begin.chunks(self.lanes).zip(factors.chunks(self.lanes));
+        vec![weights, Constant::I32(blocks.flat_map(|(begin, factors)| [begin, factors].concat()).collect())]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -291,10 +328,10 @@ impl Family for Code {
         let out_blocks = self.channels.out_blocks();
         let left = out_blocks % self.blocks;
         for (blocks, is_met) in [(self.blocks, out_blocks >= self.blocks), (left, left > 0)] {
-            for run in [self.run, self.window.out[2] % self.run] {
-                let used = run > 0 && is_met;
-                let tile_name = format!("{name}_{blocks}x{run}");
-                let tile = Tile { code: self, blocks, run };
+            for [rows, run] in [[self.rows, self.run], self.rest()] {
+                let used = rows * run > 0 && is_met;
+                let tile_name = format!("{name}_{blocks}x{rows}x{run}");
+                let tile = Tile { code: self, blocks, rows, run };
                 tiles.push(if used {
                     Some(module.define_tile(&tile_name, isa, 6, &mut |asm| tile.emit(asm))?)
                 } else {
@@ -319,6 +356,18 @@ impl Family for Code {
 }
 
 impl Code {
+    /// Rows and positions of a tile of what is left.
+    fn rest(&self) -> [usize; 2] {
+        let [_, rows, columns] = self.window.out;
+        if self.rows > 1 { [rows % self.rows, columns] } else { [1, columns % self.run] }
+    }
+
+    /// Bytes of the next tile's weights that are fetched for each position of this one, where they come from far away.
+    fn fetched(&self) -> usize {
+        let far = self.weight_bytes() > NEAR_WEIGHTS;
+        if far { (self.blocks * self.weights_of_block()).div_ceil(self.window.positions()) } else { 0 }
+    }
+
     /// The first input block that a tile reads.
     fn emit_first_read(&self, nest: &mut NestBuilder, number: Word) -> Word {
         let [inputs, outputs] = self.channels.of_group();
@@ -355,27 +404,38 @@ impl Code {
             nest.offset_by(pointer, number, (self.blocks * bytes) as i64)
         };
         let weights = constant(nest, 0, self.weights_of_block());
-        let (bias, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
-        let pointers = [(input, self.lanes), (out, self.vector()), (residual, self.lanes)];
-        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| {
-            nest.call(tile, &[at[0], weights, at[1], at[2], bias, factors]);
+        let ends = constant(nest, 1, 8 * self.lanes);
+        let next = nest.add_imm(weights, (self.blocks * self.weights_of_block()) as i64);
+        let pointers = [(input, self.lanes), (out, self.vector()), (residual, self.lanes), (next, self.fetched())];
+        self.window.for_runs(nest, [self.rows, self.run], tiles, &pointers, |nest, tile, at| {
+            nest.call(tile, &[at[0], weights, at[1], at[2], ends, at[3]]);
         });
     }
 }
 
-/// The tile `(input, weights, output, residual, beginnings, factors)` of a run of positions and some blocks.
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// Bytes of weights that stay near from one sample to the next.
+const NEAR_WEIGHTS: usize = 64 << 10;
+
+/// The tile `(input, weights, output, residual, ends, next)` of a run of positions, or of some rows, and some blocks. Ends
+/// are what sums begin with and what they are multiplied by, of each block; next is this tile's share of the next one's
+/// weights.
 struct Tile<'a> {
     code: &'a Code,
     blocks: usize,
+    rows: usize,
     run: usize,
 }
 
 impl Tile<'_> {
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let [x, weights] = [0, 1].map(|arg| asm.arg(arg));
-        let sums: Vec<Vec<V>> = (0..self.blocks).map(|_| (0..self.run).map(|_| asm.vec()).collect()).collect();
+        let of_block = |asm: &mut dyn VectorAsm| (0..self.positions()).map(|_| asm.vec()).collect();
+        let sums: Vec<Vec<V>> = (0..self.blocks).map(|_| of_block(asm)).collect();
         for (block, sums) in sums.iter().enumerate() {
-            asm.load(sums[0], asm.arg(4).at((block * 4 * self.code.lanes) as i64));
+            asm.load(sums[0], asm.arg(4).at((block * 8 * self.code.lanes) as i64));
             sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
         }
         let code = self.code;
@@ -385,6 +445,7 @@ impl Tile<'_> {
         repeat(asm, code.reads, &mut |asm| {
             repeat(asm, kernel[0], &mut |asm| {
                 repeat(asm, kernel[1], &mut |asm| {
+                    self.fetch(asm);
                     self.emit_row(asm, x, weights, &sums);
                     asm.add_imm(x, row);
                     asm.add_imm(weights, (kernel[2] * code.quads() * self.blocks * code.unit()) as i64);
@@ -398,6 +459,22 @@ impl Tile<'_> {
         }
     }
 
+    fn positions(&self) -> usize {
+        self.rows * self.run
+    }
+
+    /// Fetches some of the next tile's weights, with each row of taps.
+    fn fetch(&self, asm: &mut dyn VectorAsm) {
+        let [planes, rows, _] = self.code.window.kernel;
+        let times = self.code.reads * planes * rows;
+        let lines = (self.code.fetched() * self.positions()).div_ceil(LINE * times);
+        let next = asm.arg(5);
+        (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i64)));
+        if lines > 0 {
+            asm.add_imm(next, (lines * LINE) as i64);
+        }
+    }
+
     /// The products of one row of taps and one block of input channels.
     fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
         let code = self.code;
@@ -406,7 +483,9 @@ impl Tile<'_> {
         {
             let first = (column * code.quads() + quad) * self.blocks * code.unit();
             let at = |p: usize| {
-                let position = p * code.window.stride[2] + column * code.window.dilation[2];
+                let [_, down, across] = code.window.stride;
+                let row = p / self.run * down * code.window.input[2];
+                let position = row + p % self.run * across + column * code.window.dilation[2];
                 x.at((position * code.lanes + quad * QUAD) as i64)
             };
             match code.products {
@@ -424,7 +503,7 @@ impl Tile<'_> {
         for (block, &w) in w.iter().enumerate() {
             asm.load(w, weights.at((first + block * self.code.unit()) as i64));
         }
-        for p in 0..self.run {
+        for p in 0..self.positions() {
             asm.broadcast(bytes, x(p));
             sums.iter().zip(&w).for_each(|(sums, &w)| asm.dot_bytes(sums[p], bytes, w));
         }
@@ -434,7 +513,7 @@ impl Tile<'_> {
     fn add_pairs(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {
         let [bytes, product, ones] = [(); 3].map(|()| asm.vec());
         asm.splat_bits(ones, 0x0001_0001);
-        for p in 0..self.run {
+        for p in 0..self.positions() {
             asm.broadcast(bytes, x(p));
             for (block, sums) in sums.iter().enumerate() {
                 let at = weights.at((first + block * self.code.unit()) as i64);
@@ -449,7 +528,7 @@ impl Tile<'_> {
     fn add_halves(&self, asm: &mut dyn VectorAsm, x: &dyn Fn(usize) -> Mem, weights: R, first: usize, sums: &[Vec<V>]) {
         let [even, odd, product, low] = [(); 4].map(|()| asm.vec());
         asm.splat_bits(low, 0x00ff_00ff);
-        for p in 0..self.run {
+        for p in 0..self.positions() {
             asm.broadcast(odd, x(p));
             asm.and(even, odd, low);
             asm.shr_halves(odd, odd, 8);
@@ -467,10 +546,11 @@ impl Tile<'_> {
 
     /// Makes values of sums, and stores them.
     fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
-        let [out, residual, factors] = [2, 3, 5].map(|arg| asm.arg(arg));
+        let [out, residual, all_ends] = [2, 3, 4].map(|arg| asm.arg(arg));
         let (ends, first) = (self.code.ends, block * self.code.window.positions());
         let (out, residual) =
             (out.at((first * ends.vector(self.code.lanes)) as i64), residual.at((first * self.code.lanes) as i64));
-        ends.store(asm, sums, factors.at((block * 4 * self.code.lanes) as i64), out, residual);
+        let factors = all_ends.at(((2 * block + 1) * 4 * self.code.lanes) as i64);
+        ends.store(asm, sums, factors, out, residual);
     }
 }

@@ -12,7 +12,7 @@ use super::transposed::PhaseCode;
 use super::{
     Code, chain, channelwise, conv, depthwise, dots, integer, lrn, normalise, permute, pointwise, pool, reduce,
 };
-use super::{resample, softmax, windows, winograd};
+use super::{resample, softmax, whole_winograd, windows, winograd};
 use crate::layers::{LpNorm, Reduced};
 
 /// What a decision is about, and what it is.
@@ -36,6 +36,7 @@ impl Code {
             Code::Permute(code) => code.facts(),
             Code::Scale(code) => [vec![("does", "weights times a gate".into())], code.conv.facts()].concat(),
             Code::Chain(code) => code.facts(),
+            Code::WholeWinograd(code) => code.facts(),
             Code::Dots(code) => code.facts(),
             Code::Depthwise(code) => code.facts(),
             Code::Windows(code) => code.facts(),
@@ -278,6 +279,18 @@ impl permute::Code {
     }
 }
 
+impl whole_winograd::Code {
+    fn facts(&self) -> Vec<Fact> {
+        let ([rows, columns], [m, n]) = (self.group, self.forms.map(|form| form.outputs()));
+        vec![
+            channels(self.channels_in, self.channels_out, 1),
+            ("transforms", format!("{m}x{n} outputs of 3x3 taps, exactly")),
+            ("groups", format!("{rows} rows of {columns} tiles")),
+            some("then", self.ends.residual.is_some(), "adds"),
+        ]
+    }
+}
+
 impl dots::Code {
     fn facts(&self) -> Vec<Fact> {
         vec![
@@ -287,7 +300,7 @@ impl dots::Code {
                 "tile",
                 format!(
                     "{} positions x {} blocks; reads {} of {} blocks, {} a product",
-                    self.run,
+                    self.rows * self.run,
                     self.blocks,
                     self.reads,
                     self.channels.in_blocks(),

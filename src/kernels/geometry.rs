@@ -110,12 +110,13 @@ impl Geometry {
         ("window", text)
     }
 
-    /// Calls `call` with a tile for each run of positions of a row, of all rows, as [`nest::for_runs`]. It is given the
-    /// pointers at that place: first that to the input, then the others, each with its bytes of a position.
+    /// Calls `call` with a tile for each run of positions of a row, of all rows, as [`nest::for_runs`]; or for each so many
+    /// rows. It is given the pointers at that place: first that to the input, then the others, each with its bytes of a
+    /// position.
     pub fn for_runs(
         &self,
         nest: &mut NestBuilder,
-        run: usize,
+        [rows, run]: [usize; 2],
         tiles: [Option<FuncId>; 2],
         pointers: &[(Word, usize)],
         call: impl Fn(&mut NestBuilder, FuncId, &[Word]),
@@ -129,6 +130,12 @@ impl Geometry {
         let all: Vec<Word> = pointers.iter().map(|&(pointer, _)| pointer).collect();
         nest.repeat(self.out[0], |nest, plane| {
             let of_plane = moved(nest, &all, 0, plane);
+            if rows > 1 {
+                return nest::for_runs(nest, self.out[1], rows, tiles, |nest, tile, first| {
+                    let of_rows = moved(nest, &of_plane, 1, first);
+                    call(nest, tile, &of_rows);
+                });
+            }
             nest.repeat(self.out[1], |nest, row| {
                 let of_row = moved(nest, &of_plane, 1, row);
                 nest::for_runs(nest, self.out[2], run, tiles, |nest, tile, first| {

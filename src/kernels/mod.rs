@@ -49,6 +49,7 @@ pub mod spans;
 pub mod taps;
 pub mod transposed;
 pub mod tuning;
+pub mod whole_winograd;
 pub mod windows;
 pub mod winograd;
 
@@ -304,6 +305,8 @@ pub struct NodeView<'a> {
     pub integer: Option<Integer>,
     /// In what its weights are stored, where that is not f32.
     pub half: Option<Half>,
+    /// They themselves, of eight bits.
+    pub weights: Option<&'a [i8]>,
 }
 
 /// A kernel for a node.
@@ -424,6 +427,7 @@ kernels! {
     Permute(permute),
     Scale(scale),
     Chain(chain),
+    WholeWinograd(whole_winograd),
     Dots(dots),
     Depthwise(depthwise),
     Windows(windows),
@@ -457,6 +461,7 @@ impl Kernel {
             | Kernel::Resample(_)
             | Kernel::Scale(_)
             | Kernel::Chain(_)
+            | Kernel::WholeWinograd(_)
             | Kernel::Dots(_)
             | Kernel::Depthwise(_)
             | Kernel::Windows(_)
@@ -472,7 +477,8 @@ impl Kernel {
 /// If none can: every layer has a kernel, which the tests show for the whole table.
 pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     if node.integer.is_some() {
-        let families: [(&'static str, Lower); 4] = [
+        let families: [(&'static str, Lower); 5] = [
+            ("winograd", whole_winograd::lower),
             ("dots", dots::lower),
             ("depthwise", depthwise::lower),
             ("windows", windows::lower),
@@ -524,6 +530,7 @@ mod testing {
             mean: false,
             integer: None,
             half: None,
+            weights: None,
         })
     }
 }

@@ -48,6 +48,14 @@ pub fn for_runs(
     }
 }
 
+/// The `index`-th part of `total` things in parts of `size`: first, and one past the last.
+pub fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word; 2] {
+    let begin = nest.mul_imm(index, size as i64);
+    let end = nest.add_imm(begin, size as i64);
+    let total = nest.iconst(total as i64);
+    [begin, nest.smin(end, total)]
+}
+
 /// Helpers over [`NestBuilder`], for functions made by [`define`].
 pub trait KernelNest {
     /// Runs `body(sample, task)` for the tasks that the function was asked to do, of `tasks` for each sample.

@@ -4,6 +4,11 @@
 /// Multiply-adds of vectors that start in a cycle, and as many loads of vectors.
 pub const STARTS: usize = 2;
 
+/// Instructions on vectors of whole numbers that start in a cycle, most of which are dot products, or others.
+pub fn whole_starts(dots: bool) -> usize {
+    if dots { STARTS } else { 3 }
+}
+
 /// Bytes that a core reads in a cycle from the third-level cache, and from memory when others read it too (measured on
 /// Zen 3 servers).
 pub const THIRD_LEVEL_RATE: usize = 27;

@@ -4,7 +4,7 @@
 //! A decision is only a description of a candidate. It is taken where the layer offers this candidate, and else passed
 //! over: no text, wherever it comes from, can make a kernel that would not have been considered here.
 
-use super::{Kernel, Lowered, NodeView, Target, conv, winograd};
+use super::{Kernel, Lowered, NodeView, Target, conv, dots, whole_winograd, winograd};
 use crate::hash::hash_of;
 use std::collections::BTreeMap;
 
@@ -67,9 +67,13 @@ pub fn candidates(node: &NodeView, target: &Target, chosen: &Lowered) -> Vec<Low
     if known.is_empty() {
         return Vec::new();
     }
-    let all = winograd::candidates(node, target).into_iter().chain(conv::candidates(node, target));
-    let in_place = all.filter(|other| {
-        (&other.inputs, other.output, &other.spread) == (&chosen.inputs, chosen.output, &chosen.spread)
+    let all: Vec<Lowered> = match node.integer {
+        Some(_) => whole_winograd::candidates(node, target).into_iter().chain(dots::lower(node, target)).collect(),
+        None => [winograd::candidates(node, target), conv::candidates(node, target)].concat(),
+    };
+    let in_place = all.into_iter().filter(|other| {
+        (&other.inputs, other.output, &other.spread, &other.padded)
+            == (&chosen.inputs, chosen.output, &chosen.spread, &chosen.padded)
     });
     let new = in_place.filter(|other| {
         let decision = other.kernel.decision().expect("of a kernel with candidates");
@@ -103,6 +107,8 @@ impl Kernel {
         match self {
             Kernel::Winograd(conf) => Some(conf.code.decision()),
             Kernel::Conv(conf) => Some(conf.code.decision()),
+            Kernel::WholeWinograd(conf) => Some(conf.code.decision()),
+            Kernel::Dots(conf) => conf.code.decision(),
             _ => None,
         }
     }

@@ -134,7 +134,7 @@ impl Code {
         let x = nest.offset_by(x, block, (self.window.seen() * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
         let pointers = [(x, self.lanes), (y, self.lanes), (factors, 4)];
-        self.window.for_runs(nest, self.run, tiles, &pointers, |nest, tile, at| nest.call(tile, at));
+        self.window.for_runs(nest, [1, self.run], tiles, &pointers, |nest, tile, at| nest.call(tile, at));
     }
 
     /// The tile `(input, output, factors)` of a run of positions.

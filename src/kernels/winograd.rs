@@ -568,19 +568,19 @@ const TRANSFORM_CYCLES: usize = 3;
 
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.
-fn stream_cycles(bytes: usize, times: usize) -> usize {
+pub(super) fn stream_cycles(bytes: usize, times: usize) -> usize {
     let again = if bytes < rates::THIRD_LEVEL { rates::THIRD_LEVEL_RATE } else { rates::MEMORY_RATE };
     bytes / rates::MEMORY_RATE + (times - 1) * bytes / again
 }
 
 /// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes
 /// longer than the arithmetic.
-fn exposed(stream: usize, arithmetic: usize) -> usize {
+pub(super) fn exposed(stream: usize, arithmetic: usize) -> usize {
     (stream * 2 / 5).max(stream.saturating_sub(arithmetic))
 }
 
 /// At least `bytes`, as an odd number of cache lines: frequencies then fall into different sets of the cache.
-fn odd_lines(bytes: i64) -> i64 {
+pub(super) fn odd_lines(bytes: i64) -> i64 {
     (bytes.unsigned_abs().div_ceil(64) | 1) as i64 * 64
 }
 

@@ -62,7 +62,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
     unsafe {
         match kernel {
             Kernel::Winograd(_) => unreachable!("plans for `TARGET` are exact"),
-            Kernel::Dots(_) | Kernel::Depthwise(_) | Kernel::Windows(_) => {
+            Kernel::WholeWinograd(_) | Kernel::Dots(_) | Kernel::Depthwise(_) | Kernel::Windows(_) => {
                 unreachable!("`TARGET` has no vectors of bytes")
             }
             Kernel::Conv(conf) => conv::run(&conf.code, operands, begin, end),

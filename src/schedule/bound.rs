@@ -107,6 +107,7 @@ pub fn all_weights(plan: &Plan) -> usize {
 fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
     match &step.kernel {
         Kernel::Winograd(conf) => conf.code.weights_read(),
+        Kernel::WholeWinograd(conf) => conf.code.weights_read(),
         _ => (step.params.iter().map(|&id| plan.graph[id].bytes() as usize).fold(0, usize::saturating_add), 1),
     }
 }
@@ -114,6 +115,7 @@ fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
 fn compute(plan: &Plan, step: &Step) -> usize {
     let products = match &step.kernel {
         Kernel::Winograd(conf) => return conf.code.least_cycles(),
+        Kernel::WholeWinograd(conf) => return conf.code.least_cycles(),
         // One instruction has the products of the four bytes of each lane, or of their halves.
         Kernel::Dots(_) if plan.target.bytes >= Bytes::Dots => 4,
         Kernel::Depthwise(_) if plan.target.bytes >= Bytes::Tables => 4,

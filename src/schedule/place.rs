@@ -473,6 +473,7 @@ pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>, mean:
         epilogue: kernels::epilogue::Epilogue::new(if integer.is_some() { &[] } else { &node.epilogue }),
         integer,
         half: node.params.first().and_then(|&weight| graph[weight].half()),
+        weights: node.params.first().and_then(|&weight| graph[weight].weights_i8()).map(|(weights, _)| weights),
     }
 }
 

@@ -4,7 +4,7 @@ use super::stages::{GUARDS, Range, Stages};
 use super::{Code, GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::kernels::nest::{KernelNest, call_one_of};
+use crate::kernels::nest::{KernelNest, call_one_of, part};
 
 /// The functions that the loops call.
 pub struct Functions {
@@ -458,12 +458,4 @@ impl NestEmitter<'_> {
             nest.call(self.functions.single.output, &args);
         });
     }
-}
-
-/// The `index`-th part of `total` things in parts of `size`: first, and one past the last.
-fn part(nest: &mut NestBuilder, index: Word, size: usize, total: usize) -> [Word; 2] {
-    let begin = nest.mul_imm(index, size as i64);
-    let end = nest.add_imm(begin, size as i64);
-    let total = nest.iconst(total as i64);
-    [begin, nest.smin(end, total)]
 }

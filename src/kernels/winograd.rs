@@ -204,7 +204,8 @@ impl<'a> Problem<'a> {
     /// Tiles of `m` outputs in all groups that are considered.
     fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Code> {
         let dims = self.dims(m);
-        let mut groups: Vec<[usize; 2]> = GROUPS.iter().map(|&most| share_out(&dims, most)).collect();
+        let mut groups: Vec<[usize; 2]> =
+            GROUPS.iter().map(|&most| shared_out(dims.each_ref().map(Dim::tiles), most)).collect();
         groups.dedup();
         groups.into_iter().map(|group| self.conf(m, group, target)).collect()
     }
@@ -253,15 +254,14 @@ fn most_frequencies(window: &ResolvedWindow, target: &Target) -> usize {
 }
 
 /// Rows and columns of a group of at most `most` tiles, shared out evenly.
-fn share_out(dims: &[Dim; 2], most: usize) -> [usize; 2] {
-    let [rows, columns] = [0, 1].map(|d| dims[d].tiles());
+pub(super) fn shared_out([rows, columns]: [usize; 2], most: usize) -> [usize; 2] {
     let even = |total: usize, most: usize| total.div_ceil(total.div_ceil(most));
     if columns > most { [1, even(columns, most)] } else { [even(rows, most / columns), columns] }
 }
 
 /// Tiles of a group that are considered: few, whose V and M stay in the second-level cache, up to as many as the
 /// weights, which each group reads anew, are worth.
-const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
+pub(super) const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
 
 /// Frequencies of each dimension at most where both are transformed: their errors multiply. F(4x4, 7x3), with 10 of
 /// them, measured 6e-5 of the largest output, the forms of 8 below 1e-5.
@@ -568,7 +568,7 @@ const TRANSFORM_CYCLES: usize = 3;
 
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.
-pub(super) fn stream_cycles(bytes: usize, times: usize) -> usize {
+fn stream_cycles(bytes: usize, times: usize) -> usize {
     let again = if bytes < rates::THIRD_LEVEL { rates::THIRD_LEVEL_RATE } else { rates::MEMORY_RATE };
     bytes / rates::MEMORY_RATE + (times - 1) * bytes / again
 }
@@ -653,7 +653,7 @@ mod tests {
             ([9, 40], [4, 3], 6),
         ] {
             with_problem([8, size[0], size[1]], 16, [3, 3], |problem, target| {
-                let conf = problem.conf(m, share_out(&problem.dims(m), most), target);
+                let conf = problem.conf(m, shared_out(problem.dims(m).each_ref().map(Dim::tiles), most), target);
                 let [rows, columns] = &conf.dims;
                 let group: Vec<(usize, usize)> = (0..conf.group[0].min(rows.tiles()))
                     .flat_map(|row| (0..conf.group[1].min(columns.tiles())).map(move |column| (row, column)))

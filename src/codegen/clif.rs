@@ -455,6 +455,12 @@ impl VectorAsm for ClifAsm<'_, '_> {
         self.set_bits(dst, lanes);
     }
 
+    fn load_signed_halves(&mut self, dst: V, mem: Mem) {
+        let base = self.int_value(mem.base);
+        let halves = self.builder.ins().sload8x8(memory(), base, mem.offset);
+        self.set_bits(dst, halves);
+    }
+
     fn load_byte_halves(&mut self, dst: V, mem: Mem) {
         let base = self.int_value(mem.base);
         let halves = self.builder.ins().uload8x8(memory(), base, mem.offset);

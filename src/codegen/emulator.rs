@@ -301,11 +301,9 @@ impl<'a, 'm> Machine<'a, 'm> {
                 self.memory.read(self.address(i), &mut bytes[..lanes(i)])?;
                 self.set_vector_masked(i, bytes.map(u32::from))?;
             }
-            VEX_Vpmovzxbw_ymm_xmmm128 | EVEX_Vpmovzxbw_zmm_k1z_ymmm256 => {
-                let mut bytes = [0; 32];
-                self.memory.read(self.address(i), &mut bytes[..2 * lanes(i)])?;
-                let lane = |l: usize| u32::from(bytes[2 * l]) | u32::from(bytes[2 * l + 1]) << 16;
-                self.set_vector_masked(i, std::array::from_fn(lane))?;
+            VEX_Vpmovzxbw_ymm_xmmm128 | EVEX_Vpmovzxbw_zmm_k1z_ymmm256 => self.load_bytes(i, u16::from)?,
+            VEX_Vpmovsxbw_ymm_xmmm128 | EVEX_Vpmovsxbw_zmm_k1z_ymmm256 => {
+                self.load_bytes(i, |byte| i16::from(byte as i8) as u16)?;
             }
             VEX_Vpmovzxwd_ymm_xmmm128 | EVEX_Vpmovzxwd_zmm_k1z_ymmm256 => {
                 let halves = self.load_halves(i)?;
@@ -501,6 +499,14 @@ impl<'a, 'm> Machine<'a, 'm> {
         let mut lane = [0];
         self.load_lanes(address, &mut lane)?;
         Ok(lane[0])
+    }
+
+    /// Two bytes for each lane, as halves.
+    fn load_bytes(&mut self, i: &Instruction, half: fn(u8) -> u16) -> Result<(), String> {
+        let mut bytes = [0; 32];
+        self.memory.read(self.address(i), &mut bytes[..2 * lanes(i)])?;
+        let lane = |l: usize| u32::from(half(bytes[2 * l])) | u32::from(half(bytes[2 * l + 1])) << 16;
+        self.set_vector_masked(i, std::array::from_fn(lane))
     }
 
     /// A half for each lane.

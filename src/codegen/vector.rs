@@ -188,6 +188,8 @@ pub trait VectorAsm {
     fn load_bytes(&mut self, dst: V, mem: Mem);
     /// A byte without a sign for each half of each lane.
     fn load_byte_halves(&mut self, dst: V, mem: Mem);
+    /// The same of bytes that have one.
+    fn load_signed_halves(&mut self, dst: V, mem: Mem);
     /// Each lane = the byte at `mem`, without a sign.
     fn broadcast_byte(&mut self, dst: V, mem: Mem);
     /// Copies a byte; takes no register.

@@ -578,6 +578,10 @@ impl VectorAsm for X64Asm {
         self.emit(Instruction::with2(self.codes.bytes_to_halves, self.vector(dst), memory(mem)));
     }
 
+    fn load_signed_halves(&mut self, dst: V, mem: Mem) {
+        self.emit(Instruction::with2(self.codes.signed_bytes_to_halves, self.vector(dst), memory(mem)));
+    }
+
     fn load_wide(&mut self, dst: V, mem: Mem, half: Half) {
         match half {
             // Denormals of 16 bits are no denormals of 32: MXCSR does not matter (Intel SDM volume 2, VCVTPH2PS).

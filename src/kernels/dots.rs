@@ -227,10 +227,13 @@ impl Code {
 
     /// Bytes of the weights of four input channels and one block of output channels.
     fn unit(&self) -> usize {
-        match self.products {
-            Products::Bytes | Products::Pairs => QUAD * self.lanes,
-            Products::Halves => 2 * QUAD * self.lanes,
-        }
+        let of_weight = if self.is_wide() { 2 } else { 1 };
+        of_weight * QUAD * self.lanes
+    }
+
+    /// Whether weights are halves in memory, and not bytes: unless each is read once, where memory is what takes the time.
+    fn is_wide(&self) -> bool {
+        self.products == Products::Halves && self.window.positions() > 1
     }
 
     /// Bytes of the weights of one block of output channels.
@@ -283,15 +286,16 @@ impl Code {
             for (c, of_input) in of_output.chunks(taps).enumerate() {
                 let c = first + c;
                 let (in_block, quad) = (c / lanes, c % lanes / QUAD);
+                let place = match self.products {
+                    Products::Bytes | Products::Pairs => o % lanes * QUAD + c % QUAD,
+                    Products::Halves => (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2,
+                };
                 for (tap, &w) in of_input.iter().enumerate() {
                     let quad = (in_block * taps + tap) * quads + quad;
-                    let of_unit = of_tile + (quad * width + block % blocks) * unit;
-                    match self.products {
-                        Products::Bytes | Products::Pairs => packed[of_unit + o % lanes * QUAD + c % QUAD] = w as u8,
-                        Products::Halves => {
-                            let half = (c % 2 * lanes + o % lanes) * 2 + c % QUAD / 2;
-                            packed[of_unit + 2 * half..][..2].copy_from_slice(&i16::from(w).to_le_bytes());
-                        }
+                    let of_unit = &mut packed[of_tile + (quad * width + block % blocks) * unit..][..unit];
+                    match self.is_wide() {
+                        true => of_unit[2 * place..][..2].copy_from_slice(&i16::from(w).to_le_bytes()),
+                        false => of_unit[place] = w as u8,
                     }
                 }
             }
@@ -536,7 +540,12 @@ impl Tile<'_> {
                 let of_unit = first + block * self.code.unit();
                 for (index, halves) in [even, odd].into_iter().enumerate() {
                     let at = weights.at((of_unit + index * self.code.unit() / 2) as i64);
-                    asm.multiply_halves_load(product, halves, at);
+                    if self.code.is_wide() {
+                        asm.multiply_halves_load(product, halves, at);
+                    } else {
+                        asm.load_signed_halves(product, at);
+                        asm.multiply_halves(product, product, halves);
+                    }
                     asm.add_bits(sums[p], sums[p], product);
                 }
             }

@@ -110,7 +110,7 @@ impl Geometry {
         ("window", text)
     }
 
-    /// Calls `call` with a tile for each run of positions of a row, of all rows, as [`nest::for_runs`]; or for each so many
+    /// Calls `call` with a tile for each run of positions of a row, of all rows, as `nest::for_runs`; or for each so many
     /// rows. It is given the pointers at that place: first that to the input, then the others, each with its bytes of a
     /// position.
     pub fn for_runs(

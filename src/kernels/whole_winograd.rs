@@ -4,7 +4,7 @@
 //! The transform of the input adds and subtracts bytes, that of the weights multiplies them by whole numbers (see
 //! `transform`): both fit 16 bits, at most (8^2 + 2^2) * 255 and 7^2 * 127. Their products are added modulo 2^32, and so is
 //! the transform of the output. It gives the sum of the definition times 4, 48 or 576: an odd number, which its inverse
-//! modulo 2^32 undoes, and a power of two. Of the sum times that power the highest bits must not be lost ([`Centre`]); no
+//! modulo 2^32 undoes, and a power of two. Of the sum times that power the highest bits must not be lost (`Centre`); no
 //! matter what was lost before.
 //!
 //! A task takes a group of tiles through all stages, for some panels of output channels. In the memory of its thread are

@@ -90,6 +90,12 @@ fn operations(isa: Isa) -> Vec<Operation> {
             |_, _, mem| mem[..mem.len() / 2].iter().flat_map(|&byte| u16::from(byte).to_le_bytes()).collect(),
         ),
         operation(
+            "load_signed_halves",
+            Bytes::Vectors,
+            |s, d, _, _, mem| s.load_signed_halves(d, mem.at(0)),
+            |_, _, mem| mem[..mem.len() / 2].iter().flat_map(|&byte| i16::from(byte as i8).to_le_bytes()).collect(),
+        ),
+        operation(
             "sub_bits",
             Bytes::Vectors,
             |s, d, a, b, _| s.sub_bits(d, a, b),

@@ -524,7 +524,7 @@ fn layers_on_whole_numbers_are_such_as_there_are() {
         graph[flat].epilogue.push(Epilogue::Activation(Activation::Relu));
     });
     said("nothing makes ", |graph, _| {
-        graph.add_layer(Convert, &[NodeId(1)], "again").unwrap();
+        graph.add_layer(Convert, &[NodeId(0)], "again").unwrap();
     });
     said("has a gate or makes a mean", |graph, dense| {
         graph[dense].inputs.push(NodeId(1));

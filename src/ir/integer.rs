@@ -114,7 +114,7 @@ pub const MAX_BIAS: i32 = 1 << 28;
 pub fn concerns(graph: &Graph, node: &Node) -> bool {
     let whole = |id: &NodeId| graph[*id].ty.dtype != DType::F32;
     let weights = node.params.iter().any(|&param| graph[param].is_integer());
-    node.ty.dtype != DType::F32 || weights || node.inputs.iter().any(whole)
+    node.ty.dtype != DType::F32 || weights || node.inputs.iter().any(whole) || matches!(node.op, Op::Convert(_))
 }
 
 /// What a node computes on whole numbers; `None` for one that neither reads nor makes any.

@@ -556,8 +556,13 @@ net {
     let model = Model::parse(text).unwrap();
     let random = model.bind(&svertka::Weights::random(SEED)).unwrap();
     let examples = [inputs(model.graph(), 2, SEED)];
-    let wishes =
-        quant::Wishes { method: quant::Method::MinMax, activation_bits: 8, keep: Default::default(), budget: None };
+    let wishes = quant::Wishes {
+        method: quant::Method::MinMax,
+        activation_bits: 8,
+        weight_bits: 8,
+        keep: Default::default(),
+        budget: None,
+    };
     let found = quant::quantise(model.graph(), &random, &examples, &wishes, &mut |_, _| {}).unwrap();
     let folded = quant::Folded::new(model.graph(), &random);
     let file = tempfile::Builder::new().suffix(".safetensors").tempfile().unwrap();

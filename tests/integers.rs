@@ -188,6 +188,7 @@ struct Case {
     batch: usize,
     seed: u64,
     activation_bits: u8,
+    weight_bits: u8,
     method: Method,
     /// Whether values that are put side by side have quantisations of their own.
     parted: bool,
@@ -203,8 +204,9 @@ fn cases() -> impl Strategy<Value = Case> {
         "more: conv {one}, 32 | relu | flatten | dropout 0.2 | mid: dense 37, bias | relu | end: dense 5",
         "more: conv {one}, 7 | flatten | end: dense 5",
     ]);
-    (prop_oneof![3 => planar, 1 => volume], ends, any::<u64>(), 7u8..=8, 1usize..4, methods, any::<bool>()).prop_map(
-        |((steps, sizes), end, seed, activation_bits, batch, method, parted)| {
+    let bits = prop::sample::select(vec![(8, 8), (7, 8), (8, 7)]);
+    (prop_oneof![3 => planar, 1 => volume], ends, any::<u64>(), bits, 1usize..4, methods, any::<bool>()).prop_map(
+        |((steps, sizes), end, seed, (activation_bits, weight_bits), batch, method, parted)| {
             let (begin, one) = if sizes.len() == 2 { ("3x3", "1x1") } else { ("3x3x3", "1x1x1") };
             let end = end.replace("{one}", one);
             let steps = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | "));
@@ -212,7 +214,7 @@ fn cases() -> impl Strategy<Value = Case> {
             let shown: Vec<String> = sizes.iter().map(usize::to_string).collect();
             let input = format!("input x: f32[N, 3, {}]", shown.join(", "));
             let text = format!("model m\n{input}\nnet {{ begin: conv {begin}, 12, half | {steps}{end} }}");
-            Case { text, dims: [vec![3], sizes].concat(), batch, seed, activation_bits, method, parted }
+            Case { text, dims: [vec![3], sizes].concat(), batch, seed, activation_bits, weight_bits, method, parted }
         },
     )
 }
@@ -238,10 +240,10 @@ impl Case {
 
     /// Quantises the network, of which all layers then compute on whole numbers, and gives it to `f`.
     fn with<T>(&self, f: impl FnOnce(&Whole) -> Result<T, TestCaseError>) -> Result<T, TestCaseError> {
-        let Case { text, seed, activation_bits, method, .. } = self.clone();
+        let Case { text, seed, activation_bits, weight_bits, method, .. } = self.clone();
         let model = Model::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let weights = model.bind(&Weights::random(seed)).unwrap();
-        let wishes = Wishes { method, activation_bits, keep: HashSet::new(), budget: None };
+        let wishes = Wishes { method, activation_bits, weight_bits, keep: HashSet::new(), budget: None };
         let examples = [vec![self.input(1)]];
         let found = quant::quantise(model.graph(), &weights, &examples, &wishes, &mut |_, _| {}).unwrap();
         let folded = quant::Folded::new(model.graph(), &weights);
@@ -311,7 +313,16 @@ fn maps_smaller_than_their_windows() {
             "model m\ninput x: f32[N, 3, {rows}, {columns}]\nnet {{ {layers} | wide: conv 5x5, 8, half | end: conv 1x1, 5 }}"
         );
         let dims = vec![3, rows, columns];
-        let case = Case { text, dims, batch: 2, seed: 1, activation_bits: 8, method: Method::MinMax, parted: false };
+        let case = Case {
+            text,
+            dims,
+            batch: 2,
+            seed: 1,
+            activation_bits: 8,
+            weight_bits: 8,
+            method: Method::MinMax,
+            parted: false,
+        };
         let result = case.with(|whole| {
             for engine in engines() {
                 let options = Options { engine, ..Options::default() };
@@ -344,6 +355,7 @@ fn kernels_are_described() {
         batch: 1,
         seed: 1,
         activation_bits: 8,
+        weight_bits: 8,
         method: Method::MinMax,
         parted: false,
     };
@@ -376,6 +388,7 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
         batch: 1,
         seed: 1,
         activation_bits: 8,
+        weight_bits: 8,
         method: Method::MinMax,
         parted: false,
     };

@@ -34,7 +34,7 @@ pub struct Args {
     /// Weights of 16 bits in the place of eight: they are rounded, and all is computed in f32 as before. Dense layers,
     /// which wait for their weights from memory, take 0.5 to 0.6 of the time, and the file half the bytes
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with_all = [
-        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "html",
+        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "weight_bits", "html",
     ])]
     weights_type: Option<WeightsType>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
@@ -62,6 +62,9 @@ pub struct Args {
     /// Bits of values between layers. With 7, processors without dot products of eight bits have a faster instruction
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
     activation_bits: u8,
+    /// Bits of weights. With 7 it is as with 7 bits of values
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
+    weight_bits: u8,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -127,6 +130,7 @@ pub fn run(args: &Args) -> Outcome {
     let wishes = Wishes {
         method,
         activation_bits: args.activation_bits,
+        weight_bits: args.weight_bits,
         keep: args.keep.iter().cloned().collect(),
         budget: args.budget.map(|percent| percent / 100.0),
     };

@@ -95,20 +95,21 @@ impl Channels {
 pub enum Products {
     /// Four bytes of each lane, to sums.
     Bytes,
-    /// Two bytes of each half, of which those of the input have seven bits, so that their sums fit. Another instruction adds
-    /// the halves of each lane, and another one these to sums.
+    /// Two bytes of each half, of which those of the input or the weights have seven bits, so that their sums fit. Another
+    /// instruction adds the halves of each lane, and another one these to sums.
     Pairs,
     /// Two halves of each lane: of four channels the even ones, then the odd ones. Another instruction adds them.
     Halves,
 }
 
 impl Products {
-    /// What tiles of a target have for such an input.
-    pub fn of(target: &Target, input: Quantisation) -> Result<Products, Why> {
+    /// What tiles of a target have for such an input and weights.
+    pub fn of(target: &Target, input: Quantisation, weights: &[i8]) -> Result<Products, Why> {
+        let largest = || weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+        let fits = || 2 * i32::from(input.top()) * i32::from(largest()) <= i16::MAX.into();
         match target.bytes {
             Bytes::None => Err(Why::unfit("no vectors of bytes")),
-            // 2 * 127 * 127 is below 2^15.
-            Bytes::Vectors if input.top() <= i8::MAX as u8 && target.isa != Isa::Clif => Ok(Products::Pairs),
+            Bytes::Vectors if target.isa != Isa::Clif && fits() => Ok(Products::Pairs),
             Bytes::Vectors => Ok(Products::Halves),
             Bytes::Dots | Bytes::Tables => Ok(Products::Bytes),
         }
@@ -144,7 +145,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
         return Err(Why::unfit("no sum of products"));
     };
-    let (products, lanes) = (Products::of(target, input)?, target.lanes);
+    let (products, lanes) =
+        (Products::of(target, input, node.weights.ok_or("its weights are not known")?)?, target.lanes);
     let ty = node.inputs[0].ty;
     let (layout, inputs, padded, window) = match node.op {
         Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {

@@ -103,7 +103,8 @@ impl<'a> Problem<'a> {
         if conv.groups > 1 || window.kernel != [3, 3] || !ones(&window.stride) || !ones(&window.dilation) {
             return Err(Why::unfit("not 3x3 of stride 1, dilation 1 and one group"));
         }
-        Products::of(target, numbers)?;
+        let weights = node.weights.ok_or("its weights are not known")?;
+        Products::of(target, numbers, weights)?;
         let origins = [0, 1].map(|d| window.origin(d, 0));
         if origins.iter().any(|&origin| origin > 0) {
             return Err("positions in front that no window sees".into());
@@ -115,7 +116,7 @@ impl<'a> Problem<'a> {
             out: [window.out[0], window.out[1]],
             numbers,
             ends: Ends { residual, output },
-            weights: node.weights.ok_or("its weights are not known yet")?,
+            weights,
         })
     }
 

@@ -17,6 +17,8 @@ pub struct Wishes {
     pub method: Method,
     /// Values have 7 or 8 bits.
     pub activation_bits: u8,
+    /// And weights.
+    pub weight_bits: u8,
     /// Layers that stay f32, by the names that their weights begin with.
     pub keep: HashSet<String>,
     /// The largest part of the examples whose class may change; layers stay f32 until it is not exceeded.
@@ -117,7 +119,7 @@ fn attempt(
     };
     let observed = observe(&structure, folded, examples, &mut step);
     let mut values = quantisations(&structure, &observed, wishes);
-    let noises = round_weights(&structure, folded, &observed, &mut values, wishes.method);
+    let noises = round_weights(&structure, folded, &observed, &mut values, wishes);
     let applied = apply(&structure, &values).map_err(|error| error.to_string())?;
     let measured = measure(&structure, folded, &applied, examples, &mut step);
     let noise = |name: &String| noises[name].0 + noises[name].1;
@@ -143,7 +145,7 @@ fn round_weights(
     weights: &Folded,
     observed: &Observed,
     found: &mut Values,
-    method: Method,
+    wishes: &Wishes,
 ) -> HashMap<String, (f64, f64)> {
     let mut noises = HashMap::new();
     for id in structure.ids().filter(|&id| structure.is_product(id)) {
@@ -159,8 +161,9 @@ fn round_weights(
             groups: if let Op::Conv(conv) = &node.op { conv.groups } else { 1 },
             input,
             means: &observed.of(operand).means,
+            most: if wishes.weight_bits == 7 { 63 } else { i8::MAX },
         };
-        let rounded = round(&product, method);
+        let rounded = round(&product, wishes.method);
         noises.insert(structure.name(id).to_owned(), (rounded.noise, observed.noise(operand, input)));
         found.layers.insert(id, rounded.layer);
     }

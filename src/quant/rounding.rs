@@ -21,6 +21,8 @@ pub struct Product<'a> {
     /// What its operand's numbers stand for, and the mean of each channel of it.
     pub input: Quantisation,
     pub means: &'a [f64],
+    /// The largest whole number that a weight may become.
+    pub most: i8,
 }
 
 /// Parts of the largest weight that are tried for the scale of the least error.
@@ -34,8 +36,8 @@ pub fn round(product: &Product, method: Method) -> Rounded {
     let (mut error, mut power) = (0.0, 0.0);
     for (c, row) in product.weight.chunks(len).enumerate() {
         let b = product.bias.map_or(0.0, |bias| f64::from(bias[c]));
-        let scale = scale(row, b, product.input, method);
-        let rounded: Vec<i8> = row.iter().map(|&w| nearest(w, scale)).collect();
+        let scale = scale(row, b, product, method);
+        let rounded: Vec<i8> = row.iter().map(|&w| nearest(w, scale, product.most)).collect();
         let off = |(&w, &q): (&f32, &i8)| f64::from(w) - f64::from(q) * f64::from(scale);
         let pairs = || row.iter().zip(&rounded);
         error += pairs().map(|pair| off(pair).powi(2)).sum::<f64>();
@@ -54,21 +56,21 @@ pub fn round(product: &Product, method: Method) -> Rounded {
     Rounded { layer, noise: error / f64::max(power, f64::MIN_POSITIVE) }
 }
 
-fn nearest(w: f32, scale: f32) -> i8 {
-    (w / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+fn nearest(w: f32, scale: f32, most: i8) -> i8 {
+    (w / scale).round_ties_even().clamp(-f32::from(most), most.into()) as i8
 }
 
 /// The scale of a row: one under which its bias is no large number, and the weights are near what they were.
-fn scale(row: &[f32], bias: f64, input: Quantisation, method: Method) -> f32 {
+fn scale(row: &[f32], bias: f64, &Product { input, most, .. }: &Product, method: Method) -> f32 {
     let largest = row.iter().fold(0f32, |largest, w| largest.max(w.abs()));
     let least = (bias.abs() / (f64::from(input.scale()) * f64::from(MAX_BIAS / 2))) as f32;
     let (low, high) = (Quantisation::SCALES.start().max(least), *Quantisation::SCALES.end());
-    let of_part = |part: f32| (largest * part / 127.0).max(low).min(high);
+    let of_part = |part: f32| (largest * part / f32::from(most)).max(low).min(high);
     if method != Method::LeastSquares {
         return of_part(1.0);
     }
     let error = |scale: f32| {
-        let off = |&w: &f32| f64::from(w) - f64::from(nearest(w, scale)) * f64::from(scale);
+        let off = |&w: &f32| f64::from(w) - f64::from(nearest(w, scale, most)) * f64::from(scale);
         row.iter().map(|w| off(w).powi(2)).sum::<f64>()
     };
     let parts = (0..TRIED).map(|i| of_part(1.0 - i as f32 / (2 * TRIED) as f32));
@@ -80,9 +82,19 @@ mod tests {
     use super::*;
 
     fn rounded(weight: &[f32], bias: Option<&[f32]>, means: &[f64]) -> Layer {
+        within(127, weight, bias, means)
+    }
+
+    fn within(most: i8, weight: &[f32], bias: Option<&[f32]>, means: &[f64]) -> Layer {
         let input = Quantisation::new(0.5, 0, 255).unwrap();
-        let product = Product { weight, bias, channels: 2, groups: 1, input, means };
+        let product = Product { weight, bias, channels: 2, groups: 1, input, means, most };
         round(&product, Method::MinMax).layer
+    }
+
+    #[test]
+    fn weights_have_as_many_bits_as_they_may() {
+        let layer = within(63, &[126.0, -64.0, -0.5, 0.0], None, &[0.0, 0.0]);
+        assert_eq!((&layer.weight[..], &layer.scales[..]), (&[63, -32, -63, 0][..], &[2.0, 0.5 / 63.0][..]));
     }
 
     #[test]

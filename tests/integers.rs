@@ -228,6 +228,12 @@ struct Whole<'a> {
 }
 
 impl Case {
+    /// Of eight bits, by minimum and maximum.
+    fn plain(text: String, dims: Vec<usize>, batch: usize) -> Case {
+        let (seed, activation_bits, weight_bits, method, parted) = (1, 8, 8, Method::MinMax, false);
+        Case { text, dims, batch, seed, activation_bits, weight_bits, method, parted }
+    }
+
     fn input(&self, shift: u64) -> Tensor {
         let shape = [vec![self.batch], self.dims.clone()].concat();
         let value = |i: u64| {
@@ -313,16 +319,7 @@ fn maps_smaller_than_their_windows() {
             "model m\ninput x: f32[N, 3, {rows}, {columns}]\nnet {{ {layers} | wide: conv 5x5, 8, half | end: conv 1x1, 5 }}"
         );
         let dims = vec![3, rows, columns];
-        let case = Case {
-            text,
-            dims,
-            batch: 2,
-            seed: 1,
-            activation_bits: 8,
-            weight_bits: 8,
-            method: Method::MinMax,
-            parted: false,
-        };
+        let case = Case::plain(text, dims, 2);
         let result = case.with(|whole| {
             for engine in engines() {
                 let options = Options { engine, ..Options::default() };
@@ -349,16 +346,7 @@ fn kernels_are_described() {
     let steps: String = steps.iter().enumerate().map(|(i, step)| format!("s{i}: seq {{ {step} }} | ")).collect();
     let text =
         format!("model m\ninput x: f32[N, 3, 9, 11]\nnet {{ begin: conv 3x3, 12, half | {steps}end: conv 1x1, 5 }}");
-    let case = Case {
-        text,
-        dims: vec![3, 9, 11],
-        batch: 1,
-        seed: 1,
-        activation_bits: 8,
-        weight_bits: 8,
-        method: Method::MinMax,
-        parted: false,
-    };
+    let case = Case::plain(text, vec![3, 9, 11], 1);
     let described = |target: Target| {
         let line = |step: &schedule::Step| {
             let facts = step.kernel.code().facts().into_iter().map(|(what, text)| format!("; {what} {text}"));
@@ -382,16 +370,7 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
     let layers =
         "begin: conv 1x1, 32 | wide: conv 3x3, 32, half | deep: conv 3x3, 32, half, groups 32 | end: conv 1x1, 4";
     let text = format!("model m\ninput x: f32[N, 3, 16, 16]\nnet {{ {layers} }}");
-    let case = Case {
-        text,
-        dims: vec![3, 16, 16],
-        batch: 1,
-        seed: 1,
-        activation_bits: 8,
-        weight_bits: 8,
-        method: Method::MinMax,
-        parted: false,
-    };
+    let case = Case::plain(text, vec![3, 16, 16], 1);
     let found = case.with(|whole| {
         let of = |bytes| {
             let target = Target { bytes, ..Target::of(Isa::Avx512, Architecture::X86_64) };

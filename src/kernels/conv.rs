@@ -389,8 +389,7 @@ fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usiz
 /// Bytes of weights that stay in the second-level cache from one block of rows to the next.
 const NEAR_WEIGHTS: usize = 128 << 10;
 
-/// Bytes of a cache line.
-const LINE: i64 = 64;
+const LINE: i64 = super::rates::LINE as i64;
 
 impl Code {
     /// Describes all that was decided.

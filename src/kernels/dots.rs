@@ -2,13 +2,14 @@
 //! not saturate), or, where there are none, with products of halves (`vpmaddwd`), which are exact too.
 //!
 //! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
-//! positions and one or two blocks of output channels, which stay in registers; sums begin with the bias, less the weights
+//! positions, or of several whole rows, and up to four blocks of output channels, which stay in registers; sums begin with the bias, less the weights
 //! times the zero point of the input. Of several groups of channels, a tile reads the blocks that have the inputs of its
 //! outputs, with zeros for weights where one meets what another group reads. A dense layer reads a map in blocks of channels
 //! as it lies: as a window of all positions.
 
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest};
+use super::rates::LINE;
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
@@ -418,9 +419,6 @@ impl Code {
         });
     }
 }
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Bytes of weights that stay near from one sample to the next.
 const NEAR_WEIGHTS: usize = 64 << 10;

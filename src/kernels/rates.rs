@@ -4,6 +4,9 @@
 /// Multiply-adds of vectors that start in a cycle, and as many loads of vectors.
 pub const STARTS: usize = 2;
 
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
+
 /// Instructions on vectors of whole numbers that start in a cycle, most of which are dot products, or others.
 pub fn whole_starts(dots: bool) -> usize {
     if dots { STARTS } else { 3 }

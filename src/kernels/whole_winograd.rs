@@ -16,8 +16,7 @@ mod nest;
 mod tiles;
 mod transform;
 
-use super::dots::Products;
-use super::geometry::Padded;
+use super::geometry::{Geometry, Padded};
 use super::nest::{self as loops, KernelNest};
 use super::requantise::Ends;
 use super::winograd::{GROUPS, exposed, odd_lines, shared_out};
@@ -81,8 +80,8 @@ pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
 
 struct Problem<'a> {
     channels: [usize; 2],
-    /// Rows and columns of padding in front, of the input, and of the output.
-    front: [usize; 2],
+    /// Rows and columns of padding in front, in the last two places; of the input, and of the output.
+    front: [usize; 3],
     input: [usize; 2],
     out: [usize; 2],
     numbers: Quantisation,
@@ -98,25 +97,23 @@ impl<'a> Problem<'a> {
         };
         let ty = node.inputs[0].ty;
         let &[height, width] = ty.spatial() else { return Err(Why::unfit("not of two dimensions")) };
-        let window = conv.window.resolve(ty.spatial()).expect("verified");
+        if target.bytes == Bytes::None {
+            return Err(Why::unfit("no vectors of bytes"));
+        }
+        let resolved = conv.window.resolve(ty.spatial()).expect("verified");
         let ones = |values: &[usize]| values.iter().all(|&v| v == 1);
-        if conv.groups > 1 || window.kernel != [3, 3] || !ones(&window.stride) || !ones(&window.dilation) {
+        if conv.groups > 1 || resolved.kernel != [3, 3] || !ones(&resolved.stride) || !ones(&resolved.dilation) {
             return Err(Why::unfit("not 3x3 of stride 1, dilation 1 and one group"));
         }
-        let weights = node.weights.ok_or("its weights are not known")?;
-        Products::of(target, numbers, weights)?;
-        let origins = [0, 1].map(|d| window.origin(d, 0));
-        if origins.iter().any(|&origin| origin > 0) {
-            return Err("positions in front that no window sees".into());
-        }
+        let (front, window) = Geometry::of(&resolved, ty.spatial())?;
         Ok(Problem {
             channels: [ty.channels(), node.output.channels()],
-            front: origins.map(|origin| origin.unsigned_abs() as usize),
+            front,
             input: [height, width],
-            out: [window.out[0], window.out[1]],
+            out: [window.out[1], window.out[2]],
             numbers,
             ends: Ends { residual, output },
-            weights,
+            weights: node.weights.ok_or("its weights are not known")?,
         })
     }
 
@@ -152,7 +149,7 @@ impl<'a> Problem<'a> {
             channels_in,
             channels_out,
             forms,
-            input: [0, 1].map(|d| (tiles[d] * forms[d].outputs() + 2).max(self.front[d] + self.input[d])),
+            input: [0, 1].map(|d| (tiles[d] * forms[d].outputs() + 2).max(self.front[1 + d] + self.input[d])),
             out: self.out,
             group: shared_out(tiles, most),
             vectors,
@@ -168,9 +165,9 @@ impl<'a> Problem<'a> {
     }
 
     fn lowered(&self, code: Code) -> Lowered {
-        let ([top, left], [height, width]) = (self.front, code.input);
-        let (front, sizes, number) = ([0, top, left], [1, height, width], self.numbers.zero_point());
-        let padded = (code.input != self.input).then_some(Padded { front, sizes, number });
+        let ([height, width], number) = (code.input, self.numbers.zero_point());
+        let padded = Padded { front: self.front, sizes: [1, height, width], number };
+        let padded = (code.input != self.input).then_some(padded);
         let kernel = Conf { code, tables: () }.into();
         Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded }
     }

@@ -2,10 +2,8 @@
 
 use super::{Code, HALF};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
+use crate::kernels::rates::LINE;
 use crate::kernels::taps::split;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// Columns of a block of channels that are side by side in a vector of halves.
 pub const COLUMNS: usize = 2;

@@ -11,10 +11,7 @@ use super::odd_lines;
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::kernels::long::{CHAIN, Every};
-use crate::kernels::rates::STARTS;
-
-/// Bytes of a cache line.
-const LINE: usize = 64;
+use crate::kernels::rates::{LINE, STARTS};
 
 /// What all products of a convolution have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -63,5 +63,8 @@ def test_four_processes_hold_packed_weights_once(tmp_path):
     [packed] = tmp_path.iterdir()
     assert packed.stat().st_size > 140 * MEGABYTE
     print([f"{bytes_ / MEGABYTE:.1f} MB" for bytes_ in added])
-    # Code and values, and what the two threads of the start keep of what they gave back: 18 MB.
-    assert max(added) < 25 * MEGABYTE
+    first, *others = added
+    # Code and values, and what the allocator keeps for the two threads of the start: 18 MB.
+    assert max(others) < 25 * MEGABYTE
+    # It keeps as much as the largest weights beside, which were there while they were packed: 28 MB.
+    assert first < 45 * MEGABYTE

@@ -559,7 +559,7 @@ net {
     let wishes = quant::Wishes {
         method: quant::Method::MinMax,
         activation_bits: 8,
-        weight_bits: 8,
+        free_pairs: false,
         keep: Default::default(),
         budget: None,
     };

@@ -32,6 +32,28 @@ pub enum Integer {
     Move,
 }
 
+/// Weights that an instruction for pairs of bytes multiplies and adds together: those of channels 2i and 2i + 1 at one tap.
+/// `row` has one output channel's, `[channel][tap]`, from the channel of number `first` on.
+pub fn pairs<T: Copy>(row: &[T], first: usize, taps: usize) -> impl Iterator<Item = [T; 2]> {
+    let both = row[first % 2 * taps..].chunks_exact(2 * taps).map(move |both| both.split_at(taps));
+    both.flat_map(|(even, odd)| even.iter().zip(odd).map(|(&a, &b)| [a, b]))
+}
+
+/// The largest sum of two paired weights of one sign, with which the sum of their products with whole numbers up to `top`
+/// has 16 bits.
+pub fn most_of_pair(top: u8) -> i16 {
+    i16::MAX / i16::from(top)
+}
+
+/// Whether products of all pairs of a row can be added in 16 bits: see [`pairs`] and [`most_of_pair`].
+pub fn pairs_fit(row: &[i8], first: usize, taps: usize, top: u8) -> bool {
+    let sums = |[a, b]: [i8; 2]| {
+        let of_sign = |sign: i16| (sign * i16::from(a)).max(0) + (sign * i16::from(b)).max(0);
+        of_sign(1).max(of_sign(-1))
+    };
+    pairs(row, first, taps).map(sums).fold(0, i16::max) <= most_of_pair(top)
+}
+
 /// What becomes of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
@@ -278,6 +300,35 @@ mod tests {
         assert_eq!((table[0], table[128], table[138], table[255]), (0, 128, 187, 255));
         let top = Quantisation::new(1.0, 0, 127).unwrap();
         assert_eq!(super::table(Activation::Reciprocal, quantisation(1.0, 5), top)[5], 127);
+    }
+
+    /// 255 * 128 is below 2^15, 255 * 129 is not.
+    #[test]
+    fn pairs_fit_whose_products_have_16_bits() {
+        let fit = |row: &[i8]| pairs_fit(row, 0, 1, 255);
+        let rows: [&[i8]; 8] = [
+            &[127, 1],
+            &[-127, -1],
+            &[64, 64],
+            &[127, -127],
+            &[1, 127, 127, 0],
+            &[0, -2, 127, 2],
+            &[-2, -127],
+            &[-128],
+        ];
+        assert_eq!(rows.map(fit), [true, true, true, true, true, false, false, true]);
+        assert_eq!([127, 128].map(|top| pairs_fit(&[127, 127], 0, 1, top)), [true, true]);
+        assert!(!pairs_fit(&[127, 127], 0, 1, 130));
+    }
+
+    /// Pairs are of channels, at the same tap; the first of an odd number is the second of a pair.
+    #[test]
+    fn weights_are_paired_by_channels() {
+        let row = [1, 2, 10, 20, 100, 120i8];
+        let of = |first, taps| pairs(&row, first, taps).collect::<Vec<_>>();
+        assert_eq!(of(4, 2), [[1, 10], [2, 20]]);
+        assert_eq!(of(3, 2), [[10, 100], [20, 120]]);
+        assert!(of(1, 6).is_empty() && of(0, 6).is_empty());
     }
 
     #[test]

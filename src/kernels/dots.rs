@@ -14,7 +14,7 @@ use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
-use crate::ir::integer::Integer;
+use crate::ir::integer::{self, Integer};
 use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::tensor::Quantisation;
@@ -84,6 +84,14 @@ impl Channels {
         first / outputs * inputs / self.lanes..((last / outputs + 1) * inputs).div_ceil(self.lanes)
     }
 
+    /// Of weights `[output][input of its group][tap]`, and inputs up to `top`.
+    fn pairs_fit(&self, weights: &[i8], top: u8) -> bool {
+        let [inputs, outputs] = self.of_group();
+        let len = weights.len() / self.outputs;
+        let mut rows = weights.chunks(len).enumerate();
+        rows.all(|(o, row)| integer::pairs_fit(row, o / outputs * inputs, len / inputs, top))
+    }
+
     /// The most input blocks that a tile reads.
     fn most_read(&self, blocks: usize) -> usize {
         let tiles = self.out_blocks().div_ceil(blocks);
@@ -96,21 +104,19 @@ impl Channels {
 pub enum Products {
     /// Four bytes of each lane, to sums.
     Bytes,
-    /// Two bytes of each half, of which those of the input or the weights have seven bits, so that their sums fit. Another
-    /// instruction adds the halves of each lane, and another one these to sums.
+    /// Two bytes of each half, where sums of their products fit: see [`integer::pairs_fit`]. Another instruction adds the halves of each
+    /// lane, and another one these to sums.
     Pairs,
     /// Two halves of each lane: of four channels the even ones, then the odd ones. Another instruction adds them.
     Halves,
 }
 
 impl Products {
-    /// What tiles of a target have for such an input and weights.
-    pub fn of(target: &Target, input: Quantisation, weights: &[i8]) -> Result<Products, Why> {
-        let largest = || weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
-        let fits = || 2 * i32::from(input.top()) * i32::from(largest()) <= i16::MAX.into();
+    /// What tiles of a target have for such weights, whose pairs `fit` or do not.
+    fn of(target: &Target, fit: impl FnOnce() -> bool) -> Result<Products, Why> {
         match target.bytes {
             Bytes::None => Err(Why::unfit("no vectors of bytes")),
-            Bytes::Vectors if target.isa != Isa::Clif && fits() => Ok(Products::Pairs),
+            Bytes::Vectors if target.isa != Isa::Clif && fit() => Ok(Products::Pairs),
             Bytes::Vectors => Ok(Products::Halves),
             Bytes::Dots | Bytes::Tables => Ok(Products::Bytes),
         }
@@ -146,8 +152,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let Some(Integer::Product { input, residual, output }) = node.integer else {
         return Err(Why::unfit("no sum of products"));
     };
-    let (products, lanes) =
-        (Products::of(target, input, node.weights.ok_or("its weights are not known")?)?, target.lanes);
+    let weights = node.weights.ok_or("its weights are not known")?;
+    let lanes = target.lanes;
     let ty = node.inputs[0].ty;
     let (layout, inputs, padded, window) = match node.op {
         Op::Conv(conv) if conv.groups == ty.channels() && conv.groups == conv.channels => {
@@ -166,6 +172,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     };
     let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
+    let products = Products::of(target, || channels.pairs_fit(weights, input.top()))?;
     let [_, window_rows, columns] = window.out;
     // What a tile needs beside its sums, while it makes them and behind.
     let blocks = channels.blocks(products);

@@ -5,6 +5,7 @@ use super::calibrate::{Method, Observed, observe};
 use super::measure::{Measured, measure};
 use super::rounding::{Product, round};
 use super::structure::{Folded, Structure};
+use crate::ir::integer::most_of_pair;
 use crate::ir::weights::{WeightSource, values};
 use crate::ir::{Graph, NodeId, Verified};
 use crate::layers::Op;
@@ -17,8 +18,9 @@ pub struct Wishes {
     pub method: Method,
     /// Values have 7 or 8 bits.
     pub activation_bits: u8,
-    /// And weights.
-    pub weight_bits: u8,
+    /// Whether pairs of weights may be so large that sums of their products have more than 16 bits: see
+    /// [`most_of_pair`](crate::ir::integer::most_of_pair).
+    pub free_pairs: bool,
     /// Layers that stay f32, by the names that their weights begin with.
     pub keep: HashSet<String>,
     /// The largest part of the examples whose class may change; layers stay f32 until it is not exceeded.
@@ -161,7 +163,7 @@ fn round_weights(
             groups: if let Op::Conv(conv) = &node.op { conv.groups } else { 1 },
             input,
             means: &observed.of(operand).means,
-            most: if wishes.weight_bits == 7 { 63 } else { i8::MAX },
+            most_of_pair: if wishes.free_pairs { 2 * i16::from(i8::MAX) } else { most_of_pair(input.top()) },
         };
         let rounded = round(&product, wishes.method);
         noises.insert(structure.name(id).to_owned(), (rounded.noise, observed.noise(operand, input)));

@@ -67,7 +67,7 @@ def prepare(svertka, model, folder):
     from onnxruntime.quantization.shape_inference import quant_pre_process
     import onnxruntime
 
-    if pathlib.Path(folder, "int8.safetensors").exists():
+    if pathlib.Path(folder, "paired.safetensors").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "f32.onnx")
@@ -90,8 +90,9 @@ def prepare(svertka, model, folder):
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     settings = {"quant_format": QuantFormat.QDQ, "per_channel": True, **types}
     quantize_static(str(folder / "pre.onnx"), str(folder / "int8.onnx"), Reader(), **settings)
-    output = ["--method", "min-max", "-o", str(folder / "int8.safetensors")]
-    run([svertka, "quantize", model, "--random-weights", "--calibrate", *files, *output])
+    for name, more in [("int8", []), ("paired", ["--paired"])]:
+        output = ["--method", "min-max", "-o", str(folder / f"{name}.safetensors"), *more]
+        run([svertka, "quantize", model, "--random-weights", "--calibrate", *files, *output])
 
 
 def svertka_shortest(command, model, weights, threads, seconds, folder):
@@ -106,7 +107,7 @@ def measure(options, model):
     prepare(options.svertka, model, folder)
     own = [options.svertka, model]
     rest = [options.threads, options.seconds]
-    whole = ["--weights", str(folder / "int8.safetensors")]
+    whole = ["--weights", str(folder / ("paired.safetensors" if options.paired else "int8.safetensors"))]
     peer = lambda engine, **more: float(
         run([sys.executable, __file__, "--worker", engine, str(folder), *map(str, rest)], **more)
     )
@@ -130,6 +131,7 @@ def main():
     parser.add_argument("--svertka", default="target/release/svertka")
     parser.add_argument("--folder", default="quantised", help="where the networks are made, and found again")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--paired", action="store_true", help="take what `svertka quantize --paired` makes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)

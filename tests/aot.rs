@@ -559,7 +559,7 @@ net {
     let wishes = quant::Wishes {
         method: quant::Method::MinMax,
         activation_bits: 8,
-        free_pairs: false,
+        paired: false,
         keep: Default::default(),
         budget: None,
     };

@@ -34,7 +34,7 @@ pub struct Args {
     /// Weights of 16 bits in the place of eight: they are rounded, and all is computed in f32 as before. Dense layers,
     /// which wait for their weights from memory, take 0.5 to 0.6 of the time, and the file half the bytes
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with_all = [
-        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "free_pairs", "html",
+        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "paired", "html",
     ])]
     weights_type: Option<WeightsType>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
@@ -62,11 +62,11 @@ pub struct Args {
     /// Bits of values between layers
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
     activation_bits: u8,
-    /// Round each weight to the nearest of -127 to 127, whatever its neighbour is. Else two weights of one sign, of channels
-    /// 2i and 2i + 1, are 128 together at most: products of bytes are then exact on processors without dot products, which
-    /// are 1.3 times as fast. Weights are about 2 dB more exact with this
+    /// Round weights in pairs for processors without dot products of bytes, which are up to 1.3 times as fast then: of one
+    /// sign, those of channels 2i and 2i + 1 become 128 together at most, so that the sum of their products has 16 bits. This
+    /// costs convolutions that have no Winograd 2 dB of their weights' precision
     #[arg(long)]
-    free_pairs: bool,
+    paired: bool,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> Outcome {
     let wishes = Wishes {
         method,
         activation_bits: args.activation_bits,
-        free_pairs: args.free_pairs,
+        paired: args.paired,
         keep: args.keep.iter().cloned().collect(),
         budget: args.budget.map(|percent| percent / 100.0),
     };

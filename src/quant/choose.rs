@@ -18,9 +18,8 @@ pub struct Wishes {
     pub method: Method,
     /// Values have 7 or 8 bits.
     pub activation_bits: u8,
-    /// Whether pairs of weights may be so large that sums of their products have more than 16 bits: see
-    /// [`most_of_pair`](crate::ir::integer::most_of_pair).
-    pub free_pairs: bool,
+    /// Whether weights are rounded in pairs, so that sums of their products have 16 bits.
+    pub paired: bool,
     /// Layers that stay f32, by the names that their weights begin with.
     pub keep: HashSet<String>,
     /// The largest part of the examples whose class may change; layers stay f32 until it is not exceeded.
@@ -163,13 +162,25 @@ fn round_weights(
             groups: if let Op::Conv(conv) = &node.op { conv.groups } else { 1 },
             input,
             means: &observed.of(operand).means,
-            most_of_pair: if wishes.free_pairs { 2 * i16::from(i8::MAX) } else { most_of_pair(input.top()) },
+            most_of_pair: match wishes.paired && gains_by_pairs(&node.op) {
+                true => most_of_pair(input.top()),
+                false => 2 * i16::from(i8::MAX),
+            },
         };
         let rounded = round(&product, wishes.method);
         noises.insert(structure.name(id).to_owned(), (rounded.noise, observed.noise(operand, input)));
         found.layers.insert(id, rounded.layer);
     }
     noises
+}
+
+/// Whether processors without dot products multiply a layer's weights in pairs of bytes, and this takes the time: dense
+/// layers wait for their weights, and a 3x3 convolution is computed by Winograd's tiles.
+fn gains_by_pairs(op: &Op) -> bool {
+    let Op::Conv(conv) = op else { return false };
+    let ones = |values: &[usize]| values.iter().all(|&v| v == 1);
+    let window = &conv.window;
+    conv.groups > 1 || window.kernel != [3, 3] || !ones(&window.stride) || !ones(&window.dilation)
 }
 
 fn report(

@@ -30,7 +30,7 @@ struct Report<'a> {
     model: &'a str,
     method: String,
     activation_bits: u8,
-    free_pairs: bool,
+    paired: bool,
     /// 0 to 1.
     budget: Option<f64>,
     examples: usize,
@@ -82,13 +82,13 @@ pub fn page(quantised: &Quantised, about: &About) -> String {
 
 fn report<'a>(quantised: &'a Quantised, about: &'a About) -> Report<'a> {
     let figures = figures(&quantised.structure.graph);
-    let Wishes { method, activation_bits, free_pairs, budget, .. } = about.wishes;
+    let Wishes { method, activation_bits, paired, budget, .. } = about.wishes;
     Report {
         svertka: env!("CARGO_PKG_VERSION"),
         model: about.name,
         method: in_words(*method),
         activation_bits: *activation_bits,
-        free_pairs: *free_pairs,
+        paired: *paired,
         budget: *budget,
         examples: quantised.measured.samples,
         agreeing: quantised.measured.agreeing,

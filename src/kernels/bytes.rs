@@ -1,10 +1,10 @@
 //! Generated code for the kernels of [`integer`](super::integer) that work through a block of channels, or through one
 //! channel, from its first position to its last.
 
-use super::Layout;
 use super::integer::{Code, Number, Work};
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, Parts};
 use super::requantise::{Real, Rounding};
+use super::{Layout, pad};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::integer::{Integer, Range, multiplier};
@@ -33,23 +33,69 @@ pub fn table(code: &Code) -> Option<Vec<i64>> {
 
 /// The kernel function.
 pub fn generate(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-    if let Work::Copy { channels, inputs, output } = &code.work {
-        return generate_copy(code, [channels.len(), inputs.len()], *output, name, isa, module);
+    match &code.work {
+        Work::Copy { channels, inputs, output } => {
+            generate_copy(code, [channels.len(), inputs.len()], *output, name, isa, module)
+        }
+        &Work::Pad { front, input, output, number } => {
+            pad::generate(&pad::Pad { code, front, input, output, number }, name, isa, module)
+        }
+        _ => generate_elements(code, name, isa, module),
     }
-    let tile = |module: &mut CodeModule, name: &str, last: bool| {
-        module.define_tile(name, isa, ARGUMENTS, &mut |asm| Tile { code, last }.emit(asm))
-    };
-    let first = tile(module, &format!("{name}_block"), false)?;
-    // Only this one knows channels that are missing in the last block.
+}
+
+/// Positions of a block that a part has all of, or none.
+fn unit(code: &Code) -> usize {
+    code.lanes.max(UNROLL)
+}
+
+/// How tasks share the positions of a block.
+pub fn parts(code: &Code) -> Parts {
+    match code.work {
+        Work::Elements { .. } | Work::Gate { .. } => Parts::new(code.positions.div_ceil(unit(code)), code.blocks()),
+        Work::Pad { output, .. } => Parts::new(output[0] * output[1], code.blocks()),
+        _ => Parts::new(1, code.blocks()),
+    }
+}
+
+/// A task is a part of a block.
+fn generate_elements(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+    let parts = parts(code);
+    let of_part = parts.size() * unit(code);
+    let rest = code.positions - (parts.count() - 1) * of_part;
+    let of_part = if parts.count() == 1 { rest } else { of_part };
+    // Only these know channels that are missing in the last block.
     let differs = code.reads_rows() && !code.channels.is_multiple_of(code.lanes);
-    let last = if differs { Some(tile(module, &format!("{name}_last"), true)?) } else { None };
+    let mut tiles: Vec<[FuncId; 2]> = Vec::new();
+    for (last, block) in [(false, "block"), (true, "last")].into_iter().take(1 + usize::from(differs)) {
+        let mut define = |positions: usize| {
+            let tile = Tile { code, positions, last };
+            module.define_tile(&format!("{name}_{block}_{positions}"), isa, ARGUMENTS, &mut |asm| tile.emit(asm))
+        };
+        let whole = define(of_part)?;
+        tiles.push([whole, if rest == of_part { whole } else { define(rest)? }]);
+    }
+    let behind = tiles[tiles.len() - 1];
     nest::define(name, module, |nest| {
-        nest.for_tasks(code.blocks(), |nest, sample, block| {
-            let args = code.pointers(nest, sample, block);
-            let Some(last) = last else { return nest.call(first, &args) };
+        nest::for_parts(nest, parts, code.blocks(), |nest, sample, block, part| {
+            let args = code.pointers(nest, sample, block, part.map(|[first, _]| first));
+            // The last part is the one behind which there is nothing.
+            let is_last = part.map(|[_, end]| {
+                let steps = nest.iconst(code.positions.div_ceil(unit(code)) as i64);
+                nest.less(end, steps)
+            });
+            let call = |nest: &mut NestBuilder, [whole, rest]: [FuncId; 2]| match is_last {
+                Some(before) if whole != rest => {
+                    nest.if_else(before, |nest| nest.call(whole, &args), |nest| nest.call(rest, &args));
+                }
+                _ => nest.call(whole, &args),
+            };
+            if !differs {
+                return call(nest, tiles[0]);
+            }
             let end = nest.iconst(code.blocks() as i64 - 1);
             let full = nest.less(block, end);
-            nest.if_else(full, |nest| nest.call(first, &args), |nest| nest.call(last, &args));
+            nest.if_else(full, |nest| call(nest, tiles[0]), |nest| call(nest, behind));
         });
     })
 }
@@ -85,16 +131,12 @@ fn generate_copy(
     })
 }
 
-/// Elements of a block in memory.
+/// Where the elements of a block are in memory.
 #[derive(Clone, Copy)]
 enum Reach {
-    /// So many bytes for each of so many positions and each lane.
-    Positions(usize, usize),
-    /// A vector of one byte a lane.
-    Vector,
-    /// The same for all blocks, so many bytes for each sample.
-    Sample,
-    /// The same for all samples too, or memory of the thread.
+    /// So many bytes from one block to the next, and from one position to the next.
+    Sample { block: usize, position: usize },
+    /// The same for all samples, or memory of the thread.
     Constant,
 }
 
@@ -112,38 +154,35 @@ impl Code {
         matches!(self.work, Work::Elements { integer: Integer::Quantise(_), input: Layout::Nchw })
     }
 
-    /// The tile's arguments: output, input, and what else there is.
-    fn pointers(&self, nest: &mut NestBuilder, sample: Word, block: Word) -> Vec<Word> {
-        let positions = self.positions;
-        let of_bytes = Reach::Positions(1, positions);
+    /// The tile's arguments: output, input, and what else there is, of a block from a step of its positions on.
+    fn pointers(&self, nest: &mut NestBuilder, sample: Word, block: Word, first: Option<Word>) -> Vec<Word> {
+        let (lanes, positions) = (self.lanes, self.positions);
+        let of = |bytes: usize| Reach::Sample { block: bytes * lanes * positions, position: bytes * lanes };
+        let of_bytes = of(1);
         let reaches = match &self.work {
             Work::Elements { integer: Integer::Quantise(_), input: Layout::Nchw } => {
-                vec![of_bytes, Reach::Positions(4, positions), Reach::Constant]
+                let rows = Reach::Sample { block: 4 * lanes * positions, position: 4 };
+                vec![of_bytes, rows, Reach::Constant]
             }
-            Work::Elements { integer: Integer::Quantise(_), .. } => vec![of_bytes, Reach::Positions(4, positions)],
-            Work::Elements { integer: Integer::Dequantise(_), .. } => vec![Reach::Positions(4, positions), of_bytes],
+            Work::Elements { integer: Integer::Quantise(_), .. } => vec![of_bytes, of(4)],
+            Work::Elements { integer: Integer::Dequantise(_), .. } => vec![of(4), of_bytes],
             Work::Elements { integer: Integer::Table { .. }, .. } => vec![of_bytes, of_bytes, Reach::Constant],
             Work::Gate { each, .. } => {
                 let second = match each {
                     Number::OfElement => of_bytes,
-                    Number::OfChannel => Reach::Vector,
-                    Number::OfPosition | Number::OfSample => Reach::Sample,
+                    Number::OfChannel => Reach::Sample { block: lanes, position: 0 },
+                    Number::OfPosition => Reach::Sample { block: 0, position: lanes },
+                    Number::OfSample => Reach::Sample { block: 0, position: 0 },
                 };
                 vec![of_bytes, of_bytes, second]
             }
-            Work::Pad { input, .. } => vec![of_bytes, Reach::Positions(1, input.iter().product())],
             _ => vec![of_bytes; 3],
         };
         let pointer = |(operand, reach): (usize, Reach)| {
-            let of_sample = |nest: &mut NestBuilder| nest.sample_pointer(operand, sample);
-            let bytes = match reach {
-                Reach::Constant => return nest.constant_pointer(operand),
-                Reach::Sample => return of_sample(nest),
-                Reach::Vector => self.lanes,
-                Reach::Positions(bytes, positions) => bytes * positions * self.lanes,
-            };
-            let pointer = of_sample(nest);
-            nest.offset_by(pointer, block, bytes as i64)
+            let Reach::Sample { block: of_block, position } = reach else { return nest.constant_pointer(operand) };
+            let pointer = nest.sample_pointer(operand, sample);
+            let pointer = nest.offset_by(pointer, block, of_block as i64);
+            first.map_or(pointer, |first| nest.offset_by(pointer, first, (position * unit(self)) as i64))
         };
         let mut pointers: Vec<Word> = reaches.into_iter().enumerate().map(pointer).collect();
         // Those that a tile has no use for are any.
@@ -152,9 +191,10 @@ impl Code {
     }
 }
 
-/// The tile of one block; the last may have fewer channels.
+/// The tile of so many positions of one block; the last may have fewer channels.
 struct Tile<'a> {
     code: &'a Code,
+    positions: usize,
     last: bool,
 }
 
@@ -171,7 +211,6 @@ impl Tile<'_> {
             Work::Gate { integer: Integer::Gate { operands, output }, each } => {
                 self.gate(asm, *operands, *output, *each)
             }
-            Work::Pad { front, input, output, number } => pad(asm, self.code.lanes, *front, *input, *output, *number),
             _ => unreachable!("not one of those that can be generated"),
         }
     }
@@ -188,7 +227,7 @@ impl Tile<'_> {
         let rounding = Rounding::new(asm, range);
         let values: Vec<V> = (0..UNROLL).map(|_| asm.vec()).collect();
         let pointers = [&[(out, lanes)], from].concat();
-        stream(asm, self.code.positions, &pointers, &mut |asm, count| {
+        stream(asm, self.positions, &pointers, &mut |asm, count| {
             values[..count].iter().enumerate().for_each(|(index, &value)| body(asm, index, value));
             rounding.store(asm, &values[..count], out.at(0));
         });
@@ -207,7 +246,7 @@ impl Tile<'_> {
         let (out, x, lanes) = (asm.arg(0), asm.arg(1), self.code.lanes);
         let real = Real::new(asm, from, Some(from.scale()));
         let y = asm.vec();
-        stream(asm, self.code.positions, &[(out, 4 * lanes), (x, lanes)], &mut |asm, count| {
+        stream(asm, self.positions, &[(out, 4 * lanes), (x, lanes)], &mut |asm, count| {
             for index in 0..count {
                 real.load(asm, y, x.at((index * lanes) as i64));
                 asm.store(out.at((4 * index * lanes) as i64), y);
@@ -265,15 +304,10 @@ impl Tile<'_> {
     fn look_up(&self, asm: &mut dyn VectorAsm) {
         let (out, x, table) = (asm.arg(0), asm.arg(1), asm.arg(2));
         if self.code.bytes < Bytes::Tables {
-            return stream(
-                asm,
-                self.code.positions,
-                &[(out, self.code.lanes), (x, self.code.lanes)],
-                &mut |asm, count| {
-                    let bytes = (0..count * self.code.lanes).map(|byte| byte as i64);
-                    bytes.for_each(|byte| asm.look_up_byte(out.at(byte), x.at(byte), table));
-                },
-            );
+            return stream(asm, self.positions, &[(out, self.code.lanes), (x, self.code.lanes)], &mut |asm, count| {
+                let bytes = (0..count * self.code.lanes).map(|byte| byte as i64);
+                bytes.for_each(|byte| asm.look_up_byte(out.at(byte), x.at(byte), table));
+            });
         }
         let parts = std::array::from_fn(|part| {
             let v = asm.vec();
@@ -281,7 +315,7 @@ impl Tile<'_> {
             v
         });
         let v = asm.vec();
-        let bytes = self.code.positions * self.code.lanes;
+        let bytes = self.positions * self.code.lanes;
         vectors(asm, bytes, &[out, x], &mut |asm, offset, words| {
             asm.load_first(v, x.at(offset as i64), words);
             asm.look_up(v, v, parts);
@@ -291,7 +325,8 @@ impl Tile<'_> {
 
     /// Four channels at a time: their bytes of a position are a word.
     fn quantise_rows(&self, asm: &mut dyn VectorAsm, to: Quantisation) {
-        let Code { lanes, channels, positions, .. } = *self.code;
+        let Code { lanes, channels, positions: all, .. } = *self.code;
+        let positions = self.positions;
         let channels = if self.last { channels % lanes } else { lanes };
         let [out, from, words] = std::array::from_fn(|index| asm.arg(index));
         let limits = Limits::new(asm, to);
@@ -303,7 +338,7 @@ impl Tile<'_> {
                 for index in 0..4.min(channels - 4 * quad) {
                     let v = if index == 0 { word } else { y };
                     asm.load_first(v, from.at(0), count);
-                    asm.add_imm(from, 4 * positions as i64);
+                    asm.add_imm(from, 4 * all as i64);
                     limits.steps(asm, v);
                     asm.min(v, v, high);
                     asm.float_to_int(v, v);
@@ -318,7 +353,7 @@ impl Tile<'_> {
                     asm.copy_word(out.at((p * lanes + 4 * quad) as i64), words.at(4 * p as i64));
                 }
             }
-            asm.add_imm(from, -((4 * channels * positions) as i64));
+            asm.add_imm(from, -((4 * channels * all) as i64));
         };
         repeat(asm, positions / lanes, &mut |asm| {
             some(asm, lanes);
@@ -369,7 +404,7 @@ fn stream(
 
 /// Runs `body(offset, words)` on the vectors of so many bytes, a multiple of four, the last of which may be a part of
 /// one. Pointers are moved behind them.
-fn vectors(
+pub(super) fn vectors(
     asm: &mut dyn VectorAsm,
     bytes: usize,
     pointers: &[R],
@@ -388,42 +423,6 @@ fn vectors(
     }
     let moved = bytes - whole / UNROLL * UNROLL * vector;
     pointers.iter().filter(|_| moved > 0).for_each(|&pointer| asm.add_imm(pointer, moved as i64));
-}
-
-/// Puts a number around a block. What is behind a row and before the next lies side by side.
-fn pad(asm: &mut dyn VectorAsm, lanes: usize, front: [usize; 3], input: [usize; 3], output: [usize; 3], number: u8) {
-    let [out, from] = [asm.arg(0), asm.arg(1)];
-    let [around, v] = [(); 2].map(|()| asm.vec());
-    asm.splat_bits(around, u32::from(number) * 0x101_0101);
-    let fill = |asm: &mut dyn VectorAsm, positions: usize| {
-        vectors(asm, positions * lanes, &[out], &mut |asm, offset, words| {
-            asm.store_first(out.at(offset as i64), around, words);
-        });
-    };
-    let copy = |asm: &mut dyn VectorAsm| {
-        vectors(asm, input[2] * lanes, &[out, from], &mut |asm, offset, words| {
-            asm.load_first(v, from.at(offset as i64), words);
-            asm.store_first(out.at(offset as i64), v, words);
-        });
-    };
-    let [plane, row] = [output[1] * output[2], output[2]];
-    let copy_plane = |asm: &mut dyn VectorAsm| {
-        repeat(asm, input[1] - 1, &mut |asm| {
-            copy(asm);
-            fill(asm, row - input[2]);
-        });
-        copy(asm);
-    };
-    // From the end of a plane's last row to the first row of the next.
-    let between = plane - (input[1] - 1) * row - input[2];
-    let before = front[0] * plane + front[1] * row + front[2];
-    fill(asm, before);
-    repeat(asm, input[0] - 1, &mut |asm| {
-        copy_plane(asm);
-        fill(asm, between);
-    });
-    copy_plane(asm);
-    fill(asm, output[0] * plane + between - before - input[0] * plane);
 }
 
 /// Bytes of memory that a call needs.

@@ -7,7 +7,7 @@
 
 use super::dots::Products;
 use super::geometry::Geometry;
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, Part, Parts};
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{Mem, V, VectorAsm, repeat};
@@ -234,7 +234,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks
+        self.parts().count() * self.blocks
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -248,14 +248,20 @@ impl Family for Code {
             *tile = Some(module.define_tile(&name, isa, 6, &mut |asm| self.emit(asm, run))?);
         }
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.blocks, |nest, sample, block| self.emit_block(nest, sample, block, tiles));
+            nest::for_parts(nest, self.parts(), self.blocks, |nest, sample, block, part| {
+                self.emit_block(nest, [sample, block], part, tiles);
+            });
         })
     }
 }
 
 impl Code {
-    /// All positions of one block, by the tile of a run and that of what is left of a row.
-    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
+    fn parts(&self) -> Parts {
+        self.window.parts([1, self.run], self.blocks)
+    }
+
+    /// All positions of one block, or those of a part, by the tile of a run and that of what is left of a row.
+    fn emit_block(&self, nest: &mut NestBuilder, [sample, block]: [Word; 2], part: Part, tiles: [Option<FuncId>; 2]) {
         let residuals = usize::from(self.ends.residual.is_some());
         let vector = self.ends.vector(self.lanes);
         let operand = |nest: &mut NestBuilder, operand: usize, bytes: usize| {
@@ -273,7 +279,7 @@ impl Code {
         let weights = constant(nest, 0, self.weights_of_block());
         let (begin, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
         let pointers = [(x, self.lanes), (y, vector), (r, self.lanes)];
-        self.window.for_runs(nest, [1, self.run], tiles, &pointers, |nest, tile, at| {
+        self.window.for_runs(nest, [1, self.run], tiles, part, &pointers, |nest, tile, at| {
             nest.call(tile, &[at[0], weights, at[1], at[2], begin, factors]);
         });
     }

@@ -8,7 +8,7 @@
 //! as it lies: as a window of all positions.
 
 use super::geometry::Geometry;
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, Part, Parts};
 use super::rates::LINE;
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
@@ -215,9 +215,12 @@ fn of_all(value: &Value, lanes: usize) -> (Layout, usize, Geometry) {
 }
 
 impl Code {
-    /// Each a task for each sample.
     fn tiles(&self) -> usize {
         self.channels.out_blocks().div_ceil(self.blocks)
+    }
+
+    fn parts(&self) -> Parts {
+        self.window.parts([self.rows, self.run], self.tiles())
     }
 
     /// The first input block that a tile reads, of which there are as many behind as it reads.
@@ -323,7 +326,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.tiles()
+        self.parts().count() * self.tiles()
     }
 
     fn constants<'a>(&'a self, (): &'a (), params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -354,15 +357,15 @@ impl Family for Code {
             }
         }
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.tiles(), |nest, sample, number| {
+            nest::for_parts(nest, self.parts(), self.tiles(), |nest, sample, number, part| {
                 let whole = nest.iconst((out_blocks / self.blocks) as i64);
                 let full = nest.less(number, whole);
                 let pair = [tiles[0], tiles[1]];
                 let single = [tiles[2], tiles[3]];
                 nest.if_else(
                     full,
-                    |nest| self.emit_positions(nest, sample, number, pair),
-                    |nest| self.emit_positions(nest, sample, number, single),
+                    |nest| self.emit_positions(nest, [sample, number], part, pair),
+                    |nest| self.emit_positions(nest, [sample, number], part, single),
                 );
             });
         })
@@ -393,8 +396,14 @@ impl Code {
         nest.smin(block, last)
     }
 
-    /// All positions of the output blocks of a tile, by that of a run and that of what is left of a row.
-    fn emit_positions(&self, nest: &mut NestBuilder, sample: Word, number: Word, tiles: [Option<FuncId>; 2]) {
+    /// All positions of the output blocks of a tile, or those of a part, by that of a run and that of what is left of a row.
+    fn emit_positions(
+        &self,
+        nest: &mut NestBuilder,
+        [sample, number]: [Word; 2],
+        part: Part,
+        tiles: [Option<FuncId>; 2],
+    ) {
         let residuals = usize::from(self.ends.residual.is_some());
         let tile_bytes = (self.blocks * self.window.positions()) as i64;
         let out = nest.sample_pointer(0, sample);
@@ -421,7 +430,7 @@ impl Code {
         let ends = constant(nest, 1, 8 * self.lanes);
         let next = nest.add_imm(weights, (self.blocks * self.weights_of_block()) as i64);
         let pointers = [(input, self.lanes), (out, self.vector()), (residual, self.lanes), (next, self.fetched())];
-        self.window.for_runs(nest, [self.rows, self.run], tiles, &pointers, |nest, tile, at| {
+        self.window.for_runs(nest, [self.rows, self.run], tiles, part, &pointers, |nest, tile, at| {
             nest.call(tile, &[at[0], weights, at[1], at[2], ends, at[3]]);
         });
     }

@@ -3,7 +3,7 @@
 
 use super::Why;
 use super::facts::Fact;
-use super::nest::{self, KernelNest};
+use super::nest::{self, Part, Parts};
 use crate::codegen::{FuncId, NestBuilder, Word};
 use crate::layers::ResolvedWindow;
 
@@ -110,14 +110,29 @@ impl Geometry {
         ("window", text)
     }
 
+    /// The dimension that tasks share, and its steps: planes, else rows or so many of them, else runs of a row.
+    fn steps(&self, [rows, run]: [usize; 2]) -> (usize, usize) {
+        match self.out {
+            [(2..), ..] => (0, self.out[0]),
+            [_, (2..), _] => (1, self.out[1].div_ceil(rows)),
+            _ => (2, self.out[2].div_ceil(run)),
+        }
+    }
+
+    /// Parts of the positions, where there are so many other tasks and tiles of so many rows or positions.
+    pub fn parts(&self, tile: [usize; 2], tasks: usize) -> Parts {
+        Parts::new(self.steps(tile).1, tasks)
+    }
+
     /// Calls `call` with a tile for each run of positions of a row, of all rows, as `nest::for_runs`; or for each so many
-    /// rows. It is given the pointers at that place: first that to the input, then the others, each with its bytes of a
-    /// position.
+    /// rows; of all or of one of the [`parts`](Geometry::parts). It is given the pointers at that place: first that to the
+    /// input, then the others, each with its bytes of a position.
     pub fn for_runs(
         &self,
         nest: &mut NestBuilder,
         [rows, run]: [usize; 2],
         tiles: [Option<FuncId>; 2],
+        part: Part,
         pointers: &[(Word, usize)],
         call: impl Fn(&mut NestBuilder, FuncId, &[Word]),
     ) {
@@ -128,17 +143,19 @@ impl Geometry {
             from.iter().zip(steps).map(|(&pointer, step)| nest.offset_by(pointer, index, step)).collect()
         };
         let all: Vec<Word> = pointers.iter().map(|&(pointer, _)| pointer).collect();
-        nest.repeat(self.out[0], |nest, plane| {
+        let (shared, _) = self.steps([rows, run]);
+        let part = |d: usize| part.filter(|_| d == shared);
+        nest::repeat_part(nest, self.out[0], part(0), |nest, plane| {
             let of_plane = moved(nest, &all, 0, plane);
             if rows > 1 {
-                return nest::for_runs(nest, self.out[1], rows, tiles, |nest, tile, first| {
+                return nest::for_runs(nest, self.out[1], rows, tiles, part(1), |nest, tile, first| {
                     let of_rows = moved(nest, &of_plane, 1, first);
                     call(nest, tile, &of_rows);
                 });
             }
-            nest.repeat(self.out[1], |nest, row| {
+            nest::repeat_part(nest, self.out[1], part(1), |nest, row| {
                 let of_row = moved(nest, &of_plane, 1, row);
-                nest::for_runs(nest, self.out[2], run, tiles, |nest, tile, first| {
+                nest::for_runs(nest, self.out[2], run, tiles, part(2), |nest, tile, first| {
                     let of_run = moved(nest, &of_row, 2, first);
                     call(nest, tile, &of_run);
                 });

@@ -1,4 +1,4 @@
-//! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels.
+//! Layers on whole numbers ([`crate::ir::integer`]), and copies of them. One task for each block of output channels, or part of it.
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes.
 
@@ -280,7 +280,9 @@ impl Family for Code {
     fn tasks(&self) -> usize {
         match &self.work {
             Work::Copy { channels, .. } => channels.len(),
-            _ => self.blocks(),
+            // The portable kernels do whole blocks.
+            _ if self.bytes == Bytes::None => self.blocks(),
+            _ => bytes::parts(self).count() * self.blocks(),
         }
     }
 

@@ -56,6 +56,7 @@ pub mod winograd;
 mod facts;
 mod nest;
 mod packing;
+mod pad;
 mod refusal;
 
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};

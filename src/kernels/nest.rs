@@ -1,5 +1,6 @@
 //! What all kernels' loop nests have in common: the loop over tasks and the pointers of the operands.
 
+use super::TASKS;
 use crate::codegen::{CodeError, CodeModule, FuncId, NestBuilder, Word};
 
 /// Size of an [`super::Operand`].
@@ -26,25 +27,88 @@ pub fn call_one_of(nest: &mut NestBuilder, index: Word, functions: &[FuncId], ar
     }
 }
 
-/// Calls the first tile for each run of positions of a row, and the second for those that are left; `call` is given the tile
-/// and the first position.
+/// Steps of a loop that tasks share: each does `size` of them that follow each other, the last what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Parts {
+    steps: usize,
+    size: usize,
+}
+
+/// The steps that a task does: first, and one past the last. All of them where there is no such pair.
+pub type Part = Option<[Word; 2]>;
+
+impl Parts {
+    /// As many as make [`TASKS`] of so many tasks, if there are as many steps.
+    pub fn new(steps: usize, tasks: usize) -> Parts {
+        Parts { steps, size: steps.div_ceil(TASKS.div_ceil(tasks)).max(1) }
+    }
+
+    /// Steps of each but the last.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    pub fn count(&self) -> usize {
+        self.steps.div_ceil(self.size).max(1)
+    }
+}
+
+/// Runs `body(sample, task, part)` for each of `tasks` tasks of each part, one part behind the other, so that what a thread
+/// has written is near when it reads it.
+pub fn for_parts(
+    nest: &mut NestBuilder,
+    parts: Parts,
+    tasks: usize,
+    body: impl FnOnce(&mut NestBuilder, Word, Word, Part),
+) {
+    nest.for_tasks(parts.count() * tasks, |nest, sample, index| {
+        if parts.count() == 1 {
+            return body(nest, sample, index, None);
+        }
+        let (number, task) = (nest.div_imm(index, tasks as i64), nest.rem_imm(index, tasks as i64));
+        let part = part(nest, number, parts.size, parts.steps);
+        body(nest, sample, task, Some(part));
+    });
+}
+
+/// Runs `body` for 0, 1, ... below `count`, or for those of a part.
+pub fn repeat_part(nest: &mut NestBuilder, count: usize, part: Part, body: impl FnOnce(&mut NestBuilder, Word)) {
+    match part {
+        None => nest.repeat(count, body),
+        Some([begin, end]) => nest.for_range(begin, end, body),
+    }
+}
+
+/// Calls the first tile for each run of positions of a row, and the second for those that are left, or for those of a part of
+/// the runs; `call` is given the tile and the first position.
 pub fn for_runs(
     nest: &mut NestBuilder,
     columns: usize,
     run: usize,
     [tile, rest]: [Option<FuncId>; 2],
+    part: Part,
     call: impl Fn(&mut NestBuilder, FuncId, Word),
 ) {
     let runs = columns / run;
+    let whole = nest.iconst(runs as i64);
     if let Some(tile) = tile {
-        nest.repeat(runs, |nest, index| {
+        let full = part.map(|[begin, end]| [begin, nest.smin(end, whole)]);
+        repeat_part(nest, runs, full, |nest, index| {
             let first = nest.mul_imm(index, run as i64);
             call(nest, tile, first);
         });
     }
-    if let Some(rest) = rest {
+    let Some(rest) = rest else { return };
+    let behind = |nest: &mut NestBuilder| {
         let first = nest.iconst((runs * run) as i64);
         call(nest, rest, first);
+    };
+    match part {
+        None => behind(nest),
+        Some([_, end]) => {
+            let is_last = nest.less(whole, end);
+            nest.if_else(is_last, behind, |_| ());
+        }
     }
 }
 

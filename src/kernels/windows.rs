@@ -3,7 +3,7 @@
 //! The input has what counts for nothing around it, so that windows look alike everywhere.
 
 use super::geometry::Geometry;
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, Part, Parts};
 use super::requantise::{Narrow, Rounding};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why, integer, lanes};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
@@ -101,7 +101,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks
+        self.parts().count() * self.blocks
     }
 
     fn constants<'a>(&'a self, (): &'a (), _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -121,20 +121,26 @@ impl Family for Code {
             *tile = Some(module.define_tile(&format!("{name}_{run}"), isa, 3, &mut |asm| self.emit(asm, run))?);
         }
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.blocks, |nest, sample, block| self.emit_block(nest, sample, block, tiles));
+            nest::for_parts(nest, self.parts(), self.blocks, |nest, sample, block, part| {
+                self.emit_block(nest, [sample, block], part, tiles);
+            });
         })
     }
 }
 
 impl Code {
-    fn emit_block(&self, nest: &mut NestBuilder, sample: Word, block: Word, tiles: [Option<FuncId>; 2]) {
+    fn parts(&self) -> Parts {
+        self.window.parts([1, self.run], self.blocks)
+    }
+
+    fn emit_block(&self, nest: &mut NestBuilder, [sample, block]: [Word; 2], part: Part, tiles: [Option<FuncId>; 2]) {
         let y = nest.sample_pointer(0, sample);
         let y = nest.offset_by(y, block, (self.window.positions() * self.lanes) as i64);
         let x = nest.sample_pointer(1, sample);
         let x = nest.offset_by(x, block, (self.window.seen() * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
         let pointers = [(x, self.lanes), (y, self.lanes), (factors, 4)];
-        self.window.for_runs(nest, [1, self.run], tiles, &pointers, |nest, tile, at| nest.call(tile, at));
+        self.window.for_runs(nest, [1, self.run], tiles, part, &pointers, |nest, tile, at| nest.call(tile, at));
     }
 
     /// The tile `(input, output, factors)` of a run of positions.

@@ -53,7 +53,7 @@ fn unit(code: &Code) -> usize {
 pub fn parts(code: &Code) -> Parts {
     match code.work {
         Work::Elements { .. } | Work::Gate { .. } => Parts::new(code.positions.div_ceil(unit(code)), code.blocks()),
-        Work::Pad { output, .. } => Parts::new(output[0] * output[1], code.blocks()),
+        Work::Pad { output, .. } => Parts::new(pad::steps(&output), code.blocks()),
         _ => Parts::new(1, code.blocks()),
     }
 }

@@ -140,7 +140,7 @@ fn legend() -> String {
         "
 kernels: family, element type, 16c for 16 channels a vector and 28x1 for pixels and vectors of a tile, window; f4x4
 are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane by plane: `nchw`.
-work: million multiplications, or elements moved, of a sample.
+work: million multiplications, or bytes moved, of a sample.
 cycles: thousands that a core takes for it at best; bound: for what, multiply-adds (compute) or bytes from its own
 caches, L3 or memory, and how many times as long as for the other. tanh, exp and the like are not counted. Taken are
 {rates}.

@@ -89,7 +89,7 @@ pub struct Step {
     pub chained: Option<NodeId>,
     /// Parameters that the kernel packs.
     pub params: Vec<ParamId>,
-    /// Multiply-accumulates of one sample, or elements moved where there are none; of all nodes that the kernel does.
+    /// Multiply-accumulates of one sample, or bytes moved where these are more; of all nodes that the kernel does.
     pub work: u64,
     /// What the step is for, where it is not the node itself.
     pub purpose: Option<&'static str>,
@@ -130,7 +130,7 @@ impl Step {
     }
 }
 
-/// Multiply-accumulates (or elements moved) below which a second thread costs more than it brings: it takes some
+/// Multiply-accumulates (or bytes moved) below which a second thread costs more than it brings: it takes some
 /// microseconds to wake.
 const SPLIT_WORK: u64 = 200_000;
 

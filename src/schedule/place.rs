@@ -140,7 +140,7 @@ impl Placer<'_> {
                 inputs.push(self.in_layout(node.inputs[*input], layout));
             }
         }
-        let work = nodes.map(|id| self.graph.macs(id).max(self.graph[id].ty.elements() as u64)).sum();
+        let work = nodes.map(|id| self.work(id)).sum();
         let output = self.output_view(id, &kernel, layout);
         let beside = self.place_beside(id);
         self.steps.push(Step {
@@ -309,6 +309,12 @@ impl Placer<'_> {
         self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
     }
 
+    /// Multiplications of a sample, or bytes that are read and written if these are more.
+    fn work(&self, id: NodeId) -> u64 {
+        let moved = self.graph[id].inputs.iter().chain([&id]).map(|&id| self.graph[id].ty.bytes() as u64);
+        self.graph.macs(id).max(moved.sum())
+    }
+
     /// A step that is not the node itself, but makes something ready for it or its readers.
     fn push_helper(
         &mut self,
@@ -319,7 +325,8 @@ impl Placer<'_> {
         params: Vec<ParamId>,
         purpose: &'static str,
     ) {
-        let (work, purpose) = (output.ty.elements() as u64, Some(purpose));
+        let moved = [&output].into_iter().chain(&inputs).map(|view| view.ty.bytes() as u64);
+        let (work, purpose) = (moved.sum(), Some(purpose));
         let (beside, chained, refusals) = (None, None, vec![]);
         self.steps.push(Step {
             node,

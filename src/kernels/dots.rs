@@ -220,7 +220,10 @@ impl Code {
     }
 
     fn parts(&self) -> Parts {
-        self.window.parts([self.rows, self.run], self.tiles())
+        // Where there is more input than weights, each thread reads its own part of it.
+        let input = self.channels.in_blocks() * self.window.seen() * self.lanes;
+        let tasks = if input >= self.weight_bytes() { 1 } else { self.tiles() };
+        self.window.parts([self.rows, self.run], tasks)
     }
 
     /// The first input block that a tile reads, of which there are as many behind as it reads.

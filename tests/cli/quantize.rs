@@ -15,7 +15,9 @@ fn quantise(more: &[&str]) -> (tempfile::TempDir, String, String) {
 
 #[test]
 fn digits_are_read_on_whole_numbers_by_every_engine() {
-    for more in [&["--method", "min-max"][..], &["--activation-bits", "7"], &["--method", "percentile"], &[]] {
+    for more in
+        [&["--method", "min-max"][..], &["--activation-bits", "7"], &["--method", "percentile"], &["--paired"], &[]]
+    {
         let (_folder, file, out) = quantise(more);
         assert!(out.contains("for 10 of 10 examples, 100.0 %"), "{out}");
         let of_engine = |engine: Vec<&str>| {
@@ -27,6 +29,22 @@ fn digits_are_read_on_whole_numbers_by_every_engine() {
         assert!(found[0].lines().nth(1).unwrap().trim().starts_with('7'), "{}", found[0]);
         assert!(found.iter().all(|text| *text == found[0]), "{found:?}");
     }
+}
+
+/// LeNet-5's convolutions are 5x5: one channel, then six. Dense layers are rounded as ever.
+#[test]
+fn pairs_of_weights_have_sums_of_their_own() {
+    let [plain, paired] = [&[][..], &["--paired"]].map(|more| {
+        let (_folder, file, _) = quantise(more);
+        let weights = svertka::io::weights::WeightFile::open(Path::new(&file)).unwrap();
+        ["conv1", "conv2", "fc1"].map(|layer| weights.read_integers(&format!("{layer}.weight")).unwrap())
+    });
+    let largest = |weights: &[i32]| {
+        let sums = weights.chunks(50).flat_map(|both| (0..25).map(|tap| (both[tap] + both[tap + 25]).abs()));
+        sums.max().unwrap()
+    };
+    assert!(largest(&plain[1]) > 128 && largest(&paired[1]) <= 128, "{} {}", largest(&plain[1]), largest(&paired[1]));
+    assert_eq!([&plain[0], &plain[2]], [&paired[0], &paired[2]]);
 }
 
 #[test]

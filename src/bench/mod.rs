@@ -9,6 +9,7 @@ pub mod peak;
 pub mod profile;
 pub mod report;
 pub mod stats;
+pub mod student;
 pub mod suite;
 pub mod table;
 pub mod tune;

@@ -1,5 +1,6 @@
-//! Statistics of repeated measurements.
+//! Statistics of repeated measurements: of runs in one process, and of processes.
 
+use super::student;
 use serde::{Deserialize, Serialize};
 
 /// Repeated measurements of one time, in seconds.
@@ -106,6 +107,91 @@ impl Ratio {
     }
 }
 
+/// A figure that every process has its own value of, with its confidence interval over processes. What differs between
+/// processes (where memory lies, which core it is) differs in none of them: runs of one process are one value, whatever
+/// their number (Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time"). Times are products of what slows
+/// them, so that all is reckoned with their logarithms.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// The geometric mean.
+    pub value: f64,
+    /// Bounds of the interval; `None` where there is one process only.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
+    pub processes: usize,
+}
+
+/// How sure intervals are where nothing else is said.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// No time that is compared is shorter, in seconds: a clock may not have ticked.
+const TICK: f64 = 1e-12;
+
+impl Estimate {
+    /// Of one value for each process: Student's interval.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn new(values: &[f64]) -> Estimate {
+        let logs = Logs::new(values);
+        Estimate::within(logs.mean, logs.error(), logs.count as f64 - 1.0, CONFIDENCE, logs.count)
+    }
+
+    /// Of B over A, where a process of each ran together with one of the other: what slowed both is in neither ratio.
+    pub fn of_pairs(a: &[f64], b: &[f64]) -> Estimate {
+        let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| b.max(TICK) / a.max(TICK)).collect();
+        Estimate::new(&ratios)
+    }
+
+    /// Of B over A, where they have nothing to do with each other, with a probability of `confidence`: Welch's interval
+    /// ("The generalization of 'Student's' problem when several different population variances are involved", 1947).
+    pub fn of_strangers(a: &[f64], b: &[f64], confidence: f64) -> Estimate {
+        let (a, b) = (Logs::new(a), Logs::new(b));
+        let error = a.error().hypot(b.error());
+        let part = |logs: &Logs| logs.error().powi(4) / (logs.count as f64 - 1.0);
+        let df = error.powi(4) / (part(&a) + part(&b));
+        let df = if df.is_finite() { df } else { a.count.min(b.count) as f64 - 1.0 };
+        Estimate::within(b.mean - a.mean, error, df, confidence, a.count.min(b.count))
+    }
+
+    /// From the mean of logarithms and its standard error, which is of no use without degrees of freedom.
+    fn within(mean: f64, error: f64, df: f64, confidence: f64, processes: usize) -> Estimate {
+        let bound = |side: f64| {
+            let reach = (error > 0.0).then(|| error * student::quantile(0.5 + confidence / 2.0, df));
+            (processes > 1).then(|| (mean + side * reach.unwrap_or(0.0)).exp())
+        };
+        Estimate { value: mean.exp(), low: bound(-1.0), high: bound(1.0), processes }
+    }
+
+    /// Whether it is above `limit` beyond doubt.
+    pub fn is_surely_above(&self, limit: f64) -> bool {
+        self.low.is_some_and(|low| low > limit)
+    }
+}
+
+/// Logarithms of positive values.
+struct Logs {
+    count: usize,
+    mean: f64,
+    /// Unbiased.
+    variance: f64,
+}
+
+impl Logs {
+    fn new(values: &[f64]) -> Logs {
+        let logs: Vec<f64> = values.iter().map(|value| value.max(TICK).ln()).collect();
+        let (count, mean) = (logs.len(), mean(&logs));
+        let squares: f64 = logs.iter().map(|log| (log - mean).powi(2)).sum();
+        Logs { count, mean, variance: if count > 1 { squares / (count - 1) as f64 } else { 0.0 } }
+    }
+
+    /// Standard error of the mean.
+    fn error(&self) -> f64 {
+        (self.variance / self.count as f64).sqrt()
+    }
+}
+
 /// Knuth's MMIX generator.
 struct Random(u64);
 
@@ -120,6 +206,7 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn quantiles_interpolate_between_neighbours() {
@@ -148,6 +235,35 @@ mod tests {
         assert_eq!(Ratio::paired(&disturbance, &twice), Ratio { median: 2.0, low: 2.0, high: 2.0 });
     }
 
+    /// By hand: t of 3 degrees of freedom is 3.182446, that of Welch's 3.651886 is 2.884003 (by Simpson's rule).
+    #[test]
+    fn intervals_are_those_of_t_over_logarithms() {
+        let near = |found: Option<f64>, expected: f64| assert!((found.unwrap() - expected).abs() < 1e-8, "{found:?}");
+        let one = Estimate::new(&[1.0, 1.1, 0.9, 1.05]);
+        assert_eq!(one.processes, 4);
+        near(Some(one.value), 1.009732008);
+        near(one.low, 0.880586708);
+        near(one.high, 1.157817531);
+        let two = Estimate::of_strangers(&[1.0, 1.1, 0.9, 1.05], &[1.3, 1.25, 1.31], CONFIDENCE);
+        near(Some(two.value), 1.273998051);
+        near(two.low, 1.117688385);
+        near(two.high, 1.452167755);
+        let pairs = Estimate::of_pairs(&[1.0, 2.0, 4.0], &[1.1, 2.0, 4.4]);
+        assert_eq!(pairs, Estimate::new(&[1.1, 1.0, 1.1]));
+    }
+
+    #[test]
+    fn one_process_has_no_interval_and_equal_ones_one_without_width() {
+        assert_eq!(Estimate::new(&[2.0]), Estimate { value: 2.0f64.ln().exp(), low: None, high: None, processes: 1 });
+        let alone = Estimate::of_strangers(&[1.0], &[2.0, 2.0, 2.0], CONFIDENCE);
+        assert_eq!((alone.low, alone.is_surely_above(1.0)), (None, false));
+        let equal = Estimate::of_strangers(&[1.0; 3], &[2.0; 3], CONFIDENCE);
+        assert!(equal.low == Some(equal.value) && equal.high == equal.low && equal.is_surely_above(1.99), "{equal:?}");
+        for nothing in [Estimate::new(&[0.0, 0.0]), Estimate::of_pairs(&[0.0, 0.0], &[1.0, 0.0])] {
+            assert!(nothing.low.unwrap().is_finite() && nothing.high.unwrap().is_finite(), "{nothing:?}");
+        }
+    }
+
     #[test]
     fn the_interval_holds_the_median_and_is_reproducible() {
         let a = vec![1.0; 40];
@@ -156,5 +272,31 @@ mod tests {
         assert!(ratio.low < ratio.median && ratio.median < ratio.high, "{ratio:?}");
         assert!(ratio.low > 0.9 && ratio.high < 1.1, "{ratio:?}");
         assert_eq!(ratio, Ratio::paired(&a, &b));
+    }
+
+    /// A time of a process that takes `mean` in most, with a deviation of a part of it.
+    fn time(random: &mut Random, mean: f64, deviation: f64) -> f64 {
+        // The sum of twelve even draws is nearly normal, with a variance of 1.
+        let sum: f64 = (0..12).map(|_| random.below(1 << 30) as f64 / f64::from(1 << 30)).sum();
+        mean * (deviation * (sum - 6.0)).exp()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        /// Of 200 comparisons each. A twentieth of intervals miss the truth, on the one side or the other.
+        #[test]
+        fn what_takes_as_long_is_rarely_called_slower_and_what_takes_a_tenth_more_mostly(
+            seed in any::<u64>(), processes in 5usize..9, deviation in 0.001..0.025,
+        ) {
+            let mut random = Random(seed);
+            let mut times = |mean: f64| -> Vec<f64> { (0..processes).map(|_| time(&mut random, mean, deviation)).collect() };
+            let mut slower = |mean: f64| {
+                let mut one = || Estimate::of_strangers(&times(1.0), &times(mean), CONFIDENCE).is_surely_above(1.0);
+                std::iter::repeat_with(&mut one).take(200).filter(|&slower| slower).count()
+            };
+            let (same, tenth) = (slower(1.0), slower(1.1));
+            prop_assert!(same <= 18, "{same} of 200");
+            prop_assert!(tenth >= 180, "{tenth} of 200");
+        }
     }
 }

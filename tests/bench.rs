@@ -156,7 +156,7 @@ fn a_baseline_is_held_or_missed() {
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--batch", "2", "--baseline", &slow], 1);
     assert!(err.contains("no result with the same model"), "{err}");
     let other =
-        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 2", "\"schema_version\": 99", 1));
+        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 3", "\"schema_version\": 99", 1));
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &other], 1);
     assert!(err.contains("other.json: schema version 99"), "{err}");
 }

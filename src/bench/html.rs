@@ -37,11 +37,12 @@ pub fn times(report: &Report, network: &Network) -> Value {
         let steps = profile.steps.iter().zip(network.nodes_of(&profile.steps)).map(|(step, node)| {
             object!({
                 "node": node, "layer": step.layer, "kernel": step.kernel, "time": { "median_s": step.time.median_s },
-                "share": step.share, "flops": step.flops, "bytes": step.bytes, "elements": step.elements,
+                "share": step.share, "flops": step.flops, "own_flops": step.own_flops, "bytes": step.bytes, "elements": step.elements,
                 "bound": step.bound, "distance": step.distance,
             })
         });
-        object!({ "distance": profile.distance, "steps": steps.collect::<Vec<Value>>() })
+        let raised = (profile.arithmetic_raised, profile.memory_raised);
+        object!({ "distance": profile.distance, "arithmetic_raised": raised.0, "memory_raised": raised.1, "steps": steps.collect::<Vec<Value>>() })
     };
     let result = |result: &Measurement| {
         object!({

@@ -43,7 +43,7 @@ impl Machine {
             isas: Isa::available().iter().map(HostIsa::to_string).collect(),
             caches: caches(&system.join("cache")),
             cores: cores(),
-            affinity: status_field("Cpus_allowed_list:"),
+            affinity: affinity(),
             cgroup_cpus: cgroup_cpus(),
             governor: word(&system.join("cpufreq/scaling_governor")),
         }
@@ -53,6 +53,11 @@ impl Machine {
 /// Cores that this process may use: affinity and control group are considered.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Numbers of the cores that the affinity of this process allows, as `0-3,8`; `None` where unknown.
+pub fn affinity() -> Option<String> {
+    status_field("Cpus_allowed_list:")
 }
 
 /// A name for this kind of CPU that is fit for a file name: model, family, model number, stepping.
@@ -65,18 +70,33 @@ pub fn cpu_id() -> String {
 
 /// The most memory this process has occupied, in bytes; 0 where unknown.
 pub fn peak_rss() -> u64 {
-    let kibibytes = status_field("VmHWM:").and_then(|text| text.strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    peak_rss_in("self")
+}
+
+/// The same of another process, by its number.
+pub fn peak_rss_of(process: u32) -> u64 {
+    peak_rss_in(&process.to_string())
+}
+
+fn peak_rss_in(process: &str) -> u64 {
+    let kibibytes =
+        status_field_of(process, "VmHWM:").and_then(|text| text.strip_suffix(" kB")?.trim().parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
 }
 
 /// Now in UTC, as ISO 8601 writes it.
 pub fn date() -> String {
-    iso_8601(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    iso_8601(now_s())
+}
+
+/// Seconds since 1970, UTC.
+pub fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// From seconds since 1970. The calendar is that of Howard Hinnant, "chrono-compatible low-level date algorithms",
 /// `civil_from_days`, for days after 1970.
-fn iso_8601(seconds: u64) -> String {
+pub(super) fn iso_8601(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -92,7 +112,11 @@ fn iso_8601(seconds: u64) -> String {
 
 /// What stands behind `name` in /proc/self/status.
 fn status_field(name: &str) -> Option<String> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
+    status_field_of("self", name)
+}
+
+fn status_field_of(process: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_string())
 }
 
@@ -133,9 +157,13 @@ fn size(text: &str) -> Option<u64> {
 
 /// The tightest CPU quota of the process's control groups, in cores.
 fn cgroup_cpus() -> Option<f64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let quotas = groups.lines().flat_map(group_folders).filter_map(|folder| quota(&folder));
-    quotas.min_by(f64::total_cmp)
+    group_folders_here().iter().filter_map(|folder| quota(folder)).min_by(f64::total_cmp)
+}
+
+/// Folders of the control groups of this process that limit its CPU time.
+pub(super) fn group_folders_here() -> Vec<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    groups.lines().flat_map(group_folders).collect()
 }
 
 /// Folders of the control group that a line of /proc/self/cgroup names, and of those above it: `0::/a/b` for

@@ -16,6 +16,8 @@ pub struct Peak {
     pub schema_version: u32,
     /// [`machine::cpu_id`] of the machine that was measured.
     pub cpu: String,
+    /// When, in seconds since 1970 (UTC).
+    pub measured_s: u64,
     /// For each instruction set, narrowest first.
     pub fma: Vec<FmaPeak>,
     /// Caches by level, then main memory.
@@ -43,10 +45,13 @@ pub struct MemoryPeak {
     pub gb_per_s: f64,
 }
 
+/// What bounds a step whose arithmetic takes longer than its bytes.
+pub const COMPUTE: &str = "compute";
+
 /// The least time that work can take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
-    /// `compute`, or the level of memory.
+    /// [`COMPUTE`], or the level of memory.
     pub limit: String,
     pub seconds: f64,
 }
@@ -70,7 +75,8 @@ impl Peak {
             let bytes = bytes.min(main_memory) as usize;
             memory.push(MemoryPeak { level, capacity, gb_per_s: read_gb_per_s(Isa::detect(), bytes)? });
         }
-        Ok(Peak { schema_version: SCHEMA_VERSION, cpu: machine::cpu_id(), fma, memory })
+        let (schema_version, measured_s) = (SCHEMA_VERSION, machine::now_s());
+        Ok(Peak { schema_version, cpu: machine::cpu_id(), measured_s, fma, memory })
     }
 
     /// Whether these are sensible figures for the machine it runs on.
@@ -89,22 +95,48 @@ impl Peak {
         self.fma.iter().map(|f| f.gflops).fold(0.0, f64::max)
     }
 
-    /// The smallest level that holds so many bytes.
-    fn level(&self, bytes: u64) -> &MemoryPeak {
-        let holds = |level: &&MemoryPeak| level.capacity.is_none_or(|capacity| bytes <= capacity);
-        self.memory.iter().find(holds).expect("the last level is main memory")
+    /// The bound for `flops` operations that read and write so many bytes once, on `cores` cores that get in each other's
+    /// way nowhere. Whatever is done, a cache can have held no more of the bytes than fit into it, so that the others
+    /// come from behind it; and no core writes faster than it reads.
+    pub fn bound(&self, flops: f64, read: u64, written: u64, cores: usize) -> Bound {
+        let compute = flops / (self.gflops() * 1e9 * cores as f64);
+        let (read, written) = (self.moving(read, cores), self.moving(written, cores));
+        let memory = if read.seconds >= written.seconds { read } else { written };
+        match compute >= memory.seconds {
+            true => Bound { limit: COMPUTE.into(), seconds: compute },
+            false => memory,
+        }
     }
 
-    /// The bound for `flops` operations that touch `bytes` bytes once, on `cores` cores that get in each other's way
-    /// nowhere. The bytes come from the smallest level that holds all of them.
-    pub fn bound(&self, flops: f64, bytes: u64, cores: usize) -> Bound {
-        let level = self.level(bytes);
-        let compute = flops / (self.gflops() * 1e9 * cores as f64);
-        let memory = bytes as f64 / (level.gb_per_s * 1e9 * cores as f64);
-        match compute >= memory {
-            true => Bound { limit: "compute".into(), seconds: compute },
-            false => Bound { limit: level.level.clone(), seconds: memory },
+    /// The least time to read so many bytes, and the level from which most of it goes.
+    fn moving(&self, bytes: u64, cores: usize) -> Bound {
+        let (mut left, mut seconds, mut most) = (bytes, 0.0, (0.0, &self.memory[0].level));
+        for (index, level) in self.memory.iter().enumerate() {
+            // The last cache is all cores' together; each has the others.
+            let shared = index + 2 >= self.memory.len();
+            let holds =
+                level.capacity.map_or(u64::MAX, |bytes| bytes.saturating_mul(if shared { 1 } else { cores as u64 }));
+            let here = left.min(holds);
+            let takes = here as f64 / (level.gb_per_s * 1e9 * cores as f64);
+            (left, seconds) = (left - here, seconds + takes);
+            if takes > most.0 {
+                most = (takes, &level.level);
+            }
         }
+        Bound { limit: most.1.clone(), seconds }
+    }
+
+    /// The same with arithmetic and memory so many times as fast.
+    pub fn raised(&self, arithmetic: f64, memory: f64) -> Peak {
+        let mut peak = self.clone();
+        peak.fma.iter_mut().for_each(|fma| fma.gflops *= arithmetic);
+        peak.memory.iter_mut().for_each(|level| level.gb_per_s *= memory);
+        peak
+    }
+
+    /// Seconds since it was measured, by the system's clock.
+    pub fn age_s(&self) -> u64 {
+        machine::now_s().saturating_sub(self.measured_s)
     }
 }
 
@@ -243,6 +275,7 @@ pub(super) mod tests {
         Peak {
             schema_version: SCHEMA_VERSION,
             cpu: machine::cpu_id(),
+            measured_s: 0,
             fma: Isa::available().iter().map(|isa| FmaPeak { isa: isa.to_string(), gflops: 100.0 }).collect(),
             memory: vec![
                 level("L1", Some(1 << 10), 200.0),
@@ -256,11 +289,29 @@ pub(super) mod tests {
     fn the_slower_of_arithmetic_and_memory_bounds() {
         let peak = round_figures();
         let bound = |limit: &str, seconds| Bound { limit: limit.into(), seconds };
-        assert_eq!(peak.bound(1e9, 1 << 10, 1), bound("compute", 0.01));
-        assert_eq!(peak.bound(1e9, 1 << 10, 2), bound("compute", 0.005));
-        assert_eq!(peak.bound(0.0, 1000, 1), bound("L1", 5e-9));
-        assert_eq!(peak.bound(0.0, 100_000, 1), bound("L2", 1e-6));
-        assert_eq!(peak.bound(1e6, 10_000_000, 1), bound("DRAM", 1e-3));
+        assert_eq!(peak.bound(1e9, 1 << 10, 0, 1), bound("compute", 0.01));
+        assert_eq!(peak.bound(1e9, 1 << 10, 0, 2), bound("compute", 0.005));
+        assert_eq!(peak.bound(0.0, 1000, 999, 1), bound("L1", 5e-9));
+        assert_eq!(peak.bound(0.0, 999, 1000, 1), bound("L1", 5e-9));
+        assert_eq!(peak.bound(0.0, 0, 0, 1), bound("compute", 0.0));
+    }
+
+    #[test]
+    fn a_cache_holds_what_fits_into_it_and_the_rest_comes_from_behind() {
+        let peak = round_figures();
+        let found = |bytes, cores| peak.bound(1e3, bytes, 0, cores);
+        let near = |bound: Bound, limit: &str, seconds: f64| {
+            assert!(bound.limit == limit && (bound.seconds / seconds - 1.0).abs() < 1e-12, "{bound:?}, {seconds}");
+        };
+        let (l1, l2) = ((1 << 10) as f64 / 200e9, (1 << 20) as f64 / 100e9);
+        near(found(101_024, 1), "L2", l1 + 1e5 / 100e9);
+        // Twice the first level, at twice the rate.
+        near(found(102_048, 2), "L2", l1 + 1e5 / 200e9);
+        near(found((1 << 10) + (1 << 20) + 1_000_000, 1), "DRAM", l1 + l2 + 1e6 / 10e9);
+        // The second level, the last before main memory, is that of both.
+        near(found((2 << 10) + (1 << 20) + 1_000_000, 2), "DRAM", l1 + l2 / 2.0 + 1e6 / 20e9);
+        let raised = peak.raised(2.0, 4.0);
+        assert_eq!((raised.gflops(), raised.memory[2].gb_per_s, raised.memory[2].capacity), (200.0, 40.0, None));
     }
 
     #[test]

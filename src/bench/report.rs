@@ -214,6 +214,7 @@ pub(super) mod tests {
             share: 1.0,
             flops: 2000,
             gflops: 0.125 / seconds,
+            own_flops: 1000,
             peak_share: 0.5,
             bytes: 400,
             intensity: 5.0,
@@ -233,6 +234,8 @@ pub(super) mod tests {
             time_s,
             bound_s,
             distance: 2.0,
+            arithmetic_raised: 1.0,
+            memory_raised: 1.25,
             arena_bytes: 0,
             arena: vec![],
             occupation: None,
@@ -248,10 +251,10 @@ pub(super) mod tests {
 
     #[test]
     fn other_schemas_and_other_files_are_told_apart() {
-        let newer = report().to_json().replacen("\"schema_version\": 2", "\"schema_version\": 7", 1);
+        let newer = report().to_json().replacen("\"schema_version\": 3", "\"schema_version\": 7", 1);
         let error = Report::from_json(&newer).unwrap_err().to_string();
-        assert!(error.starts_with("schema version 7; this svertka reads 2"), "{error}");
-        for text in ["", "{}", "[1]", "{\"schema_version\": 2}"] {
+        assert!(error.starts_with("schema version 7; this svertka reads 3"), "{error}");
+        for text in ["", "{}", "[1]", "{\"schema_version\": 3}"] {
             let error = Report::from_json(text).unwrap_err().to_string();
             assert!(error.starts_with("not a result"), "{text}: {error}");
         }

@@ -1,6 +1,7 @@
 //! Reports as text for a terminal.
 
 use super::baseline::Change;
+use super::machine;
 use super::occupation::Occupation;
 use super::peak::Peak;
 use super::profile::{Profile, StepProfile};
@@ -73,7 +74,8 @@ impl Report {
 /// Every step of every result that was profiled.
 pub fn profiles(report: &Report) -> String {
     let profiled = report.results.iter().filter_map(|result| Some((result, result.profile.as_ref()?)));
-    profiled.map(|(result, profile)| profile_text(result, profile)).collect()
+    let age = report.peak.as_ref().map_or(String::new(), |peak| format!("\n{}\n", peak.age()));
+    profiled.map(|(result, profile)| profile_text(result, profile)).collect::<String>() + &age
 }
 
 fn profile_text(result: &Measurement, profile: &Profile) -> String {
@@ -108,14 +110,27 @@ fn profile_text(result: &Measurement, profile: &Profile) -> String {
     });
     let threads = profile.occupation.as_ref().map_or(String::new(), |run| threads_text(run, &profile.steps));
     format!(
-        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}{threads}",
+        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}{}{threads}",
         title(result),
         table(2, &columns, rows),
         ms(profile.time_s),
         ms(profile.bound_s),
         profile.distance,
-        direct_line(&profile.steps)
+        direct_line(&profile.steps),
+        raised_line(profile)
     )
+}
+
+/// Where a step was faster than the peak.
+fn raised_line(profile: &Profile) -> String {
+    let raised = [("arithmetic", profile.arithmetic_raised), ("memory", profile.memory_raised)];
+    let line = |(what, factor): (&str, f64)| {
+        format!(
+            "a step was {factor:.2} times as fast as the peak of {what} allows, which is taken to be so much higher here \
+             (`svertka peak --fresh` measures it again)\n"
+        )
+    };
+    raised.into_iter().filter(|(_, factor)| *factor > 1.0).map(line).collect()
 }
 
 /// What kernels reach whose operations are those of the layers' definitions, taken together.
@@ -197,6 +212,17 @@ pub fn changes(changes: &[Change]) -> String {
 }
 
 impl Peak {
+    /// When it was measured.
+    fn age(&self) -> String {
+        let ago = match self.age_s() {
+            ..120 => "just now".into(),
+            seconds @ ..7200 => format!("{} minutes ago", seconds / 60),
+            seconds @ ..172_800 => format!("{} hours ago", seconds / 3600),
+            seconds => format!("{} days ago; `svertka peak --fresh` measures it again", seconds / 86_400),
+        };
+        format!("peak of one core as measured {}, {ago}", machine::iso_8601(self.measured_s))
+    }
+
     /// The figures of one core.
     pub fn to_text(&self) -> String {
         let fma = self.fma.iter().map(|f| vec![format!("FMA, {}", f.isa), format!("{:.1} GFLOP/s", f.gflops)]);
@@ -204,7 +230,7 @@ impl Peak {
             let size = m.capacity.map_or(String::new(), |size| format!(", {}", bytes(size)));
             vec![format!("read, {}{size}", m.level), format!("{:.1} GB/s", m.gb_per_s)]
         });
-        table(1, &["one core", "peak"], fma.chain(memory)).to_string()
+        format!("{}\n{}", table(1, &["one core", "peak"], fma.chain(memory)), self.age())
     }
 }
 
@@ -252,6 +278,11 @@ mod tests {
         {
             assert!(text.contains(part), "{part} in {text}");
         }
+        assert!(text.contains("a step was 1.25 times as fast as the peak of memory allows"), "{text}");
+        assert!(!text.contains("peak of arithmetic allows"), "{text}");
+        // Of figures that were measured when the clock began.
+        assert!(text.contains("peak of one core as measured 1970-01-01T00:00:00Z, 2"), "{text}");
+        assert!(text.contains(" days ago; `svertka peak --fresh`"), "{text}");
         assert!(text.contains("direct convolutions that arithmetic bounds: 500.0 ms, 50.0 % of the peak"), "{text}");
         assert!(text.contains("B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100"), "{text}");
     }

@@ -354,6 +354,12 @@ impl Code {
         cycles(self.least_cycles(), bytes, times) + moved
     }
 
+    /// Multiplications of vectors of one sample, each of all pairs in one.
+    pub fn multiplications(&self) -> usize {
+        let of_tile = self.frequencies() * self.in_blocks() * self.pairs() * self.out_blocks();
+        self.tiles(0) * self.tiles(1) * of_tile
+    }
+
     /// The least cycles of one sample.
     pub fn least_cycles(&self) -> usize {
         self.instructions() / rates::whole_starts(self.dots)

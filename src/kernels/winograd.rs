@@ -335,6 +335,11 @@ impl Code {
         self.products(|tiles| tiles * vectors / rates::STARTS) + self.transform_cycles()
     }
 
+    /// Multiply-adds of vectors of one sample, as if no register tile lost any.
+    pub fn multiplications(&self) -> usize {
+        self.products(|tiles| tiles * self.channels_in * self.product.out_blocks)
+    }
+
     /// Bytes of all packed weights, and how often one sample reads them: once for each group of tiles.
     pub fn weights_read(&self) -> (usize, usize) {
         (self.weight_bytes(), self.all_groups())

@@ -116,7 +116,7 @@ function showDetails() {
   const list = items => items.length ? items.map(item => el("div", {}, item)) : "none";
   const entries = [["does", s.what], ["kernel", el("code", {}, s.kernel)],
     ["time", `${milliseconds(s.time.median_s)} median, ${milliseconds(s.time.min_s)} least, ${milliseconds(s.time.p99_s)} P99, ${s.time.runs} runs`],
-    ["share", percent(s.share)], ["arithmetic", s.flops ? `${digits(s.flops / 1e6)} MFLOP, ${digits(s.gflops)} GFLOP/s, ${percent(s.peak_share)} of peak` : "none"],
+    ["share", percent(s.share)], ["arithmetic", s.flops ? `${digits(s.flops / 1e6)} MFLOP, ${digits(s.gflops)} GFLOP/s; the kernel's own ${digits(s.own_flops / 1e6)} MFLOP, ${percent(s.peak_share)} of peak` : "none"],
     ["memory", `${bytes(s.bytes)} moved, ${digits(s.intensity)} FLOP/byte`],
     ["bound", `${milliseconds(s.bound_s)} by ${s.bound}; takes ${digits(s.distance)} times as long`],
     ["reads", list(s.reads)], ["writes", s.writes], ["notes", list(s.notes)], ["conf", el("code", {}, s.conf)]];

@@ -23,13 +23,13 @@ const shows = x => x > 0 && x < Infinity;
 
 // Of a profiled result; `selected` is the number of a step.
 function roofline(report, result, selected) {
-  const [width, height, left, bottom] = [820, 480, 52, 36], { steps } = result.profile;
+  const [width, height, left, bottom] = [820, 480, 52, 36], { steps, arithmetic_raised, memory_raised } = result.profile;
   const cores = Math.min(result.setting.threads, report.machine.cores);
-  const roofs = report.peak.fma.map(f => ({ name: f.isa, gflops: f.gflops * cores })).filter(r => shows(r.gflops));
-  const memory = report.peak.memory.map(m => ({ name: m.level, rate: m.gb_per_s * cores })).filter(m => shows(m.rate));
+  const roofs = report.peak.fma.map(f => ({ name: f.isa, gflops: f.gflops * cores * arithmetic_raised })).filter(r => shows(r.gflops));
+  const memory = report.peak.memory.map(m => ({ name: m.level, rate: m.gb_per_s * cores * memory_raised })).filter(m => shows(m.rate));
   // Steps without multiply-accumulates: one operation for each element of the output.
   const points = steps.map((step, index) => {
-    const operations = step.flops || step.elements;
+    const operations = step.own_flops || step.elements;
     return { step, index, x: operations / step.bytes, y: operations / Math.max(step.time.median_s, 1e-9) / 1e9 };
   }).filter(p => shows(p.x) && shows(p.y));
   const [xs, ys, peaks] = [points.map(p => p.x), points.map(p => p.y), roofs.map(r => r.gflops)];

@@ -1,11 +1,13 @@
 //! Measuring: how fast a network runs, how fast each of its steps does, and how fast this machine could.
 
 pub mod baseline;
+pub mod disturbance;
 pub mod html;
 pub mod machine;
 pub mod measure;
 pub mod occupation;
 pub mod peak;
+pub mod pin;
 pub mod profile;
 pub mod report;
 pub mod stats;

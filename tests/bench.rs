@@ -18,10 +18,99 @@ impl Lab {
         Report::from_json(&self.read(name)).unwrap()
     }
 
-    /// `svertka bench` with few runs.
+    /// `svertka bench` with few runs, in one process beside that of the command.
     fn bench(&self, args: &[&str], code: i32) -> (String, String) {
-        self.run(&[&["bench", "--min-time", "0", "--runs", "3", "--warmup", "1"], args].concat(), code)
+        self.bench_in(1, args, code)
     }
+
+    fn bench_in(&self, processes: usize, args: &[&str], code: i32) -> (String, String) {
+        let processes = format!("--processes={processes}");
+        let few = ["bench", "--min-time", "0", "--runs", "3", "--warmup", "1", &processes];
+        self.run(&[&few, args].concat(), code)
+    }
+}
+
+#[test]
+fn intervals_are_over_processes_that_take_turns() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let args = ["models/lenet5.cnn", "--compare", "models/lenet5.cnn:tanh", "--random-weights", "--json", &json];
+    let (out, err) = lab.bench_in(3, &args, 0);
+    assert!(out.contains("median runs of 3 processes") && out.contains("over 3 processes"), "{out}");
+    assert_eq!(err.matches("random weights with seed 1").count(), 2, "once for each network: {err}");
+    let report = lab.report("r.json");
+    for result in &report.results {
+        let (median, processes) = (result.median, &result.processes);
+        assert_eq!((median.processes, processes.len(), result.steady.runs), (3, 3, 3));
+        assert!(median.low.unwrap() <= median.value && median.value <= median.high.unwrap(), "{median:?}");
+        assert_eq!(processes.iter().map(|process| process.runs).sum::<usize>(), result.steady.runs);
+        assert_eq!(result.weights, "random, seed 1");
+    }
+    let ratio = report.comparisons[0].ratio;
+    assert!(ratio.processes == 3 && ratio.low.unwrap() <= ratio.high.unwrap(), "{ratio:?}");
+    // One process has no interval, and it is said.
+    let (out, _) = lab.bench(&args, 0);
+    assert!(out.contains("nothing is known of what differs between processes"), "{out}");
+    let report = lab.report("r.json");
+    assert!(report.results[0].median.low.is_none() && report.comparisons[0].ratio.low.is_none());
+}
+
+/// What is measured of the machine, for which 128 MiB are read, is none of the network's.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_that_of_a_process_that_does_nothing_else() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    lab.bench(&["models/lenet5.cnn", "zoo:alexnet", "models/lenet5.cnn", "--per-layer", "--json", &json], 0);
+    let memory: Vec<u64> = lab.report("r.json").results.iter().map(|result| result.peak_rss_bytes >> 20).collect();
+    assert!(memory[0] > 0 && memory[0] < 100 && memory[1] > 200, "{memory:?} MiB");
+    assert!(memory[2] < 100, "after a large one: {memory:?} MiB");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_keep_their_cores_unless_they_are_not_to() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let allowed = svertka::bench::pin::allowed();
+    let (out, _) = lab.bench(&["models/lenet5.cnn", "--json", &json], 0);
+    let report = lab.report("r.json");
+    let cores = &report.results[0].cores;
+    assert_eq!(report.results[0].weights, "lenet5_relu.safetensors");
+    assert!(cores.len() == 1 && allowed.contains(&cores[0]), "{cores:?} of {allowed:?}");
+    assert!(out.contains(&format!("1 thread: on core {}; ", cores[0])), "{out}");
+    assert!(report.load.is_some() && report.results[0].disturbance.preempted.is_some(), "{report:?}");
+    let (out, _) = lab.bench(&["models/lenet5.cnn", "--no-pin", "--json", &json], 0);
+    assert!(out.contains("1 thread: not pinned; "), "{out}");
+    // There are not as many.
+    lab.bench(&["models/lenet5.cnn", "--threads", "1000", "--runs", "1", "--json", &json], 2);
+    let many = (allowed.len() + 1).to_string();
+    lab.bench(&["models/lenet5.cnn", "--threads", &many, "--json", &json], 0);
+    assert_eq!(lab.report("r.json").results[0].cores, [0; 0]);
+}
+
+/// Then the process cannot be started again with the same input.
+#[test]
+fn what_can_be_read_once_is_measured_in_one_process() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let mut command = assert_cmd::Command::cargo_bin("svertka").unwrap();
+    command.args(["bench", "-", "--min-time", "0", "--runs", "2", "--json", &json]);
+    let output = command.write_stdin(std::fs::read("models/lenet5.cnn").unwrap()).output().unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && err.contains("measured in one process"), "{err}");
+    assert_eq!(lab.report("r.json").results[0].processes.len(), 1);
+}
+
+/// Of the process that measures, once.
+#[test]
+fn what_is_wrong_is_said_once() {
+    let lab = Lab::new();
+    let wrong = lab.write("wrong.safetensors", "no weights");
+    let (_, err) = lab.bench_in(3, &["models/lenet5.cnn", "--weights", &wrong], 1);
+    assert_eq!(err.matches("wrong.safetensors").count(), 1, "{err}");
+    let (_, err) = lab.bench(&["models/lenet5.cnn", "--contender", "{}"], 2);
+    assert!(err.contains("missing field `model`"), "{err}");
 }
 
 #[test]
@@ -127,11 +216,10 @@ fn two_instruction_sets_or_models_take_turns() {
     let lab = Lab::new();
     let json = lab.path("r.json");
     let (out, _) = lab.bench(&["models/lenet5.cnn", "--compare-isa", "clif,clif", "--json", &json], 0);
-    assert!(out.contains("times as long as A, 95 % confidence"), "{out}");
+    assert!(out.contains("times as long as A, in one process"), "{out}");
     let report = lab.report("r.json");
     let comparison = &report.comparisons[0];
     assert_eq!((comparison.a, comparison.b, report.results.len()), (0, 1, 2));
-    assert!(comparison.ratio.low <= comparison.ratio.median && comparison.ratio.median <= comparison.ratio.high);
     let (out, _) = lab.bench(&["models/lenet5.cnn", "--compare", "models/lenet5.cnn:tanh"], 0);
     assert!(out.contains("B lenet5.cnn:tanh, "), "{out}");
 }
@@ -140,25 +228,61 @@ fn two_instruction_sets_or_models_take_turns() {
 fn a_baseline_is_held_or_missed() {
     let lab = Lab::new();
     let json = lab.path("now.json");
-    lab.bench(&["models/lenet5.cnn", "--json", &json], 0);
-    let with_median = |name: &str, seconds: f64| {
+    lab.bench_in(2, &["models/lenet5.cnn", "--json", &json], 0);
+    let with_medians = |name: &str, seconds: &[f64]| {
         let mut report = lab.report("now.json");
-        report.results[0].steady.median_s = seconds;
+        let process = |&median_s: &f64| svertka::bench::report::ProcessRuns { runs: 1, median_s };
+        report.results[0].processes = seconds.iter().map(process).collect();
         lab.write(name, &report.to_json())
     };
-    let (slow, fast) = (with_median("slow.json", 1e6), with_median("fast.json", 1e-12));
     let compare = |baseline: &str, code| {
-        lab.bench(&["models/lenet5.cnn", "--baseline", baseline, "--fail-if-slower", "5%"], code)
+        lab.bench_in(2, &["models/lenet5.cnn", "--baseline", baseline, "--fail-if-slower", "5%"], code)
     };
-    assert!(compare(&slow, 0).0.contains("now/baseline"));
-    let (_, err) = compare(&fast, 1);
-    assert!(err.contains("more than 5 % slower than the baseline: lenet5.cnn"), "{err}");
+    let slow = with_medians("slow.json", &[1e6, 1.1e6, 0.9e6]);
+    let (out, _) = compare(&slow, 0);
+    assert!(out.contains("now/baseline") && out.contains("slower by 5 %?") && out.contains("not slower"), "{out}");
+    let fast = with_medians("fast.json", &[1e-12, 1.1e-12, 0.9e-12]);
+    let (out, err) = compare(&fast, 1);
+    assert!(out.contains("slower") && err.contains("more than 5 % slower than the baseline: lenet5.cnn"), "{err}");
+    // In the mean it was far faster, but any process of it might have taken any time.
+    let any = with_medians("any.json", &[1e-12, 1e6]);
+    assert!(compare(&any, 0).0.contains("not sure"));
+    // Without the option nothing fails.
+    lab.bench(&["models/lenet5.cnn", "--baseline", &fast], 0);
+    let one = with_medians("one.json", &[1e-12]);
+    let (_, err) = compare(&one, 1);
+    assert!(err.contains("the baseline has one process of lenet5.cnn") && err.contains("--processes"), "{err}");
+    let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &fast, "--fail-if-slower", "5"], 2);
+    assert!(err.contains("`--processes` of 2 or more"), "{err}");
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--batch", "2", "--baseline", &slow], 1);
     assert!(err.contains("no result with the same model"), "{err}");
     let other =
         lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 3", "\"schema_version\": 99", 1));
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &other], 1);
     assert!(err.contains("other.json: schema version 99"), "{err}");
+}
+
+#[test]
+fn what_has_changed_beside_the_program_is_told() {
+    let lab = Lab::new();
+    let json = lab.path("now.json");
+    lab.bench_in(2, &["models/lenet5.cnn", "--json", &json], 0);
+    let mut then = lab.report("now.json");
+    then.machine.cpu = "another".into();
+    then.results[0].model_hash = "0".into();
+    then.results[0].disturbance.time_s = 1.0;
+    then.results[0].disturbance.others = Some(0.75);
+    for process in &mut then.results[0].processes {
+        process.median_s = 1e-12;
+    }
+    let then = lab.write("then.json", &then.to_json());
+    let args = ["models/lenet5.cnn", "--baseline", &then, "--fail-if-slower", "5"];
+    let (out, err) = lab.bench_in(2, &args, 1);
+    assert!(err.contains("note: the machine is not that of the baseline: the CPU: then another"), "{err}");
+    assert!(err.contains("it need not be the program's doing"), "{err}");
+    for part in ["the model has changed", "then other processes had 0.75 of 1 core"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
 }
 
 #[test]

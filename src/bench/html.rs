@@ -25,7 +25,7 @@ impl GraphDrawing {
 
 /// The page. It shows `results[R]` with step S selected when it is opened with `#R.S` behind its address. `graphs` has
 /// an entry for each result.
-pub fn page(report: &Report, graphs: &[Option<GraphDrawing>]) -> String {
+pub fn page(report: &Report, graphs: &[Option<Value>]) -> String {
     let (body, style, scripts) = BENCH;
     let data = [("report", json(report)), ("graphs", json(&graphs))];
     Page { title: "svertka bench", body, style, scripts, data: &data }.to_html()

@@ -1,6 +1,6 @@
 //! Step by step: where a network's time goes, and how far from the roofline each step is.
 
-use super::measure::{Budget, Done, Subject};
+use super::measure::{Budget, Done, Subject, Turn};
 use super::occupation::{self, Occupation, Simulation, Watched};
 use super::peak::{Bound, COMPUTE, Peak};
 use super::rate;
@@ -10,6 +10,7 @@ use crate::runtime::{RunError, Session, SessionError};
 use crate::schedule::{Place, Plan, Step, View};
 use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
 
 /// All steps of a network's plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,10 +181,14 @@ fn watch(
     let watch = |session: &&mut Session| Watched::new(session.plan(), session.threads());
     let mut watched: Vec<Watched> = sessions.iter().map(watch).collect();
     let mut runs: Vec<_> = (sessions.iter_mut().zip(&mut watched))
-        .map(|(session, watched)| move || watched.run(session, inputs).expect("the first run was accepted"))
+        .map(|(session, watched)| {
+            move |turn: &Turn| {
+                Ok::<_, Infallible>(turn.take(|| watched.run(session, inputs).expect("the first run was accepted")))
+            }
+        })
         .collect();
-    let mut subjects: Vec<&mut Subject> = runs.iter_mut().map(|run| run as &mut Subject).collect();
-    let totals = wanted.budget.interleave(&mut subjects, progress).remove(0);
+    let mut subjects: Vec<&mut Subject<_>> = runs.iter_mut().map(|run| run as &mut Subject<_>).collect();
+    let totals = wanted.budget.interleave(&mut subjects, progress).unwrap_or_else(|never| match never {}).remove(0);
     drop(runs);
     Ok((watched, super::stats::median(&totals)))
 }
@@ -307,7 +312,7 @@ mod tests {
         let mut session =
             Session::new(verify(graph).unwrap(), &RandomWeights { seed: 1 }, &Options::default()).unwrap();
         let inputs = [Tensor::zeros([3, 64])];
-        let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None };
+        let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None, turn: Duration::ZERO };
         let peak = round_figures();
         let wanted = Wanted { budget: &budget, peak: &peak, cores: 2, cores_of_machine: 2, simulate: &[1, 4] };
         let found = profile(&mut session, &inputs, &wanted, &mut |_| {}).unwrap();
@@ -358,7 +363,7 @@ mod tests {
     fn no_step_passes_its_bound() {
         let text = "model m\ninput x: f32[N, 8, 12, 12]\nnet { conv 3x3, 8, half | maxpool 2x2, stride 2 | flatten | dense 4 }\n";
         let mut session = Session::new(model(text), &RandomWeights { seed: 1 }, &Options::default()).unwrap();
-        let budget = Budget { warmup: 1, runs: 3, min_time: Duration::ZERO, target_cv: None };
+        let budget = Budget { warmup: 1, runs: 3, min_time: Duration::ZERO, target_cv: None, turn: Duration::ZERO };
         // As if the machine had been a thousand times as slow when it was measured.
         let peak = round_figures().raised(1e-3, 1e-3);
         let wanted = Wanted { budget: &budget, peak: &peak, cores: 1, cores_of_machine: 1, simulate: &[] };

@@ -1,10 +1,11 @@
 //! What a benchmark found, as data: the schema of `svertka bench --json`, and the same as CSV.
 
 use super::SCHEMA_VERSION;
+use super::disturbance::Disturbance;
 use super::machine::Machine;
 use super::peak::Peak;
 use super::profile::{Profile, StepProfile};
-use super::stats::{Ratio, Summary};
+use super::stats::{Estimate, Summary, median};
 use crate::analysis::summary::csv_field;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub struct Report {
     /// Of random inputs, and of random weights where no file was given.
     pub seed: u64,
     pub machine: Machine,
+    /// How many cores other processes had before anything was measured; `None` where unknown.
+    pub load: Option<f64>,
     /// What the profiles refer to; absent without profiles.
     pub peak: Option<Peak>,
     /// In the order of the measurements.
@@ -40,16 +43,35 @@ pub struct Measurement {
     pub model_hash: String,
     /// Multiply-accumulates.
     pub macs: u64,
+    /// The file that the weights are from; `random, seed 1`, for example, where they are random; `none`.
+    pub weights: String,
+    /// Of each, the median over processes.
     pub phases: Phases,
-    /// Runs of the whole network, caches and branch predictors warm.
+    /// Runs of the whole network in all processes, caches and branch predictors warm.
     pub steady: Summary,
+    /// In the order in which they ran.
+    pub processes: Vec<ProcessRuns>,
+    /// The median run of a process, in seconds.
+    pub median: Estimate,
     pub samples_per_s: f64,
     /// 10^9 operations a second at the median time; a multiply-accumulate is two.
     pub gflops: f64,
-    /// The most memory that the process had occupied by then.
+    /// The most memory that a process occupied that did nothing else.
     pub peak_rss_bytes: u64,
-    /// With `--per-layer` or `--html`.
+    /// The cores that threads were pinned to, one each; empty where they were not.
+    pub cores: Vec<usize>,
+    /// While its runs were counted.
+    pub disturbance: Disturbance,
+    /// With `--per-layer` or `--html`, of the first process.
     pub profile: Option<Profile>,
+}
+
+/// What one process found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessRuns {
+    pub runs: usize,
+    pub median_s: f64,
 }
 
 /// What distinguishes one measurement from another.
@@ -79,6 +101,23 @@ pub struct Phases {
     pub first_run_s: f64,
 }
 
+impl Phases {
+    /// Of each phase, the median over processes.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn medians(all: &[Phases]) -> Phases {
+        let of = |phase: &dyn Fn(&Phases) -> f64| median(&all.iter().map(phase).collect::<Vec<_>>());
+        Phases {
+            parse_and_check_s: of(&|p| p.parse_and_check_s),
+            plan_s: of(&|p| p.plan_s),
+            code_generation_s: of(&|p| p.code_generation_s),
+            load_and_pack_s: of(&|p| p.load_and_pack_s),
+            first_run_s: of(&|p| p.first_run_s),
+        }
+    }
+}
+
 /// Two measurements that took turns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,8 +126,8 @@ pub struct Comparison {
     pub a: usize,
     /// Index in [`Report::results`].
     pub b: usize,
-    /// Time of B over time of A.
-    pub ratio: Ratio,
+    /// Time of B over time of A, of processes that ran together.
+    pub ratio: Estimate,
 }
 
 /// Why a report could not be read.
@@ -118,7 +157,11 @@ impl Report {
         let mut text = format!("{}\n", CSV_COLUMNS.join(","));
         for result in &self.results {
             let rate = (result.samples_per_s, result.gflops);
-            text += &csv_line(&result.setting, ["", ""], &result.steady, rate, ["", "", "", ""].map(String::from));
+            let (median, bound) = (&result.median, ["", "", "", ""].map(String::from));
+            let side = |bound: Option<f64>| bound.map_or(String::new(), |bound| bound.to_string());
+            let processes =
+                [median.processes.to_string(), median.value.to_string(), side(median.low), side(median.high)];
+            text += &csv_line(&result.setting, ["", ""], &result.steady, rate, [bound, processes]);
             for step in result.profile.iter().flat_map(|profile| &profile.steps) {
                 text += &csv_step(&result.setting, step);
             }
@@ -128,7 +171,7 @@ impl Report {
 }
 
 /// The fields of [`Setting`], [`StepProfile`] and [`Summary`].
-const CSV_COLUMNS: [&str; 21] = [
+const CSV_COLUMNS: [&str; 25] = [
     "model",
     "engine",
     "batch",
@@ -150,20 +193,25 @@ const CSV_COLUMNS: [&str; 21] = [
     "bytes",
     "bound",
     "bound_s",
+    "processes",
+    "process_median_s",
+    "process_low_s",
+    "process_high_s",
 ];
 
 fn csv_step(setting: &Setting, step: &StepProfile) -> String {
     let rate = (super::rate(setting.batch as f64, step.time.median_s), step.gflops);
     let bound = [step.flops.to_string(), step.bytes.to_string(), step.bound.clone(), step.bound_s.to_string()];
-    csv_line(setting, [&step.layer, &step.kernel], &step.time, rate, bound)
+    csv_line(setting, [&step.layer, &step.kernel], &step.time, rate, [bound, Default::default()])
 }
 
-fn csv_line(setting: &Setting, names: [&str; 2], time: &Summary, rate: (f64, f64), bound: [String; 4]) -> String {
+/// `last`: what bounds it, and what is known of processes.
+fn csv_line(setting: &Setting, names: [&str; 2], time: &Summary, rate: (f64, f64), last: [[String; 4]; 2]) -> String {
     let Summary { runs, min_s, median_s, mean_s, p90_s, p95_s, p99_s, p999_s, cv } = time;
     let setting =
         [csv_field(&setting.model), setting.engine.clone(), setting.batch.to_string(), setting.threads.to_string()];
     let times = [min_s, median_s, mean_s, p90_s, p95_s, p99_s, p999_s, cv, &rate.0, &rate.1].map(f64::to_string);
-    let fields = [&setting[..], &names.map(csv_field), &[runs.to_string()], &times, &bound].concat();
+    let fields = [&setting[..], &names.map(csv_field), &[runs.to_string()], &times, &last.concat()].concat();
     format!("{}\n", fields.join(","))
 }
 
@@ -186,10 +234,15 @@ pub(super) mod tests {
                 load_and_pack_s: 0.4,
                 first_run_s: 0.5,
             },
+            weights: "random, seed 1".into(),
             steady: Summary::new(&[seconds; 3]),
+            processes: vec![ProcessRuns { runs: 1, median_s: seconds }; 3],
+            median: Estimate { value: seconds, low: Some(0.9 * seconds), high: Some(1.1 * seconds), processes: 3 },
             samples_per_s: 2.0 / seconds,
             gflops: 0.125 / seconds,
             peak_rss_bytes: 1 << 20,
+            cores: vec![1],
+            disturbance: Disturbance { time_s: 1.0, cores: 1, others: Some(0.5), ..Disturbance::default() },
             profile: Some(profile(seconds)),
         };
         Report {
@@ -199,9 +252,14 @@ pub(super) mod tests {
             date: "2024-01-01T00:00:00Z".into(),
             seed: 1,
             machine: Machine::here(),
+            load: Some(0.25),
             peak: Some(round_figures()),
             results: vec![result("jit avx2", 0.5), result("portable", 1.0)],
-            comparisons: vec![Comparison { a: 0, b: 1, ratio: Ratio { median: 2.0, low: 1.9, high: 2.1 } }],
+            comparisons: vec![Comparison {
+                a: 0,
+                b: 1,
+                ratio: Estimate { value: 2.0, low: Some(1.9), high: Some(2.1), processes: 3 },
+            }],
         }
     }
 
@@ -267,7 +325,8 @@ pub(super) mod tests {
         assert_eq!(lines.len(), 5, "{csv}");
         assert!(lines[1].starts_with("\"m,1.cnn\",jit avx2,2,1,,,3,0.5,"), "{csv}");
         assert!(lines[2].starts_with("\"m,1.cnn\",jit avx2,2,1,conv1,conv_direct,1,0.5,"), "{csv}");
-        assert!(lines[4].ends_with(",2000,400,compute,0.5"), "{csv}");
+        assert!(lines[4].ends_with(",2000,400,compute,0.5,,,,"), "{csv}");
+        assert!(lines[3].ends_with(",,,,,3,1,0.9,1.1"), "{csv}");
         for line in &lines[1..] {
             assert_eq!(line.split(',').count(), CSV_COLUMNS.len() + 1, "the model's name has a comma: {line}");
         }

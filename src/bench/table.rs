@@ -1,6 +1,6 @@
 //! Reports as text for a terminal.
 
-use super::baseline::Change;
+use super::baseline::{Change, Verdict};
 use super::machine;
 use super::occupation::Occupation;
 use super::peak::Peak;
@@ -13,7 +13,39 @@ use std::fmt::Write;
 impl Report {
     /// Header, results, phases and comparisons.
     pub fn to_text(&self) -> String {
-        format!("{}\n{}\n\n{}\n{}", self.header(), self.steady_table(), self.phases_table(), self.comparison_lines())
+        let (steady, phases) = (self.steady_table(), self.phases_table());
+        format!("{}\n{steady}\n{}\n\n{phases}\n{}", self.header(), self.processes_line(), self.comparison_lines())
+    }
+
+    /// Over what the intervals are.
+    fn processes_line(&self) -> String {
+        match self.results.iter().map(|result| result.median.processes).max() {
+            None | Some(0..=1) => "of one process, so that nothing is known of what differs between processes".into(),
+            Some(count) => format!(
+                "median, low, high: median runs of {count} processes, their geometric mean and its 95 % confidence interval; \
+                 the others are of all runs"
+            ),
+        }
+    }
+
+    /// Where the threads were, and what disturbed them.
+    pub fn disturbances(&self) -> String {
+        let line = |result: &Measurement| {
+            let cores: Vec<String> = result.cores.iter().map(usize::to_string).collect();
+            let place = match cores.len() {
+                0 => "not pinned".to_string(),
+                1 => format!("on core {}", cores[0]),
+                _ => format!("on cores {}", cores.join(", ")),
+            };
+            let seen = &result.disturbance;
+            let disturbed = match seen.complaints() {
+                words if !words.is_empty() => format!("disturbed: {}", words.join("; ")),
+                _ if seen.waited.is_none() && seen.others.is_none() => "what disturbed it is not known here".into(),
+                _ => "not disturbed by what the system counts".into(),
+            };
+            format!("\n{}: {place}; {disturbed}", title(result))
+        };
+        self.results.iter().map(line).collect::<String>() + "\n"
     }
 
     fn header(&self) -> String {
@@ -25,6 +57,9 @@ impl Report {
         let affinity = machine.affinity.as_ref().map_or(String::new(), |cores| format!(" (affinity {cores})"));
         let isas = machine.isas.join(" ");
         let mut text = format!("{} ({isas}), {} cores{affinity}{limit}{governor}\n", machine.cpu, machine.cores);
+        if let Some(load) = self.load {
+            let _ = writeln!(text, "before it began, other processes had {load:.2} cores");
+        }
         if !caches.is_empty() {
             let _ = writeln!(text, "{}", caches.join(", "));
         }
@@ -34,11 +69,28 @@ impl Report {
     }
 
     fn steady_table(&self) -> Table {
-        let columns =
-            ["ms", "min", "median", "mean", "P90", "P95", "P99", "P99.9", "CV %", "runs", "samples/s", "GFLOP/s"];
+        let columns = [
+            "ms",
+            "median",
+            "low",
+            "high",
+            "min",
+            "mean",
+            "P90",
+            "P95",
+            "P99",
+            "P99.9",
+            "CV %",
+            "runs",
+            "samples/s",
+            "GFLOP/s",
+        ];
         let rows = self.results.iter().map(|result| {
-            let t = &result.steady;
-            let times = [t.min_s, t.median_s, t.mean_s, t.p90_s, t.p95_s, t.p99_s, t.p999_s].map(ms);
+            let (t, median) = (&result.steady, &result.median);
+            let side = |bound: Option<f64>| bound.map_or(String::new(), ms);
+            let over_processes = [ms(median.value), side(median.low), side(median.high)];
+            let of_runs = [t.min_s, t.mean_s, t.p90_s, t.p95_s, t.p99_s, t.p999_s].map(ms);
+            let times = [&over_processes[..], &of_runs].concat();
             let rates = [result.samples_per_s, result.gflops].map(|rate| format!("{rate:.1}"));
             let rest = [format!("{:.1}", 100.0 * t.cv), t.runs.to_string()];
             [&[title(result)], &times[..], &rest, &rates].concat()
@@ -47,14 +99,24 @@ impl Report {
     }
 
     fn phases_table(&self) -> Table {
-        let columns =
-            ["ms", "parse, check", "plan", "code", "load, pack", "first run", "then", "peak RSS", "model hash"];
+        let columns = [
+            "ms",
+            "parse, check",
+            "plan",
+            "code",
+            "load, pack",
+            "first run",
+            "then",
+            "peak RSS",
+            "model hash",
+            "weights",
+        ];
         let rows = self.results.iter().map(|result| {
             let p = &result.phases;
             let phases = [p.parse_and_check_s, p.plan_s, p.code_generation_s, p.load_and_pack_s, p.first_run_s];
-            let times = [&phases[..], &[result.steady.median_s]].concat().into_iter().map(ms).collect::<Vec<_>>();
+            let times = [&phases[..], &[result.median.value]].concat().into_iter().map(ms).collect::<Vec<_>>();
             let memory = bytes(result.peak_rss_bytes);
-            [&[title(result)], &times[..], &[memory, result.model_hash.clone()]].concat()
+            [&[title(result)], &times[..], &[memory, result.model_hash.clone(), result.weights.clone()]].concat()
         });
         table(1, &columns, rows)
     }
@@ -62,10 +124,13 @@ impl Report {
     fn comparison_lines(&self) -> String {
         let line = |c: &super::report::Comparison| {
             let (a, b, ratio) = (title(&self.results[c.a]), title(&self.results[c.b]), c.ratio);
-            format!(
-                "\nB {b}\nA {a}\nB takes {:.3} times as long as A, 95 % confidence {:.3} to {:.3}\n",
-                ratio.median, ratio.low, ratio.high
-            )
+            let interval = match ratio.low.zip(ratio.high) {
+                Some((low, high)) => {
+                    format!("95 % confidence {low:.3} to {high:.3} over {} processes", ratio.processes)
+                }
+                None => "in one process, so that nothing is known of what differs between processes".into(),
+            };
+            format!("\nB {b}\nA {a}\nB takes {:.3} times as long as A, {interval}\n", ratio.value)
         };
         self.comparisons.iter().map(line).collect()
     }
@@ -201,14 +266,23 @@ fn simulation_text(result: &Measurement, runs: &[Occupation]) -> String {
     )
 }
 
-/// Then and now, side by side.
-pub fn changes(changes: &[Change]) -> String {
+/// Then and now, side by side, and which of them are slower by more than so many percent.
+pub fn changes(changes: &[Change], percent: f64) -> String {
     let rows = changes.iter().map(|change| {
-        let (then, now) = (change.then.steady.median_s, change.now.steady.median_s);
-        let verdict = if change.then.model_hash == change.now.model_hash { "" } else { "the model has changed" };
-        vec![title(change.now), ms(then), ms(now), format!("{:.3}", change.ratio()), verdict.to_string()]
+        let (then, now) = (change.then.median.value, change.now.median.value);
+        let side = |bound: Option<f64>| bound.map_or(String::new(), |bound| format!("{bound:.3}"));
+        let ratio = &change.ratio;
+        let verdict = match change.verdict(percent) {
+            Verdict::Slower => "slower",
+            Verdict::Held => "not slower",
+            Verdict::Unsure => "not sure",
+        };
+        let what = [&[verdict.to_string()], &change.doubts()[..]].concat().join("; ");
+        let figures = [ms(then), ms(now), format!("{:.3}", ratio.value), side(ratio.low), side(ratio.high)];
+        [&[title(change.now)], &figures[..], &[what]].concat()
     });
-    table(1, &["ms", "baseline", "now", "now/baseline", ""], rows).to_string()
+    let limit = if percent > 0.0 { format!("slower by {percent} %?") } else { "slower?".into() };
+    table(1, &["ms", "baseline", "now", "now/baseline", "low", "high", &limit], rows).to_string()
 }
 
 impl Peak {
@@ -272,7 +346,10 @@ mod tests {
     #[test]
     fn tables_hold_the_figures() {
         let report = report();
-        let text = report.to_text() + &profiles(&report) + &changes(&baseline::changes(&report, &report));
+        let text = report.to_text()
+            + &profiles(&report)
+            + &&report.disturbances()
+            + &changes(&baseline::changes(&report, &report), 5.0);
         for part in
             ["m,1.cnn, jit avx2, batch 2, 1 thread", "500.0", "4.0", "P99.9", "peak RSS", "2.00", "now/baseline"]
         {
@@ -284,6 +361,17 @@ mod tests {
         assert!(text.contains("peak of one core as measured 1970-01-01T00:00:00Z, 2"), "{text}");
         assert!(text.contains(" days ago; `svertka peak --fresh`"), "{text}");
         assert!(text.contains("direct convolutions that arithmetic bounds: 500.0 ms, 50.0 % of the peak"), "{text}");
-        assert!(text.contains("B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100"), "{text}");
+        let line = "B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100 over 3 processes";
+        assert!(text.contains(line), "{text}");
+        for part in [
+            "median runs of 3 processes",
+            "450.0",
+            "random, seed 1",
+            "1 thread: on core 1; disturbed: other processes had 0.50 of 1 core",
+            "slower by 5 %?",
+            "not slower; then other processes had",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 }

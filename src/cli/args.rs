@@ -99,7 +99,7 @@ pub struct EngineArgs {
     pub tuned: Option<OsString>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
 pub enum IsaArg {
     /// The widest of this machine
     Auto,

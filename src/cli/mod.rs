@@ -215,7 +215,7 @@ pub fn run_from(words: &[OsString]) -> u8 {
         Err(code) => return code,
     };
     terminal::choose(cli.color, cli.progress);
-    match std::panic::catch_unwind(|| run(cli.verb)) {
+    match std::panic::catch_unwind(|| run(cli.verb, words)) {
         Ok(outcome) => end(outcome),
         Err(_) => 3,
     }
@@ -231,7 +231,8 @@ fn end(outcome: Outcome) -> u8 {
     if matches!(failure, Failure::Usage(_)) { 2 } else { 1 }
 }
 
-fn run(verb: Verb) -> Outcome {
+/// `words` are those that the verb and its arguments are from.
+fn run(verb: Verb, words: &[OsString]) -> Outcome {
     match verb {
         Verb::Import(args) => import::run(&args),
         Verb::Check(args) => check::run(&args),
@@ -243,7 +244,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Run(args) => run::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Quantize(args) => quantize::run(&args),
-        Verb::Bench(args) => bench::run(&args),
+        Verb::Bench(args) => bench::run(&args, words),
         Verb::Tune(args) => tune::run(&args),
         Verb::Peak(args) => peak::run(&args),
         Verb::Compile(args) => compile::run(&args),

@@ -234,6 +234,21 @@ impl BoundWeights {
         }
     }
 
+    /// The file that they were read from; `None` of an ONNX file's own and of random weights.
+    #[cfg(feature = "cli")]
+    pub(crate) fn file_path(&self) -> Option<&Path> {
+        match &self.bound {
+            Bound::File(file) => Some(file.bound.path()),
+            Bound::Own(_) | Bound::Random(_) => None,
+        }
+    }
+
+    /// Whether they are random.
+    #[cfg(feature = "cli")]
+    pub(crate) fn are_random(&self) -> bool {
+        matches!(self.bound, Bound::Random(_))
+    }
+
     /// What was taken off the names in the file to find those of the model, to be told to the user.
     pub fn note(&self) -> Option<String> {
         match &self.bound {

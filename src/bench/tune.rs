@@ -3,8 +3,12 @@
 //! A *race* runs two sessions of the same network in turn, one with the estimated choices, one in which every layer has
 //! its n-th candidate, and compares them layer by layer. So each candidate meets the caches as the layers around it
 //! leave them, with its weights as far away as they will be, and all layers are measured at once.
+//!
+//! Like is compared with like: both sessions of a race are made for it and are of one age, each is the first in every
+//! other turn, and both run equally often in one. Where memory lies for a pair of sessions is luck all the same, so that
+//! several pairs decide.
 
-use super::stats::{Ratio, median};
+use super::stats::{Estimate, Ratio, median};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
 use crate::kernels::tuning::Choices;
@@ -65,76 +69,101 @@ pub struct LayerChoice {
 pub struct Times {
     pub analytic_s: f64,
     pub tuned_s: f64,
-    /// Tuned over analytic.
-    pub ratio: Ratio,
+    /// Tuned over analytic, over pairs of sessions.
+    pub ratio: Estimate,
 }
 
 /// A candidate that is not faster by this part of the time is not worth leaving the estimated choice for.
 const WORTHWHILE: f64 = 0.97;
-/// The least number of turns of a race.
+/// The least number of turns of all races that decide the same.
 const TURNS: usize = 5;
-/// Runs of one session in a turn at most. The first one finds the caches as the other session left them and does not
-/// count.
-const BURST: usize = 4;
-/// No further run follows in a turn that has taken so long: slow networks vary less.
+/// Pairs of sessions that decide.
+const PAIRS: usize = 5;
+/// Counted runs of one session in a turn at most. Before them goes one that finds the caches as the other session left
+/// them.
+const BURST: usize = 3;
+/// A turn does not last longer than this because of further runs: slow networks vary less.
 const LONG_TURN: Duration = Duration::from_millis(80);
 
 impl Tuner<'_> {
     /// Measures all candidates. `progress` is told how far it is, 0 to 1.
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned, TuneError> {
-        let mut analytic = self.session(&Choices::default())?;
-        let offers = schedule::offers(analytic.plan());
-        let mut layers: Vec<LayerChoice> =
-            offers.iter().map(|offer| LayerChoice::new(analytic.plan(), offer)).collect();
+        let plan = schedule::plan_tuned(self.graph.clone(), self.options.target(), &Choices::default());
+        let offers = schedule::offers(&plan);
+        let mut layers: Vec<LayerChoice> = offers.iter().map(|offer| LayerChoice::new(&plan, offer)).collect();
         let rounds = offers.iter().map(|offer| offer.candidates.len()).max().unwrap_or(0);
         for round in 0..rounds {
             progress(round as f64 / (rounds + 2) as f64);
             let choices = candidates(&offers, round).map(|(_, key, decision)| (key.clone(), decision.clone()));
-            let race = self.race(&mut analytic, &mut self.session(&choices.collect())?)?;
+            let races = self.races(&choices.collect(), 1)?;
             for (index, _, decision) in candidates(&offers, round) {
-                layers[index].candidates.push((decision.clone(), race.times(&offers[index].steps).ratio));
+                layers[index].candidates.push((decision.clone(), races[0].ratio(&offers[index].steps)));
             }
         }
         layers.iter_mut().for_each(LayerChoice::decide);
         // What was best of many was lucky, too: once more.
         progress(rounds as f64 / (rounds + 2) as f64);
-        let race = self.race(&mut analytic, &mut self.session(&decisions(&layers))?)?;
+        let races = self.races(&decisions(&layers), PAIRS)?;
         for (layer, offer) in layers.iter_mut().zip(&offers) {
-            if race.times(&offer.steps).ratio.median > WORTHWHILE {
-                layer.decision = layer.analytic.clone();
-            }
+            layer.confirm(times(&races, &offer.steps).ratio);
         }
         progress((rounds + 1) as f64 / (rounds + 2) as f64);
-        let race = self.race(&mut analytic, &mut self.session(&decisions(&layers))?)?;
+        let races = self.races(&decisions(&layers), PAIRS)?;
         for (layer, offer) in layers.iter_mut().zip(&offers) {
-            layer.times = race.times(&offer.steps);
+            layer.times = times(&races, &offer.steps);
         }
-        let all: Vec<usize> = (0..analytic.plan().steps.len()).collect();
-        Ok(Tuned { layers, network: race.times(&all) })
+        let all: Vec<usize> = (0..plan.steps.len()).collect();
+        Ok(Tuned { layers, network: times(&races, &all) })
     }
 
-    fn session(&self, choices: &Choices) -> Result<Session, SessionError> {
-        Session::tuned(self.graph.clone(), self.weights, self.options, choices)
+    /// Races of so many pairs of sessions, in the time of one.
+    fn races(&self, choices: &Choices, pairs: usize) -> Result<Vec<Race>, TuneError> {
+        (0..pairs).map(|pair| self.race(choices, pair % 2 == 1, pairs)).collect()
     }
 
-    fn race(&self, analytic: &mut Session, tuned: &mut Session) -> Result<Race, RunError> {
-        let start = Instant::now();
-        let mut race = Race { analytic: Vec::new(), tuned: Vec::new() };
-        while race.tuned.len() < TURNS || start.elapsed() < self.span {
-            race.analytic.push(self.burst(analytic)?);
-            race.tuned.push(self.burst(tuned)?);
+    /// A race between sessions that are made for it, the tuned one first if `swapped`; one of so many.
+    fn race(&self, choices: &Choices, swapped: bool, pairs: usize) -> Result<Race, TuneError> {
+        let session = |choices: &Choices| Session::tuned(self.graph.clone(), self.weights, self.options, choices);
+        let estimates = Choices::default();
+        let mut order = [&estimates, choices];
+        if swapped {
+            order.reverse();
         }
-        Ok(race)
+        let mut sessions = [session(order[0])?, session(order[1])?];
+        let runs = self.runs_of_turn(&mut sessions)?;
+        let (start, turns, span) = (Instant::now(), TURNS.div_ceil(pairs), self.span / pairs as u32);
+        let mut seen = [Vec::new(), Vec::new()];
+        while seen[0].len() < turns || start.elapsed() < span {
+            let first = seen[0].len() % 2;
+            for which in [first, 1 - first] {
+                seen[which].push(self.burst(&mut sessions[which], runs)?);
+            }
+        }
+        if swapped {
+            seen.reverse();
+        }
+        let [analytic, tuned] = seen;
+        Ok(Race { analytic, tuned })
+    }
+
+    /// How often both run in a turn: the least of more runs is less.
+    fn runs_of_turn(&self, sessions: &mut [Session; 2]) -> Result<usize, RunError> {
+        let mut slowest = Duration::ZERO;
+        for session in sessions {
+            session.run(self.inputs)?;
+            let start = Instant::now();
+            session.run(self.inputs)?;
+            slowest = slowest.max(start.elapsed());
+        }
+        let fit = LONG_TURN.as_secs_f64() / slowest.as_secs_f64().max(1e-9);
+        // One of them does not count.
+        Ok((fit as usize).saturating_sub(1).clamp(1, BURST))
     }
 
     /// The least time of each step, in seconds.
-    fn burst(&self, session: &mut Session) -> Result<Vec<f64>, RunError> {
+    fn burst(&self, session: &mut Session, runs: usize) -> Result<Vec<f64>, RunError> {
         let mut least = vec![f64::INFINITY; session.plan().steps.len()];
-        let start = Instant::now();
-        for run in 0..BURST {
-            if run > 1 && start.elapsed() > LONG_TURN {
-                break;
-            }
+        for run in 0..=runs {
             let mut last = Instant::now();
             session.run_observed(self.inputs, &mut |done| {
                 let now = Instant::now();
@@ -168,21 +197,32 @@ struct Race {
 }
 
 impl Race {
-    /// Of these steps together.
-    fn times(&self, steps: &[usize]) -> Times {
-        let sums = |turns: &[Vec<f64>]| -> Vec<f64> {
-            turns.iter().map(|turn| steps.iter().map(|&step| turn[step]).sum()).collect()
-        };
-        let (analytic, tuned) = (sums(&self.analytic), sums(&self.tuned));
-        Times { analytic_s: median(&analytic), tuned_s: median(&tuned), ratio: Ratio::paired(&analytic, &tuned) }
+    /// For each turn, the seconds of these steps together: analytic and tuned.
+    fn sums(&self, steps: &[usize]) -> [Vec<f64>; 2] {
+        [&self.analytic, &self.tuned]
+            .map(|turns| turns.iter().map(|turn| steps.iter().map(|&step| turn[step]).sum()).collect())
     }
+
+    /// Tuned over analytic, of these steps together, in this pair of sessions.
+    fn ratio(&self, steps: &[usize]) -> Ratio {
+        let [analytic, tuned] = self.sums(steps);
+        Ratio::paired(&analytic, &tuned)
+    }
+}
+
+/// Of these steps together, over all pairs of sessions.
+fn times(races: &[Race], steps: &[usize]) -> Times {
+    let medians: Vec<[f64; 2]> = races.iter().map(|race| race.sums(steps).map(|sums| median(&sums))).collect();
+    let [analytic, tuned] = [0, 1].map(|which| medians.iter().map(|pair| pair[which]).collect::<Vec<f64>>());
+    let ratio = Estimate::of_pairs(&analytic, &tuned);
+    Times { analytic_s: median(&analytic), tuned_s: median(&tuned), ratio }
 }
 
 impl LayerChoice {
     /// With nothing measured yet.
     fn new(plan: &Plan, offer: &Offer) -> LayerChoice {
         let step = &plan.steps[offer.steps[0]];
-        let ratio = Ratio { median: 1.0, low: 1.0, high: 1.0 };
+        let ratio = Estimate { value: 1.0, low: None, high: None, processes: 0 };
         LayerChoice {
             layer: plan.graph[step.node].name(),
             count: offer.steps.len(),
@@ -202,11 +242,19 @@ impl LayerChoice {
             self.decision = decision.clone();
         }
     }
+
+    /// Goes back to the analytic choice, unless several pairs of sessions say the same.
+    fn confirm(&mut self, ratio: Estimate) {
+        if ratio.value > WORTHWHILE || ratio.high.is_none_or(|high| high >= 1.0) {
+            self.decision = self.analytic.clone();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::weights::RandomWeights;
 
     fn layer(candidates: &[(&str, [f64; 3])]) -> LayerChoice {
         let ratio = |[low, median, high]: [f64; 3]| Ratio { median, low, high };
@@ -217,7 +265,7 @@ mod tests {
             key: "key".into(),
             analytic: "estimated".into(),
             decision: "estimated".into(),
-            times: Times { analytic_s: 1.0, tuned_s: 1.0, ratio: ratio([1.0; 3]) },
+            times: Times { analytic_s: 1.0, tuned_s: 1.0, ratio: Estimate::new(&[1.0]) },
             candidates: candidates.iter().map(|&(decision, r)| (decision.to_string(), ratio(r))).collect(),
         }
     }
@@ -236,12 +284,45 @@ mod tests {
     }
 
     #[test]
-    fn times_are_those_of_all_steps_together() {
-        let race = Race {
-            analytic: vec![vec![1.0, 2.0, 9.0], vec![1.0, 2.0, 9.0]],
-            tuned: vec![vec![0.5, 1.0, 9.0], vec![0.5, 1.0, 9.0]],
+    fn what_one_pair_of_sessions_says_is_confirmed_by_others() {
+        let confirmed = |ratios: &[f64]| {
+            let mut layer = layer(&[("a", [0.8, 0.9, 0.95])]);
+            layer.decide();
+            layer.confirm(Estimate::new(ratios));
+            layer.decision
         };
-        let times = race.times(&[0, 1]);
-        assert_eq!((times.analytic_s, times.tuned_s, times.ratio.median), (3.0, 1.5, 0.5));
+        assert_eq!(confirmed(&[0.9, 0.91, 0.89, 0.9, 0.9]), "a");
+        assert_eq!(confirmed(&[0.98, 0.981, 0.98, 0.98, 0.98]), "estimated", "not worth it");
+        assert_eq!(confirmed(&[0.9, 1.1, 0.7, 1.0, 0.9]), "estimated", "luck");
+        assert_eq!(confirmed(&[0.5]), "estimated", "one pair");
+    }
+
+    #[test]
+    fn times_are_those_of_all_steps_together() {
+        let race = |factor: f64| Race {
+            analytic: vec![vec![1.0, 2.0, 9.0], vec![1.0, 2.0, 9.0]],
+            tuned: vec![vec![0.5 * factor, factor, 9.0], vec![0.5 * factor, factor, 9.0]],
+        };
+        assert_eq!(race(1.0).ratio(&[0, 1]).median, 0.5);
+        let times = times(&[race(1.0), race(1.0), race(2.0)], &[0, 1]);
+        assert_eq!((times.analytic_s, times.tuned_s), (3.0, 1.5));
+        assert_eq!(times.ratio, Estimate::new(&[0.5, 0.5, 1.0]));
+    }
+
+    /// The least of three runs is less than that of one.
+    #[test]
+    fn both_sessions_run_as_often() {
+        let graph = crate::analysis::testing::model("model m\ninput x: f32[N, 8, 8, 8]\nnet { conv 3x3, 8, half }\n");
+        let (weights, options) = (RandomWeights { seed: 1 }, Options::default());
+        let inputs = [Tensor::zeros([1, 8, 8, 8])];
+        let span = Duration::from_millis(1);
+        let tuner = Tuner { graph: &graph, weights: &weights, options: &options, inputs: &inputs, span };
+        for (swapped, pairs) in [(false, 1), (true, 1), (true, PAIRS)] {
+            let race = tuner.race(&Choices::default(), swapped, pairs).unwrap();
+            assert!(race.analytic.len() == race.tuned.len() && race.tuned.len() >= TURNS / pairs);
+            assert!(race.analytic.iter().chain(&race.tuned).flatten().all(|seconds| seconds.is_finite()));
+        }
+        let mut sessions = [(); 2].map(|()| Session::new(graph.clone(), &weights, &options).unwrap());
+        assert_eq!(tuner.runs_of_turn(&mut sessions).unwrap(), BURST);
     }
 }

@@ -98,20 +98,20 @@ fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
         tuned.layers.iter().for_each(|layer| candidates(layer, &mut text));
     }
     let Times { analytic_s, tuned_s, ratio } = &tuned.network;
+    let (low, high) = ratio.low.zip(ratio.high).unwrap_or((ratio.value, ratio.value));
     let _ = writeln!(
         text,
-        "all steps: {} ms estimated, {} ms measured, ratio {:.3}, 95 % confidence {:.3} to {:.3}",
+        "all steps: {} ms estimated, {} ms measured, ratio {:.3}, 95 % confidence {low:.3} to {high:.3} over {} pairs of sessions",
         ms(*analytic_s),
         ms(*tuned_s),
-        ratio.median,
-        ratio.low,
-        ratio.high
+        ratio.value,
+        ratio.processes,
     );
     text
 }
 
 fn figures(times: &Times) -> [String; 3] {
-    [ms(times.analytic_s), ms(times.tuned_s), format!("{:.3}", times.ratio.median)]
+    [ms(times.analytic_s), ms(times.tuned_s), format!("{:.3}", times.ratio.value)]
 }
 
 fn candidates(layer: &LayerChoice, text: &mut String) {

@@ -55,6 +55,22 @@ fn intervals_are_over_processes_that_take_turns() {
     assert!(report.results[0].median.low.is_none() && report.comparisons[0].ratio.low.is_none());
 }
 
+/// Of whole numbers an instruction makes two products in a lane at the least.
+#[test]
+fn products_of_whole_numbers_are_bound_as_such() {
+    let lab = Lab::new();
+    let (eight, json) = (lab.path("w8.safetensors"), lab.path("r.json"));
+    lab.run(&["quantize", "models/lenet5.cnn", "--calibrate", "models/pictures/digit_7.png", "-o", &eight], 0);
+    lab.bench(&["models/lenet5.cnn", "--weights", &eight, "--per-layer", "--json", &json], 0);
+    let report = lab.report("r.json");
+    assert_eq!(report.results[0].weights, "w8.safetensors");
+    let steps = &report.results[0].profile.as_ref().unwrap().steps;
+    let whole: Vec<_> = steps.iter().filter(|step| step.flops > 0 && step.kernel.contains("u8")).collect();
+    assert!(!whole.is_empty(), "{steps:?}");
+    assert!(whole.iter().all(|step| step.own_flops > 0 && 2 * step.own_flops <= step.flops), "{whole:?}");
+    assert!(steps.iter().all(|step| step.distance > 1.0 - 1e-9 && step.peak_share < 1.0 + 1e-9), "{steps:?}");
+}
+
 /// What is measured of the machine, for which 128 MiB are read, is none of the network's.
 #[test]
 #[cfg(target_os = "linux")]

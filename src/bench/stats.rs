@@ -119,6 +119,7 @@ pub struct Estimate {
     /// Bounds of the interval; `None` where there is one process only.
     pub low: Option<f64>,
     pub high: Option<f64>,
+    /// How many; pairs of sessions in one process where these are what differs, as for [`super::tune`].
     pub processes: usize,
 }
 

@@ -26,11 +26,12 @@ function showHeader() {
 
 function showFigures() {
   const { steady: t, phases: p, ...r } = result();
-  const figures = [["median", milliseconds(t.median_s)], ["minimum", milliseconds(t.min_s)], ["P99", milliseconds(t.p99_s)],
+  const figures = [["median", milliseconds(r.median.value)], ["minimum", milliseconds(t.min_s)], ["P99", milliseconds(t.p99_s)],
+    ["95 % confidence", r.median.low === null ? "of one process: unknown" : `${milliseconds(r.median.low)} to ${milliseconds(r.median.high)} over ${r.median.processes} processes`],
     ["variation", percent(t.cv)], ["samples/s", digits(r.samples_per_s)], ["GFLOP/s", digits(r.gflops)],
     ["parse, check", milliseconds(p.parse_and_check_s)], ["plan", milliseconds(p.plan_s)], ["code", milliseconds(p.code_generation_s)],
-    ["load, pack", milliseconds(p.load_and_pack_s)], ["first run", milliseconds(p.first_run_s)], ["peak memory", bytes(r.peak_rss_bytes)]];
-  if (r.profile) figures.splice(6, 0, ["time / sum of bounds", digits(r.profile.distance)], ["sum of bounds", milliseconds(r.profile.bound_s)]);
+    ["load, pack", milliseconds(p.load_and_pack_s)], ["first run", milliseconds(p.first_run_s)], ["peak memory", bytes(r.peak_rss_bytes)], ["weights", r.weights]];
+  if (r.profile) figures.splice(7, 0, ["time / sum of bounds", digits(r.profile.distance)], ["sum of bounds", milliseconds(r.profile.bound_s)]);
   $("figures").replaceChildren(...figures.map(([name, value]) => el("div", {}, el("span", { class: "faint" }, name), el("b", {}, value))));
 }
 

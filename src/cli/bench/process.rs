@@ -60,9 +60,10 @@ pub fn words_again(args: &Args, words: &[OsString], rival: &Rival) -> Option<Vec
     Some(own[1..at].iter().cloned().chain(option).chain(own[at..].iter().cloned()).collect())
 }
 
-/// Standard input, and pipes that have a name.
+/// Standard input, whatever its name is, and pipes that have a name.
 fn is_read_once(path: &Path) -> bool {
-    path.as_os_str() == OsStr::new("-") || (path.exists() && !path.is_file() && !path.is_dir())
+    let of_process = path.starts_with("/dev") || path.starts_with("/proc");
+    path.as_os_str() == OsStr::new("-") || of_process || (path.exists() && !path.is_file() && !path.is_dir())
 }
 
 /// A contender, ready to be measured.
@@ -192,5 +193,36 @@ fn ended(child: &mut Child, messages: Option<File>) -> Failure {
         Ok(None) => Failure::input(
             "a process that was measured was ended by the system, as it does where memory is short; a smaller batch needs less",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Why a shell is said to have ended that ends with this command.
+    #[cfg(unix)]
+    fn why(command: &str) -> Failure {
+        let mut child = Command::new("sh").args(["-c", command]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut answers = BufReader::new(child.stdout.take().unwrap());
+        assert!(read::<Facts>(&mut answers).is_none(), "no answer");
+        ended(&mut child, None)
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn who_was_ended_is_told_from_who_has_said_why() {
+        assert!(matches!(why("exit 1"), Failure::Input(text) if text.is_empty()));
+        assert!(matches!(why("exit 2"), Failure::Usage(text) if text.is_empty()));
+        assert!(matches!(why("exit 3"), Failure::Input(text) if text.contains("a defect")));
+        assert!(matches!(why("kill -9 $$"), Failure::Input(text) if text.contains("where memory is short")));
+    }
+
+    #[test]
+    fn standard_input_has_several_names() {
+        for name in ["-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+            assert!(is_read_once(Path::new(name)), "{name}");
+        }
+        assert!(!is_read_once(Path::new("Cargo.toml")) && !is_read_once(Path::new("no such file")));
     }
 }

@@ -348,7 +348,7 @@ mod tests {
         let report = report();
         let text = report.to_text()
             + &profiles(&report)
-            + &&report.disturbances()
+            + &report.disturbances()
             + &changes(&baseline::changes(&report, &report), 5.0);
         for part in
             ["m,1.cnn, jit avx2, batch 2, 1 thread", "500.0", "4.0", "P99.9", "peak RSS", "2.00", "now/baseline"]

@@ -45,6 +45,7 @@ fn intervals_are_over_processes_that_take_turns() {
         assert!(median.low.unwrap() <= median.value && median.value <= median.high.unwrap(), "{median:?}");
         assert_eq!(processes.iter().map(|process| process.runs).sum::<usize>(), result.steady.runs);
         assert_eq!(result.weights, "random, seed 1");
+        assert!(processes.iter().all(|process| process.clock_gflops.unwrap() > 0.0), "{processes:?}");
     }
     let ratio = report.comparisons[0].ratio;
     assert!(ratio.processes == 3 && ratio.low.unwrap() <= ratio.high.unwrap(), "{ratio:?}");
@@ -247,7 +248,7 @@ fn a_baseline_is_held_or_missed() {
     lab.bench_in(2, &["models/lenet5.cnn", "--json", &json], 0);
     let with_medians = |name: &str, seconds: &[f64]| {
         let mut report = lab.report("now.json");
-        let process = |&median_s: &f64| svertka::bench::report::ProcessRuns { runs: 1, median_s };
+        let process = |&median_s: &f64| svertka::bench::report::ProcessRuns { runs: 1, median_s, clock_gflops: None };
         report.results[0].processes = seconds.iter().map(process).collect();
         lab.write(name, &report.to_json())
     };

@@ -48,9 +48,27 @@ impl Change<'_> {
             let complaints = result.disturbance.complaints();
             complaints.into_iter().map(|complaint| format!("{when} {complaint}")).collect::<Vec<_>>()
         };
+        let changed = changed.chain(self.clock_change());
         changed.chain(disturbed("then", then)).chain(disturbed("now", now)).collect()
     }
 }
+
+impl Change<'_> {
+    /// Where the same loop of multiply-adds takes longer now than then, or less long: the machine is slower or faster.
+    fn clock_change(&self) -> Option<String> {
+        let clocks = |result: &Measurement| -> Option<Vec<f64>> {
+            result.processes.iter().map(|process| process.clock_gflops).collect()
+        };
+        let (then, now) = (clocks(self.then)?, clocks(self.now)?);
+        // Times are as the inverse of rates.
+        let longer = Estimate::of_strangers(&now, &then, CONFIDENCE);
+        let changed = longer.is_surely_above(1.0 + CLOCK) || longer.high.is_some_and(|high| high < 1.0 - CLOCK);
+        changed.then(|| format!("a loop of multiply-adds takes {:.2} times as long as then", longer.value))
+    }
+}
+
+/// A part by which clocks differ that is no change.
+const CLOCK: f64 = 0.02;
 
 /// The results whose setting is in both reports, in the order of the new one.
 pub fn changes<'a>(then: &'a Report, now: &'a Report) -> Vec<Change<'a>> {
@@ -89,7 +107,8 @@ mod tests {
 
     /// The result with processes of these medians.
     fn set(result: &mut Measurement, medians: &[f64]) {
-        result.processes = medians.iter().map(|&median_s| ProcessRuns { runs: 1, median_s }).collect();
+        result.processes =
+            medians.iter().map(|&median_s| ProcessRuns { runs: 1, median_s, clock_gflops: Some(64.0) }).collect();
     }
 
     #[test]
@@ -129,6 +148,22 @@ mod tests {
             changes(&then, &now)[0].ratio.high.unwrap()
         };
         assert!(width(1) < width(2) && width(2) < width(100), "{} {} {}", width(1), width(2), width(100));
+    }
+
+    #[test]
+    fn a_slower_clock_is_known_by_a_loop_that_is_always_the_same() {
+        let (then, mut now) = (report(), report());
+        let mut doubts = |gflops: [Option<f64>; 3]| {
+            let processes = now.results[0].processes.iter_mut().zip(gflops);
+            processes.for_each(|(process, gflops)| process.clock_gflops = gflops);
+            let doubts = changes(&then, &now)[0].doubts();
+            doubts.into_iter().find(|doubt| doubt.contains("multiply-adds"))
+        };
+        let slower = doubts([Some(32.0), Some(32.5), Some(31.5)]).unwrap();
+        assert!(slower.starts_with("a loop of multiply-adds takes 2.00 times as long"), "{slower}");
+        assert!(doubts([Some(128.0), Some(129.0), Some(127.0)]).unwrap().contains("takes 0.50 times"));
+        assert_eq!(doubts([Some(63.5), Some(64.0), Some(64.5)]), None);
+        assert_eq!(doubts([Some(32.0), None, Some(32.0)]), None, "unknown");
     }
 
     #[test]

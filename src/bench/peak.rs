@@ -62,7 +62,7 @@ impl Peak {
         let mut fma = Vec::new();
         for isa in Isa::available() {
             progress(&format!("FMA, {isa}"));
-            fma.push(FmaPeak { isa: isa.to_string(), gflops: fma_gflops(isa)? });
+            fma.push(FmaPeak { isa: isa.to_string(), gflops: fma_gflops(isa, REPEATS)? });
         }
         let caches = Machine::here().caches;
         let largest = caches.last().map_or(MAIN_MEMORY / 4, |cache| cache.bytes);
@@ -146,16 +146,31 @@ const MAIN_MEMORY: u64 = 128 << 20;
 const FMA_UNROLL: usize = 8;
 /// Accumulators when reading: enough to hide the latency of an FMA, so few that every instruction set has them.
 const READ_ACCUMULATORS: usize = 8;
-/// Times that each measurement is repeated; the best counts, for it was disturbed least.
-const REPEATS: usize = 20;
-/// The least that one repetition takes.
-const SPAN: Duration = Duration::from_millis(10);
+
+/// How often a measurement is repeated; the best counts, for it was disturbed least.
+#[derive(Clone, Copy)]
+struct Repeats {
+    count: usize,
+    /// The least that one takes.
+    span: Duration,
+}
+
+/// Those of a peak.
+const REPEATS: Repeats = Repeats { count: 20, span: Duration::from_millis(10) };
 
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
 struct Line([f32; 16]);
 
-fn fma_gflops(host: HostIsa) -> Result<f64, CodeError> {
+/// What a core does now in multiply-adds, in GFLOP/s, in a fortieth of a second: by it a clock that has changed is known.
+///
+/// # Errors
+/// Where no code can be generated.
+pub fn clock_gflops() -> Result<f64, CodeError> {
+    fma_gflops(Isa::detect(), Repeats { count: 5, span: Duration::from_millis(2) })
+}
+
+fn fma_gflops(host: HostIsa, repeats: Repeats) -> Result<f64, CodeError> {
     let isa = Isa::from(host);
     let mut module = CodeModule::jit(false)?;
     let mut fmas = 0;
@@ -169,7 +184,7 @@ fn fma_gflops(host: HostIsa) -> Result<f64, CodeError> {
     let run = function::<unsafe extern "C" fn(*mut Line, u64)>(&code, nest);
     let mut sink = Line([0.0; 16]);
     // SAFETY: the tile stores one vector, at most a line, and repeats its loop `turns` > 0 times.
-    let turns_per_second = best_rate(&mut |turns| unsafe { run(&mut sink, turns) });
+    let turns_per_second = best_rate(repeats, &mut |turns| unsafe { run(&mut sink, turns) });
     Ok(turns_per_second * (2 * isa.lanes() * fmas) as f64 / 1e9)
 }
 
@@ -209,7 +224,8 @@ fn read_gb_per_s(host: HostIsa, bytes: usize) -> Result<f64, CodeError> {
     let mut sink = Line([0.0; 16]);
     // SAFETY: the tile stores one vector, at most a line, and reads `turns` > 0 times `turn` bytes, which the buffer
     // has.
-    let passes_per_second = best_rate(&mut |passes| unsafe { run(&mut sink, buffer.as_ptr(), turns as u64, passes) });
+    let passes_per_second =
+        best_rate(REPEATS, &mut |passes| unsafe { run(&mut sink, buffer.as_ptr(), turns as u64, passes) });
     Ok(passes_per_second * (turns * turn) as f64 / 1e9)
 }
 
@@ -251,17 +267,17 @@ fn function<F: Copy>(code: &JitCode, id: FuncId) -> F {
 }
 
 /// Units of work a second, where `work(n)` does n units.
-fn best_rate(work: &mut dyn FnMut(u64)) -> f64 {
+fn best_rate(repeats: Repeats, work: &mut dyn FnMut(u64)) -> f64 {
     let mut time = |count: u64| {
         let start = Instant::now();
         work(count);
         start.elapsed()
     };
     let mut count = 1;
-    while time(count) < SPAN {
+    while time(count) < repeats.span {
         count *= 2;
     }
-    let best = (0..REPEATS).map(|_| time(count)).min().expect("there are repetitions");
+    let best = (0..repeats.count).map(|_| time(count)).min().expect("there are repetitions");
     count as f64 / best.as_secs_f64()
 }
 

@@ -72,6 +72,9 @@ pub struct Measurement {
 pub struct ProcessRuns {
     pub runs: usize,
     pub median_s: f64,
+    /// What its core did behind the runs in a loop of multiply-adds, 10^9 operations a second: the same loop at any time, so
+    /// that a slower clock is known by it. `None` where no code can be generated.
+    pub clock_gflops: Option<f64>,
 }
 
 /// What distinguishes one measurement from another.
@@ -236,7 +239,7 @@ pub(super) mod tests {
             },
             weights: "random, seed 1".into(),
             steady: Summary::new(&[seconds; 3]),
-            processes: vec![ProcessRuns { runs: 1, median_s: seconds }; 3],
+            processes: vec![ProcessRuns { runs: 1, median_s: seconds, clock_gflops: Some(64.0) }; 3],
             median: Estimate { value: seconds, low: Some(0.9 * seconds), high: Some(1.1 * seconds), processes: 3 },
             samples_per_s: 2.0 / seconds,
             gflops: 0.125 / seconds,

@@ -139,8 +139,17 @@ impl Report {
 /// Every step of every result that was profiled.
 pub fn profiles(report: &Report) -> String {
     let profiled = report.results.iter().filter_map(|result| Some((result, result.profile.as_ref()?)));
-    let age = report.peak.as_ref().map_or(String::new(), |peak| format!("\n{}\n", peak.age()));
+    let age = report.peak.as_ref().map_or(String::new(), |peak| format!("\n{}{}\n", peak.age(), beside(report, peak)));
     profiled.map(|(result, profile)| profile_text(result, profile)).collect::<String>() + &age
+}
+
+/// What was measured beside the runs of the peak of arithmetic.
+fn beside(report: &Report, peak: &Peak) -> String {
+    let processes = report.results.iter().flat_map(|result| &result.processes);
+    let most = processes.filter_map(|process| process.clock_gflops).reduce(f64::max);
+    most.map_or(String::new(), |most| {
+        format!("; behind these runs a core did {most:.1} GFLOP/s in multiply-adds, then {:.1}", peak.gflops())
+    })
 }
 
 fn profile_text(result: &Measurement, profile: &Profile) -> String {
@@ -360,6 +369,7 @@ mod tests {
         // Of figures that were measured when the clock began.
         assert!(text.contains("peak of one core as measured 1970-01-01T00:00:00Z, 2"), "{text}");
         assert!(text.contains(" days ago; `svertka peak --fresh`"), "{text}");
+        assert!(text.contains("; behind these runs a core did 64.0 GFLOP/s in multiply-adds, then 100.0"), "{text}");
         assert!(text.contains("direct convolutions that arithmetic bounds: 500.0 ms, 50.0 % of the peak"), "{text}");
         let line = "B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100 over 3 processes";
         assert!(text.contains(line), "{text}");

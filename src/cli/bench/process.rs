@@ -5,6 +5,7 @@ use super::contender::{Contender, Facts, Seen, Wish};
 use super::{Args, Rival};
 use crate::bench::machine;
 use crate::bench::measure::Turn;
+use crate::bench::peak::clock_gflops;
 use crate::cli::terminal::{print_raw, tell_raw};
 use crate::cli::{Failure, Outcome};
 use crate::model::split_variant;
@@ -21,6 +22,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 enum Request {
     /// The answer is the seconds of each counted run.
     Turn(Turn),
+    /// The answer is what its core does in multiply-adds, if that can be measured: [`clock_gflops`].
+    Clock,
     /// The answer is [`Seen`], if the steps can be seen.
     Profile(Box<Wish>),
 }
@@ -34,6 +37,7 @@ pub fn serve(args: &Args, rival: &Rival) -> Outcome {
         let line = line.map_err(|error| Failure::input(format!("standard input: cannot read: {error}")))?;
         match serde_json::from_str(&line).map_err(|error| Failure::input(format!("standard input: {error}")))? {
             Request::Turn(turn) => answer(&contender.take(&turn))?,
+            Request::Clock => answer(&clock_gflops().ok())?,
             Request::Profile(wish) => answer(&contender.profile(&wish)?)?,
         }
     }
@@ -116,6 +120,14 @@ impl Process {
         match self {
             Process::Own(contender) => Ok(contender.take(turn)),
             Process::Other(other) => other.ask(&Request::Turn(*turn)),
+        }
+    }
+
+    /// See [`clock_gflops`].
+    pub fn clock_gflops(&mut self) -> Result<Option<f64>, Failure> {
+        match self {
+            Process::Own(_) => Ok(clock_gflops().ok()),
+            Process::Other(other) => other.ask(&Request::Clock),
         }
     }
 

@@ -37,6 +37,7 @@ pub struct Rounds<'a> {
 struct Found {
     facts: Vec<Facts>,
     seconds: Vec<Vec<f64>>,
+    clocks: Vec<Option<f64>>,
     peak_rss_bytes: u64,
     disturbances: Vec<Disturbance>,
     seen: Option<Seen>,
@@ -128,8 +129,9 @@ impl<'a> Rounds<'a> {
         for ((process, found), seconds) in processes.iter_mut().zip(found).zip(seconds) {
             found.facts.push(process.facts().clone());
             found.seconds.push(seconds);
-            // Before the steps are measured, for which there is more.
+            // Before anything else is measured, for which there is more.
             found.peak_rss_bytes = found.peak_rss_bytes.max(process.peak_rss());
+            found.clocks.push(process.clock_gflops()?);
             found.disturbances.push(disturbance);
             if let Some(peak) = self.peak.filter(|_| round == 0 && process.facts().has_steps) {
                 found.seen = self.profile(job, process, cores, peak)?;
@@ -204,8 +206,12 @@ impl<'a> Rounds<'a> {
 
 impl Found {
     fn into_measurement(self, cores: &[usize]) -> (Measurement, Option<Value>) {
-        let processes: Vec<ProcessRuns> =
-            self.seconds.iter().map(|runs| ProcessRuns { runs: runs.len(), median_s: median(runs) }).collect();
+        let process = |(runs, &clock_gflops): (&Vec<f64>, &Option<f64>)| ProcessRuns {
+            runs: runs.len(),
+            median_s: median(runs),
+            clock_gflops,
+        };
+        let processes: Vec<ProcessRuns> = self.seconds.iter().zip(&self.clocks).map(process).collect();
         let over_processes = Estimate::new(&processes.iter().map(|process| process.median_s).collect::<Vec<_>>());
         let phases: Vec<Phases> = self.facts.iter().map(|facts| facts.phases).collect();
         let Facts { setting, model_hash, macs, weights, .. } = self.facts.into_iter().next().expect("a first round");

@@ -129,9 +129,11 @@ mod tests {
         // In the mean by a fifth, but who knows.
         set(&mut now.results[0], &[0.9, 1.5, 1.2, 1.3]);
         assert_eq!(verdict(&now, 5.0), Verdict::Unsure);
-        // One process says nothing.
-        set(&mut now.results[0], &[9.0]);
-        assert_eq!(verdict(&now, 5.0), Verdict::Unsure);
+        // One process says nothing, nor does a file that has none.
+        for medians in [&[9.0][..], &[]] {
+            set(&mut now.results[0], medians);
+            assert_eq!(verdict(&now, 5.0), Verdict::Unsure);
+        }
     }
 
     /// One of a hundred is slower by chance.

@@ -80,19 +80,13 @@ fn index(task: &Path) -> usize {
     name.trim().strip_prefix("svertka-").and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// 0 is the thread that calls it.
 #[cfg(target_os = "linux")]
 fn set(thread: i32, cores: &[usize]) -> io::Result<()> {
-    unsafe extern "C" {
-        /// sched_setaffinity(2), of the C library that the standard library uses.
-        fn sched_setaffinity(pid: i32, bytes: usize, mask: *const u64) -> i32;
-    }
-    let mut mask = [0_u64; MAX_CORES / 64];
-    cores.iter().filter(|&&core| core < MAX_CORES).for_each(|core| mask[core / 64] |= 1 << (core % 64));
-    // SAFETY: reads `bytes` bytes of the mask, which lives as long as the call.
-    match unsafe { sched_setaffinity(thread, size_of_val(&mask), mask.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    use rustix::thread::{CpuSet, Pid, sched_setaffinity};
+    let mut mask = CpuSet::new();
+    cores.iter().filter(|&&core| core < MAX_CORES).for_each(|&core| mask.set(core));
+    Ok(sched_setaffinity(Pid::from_raw(thread), &mask)?)
 }
 
 #[cfg(not(target_os = "linux"))]

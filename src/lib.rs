@@ -52,6 +52,7 @@
 //! | [`analysis`] | parameters, multiply-accumulates, receptive fields |
 //! | [`passes`] | one file a rewriting of the graph |
 //! | [`codegen`] | vector assembler (CLIF, AVX2, AVX-512), loop nests, modules in memory and as objects |
+//! | [`machine`] | what is known of CPUs: caches, rates, costs |
 //! | [`kernels`] | one file a kernel family: conf, packing, code |
 //! | [`schedule`] | kernels, layouts and memory of a network: the plan |
 //! | [`portable`] | the plan on portable vectors |
@@ -70,8 +71,8 @@
 //!
 //! Modules import only from modules above them in this table. `front::text::syntax` knows no layer's name. `codegen` knows no
 //! graph. `interp` shares only `layers` and `ir` with the compiled path. A pass never emits code; a kernel never
-//! decides. Files are read and written in `io`, `model`, `lsp`, `cli` and `runtime` only (`bench` reads what the system says of the
-//! machine).
+//! decides. Files are read and written in `io`, `model`, `lsp`, `cli` and `runtime` only (`machine` and
+//! `bench` read what the system says of the machine).
 //!
 //! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
 //! of the model. A kernel is code and tables ([`kernels::Family`]): a function is generated from the former alone, and
@@ -115,6 +116,8 @@ pub mod layers;
 #[cfg(feature = "lsp")]
 #[cfg_attr(not(internals), doc(hidden))]
 pub mod lsp;
+#[cfg_attr(not(internals), doc(hidden))]
+pub mod machine;
 pub mod model;
 #[cfg(feature = "cli")]
 #[cfg_attr(not(internals), doc(hidden))]

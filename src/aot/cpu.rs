@@ -2,6 +2,7 @@
 
 use crate::codegen::{Bytes, Isa};
 use crate::kernels::Target;
+use crate::machine::{GENERIC, Known, Machine};
 use target_lexicon::{Architecture, Triple};
 
 /// A CPU: what code for it may use.
@@ -80,10 +81,19 @@ impl Cpu {
         self.target_of(self.isa)
     }
 
-    /// The same for an instruction set, which should not be wider than the CPU's.
+    /// The same for an instruction set, which should not be wider than the CPU's. Nothing of it depends on where it is
+    /// asked, but for `native`, of which two of a kind are the same.
     pub fn target_of(&self, isa: Isa) -> Target {
-        let target = Target::of(isa, self.architecture());
+        let target = Target { machine: self.machine(), ..Target::of(isa, self.architecture()) };
         if isa == self.isa { Target { bytes: self.bytes, ..target } } else { target }
+    }
+
+    /// What is known under its name; the generic machine where it is the name of many.
+    fn machine(&self) -> Machine {
+        match self.name {
+            NATIVE => Machine::kind(),
+            name => Known::named(name).map_or(GENERIC, |known| known.machine),
+        }
     }
 
     /// Whether the code of a plan made for `target` runs on it.
@@ -106,6 +116,20 @@ mod tests {
             let cpu = Cpu::named(name).unwrap();
             CodeModule::object(cpu.triple, cpu.preset, false).unwrap();
         }
+    }
+
+    /// But for levels of x86-64 and the generic one.
+    #[test]
+    fn machines_have_the_features_of_the_cpu_of_their_name() {
+        let known = CPUS.iter().filter_map(|cpu| Some((Known::named(cpu.0).ok()?, Cpu::named(cpu.0).unwrap())));
+        let known: Vec<_> = known.collect();
+        assert_eq!(known.len(), CPUS.len() - 4);
+        for (known, cpu) in known {
+            let (architecture, isa, bytes) = (known.architecture, known.isa, known.bytes);
+            assert_eq!((architecture, isa, bytes), (Some(cpu.architecture()), cpu.isa, cpu.bytes), "{}", cpu.name);
+            assert_eq!(cpu.target().machine, known.machine);
+        }
+        assert_eq!(Cpu::named("x86-64-v3").unwrap().target().machine, GENERIC);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The machine that measures, as far as the system tells.
 
 use crate::codegen::{HostIsa, Isa};
+use crate::machine::{self, Found};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,9 @@ pub struct Cache {
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     pub cpu: String,
+    /// The machine for which kernels are chosen; empty in reports of older versions.
+    #[serde(default)]
+    pub kind: String,
     /// Names of the instruction sets that can be run here, narrowest first.
     pub isas: Vec<String>,
     /// By level; empty where unknown.
@@ -40,8 +44,9 @@ impl Machine {
         let system = Path::new("/sys/devices/system/cpu/cpu0");
         Machine {
             cpu: cpu_field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_string()),
+            kind: machine::Machine::here().name.to_owned(),
             isas: Isa::available().iter().map(HostIsa::to_string).collect(),
-            caches: caches(&system.join("cache")),
+            caches: machine::found().into_iter().map(|Found { level, bytes, .. }| Cache { level, bytes }).collect(),
             cores: cores(),
             affinity: affinity(),
             cgroup_cpus: cgroup_cpus(),
@@ -132,29 +137,6 @@ fn word(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_string()).filter(|text| !text.is_empty())
 }
 
-/// The caches that a folder of sysfs describes, those of instructions left out.
-fn caches(folder: &Path) -> Vec<Cache> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let cache = |path: PathBuf| {
-        let kind = word(&path.join("type"))?;
-        let (level, bytes) = (word(&path.join("level"))?.parse().ok()?, size(&word(&path.join("size"))?)?);
-        (kind != "Instruction" && bytes > 0).then_some(Cache { level, bytes })
-    };
-    let mut caches: Vec<Cache> = entries.filter_map(|entry| cache(entry.path())).collect();
-    caches.sort_by_key(|cache| cache.level);
-    caches
-}
-
-/// Bytes of a size as sysfs writes it: `32K`, `8M`.
-fn size(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.strip_suffix(['K', 'M', 'G']) {
-        Some(digits) => (digits, &text[digits.len()..]),
-        None => (text, ""),
-    };
-    let shift = ["", "K", "M", "G"].iter().position(|u| *u == unit)? * 10;
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 /// The tightest CPU quota of the process's control groups, in cores.
 fn cgroup_cpus() -> Option<f64> {
     group_folders_here().iter().filter_map(|folder| quota(folder)).min_by(f64::total_cmp)
@@ -210,8 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_quotas_and_groups_are_read() {
-        assert_eq!([size("32K"), size("8M"), size("64"), size("x")], [Some(32 << 10), Some(8 << 20), Some(64), None]);
+    fn quotas_and_groups_are_read() {
         assert_eq!(parse_quota("50000 100000"), Some(0.5));
         assert_eq!((parse_quota("max 100000"), parse_quota("-1 100000")), (None, None));
         let folders = |line| group_folders(line).iter().map(|f| f.display().to_string()).collect::<Vec<_>>();

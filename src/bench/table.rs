@@ -56,7 +56,8 @@ impl Report {
         let governor = machine.governor.as_ref().map_or(String::new(), |g| format!(", governor {g}"));
         let affinity = machine.affinity.as_ref().map_or(String::new(), |cores| format!(" (affinity {cores})"));
         let isas = machine.isas.join(" ");
-        let mut text = format!("{} ({isas}), {} cores{affinity}{limit}{governor}\n", machine.cpu, machine.cores);
+        let kind = if machine.kind.is_empty() { String::new() } else { format!(", machine {}", machine.kind) };
+        let mut text = format!("{}{kind} ({isas}), {} cores{affinity}{limit}{governor}\n", machine.cpu, machine.cores);
         if let Some(load) = self.load {
             let _ = writeln!(text, "before it began, other processes had {load:.2} cores");
         }

@@ -7,6 +7,8 @@ use super::{Failure, Outcome};
 use crate::analysis::lint;
 use crate::bench::machine;
 use crate::codegen::{HostIsa, Isa};
+use crate::kernels::Target;
+use crate::machine::Known;
 use crate::runtime::{Engine, Options};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -165,10 +167,41 @@ impl EngineArgs {
         }
     }
 
+    /// What generated code is planned for on another machine.
+    ///
+    /// # Errors
+    /// Where the machine lacks the instruction set, or what was given is of this one. What the environment says of this one is
+    /// passed over.
+    pub fn target_on(&self, known: &Known) -> Result<Target, Failure> {
+        let engine = self.engine.to_possible_value().is_some_and(|engine| {
+            self.engine != EngineArg::Jit && is_typed(engine.get_name().as_ref(), "SVERTKA_ENGINE")
+        });
+        let tuned = self.tuned.as_deref().is_some_and(|tuned| tuned != "none" && is_typed(tuned, "SVERTKA_TUNED"));
+        if engine {
+            return Err(Failure::usage("`--machine` goes with `--engine jit`"));
+        }
+        if tuned {
+            return Err(Failure::usage("--tuned: measured on this CPU, not on that of `--machine`; leave out one of the two"));
+        }
+        let isa = self.wanted_isa().filter(|&isa| self.types_isa() || known.isa(Some(isa)).is_ok());
+        let target = Target::on(known, isa).map_err(Failure::usage)?;
+        Ok(Target { exact: self.exact, ..target })
+    }
+
     /// Whether an instruction set was asked for, not by the environment.
     pub fn types_isa(&self) -> bool {
         let name = self.isa.to_possible_value();
         self.isa != IsaArg::Auto && name.is_some_and(|name| is_typed(name.get_name().as_ref(), "SVERTKA_ISA"))
+    }
+
+    /// The instruction set that was asked for; `None` for the widest.
+    fn wanted_isa(&self) -> Option<Isa> {
+        match self.isa {
+            IsaArg::Auto => None,
+            IsaArg::Clif => Some(Isa::Clif),
+            IsaArg::Avx2 => Some(Isa::Avx2),
+            IsaArg::Avx512 => Some(Isa::Avx512),
+        }
     }
 
     /// What was measured before for generated code.
@@ -181,12 +214,7 @@ impl EngineArgs {
     }
 
     fn isa(&self) -> Result<HostIsa, Failure> {
-        let isa = match self.isa {
-            IsaArg::Auto => return Ok(Isa::detect()),
-            IsaArg::Clif => Isa::Clif,
-            IsaArg::Avx2 => Isa::Avx2,
-            IsaArg::Avx512 => Isa::Avx512,
-        };
+        let Some(isa) = self.wanted_isa() else { return Ok(Isa::detect()) };
         let names: Vec<String> = Isa::available().iter().map(HostIsa::to_string).collect();
         isa.on_host().ok_or_else(|| {
             Failure::usage(format!("this machine cannot run {isa} code; it can run: {}", names.join(", ")))

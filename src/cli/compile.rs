@@ -12,6 +12,7 @@ use crate::io::STREAM;
 use crate::io::write::{check_folder, create_folder, write_atomically};
 use crate::ir::{Graph, Sizes, Verified};
 use crate::kernels::Target;
+use crate::machine::{self, Known};
 use crate::model::{BoundWeights, Model};
 use crate::runtime::{check_packing, check_planning, check_weights};
 use crate::schedule::{Edges, Plan};
@@ -36,6 +37,10 @@ pub struct Args {
     /// CPU to compile for; a wrong name lists those known
     #[arg(long, default_value = aot::NATIVE, value_parser = PossibleValuesParser::new(aot::cpu::names()), hide_possible_values = true, env = "SVERTKA_CPU")]
     cpu: String,
+    /// Machine of the CPU's architecture to choose kernels for; the one of the CPU's name, or a generic one, where nothing is
+    /// given, and a wrong name lists those known. Changes how long the code takes, not what it computes
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(machine::names()), hide_possible_values = true)]
+    machine: Option<String>,
     /// What to make: obj, header, static, shared, clif, asm
     #[arg(long, value_delimiter = ',', default_value = "obj,header,static", value_name = "KIND,..")]
     emit: Vec<Emit>,
@@ -95,7 +100,7 @@ pub fn run(args: &Args) -> Outcome {
     }
     check_folder(&args.output)?;
     let choices = choices(args)?;
-    let target = Target { exact: args.exact, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
+    let target = target(args, &cpu)?;
     aot::check(&args.emit, &cpu, target).map_err(Failure::input)?;
     let mut model = model::load(&args.model)?;
     let own_memory = own_memory(args, &model)?;
@@ -121,6 +126,20 @@ pub fn run(args: &Args) -> Outcome {
     let compile = || aot::compile_sizes(&plans, &weights, &options);
     let artifacts = progress::during("compiling, and packing weights", compile)?;
     write(&args.output, &artifacts)
+}
+
+/// What to plan for.
+fn target(args: &Args, cpu: &Cpu) -> Result<Target, Failure> {
+    let target = Target { exact: args.exact, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
+    let Some(name) = &args.machine else { return Ok(target) };
+    let known = Known::named(name).map_err(Failure::usage)?;
+    if known.architecture.is_some_and(|architecture| architecture != cpu.architecture()) {
+        let (architecture, cpu) = (cpu.architecture(), &args.cpu);
+        return Err(Failure::usage(format!(
+            "--machine {name}: no {architecture}, which `--cpu {cpu}` is; name one that is, or leave it out"
+        )));
+    }
+    Ok(Target { machine: known.machine, ..target })
 }
 
 /// Whether there is an input or output of whole numbers.
@@ -184,12 +203,12 @@ fn graphs(model: &mut Model, others: &[Sizes]) -> Result<Vec<Verified<Graph>>, F
 
 /// What was measured of this CPU, which another is not.
 fn choices(args: &Args) -> Result<Source, Failure> {
-    match (args.cpu == aot::NATIVE, Source::of(args.tuned.as_deref())) {
+    match (args.cpu == aot::NATIVE && args.machine.is_none(), Source::of(args.tuned.as_deref())) {
         (true, source) => Ok(source),
         (false, Source::Named(path)) if is_typed(path.as_os_str(), "SVERTKA_TUNED") => Err(Failure::usage(format!(
-            "--tuned {}: measured on this CPU, which `--cpu {}` is not; leave out one of the two",
+            "--tuned {}: measured on this CPU, which `{}` is not; leave out one of the two",
             path.display(),
-            args.cpu
+            args.machine.as_ref().map_or(format!("--cpu {}", args.cpu), |machine| format!("--machine {machine}"))
         ))),
         (false, _) => Ok(Source::None),
     }

@@ -7,6 +7,7 @@ use crate::bench::peak::Peak;
 use crate::io::IoError;
 use crate::io::text;
 use crate::io::write::{cache_folder, create_folder, write_atomically};
+use crate::machine::{Machine, Topology};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -17,7 +18,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Outcome {
-    print(&find(args.fresh)?.to_text())
+    let peak = find(args.fresh)?;
+    print(&format!("{}\n{}", of_machine(), peak.to_text()))
+}
+
+/// `machine znver3, 16 CPUs, 2 a core`
+fn of_machine() -> String {
+    let cpus = Topology::here().map_or(String::new(), |Topology { cpus, threads_per_core }| {
+        format!(", {cpus} CPUs, {threads_per_core} a core")
+    });
+    format!("machine {}{cpus}", Machine::here().name)
 }
 
 /// The peaks that were measured before, unless `fresh`, else measured now and kept for the next time.

@@ -16,6 +16,7 @@ use super::{Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, 
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op};
+use crate::machine::costs::{CHAIN_MACS, NEAR_VALUE, RING_BYTES};
 use std::fmt;
 use std::ops::Range;
 
@@ -109,33 +110,22 @@ pub fn lower_pair(first: &NodeView, second: &NodeView, target: &Target) -> Resul
     Ok(Lowered { kernel: conf.into(), inputs: vec![layout], output: Layout::Blocked, spread: None, padded: None })
 }
 
-/// A value of at most that size is still in a second-level cache of 512 KiB when it is read.
-const NEAR_BYTES: usize = 512 << 10;
-
-/// Bytes of the ring at most: the rest of a second-level cache of 512 KiB is for inputs, weights and outputs.
-const RING_BYTES: usize = 160 << 10;
-
 /// Output rows of a band that the ring has room for at least, where it can: with fewer, tiles of the first are called for
 /// few rows at a time, and the input that they share is none that had to be fetched often.
 const BAND: usize = 4;
-
-/// Multiply-accumulates for each element between the layers at most: where there are more, moving the element takes no
-/// time beside them. Pairs with 16 to 40 took 0.81 to 0.99 of the time of two kernels, those with 112 and more 0.98 to
-/// 1.08.
-const MOST_MACS: usize = 64;
 
 /// Whether much is moved for little arithmetic. That is not so either where the second layer writes as much as it reads:
 /// such pairs took from 0.98 to 1.02 of the time of two kernels, with 7 MB between them.
 fn check_gain(conv: &Conv, first: &NodeView, second: &NodeView, target: &Target) -> Result<(), Why> {
     let [between, out] = [first, second].map(|node| Layout::Blocked.elements(node.output, target.lanes) * 4);
-    if between <= NEAR_BYTES {
+    if between <= NEAR_VALUE {
         return Err(format!("the {} KiB between the layers stay in the second-level cache", between >> 10).into());
     }
     if 2 * out > between {
         return Err("the second layer writes about as much as it reads".into());
     }
     let macs = conv.group_in(first.inputs[0].ty) * conv.window.kernel.iter().product::<usize>();
-    if macs > MOST_MACS {
+    if macs > CHAIN_MACS {
         return Err(
             format!("the layer before has {macs} multiply-accumulates for each value that would not be moved").into()
         );

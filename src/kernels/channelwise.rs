@@ -16,6 +16,7 @@ use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
+use crate::machine::costs::{MAX_UNROLLED, NEAREST};
 use std::ops::Range;
 
 /// Every decision about one channelwise convolution that its code depends on.
@@ -67,12 +68,8 @@ pub struct Interior {
     pub taps: Vec<usize>,
 }
 
-/// Unrolled code of one tile stays below this many FMAs.
-const MAX_UNROLLED: usize = 1400;
 /// Registers that a tile's part of the mean takes beside the values.
 const MEAN_REGISTERS: usize = 3;
-/// The nearest cache. Rows that are read tile by tile from farther away took half as long again.
-const NEAREST: usize = 32 << 10;
 
 impl Interior {
     /// The longest run of rows of an image with all `kernel_rows` taps, which lie at equal distances; `row` is an input

@@ -7,7 +7,7 @@ mod cut;
 mod emit;
 mod joint;
 
-use cut::{BLOCK_BYTES, chunk_blocks};
+use cut::chunk_blocks;
 pub(super) use emit::Tiles;
 pub use joint::{JOINT, Strides};
 
@@ -22,6 +22,7 @@ use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Used, Va
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
+use crate::machine::costs::NEAR_WEIGHTS;
 use crate::tensor::Half;
 use std::ops::Range;
 
@@ -304,7 +305,7 @@ impl Problem {
             false => (self.channels_in * positions * 4).div_ceil(rows.count),
             true => (chunk_blocks * block * positions * 4).div_ceil(rows.count) + columns * out_blocks * lanes * 4,
         };
-        let most = BLOCK_BYTES / row_bytes.max(1);
+        let most = target.machine.block_bytes() / row_bytes.max(1);
         let blocks = rows.count.div_ceil(most.max(1));
         let block_rows = rows.count.div_ceil(blocks);
         Code {
@@ -386,10 +387,7 @@ fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usiz
     (ResolvedWindow { kernel, stride, dilation: ones, pads, skip, out: dims.clone() }, dims)
 }
 
-/// Bytes of weights that stay in the second-level cache from one block of rows to the next.
-const NEAR_WEIGHTS: usize = 128 << 10;
-
-const LINE: i64 = super::rates::LINE as i64;
+const LINE: i64 = crate::machine::LINE as i64;
 
 impl Code {
     /// Describes all that was decided.
@@ -424,7 +422,8 @@ impl Code {
         self.groups * self.vector_groups() * self.weight_group() as usize
     }
 
-    /// Estimated cycles of one sample, with everything in the nearest cache.
+    /// Estimated cycles of one sample on the [`STANDARD`](crate::machine::STANDARD) machine, with everything in the nearest
+    /// cache.
     pub(super) fn cycles(&self) -> usize {
         let steps = self.groups * self.rows.count * self.channels_in() * self.window.kernel_rows * self.window.kernel;
         steps * self.tile.row_cycles(self.columns, self.out_blocks) / 4

@@ -9,7 +9,6 @@
 
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest, Part, Parts};
-use super::rates::LINE;
 use super::requantise::{self, Ends};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
@@ -17,6 +16,8 @@ use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Wor
 use crate::ir::integer::{self, Integer};
 use crate::ir::weights::Values;
 use crate::layers::Op;
+use crate::machine::LINE;
+use crate::machine::costs::NEAR_WHOLE_WEIGHTS;
 use crate::tensor::Quantisation;
 use std::ops::Range;
 
@@ -384,7 +385,7 @@ impl Code {
 
     /// Bytes of the next tile's weights that are fetched for each position of this one, where they come from far away.
     fn fetched(&self) -> usize {
-        let far = self.weight_bytes() > NEAR_WEIGHTS;
+        let far = self.weight_bytes() > NEAR_WHOLE_WEIGHTS;
         if far { (self.blocks * self.weights_of_block()).div_ceil(self.window.positions()) } else { 0 }
     }
 
@@ -438,9 +439,6 @@ impl Code {
         });
     }
 }
-
-/// Bytes of weights that stay near from one sample to the next.
-const NEAR_WEIGHTS: usize = 64 << 10;
 
 /// The tile `(input, weights, output, residual, ends, next)` of a run of positions, or of some rows, and some blocks. Ends
 /// are what sums begin with and what they are multiplied by, of each block; next is this tile's share of the next one's

@@ -38,7 +38,6 @@ pub mod normalise;
 pub mod permute;
 pub mod pointwise;
 pub mod pool;
-pub mod rates;
 pub mod reduce;
 pub mod requantise;
 pub mod resample;
@@ -63,6 +62,8 @@ use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
+use crate::machine::costs::TASKS;
+use crate::machine::{self, Known, LacksIsa, Machine};
 use crate::tensor::{Half, TensorType};
 pub use facts::Fact;
 use packing::Packing;
@@ -72,9 +73,6 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 use std::hash::Hash;
 use target_lexicon::Architecture;
-
-/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
-const TASKS: usize = 8;
 
 /// Order of the elements of one sample in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +126,8 @@ pub struct Target {
     pub plain_registers: usize,
     /// What tiles can do with bytes.
     pub bytes: Bytes,
+    /// By whose caches and rates kernels are chosen among those that compute the same bits.
+    pub machine: Machine,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
     /// Takes several samples at a time where it is possible, see [`conv::Code::joint`]; for tests.
@@ -144,10 +144,23 @@ pub struct Target {
 impl Target {
     /// What tiles for an instruction set have on this machine.
     pub fn new(isa: impl Into<Isa>) -> Target {
-        Target::of(isa.into(), target_lexicon::HOST.architecture)
+        Target { machine: Machine::here(), ..Target::of(isa.into(), target_lexicon::HOST.architecture) }
     }
 
-    /// What tiles for an instruction set have on machines of an architecture, whatever their further features.
+    /// What tiles have on a machine that is known by name: for an instruction set that it has, its widest where none is asked
+    /// for.
+    ///
+    /// # Errors
+    /// Where it lacks the instruction set.
+    pub fn on(known: &Known, isa: Option<Isa>) -> Result<Target, LacksIsa> {
+        let isa = known.isa(isa)?;
+        let architecture = known.architecture.unwrap_or(target_lexicon::HOST.architecture);
+        let bytes = if isa == known.isa { known.bytes } else { Bytes::Vectors };
+        Ok(Target { bytes, machine: known.machine, ..Target::of(isa, architecture) })
+    }
+
+    /// What tiles for an instruction set have on machines of an architecture, whatever their further features: the same
+    /// wherever it is asked.
     pub fn of(isa: Isa, architecture: Architecture) -> Target {
         let (registers, plain_registers) = (isa.registers(architecture), isa.plain_registers(architecture));
         Target {
@@ -156,6 +169,7 @@ impl Target {
             registers,
             plain_registers,
             bytes: Bytes::Vectors,
+            machine: machine::GENERIC,
             exact: false,
             deep: false,
             force_winograd: None,

@@ -19,12 +19,14 @@ mod transform;
 use super::geometry::{Geometry, Padded};
 use super::nest::{self as loops, KernelNest};
 use super::requantise::Ends;
-use super::winograd::{GROUPS, exposed, odd_lines, shared_out};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, dots, rates};
+use super::winograd::{GROUPS, odd_lines, shared_out};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, dots};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
+use crate::machine::Machine;
+use crate::machine::costs::{WHOLE_OUTPUT, exposed};
 use crate::tensor::Quantisation;
 use tiles::COLUMNS;
 use transform::{Form, MAX_SIZE};
@@ -131,7 +133,7 @@ impl<'a> Problem<'a> {
             shifted < 1 << 31 && code.reach() <= i64::from(i32::MAX)
         });
         let mut codes: Vec<Code> = sure.collect();
-        codes.sort_by_cached_key(Code::cycles);
+        codes.sort_by_cached_key(|code| code.cycles(target));
         codes.dedup();
         codes
     }
@@ -339,7 +341,7 @@ impl Code {
             match side {
                 0 => columns.outputs() / COLUMNS * each(rows, moved) + rows.size() * each(columns, 2 * columns.size()),
                 _ => {
-                    let ends = columns.size() + columns.outputs() * OF_OUTPUT;
+                    let ends = columns.size() + columns.outputs() * WHOLE_OUTPUT;
                     columns.size() * each(rows, back) + rows.outputs() * each(columns, ends)
                 }
             }
@@ -348,10 +350,11 @@ impl Code {
     }
 
     /// Estimated cycles of one sample: a V that leaves the second-level cache comes back for each panel.
-    fn cycles(&self) -> usize {
+    fn cycles(&self, target: &Target) -> usize {
         let ((bytes, times), v) = (self.weights_read(), self.frequencies() * self.v_stride());
-        let moved = if v > rates::SECOND_LEVEL { self.all_groups() * self.panels() * v / AGAIN_RATE } else { 0 };
-        cycles(self.least_cycles(), bytes, times) + moved
+        let (machine, panels) = (&target.machine, self.all_groups() * self.panels());
+        let moved = if v > machine.stays_second() { panels * v / machine.third_rate() } else { 0 };
+        cycles(self.least_cycles(target), (bytes, times), machine) + moved
     }
 
     /// Multiplications of vectors of one sample, each of all pairs in one.
@@ -361,8 +364,8 @@ impl Code {
     }
 
     /// The least cycles of one sample.
-    pub fn least_cycles(&self) -> usize {
-        self.instructions() / rates::whole_starts(self.dots)
+    pub fn least_cycles(&self, target: &Target) -> usize {
+        self.instructions() / target.machine.whole(target.isa, self.dots)
     }
 
     /// Bytes of all packed weights, and how often one sample reads them: once for each group of tiles.
@@ -373,8 +376,9 @@ impl Code {
     /// Unless the direct sum is expected to take fewer cycles.
     fn expect_faster(&self, node: &NodeView, target: &Target) -> Result<(), Why> {
         let Kernel::Dots(direct) = dots::lower(node, target)?.kernel else { unreachable!("of another family") };
-        let other = cycles(direct.code.instructions() / rates::whole_starts(self.dots), direct.code.weight_bytes(), 1);
-        let [own, other] = [self.cycles(), other].map(|cycles| cycles.div_ceil(1000));
+        let arithmetic = direct.code.instructions() / target.machine.whole(target.isa, self.dots);
+        let other = cycles(arithmetic, (direct.code.weight_bytes(), 1), &target.machine);
+        let [own, other] = [self.cycles(target), other].map(|cycles| cycles.div_ceil(1000));
         match own < other {
             true => Ok(()),
             false => Err(format!("estimated at {own} thousand cycles, the direct sum at {other}").into()),
@@ -382,15 +386,9 @@ impl Code {
     }
 }
 
-/// Bytes in a cycle of what is read again, between what was measured on servers: 27 on Zen 3, 5 on Sapphire Rapids.
-const AGAIN_RATE: usize = 9;
-
-/// Instructions for each vector of outputs, behind the transforms.
-const OF_OUTPUT: usize = 12;
-
-/// Estimated cycles, of which weights take some that are read so many times.
-fn cycles(arithmetic: usize, bytes: usize, times: usize) -> usize {
-    let stream = bytes / rates::MEMORY_RATE + (times - 1) * bytes / AGAIN_RATE;
+/// Estimated cycles, of which weights of some bytes take those that are read so many times.
+fn cycles(arithmetic: usize, (bytes, times): (usize, usize), machine: &Machine) -> usize {
+    let stream = bytes / machine.memory_rate() + (times - 1) * bytes / machine.third_rate();
     arithmetic + exposed(stream, arithmetic)
 }
 

@@ -32,10 +32,12 @@ mod weights;
 
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv, rates};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
+use crate::machine::STANDARD;
+use crate::machine::costs::{self, WINOGRAD_TRANSFORM, exposed};
 use dim::Dim;
 use nest::{Functions, NestEmitter};
 use stages::{FRAME_BYTES, Stages};
@@ -152,9 +154,8 @@ impl<'a> Problem<'a> {
     /// The tiles with the least estimated time, if that is below the estimate of the direct kernel.
     fn fastest(&self, target: &Target) -> Result<Code, Why> {
         let direct = match conv::lower(self.node, target)?.kernel {
-            // The direct kernel reaches about 19 parts in 20 of what it is estimated to.
             Kernel::Conv(Conf { code: conf, .. }) => {
-                conf.cycles() * 20 / 19 + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles())
+                costs::direct(conf.cycles()) + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles())
             }
             other => unreachable!("{other:?}"),
         };
@@ -297,14 +298,16 @@ impl Code {
         format!("winograd {}x{}, groups of {height}x{width} tiles", rows.m, columns.m)
     }
 
-    /// Estimated cycles of one sample: products, transforms, and reading the weights once for each group of tiles.
+    /// Estimated cycles of one sample on the [`STANDARD`] machine: products, transforms, and reading the weights once for
+    /// each group of tiles.
     fn cycles(&self) -> usize {
         let products = self.products(|tiles| self.product.cycles(tiles));
         let groups = self.all_groups();
         // V and M of a group that is too large leave the second-level cache and come back.
         let blocks = self.in_blocks() + self.product.out_blocks;
         let values = self.frequencies() * blocks * self.block_stride() as usize;
-        let moved = if values > rates::SECOND_LEVEL { 2 * groups * values / rates::THIRD_LEVEL_RATE } else { 0 };
+        let far = values > STANDARD.stays_second();
+        let moved = if far { 2 * groups * values / STANDARD.third_rate() } else { 0 };
         products + self.transform_cycles() + moved + exposed(stream_cycles(self.weight_bytes(), groups), products)
     }
 
@@ -313,7 +316,7 @@ impl Code {
         let [rows, columns] = &self.dims;
         let vectors = self.frequencies() + columns.m.min(rows.m) * rows.size().max(columns.size());
         let tiles = self.images * rows.tiles() * columns.tiles();
-        tiles * (self.in_blocks() + self.product.out_blocks) * vectors * TRANSFORM_CYCLES
+        tiles * (self.in_blocks() + self.product.out_blocks) * vectors * WINOGRAD_TRANSFORM
     }
 
     /// Groups of tiles of one sample.
@@ -329,10 +332,11 @@ impl Code {
         self.all_groups() * of_group.sum::<usize>()
     }
 
-    /// The least cycles of one sample: the products as if no register tile lost any, and the transforms.
-    pub fn least_cycles(&self) -> usize {
+    /// The least cycles of one sample: the products as if no register tile lost any, `starts` multiply-adds in a cycle, and
+    /// the transforms.
+    pub fn least_cycles(&self, starts: usize) -> usize {
         let vectors = self.channels_in * self.product.out_blocks;
-        self.products(|tiles| tiles * vectors / rates::STARTS) + self.transform_cycles()
+        self.products(|tiles| tiles * vectors / starts) + self.transform_cycles()
     }
 
     /// Multiply-adds of vectors of one sample, as if no register tile lost any.
@@ -568,20 +572,10 @@ impl Code {
     }
 }
 
-/// Cycles of a transform for each vector that one of its steps writes, measured.
-const TRANSFORM_CYCLES: usize = 3;
-
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.
 fn stream_cycles(bytes: usize, times: usize) -> usize {
-    let again = if bytes < rates::THIRD_LEVEL { rates::THIRD_LEVEL_RATE } else { rates::MEMORY_RATE };
-    bytes / rates::MEMORY_RATE + (times - 1) * bytes / again
-}
-
-/// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes
-/// longer than the arithmetic.
-pub(super) fn exposed(stream: usize, arithmetic: usize) -> usize {
-    (stream * 2 / 5).max(stream.saturating_sub(arithmetic))
+    bytes / STANDARD.memory_rate() + (times - 1) * bytes / STANDARD.again_rate(bytes)
 }
 
 /// At least `bytes`, as an odd number of cache lines: frequencies then fall into different sets of the cache.

@@ -27,6 +27,7 @@ mod transposed;
 
 use crate::codegen::{Bytes, Isa};
 use crate::kernels::{Kernel, Operand, Target};
+use crate::machine::GENERIC;
 
 /// f32 in a vector.
 const LANES: usize = 8;
@@ -45,6 +46,7 @@ pub const TARGET: Target = Target {
     registers: REGISTERS,
     plain_registers: REGISTERS,
     bytes: Bytes::None,
+    machine: GENERIC,
     exact: true,
     deep: false,
     force_winograd: None,

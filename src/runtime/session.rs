@@ -17,6 +17,7 @@ use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
+use crate::machine::Machine;
 use crate::portable;
 use crate::schedule::{self, Cut, Plan};
 use crate::tensor::{AsTensor, AsTensorMut, Tensor, TensorType};
@@ -42,7 +43,9 @@ impl Engine {
     pub fn target(self) -> Target {
         match self {
             Engine::Jit(isa) => Target { bytes: isa.bytes(), ..Target::new(isa) },
-            Engine::Emulated(isa) => Target { bytes: Bytes::most(isa), ..Target::new(isa) },
+            Engine::Emulated(isa) => {
+                Target { bytes: Bytes::most(isa), ..Target::of(isa, target_lexicon::HOST.architecture) }
+            }
             Engine::Portable => portable::TARGET,
         }
     }
@@ -75,6 +78,8 @@ pub struct Forced {
     pub joint: bool,
     /// No more than this is done with bytes.
     pub bytes: Option<Bytes>,
+    /// As if it was this machine.
+    pub machine: Option<Machine>,
 }
 
 impl Default for Options {
@@ -90,9 +95,10 @@ impl Options {
     #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint, bytes } = self.forced;
+        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint, bytes, machine } = self.forced;
         let bytes = bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes));
-        Target { exact: target.exact || self.exact, bytes, force_winograd, force_chain, force_joint, ..target }
+        let (exact, machine) = (target.exact || self.exact, machine.unwrap_or(target.machine));
+        Target { exact, bytes, machine, force_winograd, force_chain, force_joint, ..target }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a step takes a core at best: its arithmetic or its bytes, whichever is more. Unlike the roofline of
-//! `svertka bench`, which was measured, this is the same on every machine: it counts cycles at the [`rates`] by which
-//! kernels are chosen.
+//! `svertka bench`, which was measured, this counts cycles at the rates of the [`Machine`] that the plan is for.
 
 use super::{Plan, Step};
 use crate::codegen::Bytes;
-use crate::kernels::{Kernel, rates};
+use crate::kernels::{Kernel, Target};
+use crate::machine::Machine;
 
 /// The nearest memory that holds some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,21 +15,20 @@ enum Level {
 }
 
 impl Level {
-    fn holding(bytes: usize) -> Level {
-        const NEXT: usize = rates::SECOND_LEVEL + 1;
+    fn holding(bytes: usize, machine: &Machine) -> Level {
         match bytes {
-            0..NEXT => Level::Own,
-            NEXT..=rates::THIRD_LEVEL => Level::Third,
+            _ if bytes <= machine.stays_second() => Level::Own,
+            _ if bytes <= machine.caches.third => Level::Third,
             _ => Level::Memory,
         }
     }
 
-    /// Cycles to move bytes that lie there, with vectors of so many lanes.
-    fn cycles(self, bytes: usize, lanes: usize) -> usize {
+    /// Cycles to move bytes that lie there, with the target's vectors.
+    fn cycles(self, bytes: usize, target: &Target) -> usize {
         let rate = match self {
-            Level::Own => rates::STARTS * lanes * size_of::<f32>(),
-            Level::Third => rates::THIRD_LEVEL_RATE,
-            Level::Memory => rates::MEMORY_RATE,
+            Level::Own => target.machine.loads(target.isa) * target.lanes * size_of::<f32>(),
+            Level::Third => target.machine.third_rate(),
+            Level::Memory => target.machine.memory_rate(),
         };
         bytes.div_ceil(rate)
     }
@@ -59,15 +58,16 @@ impl Bound {
     /// Of a step, in a network whose weights take `all_weights` bytes: each run reads them all, so that they come from
     /// where they fit together.
     pub fn new(plan: &Plan, step: &Step, all_weights: usize) -> Bound {
-        let lanes = plan.target.lanes;
+        let (target, lanes) = (&plan.target, plan.target.lanes);
+        let holding = |bytes| Level::holding(bytes, &target.machine);
         let values = step.views().map(|view| view.layout.bytes(&view.ty, lanes)).fold(0, usize::saturating_add);
         let (bytes, times) = weights(plan, step);
-        let (values_from, weights_from) = (Level::holding(values), Level::holding(all_weights));
-        let again = Level::holding(bytes).cycles(bytes, lanes).saturating_mul(times - 1);
+        let (values_from, weights_from) = (holding(values), holding(all_weights));
+        let again = holding(bytes).cycles(bytes, target).saturating_mul(times - 1);
         Bound {
             compute: compute(plan, step),
-            values: values_from.cycles(values, lanes),
-            weights: weights_from.cycles(bytes, lanes).saturating_add(again),
+            values: values_from.cycles(values, target),
+            weights: weights_from.cycles(bytes, target).saturating_add(again),
             values_from,
             weights_from,
         }
@@ -113,18 +113,20 @@ fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
 }
 
 fn compute(plan: &Plan, step: &Step) -> usize {
+    let target = &plan.target;
+    let (fma, products) = (target.machine.fma(target.isa), target.machine.products(target.isa));
     let products = match &step.kernel {
-        Kernel::Winograd(conf) => return conf.code.least_cycles(),
-        Kernel::WholeWinograd(conf) => return conf.code.least_cycles(),
+        Kernel::Winograd(conf) => return conf.code.least_cycles(fma),
+        Kernel::WholeWinograd(conf) => return conf.code.least_cycles(target),
         // One instruction has the products of the four bytes of each lane, or of their halves.
-        Kernel::Dots(_) if plan.target.bytes >= Bytes::Dots => 4,
-        Kernel::Depthwise(_) if plan.target.bytes >= Bytes::Tables => 4,
-        Kernel::Dots(_) | Kernel::Depthwise(_) => 2,
-        _ => 1,
+        Kernel::Dots(_) if target.bytes >= Bytes::Dots => 4 * products,
+        Kernel::Depthwise(_) if target.bytes >= Bytes::Tables => 4 * products,
+        Kernel::Dots(_) | Kernel::Depthwise(_) => 2 * products,
+        _ => fma,
     };
     let nodes = step.nodes().filter(|_| step.purpose.is_none());
     let macs = nodes.map(|id| plan.graph.macs(id)).fold(0, u64::saturating_add) as usize;
-    macs.div_ceil(rates::STARTS * plan.target.lanes * products)
+    macs.div_ceil(target.lanes * products)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{Joint, Place, Plan, Step, View};
 use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::tuning::Verdict;
-use crate::kernels::{Layout, rates};
+use crate::kernels::{Layout, Target};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -89,7 +89,7 @@ impl<'p> Explanation<'p> {
                 let _ = writeln!(text, "{:width$}  {reason}", "", width = widths[0]);
             });
         }
-        text.push_str(&legend());
+        text.push_str(&legend(&self.plan.target));
         text
     }
 
@@ -109,7 +109,8 @@ impl<'p> Explanation<'p> {
     fn title(self) -> String {
         let Plan { graph, target, steps, .. } = self.plan;
         let arena = bytes(self.plan.arena_bytes());
-        format!("{} for {}: {} steps, arena {arena} per sample\n", graph.name, target.isa, steps.len())
+        let (name, isa, machine) = (&graph.name, target.isa, target.machine.name);
+        format!("{name} for {isa}, machine {machine}: {} steps, arena {arena} per sample\n", steps.len())
     }
 
     fn wanted(self, path: &str) -> bool {
@@ -129,12 +130,11 @@ impl<'p> Explanation<'p> {
     }
 }
 
-fn legend() -> String {
+fn legend(&Target { isa, machine, .. }: &Target) -> String {
+    let (name, fma, loads) = (machine.name, machine.fma(isa), machine.loads(isa));
+    let (third, memory) = (machine.third_rate(), machine.memory_rate());
     let rates = format!(
-        "{} multiply-adds and {0} loads of vectors a cycle, {} bytes from L3, {} from memory",
-        rates::STARTS,
-        rates::THIRD_LEVEL_RATE,
-        rates::MEMORY_RATE
+        "{fma} multiply-adds and {loads} loads of vectors a cycle, {third} bytes from L3, {memory} from memory, as of {name}"
     );
     format!(
         "
@@ -317,7 +317,6 @@ mod tests {
     use super::*;
     use crate::analysis::testing::model;
     use crate::codegen::Isa;
-    use crate::kernels::Target;
     use target_lexicon::Architecture;
 
     /// Layers of most families.

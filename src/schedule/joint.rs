@@ -4,6 +4,7 @@
 use super::{Buffer, Place, Plan, Step, View, arena};
 use crate::kernels::Kernel;
 use crate::kernels::conv::{JOINT, Strides};
+use crate::machine::costs::MOST_WAITING;
 
 /// A kernel that does a step for several samples at a time, with the operands of the step's own.
 #[derive(Clone, Debug)]
@@ -79,9 +80,6 @@ fn first(Plan { steps, buffers, target, .. }: &Plan) -> usize {
     let mut joint = (last..steps.len()).filter(|&index| steps[index].kernel.is_joint(target));
     joint.find(|&index| bytes(index) <= MOST_WAITING).unwrap_or(steps.len())
 }
-
-/// Bytes of each sample of a batch that may wait for the others.
-const MOST_WAITING: usize = 1 << 20;
 
 fn kernels(plan: &Plan, step: &Step) -> Vec<Joint> {
     if !step.kernel.is_joint(&plan.target) {

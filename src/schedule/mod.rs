@@ -25,6 +25,8 @@ use crate::ir::{Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{Choices, Verdict};
 use crate::kernels::{Kernel, Layout, Refusal, Target};
 use crate::layers::Op;
+use crate::machine::LINE;
+use crate::machine::costs::SPLIT_WORK;
 use crate::passes::Note;
 use crate::tensor::TensorType;
 
@@ -130,10 +132,6 @@ impl Step {
     }
 }
 
-/// Multiply-accumulates (or bytes moved) below which a second thread costs more than it brings: it takes some
-/// microseconds to wake.
-const SPLIT_WORK: u64 = 200_000;
-
 /// The most samples that are left to one thread, each with this much work.
 fn split_above(work: u64) -> usize {
     (SPLIT_WORK / work.max(1)) as usize
@@ -164,7 +162,7 @@ pub struct Plan {
 }
 
 /// Alignment of buffers and constants in bytes: a cache line, and the widest vector.
-pub const ALIGNMENT: usize = 64;
+pub const ALIGNMENT: usize = LINE;
 
 /// What a plan takes for its inputs and gives for its outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

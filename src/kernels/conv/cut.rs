@@ -2,23 +2,12 @@
 
 use super::{Split, TASKS, Target, Tile};
 use crate::codegen::Isa;
-use crate::kernels::rates::STARTS;
 use crate::kernels::taps::split;
+use crate::machine::STANDARD;
+use crate::machine::costs::{FAR_PANEL_BYTES, MAX_UNROLLED, PANEL_BYTES};
 
-/// Unrolled code of one tile stays below this many FMAs: a third of a 32 KiB instruction cache.
-pub(super) const MAX_UNROLLED: usize = 1400;
-
-/// Bytes of input that a block of rows may take: with a panel of weights it stays in a second-level cache of 512 KiB.
-pub(super) const BLOCK_BYTES: usize = 200 << 10;
-
-/// Bytes of weights that stay in a first-level cache of 32 KiB beside the input and the output of a tile.
-const PANEL_BYTES: usize = 18 << 10;
-
-/// Weights of many taps that a tile may read from the second-level cache: chunks of them are short in channels, so that
-/// sums are loaded and stored often.
-const FAR_PANEL_BYTES: usize = 96 << 10;
-
-/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read.
+/// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read. The same on every
+/// machine: chains of sums end with a chunk.
 pub(super) fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usize) -> usize {
     let most = (PANEL_BYTES / panel).max(1);
     let whole = if taps == 1 { PANEL_BYTES + PANEL_BYTES / 2 } else { FAR_PANEL_BYTES };
@@ -41,8 +30,8 @@ impl Split {
 
 impl Tile {
     /// One tile for each number of vectors, those with the least estimated time for a whole row of all output channels
-    /// first. Two FMAs and two loads start per cycle, and a sum can be added to every fourth cycle. Of equal ones for a
-    /// single column, whose weights are the most of what there is, the one with the least padding.
+    /// first, on the [`STANDARD`] machine: how many channels are unrolled orders the sums. Of equal ones for a single column,
+    /// whose weights are the most of what there is, the one with the least padding.
     pub(super) fn all(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
         let embed = target.isa == Isa::Avx512;
         let unroll = |pixels: usize, vectors: usize| {
@@ -82,11 +71,11 @@ impl Tile {
 
     /// Four times the cycles that one input channel and tap take.
     fn cycles(&self, pixels: usize, vectors: usize) -> usize {
-        let each = 4 / STARTS;
-        let fmas = each * pixels * vectors;
+        let (starts, loads) = (STANDARD.fma(Isa::Avx2), STANDARD.loads(Isa::Avx2));
+        let fmas = 4 / starts * pixels * vectors;
         let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-        let loads = each * (broadcasts + vectors);
-        fmas.max(loads).max(16)
+        let loads = 4 / loads * (broadcasts + vectors);
+        fmas.max(loads).max(4 * STANDARD.latency())
     }
 }
 

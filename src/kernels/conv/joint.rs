@@ -5,12 +5,10 @@
 use super::{Code, Interleave, Problem, Tile};
 use crate::kernels::Target;
 use crate::kernels::taps::segments_of;
+use crate::machine::costs::FAR_WEIGHTS;
 
 /// How many samples are taken at a time, most first; what is left goes one by one.
 pub const JOINT: [usize; 3] = [8, 4, 2];
-
-/// Bytes of weights that do not stay in a second-level cache from one sample to the next.
-const FAR_WEIGHTS: usize = 512 << 10;
 
 /// Bytes from one sample to the next.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use super::{Code, HALF};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
-use crate::kernels::rates::LINE;
 use crate::kernels::taps::split;
+use crate::machine::LINE;
 
 /// Columns of a block of channels that are side by side in a vector of halves.
 pub const COLUMNS: usize = 2;

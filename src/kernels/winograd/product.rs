@@ -11,7 +11,8 @@ use super::odd_lines;
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::kernels::long::{CHAIN, Every};
-use crate::kernels::rates::{LINE, STARTS};
+use crate::machine::costs::{WINOGRAD_LATENCY, WINOGRAD_TILE};
+use crate::machine::{LINE, STANDARD};
 
 /// What all products of a convolution have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,16 +64,16 @@ impl Conf {
         (self.registers - vectors - element) / vectors
     }
 
-    /// Estimated cycles of one frequency: two FMAs and two loads start in a cycle, and a sum can be added to in every
-    /// fifth: in every fourth by the book, but measured to be hard to reach.
+    /// Estimated cycles of one frequency on the [`STANDARD`] machine, where as many loads start in a cycle as FMAs.
     pub fn cycles(&self, tiles: usize) -> usize {
+        let starts = STANDARD.fma(Isa::Avx2);
         let step = |pixels: usize, vectors: usize| {
             let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-            (pixels * vectors).max(broadcasts + vectors).max(10)
+            (pixels * vectors).max(broadcasts + vectors).max(starts * WINOGRAD_LATENCY)
         };
         let panel = |vectors: usize| -> usize {
             let runs = split(tiles, self.max_pixels(vectors));
-            runs.into_iter().map(|pixels| step(pixels, vectors) * self.channels_in / STARTS + TILE_CYCLES).sum()
+            runs.into_iter().map(|pixels| step(pixels, vectors) * self.channels_in / starts + WINOGRAD_TILE).sum()
         };
         let rest = match self.out_blocks % self.vectors {
             0 => 0,
@@ -241,6 +242,3 @@ impl Conf {
         asm.free_int(m);
     }
 }
-
-/// Cycles of a register tile beside its FMAs: zeroing, filling the pipeline, storing. Measured.
-const TILE_CYCLES: usize = 24;

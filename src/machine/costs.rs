@@ -1,0 +1,76 @@
+//! Figures that hold for all machines alike: what was measured on one, or decides how sums are rounded, which no machine
+//! may. "Measured" is on a Zen 3 server where nothing else is said.
+
+/// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
+pub const TASKS: usize = 8;
+
+/// Multiply-accumulates (or elements moved) below which a second thread costs more than it brings: it takes some
+/// microseconds to wake. Measured.
+pub const SPLIT_WORK: u64 = 200_000;
+
+/// Bytes of each sample of a batch that may wait for the others, of the steps that all samples do together.
+pub const MOST_WAITING: usize = 1 << 20;
+
+/// Unrolled code of one tile stays below this many multiply-adds: a third of the 32 KiB for instructions that all machines
+/// of the table have at least, at 8 bytes each.
+pub const MAX_UNROLLED: usize = 1400;
+
+/// Bytes of input that a block of rows may take at most. Measured with 512 KiB of second level; more was not tried with
+/// more.
+pub const BLOCK_BYTES: usize = 200 << 10;
+
+/// Bytes of weights that stay in a first level of 32 KiB beside the input and the output of a tile.
+pub const PANEL_BYTES: usize = 18 << 10;
+
+/// Weights of many taps that a tile may read from the second level: chunks of them are short in channels, so that sums are
+/// loaded and stored often.
+pub const FAR_PANEL_BYTES: usize = 96 << 10;
+
+/// Bytes of f32 weights that stay in the second level from one block of rows to the next: above, tiles ask for the next.
+pub const NEAR_WEIGHTS: usize = 128 << 10;
+
+/// The same of weights of whole numbers, from one sample to the next.
+pub const NEAR_WHOLE_WEIGHTS: usize = 64 << 10;
+
+/// Bytes of weights that do not stay in the second level from one sample to the next, so that several share them.
+pub const FAR_WEIGHTS: usize = 512 << 10;
+
+/// A value of at most that size is still in a second level of 512 KiB when it is read.
+pub const NEAR_VALUE: usize = 512 << 10;
+
+/// Bytes of the rows between two layers that are done together at most: the rest of a second level of 512 KiB is for
+/// inputs, weights and outputs.
+pub const RING_BYTES: usize = 160 << 10;
+
+/// Multiply-accumulates for each element between two layers done together at most: where there are more, moving the element
+/// takes no time beside them. Measured: pairs with 16 to 40 took 0.81 to 0.99 of the time of two kernels, those with 112
+/// and more 0.98 to 1.08.
+pub const CHAIN_MACS: usize = 64;
+
+/// Bytes of input rows that a depthwise tile reads from one end to the other: a first level. Measured: rows that are read
+/// tile by tile from farther away took half as long again.
+pub const NEAREST: usize = 32 << 10;
+
+/// Cycles after which a sum of Winograd's products can be added to again: four by the book, five measured.
+pub const WINOGRAD_LATENCY: usize = 5;
+
+/// Cycles of a register tile of Winograd's products beside its multiply-adds: zeroing, filling the pipeline, storing.
+/// Measured.
+pub const WINOGRAD_TILE: usize = 24;
+
+/// Cycles of Winograd's transforms for each vector that one of their steps writes. Measured.
+pub const WINOGRAD_TRANSFORM: usize = 3;
+
+/// Instructions for each vector of outputs of Winograd convolution on whole numbers, behind the transforms: counted.
+pub const WHOLE_OUTPUT: usize = 12;
+
+/// Cycles of a direct convolution in f32 whose tiles are estimated at so many: it reaches about 19 parts in 20. Measured.
+pub fn direct(estimated: usize) -> usize {
+    estimated * 20 / 19
+}
+
+/// What arithmetic does not hide of the time to read weights: two fifths in any case, measured, and all that takes longer
+/// than the arithmetic.
+pub fn exposed(stream: usize, arithmetic: usize) -> usize {
+    (stream * 2 / 5).max(stream.saturating_sub(arithmetic))
+}

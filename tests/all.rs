@@ -19,6 +19,7 @@ mod integers;
 mod library;
 #[cfg(feature = "lsp")]
 mod lsp;
+mod machines;
 mod malformed;
 mod packed;
 mod page;

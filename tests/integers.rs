@@ -12,6 +12,7 @@ use svertka::io::weights::WeightFile;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
 use svertka::layers::Accumulate;
+use svertka::machine::KNOWN;
 use svertka::quant::{self, Method, Quantised, Structure, Values, Wishes};
 use svertka::runtime::Forced;
 use svertka::runtime::library::Library;
@@ -397,17 +398,18 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes.
+    /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes, planned for any machine.
     #[test]
     fn engines_and_interpreter_agree_bit_for_bit(
         case in cases(),
         threads in 1usize..4,
         bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
         winograd in prop::sample::select(vec![None, Some(0), Some(1), Some(2), Some(3)]),
+        machine in prop::sample::select(KNOWN),
     ) {
         case.with(|whole| {
             for engine in engines() {
-                let forced = Forced { bytes, winograd, ..Forced::default() };
+                let forced = Forced { bytes, winograd, machine: Some(machine.machine), ..Forced::default() };
                 let options = Options { engine, threads, forced, ..Options::default() };
                 let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
                 let found = session.run(whole.inputs).unwrap();

@@ -7,6 +7,8 @@ use super::peak::Peak;
 use super::profile::{Profile, StepProfile};
 use super::report::{Measurement, Report};
 use crate::analysis::summary::bytes;
+use crate::codegen::Isa;
+use crate::machine::Machine;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use std::fmt::Write;
 
@@ -307,14 +309,25 @@ impl Peak {
         format!("peak of one core as measured {}, {ago}", machine::iso_8601(self.measured_s))
     }
 
-    /// The figures of one core.
-    pub fn to_text(&self) -> String {
-        let fma = self.fma.iter().map(|f| vec![format!("FMA, {}", f.isa), format!("{:.1} GFLOP/s", f.gflops)]);
+    /// The figures of one core; of memory also in a cycle, as the rates of machines are, if multiply-adds start as often as
+    /// is known of this one.
+    pub fn to_text(&self, machine: &Machine) -> String {
+        let fma =
+            self.fma.iter().map(|f| vec![format!("FMA, {}", f.isa), format!("{:.1} GFLOP/s", f.gflops), String::new()]);
+        let cycles = self.gigacycles(machine);
         let memory = self.memory.iter().map(|m| {
             let size = m.capacity.map_or(String::new(), |size| format!(", {}", bytes(size)));
-            vec![format!("read, {}{size}", m.level), format!("{:.1} GB/s", m.gb_per_s)]
+            let in_cycle = cycles.map_or(String::new(), |cycles| format!("{:.1} B", m.gb_per_s / cycles));
+            vec![format!("read, {}{size}", m.level), format!("{:.1} GB/s", m.gb_per_s), in_cycle]
         });
-        format!("{}\n{}", table(1, &["one core", "peak"], fma.chain(memory)), self.age())
+        format!("{}\n{}", table(1, &["one core", "peak", "a cycle"], fma.chain(memory)), self.age())
+    }
+
+    /// 10^9 cycles a second, by what the widest vectors reach.
+    fn gigacycles(&self, machine: &Machine) -> Option<f64> {
+        let widest = self.fma.last()?;
+        let isa: Isa = widest.isa.parse().ok()?;
+        Some(widest.gflops / (2 * isa.lanes() * machine.fma(isa)) as f64)
     }
 }
 

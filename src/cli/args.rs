@@ -181,7 +181,9 @@ impl EngineArgs {
             return Err(Failure::usage("`--machine` goes with `--engine jit`"));
         }
         if tuned {
-            return Err(Failure::usage("--tuned: measured on this CPU, not on that of `--machine`; leave out one of the two"));
+            return Err(Failure::usage(
+                "--tuned: measured on this CPU, not on that of `--machine`; leave out one of the two",
+            ));
         }
         let isa = self.wanted_isa().filter(|&isa| self.types_isa() || known.isa(Some(isa)).is_ok());
         let target = Target::on(known, isa).map_err(Failure::usage)?;

@@ -19,7 +19,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Outcome {
     let peak = find(args.fresh)?;
-    print(&format!("{}\n{}", of_machine(), peak.to_text()))
+    print(&format!("{}\n{}", of_machine(), peak.to_text(&Machine::here())))
 }
 
 /// `machine znver3, 16 CPUs, 2 a core`

@@ -4,7 +4,7 @@
 /// Tasks that a sample is cut into where it can be, so that several threads find equal shares.
 pub const TASKS: usize = 8;
 
-/// Multiply-accumulates (or elements moved) below which a second thread costs more than it brings: it takes some
+/// Multiply-accumulates (or bytes moved) below which a second thread costs more than it brings: it takes some
 /// microseconds to wake. Measured.
 pub const SPLIT_WORK: u64 = 200_000;
 

@@ -112,7 +112,10 @@ mod tests {
         let amd = |signature| x86(b"AuthenticAMD", signature);
         assert_eq!([0x306c3, 0x406f1, 0x906ea].map(intel), ["haswell", "broadwell", "skylake"].map(Some));
         assert_eq!([0x50654, 0x50657].map(intel), ["skylake-avx512", "cascadelake"].map(Some));
-        assert_eq!([0x606a6, 0x806f8, 0xc06f2].map(intel), ["icelake-server", "sapphirerapids", "emeraldrapids"].map(Some));
+        assert_eq!(
+            [0x606a6, 0x806f8, 0xc06f2].map(intel),
+            ["icelake-server", "sapphirerapids", "emeraldrapids"].map(Some)
+        );
         assert_eq!([0x800f82, 0x830f10, 0xa00f11].map(amd), ["znver1", "znver2", "znver3"].map(Some));
         assert_eq!([0xa10f11, 0xa20f10, 0xb00f21].map(amd), ["znver4", "znver3", "znver5"].map(Some));
         // A Pentium 4, Zen 3's signature of another vendor, one that is still to come.

@@ -30,24 +30,13 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 /// A core of which nothing is known but its architecture.
-pub const GENERIC: Machine = Machine {
-    name: "generic",
-    caches: Caches { first: 32 * KIB, second: 512 * KIB, third: 16 * MIB },
-    rates: UNKNOWN,
-};
+pub const GENERIC: Machine =
+    Machine { name: "generic", caches: Caches { first: 32 * KIB, second: 512 * KIB, third: 16 * MIB }, rates: UNKNOWN };
 
 /// Two of everything, and what memory gave on servers: of the third level 27 bytes in a cycle on a Zen 3, 5 on an Emerald
 /// Rapids.
-const UNKNOWN: Rates = Rates {
-    fma: [2; 3],
-    loads: [2; 3],
-    products: [2; 3],
-    whole: [3; 3],
-    latency: 4,
-    second: 32,
-    third: 9,
-    memory: 4,
-};
+const UNKNOWN: Rates =
+    Rates { fma: [2; 3], loads: [2; 3], products: [2; 3], whole: [3; 3], latency: 4, second: 32, third: 9, memory: 4 };
 
 /// Two pipes for vectors of 256 bits.
 const HASWELL: Rates = Rates { products: [1; 3], whole: [2; 3], latency: 5, second: 25, third: 14, ..UNKNOWN };
@@ -65,15 +54,8 @@ const ZEN1: Rates =
 const ZEN2: Rates = Rates { products: [1; 3], whole: [2; 3], latency: 5, ..UNKNOWN };
 const ZEN3: Rates = Rates { third: 27, ..UNKNOWN };
 /// Vectors of 512 bits in halves. Read at 3.6 GHz: 115 GB/s from the second level, 95 from the third, 30 from memory.
-const ZEN4: Rates = Rates {
-    fma: [2, 2, 1],
-    loads: [2, 2, 1],
-    products: [2, 2, 1],
-    whole: [3, 3, 2],
-    third: 26,
-    memory: 8,
-    ..UNKNOWN
-};
+const ZEN4: Rates =
+    Rates { fma: [2, 2, 1], loads: [2, 2, 1], products: [2, 2, 1], whole: [3, 3, 2], third: 26, memory: 8, ..UNKNOWN };
 const ZEN5: Rates = Rates { second: 64, ..UNKNOWN };
 /// Four pipes, of which two multiply whole numbers; three loads.
 const FOUR_PIPES: Rates = Rates { fma: [4; 3], loads: [3; 3], products: [4; 3], whole: [4; 3], ..UNKNOWN };

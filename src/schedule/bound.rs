@@ -133,15 +133,17 @@ fn compute(plan: &Plan, step: &Step) -> usize {
 mod tests {
     use super::*;
     use crate::analysis::testing::model;
-    use crate::codegen::Isa;
-    use crate::kernels::Target;
-    use target_lexicon::Architecture;
+    use crate::machine::Known;
 
     fn bounds(text: &str, target: Target) -> Vec<(String, Bound)> {
         let plan = crate::schedule::plan(model(text), target);
         let all = all_weights(&plan);
         let of_step = |step: &Step| (plan.graph[step.node].origin.path.clone(), Bound::new(&plan, step, all));
         plan.steps.iter().map(of_step).filter(|(path, _)| !path.is_empty()).collect()
+    }
+
+    fn znver3() -> Target {
+        Target::on(Known::named("znver3").unwrap(), None).unwrap()
     }
 
     const MODEL: &str = "\
@@ -157,7 +159,7 @@ net {
 
     #[test]
     fn arithmetic_is_counted_by_the_kernel_and_bytes_by_where_they_lie() {
-        let target = Target { exact: true, ..Target::of(Isa::Avx2, Architecture::X86_64) };
+        let target = Target { exact: true, ..znver3() };
         let direct = bounds(MODEL, target);
         let named = |bounds: &[(String, Bound)], name: &str| {
             bounds.iter().find(|(path, _)| path == name).unwrap_or_else(|| panic!("no {name}")).1
@@ -189,7 +191,7 @@ net {
     #[test]
     fn small_networks_lie_in_the_caches() {
         let text = "model small\ninput image: f32[N, 8, 16, 16]\nnet { only: conv 1x1, 8 }\n";
-        let bounds = bounds(text, Target::of(Isa::Avx2, Architecture::X86_64));
+        let bounds = bounds(text, znver3());
         let only = bounds[0].1;
         assert_eq!((only.values, only.weights), (2 * 8 * 256 * 4 / 64, 8 * 8 * 4 / 64));
         assert_eq!((only.compute, only.limit()), (8 * 8 * 256 / 16, "compute"));

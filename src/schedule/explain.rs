@@ -317,6 +317,7 @@ mod tests {
     use super::*;
     use crate::analysis::testing::model;
     use crate::codegen::Isa;
+    use crate::machine::Known;
     use target_lexicon::Architecture;
 
     /// Layers of most families.
@@ -339,7 +340,7 @@ net {
 ";
 
     fn whole(layer: Option<&str>) -> String {
-        let target = Target::of(Isa::Avx2, Architecture::X86_64);
+        let target = Target::on(Known::named("znver3").unwrap(), None).unwrap();
         let plan = crate::schedule::plan(model(MODEL), target);
         Explanation::new(&plan, layer).unwrap().whole()
     }

@@ -7,6 +7,7 @@ mod check;
 mod codes;
 mod export;
 mod folder;
+mod machines;
 mod quantize;
 mod sizes;
 #[cfg(unix)]

@@ -77,7 +77,9 @@
 //! Whoever reads a graph asks for [`ir::Verified`], which [`ir::verify`] alone makes: nothing behind it may fail on account
 //! of the model. A kernel is code and tables ([`kernels::Family`]): a function is generated from the former alone, and
 //! shared where it is equal. Code runs in process for an instruction set that was detected ([`codegen::HostIsa`]). The
-//! caller's floating-point mode is left as it is: kernels set theirs and restore it. Terms are added in f32 in chains of
+//! caller's floating-point mode is left as it is: kernels set theirs and restore it. The bits of results do not depend on the
+//! [`machine`](machine::Machine) that a plan is for: what changes how sums are rounded is decided by the instruction set alone,
+//! or by [`kernels::tuning`]. Terms are added in f32 in chains of
 //! `kernels::long::CHAIN`, or of one kernel row of a block of channels where that is longer.
 
 // What a program may rely on is documented whole; of the rest, what needs it.

@@ -58,7 +58,7 @@ mod packing;
 mod pad;
 mod refusal;
 
-use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
+use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, HostIsa, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
@@ -148,13 +148,16 @@ impl Target {
     }
 
     /// What tiles have on a machine that is known by name: for an instruction set that it has, its widest where none is asked
-    /// for.
+    /// for. The machine of any architecture has the instructions of the one at hand.
     ///
     /// # Errors
     /// Where it lacks the instruction set.
     pub fn on(known: &Known, isa: Option<Isa>) -> Result<Target, LacksIsa> {
         let isa = known.isa(isa)?;
-        let architecture = known.architecture.unwrap_or(target_lexicon::HOST.architecture);
+        let Some(architecture) = known.architecture else {
+            let bytes = isa.on_host().map_or(Bytes::Vectors, HostIsa::bytes);
+            return Ok(Target { bytes, machine: known.machine, ..Target::new(isa) });
+        };
         let bytes = if isa == known.isa { known.bytes } else { Bytes::Vectors };
         Ok(Target { bytes, machine: known.machine, ..Target::of(isa, architecture) })
     }

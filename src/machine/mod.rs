@@ -89,7 +89,7 @@ impl Machine {
 
     /// What is known of the machine at hand by its name alone, so that two of a kind are the same.
     pub fn kind() -> Machine {
-        detect::name().and_then(|name| known::find(name)).map_or(GENERIC, |known| known.machine)
+        detect::name().and_then(known::find).map_or(GENERIC, |known| known.machine)
     }
 
     /// Multiply-adds of f32 that start in a cycle.

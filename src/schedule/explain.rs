@@ -6,6 +6,7 @@ use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::tuning::Verdict;
 use crate::kernels::{Layout, Target};
+use crate::machine::Known;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -133,8 +134,10 @@ impl<'p> Explanation<'p> {
 fn legend(&Target { isa, machine, .. }: &Target) -> String {
     let (name, fma, loads) = (machine.name, machine.fma(isa), machine.loads(isa));
     let (third, memory) = (machine.third_rate(), machine.memory_rate());
+    let source = Known::named(name).map_or(String::new(), |known| format!(" ({})", known.source));
     let rates = format!(
-        "{fma} multiply-adds and {loads} loads of vectors a cycle, {third} bytes from L3, {memory} from memory, as of {name}"
+        "{fma} multiply-adds and {loads} loads of vectors a cycle, {third} bytes from L3, {memory} from memory; machine
+{name}{source}"
     );
     format!(
         "
@@ -317,7 +320,6 @@ mod tests {
     use super::*;
     use crate::analysis::testing::model;
     use crate::codegen::Isa;
-    use crate::machine::Known;
     use target_lexicon::Architecture;
 
     /// Layers of most families.

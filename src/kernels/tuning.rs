@@ -55,7 +55,8 @@ impl Verdict {
 /// More candidates are never measured.
 const MAX_CANDIDATES: usize = 12;
 
-/// Stands for all layers for which `chosen` was chosen without measurements: their kernels would be the same function.
+/// Stands for all layers for which `chosen` was chosen without measurements: their kernels would be the same function. What
+/// the target's machine decided is in the code.
 pub fn key(chosen: &Kernel, target: &Target) -> String {
     format!("{:016x}", hash_of(&(target.isa, target.exact, chosen.code())))
 }

@@ -112,6 +112,11 @@ impl Machine {
         if dots { self.products(isa) } else { self.rates.whole[isa as usize].into() }
     }
 
+    /// Bytes that stay in the first level while others pass through it.
+    pub fn stays_first(&self) -> usize {
+        self.caches.first / 16 * 9
+    }
+
     /// Bytes that stay in the second level while others pass through it.
     pub fn stays_second(&self) -> usize {
         self.caches.second / 32 * 25

@@ -9,7 +9,8 @@ use crate::machine::Machine;
 /// The nearest memory that holds some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
-    Own,
+    First,
+    Second,
     Third,
     Memory,
 }
@@ -17,7 +18,8 @@ enum Level {
 impl Level {
     fn holding(bytes: usize, machine: &Machine) -> Level {
         match bytes {
-            _ if bytes <= machine.stays_second() => Level::Own,
+            _ if bytes <= machine.stays_first() => Level::First,
+            _ if bytes <= machine.stays_second() => Level::Second,
             _ if bytes <= machine.caches.third => Level::Third,
             _ => Level::Memory,
         }
@@ -25,8 +27,10 @@ impl Level {
 
     /// Cycles to move bytes that lie there, with the target's vectors.
     fn cycles(self, bytes: usize, target: &Target) -> usize {
+        let loads = target.machine.loads(target.isa) * target.lanes * size_of::<f32>();
         let rate = match self {
-            Level::Own => target.machine.loads(target.isa) * target.lanes * size_of::<f32>(),
+            Level::First => loads,
+            Level::Second => loads.min(target.machine.second_rate()),
             Level::Third => target.machine.third_rate(),
             Level::Memory => target.machine.memory_rate(),
         };
@@ -35,7 +39,8 @@ impl Level {
 
     fn name(self) -> &'static str {
         match self {
-            Level::Own => "cache",
+            Level::First => "L1",
+            Level::Second => "L2",
             Level::Third => "L3",
             Level::Memory => "memory",
         }

@@ -133,19 +133,19 @@ impl<'p> Explanation<'p> {
 
 fn legend(&Target { isa, machine, .. }: &Target) -> String {
     let (name, fma, loads) = (machine.name, machine.fma(isa), machine.loads(isa));
-    let (third, memory) = (machine.third_rate(), machine.memory_rate());
+    let [second, third, memory] = [machine.second_rate(), machine.third_rate(), machine.memory_rate()];
     let source = Known::named(name).map_or(String::new(), |known| format!(" ({})", known.source));
     let rates = format!(
-        "{fma} multiply-adds and {loads} loads of vectors a cycle, {third} bytes from L3, {memory} from memory; machine
-{name}{source}"
+        "{fma} multiply-adds and {loads} loads of vectors a cycle, {second} bytes from L2, {third} from L3, {memory} from memory;
+machine {name}{source}"
     );
     format!(
         "
 kernels: family, element type, 16c for 16 channels a vector and 28x1 for pixels and vectors of a tile, window; f4x4
 are the outputs of a Winograd tile. Channels lie in blocks of a vector, or plane by plane: `nchw`.
 work: million multiplications, or bytes moved, of a sample.
-cycles: thousands that a core takes for it at best; bound: for what, multiply-adds (compute) or bytes from its own
-caches, L3 or memory, and how many times as long as for the other. tanh, exp and the like are not counted. Taken are
+cycles: thousands that a core takes for it at best; bound: for what, multiply-adds (compute) or bytes from L1, L2, L3
+or memory, and how many times as long as for the other. tanh, exp and the like are not counted. Taken are
 {rates}.
 --verbose says everything.
 "

@@ -13,8 +13,8 @@ fn plans_for_other_machines_are_explained() {
     assert!(title(&["--machine", "neoverse-v1"]).starts_with("lenet5 for clif, machine neoverse-v1: "));
     assert!(title(&["--machine", "generic"]).contains(", machine generic: "));
     let text = explain(&["--machine", "neoverse-v1"]);
-    assert!(text.contains("4 multiply-adds and 3 loads of vectors a cycle, 9 bytes from L3"), "{text}");
-    assert!(explain(&["--machine", "znver3"]).contains("27 bytes from L3, 4 from memory"));
+    assert!(text.contains("4 multiply-adds and 3 loads of vectors a cycle, 32 bytes from L2, 9 from L3"), "{text}");
+    assert!(explain(&["--machine", "znver3"]).contains("32 bytes from L2, 27 from L3, 4 from memory"));
     assert!(explain(&["--machine", "znver3", "--exact", "--verbose"]).contains("conv_direct_f32_8c"));
 }
 

@@ -87,11 +87,12 @@ const AVX512_VBMI: (Isa, Bytes) = (Isa::Avx512, Bytes::Tables);
 const INTEL: &str = "Intel's optimization manual, chapter 2";
 const AMD: &str = "AMD's software optimization guide for its family";
 const ARM: &str = "Arm's software optimization guide for it";
-const MEASURED: &str = "bytes in a cycle measured";
+const UNMEASURED: &str = "bytes in a cycle between those of servers";
+const MEASURED: &str = "bytes in a cycle as read on a server of these";
 
 /// All of them.
 pub static KNOWN: &[Known] = &[
-    Known { machine: GENERIC, architecture: None, isa: Isa::Clif, bytes: Bytes::Vectors, source: MEASURED },
+    Known { machine: GENERIC, architecture: None, isa: Isa::Clif, bytes: Bytes::Vectors, source: UNMEASURED },
     known("haswell", X86_64, AVX2, caches(32, 256, 4), HASWELL, INTEL),
     known("broadwell", X86_64, AVX2, caches(32, 256, 4), Rates { latency: 4, ..HASWELL }, INTEL),
     known("skylake", X86_64, AVX2, caches(32, 256, 4), SKYLAKE, INTEL),

@@ -1,6 +1,6 @@
 //! What is known of a CPU: caches and rates, each with its source, and the figures by which kernels are estimated and cut.
 //!
-//! A plan is made for a [`Machine`]: one of the table in [`known`], found by the CPU's own name for itself, with the caches
+//! A plan is made for a [`Machine`]: one of the table in [`KNOWN`], found by the CPU's own name for itself, with the caches
 //! that the system tells of, or one that was named. It decides between kernels that compute the same bits, and says what
 //! bounds a step. **The bits of results never depend on it**: where sums would be rounded in another order, or Winograd's
 //! transforms have another size (all forms of convolutions in f32, whose estimates are compared), the choice is made by
@@ -35,7 +35,7 @@ pub struct Caches {
     /// Of data.
     pub first: usize,
     pub second: usize,
-    /// What it may count on where other cores work too: half of what they share, at most 16 MiB. 0 where there is none.
+    /// What it may count on where other cores work too: half of what they share, at most 16 MiB.
     pub third: usize,
 }
 

@@ -46,7 +46,8 @@ const SKYLAKE_X: Rates = Rates { whole: [3, 3, 2], second: 52, third: 15, ..UNKN
 /// Vectors of 512 bits multiply in one pipe.
 const ICELAKE: Rates =
     Rates { fma: [2, 2, 1], products: [2, 2, 1], whole: [3, 3, 2], second: 48, third: 21, ..UNKNOWN };
-/// `svertka peak` read 37, 5 and 4.4 bytes in a cycle on a shared Emerald Rapids of two cores, with vectors of 256 bits.
+/// `svertka peak` read 37, 5 and 4.4 bytes in a cycle on a shared Emerald Rapids of two cores with vectors of 256 bits, and
+/// 50, 7.6 and 5.9 with those of 512 at another time.
 const GOLDEN_COVE: Rates = Rates { whole: [3, 3, 2], second: 37, third: 5, ..UNKNOWN };
 /// Vectors of 256 bits in halves; one multiplier of whole numbers.
 const ZEN1: Rates =

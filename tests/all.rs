@@ -3,6 +3,7 @@
 
 mod activations;
 mod aot;
+mod bands;
 mod bench;
 mod bounds;
 mod build;

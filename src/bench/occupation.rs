@@ -122,14 +122,11 @@ impl Watched {
     /// As [`Session::run`].
     pub fn run(&mut self, session: &mut Session, inputs: &[Tensor]) -> Result<f64, RunError> {
         let start = Instant::now();
-        let mut last = start;
         session.run_observed(inputs, &mut |done| {
-            let now = Instant::now();
-            let seen = Occupation::seen(self.threads, (now - last).as_secs_f64(), done.shares);
+            let seen = Occupation::seen(self.threads, done.time.as_secs_f64(), done.shares);
             self.steps[done.index].push(seen);
             self.shares[done.index].clear();
             self.shares[done.index].extend(done.shares);
-            last = Instant::now();
         })?;
         let seconds = start.elapsed().as_secs_f64();
         self.runs.push(seconds);

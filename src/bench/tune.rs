@@ -164,13 +164,10 @@ impl Tuner<'_> {
     fn burst(&self, session: &mut Session, runs: usize) -> Result<Vec<f64>, RunError> {
         let mut least = vec![f64::INFINITY; session.plan().steps.len()];
         for run in 0..=runs {
-            let mut last = Instant::now();
             session.run_observed(self.inputs, &mut |done| {
-                let now = Instant::now();
                 if run > 0 {
-                    least[done.index] = least[done.index].min((now - last).as_secs_f64());
+                    least[done.index] = least[done.index].min(done.time.as_secs_f64());
                 }
-                last = now;
             })?;
         }
         Ok(least)

@@ -11,6 +11,7 @@ use cut::chunk_blocks;
 pub(super) use emit::Tiles;
 pub use joint::{JOINT, Strides};
 
+use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::interleave::{Interleave, Part};
 use super::long::CHAIN;
@@ -38,6 +39,8 @@ pub struct Code {
     /// Rows that the output's memory has room for: row `r` lies at `r` modulo this. All, except where another kernel
     /// takes them away at once: see [`super::chain`].
     pub out_rows: usize,
+    /// Positions of an output block that are in memory, where those are not all: see [`super::bands`].
+    pub out_plane: Option<usize>,
     /// Where the output lies between those of other kernels, if it does: see [`super::transposed`].
     pub interleave: Option<Interleave>,
     pub groups: usize,
@@ -315,6 +318,7 @@ impl Problem {
             block_rows,
             chunk_blocks,
             out_rows: rows.count,
+            out_plane: None,
             interleave: None,
             rows,
             columns,
@@ -526,6 +530,32 @@ impl Code {
         self.input_blocks() as i64 * self.weight_block()
     }
 
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        let whole_rows = self.out_rows == self.rows.count && self.interleave.is_none() && self.exact.is_none();
+        if self.rows.dims.len() != 1 || self.groups > 1 || self.gated || !whole_rows {
+            return None;
+        }
+        let block_stride = planes.input as i64 * self.input.pixel_stride;
+        Some(Code {
+            input: Input { block_stride, ..self.input.clone() },
+            out_plane: Some(planes.output),
+            split: Split::Rows,
+            task_rows: rows_of_unit(self.rows.count).min(self.block_rows),
+            ..self.clone()
+        })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self, rows: &Rows) -> Descent {
+        let width = (self.input.row_stride / self.input.pixel_stride) as usize;
+        let unit = |of_unit: Range<usize>| Unit {
+            reads: rows.needed_by(of_unit.clone(), width),
+            writes: of_unit.start * self.columns..of_unit.end * self.columns,
+        };
+        Descent { tasks: 1, units: parts(self.rows.count, self.task_rows).map(unit).collect() }
+    }
+
     /// Parts of the input channels; at least one.
     fn chunks(&self) -> usize {
         self.input.blocks.div_ceil(self.chunk_blocks.max(1)).max(1)
@@ -577,7 +607,8 @@ impl Code {
 
     /// Bytes from one output block to the next.
     pub(crate) fn out_block_stride(&self) -> i64 {
-        let positions = self.interleave.as_ref().map_or(self.out_rows * self.columns, |whole| whole.positions);
+        let own = self.out_plane.unwrap_or(self.out_rows * self.columns);
+        let positions = self.interleave.as_ref().map_or(own, |whole| whole.positions);
         (positions * self.lanes * 4) as i64
     }
 

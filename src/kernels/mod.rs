@@ -19,6 +19,7 @@
 //! `Nchw` is row-major. `Blocked` is NCHWc: `[C / c][spatial][c]` with c = lanes; the channels behind C in the
 //! last block are padding: kernels may write anything there, and none lets it reach a real channel.
 
+pub mod bands;
 pub mod bytes;
 pub mod epilogue;
 pub mod integer;
@@ -139,6 +140,8 @@ pub struct Target {
     /// Makes one kernel of a convolution and the window layer behind it where it is possible, fast or not, with bands of
     /// so many rows (see [`chain`]); for tests.
     pub force_chain: Option<usize>,
+    /// Where steps go down the picture together, a band of rows at a time.
+    pub bands: bands::Bands,
 }
 
 impl Target {
@@ -178,6 +181,7 @@ impl Target {
             force_winograd: None,
             force_chain: None,
             force_joint: false,
+            bands: bands::Bands::WhereLarge,
         }
     }
 }

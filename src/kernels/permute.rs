@@ -5,6 +5,7 @@
 //! A task moves a row of positions of a group of channels that lie together in the output, so that their memory stays in
 //! the nearest cache meanwhile: whole vectors where the order allows it, else one element after the other.
 
+use super::bands::{Descent, Planes, Unit, parts};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
@@ -13,6 +14,7 @@ use crate::ir::weights::Values;
 use crate::layers::{BlockOrder, Op, block_places};
 use crate::tensor::TensorType;
 use std::fmt;
+use std::ops::Range;
 
 /// Where a channel of the output comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +83,8 @@ pub struct Code {
     pub kinds: Vec<Kind>,
     /// Groups of channels.
     pub groups: usize,
+    /// Tasks follow each other row by row, not group by group: see [`super::bands`].
+    pub by_rows: bool,
 }
 
 /// Operands and output of a permutation.
@@ -340,7 +344,20 @@ impl Conf {
             }
         }
         let groups = groups.count();
-        Conf { code: Code { shape, kinds, groups }, tables: Tables { channels } }
+        Conf { code: Code { shape, kinds, groups, by_rows: false }, tables: Tables { channels } }
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Conf> {
+        let Code { shape, kinds, groups, .. } = &self.code;
+        let from_begin = self.tables.channels.iter().all(|channel| channel.first == [0, 0] && channel.run == 1);
+        let Walk { row, read, written, .. } = shape.walk;
+        let straight = [read, written].iter().all(|steps| (steps.column, steps.row) == (1, ROW)) && row == ROW;
+        let steps = |positions: usize, steps: Steps| Steps { positions, ..steps };
+        let (read, written) = (steps(planes.input, read), steps(planes.output, written));
+        let shape = Shape { walk: Walk { read, written, ..shape.walk }, ..shape.clone() };
+        let code = Code { shape, kinds: kinds.clone(), groups: *groups, by_rows: true };
+        (from_begin && straight).then(|| Conf { code, tables: self.tables.clone() })
     }
 
     /// Copies a value into another layout.
@@ -518,11 +535,18 @@ impl Family for Code {
 }
 
 impl Code {
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Descent {
+        let unit = |positions: Range<usize>| Unit { reads: positions.clone(), writes: positions };
+        Descent { tasks: self.groups, units: parts(self.shape.walk.count, self.shape.walk.row).map(unit).collect() }
+    }
+
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
         let (walk, unrolled) = (self.shape.walk, self.shape.unrolled() as i64);
         nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let rows = self.shape.rows() as i64;
-            let (group, row) = (nest.div_imm(task, rows), nest.rem_imm(task, rows));
+            let inner = if self.by_rows { self.groups } else { self.shape.rows() } as i64;
+            let (outer, inner) = (nest.div_imm(task, inner), nest.rem_imm(task, inner));
+            let (group, row) = if self.by_rows { (inner, outer) } else { (outer, inner) };
             let done = nest.mul_imm(row, -(walk.row as i64));
             let left = nest.add_imm(done, walk.count as i64);
             let most = nest.iconst(walk.row as i64);

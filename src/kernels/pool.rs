@@ -1,16 +1,18 @@
 //! Max, mean and norm pooling over a sliding window.
 
+use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::long::{CHAIN, Every, Total};
 use super::math;
-use super::nest::{self, KernelNest};
-use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
+use super::nest::{self, KernelNest, part};
+use super::rows::{Divisors, Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::vector::{Compare, Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
+use std::ops::Range;
 
 /// Every decision about one pooling that its code depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +33,8 @@ pub struct Code {
     pub columns: usize,
     pub segments: Vec<Segment>,
     pub epilogue: Epilogue,
+    /// What is in memory, where that is not all, and tasks go down the image: see [`super::bands`].
+    pub planes: Option<Planes>,
 }
 
 pub type Conf = super::Conf<Code>;
@@ -65,18 +69,19 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
 }
 
 /// And the divisors that are not in the mode.
-fn mean_mode(divisors: Vec<f32>) -> (Mode, Vec<Number>) {
+fn mean_mode(divisors: Vec<f32>) -> (Mode, Vec<f32>) {
     match divisors.iter().all(|&d| d == divisors[0]) {
         true => (Mode::Mean(divisors[0].into()), Vec::new()),
-        false => (Mode::MeanOf, divisors.into_iter().map(Number::from).collect()),
+        false => (Mode::MeanOf, divisors),
     }
 }
 
 impl Conf {
-    fn new(node: &NodeView, target: &Target, window: ResolvedWindow, mode: Mode, divisors: Vec<Number>) -> Conf {
+    fn new(node: &NodeView, target: &Target, window: ResolvedWindow, mode: Mode, divisors: Vec<f32>) -> Conf {
         let (window, input) = limit_columns(window, node.inputs[0].ty.spatial(), target.lanes * 4);
         let dim = window.out.len() - 1;
         let rows = Rows::new(&window, &input);
+        let divisors = Divisors::new(&divisors, window.out[dim]);
         let long = mode != Mode::Max && window.kernel.iter().product::<usize>() > CHAIN;
         // A long sum needs registers for its total too, and a power one for its base.
         let (base, own) = (usize::from(matches!(mode, Mode::Norm(_))), 1 + Total::REGISTERS);
@@ -97,6 +102,7 @@ impl Conf {
             columns: window.out[dim],
             segments: segments(&window, input[dim], pixels.min(8)),
             epilogue: node.epilogue.clone(),
+            planes: None,
         };
         Conf { code, tables: Tables { rows, divisors } }
     }
@@ -119,6 +125,31 @@ impl Code {
     fn vector(&self) -> i64 {
         (self.lanes * 4) as i64
     }
+
+    /// Rows of a task.
+    fn task_rows(&self) -> usize {
+        self.planes.map_or(self.rows.count, |_| rows_of_unit(self.rows.count))
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        let all = Planes { input: self.input_positions, output: self.rows.count * self.columns };
+        self.planes.unwrap_or(all)
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        (self.rows.dims.len() == 1).then(|| Code { planes: Some(planes), ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self, rows: &Rows) -> Descent {
+        let unit = |of_unit: Range<usize>| Unit {
+            reads: rows.needed_by(of_unit.clone(), self.input_columns),
+            writes: of_unit.start * self.columns..of_unit.end * self.columns,
+        };
+        Descent { tasks: self.blocks, units: parts(self.rows.count, self.task_rows()).map(unit).collect() }
+    }
 }
 
 impl Family for Code {
@@ -134,7 +165,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks
+        self.blocks * self.rows.count.div_ceil(self.task_rows())
     }
 
     /// The residual operand: a light epilogue reads it where it is about to store.
@@ -148,10 +179,7 @@ impl Family for Code {
 
     fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let RowBytes { input, weights } = self.row_bytes();
-        vec![
-            Constant::I64(tables.rows.table(input, weights)),
-            Constant::F32(tables.divisors.iter().map(|divisor| divisor.get()).collect()),
-        ]
+        vec![Constant::I64(tables.rows.table(input, weights)), Constant::U8(tables.divisors.table())]
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
@@ -175,12 +203,21 @@ impl Code {
     }
 
     fn generate_nest(&self, nest: &mut NestBuilder, tiles: &[FuncId]) {
-        let block_bytes = (self.rows.count * self.columns) as i64 * self.vector();
-        nest.for_tasks(self.tasks(), |nest, sample, block| {
+        let planes = self.planes();
+        let block_bytes = planes.output as i64 * self.vector();
+        nest.for_tasks(self.tasks(), |nest, sample, task| {
+            let blocks = self.blocks as i64;
+            let (rows, block) = match self.planes {
+                None => ([0, self.rows.count as i64].map(|row| nest.iconst(row)), task),
+                Some(_) => {
+                    let index = nest.div_imm(task, blocks);
+                    (part(nest, index, self.task_rows(), self.rows.count), nest.rem_imm(task, blocks))
+                }
+            };
             let out = nest.sample_pointer(0, sample);
             let out = nest.offset_by(out, block, block_bytes);
             let input = nest.sample_pointer(1, sample);
-            let input = nest.offset_by(input, block, self.input_positions as i64 * self.vector());
+            let input = nest.offset_by(input, block, planes.input as i64 * self.vector());
             let residual = match self.epilogue.operands() {
                 0 => out,
                 _ => {
@@ -190,7 +227,6 @@ impl Code {
             };
             let constants = 2 + self.epilogue.operands();
             let (table, divisors) = (nest.constant_pointer(constants), nest.constant_pointer(constants + 1));
-            let rows = [0, self.rows.count as i64].map(|row| nest.iconst(row));
             self.generate_rows(nest, rows, [input, out, residual, table, divisors], tiles);
         });
     }
@@ -210,7 +246,14 @@ impl Code {
                 self.rows.locate(nest, table, row, input, self.row_bytes(), (4 + self.epilogue.operands(), 0));
             let out = nest.offset_by(out, row, columns * self.vector());
             let residual = nest.offset_by(residual, row, columns * self.vector());
-            let divisors = nest.offset_by(divisors, row, columns * 4);
+            let divisors = match self.mode {
+                Mode::MeanOf => {
+                    let entry = nest.offset_by(divisors, row, 8);
+                    let line = nest.load(entry, 0);
+                    nest.add(divisors, line)
+                }
+                _ => divisors,
+            };
             for (segment, &tile) in self.segments.iter().zip(tiles) {
                 nest.repeat(segment.repeat, |nest, index| {
                     let (start, step) = (segment.start as i64, segment.pixels as i64);

@@ -2,15 +2,17 @@
 //! and adaptive pooling whose windows differ in size, which may also be for the largest position instead of a sum. The weights are products of one factor for each dimension, so that
 //! a sum over rows of sums over columns needs a list of taps for each row and each column only.
 
+use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::long::{CHAIN, Total};
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, part};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{AdaptiveAvgPool, Fill, Filter, Op, Pad, Resize};
 use std::fmt;
+use std::ops::Range;
 
 /// Every decision about one resampling that its code depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +31,8 @@ pub struct Code {
     /// Rows and columns together have more terms than one chain may add.
     pub long: bool,
     pub epilogue: Epilogue,
+    /// What is in memory, where that is not all, and tasks go down the image: see [`super::bands`].
+    pub planes: Option<Planes>,
 }
 
 /// What the output is made of.
@@ -90,6 +94,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         columns: tables.columns.len(),
         long: !largest && [&tables.rows, &tables.columns].map(|lists| longest(lists)).iter().sum::<usize>() > CHAIN,
         epilogue: node.epilogue.clone(),
+        planes: None,
     };
     let kernel = Conf { code, tables }.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
@@ -136,6 +141,36 @@ impl Code {
         self.rows * self.columns
     }
 
+    /// Rows of a task.
+    fn task_rows(&self) -> usize {
+        self.planes.map_or(self.rows, |_| rows_of_unit(self.rows))
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        let all = Planes { input: self.input_positions, output: self.positions() };
+        self.planes.unwrap_or(all)
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Code {
+        Code { planes: Some(planes), ..self.clone() }
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self, tables: &Tables) -> Descent {
+        let width = tables.columns.iter().flatten().map(|&(at, _)| at + 1).max().unwrap_or(0);
+        let unit = |of_unit: Range<usize>| {
+            let first_columns = || tables.rows[of_unit.clone()].iter().flatten().map(|&(at, _)| at);
+            let reads = match (first_columns().min(), first_columns().max()) {
+                (Some(first), Some(last)) => first..last + width,
+                _ => 0..0,
+            };
+            Unit { reads, writes: of_unit.start * self.columns..of_unit.end * self.columns }
+        };
+        Descent { tasks: self.blocks, units: parts(self.rows, self.task_rows()).map(unit).collect() }
+    }
+
     /// For each output row the byte offset of its list, and then that of the columns' lists; then all lists: their length,
     /// then pairs of byte offset and weight (its bits in the lower half of the word). Those of the columns lie one behind
     /// the other.
@@ -160,7 +195,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks
+        self.blocks * self.rows.div_ceil(self.task_rows())
     }
 
     fn constants<'a>(&'a self, tables: &'a Tables, _params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -169,13 +204,22 @@ impl Family for Code {
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
         let tile = module.define_tile(&format!("{name}_tile"), isa, 5, &mut |asm| self.emit(asm))?;
-        let (row_bytes, out_bytes) = (self.columns as i64 * self.vector(), self.positions() as i64 * self.vector());
+        let planes = self.planes();
+        let (row_bytes, out_bytes) = (self.columns as i64 * self.vector(), planes.output as i64 * self.vector());
         nest::define(name, module, |nest| {
-            nest.for_tasks(self.tasks(), |nest, sample, block| {
+            nest.for_tasks(self.tasks(), |nest, sample, task| {
+                let blocks = self.blocks as i64;
+                let ([begin, end], block) = match self.planes {
+                    None => ([0, self.rows as i64].map(|row| nest.iconst(row)), task),
+                    Some(_) => {
+                        let index = nest.div_imm(task, blocks);
+                        (part(nest, index, self.task_rows(), self.rows), nest.rem_imm(task, blocks))
+                    }
+                };
                 let out = nest.sample_pointer(0, sample);
                 let out = nest.offset_by(out, block, out_bytes);
                 let input = nest.sample_pointer(1, sample);
-                let input = nest.offset_by(input, block, self.input_positions as i64 * self.vector());
+                let input = nest.offset_by(input, block, planes.input as i64 * self.vector());
                 let residual = match self.epilogue.operands() {
                     0 => out,
                     _ => {
@@ -188,7 +232,7 @@ impl Family for Code {
                 let columns = nest.add(table, columns);
                 let columns = nest.load(columns, 0);
                 let columns = nest.add(table, columns);
-                nest.repeat(self.rows, |nest, row| {
+                nest.for_range(begin, end, |nest, row| {
                     let entry = nest.offset_by(table, row, 8);
                     let list = nest.load(entry, 0);
                     let list = nest.add(table, list);

@@ -16,13 +16,54 @@ use std::ops::Range;
 #[derive(Clone, Debug, Hash, PartialEq)]
 pub struct Tables {
     pub rows: Rows,
-    /// What sums are divided by, for each output position, where that is not one number for all.
-    pub divisors: Vec<Number>,
+    /// What sums are divided by, where that is not one number for all.
+    pub divisors: Divisors,
+}
+
+/// What sums are divided by at each output position: most rows have the same numbers as others.
+#[derive(Clone, Default, Hash, PartialEq)]
+pub struct Divisors {
+    /// For each row, which of the lines is its own.
+    of_rows: Vec<usize>,
+    /// Of as many numbers as a row has.
+    lines: Vec<Vec<Number>>,
+}
+
+impl fmt::Debug for Divisors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lines for {} rows", self.lines.len(), self.of_rows.len())
+    }
+}
+
+impl Divisors {
+    /// From those of all positions, in rows of so many.
+    pub fn new(divisors: &[f32], columns: usize) -> Divisors {
+        let mut found = Divisors::default();
+        let mut known = HashMap::new();
+        for row in divisors.chunks(columns.max(1)) {
+            let line: Vec<Number> = row.iter().map(|&divisor| divisor.into()).collect();
+            let next = found.lines.len();
+            let index = *known.entry(line.clone()).or_insert(next);
+            if index == next {
+                found.lines.push(line);
+            }
+            found.of_rows.push(index);
+        }
+        found
+    }
+
+    /// As a kernel reads them: for each row a word, how many bytes behind the table's begin its line is; then the lines.
+    pub fn table(&self) -> Vec<u8> {
+        let (start, line) = (self.of_rows.len() * 8, self.lines.first().map_or(0, Vec::len) * 4);
+        let words = self.of_rows.iter().flat_map(|&index| ((start + index * line) as i64).to_ne_bytes());
+        let numbers = self.lines.iter().flatten().flat_map(|divisor| divisor.get().to_ne_bytes());
+        words.chain(numbers).collect()
+    }
 }
 
 impl From<Rows> for Tables {
     fn from(rows: Rows) -> Tables {
-        Tables { rows, divisors: Vec::new() }
+        Tables { rows, divisors: Divisors::default() }
     }
 }
 
@@ -140,6 +181,13 @@ impl Rows {
         let Seen { base, first, last } = seen[row];
         let place = |tap: u64| (base + (tap as usize * dim.input_step) as i64) as usize;
         (first < last).then(|| place(first)..place(last - 1) + 1)
+    }
+
+    /// The positions of the input, whose rows have so many, that the output rows of an image need.
+    pub fn needed_by(&self, rows: Range<usize>, width: usize) -> Range<usize> {
+        let needed = rows.filter_map(|row| self.needed(row));
+        let both = needed.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+        both.start * width..both.end * width
     }
 
     /// As words for a kernel, with the bytes of an input row and of the weights of a kernel row.

@@ -30,6 +30,7 @@ mod stages;
 mod transform;
 mod weights;
 
+use super::bands::{Descent, Planes, Unit, parts};
 use super::epilogue::Epilogue;
 use super::packing::{self, Packing};
 use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
@@ -62,6 +63,8 @@ pub struct Code {
     pub task_panels: usize,
     pub epilogue: Epilogue,
     pub bias: bool,
+    /// What is in memory of the one image, where that is not all: see [`super::bands`].
+    pub planes: Option<Planes>,
 }
 
 /// Makes the conf of a convolution.
@@ -241,6 +244,7 @@ impl<'a> Problem<'a> {
             product,
             epilogue: self.node.epilogue.clone(),
             bias: self.bias,
+            planes: None,
         }
     }
 }
@@ -413,6 +417,40 @@ impl Code {
         self.dims[0].output as i64 * self.output_row()
     }
 
+    /// Bytes of a block of the input, and of the output.
+    fn input_plane(&self) -> i64 {
+        self.planes.map_or(self.images as i64 * self.input_image(), |planes| planes.input as i64 * self.vector())
+    }
+
+    fn output_plane(&self) -> i64 {
+        self.planes.map_or(self.images as i64 * self.output_image(), |planes| planes.output as i64 * self.vector())
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        // A band has few groups of tiles: tasks share them, and do different output channels.
+        let chunks = BAND_TASKS.div_ceil(self.groups(1)).max(self.chunks());
+        let task_panels = self.product.panels().div_ceil(chunks);
+        (self.images == 1).then(|| Code { planes: Some(planes), task_panels, ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Descent {
+        let [rows, columns] = &self.dims;
+        let seen = |tile: usize| {
+            let (span, start) = (rows.span(tile), tile * rows.m);
+            (start + span.first).saturating_sub(rows.pad)..(start + span.last).saturating_sub(rows.pad)
+        };
+        let unit = |tiles: Range<usize>| {
+            let seen = tiles.clone().map(seen).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).expect("tiles");
+            let made = tiles.start * rows.m..(tiles.end * rows.m).min(rows.output);
+            let of_rows = |of: Range<usize>, width: usize| of.start * width..of.end * width;
+            Unit { reads: of_rows(seen, columns.input), writes: of_rows(made, columns.output) }
+        };
+        let units = parts(rows.tiles(), self.group[0]).map(unit).collect();
+        Descent { tasks: self.groups(1) * self.chunks(), units }
+    }
+
     /// Bytes of one block of channels of a group of tiles.
     fn block_stride(&self) -> i64 {
         self.product.block_stride
@@ -571,6 +609,9 @@ impl Code {
         Coefficients::of(&self.dims.each_ref().map(matrices).concat())
     }
 }
+
+/// Tasks of a row of groups in bands, where there are as many panels.
+const BAND_TASKS: usize = 4;
 
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.

@@ -26,6 +26,7 @@ mod softmax;
 mod transposed;
 
 use crate::codegen::{Bytes, Isa};
+use crate::kernels::bands::Bands;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::machine::GENERIC;
 
@@ -52,6 +53,7 @@ pub const TARGET: Target = Target {
     force_winograd: None,
     force_chain: None,
     force_joint: false,
+    bands: Bands::Never,
 };
 
 /// Does the tasks `begin..end` of a kernel whose conf was made for [`TARGET`].

@@ -75,7 +75,8 @@ impl Call<'_> {
                 }
                 Mode::MeanOf => {
                     let sums: [f32x8; P] = self.sums(row, tile);
-                    let divisors = self.divisors.at(position as i64 * 4);
+                    let line = self.divisors.table::<i64>(row.index + 1)[row.index];
+                    let divisors = self.divisors.at(line + tile.start as i64 * 4);
                     std::array::from_fn(|p| sums[p] / divisors.at(p as i64 * 4).broadcast())
                 }
             };

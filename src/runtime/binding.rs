@@ -4,7 +4,7 @@ use super::buffer::AlignedBuffer;
 use super::constants::Constants;
 use crate::codegen::emulator::Region;
 use crate::kernels::{Layout, Operand};
-use crate::schedule::{Cut, Pass, Place, Plan, Step, View};
+use crate::schedule::{Cut, Pass, Place, Plan, Step, Strip, View};
 use crate::tensor::{DType, Tensor};
 use std::ops::Range;
 
@@ -19,8 +19,9 @@ pub struct Binding {
 }
 
 struct BoundStep {
-    /// Index of its first operand.
+    /// Index of its first operand, and how many it has.
     first: usize,
+    operands: usize,
     /// Of one sample.
     tasks: usize,
     /// That do it together.
@@ -69,7 +70,7 @@ impl Binding {
         let (mut in_arena, mut of_later, mut scratch_operands) = (Vec::new(), Vec::new(), Vec::new());
         for (index, step) in plan.steps.iter().enumerate() {
             let (first, samples) = if index < plan.joint_from { (cut.alone, cut.rest()) } else { (0, cut.batch) };
-            steps.push(BoundStep { first: operands.len(), tasks: step.kernel.tasks(), samples });
+            let before = operands.len();
             for view in step.views() {
                 let (operand, place) = (operands.len(), plan.buffers[view.buffer.0].place);
                 match place {
@@ -84,6 +85,8 @@ impl Binding {
             operands.extend(constants.of_step(index).map(|(data, _)| Operand { data: data.cast_mut(), stride: 0 }));
             scratch_operands.push(operands.len());
             operands.push(Operand { data: none, stride: 0 });
+            let operands = operands.len() - before;
+            steps.push(BoundStep { first: before, operands, tasks: step.kernel.tasks(), samples });
         }
         let of_thread = |(thread, scratch): (usize, &mut AlignedBuffer)| {
             let mut shared = operands.clone();
@@ -131,9 +134,31 @@ impl Binding {
         (&self.threads[thread].own[first..], tasks * sample..tasks * (sample + 1))
     }
 
+    /// As [`Binding::own`], the operands without those of the steps behind it.
+    pub fn own_alone(&self, step: usize, thread: usize, sample: usize) -> (&[Operand], Range<usize>) {
+        let (operands, tasks) = self.own(step, thread, sample);
+        (&operands[..self.steps[step].operands], tasks)
+    }
+
+    /// The memory of a strip, for the samples that a thread takes through the network by itself.
+    pub fn own_strip(&self, plan: &Plan, strip: &Strip, thread: usize) -> *mut u8 {
+        let slot = if self.memory.cut.alone > 0 { thread * plan.arena } else { 0 };
+        self.strip(plan, strip).wrapping_add(slot)
+    }
+
+    /// The memory of a strip, for the first of the samples that do a step together.
+    pub fn strip(&self, plan: &Plan, strip: &Strip) -> *mut u8 {
+        self.memory.base(plan.buffers[strip.buffer.0].place)
+    }
+
     /// How many samples do a step together.
     pub fn samples(&self, step: usize) -> usize {
         self.steps[step].samples
+    }
+
+    /// As [`Binding::shared`], without those of the steps behind it.
+    pub fn shared_alone(&self, step: usize, thread: usize) -> &[Operand] {
+        &self.shared(step, thread)[..self.steps[step].operands]
     }
 
     /// The operands of a step that samples do together for a thread, and those of the steps behind it.
@@ -230,7 +255,7 @@ impl Memory {
         let in_arena = matches!(plan.buffers[view.buffer.0].place, Place::Arena(_) | Place::Joint(_));
         let one_position = view.ty.spatial().iter().product::<usize>() == 1;
         let layout = if in_arena && one_position { Layout::Blocked } else { view.layout };
-        let bytes = layout.bytes(&view.ty, plan.target.lanes);
+        let bytes = plan.view_bytes(view, layout);
         let batch = self.cut.batch;
         let (count, bytes) = if bytes == stride as usize { (1, bytes * batch) } else { (batch, bytes) };
         (0..count).map(move |sample| (data.wrapping_add(sample * stride as usize).cast_const(), bytes))

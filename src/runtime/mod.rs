@@ -14,6 +14,7 @@ mod network;
 mod packed;
 mod session;
 mod sizes;
+mod stages;
 mod sync;
 mod threads;
 mod watch;

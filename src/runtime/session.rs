@@ -8,6 +8,7 @@ use super::code::Code;
 use super::constants::Constants;
 use super::memory::{check_packing, check_planning};
 use super::network::Network;
+use super::stages;
 use super::threads::Threads;
 use super::watch::{Share, Watch};
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
@@ -16,6 +17,7 @@ use crate::io::IoError;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, NodeId, Verified};
 use crate::kernels::Target;
+use crate::kernels::bands::Bands;
 use crate::kernels::tuning::Choices;
 use crate::machine::Machine;
 use crate::portable;
@@ -76,6 +78,8 @@ pub struct Forced {
     pub chain: Option<usize>,
     /// See [`Target::force_joint`].
     pub joint: bool,
+    /// See [`Target::bands`].
+    pub bands: Bands,
     /// No more than this is done with bytes.
     pub bytes: Option<Bytes>,
     /// As if it was this machine.
@@ -95,10 +99,13 @@ impl Options {
     #[doc(hidden)]
     pub fn target(&self) -> Target {
         let target = self.engine.target();
-        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint, bytes, machine } = self.forced;
+        let Forced { winograd: force_winograd, chain: force_chain, joint: force_joint, .. } = self.forced;
+        let Forced { bytes, bands, machine, .. } = self.forced;
         let bytes = bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes));
+        // There are none for portable vectors.
+        let bands = if target.bands == Bands::Never { Bands::Never } else { bands };
         let (exact, machine) = (target.exact || self.exact, machine.unwrap_or(target.machine));
-        Target { exact, bytes, machine, force_winograd, force_chain, force_joint, ..target }
+        Target { exact, bytes, machine, force_winograd, force_chain, force_joint, bands, ..target }
     }
 }
 
@@ -251,14 +258,14 @@ pub(super) struct Compiled {
 /// A compiled network with its weights. Runs take `&mut self`: they share one arena. For runs at the same time there are
 /// [forks](Session::fork).
 pub struct Session {
-    compiled: Arc<Compiled>,
-    threads: Threads,
+    pub(super) compiled: Arc<Compiled>,
+    pub(super) threads: Threads,
     /// One for each thread.
-    scratch: Vec<AlignedBuffer>,
+    pub(super) scratch: Vec<AlignedBuffer>,
     /// For the values of the largest cut that there was.
     arena: Option<AlignedBuffer>,
     /// For the cut of the last run.
-    binding: Option<Binding>,
+    pub(super) binding: Option<Binding>,
 }
 
 const _: () = {
@@ -454,10 +461,21 @@ impl Session {
             unsafe { self.run_alone() };
         }
         let Plan { steps, joint_from, .. } = &self.compiled.plan;
-        let first = if cut.rest() > 0 { 0 } else { *joint_from };
-        for index in first..steps.len() {
-            // SAFETY: as above.
-            unsafe { self.run_step(index, None) }?;
+        let (mut index, end) = (if cut.rest() > 0 { 0 } else { *joint_from }, steps.len());
+        let compiled = self.compiled.clone();
+        while index < end {
+            index = match compiled.plan.stage_from(index) {
+                Some(stage) => {
+                    // SAFETY: as above.
+                    unsafe { self.run_stage(stage, None) }?;
+                    stage.steps.end
+                }
+                None => {
+                    // SAFETY: as above.
+                    unsafe { self.run_step(index, None) }?;
+                    index + 1
+                }
+            };
         }
         Ok(())
     }
@@ -472,12 +490,20 @@ impl Session {
         let binding = self.binding.as_ref().expect("bound");
         self.threads.run(binding.cut().alone, binding.is_worth_splitting(), &|thread, samples| {
             for sample in samples {
-                for (index, step) in plan.steps[..plan.joint_from].iter().enumerate() {
+                let mut index = 0;
+                while index < plan.joint_from {
+                    if let Some(stage) = plan.stage_from(index) {
+                        // SAFETY: as below.
+                        unsafe { stages::run_alone((plan, code, binding), stage, thread, sample) };
+                        index = stage.steps.end;
+                        continue;
+                    }
                     let (operands, tasks) = binding.own(index, thread, sample);
                     // SAFETY: the plan gave this kernel these operands; `bind_cut` saw to it that they lead to buffers of
                     // the sizes that the plan states, of the arena and of scratch memory to this thread's own, and to the
                     // constants that the conf packed. Each sample is one thread's, and so is what it writes of outputs.
-                    unsafe { code.call(index, step, None, operands, tasks) }
+                    unsafe { code.call(index, &plan.steps[index], None, operands, tasks) }
+                    index += 1;
                 }
             }
         });
@@ -492,15 +518,36 @@ impl Session {
         let batch = checks::inputs(&self.compiled.plan.graph, inputs)?;
         let mut outputs = self.new_outputs(batch);
         self.bind(inputs, &mut outputs, Cut::together(batch))?;
-        let mut watch = Watch::default();
-        for index in 0..self.compiled.plan.steps.len() {
+        let (compiled, mut index) = (self.compiled.clone(), 0);
+        while index < compiled.plan.steps.len() {
+            let stage = compiled.plan.stage_from(index);
+            let steps = stage.map_or(index..index + 1, |stage| stage.steps.clone());
+            let mut watches: Vec<Watch> = steps.clone().map(|_| Watch::default()).collect();
             // SAFETY: the tensors are bound and are still there.
-            unsafe { self.run_step(index, Some(&watch)) }?;
+            unsafe {
+                match stage {
+                    Some(stage) => self.run_stage(stage, Some(&mut watches)),
+                    None => self.run_watched(index, &mut watches[0]),
+                }
+            }?;
             let memory = self.binding.as_ref().expect("bound").memory();
-            observe(&StepDone { index, plan: &self.compiled.plan, memory, shares: watch.shares() });
-            watch.shares().clear();
+            for (index, watch) in steps.clone().zip(&mut watches) {
+                let time = watch.total();
+                observe(&StepDone { index, plan: &compiled.plan, memory, shares: watch.shares(), time });
+            }
+            index = steps.end;
         }
         Ok(outputs)
+    }
+
+    /// # Safety
+    /// As [`Session::run_step`].
+    unsafe fn run_watched(&mut self, index: usize, watch: &mut Watch) -> Result<(), RunError> {
+        let start = Instant::now();
+        // SAFETY: the caller's.
+        let done = unsafe { self.run_step(index, Some(watch)) };
+        watch.add(start.elapsed());
+        done
     }
 
     /// A step of the samples that do it together.
@@ -534,11 +581,7 @@ impl Session {
                 }
             });
         }
-        let checked = code.emulation().map_or(Ok(()), Emulation::check);
-        checked.map_err(|fault| {
-            let name = plan.graph[step.node].origin.path.clone();
-            RunError::Tile { step: index, name, fault }
-        })
+        checked(plan, code, index)
     }
 
     fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
@@ -583,6 +626,14 @@ impl Session {
     }
 }
 
+/// What emulated tiles of a step have done that they may not do.
+pub(super) fn checked(plan: &Plan, code: &Code, index: usize) -> Result<(), RunError> {
+    code.emulation().map_or(Ok(()), Emulation::check).map_err(|fault| {
+        let name = plan.graph[plan.steps[index].node].origin.path.clone();
+        RunError::Tile { step: index, name, fault }
+    })
+}
+
 /// The code of a plan's steps.
 fn generate(plan: &Plan, options: &Options) -> Result<Code, SessionError> {
     match options.engine {
@@ -609,6 +660,8 @@ pub struct StepDone<'a> {
     memory: &'a Memory,
     /// What each thread did of it, in the order in which they ended.
     pub shares: &'a [Share],
+    /// From its begin to its end, or of all waves that it was done in.
+    pub time: Duration,
 }
 
 impl StepDone<'_> {

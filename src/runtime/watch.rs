@@ -16,9 +16,12 @@ pub struct Share {
     pub tasks_of_all: usize,
 }
 
-/// The shares of a step, from all of its threads.
+/// The shares of a step, from all of its threads, and the time that it took.
 #[derive(Default)]
-pub(super) struct Watch(Mutex<Vec<Share>>);
+pub(super) struct Watch {
+    shares: Mutex<Vec<Share>>,
+    time: Duration,
+}
 
 impl Watch {
     /// Does the work of `thread`, which are so many of all tasks.
@@ -26,11 +29,21 @@ impl Watch {
         let start = Instant::now();
         work();
         let share = Share { thread, time: start.elapsed(), tasks, tasks_of_all };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(share);
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner).push(share);
+    }
+
+    /// Adds to the time of the step.
+    pub fn add(&mut self, time: Duration) {
+        self.time += time;
+    }
+
+    /// The time of the step.
+    pub fn total(&self) -> Duration {
+        self.time
     }
 
     /// Those that have ended, in that order.
     pub fn shares(&mut self) -> &mut Vec<Share> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+        self.shares.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }

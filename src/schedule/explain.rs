@@ -1,7 +1,7 @@
 //! The plan in words and numbers, for `svertka explain` and for golden files.
 
 use super::bound::{self, Bound};
-use super::{Joint, Place, Plan, Step, View};
+use super::{Joint, Place, Plan, Stage, Step, View};
 use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::tuning::Verdict;
@@ -111,7 +111,10 @@ impl<'p> Explanation<'p> {
         let Plan { graph, target, steps, .. } = self.plan;
         let arena = bytes(self.plan.arena_bytes());
         let (name, isa, machine) = (&graph.name, target.isa, target.machine.name);
-        format!("{name} for {isa}, machine {machine}: {} steps, arena {arena} per sample\n", steps.len())
+        let mut text =
+            format!("{name} for {isa}, machine {machine}: {} steps, arena {arena} per sample\n", steps.len());
+        self.plan.stages.iter().for_each(|stage| text.push_str(&together(self.plan, stage)));
+        text
     }
 
     fn wanted(self, path: &str) -> bool {
@@ -129,6 +132,19 @@ impl<'p> Explanation<'p> {
             Told { index, step, verdict, bound: Bound::new(plan, step, all_weights) }
         })
     }
+}
+
+/// What steps that go down the picture together save.
+fn together(plan: &Plan, stage: &Stage) -> String {
+    let (steps, [strips, whole]) = (&stage.steps, stage.bytes(plan));
+    format!(
+        "steps {} to {} go down the picture together in {} bands: {} of the {} between them are in memory\n",
+        steps.start,
+        steps.end - 1,
+        stage.waves.len(),
+        bytes(strips),
+        bytes(whole)
+    )
 }
 
 fn legend(&Target { isa, machine, .. }: &Target) -> String {
@@ -295,11 +311,12 @@ fn place(plan: &Plan, view: &View) -> String {
         Place::Arena(offset) => format!("arena at {}", offset + view.offset),
         Place::Joint(offset) => format!("memory of all samples at {}", offset + view.offset),
     };
+    let strip = plan.strip(view.buffer).map(|strip| format!(", {} positions at a time", strip.positions));
     let lie = match view.layout {
         Layout::Nchw => "plane by plane",
         Layout::Blocked => "in blocks of channels",
     };
-    format!("{}, {lie}: {place}", view.ty)
+    format!("{}, {lie}: {place}{}", view.ty, strip.unwrap_or_default())
 }
 
 fn name(path: &str) -> &str {

@@ -25,6 +25,10 @@ pub fn run(plan: &mut Plan) {
 
 /// The buffer of a step's output, and that of an operand that it may be written over.
 fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
+    // Those of a stage read and write the same values by turns.
+    if plan.stages.iter().any(|stage| stage.steps.contains(&index)) {
+        return None;
+    }
     let Step { kernel, output, inputs, .. } = &plan.steps[index];
     let buffer = |view: &View| &plan.buffers[view.buffer.0];
     let whole = |view: &View| {

@@ -4,6 +4,7 @@
 //! [`Cut`], and each of the batch has memory for the steps that all do together.
 
 mod arena;
+mod bands;
 mod bound;
 mod cut;
 mod drawing;
@@ -15,6 +16,7 @@ mod offers;
 mod place;
 mod views;
 
+pub use bands::{Slide, Stage, Strip, Wave};
 pub use cut::Cut;
 pub use explain::{Explanation, UnknownLayer, is_below};
 pub use joint::{Joint, Pass};
@@ -130,6 +132,11 @@ impl Step {
     pub fn split_above(&self) -> usize {
         split_above(self.work)
     }
+
+    /// Whether so many of a sample's tasks have enough work for more than one thread.
+    pub fn is_worth_splitting_tasks(&self, tasks: usize) -> bool {
+        u128::from(self.work) * tasks as u128 > u128::from(SPLIT_WORK) * self.kernel.tasks() as u128
+    }
 }
 
 /// The most samples that are left to one thread, each with this much work.
@@ -145,6 +152,8 @@ pub struct Plan {
     pub graph: Verified<Graph>,
     pub notes: Vec<Note>,
     pub steps: Vec<Step>,
+    /// Steps that go down the picture together, in order.
+    pub stages: Vec<Stage>,
     pub buffers: Vec<Buffer>,
     /// Bytes of the arena for one sample.
     pub arena: usize,
@@ -192,6 +201,7 @@ pub fn plan_edges(graph: Verified<Graph>, target: Target, choices: &Choices, edg
     let target = Target { deep: depth(&graph) > SHALLOW, ..target };
     let mut plan = place::place(graph, target, choices, edges);
     plan.notes = report.notes;
+    bands::run(&mut plan);
     in_place::run(&mut plan);
     joint::assign(&mut plan);
     plan

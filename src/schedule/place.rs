@@ -41,6 +41,7 @@ pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices, edges: E
         target,
         notes: Vec::new(),
         steps,
+        stages: Vec::new(),
         buffers,
         arena: 0,
         joint_from: 0,

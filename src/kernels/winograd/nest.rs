@@ -221,7 +221,7 @@ impl NestEmitter<'_> {
             nest.call(functions.clear, &[task.strip]);
         }
         self.clear_guards(nest, task);
-        let plane = conf.images as i64 * conf.input_image();
+        let plane = conf.input_plane();
         nest.repeat(conf.in_blocks(), |nest, block| {
             let guard = self.guard_of(nest, task, block);
             let input = nest.offset_by(input, block, plane);
@@ -377,7 +377,7 @@ impl NestEmitter<'_> {
     /// Runs `body(M, offset in the output)` for each of the task's output blocks, whose bias is where tiles find it.
     fn for_blocks(&self, nest: &mut NestBuilder, task: &Task, body: impl FnOnce(&mut NestBuilder, Word, Word)) {
         let conf = self.conf;
-        let plane = conf.images as i64 * conf.output_image();
+        let plane = conf.output_plane();
         let [begin, end] = task.blocks;
         nest.for_range(begin, end, |nest, block| {
             let index = nest.sub(block, begin);
@@ -431,7 +431,7 @@ impl NestEmitter<'_> {
         if !direct {
             nest.call(self.functions.clear, &[task.strip]);
         }
-        let plane = conf.images as i64 * conf.input_image();
+        let plane = conf.input_plane();
         let [size, one] = [conf.dims[0].taps as i64, 1].map(|n| nest.iconst(n));
         nest.repeat(conf.in_blocks(), |nest, block| {
             let input = nest.offset_by(input, block, plane);

@@ -1,0 +1,328 @@
+//! Steps that go down the picture together, a band of rows at a time, so that of what lies between them only some rows are in
+//! memory. (Depth-first processing: Goetschalckx and Verhelst 2019, "Breaking high-resolution CNN bandwidth barriers with
+//! enhanced depth-first execution"; here each kernel does the tasks that it does without, so that rows that neighbouring bands
+//! share are kept, not computed again, and all bits are the same.)
+//!
+//! A *stage* is done in *waves*. In each wave each of its steps, one behind the other, does an equal share of its tasks, as
+//! far as their operands are made. How far every step is after each wave is known beforehand. A value that only steps of the stage touch has a *strip* of memory: for each channel block as many positions as
+//! are there at the same time, at most. Behind a wave what is still read moves to the strip's begin.
+
+mod choose;
+mod flow;
+
+use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, arena};
+use crate::kernels::Layout;
+use crate::kernels::bands::{Bands, Planes};
+use flow::{Flow, Paths};
+use std::ops::Range;
+
+/// Steps that go down the picture together.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct Stage {
+    pub steps: Range<usize>,
+    pub strips: Vec<Strip>,
+    pub waves: Vec<Wave>,
+}
+
+/// The memory of a value of which only some rows are there at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
+pub struct Strip {
+    pub buffer: BufferId,
+    /// Blocks of channels.
+    pub blocks: usize,
+    /// Positions of each block that there is memory for.
+    pub positions: usize,
+    /// Bytes of a position.
+    pub vector: usize,
+}
+
+/// What is done of each step before any goes on.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct Wave {
+    /// For each step, tasks of a sample.
+    pub tasks: Vec<Range<usize>>,
+    /// For each strip, the positions that are in memory when the wave has ended: the first lies at the strip's begin.
+    pub held: Vec<Range<usize>>,
+}
+
+/// Positions that move to the begin of a strip, in each of its blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Slide {
+    pub strip: Strip,
+    /// The position in the strip at which they lie.
+    pub from: usize,
+    pub count: usize,
+}
+
+impl Stage {
+    /// What moves when a wave has ended.
+    pub fn slides(&self, wave: usize) -> impl Iterator<Item = Slide> {
+        let next = self.waves.get(wave + 1);
+        let of_next = next.into_iter().flat_map(move |next| {
+            let held = self.waves[wave].held.iter().zip(&next.held);
+            self.strips.iter().zip(held).map(|(&strip, (now, next))| {
+                let count = now.end.saturating_sub(next.start);
+                Slide { strip, from: next.start - now.start, count }
+            })
+        });
+        of_next.filter(|slide| slide.from > 0 && slide.count > 0)
+    }
+
+    /// How many bytes before a view's memory its position 0 would lie in a wave.
+    pub fn bytes_before(&self, wave: usize, view: &View) -> usize {
+        let strip = self.strips.iter().position(|strip| strip.buffer == view.buffer);
+        strip.map_or(0, |index| self.waves[wave].held[index].start * self.strips[index].vector)
+    }
+
+    /// Bytes of the strips, and of the same values as a whole.
+    pub fn bytes(&self, plan: &Plan) -> [usize; 2] {
+        let whole = |strip: &Strip| {
+            let steps = plan.steps[self.steps.clone()].iter();
+            let view = steps.map(|step| &step.output).find(|view| view.buffer == strip.buffer);
+            strip.blocks * strip.vector * view.map_or(0, positions)
+        };
+        let strips = self.strips.iter();
+        [strips.clone().map(Strip::bytes).sum(), strips.map(whole).sum()]
+    }
+}
+
+impl Strip {
+    pub fn bytes(&self) -> usize {
+        self.blocks * self.positions * self.vector
+    }
+}
+
+impl Plan {
+    /// The stage that begins with a step.
+    pub fn stage_from(&self, step: usize) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.steps.start == step)
+    }
+
+    /// The memory of a buffer of which only some rows are there.
+    pub fn strip(&self, buffer: BufferId) -> Option<&Strip> {
+        self.stages.iter().flat_map(|stage| &stage.strips).find(|strip| strip.buffer == buffer)
+    }
+
+    /// Bytes of a view in memory, in the given layout.
+    pub fn view_bytes(&self, view: &View, layout: Layout) -> usize {
+        let all = layout.bytes(&view.ty, self.target.lanes);
+        self.strip(view.buffer).map_or(all, |strip| all / positions(view) * strip.positions)
+    }
+}
+
+/// Arenas above this are worth bands, in bytes: smaller ones are no matter beside weights and code, and near the caches.
+const LARGE: usize = 96 << 20;
+
+/// Waves in which a step would do all of its tasks if it had not to wait for others. With more, strips are smaller, and
+/// weights are read more often.
+const WAVES: usize = 16;
+
+/// The same in the stages that were chosen: the first with which they take little more memory than with the last.
+const TRIED_WAVES: [usize; 3] = [8, 16, 32];
+
+/// Makes stages where the target asks for them, or values take much memory otherwise. Lifetimes must be set; offsets are
+/// still free, and no value lies where another one was.
+pub fn run(plan: &mut Plan) {
+    let before = arena_of(plan.buffers.clone());
+    let stages = match plan.target.bands {
+        Bands::Never => Vec::new(),
+        Bands::WhereLarge if before <= LARGE => Vec::new(),
+        Bands::Always(waves) => everywhere(plan, waves),
+        Bands::WhereLarge => {
+            let stages = in_few_waves(plan, choose::stages(plan));
+            // What is left to the cost of more calls.
+            let gains = 5 * arena_with(plan, &stages) < 4 * before;
+            if gains { stages } else { Vec::new() }
+        }
+    };
+    stages.into_iter().for_each(|stage| apply(plan, stage));
+}
+
+/// All that can go down the picture together does.
+fn everywhere(plan: &Plan, waves: usize) -> Vec<Stage> {
+    let paths = Paths::new(plan);
+    paths.runs().filter_map(|steps| Flow::new(plan, &paths, steps).stage(waves)).collect()
+}
+
+/// The same stages in as few waves as leave the arena not much larger than it could be.
+fn in_few_waves(plan: &Plan, stages: Vec<Stage>) -> Vec<Stage> {
+    let paths = Paths::new(plan);
+    let with = |waves: usize| -> (usize, Vec<Stage>) {
+        let again = |stage: &Stage| Flow::new(plan, &paths, stage.steps.clone()).stage(waves);
+        let stages: Vec<Stage> = stages.iter().filter_map(again).collect();
+        (arena_with(plan, &stages), stages)
+    };
+    let mut all = TRIED_WAVES.map(with).into_iter();
+    let least = all.as_slice().iter().map(|(bytes, _)| *bytes).min().unwrap_or(0);
+    all.find(|(bytes, _)| 4 * bytes <= 5 * least).map_or(Vec::new(), |(_, stages)| stages)
+}
+
+fn arena_of(mut buffers: Vec<Buffer>) -> usize {
+    arena::assign(&mut buffers, Place::Arena)
+}
+
+fn arena_with(plan: &Plan, stages: &[Stage]) -> usize {
+    let mut buffers = plan.buffers.clone();
+    stages.iter().for_each(|stage| stage.resize(plan, &mut buffers));
+    arena_of(buffers)
+}
+
+fn positions(view: &View) -> usize {
+    view.ty.spatial().iter().product()
+}
+
+impl Stage {
+    /// Sizes and lifetimes of the buffers that the stage touches.
+    fn resize(&self, plan: &Plan, buffers: &mut [Buffer]) {
+        let Range { start, end } = self.steps;
+        for view in plan.steps[start..end].iter().flat_map(Step::views) {
+            let live = &mut buffers[view.buffer.0].live;
+            *live = (live.0.min(start), live.1.max(end - 1));
+        }
+        for strip in &self.strips {
+            buffers[strip.buffer.0].bytes = strip.bytes().next_multiple_of(ALIGNMENT);
+        }
+    }
+}
+
+/// Gives the steps their kernels, and the values their strips.
+fn apply(plan: &mut Plan, stage: Stage) {
+    let mut buffers = std::mem::take(&mut plan.buffers);
+    stage.resize(plan, &mut buffers);
+    plan.buffers = buffers;
+    let strip = |buffer: BufferId| stage.strips.iter().find(|strip| strip.buffer == buffer);
+    let plane = |view: &View| strip(view.buffer).map_or(positions(view), |strip| strip.positions);
+    for step in &mut plan.steps[stage.steps.clone()] {
+        let planes = Planes { input: plane(&step.inputs[0]), output: plane(&step.output) };
+        step.kernel = step.kernel.banded(planes).expect("as with all positions");
+        for view in step.views_mut() {
+            if let Some(strip) = strip(view.buffer) {
+                view.offset = view.offset / positions(view) * strip.positions;
+            }
+        }
+    }
+    let hidden = |view: &View| strip(view.buffer).is_some();
+    plan.values.iter_mut().filter(|value| value.as_ref().is_some_and(hidden)).for_each(|value| *value = None);
+    plan.stages.push(stage);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan;
+    use super::*;
+    use crate::analysis::testing::model;
+    use crate::backend;
+    use crate::codegen::Isa;
+    use crate::ir::weights::RandomWeights;
+    use crate::kernels::{Code, Target};
+    use std::collections::HashSet;
+    use target_lexicon::Architecture;
+
+    /// Two levels of a U-Net.
+    const U: &str = "\
+  a: conv 3x3, 16, half | relu | b: conv 3x3, 16, half | relu as skip | maxpool 2x2
+  c: conv 3x3, 32, half | relu | d: conv 3x3, 32, dilation 2, half | relu
+  concat { from skip
+    upsample 2 | e: conv 3x3, 16, half }
+  f: conv 3x3, 16, half | residual { g: conv 1x1, 16 | h: conv 3x3, 16, half } | i: conv 1x1, 2
+";
+
+    fn planned(size: [usize; 2], net: &str, bands: Bands) -> Plan {
+        let [height, width] = size;
+        let text = format!("model m\ninput x: f32[N, 3, {height}, {width}]\nnet {{\n{net}\n}}\n");
+        plan(model(&text), Target { bands, ..Target::of(Isa::Avx2, Architecture::X86_64) })
+    }
+
+    #[test]
+    fn every_wave_touches_what_is_there_alone() {
+        for waves in [2, 5, 40] {
+            let plan = planned([52, 20], U, Bands::Always(waves));
+            let [stage] = &plan.stages[..] else { panic!("{:?}", plan.stages) };
+            assert_eq!(stage.steps, 0..plan.steps.len());
+            let mut made: Vec<usize> = vec![0; plan.steps.len()];
+            for wave in &stage.waves {
+                let held = |view: &View| {
+                    let strip = stage.strips.iter().position(|strip| strip.buffer == view.buffer);
+                    strip.map_or(0..positions(view), |index| wave.held[index].clone())
+                };
+                for (index, (step, tasks)) in plan.steps.iter().zip(&wave.tasks).enumerate() {
+                    let descent = step.kernel.descent().unwrap();
+                    for unit in &descent.units[tasks.start / descent.tasks..tasks.end / descent.tasks] {
+                        let inside = |inner: &Range<usize>, outer: Range<usize>| {
+                            inner.is_empty() || (outer.start <= inner.start && inner.end <= outer.end)
+                        };
+                        assert_eq!(unit.writes.start, made[index], "one unit behind the other");
+                        assert!(inside(&unit.writes, held(&step.output)));
+                        for (operand, view) in step.inputs.iter().enumerate() {
+                            let read = if operand == 0 { &unit.reads } else { &unit.writes };
+                            let writers = plan.steps[..index].iter().zip(&made);
+                            let mut ends = writers.filter(|(other, _)| other.output.buffer == view.buffer);
+                            let parts = view.ty.channels() > 16;
+                            let end =
+                                if parts { ends.map(|(_, &end)| end).min() } else { ends.next().map(|(_, &end)| end) };
+                            assert!(inside(read, held(view)), "{index} reads {read:?} of {:?}", held(view));
+                            assert!(end.is_none_or(|end| read.end <= end), "{index} reads what is not made");
+                        }
+                        made[index] = unit.writes.end;
+                    }
+                }
+                let fits = stage.strips.iter().zip(&wave.held).all(|(strip, held)| held.len() <= strip.positions);
+                assert!(fits, "{wave:?}");
+            }
+            assert!(made.iter().zip(&plan.steps).all(|(&made, step)| made == positions(&step.output)));
+        }
+    }
+
+    #[test]
+    fn what_moves_is_what_the_next_wave_holds() {
+        let plan = planned([200, 20], U, Bands::Always(10));
+        let stage = &plan.stages[0];
+        let slides: Vec<Slide> = (0..stage.waves.len()).flat_map(|wave| stage.slides(wave)).collect();
+        assert!(!slides.is_empty());
+        assert!(slides.iter().all(|slide| slide.from + slide.count <= slide.strip.positions));
+    }
+
+    #[test]
+    fn large_values_alone_are_made_in_bands() {
+        let arena = |size, bands| planned(size, U, bands).arena;
+        assert!(planned([128, 128], U, Bands::WhereLarge).stages.is_empty(), "small");
+        let [without, with] = [Bands::Never, Bands::WhereLarge].map(|bands| arena([1024, 1024], bands));
+        assert!(without > LARGE && 3 * with < without, "{with} of {without}");
+        let wide = planned([1024, 1024], U, Bands::WhereLarge);
+        let [strips, whole] = wide.stages[0].bytes(&wide);
+        assert!(strips <= with && strips < whole / 3, "{strips} of {whole}");
+        // One value does not lie between steps.
+        let one = planned([2000, 2000], "a: conv 3x3, 8, half", Bands::WhereLarge);
+        assert!(one.stages.is_empty() || one.stages[0].steps.len() > 1);
+    }
+
+    /// Bytes of the constants of all steps, and the number of their functions.
+    fn tables(plan: &Plan) -> (usize, usize) {
+        let bytes = |step: &Step| -> usize {
+            let params = backend::params(plan, step, &RandomWeights { seed: 1 });
+            step.kernel.constants(&params).iter().map(|constant| constant.bytes()).sum()
+        };
+        let codes: HashSet<Code> = plan.steps.iter().map(|step| step.kernel.code()).collect();
+        (plan.steps.iter().map(bytes).sum(), codes.len())
+    }
+
+    #[test]
+    fn tables_grow_with_rows_and_columns_and_not_with_their_product() {
+        let nets = [
+            U,
+            "avgpool 3x3, stride 1, pad 1",
+            "conv 3x3, 16, half | avgpool 3x3, stride 2, pad 1",
+            "resize (2 * in.h, 2 * in.w), bilinear",
+            "conv 5x5, 24, stride 2, half | conv 3x3, 24, groups 24, half | conv 1x1, 8",
+            "conv 3x3, 16, half | instance_norm | conv_transpose 2x2, 8, stride 2 | softmax",
+        ];
+        for (net, bands) in nets.iter().flat_map(|net| [Bands::Never, Bands::Always(16)].map(|bands| (net, bands))) {
+            let [small, large] = [96, 768].map(|size| planned([size, size], net, bands));
+            let (steps, [small, large]) = (large.steps.len(), [small, large].map(|plan| tables(&plan)));
+            let grown = large.0.saturating_sub(small.0);
+            // Some words for each row and column of each step.
+            assert!(grown < steps * 100 * 2 * (768 - 96), "{net}: {grown} bytes more in {steps} steps");
+            assert!(large.1 <= small.1 + 2, "{net}: {} functions and {}", small.1, large.1);
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! How far the steps of a stage are after each of its waves, and what is in memory then.
+
+use super::super::{Buffer, BufferId, Place, Plan, Step, View};
+use super::{Stage, Strip, Wave, positions};
+use crate::kernels::bands::{Descent, Planes, Unit};
+use crate::kernels::{Kernel, Layout};
+use crate::tensor::DType;
+use std::ops::Range;
+
+/// How each step of a plan goes down the picture, if it can.
+pub struct Paths(Vec<Option<Path>>);
+
+/// How a step goes down the picture.
+struct Path {
+    descent: Descent,
+    /// For each unit, the first position of the first operand that it or one behind it reads.
+    oldest: Vec<usize>,
+    /// And one past the last that it or one before it reads.
+    newest: Vec<usize>,
+    /// For each operand, the steps that make it.
+    writers: Vec<Vec<usize>>,
+}
+
+/// Values of a step at most: runs copy its operands for each wave.
+const MOST_VIEWS: usize = 8;
+
+impl Paths {
+    pub fn new(plan: &Plan) -> Paths {
+        let of_step = |(index, step): (usize, &Step)| {
+            let kernel = banded(plan, step)?;
+            let descent = kernel.descent().expect("a kernel in bands");
+            let made = |view: &View| {
+                let before = plan.steps[..index].iter().enumerate();
+                before.filter(|(_, other)| overlap(&other.output, view)).map(|(index, _)| index).collect()
+            };
+            Some(Path::new(descent, step.inputs.iter().map(made).collect()))
+        };
+        Paths(plan.steps.iter().enumerate().map(of_step).collect())
+    }
+
+    /// Whether all of these steps can go down the picture.
+    pub fn all(&self, steps: Range<usize>) -> bool {
+        self.0[steps].iter().all(Option::is_some)
+    }
+
+    /// The longest runs of steps that can.
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut end = 0;
+        self.0.chunk_by(|a, b| a.is_some() == b.is_some()).filter_map(move |run| {
+            end += run.len();
+            run[0].is_some().then(|| end - run.len()..end)
+        })
+    }
+}
+
+/// The kernel of a step that can go down the picture, with all positions in memory.
+fn banded(plan: &Plan, step: &Step) -> Option<Kernel> {
+    let real = step.views().all(|view| view.ty.dtype == DType::F32);
+    let alone = step.chained.is_none() && step.beside.is_none() && !step.kernel.is_joint(&plan.target);
+    if !real || !alone || step.views().count() > MOST_VIEWS || positions(&step.output) == 1 {
+        return None;
+    }
+    step.kernel.banded(Planes { input: positions(&step.inputs[0]), output: positions(&step.output) })
+}
+
+/// Whether two views have memory in common.
+fn overlap(a: &View, b: &View) -> bool {
+    let end = |view: &View| view.offset + view.ty.bytes();
+    a.buffer == b.buffer && a.offset < end(b) && b.offset < end(a)
+}
+
+impl Path {
+    fn new(descent: Descent, writers: Vec<Vec<usize>>) -> Path {
+        let units = &descent.units;
+        let mut end = 0;
+        let further = |unit: &Unit| {
+            end = end.max(unit.reads.end);
+            end
+        };
+        let newest = units.iter().map(further).collect();
+        let (mut oldest, mut start) = (vec![0; units.len()], usize::MAX);
+        for (oldest, unit) in oldest.iter_mut().zip(units).rev() {
+            // One that reads nothing needs nothing.
+            start = if unit.reads.is_empty() { start } else { start.min(unit.reads.start) };
+            *oldest = start;
+        }
+        Path { descent, oldest, newest, writers }
+    }
+
+    fn units(&self) -> usize {
+        self.descent.units.len()
+    }
+
+    /// The first position that is not made after so many units.
+    fn made(&self, done: usize) -> usize {
+        self.descent.units.get(done).map_or(usize::MAX, |unit| unit.writes.start)
+    }
+
+    /// From the first position of an operand that the unit behind so many, or one behind it, needs to the last that it
+    /// needs itself.
+    fn needs(&self, operand: usize, done: usize) -> Option<Range<usize>> {
+        let unit = self.descent.units.get(done)?;
+        Some(if operand == 0 { self.oldest[done]..self.newest[done] } else { unit.writes.clone() })
+    }
+}
+
+/// The steps of a stage.
+pub struct Flow<'p> {
+    plan: &'p Plan,
+    steps: Range<usize>,
+    paths: Vec<&'p Path>,
+}
+
+/// For each step of a stage, the units that are done.
+type Done = Vec<usize>;
+
+/// Who touches a buffer, of the steps of a stage.
+struct Touched {
+    writers: Vec<usize>,
+    /// With the operand that it is.
+    readers: Vec<(usize, usize)>,
+}
+
+impl<'p> Flow<'p> {
+    /// Of steps that can go down the picture.
+    pub fn new(plan: &'p Plan, paths: &'p Paths, steps: Range<usize>) -> Flow<'p> {
+        let of_steps = paths.0[steps.clone()].iter().map(|path| path.as_ref().expect("it can"));
+        Flow { plan, paths: of_steps.collect(), steps }
+    }
+
+    /// A stage in so many waves and those in which steps wait for others; `None` where nothing has a strip.
+    pub fn stage(&self, waves: usize) -> Option<Stage> {
+        let done = self.advance(waves.max(1))?;
+        let strips = self.strips(&done);
+        if strips.is_empty() {
+            return None;
+        }
+        let held: Vec<Vec<Range<usize>>> = strips.iter().map(|strip| self.held_in(strip, &done)).collect();
+        let wave = |(index, wave): (usize, &[Done])| {
+            let units = wave[0].iter().zip(&wave[1]).zip(&self.paths);
+            let tasks = |((&before, &after), path): ((&usize, &usize), &&Path)| {
+                before * path.descent.tasks..after * path.descent.tasks
+            };
+            Wave { tasks: units.map(tasks).collect(), held: held.iter().map(|waves| waves[index].clone()).collect() }
+        };
+        let waves = done.windows(2).enumerate().map(wave).collect();
+        Some(Stage { steps: self.steps.clone(), strips, waves })
+    }
+
+    /// The positions that a strip holds in each wave: it moves when there is no room for more.
+    fn held_in(&self, strip: &Strip, done: &[Done]) -> Vec<Range<usize>> {
+        let mut first = 0;
+        let of_wave = |held: Range<usize>| {
+            if held.end - first > strip.positions {
+                first = held.start;
+            }
+            first..held.end
+        };
+        self.held_least(strip.buffer, done).map(of_wave).collect()
+    }
+
+    /// The positions of a buffer that must be in memory in each wave.
+    fn held_least(&self, buffer: BufferId, done: &[Done]) -> impl Iterator<Item = Range<usize>> {
+        let touched = self.touched(buffer);
+        done.windows(2).map(move |wave| self.held(&touched, wave))
+    }
+
+    /// Positions that a strip needs room for: those that are held in a wave, and where the most of them are kept for the next,
+    /// half as many as these, so that they move seldom.
+    fn room(&self, buffer: BufferId, done: &[Done]) -> usize {
+        let held: Vec<Range<usize>> = self.held_least(buffer, done).collect();
+        let most = held.iter().map(Range::len).max().unwrap_or(0);
+        let kept = held.windows(2).map(|pair| pair[0].end.saturating_sub(pair[1].start)).max().unwrap_or(0);
+        most + if 2 * kept > most { kept / 2 } else { 0 }
+    }
+
+    /// What is done before the first wave, and after each.
+    fn advance(&self, waves: usize) -> Option<Vec<Done>> {
+        let mut all: Vec<Done> = vec![vec![0; self.paths.len()]];
+        loop {
+            let before = all.last().expect("the beginning");
+            let mut done = before.clone();
+            for (index, path) in self.paths.iter().enumerate() {
+                let most = path.units().min(done[index] + path.units().div_ceil(waves));
+                while done[index] < most && self.is_ready(path, &done, done[index]) {
+                    done[index] += 1;
+                }
+            }
+            if done == *before {
+                let complete = done.iter().zip(&self.paths).all(|(&done, path)| done == path.units());
+                return complete.then_some(all);
+            }
+            all.push(done);
+        }
+    }
+
+    /// Whether what a unit of a step reads is made.
+    fn is_ready(&self, path: &Path, done: &Done, unit: usize) -> bool {
+        path.writers.iter().enumerate().all(|(operand, writers)| {
+            let needed = path.needs(operand, unit).map_or(0, |range| range.end);
+            let mut own = writers.iter().filter_map(|writer| writer.checked_sub(self.steps.start));
+            own.all(|writer| self.paths[writer].made(done[writer]) >= needed)
+        })
+    }
+
+    fn touched(&self, buffer: BufferId) -> Touched {
+        let steps = || self.plan.steps[self.steps.clone()].iter().enumerate();
+        let writers = steps().filter(|(_, step)| step.output.buffer == buffer).map(|(index, _)| index).collect();
+        let readers = steps().flat_map(|(index, step)| {
+            let operands = step.inputs.iter().enumerate().filter(|(_, view)| view.buffer == buffer);
+            operands.map(move |(operand, _)| (index, operand))
+        });
+        Touched { writers, readers: readers.collect() }
+    }
+
+    /// The positions of a buffer that are in memory from a wave's begin to its end.
+    fn held(&self, Touched { writers, readers }: &Touched, wave: &[Done]) -> Range<usize> {
+        let made = |done: &Done, &step: &usize| self.paths[step].made(done[step]);
+        let all =
+            writers.iter().map(|&step| positions(&self.plan.steps[self.steps.start + step].output)).max().unwrap_or(0);
+        let written = writers.iter().map(|step| made(&wave[0], step));
+        let read = readers.iter().filter_map(|&(step, operand)| self.paths[step].needs(operand, wave[0][step]));
+        let start = written.chain(read.map(|range| range.start)).min().unwrap_or(all);
+        let end = writers.iter().map(|step| made(&wave[1], step)).max().unwrap_or(0);
+        start.min(all)..end.min(all)
+    }
+
+    /// Of all values that may have one and gain by it.
+    fn strips(&self, done: &[Done]) -> Vec<Strip> {
+        let of_class = |class: &Vec<BufferId>| {
+            let most = class.iter().map(|&buffer| self.room(buffer, done)).max().unwrap_or(0);
+            class.iter().map(|&buffer| self.strip(buffer, most)).collect::<Option<Vec<Strip>>>()
+        };
+        self.classes().iter().filter_map(of_class).flatten().collect()
+    }
+
+    /// Buffers that the stage writes, together with those that must lie as they do: what a kernel adds lies as its output does,
+    /// and what is copied together lies alike.
+    fn classes(&self) -> Vec<Vec<BufferId>> {
+        let mut classes: Vec<Vec<BufferId>> = Vec::new();
+        for step in &self.plan.steps[self.steps.clone()] {
+            let alike: Vec<BufferId> = match step.kernel {
+                Kernel::Permute(_) => step.inputs.iter().map(|view| view.buffer).collect(),
+                _ => [&step.output].into_iter().chain(&step.inputs[1..]).map(|view| view.buffer).collect(),
+            };
+            join(&mut classes, alike);
+            join(&mut classes, vec![step.output.buffer]);
+        }
+        classes
+    }
+
+    /// With memory for so many positions; `None` where the whole value must be in memory, or may as well.
+    fn strip(&self, buffer: BufferId, most: usize) -> Option<Strip> {
+        let Buffer { place, bytes, live } = self.plan.buffers[buffer.0];
+        let inside = self.steps.contains(&live.0) && self.steps.contains(&live.1);
+        let steps = &self.plan.steps[self.steps.clone()];
+        let views: Vec<&View> = steps.iter().flat_map(Step::views).filter(|view| view.buffer == buffer).collect();
+        let all = positions(views.first()?);
+        let vector = self.plan.target.lanes * size_of::<f32>();
+        let alike = views.iter().all(|view| {
+            view.layout == Layout::Blocked && positions(view) == all && view.offset.is_multiple_of(all * vector)
+        });
+        let fits = matches!(place, Place::Arena(_)) && inside && alike && most < all;
+        fits.then(|| Strip { buffer, blocks: bytes / (all * vector), positions: most, vector })
+    }
+}
+
+/// Joins all classes that have one of these.
+fn join(classes: &mut Vec<Vec<BufferId>>, mut alike: Vec<BufferId>) {
+    let (with, without): (Vec<_>, Vec<_>) =
+        classes.drain(..).partition(|class| class.iter().any(|id| alike.contains(id)));
+    *classes = without;
+    alike.extend(with.into_iter().flatten());
+    alike.sort_unstable();
+    alike.dedup();
+    classes.push(alike);
+}

@@ -1,0 +1,99 @@
+//! Steps that go down the picture together give the bits that they give one after the other, in less memory.
+
+use crate::common::*;
+use proptest::prelude::*;
+use svertka::codegen::Isa;
+use svertka::ir::{Graph, Verified};
+use svertka::kernels::bands::Bands;
+use svertka::runtime::{Engine, Forced, Options, Session};
+use svertka::schedule::Plan;
+use svertka::tensor::Tensor;
+use svertka::{Model, ModelOptions};
+
+fn session(graph: &Verified<Graph>, bands: Bands, options: Options) -> Session {
+    let forced = Forced { bands, ..options.forced };
+    Session::new(graph.clone(), &weights(1), &Options { forced, ..options }).unwrap()
+}
+
+fn bits(tensors: &[Tensor]) -> Vec<Vec<u32>> {
+    tensors.iter().map(|tensor| tensor.data().iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+/// Runs with and without bands; how many steps were in stages.
+fn check(graph: &Verified<Graph>, waves: usize, winograd: Option<usize>, batch: usize, threads: usize) -> usize {
+    let inputs = inputs(graph, batch, 1);
+    let forced = Forced { winograd, ..Forced::default() };
+    let mut most = 0;
+    for isa in Isa::available() {
+        let options = Options { engine: Engine::Jit(isa), forced, ..Options::default() };
+        let expected = bits(&session(graph, Bands::Never, options).run(&inputs).unwrap());
+        let mut banded = session(graph, Bands::Always(waves), Options { threads, ..options });
+        let found = bits(&banded.run(&inputs).unwrap());
+        assert!(found == expected, "{options:?}\n{}", svertka::ir::print(graph));
+        let observed = bits(&banded.run_observed(&inputs, &mut |_| ()).unwrap());
+        assert!(observed == expected, "step by step: {options:?}\n{}", svertka::ir::print(graph));
+        most = most.max(steps_in_stages(banded.plan()));
+    }
+    most
+}
+
+fn steps_in_stages(plan: &Plan) -> usize {
+    plan.stages.iter().map(|stage| stage.steps.len()).sum()
+}
+
+fn tall_images() -> impl Strategy<Value = Vec<usize>> {
+    (1usize..20, 8usize..60, 1usize..40).prop_map(|(channels, rows, columns)| vec![channels, rows, columns])
+}
+
+fn parts_of_stages() -> impl Strategy<Value = Vec<Part>> {
+    let any = prop_oneof![
+        2 => part(2),
+        3 => winograd_part(),
+        1 => pool(2).prop_map(Part::Layer),
+        1 => resample(2).prop_map(Part::Layer),
+    ];
+    prop::collection::vec(any, 2..9)
+}
+
+proptest! {
+    #[test]
+    fn bands_give_the_same_bits(
+        dims in tall_images(),
+        parts in parts_of_stages(),
+        waves in 1usize..9,
+        winograd in prop::option::of(2usize..7),
+        batch in 1usize..4,
+        threads in 1usize..4,
+    ) {
+        check(&network(&dims, &parts), waves, winograd, batch, threads);
+    }
+
+    #[test]
+    fn neighbours_in_bands_give_the_same_bits(
+        dims in tall_images(),
+        parts in neighbours(),
+        waves in 1usize..9,
+        batch in 1usize..3,
+    ) {
+        check(&network(&dims, &parts), waves, None, batch, 2);
+    }
+}
+
+fn model(path: &str, height: usize, width: usize) -> Verified<Graph> {
+    let size = [("H", height), ("W", width)];
+    let (file, variant) = path.split_once(':').map_or((path, None), |(file, variant)| (file, Some(variant)));
+    let options =
+        size.iter().fold(ModelOptions::default(), |options, (name, size)| options.define(*name, size.to_string()));
+    let options = variant.into_iter().fold(options, ModelOptions::variant);
+    let model: Model = options.open(format!("models/{file}")).unwrap();
+    model.graph().clone()
+}
+
+#[test]
+fn whole_networks_go_down_the_picture() {
+    for (path, height, width, least) in [("unet.cnn:unet_small", 96, 64, 32), ("hed.cnn", 70, 33, 26)] {
+        let graph = model(path, height, width);
+        let found = check(&graph, 6, None, 2, 2);
+        assert!(found >= least, "{path}: {found} steps");
+    }
+}

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use svertka::codegen::Isa;
 use svertka::ir::{Graph, Verified};
+use svertka::kernels::bands::Bands;
 use svertka::kernels::tuning::Choices;
 use svertka::layers::{Conv, Dense, Op, Padding, Window};
 use svertka::runtime::{Engine, Forced, Options, Session};
@@ -67,10 +68,11 @@ impl Case {
         };
         let threads = 1 + (seed / 7 % 2) as usize;
         let joint = seed / 140 % 2 == 1;
+        let bands = [Bands::WhereLarge, Bands::Always(3)][(seed / 28 % 2) as usize];
         let options = Options {
             engine,
             threads,
-            forced: Forced { winograd, chain, joint, ..Forced::default() },
+            forced: Forced { winograd, chain, joint, bands, ..Forced::default() },
             ..Options::default()
         };
         let mut draw = seed;

@@ -11,6 +11,7 @@ use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, NodeId, Param, Verified};
+use svertka::kernels::bands::Bands;
 use svertka::layers::{self, *};
 use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::{Half, Tensor};
@@ -54,12 +55,13 @@ fn bits(tensors: &[Tensor]) -> Vec<(&[usize], Vec<u32>)> {
 }
 
 /// Options with the Winograd tile and the bands of pairs of layers that are forced for a seed, if any, and with layers that
-/// take several samples at a time for every other one.
+/// take several samples at a time for every other one; most go down the picture in bands.
 fn forced(seed: u64) -> Options {
     let winograd = [None, Some(2), Some(3), Some(4), Some(5), Some(6)][(seed % 6) as usize];
     let chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
     let joint = seed / 30 % 2 == 1;
-    Options { forced: Forced { winograd, chain, joint, ..Forced::default() }, ..Options::default() }
+    let bands = [Bands::WhereLarge, Bands::Always(2), Bands::Always(5)][(seed / 60 % 3) as usize];
+    Options { forced: Forced { winograd, chain, joint, bands, ..Forced::default() }, ..Options::default() }
 }
 
 /// As `check`, for code that may have to be emulated; where a tile can do both, the emulator must give the bits that

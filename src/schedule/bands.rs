@@ -98,6 +98,11 @@ impl Plan {
         self.stages.iter().find(|stage| stage.steps.start == step)
     }
 
+    /// Whether a step is done together with others.
+    pub fn in_stage(&self, step: usize) -> bool {
+        self.stages.iter().any(|stage| stage.steps.contains(&step))
+    }
+
     /// The memory of a buffer of which only some rows are there.
     pub fn strip(&self, buffer: BufferId) -> Option<&Strip> {
         self.stages.iter().flat_map(|stage| &stage.strips).find(|strip| strip.buffer == buffer)
@@ -129,7 +134,8 @@ pub fn run(plan: &mut Plan) {
         Bands::WhereLarge if before <= LARGE => Vec::new(),
         Bands::Always(waves) => everywhere(plan, waves),
         Bands::WhereLarge => {
-            let stages = in_few_waves(plan, choose::stages(plan));
+            let paths = Paths::new(plan);
+            let stages = in_few_waves(plan, &paths, choose::stages(plan, &paths));
             // What is left to the cost of more calls.
             let gains = 5 * arena_with(plan, &stages) < 4 * before;
             if gains { stages } else { Vec::new() }
@@ -145,10 +151,9 @@ fn everywhere(plan: &Plan, waves: usize) -> Vec<Stage> {
 }
 
 /// The same stages in as few waves as leave the arena not much larger than it could be.
-fn in_few_waves(plan: &Plan, stages: Vec<Stage>) -> Vec<Stage> {
-    let paths = Paths::new(plan);
+fn in_few_waves(plan: &Plan, paths: &Paths, stages: Vec<Stage>) -> Vec<Stage> {
     let with = |waves: usize| -> (usize, Vec<Stage>) {
-        let again = |stage: &Stage| Flow::new(plan, &paths, stage.steps.clone()).stage(waves);
+        let again = |stage: &Stage| Flow::new(plan, paths, stage.steps.clone()).stage(waves);
         let stages: Vec<Stage> = stages.iter().filter_map(again).collect();
         (arena_with(plan, &stages), stages)
     };
@@ -310,8 +315,8 @@ mod tests {
     fn tables_grow_with_rows_and_columns_and_not_with_their_product() {
         let nets = [
             U,
-            "avgpool 3x3, stride 1, pad 1",
-            "conv 3x3, 16, half | avgpool 3x3, stride 2, pad 1",
+            "avgpool 3x3, stride 1, pad 1, count_pad false",
+            "conv 3x3, 16, half | avgpool 3x3, stride 2, pad 1, count_pad false",
             "resize (2 * in.h, 2 * in.w), bilinear",
             "conv 5x5, 24, stride 2, half | conv 3x3, 24, groups 24, half | conv 1x1, 8",
             "conv 3x3, 16, half | instance_norm | conv_transpose 2x2, 8, stride 2 | softmax",

@@ -26,7 +26,7 @@ pub fn run(plan: &mut Plan) {
 /// The buffer of a step's output, and that of an operand that it may be written over.
 fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
     // Those of a stage read and write the same values by turns.
-    if plan.stages.iter().any(|stage| stage.steps.contains(&index)) {
+    if plan.in_stage(index) {
         return None;
     }
     let Step { kernel, output, inputs, .. } = &plan.steps[index];

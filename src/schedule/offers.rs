@@ -38,6 +38,10 @@ pub fn offers(plan: &Plan) -> Vec<Offer> {
 }
 
 fn offer(plan: &Plan, index: usize) -> Option<Offer> {
+    // The times of steps that take turns are not theirs alone.
+    if plan.in_stage(index) {
+        return None;
+    }
     let step = &plan.steps[index];
     let analytic = step.kernel.decision().filter(|_| step.purpose.is_none())?;
     let node = &plan.graph[step.node];

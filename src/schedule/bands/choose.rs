@@ -7,9 +7,9 @@ use std::ops::Range;
 
 /// The stages with which the values that are alive at the same time take the least memory, or not much more, with the fewest
 /// steps in stages.
-pub fn stages(plan: &Plan) -> Vec<Stage> {
+pub fn stages(plan: &Plan, paths: &Paths) -> Vec<Stage> {
     let cuts = cuts(plan);
-    let segments = segments(plan, &cuts);
+    let segments = segments(plan, paths, &cuts);
     let least = way(&segments, cuts.len(), |most: usize, segment| most.max(segment.bytes));
     let least = least.iter().map(|segment| segment.bytes).max().unwrap_or(0);
     let enough = (least / 10 * 11).max(LARGE / 2);
@@ -55,7 +55,7 @@ fn way(segments: &[Segment], cuts: usize, add: impl Fn(usize, &Segment) -> usize
 }
 
 /// Places between steps at which stages may begin and end, at most.
-const MOST_CUTS: usize = 20;
+const MOST_CUTS: usize = 12;
 
 /// Places between steps at which less memory is kept than before or behind them; the first and the last are those before and
 /// behind all steps.
@@ -72,8 +72,7 @@ fn cuts(plan: &Plan) -> Vec<usize> {
 }
 
 /// Those of one cut to the next, and all stages.
-fn segments(plan: &Plan, cuts: &[usize]) -> Vec<Segment> {
-    let paths = Paths::new(plan);
+fn segments(plan: &Plan, paths: &Paths, cuts: &[usize]) -> Vec<Segment> {
     let mut found = Vec::new();
     for start in 0..cuts.len() {
         for end in start + 1..cuts.len() {
@@ -85,7 +84,7 @@ fn segments(plan: &Plan, cuts: &[usize]) -> Vec<Segment> {
             if steps.len() < 2 || !paths.all(steps.clone()) {
                 continue;
             }
-            if let Some(stage) = Flow::new(plan, &paths, steps).stage(WAVES) {
+            if let Some(stage) = Flow::new(plan, paths, steps).stage(WAVES) {
                 found.push(Segment { cuts: start..end, bytes: bytes_in(plan, &stage), stage: Some(stage) });
             }
         }

@@ -96,6 +96,14 @@ impl Path {
         self.descent.units.get(done).map_or(usize::MAX, |unit| unit.writes.start)
     }
 
+    /// So many units need nothing of an operand behind its first `made` positions.
+    fn within(&self, operand: usize, made: usize) -> usize {
+        match operand {
+            0 => self.newest.partition_point(|&end| end <= made),
+            _ => self.descent.units.partition_point(|unit| unit.writes.end <= made),
+        }
+    }
+
     /// From the first position of an operand that the unit behind so many, or one behind it, needs to the last that it
     /// needs itself.
     fn needs(&self, operand: usize, done: usize) -> Option<Range<usize>> {
@@ -182,9 +190,7 @@ impl<'p> Flow<'p> {
             let mut done = before.clone();
             for (index, path) in self.paths.iter().enumerate() {
                 let most = path.units().min(done[index] + path.units().div_ceil(waves));
-                while done[index] < most && self.is_ready(path, &done, done[index]) {
-                    done[index] += 1;
-                }
+                done[index] = done[index].max(most.min(self.ready(path, &done)));
             }
             if done == *before {
                 let complete = done.iter().zip(&self.paths).all(|(&done, path)| done == path.units());
@@ -194,13 +200,14 @@ impl<'p> Flow<'p> {
         }
     }
 
-    /// Whether what a unit of a step reads is made.
-    fn is_ready(&self, path: &Path, done: &Done, unit: usize) -> bool {
-        path.writers.iter().enumerate().all(|(operand, writers)| {
-            let needed = path.needs(operand, unit).map_or(0, |range| range.end);
-            let mut own = writers.iter().filter_map(|writer| writer.checked_sub(self.steps.start));
-            own.all(|writer| self.paths[writer].made(done[writer]) >= needed)
-        })
+    /// The units of a step of which all that they read is made.
+    fn ready(&self, path: &Path, done: &Done) -> usize {
+        let of_operand = |(operand, writers): (usize, &Vec<usize>)| {
+            let own = writers.iter().filter_map(|writer| writer.checked_sub(self.steps.start));
+            let made = own.map(|writer| self.paths[writer].made(done[writer])).min().unwrap_or(usize::MAX);
+            path.within(operand, made)
+        };
+        path.writers.iter().enumerate().map(of_operand).min().unwrap_or(0)
     }
 
     fn touched(&self, buffer: BufferId) -> Touched {

@@ -97,3 +97,20 @@ fn whole_networks_go_down_the_picture() {
         assert!(found >= least, "{path}: {found} steps");
     }
 }
+
+/// Two steps write to the same blocks: the convolution all lanes, and behind it a copy the lanes that it has not.
+#[test]
+fn a_copy_does_not_run_ahead_of_what_is_written_around_it() {
+    let text = "\
+model m
+input x: f32[N, 1, 8, 22]
+net {
+  conv 3x3, 5, half | upsample 3x1
+  concat {
+    slice 1..5 | conv 1x1, 4
+    slice 0..1
+  }
+}
+";
+    assert_eq!(check(Model::parse(text).unwrap().graph(), 2, None, 1, 1), 6);
+}

@@ -17,7 +17,7 @@ struct Path {
     oldest: Vec<usize>,
     /// And one past the last that it or one before it reads.
     newest: Vec<usize>,
-    /// For each operand, the steps that make it.
+    /// For each operand, the steps that make it; then those that have written where the step writes.
     writers: Vec<Vec<usize>>,
 }
 
@@ -33,7 +33,8 @@ impl Paths {
                 let before = plan.steps[..index].iter().enumerate();
                 before.filter(|(_, other)| overlap(&other.output, view)).map(|(index, _)| index).collect()
             };
-            Some(Path::new(descent, step.inputs.iter().map(made).collect()))
+            // Where a block has channels of two, the one that writes only its own comes behind the one that writes all.
+            Some(Path::new(descent, step.inputs.iter().chain([&step.output]).map(made).collect()))
         };
         Paths(plan.steps.iter().enumerate().map(of_step).collect())
     }

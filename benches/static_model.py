@@ -63,7 +63,7 @@ def taken(body):
 
 
 def cycles(llvm, cpu, triple, body):
-    """Of a turn, and what it waits for most."""
+    """Of a turn."""
     arm = "aarch64" in triple
     straight = [text for text in body if not BRANCH.match(text)]
     # Of all branches the one that leads back is what the loop cannot be without.

@@ -35,8 +35,13 @@ pub enum Integer {
 /// Weights that an instruction for pairs of bytes multiplies and adds together: those of channels 2i and 2i + 1 at one tap.
 /// `row` has one output channel's, `[channel][tap]`, from the channel of number `first` on.
 pub fn pairs<T: Copy>(row: &[T], first: usize, taps: usize) -> impl Iterator<Item = [T; 2]> {
-    let both = row[first % 2 * taps..].chunks_exact(2 * taps).map(move |both| both.split_at(taps));
+    let both = row[first_pair(first, taps)..].chunks_exact(2 * taps).map(move |both| both.split_at(taps));
     both.flat_map(|(even, odd)| even.iter().zip(odd).map(|(&a, &b)| [a, b]))
+}
+
+/// Where [`pairs`] begin in a row: a first channel of an odd number belongs to the one before the row.
+pub fn first_pair(first: usize, taps: usize) -> usize {
+    first % 2 * taps
 }
 
 /// The largest sum of two paired weights of one sign, with which the sum of their products with whole numbers up to `top`

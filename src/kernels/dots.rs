@@ -2,10 +2,10 @@
 //! not saturate), or, where there are none, with products of halves (`vpmaddwd`), which are exact too.
 //!
 //! The input has its padding around it already, so that windows look alike everywhere. A tile makes the sums of a run of
-//! positions, or of several whole rows, and up to four blocks of output channels, which stay in registers; sums begin with the bias, less the weights
-//! times the zero point of the input. Of several groups of channels, a tile reads the blocks that have the inputs of its
-//! outputs, with zeros for weights where one meets what another group reads. A dense layer reads a map in blocks of channels
-//! as it lies: as a window of all positions.
+//! positions, or of several whole rows, and up to four blocks of output channels, which stay in registers; sums begin with
+//! the bias, less the weights times the zero point of the input. Of several groups of channels, a tile reads the blocks that
+//! have the inputs of its outputs, with zeros for weights where one meets what another group reads. A dense layer reads a
+//! map in blocks of channels as it lies: as a window of all positions.
 
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest, Part, Parts};
@@ -105,8 +105,8 @@ impl Channels {
 pub enum Products {
     /// Four bytes of each lane, to sums.
     Bytes,
-    /// Two bytes of each half, where sums of their products fit: see [`integer::pairs_fit`]. Another instruction adds the halves of each
-    /// lane, and another one these to sums.
+    /// Two bytes of each half, where sums of their products fit: see [`integer::pairs_fit`]. Another instruction adds the
+    /// halves of each lane, and another one these to sums.
     Pairs,
     /// Two halves of each lane: of four channels the even ones, then the odd ones. Another instruction adds them.
     Halves,

@@ -2,7 +2,7 @@
 
 use super::apply::Layer;
 use super::calibrate::Method;
-use crate::ir::integer::{MAX_BIAS, pairs};
+use crate::ir::integer::{MAX_BIAS, first_pair, pairs};
 use crate::tensor::Quantisation;
 
 /// Weights in whole numbers, and how far they are off.
@@ -74,7 +74,7 @@ impl Row<'_> {
     fn rounded(&self, scale: f32) -> Vec<i8> {
         let nearest = |w: &f32| (w / scale).round_ties_even().clamp(-MOST, MOST) as i8;
         let mut rounded: Vec<i8> = self.real.iter().map(nearest).collect();
-        for both in rounded[self.first % 2 * self.taps..].chunks_exact_mut(2 * self.taps) {
+        for both in rounded[first_pair(self.first, self.taps)..].chunks_exact_mut(2 * self.taps) {
             let (even, odd) = both.split_at_mut(self.taps);
             even.iter_mut().zip(odd).for_each(|(a, b)| [*a, *b] = within([*a, *b], self.most_of_pair));
         }

@@ -4,8 +4,9 @@
 //! share are kept, not computed again, and all bits are the same.)
 //!
 //! A *stage* is done in *waves*. In each wave each of its steps, one behind the other, does an equal share of its tasks, as
-//! far as their operands are made. How far every step is after each wave is known beforehand. A value that only steps of the stage touch has a *strip* of memory: for each channel block as many positions as
-//! are there at the same time, at most. Behind a wave what is still read moves to the strip's begin.
+//! far as their operands are made. How far every step is after each wave is known beforehand. A value that only steps of the
+//! stage touch has a *strip* of memory: for each channel block as many positions as are there at the same time, at most.
+//! Behind a wave what is still read moves to the strip's begin.
 
 mod choose;
 mod flow;

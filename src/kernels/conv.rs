@@ -7,7 +7,7 @@ mod cut;
 mod emit;
 mod joint;
 
-use cut::chunk_blocks;
+use cut::{Map, chunk_blocks};
 pub(super) use emit::Tiles;
 pub use joint::{JOINT, Strides};
 
@@ -243,12 +243,14 @@ impl Problem {
 
     /// See [`Tile::all`].
     fn tiles(&self, target: &Target) -> Vec<Tile> {
-        let (kernel, columns) = (self.window.kernel.last(), self.window.out.last());
-        let out_blocks = self.channels_out.div_ceil(target.lanes);
         let dimension = "windows have a dimension";
-        let (columns, kernel) = (*columns.expect(dimension), *kernel.expect(dimension));
+        let kernel = *self.window.kernel.last().expect(dimension);
+        let (&columns, rows) = self.window.out.split_last().expect(dimension);
+        let rows = rows.iter().product::<usize>();
+        let map = Map { rows, columns, weights_once: rows * columns == 1 };
+        let out_blocks = self.channels_out.div_ceil(target.lanes);
         match self.is_joint(target) {
-            false => Tile::all(target, columns, out_blocks, self.block(target), kernel),
+            false => Tile::all(target, map, out_blocks, self.block(target), kernel),
             true => joint::tiles(target, out_blocks, self.block(target), kernel),
         }
     }

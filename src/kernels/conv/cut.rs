@@ -4,7 +4,7 @@ use super::{Split, TASKS, Target, Tile};
 use crate::codegen::Isa;
 use crate::kernels::taps::split;
 use crate::machine::STANDARD;
-use crate::machine::costs::{FAR_PANEL_BYTES, MAX_UNROLLED, PANEL_BYTES};
+use crate::machine::costs::{FAR_PANEL_BYTES, MAX_UNROLLED, PANEL_BYTES, WIDE_VECTORS};
 
 /// Input blocks of a chunk: `panel` bytes of weights for each of `blocks`, which `tiles` tiles read. The same on every
 /// machine: chains of sums end with a chunk.
@@ -15,6 +15,22 @@ pub(super) fn chunk_blocks(blocks: usize, panel: usize, taps: usize, tiles: usiz
         return blocks;
     }
     blocks.div_ceil(blocks.div_ceil(most))
+}
+
+/// What the tiles of a convolution pass over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Map {
+    pub rows: usize,
+    pub columns: usize,
+    /// Each weight is read once, so that reading them is all that takes time.
+    pub weights_once: bool,
+}
+
+impl Map {
+    /// Output positions that read each weight once.
+    pub(super) fn once(columns: usize) -> Map {
+        Map { rows: 1, columns, weights_once: true }
+    }
 }
 
 impl Split {
@@ -32,8 +48,15 @@ impl Tile {
     /// One tile for each number of vectors, those with the least estimated time for a whole row of all output channels
     /// first, on the [`STANDARD`] machine: how many channels are unrolled orders the sums. Of equal ones for a single column,
     /// whose weights are the most of what there is, the one with the least padding.
-    pub(super) fn all(target: &Target, columns: usize, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
-        let embed = target.isa == Isa::Avx512;
+    ///
+    /// In 512 bits an element can be an operand of each product, which leaves a register more and loads it for each vector:
+    /// best where weights are read once, and for one vector. Where two such tiles hold the whole `map`, weights are read only
+    /// twice and sums need not wait; that is faster than two vectors and more, which read a larger map fewer times.
+    pub(super) fn all(target: &Target, map: Map, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
+        let columns = map.columns;
+        let wide = target.isa == Isa::Avx512;
+        let embed = wide && map.weights_once;
+        let two_hold_all = wide && !embed && map.rows == 1 && columns <= 2 * (target.registers - 1);
         let unroll = |pixels: usize, vectors: usize| {
             (1..=block)
                 .rev()
@@ -41,7 +64,8 @@ impl Tile {
                 .unwrap_or(1)
         };
         let registers = target.plain_registers;
-        let max_vectors = out_blocks.min(registers / 2 - 1);
+        let most = if wide && !embed { WIDE_VECTORS } else { registers / 2 - 1 };
+        let max_vectors = out_blocks.min(most);
         let mut tiles: Vec<Tile> = (1..=max_vectors)
             .filter_map(|vectors| {
                 let embedded = embed || vectors == 1;
@@ -53,7 +77,8 @@ impl Tile {
             .collect();
         tiles.sort_by_key(|tile| {
             let padded = if columns == 1 { out_blocks.next_multiple_of(tile.vectors) } else { 0 };
-            (tile.row_cycles(columns, out_blocks), padded, usize::MAX - tile.pixels * tile.vectors)
+            let size = tile.pixels * tile.vectors;
+            (two_hold_all && tile.vectors > 1, tile.row_cycles(columns, out_blocks), padded, usize::MAX - size)
         });
         assert!(!tiles.is_empty(), "a tile of one vector fits every target");
         tiles
@@ -87,7 +112,7 @@ mod tests {
     #[test]
     fn dense_layers_pad_no_more_than_they_must() {
         let target = Target::of(Isa::Avx2, Architecture::X86_64);
-        let vectors = |out_blocks: usize| Tile::all(&target, 1, out_blocks, 8, 1)[0].vectors;
+        let vectors = |out_blocks: usize| Tile::all(&target, Map::once(1), out_blocks, 8, 1)[0].vectors;
         // LeNet-5's: three tiles of five are as fast as two of seven and one of one.
         assert_eq!((vectors(15), vectors(11)), (5, 6));
     }

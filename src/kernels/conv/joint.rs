@@ -2,6 +2,7 @@
 //! tile, so that each weight is read once for all of them. The packed weights are those of the code for one sample, and each
 //! sum is made in the same order, so that a sample's bits do not depend on how many it is computed with.
 
+use super::cut::Map;
 use super::{Code, Interleave, Problem, Tile};
 use crate::kernels::Target;
 use crate::kernels::taps::segments_of;
@@ -39,7 +40,7 @@ fn is_far(weights: usize, target: &Target) -> bool {
 /// As [`Tile::all`], those first that are fastest for the most samples; of equally fast ones those that read the most weights
 /// side by side: a sample by itself adds to no more sums than a row of weights has vectors, and waits for each.
 pub(super) fn tiles(target: &Target, out_blocks: usize, block: usize, kernel: usize) -> Vec<Tile> {
-    let mut tiles = Tile::all(target, JOINT[0], out_blocks, block, kernel);
+    let mut tiles = Tile::all(target, Map::once(JOINT[0]), out_blocks, block, kernel);
     let cycles = |tile: &Tile| tile.row_cycles(JOINT[0], tile.vectors);
     let slower = |a: &Tile, b: &Tile| (cycles(a) * b.vectors).cmp(&(cycles(b) * a.vectors));
     tiles.sort_by(|a, b| slower(a, b).then(b.vectors.cmp(&a.vectors)));

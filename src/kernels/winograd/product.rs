@@ -11,7 +11,7 @@ use super::odd_lines;
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::kernels::long::{CHAIN, Every};
-use crate::machine::costs::{WINOGRAD_LATENCY, WINOGRAD_TILE};
+use crate::machine::costs::{WIDE_VECTORS, WINOGRAD_LATENCY, WINOGRAD_TILE};
 use crate::machine::{LINE, STANDARD};
 
 /// What all products of a convolution have in common.
@@ -25,8 +25,6 @@ pub struct Conf {
     pub vectors: usize,
     /// Vector registers.
     pub registers: usize,
-    /// The input element is a memory operand of each FMA, not a register that is broadcast once.
-    pub embedded: bool,
     /// Bytes from one block of channels of V to the next, and the same of M.
     pub block_stride: i64,
     /// Bytes from one frequency of V to the next.
@@ -35,8 +33,12 @@ pub struct Conf {
 
 /// Panels are never wider than these: more vectors leave too few pixels. Of 16 registers, 3 x 3 measured slower than
 /// 6 x 2 even where it divides the tiles better.
-const fn max_vectors(registers: usize) -> usize {
-    if registers > 16 { 4 } else { 2 }
+fn max_vectors(target: &Target) -> usize {
+    match target.isa {
+        Isa::Avx512 => WIDE_VECTORS,
+        _ if target.registers > 16 => 4,
+        _ => 2,
+    }
 }
 
 impl Conf {
@@ -50,27 +52,24 @@ impl Conf {
             out_blocks,
             vectors,
             registers: target.registers,
-            embedded: target.isa == Isa::Avx512,
             block_stride,
             v_stride: odd_lines(channels_in.div_ceil(target.lanes) as i64 * block_stride),
         };
-        let confs = (1..=max_vectors(target.registers).min(out_blocks)).map(conf);
+        let confs = (1..=max_vectors(target).min(out_blocks)).map(conf);
         confs.min_by_key(|conf| conf.cycles(tiles)).expect("there is an output channel")
     }
 
     /// Pixels of a register tile at most. One vector has its pixels as operands without a register between.
     fn max_pixels(&self, vectors: usize) -> usize {
-        let element = usize::from(!self.embedded && vectors > 1);
+        let element = usize::from(vectors > 1);
         (self.registers - vectors - element) / vectors
     }
 
     /// Estimated cycles of one frequency on the [`STANDARD`] machine, where as many loads start in a cycle as FMAs.
     pub fn cycles(&self, tiles: usize) -> usize {
         let starts = STANDARD.fma(Isa::Avx2);
-        let step = |pixels: usize, vectors: usize| {
-            let broadcasts = if self.embedded { pixels * vectors } else { pixels };
-            (pixels * vectors).max(broadcasts + vectors).max(starts * WINOGRAD_LATENCY)
-        };
+        let step =
+            |pixels: usize, vectors: usize| (pixels * vectors).max(pixels + vectors).max(starts * WINOGRAD_LATENCY);
         let panel = |vectors: usize| -> usize {
             let runs = split(tiles, self.max_pixels(vectors));
             runs.into_iter().map(|pixels| step(pixels, vectors) * self.channels_in / starts + WINOGRAD_TILE).sum()
@@ -210,7 +209,7 @@ impl Conf {
     /// `channels` channels of one block, unrolled.
     fn emit_channels(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], input: R, weights: R, channels: usize) {
         let row: Vec<V> = sums[0].iter().map(|_| asm.vec()).collect();
-        let element = (!self.embedded && row.len() > 1).then(|| asm.vec());
+        let element = (row.len() > 1).then(|| asm.vec());
         for channel in 0..channels {
             for (v, &weight) in row.iter().enumerate() {
                 asm.load(weight, weights.at((channel * row.len() + v) as i64 * self.vector()));

@@ -559,7 +559,7 @@ net {
     let wishes = quant::Wishes {
         method: quant::Method::MinMax,
         activation_bits: 8,
-        paired: false,
+        paired: true,
         keep: Default::default(),
         budget: None,
     };

@@ -14,7 +14,7 @@ use crate::io::write::{is_stdout, write_atomically};
 use crate::model::{BoundWeights, Model};
 use crate::quant::html::{self, About, WeightsOf};
 use crate::quant::{self, Beyond, Halved, LayerReport, Method, Quantised, Wishes};
-use crate::runtime::check_interpreter;
+use crate::runtime::check_calibration;
 use crate::tensor::{Half, Tensor};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub struct Args {
     /// Weights of 16 bits in the place of eight: they are rounded, and all is computed in f32 as before. Dense layers,
     /// which wait for their weights from memory, take 0.5 to 0.6 of the time, and the file half the bytes
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with_all = [
-        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "paired", "html",
+        "calibrate", "layout", "method", "outside", "keep", "budget", "activation_bits", "unpaired", "html",
     ])]
     weights_type: Option<WeightsType>,
     /// Meaning of the dimensions of u8 arrays, where their shape does not tell
@@ -62,11 +62,11 @@ pub struct Args {
     /// Bits of values between layers
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(7..=8))]
     activation_bits: u8,
-    /// Round weights in pairs for processors without dot products of bytes, which are up to 1.3 times as fast then: of one
-    /// sign, those of channels 2i and 2i + 1 become 128 together at most, so that the sum of their products has 16 bits. This
-    /// costs convolutions that have no Winograd 2 dB of their weights' precision
+    /// Round each weight by itself. Otherwise, of convolutions that have no Winograd, weights of one sign of channels 2i and
+    /// 2i + 1 become 128 together at most, so that the sum of their products has 16 bits: processors without dot products of
+    /// bytes are up to 1.3 times as fast then, and the weights lose 1 dB
     #[arg(long)]
-    paired: bool,
+    unpaired: bool,
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -127,12 +127,11 @@ pub fn run(args: &Args) -> Outcome {
         return Err(Failure::usage("nothing to calibrate with; give examples with --calibrate"));
     };
     let weights = args.weights.choose(&model, Missing::Refused)?;
-    // Those in f32 are kept until those on whole numbers have been compared with them.
-    check_interpreter(model.graph(), files.tensors[0].batch().min(TOGETHER), 2, args.memory.limit())?;
+    check_calibration(model.graph(), files.tensors[0].batch().min(TOGETHER), args.memory.limit())?;
     let wishes = Wishes {
         method,
         activation_bits: args.activation_bits,
-        paired: args.paired,
+        paired: !args.unpaired,
         keep: args.keep.iter().cloned().collect(),
         budget: args.budget.map(|percent| percent / 100.0),
     };
@@ -256,7 +255,8 @@ fn text(quantised: &Quantised) -> String {
     let (agreeing, samples) = (measured.agreeing, measured.samples);
     let part = 100.0 * agreeing as f64 / samples as f64;
     format!(
-        "{table}\n\nsignal to noise: of the weights, of what a layer reads, and of its value with all errors before it\n\
+        "{table}\n\nsignal to noise: of a layer's sums by the rounding of its weights, of what it reads, and of its value with all errors\n\
+         before it\n\
          the first output is largest at the same place as in f32 for {agreeing} of {samples} examples, {part:.1} %"
     )
 }

@@ -15,7 +15,7 @@ const cut = text => text.length > LETTERS ? "…" + text.slice(1 - LETTERS) : te
 
 function showHeader() {
   $("title").textContent = `${report.model} in eight bits`;
-  const values = `values of ${report.activation_bits} bits, weights of 8${report.paired ? ' in pairs' : ''}, ranges by ${report.method}`;
+  const values = `values of ${report.activation_bits} bits, weights of 8${report.paired ? '' : ' each by itself'}, ranges by ${report.method}`;
   const budget = report.budget === null ? "" : `, at most ${percent(report.budget)} of the classes changed`;
   $("made").textContent = `${values}${budget} · svertka ${report.svertka}`;
 }

@@ -1,11 +1,13 @@
 //! What values a network has on examples, and which whole numbers stand for them best.
 
 use super::Structure;
+use super::moments::{Moments, Sums};
 use crate::interp;
 use crate::ir::NodeId;
 use crate::ir::weights::WeightSource;
 use crate::layers::Accumulate;
 use crate::tensor::{Quantisation, Tensor};
+use std::collections::HashMap;
 
 /// How the range is found that whole numbers cover.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,12 +30,13 @@ pub struct Seen {
     high: f32,
     /// How many values lie in each of the equal parts between the two.
     bars: Vec<u64>,
-    /// The mean of each channel.
-    pub means: Vec<f64>,
 }
 
-/// What was seen of all values, by node.
-pub struct Observed(Vec<Seen>);
+/// What was seen of all values, by node, and of what layers with weights of eight bits read.
+pub struct Observed {
+    seen: Vec<Seen>,
+    moments: HashMap<NodeId, Moments>,
+}
 
 /// Runs a network on examples, each a list of inputs, in f32.
 pub fn observe(
@@ -43,22 +46,31 @@ pub fn observe(
     progress: &mut dyn FnMut(usize),
 ) -> Observed {
     let graph = &structure.graph;
-    let none = Seen { low: 0.0, high: 0.0, bars: Vec::new(), means: Vec::new() };
+    let none = Seen { low: 0.0, high: 0.0, bars: Vec::new() };
     let mut seen = vec![none; graph.nodes.len()];
-    let samples: usize = examples.iter().map(|inputs| inputs[0].batch()).sum();
-    for pass in [Seen::widen, Seen::count] {
+    let mut sums = Sums::new(structure);
+    let mut run = |look: &mut dyn FnMut(NodeId, &Tensor)| {
         for (index, inputs) in examples.iter().enumerate() {
-            let mut look = |id: NodeId, value: &Tensor| pass(&mut seen[id.0 as usize], value, samples);
-            interp::run_observed(graph, weights, inputs, Accumulate::F32, &mut look);
+            interp::run_observed(graph, weights, inputs, Accumulate::F32, look);
             progress(index);
         }
-    }
-    Observed(seen)
+    };
+    run(&mut |id, value| {
+        seen[id.0 as usize].widen(value);
+        sums.add(id, value);
+    });
+    run(&mut |id, value| seen[id.0 as usize].count(value));
+    Observed { seen, moments: sums.moments() }
 }
 
 impl Observed {
     pub fn of(&self, id: NodeId) -> &Seen {
-        &self.0[id.0 as usize]
+        &self.seen[id.0 as usize]
+    }
+
+    /// Of what a layer with weights of eight bits reads.
+    pub fn moments(&self, id: NodeId) -> &Moments {
+        &self.moments[&id]
     }
 
     /// The numbers for values of several nodes that share them.
@@ -85,19 +97,12 @@ impl Observed {
 }
 
 impl Seen {
-    fn widen(&mut self, value: &Tensor, samples: usize) {
+    fn widen(&mut self, value: &Tensor) {
         let finite = value.data().iter().filter(|x| x.is_finite());
         (self.low, self.high) = finite.fold((self.low, self.high), |(low, high), &x| (low.min(x), high.max(x)));
-        self.means.resize(value.channels(), 0.0);
-        for n in 0..value.batch() {
-            for (c, mean) in self.means.iter_mut().enumerate() {
-                let plane = value.plane(n, c);
-                *mean += plane.iter().map(|&x| f64::from(x)).sum::<f64>() / (plane.len() * samples) as f64;
-            }
-        }
     }
 
-    fn count(&mut self, value: &Tensor, _samples: usize) {
+    fn count(&mut self, value: &Tensor) {
         self.bars.resize(BARS, 0);
         let width = self.width();
         for &x in value.data().iter().filter(|x| x.is_finite()) {
@@ -178,10 +183,10 @@ mod tests {
 
     fn seen(values: &[f32]) -> Observed {
         let value = Tensor::new([1, 1, values.len()], values.to_vec());
-        let mut seen = Seen { low: 0.0, high: 0.0, bars: Vec::new(), means: Vec::new() };
-        seen.widen(&value, 1);
-        seen.count(&value, 1);
-        Observed(vec![seen])
+        let mut seen = Seen { low: 0.0, high: 0.0, bars: Vec::new() };
+        seen.widen(&value);
+        seen.count(&value);
+        Observed { seen: vec![seen], moments: HashMap::new() }
     }
 
     #[test]

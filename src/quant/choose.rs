@@ -36,7 +36,7 @@ pub struct LayerReport {
     pub kept: Option<String>,
     /// Of its value, with all errors of the layers before it; infinite where there are none.
     pub snr_db: f64,
-    /// Of the whole numbers of its weights, and of what it reads.
+    /// Of its sums where the rounding of its weights is the only error, and of what it reads.
     pub weights_snr_db: Option<f64>,
     pub input_snr_db: Option<f64>,
 }
@@ -159,9 +159,8 @@ fn round_weights(
             weight: &weight,
             bias: bias.as_deref(),
             channels: node.ty.channels(),
-            groups: if let Op::Conv(conv) = &node.op { conv.groups } else { 1 },
             input,
-            means: &observed.of(operand).means,
+            moments: observed.moments(id),
             most_of_pair: match wishes.paired && gains_by_pairs(&node.op) {
                 true => most_of_pair(input.top()),
                 false => 2 * i16::from(i8::MAX),

@@ -19,12 +19,14 @@
 mod apply;
 mod calibrate;
 mod choose;
+mod compensated;
 mod file;
 mod given;
 mod halves;
 #[cfg(feature = "cli")]
 pub mod html;
 mod measure;
+mod moments;
 mod rounding;
 mod structure;
 
@@ -35,5 +37,5 @@ pub use file::{ACTIVATION_BITS, Stored, is_quantised, load, tensors, write};
 pub use given::{Given, Said, Stepped, Taken, WholeFile, take};
 pub use halves::{Beyond, Halved, halve, snr_db};
 pub use measure::{Fidelity, Measured, classes, measure};
-pub use rounding::{Product, Rounded, round};
+pub use moments::bytes as moments_bytes;
 pub use structure::{Folded, Structure};

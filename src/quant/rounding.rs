@@ -2,13 +2,15 @@
 
 use super::apply::Layer;
 use super::calibrate::Method;
-use crate::ir::integer::{MAX_BIAS, first_pair, pairs};
+use super::compensated::Compensated;
+use super::moments::{Group, Moments};
+use crate::ir::integer::MAX_BIAS;
 use crate::tensor::Quantisation;
 
 /// Weights in whole numbers, and how far they are off.
 pub struct Rounded {
     pub layer: Layer,
-    /// The squared error over the squares of the weights.
+    /// The mean square of what the errors of weights make of what the layer reads, over that of the weights.
     pub noise: f64,
 }
 
@@ -17,16 +19,12 @@ pub struct Product<'a> {
     pub weight: &'a [f32],
     pub bias: Option<&'a [f32]>,
     pub channels: usize,
-    pub groups: usize,
-    /// What its operand's numbers stand for, and the mean of each channel of it.
+    /// What its operand's numbers stand for, and what was seen of them.
     pub input: Quantisation,
-    pub means: &'a [f64],
-    /// The largest sum of two weights of one sign that are [`pairs`].
+    pub moments: &'a Moments,
+    /// The largest sum of two weights of one sign that are pairs: see [`crate::ir::integer::pairs`].
     pub most_of_pair: i16,
 }
-
-/// The largest whole number that a weight becomes.
-const MOST: f32 = i8::MAX as f32;
 
 /// Parts of the largest scale that are tried for the one of the least error.
 const TRIED: usize = 32;
@@ -34,95 +32,111 @@ const TRIED: usize = 32;
 /// Rounds weights, each output channel with a scale of its own. What this adds to the mean of the channel is taken off its
 /// bias (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction", section 4.2).
 pub fn round(product: &Product, method: Method) -> Rounded {
-    let len = product.weight.len() / product.channels;
+    let groups = &product.moments.groups;
+    let (of_row, of_group) = (product.weight.len() / product.channels, product.channels / groups.len());
     let (mut weight, mut scales, mut bias) = (Vec::new(), Vec::new(), Vec::new());
     let (mut error, mut power) = (0.0, 0.0);
-    let of_group = product.means.len() / product.groups;
-    for (c, real) in product.weight.chunks(len).enumerate() {
-        let b = product.bias.map_or(0.0, |bias| f64::from(bias[c]));
-        let first = c / (product.channels / product.groups) * of_group;
-        let row = Row { real, first, taps: len / of_group, most_of_pair: product.most_of_pair };
-        let scale = row.scale(b, product.input, method);
-        let rounded = row.rounded(scale);
-        let off = |(&w, &q): (&f32, &i8)| f64::from(w) - f64::from(q) * f64::from(scale);
-        let both = || real.iter().zip(&rounded);
-        error += both().map(|both| off(both).powi(2)).sum::<f64>();
-        power += real.iter().map(|&w| f64::from(w).powi(2)).sum::<f64>();
-        let lost =
-            both().enumerate().map(|(i, both)| off(both) * product.means[first + i * of_group / len]).sum::<f64>();
-        let step = f64::from(product.input.scale()) * f64::from(scale);
-        bias.push(((b + lost) / step).round_ties_even().clamp(-f64::from(MAX_BIAS), MAX_BIAS.into()) as i32);
-        weight.extend(rounded);
-        scales.push(scale);
+    for (group, rows) in groups.iter().zip(product.weight.chunks(of_row * of_group)) {
+        let how = How::new(group, product);
+        for real in rows.chunks(of_row) {
+            let b = product.bias.map_or(0.0, |bias| f64::from(bias[scales.len()]));
+            let scale = how.scale(real, b, product.input, method);
+            let rounded = how.round(real, scale);
+            let off = |input: usize| f64::from(real[input]) - f64::from(rounded[input]) * f64::from(scale);
+            error += how.cost(off);
+            power += how.cost(|input| f64::from(real[input]));
+            let lost: f64 = group.means.iter().enumerate().map(|(input, mean)| off(input) * mean).sum();
+            let step = f64::from(product.input.scale()) * f64::from(scale);
+            bias.push(((b + lost) / step).round_ties_even().clamp(-f64::from(MAX_BIAS), MAX_BIAS.into()) as i32);
+            weight.extend(rounded);
+            scales.push(scale);
+        }
     }
     let bias = (product.bias.is_some() || bias.iter().any(|&b| b != 0)).then(|| bias.into());
     let layer = Layer { weight: weight.into(), scales: scales.into(), bias };
     Rounded { layer, noise: error / f64::max(power, f64::MIN_POSITIVE) }
 }
 
-/// The weights of an output channel, `[input of its group][tap]`.
-struct Row<'w> {
-    real: &'w [f32],
-    /// The number of its first input, of those of all groups.
-    first: usize,
-    taps: usize,
+/// How the weights of a group's output channels are rounded, each a row by input.
+struct How<'g> {
+    group: &'g Group,
+    blocks: Vec<Compensated>,
+    /// The same with nothing made good.
+    alone: Vec<Compensated>,
     most_of_pair: i16,
 }
 
-impl Row<'_> {
-    /// The nearest whole numbers that weights, and pairs of them, may be.
-    fn rounded(&self, scale: f32) -> Vec<i8> {
-        let nearest = |w: &f32| (w / scale).round_ties_even().clamp(-MOST, MOST) as i8;
-        let mut rounded: Vec<i8> = self.real.iter().map(nearest).collect();
-        for both in rounded[first_pair(self.first, self.taps)..].chunks_exact_mut(2 * self.taps) {
-            let (even, odd) = both.split_at_mut(self.taps);
-            even.iter_mut().zip(odd).for_each(|(a, b)| [*a, *b] = within([*a, *b], self.most_of_pair));
+impl How<'_> {
+    fn new<'g>(group: &'g Group, product: &Product) -> How<'g> {
+        let blocks: Vec<_> = group.blocks.iter().map(|block| Compensated::new(block, product.input)).collect();
+        let alone = blocks.iter().map(Compensated::alone).collect();
+        How { group, blocks, alone, most_of_pair: product.most_of_pair }
+    }
+
+    fn round(&self, real: &[f32], scale: f32) -> Vec<i8> {
+        let mut rounded = vec![0; real.len()];
+        for block in &self.blocks {
+            block.round(in_steps(real, scale), self.most_of_pair, &mut rounded);
         }
         rounded
     }
 
-    /// One under which the bias is no large number, and the weights are near what they were.
-    fn scale(&self, bias: f64, input: Quantisation, method: Method) -> f32 {
-        let of_one = self.real.iter().fold(0f32, |largest, w| largest.max(w.abs()));
-        let of_pair = pairs(self.real, self.first, self.taps)
-            .filter(|[a, b]| (*a > 0.0) == (*b > 0.0))
-            .fold(0f32, |largest, [a, b]| largest.max((a + b).abs()));
-        let largest = f32::max(of_one / MOST, of_pair / f32::from(self.most_of_pair));
+    fn cost(&self, error: impl Fn(usize) -> f64) -> f64 {
+        self.blocks.iter().map(|block| block.cost(&error)).sum()
+    }
+
+    /// One under which the bias is no large number, and rounding costs least.
+    fn scale(&self, real: &[f32], bias: f64, input: Quantisation, method: Method) -> f32 {
+        let largest = self.largest(real);
         let least = (bias.abs() / (f64::from(input.scale()) * f64::from(MAX_BIAS / 2))) as f32;
         let (low, high) = (Quantisation::SCALES.start().max(least), *Quantisation::SCALES.end());
         let of_part = |part: f32| (largest * part).max(low).min(high);
         if method != Method::LeastSquares {
             return of_part(1.0);
         }
-        let error = |scale: f32| {
-            let off = |(&w, q): (&f32, i8)| f64::from(w) - f64::from(q) * f64::from(scale);
-            self.real.iter().zip(self.rounded(scale)).map(|both| off(both).powi(2)).sum::<f64>()
+        let mut rounded = vec![0; real.len()];
+        let mut cost = |scale: f32| {
+            let of_block = |block: &Compensated| block.round(in_steps(real, scale), self.most_of_pair, &mut rounded);
+            self.alone.iter().map(of_block).sum::<f64>() * f64::from(scale) * f64::from(scale)
         };
-        let parts = (0..TRIED).map(|i| of_part(1.0 - i as f32 / (2 * TRIED) as f32));
-        parts.min_by(|&a, &b| error(a).total_cmp(&error(b))).expect("some are tried")
+        let tried = (0..TRIED).map(|i| of_part(1.0 - i as f32 / (2 * TRIED) as f32));
+        tried.map(|scale| (cost(scale), scale)).min_by(|a, b| a.0.total_cmp(&b.0)).expect("some are tried").1
+    }
+
+    /// The least scale under which all weights, and pairs of them, are as large as they may be.
+    fn largest(&self, real: &[f32]) -> f32 {
+        let of_one = real.iter().fold(0f32, |largest, w| largest.max(w.abs()));
+        let units = self.group.blocks.iter().flat_map(|block| &block.units);
+        let pairs = units.filter_map(|&(a, b)| Some([real[a], real[b?]]));
+        let of_pair =
+            pairs.filter(|[a, b]| (*a > 0.0) == (*b > 0.0)).fold(0f32, |largest, [a, b]| largest.max((a + b).abs()));
+        f32::max(of_one / f32::from(i8::MAX), of_pair / f32::from(self.most_of_pair))
     }
 }
 
-/// The nearest two numbers of the same signs whose sum is not above `most`, nor below `-most`.
-fn within([a, b]: [i8; 2], most: i16) -> [i8; 2] {
-    let beyond = if a.signum() == b.signum() { (i16::from(a) + i16::from(b)).abs() - most } else { 0 };
-    let (half, rest) = (beyond / 2, beyond - beyond / 2);
-    let (of_a, of_b) = if a.unsigned_abs() < b.unsigned_abs() { (half, rest) } else { (rest, half) };
-    let less = |q: i8, by: i16| q - q.signum() * by as i8;
-    if beyond > 0 { [less(a, of_a), less(b, of_b)] } else { [a, b] }
+fn in_steps(real: &[f32], scale: f32) -> impl Fn(usize) -> f64 {
+    move |input| f64::from(real[input]) / f64::from(scale)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::moments::{Block, units};
     use super::*;
 
-    fn rounded(weight: &[f32], bias: Option<&[f32]>, means: &[f64]) -> Layer {
-        paired(254, weight, bias, means)
+    /// Channels that have nothing to do with each other.
+    fn moments(first: usize, means: &[f64]) -> Group {
+        let mut block = Block::new(&units(first, means.len(), 1));
+        block.rows.iter_mut().for_each(|row| *row.last_mut().unwrap() = 1.0);
+        Group { means: means.to_vec(), blocks: vec![block] }
     }
 
-    fn paired(most_of_pair: i16, weight: &[f32], bias: Option<&[f32]>, means: &[f64]) -> Layer {
+    fn rounded(weight: &[f32], bias: Option<&[f32]>, means: &[f64]) -> Layer {
+        of_groups(254, weight, bias, vec![moments(0, means)])
+    }
+
+    fn of_groups(most_of_pair: i16, weight: &[f32], bias: Option<&[f32]>, groups: Vec<Group>) -> Layer {
         let input = Quantisation::new(0.5, 0, 255).unwrap();
-        let product = Product { weight, bias, channels: 2, groups: 1, input, means, most_of_pair };
+        let product = Product { weight, bias, channels: 2, input, moments: &Moments { groups }, most_of_pair };
         round(&product, Method::MinMax).layer
     }
 
@@ -130,7 +144,7 @@ mod tests {
     fn pairs_of_weights_are_as_large_as_they_may() {
         // 100 and 100 of one sign set the scale; those of different signs, and those of different pairs, do not.
         let row = [100.0, 100.0, 127.0, -127.0, 60.0];
-        let layer = paired(128, &[row, row.map(|w| 2.0 * w)].concat(), None, &[0.0; 5]);
+        let layer = of_groups(128, &[row, row.map(|w| 2.0 * w)].concat(), None, vec![moments(0, &[0.0; 5])]);
         let scale = 200.0 / 128.0;
         assert_eq!(layer.scales[..], [scale, 2.0 * scale]);
         assert_eq!(layer.weight[..], [[64, 64, 81, -81, 38]; 2].concat());
@@ -139,18 +153,9 @@ mod tests {
     /// A group of three channels begins within a pair.
     #[test]
     fn pairs_are_of_channels_of_all_groups() {
-        let input = Quantisation::new(0.5, 0, 255).unwrap();
         let weight = &[[100.0, 100.0, 50.0], [50.0, 100.0, 100.0]].concat();
-        let product =
-            Product { weight, bias: None, channels: 2, groups: 2, input, means: &[0.0; 6], most_of_pair: 128 };
-        assert_eq!(round(&product, Method::MinMax).layer.weight[..], [64, 64, 32, 32, 64, 64]);
-    }
-
-    #[test]
-    fn what_is_beyond_is_taken_from_both() {
-        let beyond = [[127, 127], [-127, -127], [127, 2], [-3, -127], [100, 31], [127, 1], [127, -127], [0, 127]];
-        let fitting = [[64, 64], [-64, -64], [126, 2], [-2, -126], [98, 30], [127, 1], [127, -127], [0, 127]];
-        assert_eq!(beyond.map(|pair| within(pair, 128)), fitting);
+        let groups = [0, 3].map(|first| moments(first, &[0.0; 3])).into();
+        assert_eq!(of_groups(128, weight, None, groups).weight[..], [64, 64, 32, 32, 64, 64]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::SessionError;
 use crate::interp;
 use crate::ir::Graph;
+use crate::quant;
 use crate::schedule;
 
 /// Refuses tables of kernels above the limit, which planning makes.
@@ -37,6 +38,16 @@ pub fn check_largest_weight(graph: &Graph, limit: usize) -> Result<(), SessionEr
 /// [`SessionError::Memory`].
 pub fn check_interpreter(graph: &Graph, batch: usize, copies: u64, limit: usize) -> Result<(), SessionError> {
     check_limit("values of the interpreter", interp::bytes(graph, batch).saturating_mul(copies), limit)
+}
+
+/// Refuses what [`crate::quant::quantise`] takes for examples of this batch, where it is above the limit: values in f32 are
+/// kept until those on whole numbers have been compared with them.
+///
+/// # Errors
+/// [`SessionError::Memory`].
+pub fn check_calibration(graph: &Graph, batch: usize, limit: usize) -> Result<(), SessionError> {
+    let values = interp::bytes(graph, batch).saturating_mul(2);
+    check_limit("values and their moments", values.saturating_add(quant::moments_bytes(graph)), limit)
 }
 
 fn check_limit(what: &'static str, bytes: u64, limit: usize) -> Result<(), SessionError> {

@@ -20,7 +20,7 @@ mod threads;
 mod watch;
 
 pub(crate) use checks::inputs as check_inputs;
-pub use memory::{check_interpreter, check_largest_weight, check_packing, check_planning};
+pub use memory::{check_calibration, check_interpreter, check_largest_weight, check_packing, check_planning};
 pub use network::Network;
 pub use session::{BuildTimes, Engine, Forced, Options, RunError, Session, SessionError, StepDone};
 pub use sizes::{Build, Sessions, SizedError, check_weights};

@@ -233,6 +233,19 @@ fn values_of_the_interpreter_are_counted() {
     assert!(err.contains("values of the interpreter of 4000000 bytes"), "{err}");
 }
 
+/// How the inputs of a layer vary together is more than its weights.
+#[test]
+fn what_calibration_gathers_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(folder.path(), "m.cnn", "model m\ninput x: f32[N, 65536]\nnet { dense 1 }\n");
+    let [input, to] = ["x.npy", "w8.safetensors"].map(|name| folder.path().join(name).display().to_string());
+    npy::write(Path::new(&input), &[1, 65536], &[0.0; 65536]).unwrap();
+    let args = ["quantize", &file, "--random-weights", "--calibrate", &input, "-o", &to, "--memory-limit"];
+    let (_, err) = run(&[&args[..], &["64"]].concat(), 1);
+    assert!(err.contains("values and their moments of 69") && err.contains("--memory-limit"), "{err}");
+    run(&[&args[..], &["70"]].concat(), 0);
+}
+
 /// One output channel, which is packed as those of a whole vector.
 #[test]
 fn compiled_weights_are_counted_as_they_are_packed() {

@@ -16,7 +16,7 @@ fn quantise(more: &[&str]) -> (tempfile::TempDir, String, String) {
 #[test]
 fn digits_are_read_on_whole_numbers_by_every_engine() {
     for more in
-        [&["--method", "min-max"][..], &["--activation-bits", "7"], &["--method", "percentile"], &["--paired"], &[]]
+        [&["--method", "min-max"][..], &["--activation-bits", "7"], &["--method", "percentile"], &["--unpaired"], &[]]
     {
         let (_folder, file, out) = quantise(more);
         assert!(out.contains("for 10 of 10 examples, 100.0 %"), "{out}");
@@ -34,7 +34,7 @@ fn digits_are_read_on_whole_numbers_by_every_engine() {
 /// LeNet-5's convolutions are 5x5: one channel, then six. Dense layers are rounded as ever.
 #[test]
 fn pairs_of_weights_have_sums_of_their_own() {
-    let [plain, paired] = [&[][..], &["--paired"]].map(|more| {
+    let [plain, paired] = [&["--unpaired"][..], &[]].map(|more| {
         let (_folder, file, _) = quantise(more);
         let weights = svertka::io::weights::WeightFile::open(Path::new(&file)).unwrap();
         ["conv1", "conv2", "fc1"].map(|layer| weights.read_integers(&format!("{layer}.weight")).unwrap())

@@ -31,7 +31,7 @@ fn changed(model: &str, file: &Path, pictures: &Tensor, reference: &Tensor, cali
 
 /// What `svertka quantize` does where nothing else is asked for.
 fn wishes() -> Wishes {
-    Wishes { method: Method::LeastSquares, activation_bits: 8, paired: false, keep: Default::default(), budget: None }
+    Wishes { method: Method::LeastSquares, activation_bits: 8, paired: true, keep: Default::default(), budget: None }
 }
 
 fn part(pictures: &Tensor, samples: Range<usize>) -> Tensor {

@@ -62,12 +62,12 @@ def run(command, **more):
 
 
 def prepare(svertka, model, folder):
-    """Both quantised networks, with the inputs that they were calibrated on."""
+    """The quantised networks, with the inputs that they were calibrated on."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
     import onnxruntime
 
-    if pathlib.Path(folder, "paired.safetensors").exists():
+    if pathlib.Path(folder, "unpaired.safetensors").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "f32.onnx")
@@ -90,7 +90,7 @@ def prepare(svertka, model, folder):
     types = {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
     settings = {"quant_format": QuantFormat.QDQ, "per_channel": True, **types}
     quantize_static(str(folder / "pre.onnx"), str(folder / "int8.onnx"), Reader(), **settings)
-    for name, more in [("int8", []), ("paired", ["--paired"])]:
+    for name, more in [("int8", []), ("unpaired", ["--unpaired"])]:
         output = ["--method", "min-max", "-o", str(folder / f"{name}.safetensors"), *more]
         run([svertka, "quantize", model, "--random-weights", "--calibrate", *files, *output])
 
@@ -107,7 +107,7 @@ def measure(options, model):
     prepare(options.svertka, model, folder)
     own = [options.svertka, model]
     rest = [options.threads, options.seconds]
-    whole = ["--weights", str(folder / ("paired.safetensors" if options.paired else "int8.safetensors"))]
+    whole = ["--weights", str(folder / ("unpaired.safetensors" if options.unpaired else "int8.safetensors"))]
     peer = lambda engine, **more: float(
         run([sys.executable, __file__, "--worker", engine, str(folder), *map(str, rest)], **more)
     )
@@ -131,7 +131,7 @@ def main():
     parser.add_argument("--svertka", default="target/release/svertka")
     parser.add_argument("--folder", default="quantised", help="where the networks are made, and found again")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--paired", action="store_true", help="take what `svertka quantize --paired` makes")
+    parser.add_argument("--unpaired", action="store_true", help="take what `svertka quantize --unpaired` makes")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)

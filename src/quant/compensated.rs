@@ -67,16 +67,16 @@ impl Compensated {
                 square: self.squares[k],
             };
             let first = target(k);
-            let found = match self.paired[k] {
-                false => vec![first.nearest([-MOST, MOST])],
+            let (found, len) = match self.paired[k] {
+                false => ([first.nearest([-MOST, MOST]); 2], 1),
                 true => {
                     let passed_on = self.rows[k + 1].get(k).copied().unwrap_or(0.0);
                     let (second, real) = (target(k + 1), weight(self.order[k]));
                     let behind = |q: f64| Target { real: second.real + passed_on * (real - q), ..second };
-                    nearest_pair(first, &behind, most_of_pair.into()).to_vec()
+                    (nearest_pair(first, behind, most_of_pair.into()), 2)
                 }
             };
-            for (q, lost) in found {
+            for &(q, lost) in &found[..len] {
                 let input = self.order[errors.len()];
                 errors.push(weight(input) - q);
                 rounded[input] = q as i8;
@@ -108,7 +108,7 @@ impl Target {
 
 /// The best two numbers that, where they have one sign, are `most` together at most. The second's target depends on the first
 /// number.
-fn nearest_pair(first: Target, second: &dyn Fn(f64) -> Target, most: f64) -> [(f64, f64); 2] {
+fn nearest_pair(first: Target, second: impl Fn(f64) -> Target, most: f64) -> [(f64, f64); 2] {
     let beside = |q: f64| {
         let low = if q < 0.0 { f64::max(-MOST, -most - q) } else { -MOST };
         let high = if q > 0.0 { f64::min(MOST, most - q) } else { MOST };
@@ -255,9 +255,11 @@ mod tests {
         assert_eq!(rounded(&how, &[100.0, 100.0], 128), [28, 100]);
     }
 
+    /// The sum is NaN whatever the others are.
     #[test]
-    fn weights_that_are_no_numbers_do_no_harm() {
-        let how = of(&units(0, 3, 1), &COVARIANCE);
-        assert_eq!(rounded(&how, &[f64::NAN, 1.0, 2.0], 128).len(), 3);
+    fn beside_a_weight_that_is_no_number_others_are_zero() {
+        for units in [units(0, 1, 3), units(0, 3, 1)] {
+            assert_eq!(rounded(&of(&units, &COVARIANCE), &[1.0, f64::NAN, 2.0], 128), [0; 3]);
+        }
     }
 }

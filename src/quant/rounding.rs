@@ -41,10 +41,10 @@ pub fn round(product: &Product, method: Method) -> Rounded {
         for real in rows.chunks(of_row) {
             let b = product.bias.map_or(0.0, |bias| f64::from(bias[scales.len()]));
             let scale = how.scale(real, b, product.input, method);
-            let rounded = how.round(real, scale);
+            let (rounded, cost) = how.round(real, scale);
             let off = |input: usize| f64::from(real[input]) - f64::from(rounded[input]) * f64::from(scale);
-            error += how.cost(off);
-            power += how.cost(|input| f64::from(real[input]));
+            error += cost * f64::from(scale) * f64::from(scale);
+            power += how.power(real);
             let lost: f64 = group.means.iter().enumerate().map(|(input, mean)| off(input) * mean).sum();
             let step = f64::from(product.input.scale()) * f64::from(scale);
             bias.push(((b + lost) / step).round_ties_even().clamp(-f64::from(MAX_BIAS), MAX_BIAS.into()) as i32);
@@ -73,16 +73,16 @@ impl How<'_> {
         How { group, blocks, alone, most_of_pair: product.most_of_pair }
     }
 
-    fn round(&self, real: &[f32], scale: f32) -> Vec<i8> {
+    /// Whole numbers, and what their errors cost, in steps.
+    fn round(&self, real: &[f32], scale: f32) -> (Vec<i8>, f64) {
         let mut rounded = vec![0; real.len()];
-        for block in &self.blocks {
-            block.round(in_steps(real, scale), self.most_of_pair, &mut rounded);
-        }
-        rounded
+        let of_block = |block: &Compensated| block.round(in_steps(real, scale), self.most_of_pair, &mut rounded);
+        let cost = self.blocks.iter().map(of_block).sum();
+        (rounded, cost)
     }
 
-    fn cost(&self, error: impl Fn(usize) -> f64) -> f64 {
-        self.blocks.iter().map(|block| block.cost(&error)).sum()
+    fn power(&self, real: &[f32]) -> f64 {
+        self.blocks.iter().map(|block| block.cost(|input| f64::from(real[input]))).sum()
     }
 
     /// One under which the bias is no large number, and rounding costs least.

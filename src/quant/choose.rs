@@ -55,7 +55,7 @@ pub type Progress<'p> = dyn FnMut(f64, &str) + 'p;
 /// Finds whole numbers for a network, from examples of its inputs.
 ///
 /// # Errors
-/// Layers that are to be kept and do not exist, and a budget that cannot be held.
+/// Layers that are to be kept and do not exist, weights that are no finite numbers, and a budget that cannot be held.
 pub fn quantise(
     graph: &Verified<Graph>,
     weights: &dyn WeightSource,
@@ -97,6 +97,21 @@ fn check_names(folded: &Folded, kept: &HashMap<String, String>) -> Result<(), St
     }
 }
 
+/// No whole number stands for NaN or infinity.
+fn check_finite(structure: &Structure, weights: &Folded) -> Result<(), String> {
+    for id in structure.ids().filter(|&id| structure.is_product(id)) {
+        let name = structure.name(id);
+        let all = structure.graph[id].params.iter().map(|&param| values(&structure.graph, param, weights));
+        if let Some(odd) = all.flat_map(|values| values.iter().copied().find(|value| !value.is_finite())).next() {
+            return Err(format!(
+                "`{name}` has a weight, after norms were folded into it, that is {odd}, for which no whole number stands; \
+                 `--keep {name}` leaves the layer in f32"
+            ));
+        }
+    }
+    Ok(())
+}
+
 struct Attempt {
     quantised: Quantised,
     /// The layer whose whole numbers are farthest off.
@@ -112,6 +127,7 @@ fn attempt(
 ) -> Result<Attempt, String> {
     let eight_bits = |name: &str| !name.rsplit_once('.').is_some_and(|(stem, _)| kept.contains_key(stem));
     let structure = Structure::of(&folded.graph, &eight_bits);
+    check_finite(&structure, folded)?;
     let steps = (3 * examples.len()) as f64;
     let mut done = 0.0;
     let mut step = |_| {

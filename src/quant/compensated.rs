@@ -254,12 +254,4 @@ mod tests {
         let how = of(&units(0, 2, 1), &[&[1.0], &[0.0, 1e6]]);
         assert_eq!(rounded(&how, &[100.0, 100.0], 128), [28, 100]);
     }
-
-    /// The sum is NaN whatever the others are.
-    #[test]
-    fn beside_a_weight_that_is_no_number_others_are_zero() {
-        for units in [units(0, 1, 3), units(0, 3, 1)] {
-            assert_eq!(rounded(&of(&units, &COVARIANCE), &[1.0, f64::NAN, 2.0], 128), [0; 3]);
-        }
-    }
 }

@@ -219,15 +219,34 @@ fn weights_of_16_bits_are_written_with_their_error() {
     }
 }
 
+/// A network of one dense layer and its two weights: the paths of both.
+fn two_weights(folder: &Path, values: [f32; 2]) -> [String; 2] {
+    let [model, weights] = ["m.cnn", "w.safetensors"].map(|name| folder.join(name).display().to_string());
+    std::fs::write(&model, "model m\ninput x: f32[N, 2]\nnet { fc: dense 1, bias=false }\n").unwrap();
+    let header = r#"{"fc.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+    let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    std::fs::write(&weights, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()).unwrap();
+    [model, weights]
+}
+
+#[test]
+fn a_weight_that_is_no_finite_number_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let [model, weights] = two_weights(folder.path(), [1.0, f32::NAN]);
+    let to = folder.path().join("w8.safetensors").display().to_string();
+    let pictures = array(&folder.path().join("x.npy"), &[3, 2]);
+    let args = ["quantize", &model, "--weights", &weights, "-o", &to, "--calibrate", &pictures];
+    let (_, err) = run(&args, 1);
+    assert!(err.contains("`fc` has a weight, after norms were folded into it, that is NaN"), "{err}");
+    assert!(err.contains("`--keep fc` leaves the layer in f32") && !Path::new(&to).exists(), "{err}");
+    run(&[&args[..], &["--keep", "fc"]].concat(), 0);
+}
+
 #[test]
 fn weights_beyond_the_largest_number_of_16_bits_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let (model, weights, to) = (path("m.cnn"), path("w.safetensors"), path("w16.safetensors"));
-    std::fs::write(&model, "model m\ninput x: f32[N, 2]\nnet { fc: dense 1, bias=false }\n").unwrap();
-    let header = r#"{"fc.weight":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
-    let values: Vec<u8> = [1.0f32, -7e4].iter().flat_map(|value| value.to_le_bytes()).collect();
-    std::fs::write(&weights, [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &values].concat()).unwrap();
+    let [model, weights] = two_weights(folder.path(), [1.0, -7e4]);
+    let to = folder.path().join("w16.safetensors").display().to_string();
     let args = ["quantize", &model, "--weights", &weights, "-o", &to, "--weights-type"];
     let (_, err) = run(&[&args[..], &["f16"]].concat(), 1);
     assert!(err.contains(r#""fc.weight" holds -70000.0, beyond f16; `--weights-type bf16` has"#), "{err}");

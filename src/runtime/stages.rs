@@ -5,25 +5,25 @@ use super::code::Code;
 use super::session::{Compiled, RunError, Session, checked};
 use super::watch::Watch;
 use crate::kernels::Operand;
-use crate::schedule::{Plan, Slide, Stage, Step};
+use crate::schedule::{Echo, Plan, Stage, Turn};
 use std::ops::Range;
 use std::time::Instant;
 
 /// Operands of a step of a stage at most: few values, constants and scratch memory.
 const MOST_OPERANDS: usize = 16;
 
-/// The operands of a step in one wave.
-pub(super) struct WaveOperands([Operand; MOST_OPERANDS]);
+/// The operands of a step in one turn.
+pub(super) struct TurnOperands([Operand; MOST_OPERANDS]);
 
-impl WaveOperands {
+impl TurnOperands {
     /// From those of the step, which lead to where values begin: of a value that is there in part, to where it would begin.
-    pub fn new(operands: &[Operand], step: &Step, stage: &Stage, wave: usize) -> WaveOperands {
+    pub fn new(operands: &[Operand], turn: &Turn) -> TurnOperands {
         let mut own = [Operand { data: std::ptr::null_mut(), stride: 0 }; MOST_OPERANDS];
         own[..operands.len()].copy_from_slice(operands);
-        for (operand, view) in own.iter_mut().zip(step.views()) {
-            operand.data = operand.data.wrapping_sub(stage.bytes_before(wave, view));
+        for (operand, before) in own.iter_mut().zip(&turn.before) {
+            operand.data = operand.data.wrapping_sub(*before);
         }
-        WaveOperands(own)
+        TurnOperands(own)
     }
 
     pub fn get(&self) -> &[Operand] {
@@ -32,7 +32,7 @@ impl WaveOperands {
 }
 
 impl Session {
-    /// The steps of a stage, wave by wave, of the samples that do it together.
+    /// The steps of a stage, turn by turn, of the samples that do it together.
     ///
     /// # Safety
     /// As [`Session::run_step`].
@@ -41,18 +41,13 @@ impl Session {
         stage: &Stage,
         mut watches: Option<&mut [Watch]>,
     ) -> Result<(), RunError> {
-        for (wave, done) in stage.waves.iter().enumerate() {
-            for (place, tasks) in done.tasks.iter().enumerate().filter(|(_, tasks)| !tasks.is_empty()) {
-                let start = Instant::now();
-                let watch = watches.as_deref().map(|watches| &watches[place]);
-                // SAFETY: the caller's.
-                unsafe { self.run_wave((stage, wave), stage.steps.start + place, tasks.clone(), watch) }?;
-                watches.iter_mut().for_each(|watches| watches[place].add(start.elapsed()));
-            }
-            let start = Instant::now();
-            stage.slides(wave).for_each(|slide| self.slide(stage, &slide));
-            // What moves is counted with the last step.
-            watches.iter_mut().filter_map(|watches| watches.last_mut()).for_each(|watch| watch.add(start.elapsed()));
+        for turn in &stage.turns {
+            let (start, place) = (Instant::now(), turn.step - stage.steps.start);
+            let watch = watches.as_deref().map(|watches| &watches[place]);
+            // SAFETY: the caller's.
+            unsafe { self.run_turn(turn, watch) }?;
+            turn.echoes.iter().for_each(|echo| self.echo(stage, echo));
+            watches.iter_mut().for_each(|watches| watches[place].add(start.elapsed()));
         }
         Ok(())
     }
@@ -61,15 +56,10 @@ impl Session {
     ///
     /// # Safety
     /// As [`Session::run_step`].
-    unsafe fn run_wave(
-        &mut self,
-        (stage, wave): (&Stage, usize),
-        index: usize,
-        tasks: Range<usize>,
-        watch: Option<&Watch>,
-    ) -> Result<(), RunError> {
+    unsafe fn run_turn(&mut self, turn: &Turn, watch: Option<&Watch>) -> Result<(), RunError> {
         let Session { compiled, scratch, .. } = self;
         let Compiled { plan, code, constants, .. } = &**compiled;
+        let (index, tasks) = (turn.step, turn.tasks.clone());
         let (binding, step) = (self.binding.as_ref().expect("bound"), &plan.steps[index]);
         if let Some(emulation) = code.emulation() {
             let regions = binding.memory().regions(plan, step, constants.of_step(index), scratch);
@@ -80,9 +70,9 @@ impl Session {
         for sample in 0..binding.samples(index) {
             let first = sample * step.kernel.tasks() + tasks.start;
             self.threads.run(tasks.len(), split, &|thread, range| {
-                let operands = WaveOperands::new(binding.shared_alone(index, thread), step, stage, wave);
+                let operands = TurnOperands::new(binding.shared_alone(index, thread), turn);
                 let own = range.len();
-                // SAFETY: as in `run_step`; a wave's tasks touch what the strips hold then.
+                // SAFETY: as in `run_step`; the tasks of a turn touch what the strips hold then.
                 let work = || unsafe {
                     code.call(index, step, None, operands.get(), first + range.start..first + range.end);
                 };
@@ -95,14 +85,15 @@ impl Session {
         checked(plan, code, index)
     }
 
-    /// Moves what is still read of a strip to its begin, of each of the samples that do the stage together.
-    fn slide(&mut self, stage: &Stage, slide: &Slide) {
+    /// Copies what lies at both ends of a ring, of each of the samples that do the stage together.
+    fn echo(&mut self, stage: &Stage, echo: &Echo) {
         let (plan, binding) = (&self.compiled.plan, self.binding.as_ref().expect("bound"));
         for sample in 0..binding.samples(stage.steps.start) {
-            let memory = StripMemory(binding.strip(plan, &slide.strip).wrapping_add(sample * plan.arena));
-            self.threads.run(slide.strip.blocks, slide.is_worth_splitting(), &|_, blocks| {
+            let memory = StripMemory(binding.strip(plan, &echo.strip).wrapping_add(sample * plan.arena));
+            self.threads.run(echo.blocks.len(), echo.is_worth_splitting(), &|_, part| {
+                let blocks = echo.blocks.start + part.start..echo.blocks.start + part.end;
                 // SAFETY: the strip lies in the arena, which is this session's own; each block is one thread's.
-                unsafe { move_blocks(slide, memory.get(), blocks) }
+                unsafe { copy_blocks(echo, memory.get(), blocks) }
             });
         }
     }
@@ -118,53 +109,50 @@ pub(super) unsafe fn run_alone(
     thread: usize,
     sample: usize,
 ) {
-    for (wave, done) in stage.waves.iter().enumerate() {
-        for (index, tasks) in stage.steps.clone().zip(&done.tasks) {
-            let step = &plan.steps[index];
-            let (operands, all) = binding.own_alone(index, thread, sample);
-            let operands = WaveOperands::new(operands, step, stage, wave);
-            // SAFETY: the caller's; a wave's tasks touch what the strips hold then.
-            unsafe { code.call(index, step, None, operands.get(), all.start + tasks.start..all.start + tasks.end) }
-        }
-        for slide in stage.slides(wave) {
+    for turn in &stage.turns {
+        let Turn { step: index, tasks, .. } = turn;
+        let (operands, all) = binding.own_alone(*index, thread, sample);
+        let (operands, tasks) = (TurnOperands::new(operands, turn), all.start + tasks.start..all.start + tasks.end);
+        // SAFETY: the caller's; the tasks of a turn touch what the strips hold then.
+        unsafe { code.call(*index, &plan.steps[*index], None, operands.get(), tasks) }
+        for echo in &turn.echoes {
             // SAFETY: the strip is this thread's own.
-            unsafe { move_blocks(&slide, binding.own_strip(plan, &slide.strip, thread), 0..slide.strip.blocks) }
+            unsafe { copy_blocks(echo, binding.own_strip(plan, &echo.strip, thread), echo.blocks.clone()) }
         }
     }
 }
 
-/// Moves what is still read of some blocks to the begin of their strips.
+/// Copies what lies at both ends of the rings of some blocks.
 ///
 /// # Safety
 /// `memory` is the strip's memory of one sample, of which nobody else touches these blocks.
-pub(super) unsafe fn move_blocks(slide: &Slide, memory: *mut u8, blocks: Range<usize>) {
-    let Slide { strip, from, count } = *slide;
+unsafe fn copy_blocks(echo: &Echo, memory: *mut u8, blocks: Range<usize>) {
     for block in blocks {
-        let to = memory.wrapping_add(block * strip.positions * strip.vector);
-        // SAFETY: `from + count` positions lie in the block.
-        unsafe { std::ptr::copy(to.wrapping_add(from * strip.vector), to, count * strip.vector) }
+        let [from, to] = echo.offsets(block).map(|offset| memory.wrapping_add(offset));
+        // SAFETY: both parts lie in the block.
+        unsafe { std::ptr::copy(from, to, echo.block_bytes()) }
     }
 }
 
-impl Slide {
-    /// Whether it moves enough for more than one thread.
-    pub(super) fn is_worth_splitting(&self) -> bool {
-        self.count * self.strip.vector * self.strip.blocks > SPLIT_BYTES
+impl Echo {
+    /// Whether it copies enough for more than one thread.
+    fn is_worth_splitting(&self) -> bool {
+        self.block_bytes() * self.blocks.len() > SPLIT_BYTES
     }
 }
 
-/// Bytes that one thread moves before another would be awake.
+/// Bytes that one thread copies before another would be awake.
 const SPLIT_BYTES: usize = 256 << 10;
 
 /// Where a strip begins, for all threads.
 #[derive(Clone, Copy)]
-pub(super) struct StripMemory(pub *mut u8);
+struct StripMemory(pub *mut u8);
 
 impl StripMemory {
-    pub fn get(self) -> *mut u8 {
+    fn get(self) -> *mut u8 {
         self.0
     }
 }
 
-// SAFETY: the threads move different blocks.
+// SAFETY: the threads copy different blocks.
 unsafe impl Sync for StripMemory {}

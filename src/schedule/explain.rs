@@ -141,7 +141,7 @@ fn together(plan: &Plan, stage: &Stage) -> String {
         "steps {} to {} go down the picture together in {} bands: {} of the {} between them are in memory\n",
         steps.start,
         steps.end - 1,
-        stage.waves.len(),
+        stage.waves,
         bytes(strips),
         bytes(whole)
     )

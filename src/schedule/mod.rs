@@ -16,7 +16,7 @@ mod offers;
 mod place;
 mod views;
 
-pub use bands::{Slide, Stage, Strip, Wave};
+pub use bands::{Echo, Stage, Strip, Turn};
 pub use cut::Cut;
 pub use explain::{Explanation, UnknownLayer, is_below};
 pub use joint::{Joint, Pass};

@@ -1,7 +1,7 @@
 //! How far the steps of a stage are after each of its waves, and what is in memory then.
 
 use super::super::{Buffer, BufferId, Place, Plan, Step, View};
-use super::{Stage, Strip, Wave, positions};
+use super::{Stage, Strip, blocks, positions, ring};
 use crate::kernels::bands::{Descent, Planes, Unit};
 use crate::kernels::{Kernel, Layout};
 use crate::tensor::DType;
@@ -19,6 +19,8 @@ struct Path {
     newest: Vec<usize>,
     /// For each operand, the steps that make it; then those that have written where the step writes.
     writers: Vec<Vec<usize>>,
+    /// The steps that have read where it writes, with the operand that it was.
+    readers: Vec<(usize, usize)>,
 }
 
 /// Values of a step at most: runs copy its operands for each wave.
@@ -29,12 +31,18 @@ impl Paths {
         let of_step = |(index, step): (usize, &Step)| {
             let kernel = banded(plan, step)?;
             let descent = kernel.descent().expect("a kernel in bands");
+            let before = || plan.steps[..index].iter().enumerate();
             let made = |view: &View| {
-                let before = plan.steps[..index].iter().enumerate();
-                before.filter(|(_, other)| overlap(&other.output, view)).map(|(index, _)| index).collect()
+                before().filter(|(_, other)| overlap(plan, &other.output, view)).map(|(index, _)| index).collect()
             };
             // Where a block has channels of two, the one that writes only its own comes behind the one that writes all.
-            Some(Path::new(descent, step.inputs.iter().chain([&step.output]).map(made).collect()))
+            let writers = step.inputs.iter().chain([&step.output]).map(made).collect();
+            let read = before().flat_map(|(index, other)| {
+                let operands = other.inputs.iter().enumerate();
+                let here = operands.filter(|(_, view)| overlap(plan, view, &step.output));
+                here.map(move |(operand, _)| (index, operand))
+            });
+            Some(Path::new(descent, writers, read.collect()))
         };
         Paths(plan.steps.iter().enumerate().map(of_step).collect())
     }
@@ -64,14 +72,14 @@ fn banded(plan: &Plan, step: &Step) -> Option<Kernel> {
     step.kernel.banded(Planes { input: positions(&step.inputs[0]), output: positions(&step.output) })
 }
 
-/// Whether two views have memory in common.
-fn overlap(a: &View, b: &View) -> bool {
-    let end = |view: &View| view.offset + view.ty.bytes();
-    a.buffer == b.buffer && a.offset < end(b) && b.offset < end(a)
+/// Whether two views have blocks in common.
+fn overlap(plan: &Plan, a: &View, b: &View) -> bool {
+    let [of_a, of_b] = [a, b].map(|view| blocks(view, positions(view), plan.target.lanes));
+    a.buffer == b.buffer && of_a.start < of_b.end && of_b.start < of_a.end
 }
 
 impl Path {
-    fn new(descent: Descent, writers: Vec<Vec<usize>>) -> Path {
+    fn new(descent: Descent, writers: Vec<Vec<usize>>, readers: Vec<(usize, usize)>) -> Path {
         let units = &descent.units;
         let mut end = 0;
         let further = |unit: &Unit| {
@@ -85,7 +93,7 @@ impl Path {
             start = if unit.reads.is_empty() { start } else { start.min(unit.reads.start) };
             *oldest = start;
         }
-        Path { descent, oldest, newest, writers }
+        Path { descent, oldest, newest, writers, readers }
     }
 
     fn units(&self) -> usize {
@@ -121,7 +129,7 @@ pub struct Flow<'p> {
 }
 
 /// For each step of a stage, the units that are done.
-type Done = Vec<usize>;
+pub type Done = Vec<usize>;
 
 /// Who touches a buffer, of the steps of a stage.
 struct Touched {
@@ -144,43 +152,25 @@ impl<'p> Flow<'p> {
         if strips.is_empty() {
             return None;
         }
-        let held: Vec<Vec<Range<usize>>> = strips.iter().map(|strip| self.held_in(strip, &done)).collect();
-        let wave = |(index, wave): (usize, &[Done])| {
-            let units = wave[0].iter().zip(&wave[1]).zip(&self.paths);
-            let tasks = |((&before, &after), path): ((&usize, &usize), &&Path)| {
-                before * path.descent.tasks..after * path.descent.tasks
-            };
-            Wave { tasks: units.map(tasks).collect(), held: held.iter().map(|waves| waves[index].clone()).collect() }
-        };
-        let waves = done.windows(2).enumerate().map(wave).collect();
-        Some(Stage { steps: self.steps.clone(), strips, waves })
+        let turns = ring::turns(self, &strips, &done);
+        Some(Stage { steps: self.steps.clone(), waves: done.len() - 1, strips, turns })
     }
 
-    /// The positions that a strip holds in each wave: it moves when there is no room for more.
-    fn held_in(&self, strip: &Strip, done: &[Done]) -> Vec<Range<usize>> {
-        let mut first = 0;
-        let of_wave = |held: Range<usize>| {
-            if held.end - first > strip.positions {
-                first = held.start;
-            }
-            first..held.end
-        };
-        self.held_least(strip.buffer, done).map(of_wave).collect()
-    }
-
-    /// The positions of a buffer that must be in memory in each wave.
-    fn held_least(&self, buffer: BufferId, done: &[Done]) -> impl Iterator<Item = Range<usize>> {
+    /// The most positions of a buffer that must be in memory in a wave.
+    fn most_held(&self, buffer: BufferId, done: &[Done]) -> usize {
         let touched = self.touched(buffer);
-        done.windows(2).map(move |wave| self.held(&touched, wave))
+        done.windows(2).map(|wave| self.held(&touched, wave).len()).max().unwrap_or(0)
     }
 
-    /// Positions that a strip needs room for: those that are held in a wave, and where the most of them are kept for the next,
-    /// half as many as these, so that they move seldom.
-    fn room(&self, buffer: BufferId, done: &[Done]) -> usize {
-        let held: Vec<Range<usize>> = self.held_least(buffer, done).collect();
-        let most = held.iter().map(Range::len).max().unwrap_or(0);
-        let kept = held.windows(2).map(|pair| pair[0].end.saturating_sub(pair[1].start)).max().unwrap_or(0);
-        most + if 2 * kept > most { kept / 2 } else { 0 }
+    /// The steps, with their places in the plan and how each goes down the picture.
+    pub fn steps(&self) -> impl Iterator<Item = (usize, &'p Step, &'p Descent)> {
+        let steps = self.steps.clone().zip(&self.paths);
+        steps.map(|(index, path)| (index, &self.plan.steps[index], &path.descent))
+    }
+
+    /// Lanes of a vector.
+    pub fn lanes(&self) -> usize {
+        self.plan.target.lanes
     }
 
     /// What is done before the first wave, and after each.
@@ -201,14 +191,19 @@ impl<'p> Flow<'p> {
         }
     }
 
-    /// The units of a step of which all that they read is made.
+    /// The units of a step of which all that they read is made, and all that they write over has been read.
     fn ready(&self, path: &Path, done: &Done) -> usize {
+        let own = |step: &usize| step.checked_sub(self.steps.start);
         let of_operand = |(operand, writers): (usize, &Vec<usize>)| {
-            let own = writers.iter().filter_map(|writer| writer.checked_sub(self.steps.start));
-            let made = own.map(|writer| self.paths[writer].made(done[writer])).min().unwrap_or(usize::MAX);
+            let writers = writers.iter().filter_map(own);
+            let made = writers.map(|writer| self.paths[writer].made(done[writer])).min().unwrap_or(usize::MAX);
             path.within(operand, made)
         };
-        path.writers.iter().enumerate().map(of_operand).min().unwrap_or(0)
+        let made = path.writers.iter().enumerate().map(of_operand).min().unwrap_or(0);
+        let readers = path.readers.iter().filter_map(|(reader, operand)| Some((own(reader)?, operand)));
+        let needed = readers.filter_map(|(reader, &operand)| self.paths[reader].needs(operand, done[reader]));
+        let read = needed.map(|needed| needed.start).min().unwrap_or(usize::MAX);
+        made.min(path.descent.units.partition_point(|unit| unit.writes.end <= read))
     }
 
     fn touched(&self, buffer: BufferId) -> Touched {
@@ -236,8 +231,10 @@ impl<'p> Flow<'p> {
     /// Of all values that may have one and gain by it.
     fn strips(&self, done: &[Done]) -> Vec<Strip> {
         let of_class = |class: &Vec<BufferId>| {
-            let most = class.iter().map(|&buffer| self.room(buffer, done)).max().unwrap_or(0);
-            class.iter().map(|&buffer| self.strip(buffer, most)).collect::<Option<Vec<Strip>>>()
+            let ring = class.iter().map(|&buffer| self.most_held(buffer, done)).max().unwrap_or(0).max(1);
+            let over = class.iter().flat_map(|&buffer| ring::over_ends(self, buffer, ring)).map(|(_, over)| over);
+            let room = ring + over.max().unwrap_or(0);
+            class.iter().map(|&buffer| self.strip(buffer, ring, room)).collect::<Option<Vec<Strip>>>()
         };
         self.classes().iter().filter_map(of_class).flatten().collect()
     }
@@ -257,8 +254,9 @@ impl<'p> Flow<'p> {
         classes
     }
 
-    /// With memory for so many positions; `None` where the whole value must be in memory, or may as well.
-    fn strip(&self, buffer: BufferId, most: usize) -> Option<Strip> {
+    /// With so many positions in a ring, and memory for so many; `None` where the whole value must be in memory, or may as
+    /// well.
+    fn strip(&self, buffer: BufferId, ring: usize, room: usize) -> Option<Strip> {
         let Buffer { place, bytes, live } = self.plan.buffers[buffer.0];
         let inside = self.steps.contains(&live.0) && self.steps.contains(&live.1);
         let steps = &self.plan.steps[self.steps.clone()];
@@ -268,8 +266,8 @@ impl<'p> Flow<'p> {
         let alike = views.iter().all(|view| {
             view.layout == Layout::Blocked && positions(view) == all && view.offset.is_multiple_of(all * vector)
         });
-        let fits = matches!(place, Place::Arena(_)) && inside && alike && most < all;
-        fits.then(|| Strip { buffer, blocks: bytes / (all * vector), positions: most, vector })
+        let fits = matches!(place, Place::Arena(_)) && inside && alike && room < all;
+        fits.then(|| Strip { buffer, blocks: bytes / (all * vector), ring, positions: room, vector })
     }
 }
 

@@ -51,6 +51,8 @@ fn parts_of_stages() -> impl Strategy<Value = Vec<Part>> {
         3 => winograd_part(),
         1 => pool(2).prop_map(Part::Layer),
         1 => resample(2).prop_map(Part::Layer),
+        2 => conv_transpose(2).prop_map(Part::Layer),
+        1 => mobile().prop_map(Part::Mobile),
     ];
     prop::collection::vec(any, 2..9)
 }
@@ -63,7 +65,7 @@ proptest! {
         waves in 1usize..9,
         winograd in prop::option::of(2usize..7),
         batch in 1usize..4,
-        threads in 1usize..4,
+        threads in 1usize..5,
     ) {
         check(&network(&dims, &parts), waves, winograd, batch, threads);
     }
@@ -95,6 +97,35 @@ fn whole_networks_go_down_the_picture() {
         let graph = model(path, height, width);
         let found = check(&graph, 6, None, 2, 2);
         assert!(found >= least, "{path}: {found} steps");
+    }
+}
+
+/// Those between which nothing but a band needs to be in memory.
+#[test]
+fn each_kind_of_layer_goes_down_the_picture() {
+    let kinds = [
+        "conv 3x3, 24, groups 24, half",
+        "conv 5x5, 24, stride 2, groups 24, half | relu",
+        "conv_transpose 2x2, 40, stride 2",
+        "conv_transpose 4x3, 40, stride 3x2, pad 1 | relu",
+        "conv_transpose 5x5, 40, pad 2",
+        "maxpool 3x3, stride 1 | bn | tanh",
+        "maxpool 2x2 | prelu | residual { tanh }",
+    ];
+    for kind in kinds {
+        let text = format!(
+            "model m\ninput x: f32[N, 3, 50, 26]\nnet {{ a: conv 3x3, 24, half | {kind} | b: conv 3x3, 8, half }}\n"
+        );
+        let model = Model::parse(&text).unwrap();
+        for threads in 1..5 {
+            check(model.graph(), 5, None, 2, threads);
+        }
+        for isa in Isa::available() {
+            let options = Options { engine: Engine::Jit(isa), ..Options::default() };
+            let plan = session(model.graph(), Bands::Always(5), options).plan().clone();
+            let [stage] = &plan.stages[..] else { panic!("{kind}: {:?}", plan.stages) };
+            assert_eq!(stage.steps, 0..plan.steps.len(), "{kind}");
+        }
     }
 }
 

@@ -70,6 +70,15 @@ impl Kernel {
                 Some(Conf { code: code.banded(planes), tables: tables.clone() }.into())
             }
             Kernel::Permute(conf) => conf.banded(planes).map(Kernel::from),
+            Kernel::Channelwise(Conf { code, tables }) => {
+                code.banded(planes).map(|code| Conf { code, tables: tables.clone() }.into())
+            }
+            Kernel::Pointwise(Conf { code, tables }) => {
+                Some(Conf { code: code.banded(planes), tables: *tables }.into())
+            }
+            Kernel::Transposed(Conf { code, tables }) => {
+                code.banded(planes, tables).map(|code| Conf { code, tables: tables.clone() }.into())
+            }
             _ => None,
         }
     }
@@ -82,6 +91,11 @@ impl Kernel {
             Kernel::Pool(Conf { code, tables }) if code.planes.is_some() => Some(code.descent(&tables.rows)),
             Kernel::Resample(Conf { code, tables }) if code.planes.is_some() => Some(code.descent(tables)),
             Kernel::Permute(Conf { code, .. }) if code.by_rows => Some(code.descent()),
+            Kernel::Channelwise(Conf { code, tables }) if code.planes.is_some() => Some(code.descent(&tables.rows)),
+            Kernel::Pointwise(Conf { code, .. }) if code.planes.is_some() => Some(code.descent()),
+            Kernel::Transposed(Conf { code, tables }) => {
+                code.banded.and_then(|positions| code.descent(positions, tables))
+            }
             _ => None,
         }
     }

@@ -4,10 +4,11 @@
 //!
 //! An input vector is loaded once for a row of the tile and used under every kernel column that meets it.
 
+use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::interleave::{Interleave, Part};
 use super::long::{CHAIN, Every};
-use super::nest::{self, KernelNest};
+use super::nest::{self, KernelNest, part};
 use super::permute::Source;
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
@@ -47,6 +48,8 @@ pub struct Code {
     pub bias: bool,
     /// Writes the mean of each channel too.
     pub mean: bool,
+    /// Where it goes down the picture with others, row by row, and not block by block.
+    pub planes: Option<Planes>,
 }
 
 pub type Conf = super::Conf<Code>;
@@ -180,6 +183,7 @@ fn conf(node: &NodeView, conv: &Conv, (window, spatial): (ResolvedWindow, &[usiz
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
         mean: node.mean,
+        planes: None,
     };
     Conf { code, tables: rows.into() }
 }
@@ -204,9 +208,30 @@ impl Code {
         self.rows.count * self.columns
     }
 
-    /// Positions of the value that the output is, or is a part of.
+    /// Positions of a block of the value that the output is, or is a part of, in memory.
     pub(crate) fn out_positions(&self) -> usize {
-        self.interleave.as_ref().map_or(self.positions(), |whole| whole.positions)
+        let own = self.planes.map_or(self.positions(), |planes| planes.output);
+        self.interleave.as_ref().map_or(own, |whole| whole.positions)
+    }
+
+    /// Rows of a task.
+    fn task_rows(&self) -> usize {
+        self.planes.map_or(self.rows.count, |_| rows_of_unit(self.rows.count))
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        let by_rows = self.rows.dims.len() == 1 && !self.mean && self.interleave.is_none();
+        by_rows.then(|| Code { planes: Some(planes), input_positions: planes.input, ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self, rows: &Rows) -> Descent {
+        let unit = |of_unit: Range<usize>| Unit {
+            reads: rows.needed_by(of_unit.clone(), self.input_columns),
+            writes: of_unit.start * self.columns..of_unit.end * self.columns,
+        };
+        Descent { tasks: self.blocks(), units: parts(self.rows.count, self.task_rows()).map(unit).collect() }
     }
 
     /// The output position at which a row begins.
@@ -295,7 +320,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks()
+        self.blocks() * self.rows.count.div_ceil(self.task_rows())
     }
 
     /// The residual operand: a light epilogue reads it where it is about to store.
@@ -377,7 +402,15 @@ impl Code {
         let residual = self.epilogue.operands();
         let block_bytes = self.out_positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
-        nest.for_tasks(self.tasks(), |nest, sample, block| {
+        nest.for_tasks(self.tasks(), |nest, sample, task| {
+            let blocks = self.blocks() as i64;
+            let (of_task, block) = match self.planes {
+                None => (None, task),
+                Some(_) => {
+                    let index = nest.div_imm(task, blocks);
+                    (Some(part(nest, index, self.task_rows(), self.rows.count)), nest.rem_imm(task, blocks))
+                }
+            };
             let out = nest.sample_pointer(0, sample);
             let out = nest.offset_by(out, block, block_bytes);
             let input = nest.sample_pointer(1, sample);
@@ -402,7 +435,11 @@ impl Code {
                 }
             };
             self.generate_zero(nest, total, tiles);
-            self.generate_block(nest, [input, weights, out, residual, table, total], tiles);
+            let pointers = [input, weights, out, residual, table, total];
+            match of_task {
+                None => self.generate_block(nest, pointers, tiles),
+                Some(rows) => self.generate_part(nest, rows, pointers, tiles),
+            }
             self.generate_divide(nest, total, mean, tiles);
         });
     }
@@ -460,15 +497,33 @@ impl Code {
         let all = self.rows.count;
         let Some(interior) = &self.interior else { return rows(nest, 0..all) };
         rows(nest, 0..interior.start);
-        self.generate_interior(nest, interior, pointers, &tiles.interior);
+        let ends = [interior.start, interior.start + interior.count].map(|row| nest.iconst(row as i64));
+        self.generate_interior(nest, interior, ends, pointers, &tiles.interior);
         rows(nest, interior.start + interior.count..all);
     }
 
-    /// The interior, some rows at a time.
-    fn generate_interior(&self, nest: &mut NestBuilder, interior: &Interior, pointers: [Word; 6], tiles: &[FuncId]) {
+    /// The given rows of one block, each by the tile that does it when all are done together.
+    fn generate_part(&self, nest: &mut NestBuilder, [begin, end]: [Word; 2], pointers: [Word; 6], tiles: &Tiles) {
+        let Some(interior) = &self.interior else { return self.generate_rows(nest, [begin, end], pointers, tiles) };
+        let [first, behind] = [interior.start, interior.start + interior.count].map(|row| nest.iconst(row as i64));
+        let before = nest.smin(end, first);
+        self.generate_rows(nest, [begin, before], pointers, tiles);
+        let inside = [nest.smax(begin, first), nest.smin(end, behind)];
+        self.generate_interior(nest, interior, inside, pointers, &tiles.interior);
+        let rest = nest.smax(begin, behind);
+        self.generate_rows(nest, [rest, end], pointers, tiles);
+    }
+
+    /// Rows of the interior, some at a time.
+    fn generate_interior(
+        &self,
+        nest: &mut NestBuilder,
+        interior: &Interior,
+        [begin, end]: [Word; 2],
+        pointers: [Word; 6],
+        tiles: &[FuncId],
+    ) {
         let [input, weights, out, residual, _, total] = pointers;
-        let begin = nest.iconst(interior.start as i64);
-        let end = nest.iconst((interior.start + interior.count) as i64);
         let step = interior.step as i64 * self.input_row();
         let input = nest.add_imm(input, interior.base * self.input_row() - interior.start as i64 * step);
         nest.for_range_step(begin, end, interior.chunk as i64, |nest, row| {

@@ -534,28 +534,42 @@ impl Code {
 
     /// See [`super::Kernel::banded`].
     pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
-        let whole_rows = self.out_rows == self.rows.count && self.interleave.is_none() && self.exact.is_none();
+        if self.interleave.is_some() {
+            return None;
+        }
+        self.in_rows(planes, rows_of_unit(self.rows.count).min(self.block_rows))
+    }
+
+    /// The same in tasks of so many rows, which are no more than a block's; the output may lie between others'.
+    pub(super) fn in_rows(&self, planes: Planes, task_rows: usize) -> Option<Code> {
+        let whole_rows = self.out_rows == self.rows.count && self.exact.is_none();
         if self.rows.dims.len() != 1 || self.groups > 1 || self.gated || !whole_rows {
             return None;
         }
         let block_stride = planes.input as i64 * self.input.pixel_stride;
+        let positions = planes.output;
         Some(Code {
             input: Input { block_stride, ..self.input.clone() },
-            out_plane: Some(planes.output),
+            out_plane: Some(positions),
+            interleave: self.interleave.clone().map(|interleave| Interleave { positions, ..interleave }),
             split: Split::Rows,
-            task_rows: rows_of_unit(self.rows.count).min(self.block_rows),
+            task_rows,
             ..self.clone()
         })
     }
 
     /// See [`super::Kernel::descent`].
     pub(super) fn descent(&self, rows: &Rows) -> Descent {
-        let width = (self.input.row_stride / self.input.pixel_stride) as usize;
         let unit = |of_unit: Range<usize>| Unit {
-            reads: rows.needed_by(of_unit.clone(), width),
+            reads: rows.needed_by(of_unit.clone(), self.input_columns()),
             writes: of_unit.start * self.columns..of_unit.end * self.columns,
         };
         Descent { tasks: 1, units: parts(self.rows.count, self.task_rows).map(unit).collect() }
+    }
+
+    /// Positions of a row of the input.
+    pub(super) fn input_columns(&self) -> usize {
+        (self.input.row_stride / self.input.pixel_stride) as usize
     }
 
     /// Parts of the input channels; at least one.

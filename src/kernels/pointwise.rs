@@ -1,15 +1,17 @@
 //! Element by element: activations, addition and multiplication (also of one number a channel or position), batch norms and
 //! scales that were not folded into a convolution.
 
+use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::{Epilogue, Residual, activate, with_slopes};
 use super::nest::{self, KernelNest};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Why};
 use crate::codegen::vector::{V, VectorAsm};
-use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::ir;
 use crate::ir::weights::Values;
 use crate::layers::{Activation, Each, Op};
 use std::hash::{Hash, Hasher};
+use std::ops::Range;
 
 /// Every decision about one pointwise kernel that its code depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +23,8 @@ pub struct Code {
     /// Operands of the layer.
     pub operands: usize,
     pub epilogue: Epilogue,
+    /// Where it goes down the picture with others, some positions of all blocks at a time.
+    pub planes: Option<Planes>,
 }
 
 /// What the constants are made with beside the parameters.
@@ -50,6 +54,9 @@ pub enum Function {
     Slopes,
 }
 
+/// Positions of a task at least: for fewer, calls take longer than what they do.
+const LEAST_POSITIONS: usize = 64;
+
 /// Makes the conf of an element-by-element layer.
 ///
 /// # Errors
@@ -72,6 +79,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         function,
         operands: node.inputs.len(),
         epilogue: node.epilogue.clone(),
+        planes: None,
     };
     let inputs = vec![Layout::Blocked; code.operands];
     let kernel = Conf { code, tables: Tables { eps } }.into();
@@ -99,10 +107,31 @@ impl Code {
     /// Vectors of the second operand from one block to the next: its only channel is the first lane of the only block.
     pub(crate) fn second_vectors(&self, each: Each) -> usize {
         match each {
-            Each::Element => self.positions,
+            Each::Element => self.planes().output,
             Each::Channel => 1,
             Each::Position | Each::Sample => 0,
         }
+    }
+
+    /// Positions of a task.
+    fn task_positions(&self) -> usize {
+        self.planes.map_or(self.positions, |_| rows_of_unit(self.positions).max(LEAST_POSITIONS))
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        self.planes.unwrap_or(Planes { input: self.positions, output: self.positions })
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Code {
+        Code { planes: Some(planes), ..self.clone() }
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Descent {
+        let unit = |of_unit: Range<usize>| Unit { reads: of_unit.clone(), writes: of_unit };
+        Descent { tasks: self.blocks(), units: parts(self.positions, self.task_positions()).map(unit).collect() }
     }
 
     /// Scale and shift of each channel of a block side by side: `[block][2][lane]`.
@@ -154,7 +183,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks()
+        self.blocks() * self.positions.div_ceil(self.task_positions())
     }
 
     /// All are read before anything is stored.
@@ -171,39 +200,73 @@ impl Family for Code {
     }
 
     fn generate(&self, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-        let tile = module.define_tile(&format!("{name}_tile"), isa, 4, &mut |asm| self.emit(asm))?;
-        let block_bytes = self.positions as i64 * self.vector();
-        nest::define(name, module, |nest| {
-            nest.for_tasks(self.tasks(), |nest, sample, block| {
-                let out = nest.sample_pointer(0, sample);
-                let out = nest.offset_by(out, block, block_bytes);
-                let first = nest.sample_pointer(1, sample);
-                let first = nest.offset_by(first, block, block_bytes);
-                let residual = match self.epilogue.operands() {
-                    0 => out,
-                    _ => {
-                        let pointer = nest.sample_pointer(1 + self.operands, sample);
-                        nest.offset_by(pointer, block, block_bytes)
-                    }
-                };
-                let second = match self.function {
-                    Function::Activation(_) => out,
-                    Function::Add(each) | Function::Mul(each) => {
-                        let pointer = nest.sample_pointer(2, sample);
-                        nest.offset_by(pointer, block, self.second_vectors(each) as i64 * self.vector())
-                    }
-                    Function::Affine | Function::Slopes => {
-                        let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
-                        nest.offset_by(pointer, block, self.constant_vectors() as i64 * self.vector())
-                    }
-                };
-                nest.call(tile, &[first, second, out, residual]);
-            });
-        })
+        let mut tile = |suffix: &str, positions: usize| {
+            module.define_tile(&format!("{name}_{suffix}"), isa, 4, &mut |asm| self.emit(asm, positions))
+        };
+        let whole = tile("tile", self.task_positions())?;
+        let last = match self.positions % self.task_positions() {
+            0 => None,
+            rest => Some(tile("last", rest)?),
+        };
+        nest::define(name, module, |nest| self.generate_nest(nest, whole, last))
     }
 }
 
 impl Code {
+    /// With the tile of a task, and that of the last one, where it has fewer positions.
+    fn generate_nest(&self, nest: &mut NestBuilder, whole: FuncId, last: Option<FuncId>) {
+        let (blocks, of_task) = (self.blocks() as i64, self.task_positions() as i64);
+        let Planes { input, output } = self.planes();
+        let [in_bytes, out_bytes] = [input, output].map(|plane| plane as i64 * self.vector());
+        nest.for_tasks(self.tasks(), |nest, sample, task| {
+            let (index, block) = match self.planes {
+                None => (None, task),
+                Some(_) => (Some(nest.div_imm(task, blocks)), nest.rem_imm(task, blocks)),
+            };
+            // The first position of the task.
+            let at = |nest: &mut NestBuilder, pointer: Word| match index {
+                None => pointer,
+                Some(index) => nest.offset_by(pointer, index, of_task * self.vector()),
+            };
+            let value = |nest: &mut NestBuilder, operand: usize, bytes: i64| {
+                let pointer = nest.sample_pointer(operand, sample);
+                nest.offset_by(pointer, block, bytes)
+            };
+            let out = value(nest, 0, out_bytes);
+            let out = at(nest, out);
+            let first = value(nest, 1, in_bytes);
+            let first = at(nest, first);
+            let residual = match self.epilogue.operands() {
+                0 => out,
+                _ => {
+                    let pointer = value(nest, 1 + self.operands, out_bytes);
+                    at(nest, pointer)
+                }
+            };
+            let second = match self.function {
+                Function::Activation(_) => out,
+                Function::Add(each) | Function::Mul(each) => {
+                    let pointer = value(nest, 2, self.second_vectors(each) as i64 * self.vector());
+                    if matches!(each, Each::Element | Each::Position) { at(nest, pointer) } else { pointer }
+                }
+                Function::Affine | Function::Slopes => {
+                    let pointer = nest.constant_pointer(1 + self.operands + self.epilogue.operands());
+                    nest.offset_by(pointer, block, self.constant_vectors() as i64 * self.vector())
+                }
+            };
+            let arguments = [first, second, out, residual];
+            match (index, last) {
+                (Some(index), Some(last)) => {
+                    let whole_tasks = (self.positions / self.task_positions()) as i64;
+                    let behind = nest.add_imm(index, -whole_tasks);
+                    let call = |tile: FuncId| move |nest: &mut NestBuilder| nest.call(tile, &arguments);
+                    nest.if_else(behind, call(whole), call(last));
+                }
+                _ => nest.call(whole, &arguments),
+            }
+        });
+    }
+
     /// Positions of one pass of the tile's loop.
     fn unroll(&self) -> usize {
         let function = match self.function {
@@ -213,10 +276,10 @@ impl Code {
         self.epilogue.group().min(Epilogue::new(&function).group())
     }
 
-    /// Emits the tile `(first, second, output, residual)`: all positions of one block.
-    fn emit(&self, asm: &mut dyn VectorAsm) {
+    /// Emits the tile `(first, second, output, residual)`: so many positions of one block.
+    fn emit(&self, asm: &mut dyn VectorAsm, positions: usize) {
         let unroll = self.unroll();
-        let (passes, rest) = (self.positions / unroll, self.positions % unroll);
+        let (passes, rest) = (positions / unroll, positions % unroll);
         if passes > 0 {
             let counter = asm.int();
             asm.set_int(counter, passes as i64);

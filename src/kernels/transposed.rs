@@ -5,6 +5,7 @@
 //! once, then the same ones of the next phase, because they read the same input. What follows each other is one call of the
 //! phase's kernel, with operands of its own, which are written to scratch memory.
 
+use super::bands::{Descent, Planes, Unit, rows_of_unit};
 use super::interleave::{Part, Places};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Layout, Lowered, NodeView, Target, Why, channelwise, conv, rows};
@@ -13,6 +14,7 @@ use crate::ir::weights::Values;
 use crate::layers::{Conv, ConvTranspose, Op, Phase, ResolvedWindow, Window};
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// Every decision about one transposed convolution that its code depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +26,8 @@ pub struct Code {
     pub parts_of_block: usize,
     /// Operands of the epilogue: 0 or 1.
     pub residuals: usize,
+    /// Where it goes down the picture with others: the positions of the output.
+    pub banded: Option<usize>,
 }
 
 /// The kernel of a phase.
@@ -100,7 +104,8 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         phases.push(PhaseTables { kernel, place, taps: transposed.window_taps(&of_dims), rows });
     }
     let parts_of_block = kernels.iter().map(PhaseCode::parts_of_block).min().unwrap_or(1);
-    let code = Code { kernels, phases: phases.len(), parts_of_block, residuals: node.epilogue.operands() };
+    let code =
+        Code { kernels, phases: phases.len(), parts_of_block, residuals: node.epilogue.operands(), banded: None };
     let taps = transposed.window.kernel.iter().product();
     let kernel = super::Conf { code, tables: Tables { phases, taps, pixel: target.lanes * 4 } }.into();
     Ok(Lowered { kernel, inputs: vec![input], output: Layout::Blocked, spread, padded: None })
@@ -188,6 +193,42 @@ impl Code {
         parts.div_ceil(self.parts_of_block)
     }
 
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes, tables: &Tables) -> Option<Code> {
+        let direct = self.kernels.iter().map(PhaseCode::direct).collect::<Option<Vec<&conv::Code>>>()?;
+        let interleave = direct[0].interleave.as_ref()?;
+        let (step, positions) = (*interleave.rows.first()?, interleave.positions);
+        // Each phase has one row of those of a step.
+        if tables.phases.iter().any(|phase| phase.place >= step) {
+            return None;
+        }
+        let most = direct.iter().map(|code| code.rows.count).max().expect("one at least");
+        let task_rows = direct.iter().map(|code| code.block_rows).fold(rows_of_unit(most), usize::min).max(1);
+        let kernels = direct.iter().map(|code| Some(PhaseCode::Direct(code.in_rows(planes, task_rows)?)));
+        let kernels = kernels.collect::<Option<Vec<PhaseCode>>>()?;
+        let parts_of_block = kernels.iter().map(PhaseCode::parts_of_block).min().unwrap_or(1);
+        let parts_of_block = parts_of_block.min(most.div_ceil(task_rows * FEWEST_UNITS));
+        Some(Code { kernels, parts_of_block, banded: Some(positions), ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`], with the positions of the output.
+    pub(super) fn descent(&self, positions: usize, tables: &Tables) -> Option<Descent> {
+        let unit = |block: usize| {
+            let (mut reads, mut writes) = (0..0, 0..0);
+            for phase in &tables.phases {
+                let code = self.kernels[phase.kernel].direct()?;
+                let of_unit = self.parts_of_block * code.task_rows;
+                let (first, step) = (block * of_unit, *code.interleave.as_ref()?.rows.first()?);
+                let end = code.rows.count.min(first + of_unit);
+                reads = around(reads, phase.rows.rows.needed_by(first..end, code.input_columns()));
+                writes = first * step..positions.min((first + of_unit) * step);
+            }
+            Some(Unit { reads, writes })
+        };
+        let units = (0..self.blocks()).map(unit).collect::<Option<Vec<Unit>>>()?;
+        Some(Descent { tasks: self.phases * self.parts_of_block, units })
+    }
+
     /// Phase and part of a task of a sample.
     pub(crate) fn task(&self, task: usize) -> (usize, usize) {
         let (line, part) = (task / self.parts_of_block, task % self.parts_of_block);
@@ -195,7 +236,26 @@ impl Code {
     }
 }
 
+/// Units of a picture at least, where it has as many rows: bands end where units do.
+const FEWEST_UNITS: usize = 64;
+
+/// From the begin of the first of two ranges to the end of the last; an empty one is nowhere.
+fn around(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ => a.start.min(b.start)..a.end.max(b.end),
+    }
+}
+
 impl PhaseCode {
+    fn direct(&self) -> Option<&conv::Code> {
+        match self {
+            PhaseCode::Direct(code) => Some(code),
+            PhaseCode::Channelwise(_) => None,
+        }
+    }
+
     pub(crate) fn tasks(&self) -> usize {
         match self {
             PhaseCode::Direct(code) => code.tasks(),

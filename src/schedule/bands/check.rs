@@ -87,7 +87,9 @@ impl<'p> Walk<'p> {
         let units = &self.paths[turn.step - self.stage.steps.start].units[units.clone()];
         for (operand, view) in self.step(turn).inputs.iter().enumerate() {
             let ranges = units.iter().map(|unit| if operand == 0 { &unit.reads } else { &unit.writes });
-            let range = all_of(ranges);
+            // One number a channel is read by all.
+            let one = operand > 0 && positions(view) == 1;
+            let range = if one { 0..1 } else { all_of(ranges) };
             if range.is_empty() {
                 continue;
             }

@@ -246,7 +246,12 @@ impl<'p> Flow<'p> {
         for step in &self.plan.steps[self.steps.clone()] {
             let alike: Vec<BufferId> = match step.kernel {
                 Kernel::Permute(_) => step.inputs.iter().map(|view| view.buffer).collect(),
-                _ => [&step.output].into_iter().chain(&step.inputs[1..]).map(|view| view.buffer).collect(),
+                _ => {
+                    // One number a channel lies as it likes.
+                    let like = |view: &&View| positions(view) == positions(&step.output);
+                    let others = step.inputs[1..].iter().filter(like);
+                    [&step.output].into_iter().chain(others).map(|view| view.buffer).collect()
+                }
             };
             join(&mut classes, alike);
             join(&mut classes, vec![step.output.buffer]);

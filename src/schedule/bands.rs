@@ -16,7 +16,7 @@ mod ring;
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, arena};
 use crate::kernels::Layout;
 use crate::kernels::bands::{Bands, Planes};
-use flow::{Flow, Paths};
+use flow::{Flow, Outline, Paths};
 use std::ops::Range;
 
 /// Steps that go down the picture together.
@@ -122,17 +122,16 @@ impl Plan {
     }
 }
 
-/// Arenas above this are worth bands, in bytes: they cost time. U-Net at 1088x1920, whose arena has 574 MiB, took 1.08 times as
-/// long, HED at 1080x1920 1.06 times (1.04 on two threads), FCN 1.00 to 1.05 times, U-Net at 2176x3840 on two threads 1.16 times;
-/// the first run, which touches all memory for the first time, 0.4 to 0.9 times.
-const LARGE: usize = 512 << 20;
+/// Arenas above this are worth bands, in bytes. U-Net at 1088x1920, whose arena has 574 MiB, took 1.00 times as long in them (in
+/// time of the core, one thread), with 319 MiB; on two threads 1.02 to 1.05 times, with more places where one waits for the other.
+const LARGE: usize = 256 << 20;
 
 /// Waves in which a step would do all of its tasks if it had not to wait for others. With more, strips are smaller, and
 /// weights are read more often.
 const WAVES: usize = 16;
 
 /// The same in the stages that were chosen: the first with which they take little more memory than with the last.
-const TRIED_WAVES: [usize; 3] = [8, 16, 32];
+const TRIED_WAVES: [usize; 2] = [16, 32];
 
 /// Makes stages where the target asks for them, or values take much memory otherwise. Lifetimes must be set; offsets are
 /// still free, and no value lies where another one was.
@@ -155,42 +154,48 @@ fn stages(plan: &Plan) -> Vec<Stage> {
     match plan.target.bands {
         Bands::Never => Vec::new(),
         Bands::WhereLarge if before <= LARGE => Vec::new(),
-        Bands::Always(waves) => everywhere(plan, waves),
+        Bands::Always(waves) => {
+            let paths = Paths::new(plan);
+            let outlines = outlines(plan, &paths, paths.runs(), waves);
+            of_outlines(plan, &paths, outlines)
+        }
         Bands::WhereLarge => {
             let paths = Paths::new(plan);
-            let stages = in_few_waves(plan, &paths, choose::stages(plan, &paths));
+            let outlines = in_few_waves(plan, &paths, &choose::stages(plan, &paths));
             // What is left to the cost of more calls.
-            let gains = 5 * arena_with(plan, &stages) < 4 * before;
-            if gains { stages } else { Vec::new() }
+            let gains = 5 * arena_with(plan, &outlines) < 4 * before;
+            if gains { of_outlines(plan, &paths, outlines) } else { Vec::new() }
         }
     }
 }
 
-/// All that can go down the picture together does.
-fn everywhere(plan: &Plan, waves: usize) -> Vec<Stage> {
-    let paths = Paths::new(plan);
-    paths.runs().filter_map(|steps| Flow::new(plan, &paths, steps).stage(waves)).collect()
+/// Of steps that go down the picture together, in so many waves.
+fn outlines(plan: &Plan, paths: &Paths, steps: impl Iterator<Item = Range<usize>>, waves: usize) -> Vec<Outline> {
+    steps.filter_map(|steps| Flow::new(plan, paths, steps).outline(waves)).collect()
 }
 
-/// The same stages in as few waves as leave the arena not much larger than it could be.
-fn in_few_waves(plan: &Plan, paths: &Paths, stages: Vec<Stage>) -> Vec<Stage> {
-    let with = |waves: usize| -> (usize, Vec<Stage>) {
-        let again = |stage: &Stage| Flow::new(plan, paths, stage.steps.clone()).stage(waves);
-        let stages: Vec<Stage> = stages.iter().filter_map(again).collect();
-        (arena_with(plan, &stages), stages)
+fn of_outlines(plan: &Plan, paths: &Paths, outlines: Vec<Outline>) -> Vec<Stage> {
+    outlines.into_iter().map(|outline| Flow::new(plan, paths, outline.steps.clone()).stage(outline)).collect()
+}
+
+/// The same steps in as few waves as leave the arena not much larger than it could be.
+fn in_few_waves(plan: &Plan, paths: &Paths, steps: &[Range<usize>]) -> Vec<Outline> {
+    let with = |waves: usize| -> (usize, Vec<Outline>) {
+        let outlines = outlines(plan, paths, steps.iter().cloned(), waves);
+        (arena_with(plan, &outlines), outlines)
     };
     let mut all = TRIED_WAVES.map(with).into_iter();
     let least = all.as_slice().iter().map(|(bytes, _)| *bytes).min().unwrap_or(0);
-    all.find(|(bytes, _)| 4 * bytes <= 5 * least).map_or(Vec::new(), |(_, stages)| stages)
+    all.find(|(bytes, _)| 4 * bytes <= 5 * least).map_or(Vec::new(), |(_, outlines)| outlines)
 }
 
 fn arena_of(mut buffers: Vec<Buffer>) -> usize {
     arena::assign(&mut buffers, Place::Arena)
 }
 
-fn arena_with(plan: &Plan, stages: &[Stage]) -> usize {
+fn arena_with(plan: &Plan, outlines: &[Outline]) -> usize {
     let mut buffers = plan.buffers.clone();
-    stages.iter().for_each(|stage| stage.resize(plan, &mut buffers));
+    outlines.iter().for_each(|Outline { steps, strips, .. }| resize(plan, steps, strips, &mut buffers));
     arena_of(buffers)
 }
 
@@ -209,24 +214,21 @@ fn blocks(view: &View, plane: usize, lanes: usize) -> Range<usize> {
     first..first + view.ty.channels().div_ceil(of_block)
 }
 
-impl Stage {
-    /// Sizes and lifetimes of the buffers that the stage touches.
-    fn resize(&self, plan: &Plan, buffers: &mut [Buffer]) {
-        let Range { start, end } = self.steps;
-        for view in plan.steps[start..end].iter().flat_map(Step::views) {
-            let live = &mut buffers[view.buffer.0].live;
-            *live = (live.0.min(start), live.1.max(end - 1));
-        }
-        for strip in &self.strips {
-            buffers[strip.buffer.0].bytes = strip.bytes().next_multiple_of(ALIGNMENT);
-        }
+/// Gives the buffers that a stage touches their sizes and lifetimes.
+fn resize(plan: &Plan, steps: &Range<usize>, strips: &[Strip], buffers: &mut [Buffer]) {
+    for view in plan.steps[steps.clone()].iter().flat_map(Step::views) {
+        let live = &mut buffers[view.buffer.0].live;
+        *live = (live.0.min(steps.start), live.1.max(steps.end - 1));
+    }
+    for strip in strips {
+        buffers[strip.buffer.0].bytes = strip.bytes().next_multiple_of(ALIGNMENT);
     }
 }
 
 /// Gives the steps their kernels, and the values their strips.
 fn apply(plan: &mut Plan, stage: Stage) {
     let mut buffers = std::mem::take(&mut plan.buffers);
-    stage.resize(plan, &mut buffers);
+    resize(plan, &stage.steps, &stage.strips, &mut buffers);
     plan.buffers = buffers;
     let strip = |buffer: BufferId| stage.strips.iter().find(|strip| strip.buffer == buffer);
     let plane = |view: &View| strip(view.buffer).map_or(positions(view), |strip| strip.positions);

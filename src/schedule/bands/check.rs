@@ -78,7 +78,7 @@ impl<'p> Walk<'p> {
     fn units(&self, turn: &Turn) -> Option<Range<usize>> {
         let place = turn.step - self.stage.steps.start;
         let Descent { tasks, units } = &self.paths[place];
-        let whole = turn.tasks.start == self.done[place] * tasks && turn.tasks.end % tasks == 0;
+        let whole = turn.tasks.start == self.done[place] * tasks && turn.tasks.end.is_multiple_of(*tasks);
         let found = self.done[place]..turn.tasks.end / tasks;
         (whole && !found.is_empty() && found.end <= units.len()).then_some(found)
     }
@@ -336,9 +336,9 @@ mod tests {
                     }
                 }
             }
-            for at in 0..99 {
-                let position = places[at].unwrap_or(0);
-                prop_assert_eq!(memory.holds(&(at..at + 1), position), places[at].is_some());
+            for (at, place) in places.iter().enumerate() {
+                let position = place.unwrap_or(0);
+                prop_assert_eq!(memory.holds(&(at..at + 1), position), place.is_some());
                 prop_assert!(!memory.holds(&(at..at + 1), position + 1));
             }
         }

@@ -1,13 +1,13 @@
 //! Which steps go down the picture together: those of a few layers each, between which little is kept.
 
 use super::super::{Buffer, Place, Plan};
-use super::flow::{Flow, Paths};
-use super::{LARGE, Stage, WAVES};
+use super::flow::{Flow, Outline, Paths};
+use super::{LARGE, WAVES};
 use std::ops::Range;
 
-/// The stages with which the values that are alive at the same time take the least memory, or not much more, with the fewest
+/// The steps of the stages with which the values that are alive at the same time take the least memory, or not much more, with the fewest
 /// steps in stages.
-pub fn stages(plan: &Plan, paths: &Paths) -> Vec<Stage> {
+pub fn stages(plan: &Plan, paths: &Paths) -> Vec<Range<usize>> {
     let cuts = cuts(plan);
     let segments = segments(plan, paths, &cuts);
     let least = way(&segments, cuts.len(), |most: usize, segment| most.max(segment.bytes));
@@ -22,14 +22,15 @@ pub fn stages(plan: &Plan, paths: &Paths) -> Vec<Stage> {
 struct Segment {
     /// From which cut to which.
     cuts: Range<usize>,
-    stage: Option<Stage>,
+    /// The steps, if they go down the picture together.
+    stage: Option<Range<usize>>,
     /// Of all values that are alive at the same time, at most.
     bytes: usize,
 }
 
 impl Segment {
     fn steps_in_stages(&self) -> usize {
-        self.stage.as_ref().map_or(0, |stage| stage.steps.len())
+        self.stage.as_ref().map_or(0, Range::len)
     }
 }
 
@@ -84,8 +85,8 @@ fn segments(plan: &Plan, paths: &Paths, cuts: &[usize]) -> Vec<Segment> {
             if steps.len() < 2 || !paths.all(steps.clone()) {
                 continue;
             }
-            if let Some(stage) = Flow::new(plan, paths, steps).stage(WAVES) {
-                found.push(Segment { cuts: start..end, bytes: bytes_in(plan, &stage), stage: Some(stage) });
+            if let Some(outline) = Flow::new(plan, paths, steps).outline(WAVES) {
+                found.push(Segment { cuts: start..end, bytes: bytes_in(plan, &outline), stage: Some(outline.steps) });
             }
         }
     }
@@ -93,7 +94,7 @@ fn segments(plan: &Plan, paths: &Paths, cuts: &[usize]) -> Vec<Segment> {
 }
 
 /// Of all values that are alive during a stage.
-fn bytes_in(plan: &Plan, stage: &Stage) -> usize {
+fn bytes_in(plan: &Plan, stage: &Outline) -> usize {
     let whole: usize = stage.strips.iter().map(|strip| plan.buffers[strip.buffer.0].bytes).sum();
     let strips: usize = stage.strips.iter().map(|strip| strip.bytes()).sum();
     alive(plan, stage.steps.clone()) - whole + strips

@@ -131,6 +131,14 @@ pub struct Flow<'p> {
 /// For each step of a stage, the units that are done.
 pub type Done = Vec<usize>;
 
+/// What decides about a stage.
+pub struct Outline {
+    pub steps: Range<usize>,
+    pub strips: Vec<Strip>,
+    /// Before the first wave, and after each.
+    done: Vec<Done>,
+}
+
 /// Who touches a buffer, of the steps of a stage.
 struct Touched {
     writers: Vec<usize>,
@@ -145,15 +153,17 @@ impl<'p> Flow<'p> {
         Flow { plan, paths: of_steps.collect(), steps }
     }
 
-    /// A stage in so many waves and those in which steps wait for others; `None` where nothing has a strip.
-    pub fn stage(&self, waves: usize) -> Option<Stage> {
+    /// In so many waves and those in which steps wait for others; `None` where nothing has a strip.
+    pub fn outline(&self, waves: usize) -> Option<Outline> {
         let done = self.advance(waves.max(1))?;
         let strips = self.strips(&done);
-        if strips.is_empty() {
-            return None;
-        }
+        (!strips.is_empty()).then(|| Outline { steps: self.steps.clone(), strips, done })
+    }
+
+    /// The stage of which it is the outline.
+    pub fn stage(&self, Outline { steps, strips, done }: Outline) -> Stage {
         let turns = ring::turns(self, &strips, &done);
-        Some(Stage { steps: self.steps.clone(), waves: done.len() - 1, strips, turns })
+        Stage { steps, waves: done.len() - 1, strips, turns }
     }
 
     /// The most positions of a buffer that must be in memory in a wave.

@@ -122,8 +122,9 @@ impl Plan {
     }
 }
 
-/// Arenas above this are worth bands, in bytes. U-Net at 1088x1920, whose arena has 574 MiB, took 1.00 times as long in them (in
-/// time of the core, one thread), with 319 MiB; on two threads 1.02 to 1.05 times, with more places where one waits for the other.
+/// Arenas above this are worth bands, in bytes. U-Net at 1088x1920, whose arena has 574 MiB, took 1.00 times as much of a core's
+/// time in them on one thread, with 319 MiB, HED at 1080x1920 1.03 times; U-Net on two threads 1.02 to 1.05 times, with more
+/// places where one waits for the other.
 const LARGE: usize = 256 << 20;
 
 /// Waves in which a step would do all of its tasks if it had not to wait for others. With more, strips are smaller, and
@@ -131,7 +132,7 @@ const LARGE: usize = 256 << 20;
 const WAVES: usize = 16;
 
 /// The same in the stages that were chosen: the first with which they take little more memory than with the last.
-const TRIED_WAVES: [usize; 2] = [16, 32];
+const TRIED_WAVES: [usize; 3] = [16, 24, 32];
 
 /// Makes stages where the target asks for them, or values take much memory otherwise. Lifetimes must be set; offsets are
 /// still free, and no value lies where another one was.
@@ -186,7 +187,7 @@ fn in_few_waves(plan: &Plan, paths: &Paths, steps: &[Range<usize>]) -> Vec<Outli
     };
     let mut all = TRIED_WAVES.map(with).into_iter();
     let least = all.as_slice().iter().map(|(bytes, _)| *bytes).min().unwrap_or(0);
-    all.find(|(bytes, _)| 4 * bytes <= 5 * least).map_or(Vec::new(), |(_, outlines)| outlines)
+    all.find(|(bytes, _)| 5 * bytes <= 6 * least).map_or(Vec::new(), |(_, outlines)| outlines)
 }
 
 fn arena_of(mut buffers: Vec<Buffer>) -> usize {

@@ -12,7 +12,7 @@ pub fn stages(plan: &Plan, paths: &Paths) -> Vec<Range<usize>> {
     let segments = segments(plan, paths, &cuts);
     let least = way(&segments, cuts.len(), |most: usize, segment| most.max(segment.bytes));
     let least = least.iter().map(|segment| segment.bytes).max().unwrap_or(0);
-    let enough = (least / 10 * 11).max(LARGE / 2);
+    let enough = (least / 20 * 21).max(LARGE / 2);
     let allowed: Vec<Segment> = segments.into_iter().filter(|segment| segment.bytes <= enough).collect();
     let fewest = way(&allowed, cuts.len(), |steps: usize, segment| steps + segment.steps_in_stages());
     fewest.into_iter().filter_map(|segment| segment.stage.clone()).collect()

@@ -3,6 +3,7 @@
 use super::{Split, TASKS, Target, Tile};
 use crate::codegen::Isa;
 use crate::kernels::taps::split;
+use crate::layers::ResolvedWindow;
 use crate::machine::STANDARD;
 use crate::machine::costs::{FAR_PANEL_BYTES, MAX_UNROLLED, PANEL_BYTES, WIDE_VECTORS};
 
@@ -31,6 +32,46 @@ impl Map {
     pub(super) fn once(columns: usize) -> Map {
         Map { rows: 1, columns, weights_once: true }
     }
+}
+
+/// Cuts the positions of a window over an input of the given size into other rows, if they are free to be.
+pub(super) type CutRows = fn(ResolvedWindow, &[usize]) -> (ResolvedWindow, Vec<usize>);
+
+/// A 1x1 convolution does not care where rows end: its positions are cut into rows that suit tiles and caches.
+pub(super) fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
+    if !keeps_positions(&window) {
+        return (window, spatial.to_vec());
+    }
+    let positions: usize = spatial.iter().product();
+    let columns = (8..=MAX_FLAT.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
+    pointwise_rows(positions, columns)
+}
+
+/// As [`flatten_pointwise`], but joins whole rows of the image only.
+pub(super) fn join_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (ResolvedWindow, Vec<usize>) {
+    let &[rows, columns] = spatial else { return (window, spatial.to_vec()) };
+    if !keeps_positions(&window) {
+        return (window, spatial.to_vec());
+    }
+    let joined = (1..=rows).rev().find(|n| rows.is_multiple_of(*n) && n * columns <= MAX_FLAT).unwrap_or(1);
+    pointwise_rows(rows * columns, joined * columns)
+}
+
+/// Columns of a row that was cut out of positions, at most.
+const MAX_FLAT: usize = 128;
+
+/// Whether each output position sees the same input position alone.
+fn keeps_positions(window: &ResolvedWindow) -> bool {
+    window.is_pointwise() && window.stride.iter().all(|&stride| stride == 1)
+}
+
+/// The window of one tap over rows of `columns` columns.
+fn pointwise_rows(positions: usize, columns: usize) -> (ResolvedWindow, Vec<usize>) {
+    let dims = vec![positions / columns, columns];
+    let ones = vec![1, 1];
+    let pads = vec![(0, 0); 2];
+    let (kernel, stride, skip) = (ones.clone(), ones.clone(), vec![0; 2]);
+    (ResolvedWindow { kernel, stride, dilation: ones, pads, skip, out: dims.clone() }, dims)
 }
 
 impl Split {

@@ -93,8 +93,10 @@ def summary(tables):
 
 
 def processor():
-    names = re.findall(r"^model name\s*: (.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    return f"{len(names)} cores of an {names[0]}" if names else "an unknown processor"
+    text = pathlib.Path("/proc/cpuinfo").read_text()
+    names = re.findall(r"^model name\s*: (.*)$", text, re.MULTILINE)
+    widest = next(isa for flag, isa in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("", "SSE")) if flag in text)
+    return f"{len(names)} cores of an {names[0]} with {widest}" if names else "an unknown processor"
 
 
 def write(path, name, text):

@@ -128,17 +128,17 @@ fn attempt(
     let eight_bits = |name: &str| !name.rsplit_once('.').is_some_and(|(stem, _)| kept.contains_key(stem));
     let structure = Structure::of(&folded.graph, &eight_bits);
     check_finite(&structure, folded)?;
-    let steps = (3 * examples.len()) as f64;
+    let steps = (3 * examples.len() + structure.ids().filter(|&id| structure.is_product(id)).count()) as f64;
     let mut done = 0.0;
-    let mut step = |_| {
+    let mut step = |what| {
         done += 1.0;
-        progress(done / steps, "running examples");
+        progress(done / steps, what);
     };
-    let observed = observe(&structure, folded, examples, &mut step);
+    let observed = observe(&structure, folded, examples, &mut |_| step("running examples"));
     let mut values = quantisations(&structure, &observed, wishes);
-    let noises = round_weights(&structure, folded, &observed, &mut values, wishes);
+    let noises = round_weights(&structure, folded, &observed, &mut values, wishes, &mut || step("rounding weights"));
     let applied = apply(&structure, &values).map_err(|error| error.to_string())?;
-    let measured = measure(&structure, folded, &applied, examples, &mut step);
+    let measured = measure(&structure, folded, &applied, examples, &mut |_| step("running examples"));
     let noise = |name: &String| noises[name].0 + noises[name].1;
     let worst = noises.keys().max_by(|a, b| noise(a).total_cmp(&noise(b)).then(b.cmp(a))).cloned();
     let layers = report(&structure, kept, &noises, &measured);
@@ -163,6 +163,7 @@ fn round_weights(
     observed: &Observed,
     found: &mut Values,
     wishes: &Wishes,
+    step: &mut dyn FnMut(),
 ) -> HashMap<String, (f64, f64)> {
     let mut noises = HashMap::new();
     for id in structure.ids().filter(|&id| structure.is_product(id)) {
@@ -185,6 +186,7 @@ fn round_weights(
         let rounded = round(&product, wishes.method);
         noises.insert(structure.name(id).to_owned(), (rounded.noise, observed.noise(operand, input)));
         found.layers.insert(id, rounded.layer);
+        step();
     }
     noises
 }

@@ -16,23 +16,7 @@ import tempfile
 import time
 
 import numpy as np
-import onnxruntime
-import openvino
-
-
-def onnx_runtime(path, feeds):
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, feeds)
-
-
-def open_vino(path, feeds):
-    model = openvino.Core().read_model(path)
-    model.reshape({name: value.shape for name, value in feeds.items()})
-    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
-    return lambda: request.infer(feeds)
+from engines import ENGINES, inputs
 
 
 def shortest(call, seconds):
@@ -66,10 +50,9 @@ def measure(command, model, rounds, seconds):
         subprocess.run([command, "export", model, "--random-weights", "-o", path], check=True, capture_output=True)
         sizes = declared(model)
         random = np.random.default_rng(1)
-        inputs = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
-        shapes = {i.name: [1, *(sizes.get(size, size) for size in i.shape[1:])] for i in inputs}
+        shapes = {i.name: [1, *(sizes.get(size, size) for size in i.shape[1:])] for i in inputs(path)}
         feeds = {name: random.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
-        calls = {"ONNX Runtime": onnx_runtime(path, feeds), "OpenVINO": open_vino(path, feeds)}
+        calls = {name: engine(path, feeds, 1) for name, engine in ENGINES.items()}
         best = dict.fromkeys(["svertka", *calls], float("inf"))
         for _ in range(rounds):
             best["svertka"] = min(best["svertka"], svertka(command, model, seconds, folder))

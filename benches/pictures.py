@@ -15,37 +15,15 @@ import tempfile
 import time
 
 import numpy as np
+from engines import ENGINES, inputs
 
 MIB = 1 << 20
 
 
-def onnx_runtime(path, feed, threads):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feeds = {session.get_inputs()[0].name: feed}
-    return lambda: session.run(None, feeds)
-
-
-def open_vino(path, feed, threads):
-    import openvino
-
-    model = openvino.Core().read_model(path)
-    model.reshape(list(feed.shape))
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
-    return lambda: request.infer([feed])
-
-
-ENGINES = {"ONNX Runtime": onnx_runtime, "OpenVINO": open_vino}
-
-
-def worker(engine, path, size, threads, runs):
+def worker(engine, path, name, shape, threads, runs):
     """Prints milliseconds of the shortest of some calls behind a first one, and MiB of the process."""
-    feed = np.random.default_rng(1).standard_normal([1, *map(int, size.split("x"))], dtype=np.float32)
-    call = ENGINES[engine](path, feed, int(threads))
+    values = np.random.default_rng(1).standard_normal(list(map(int, shape.split("x"))), dtype=np.float32)
+    call = ENGINES[engine](path, {name: values}, int(threads))
     call()
     times = []
     for _ in range(int(runs)):
@@ -56,8 +34,8 @@ def worker(engine, path, size, threads, runs):
     print(1e3 * min(times), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def peer(engine, path, size, options):
-    command = [sys.executable, __file__, "--worker", engine, path, size, str(options.threads), str(options.runs)]
+def peer(engine, path, name, shape, options):
+    command = [sys.executable, __file__, "--worker", engine, path, name, shape, str(options.threads), str(options.runs)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return tuple(map(float, done.stdout.split()))
 
@@ -72,22 +50,17 @@ def svertka(model, size, options, folder):
     return 1e3 * result["steady"]["min_s"], result["peak_rss_bytes"] / MIB
 
 
-def channels(path):
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()[0].shape[1]
-
-
 def measure(model, size, options):
     with tempfile.TemporaryDirectory() as folder:
         path = str(pathlib.Path(folder, "model.onnx"))
         subprocess.run([options.svertka, "export", model, "--random-weights", "-o", path], check=True, capture_output=True)
-        shape = f"{channels(path)}x{size}"
+        (entry,) = inputs(path)
+        shape = f"1x{entry.shape[1]}x{size}"
         found = {}
         for _ in range(options.rounds):
             found.setdefault("svertka", []).append(svertka(model, size, options, folder))
             for engine in ENGINES:
-                found.setdefault(engine, []).append(peer(engine, path, shape, options))
+                found.setdefault(engine, []).append(peer(engine, path, entry.name, shape, options))
     return {engine: [min(part) for part in zip(*rounds)] for engine, rounds in found.items()}
 
 

@@ -18,28 +18,7 @@ import sys
 import time
 
 import numpy as np
-
-
-def runtime(path, feeds, threads):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, feeds)
-
-
-def open_vino(path, feeds, threads):
-    import openvino
-
-    model = openvino.Core().read_model(path)
-    model.reshape({name: value.shape for name, value in feeds.items()})
-    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.compile_model(model, "CPU", settings).create_infer_request()
-    return lambda: request.infer(feeds)
-
-
-ENGINES = {"ONNX Runtime": runtime, "OpenVINO": open_vino}
+from engines import ENGINES, inputs
 
 
 def worker(engine, folder, threads, seconds):
@@ -65,14 +44,13 @@ def prepare(svertka, model, folder):
     """The quantised networks, with the inputs that they were calibrated on."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
-    import onnxruntime
 
     if pathlib.Path(folder, "unpaired.safetensors").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = str(folder / "f32.onnx")
     run([svertka, "export", model, "--random-weights", "--fixed-sizes", "-o", path])
-    (entry,) = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()
+    (entry,) = inputs(path)
     shape = [1, *entry.shape[1:]]
     files = [str(folder / f"x{index}.npy") for index in range(4)]
     for index, file in enumerate(files):

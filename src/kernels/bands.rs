@@ -54,6 +54,12 @@ pub(super) fn parts(total: usize, size: usize) -> impl Iterator<Item = Range<usi
     (0..total).step_by(size.max(1)).map(move |start| start..total.min(start + size.max(1)))
 }
 
+/// From the begin of the first of some ranges to the end of the last; empty ones are nowhere.
+pub fn around(ranges: impl Iterator<Item = Range<usize>>) -> Range<usize> {
+    let touched = ranges.filter(|range| !range.is_empty());
+    touched.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
+}
+
 impl Kernel {
     /// The same kernel, in tasks that go down the picture, on values of which so many positions are in memory. It gives the
     /// same bits. `None` where this family, or this kernel of it, knows no such tasks.

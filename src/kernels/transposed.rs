@@ -5,7 +5,7 @@
 //! once, then the same ones of the next phase, because they read the same input. What follows each other is one call of the
 //! phase's kernel, with operands of its own, which are written to scratch memory.
 
-use super::bands::{Descent, Planes, Unit, rows_of_unit};
+use super::bands::{Descent, Planes, Unit, around, rows_of_unit};
 use super::interleave::{Part, Places};
 use super::nest::{self, KernelNest};
 use super::{Constant, Family, Layout, Lowered, NodeView, Target, Why, channelwise, conv, rows};
@@ -14,7 +14,6 @@ use crate::ir::weights::Values;
 use crate::layers::{Conv, ConvTranspose, Op, Phase, ResolvedWindow, Window};
 use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 /// Every decision about one transposed convolution that its code depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -213,20 +212,20 @@ impl Code {
 
     /// See [`super::Kernel::descent`], with the positions of the output.
     pub(super) fn descent(&self, positions: usize, tables: &Tables) -> Option<Descent> {
+        let direct = self.kernels.iter().map(PhaseCode::direct).collect::<Option<Vec<&conv::Code>>>()?;
+        // All phases have as many rows in a task, and as many positions from one row to the next.
+        let rows = self.parts_of_block * direct[0].task_rows;
+        let step = *direct[0].interleave.as_ref()?.rows.first()?;
         let unit = |block: usize| {
-            let (mut reads, mut writes) = (0..0, 0..0);
-            for phase in &tables.phases {
-                let code = self.kernels[phase.kernel].direct()?;
-                let of_unit = self.parts_of_block * code.task_rows;
-                let (first, step) = (block * of_unit, *code.interleave.as_ref()?.rows.first()?);
-                let end = code.rows.count.min(first + of_unit);
-                reads = around(reads, phase.rows.rows.needed_by(first..end, code.input_columns()));
-                writes = first * step..positions.min((first + of_unit) * step);
-            }
-            Some(Unit { reads, writes })
+            let first = block * rows;
+            let of_phase = tables.phases.iter().map(|phase| {
+                let code = direct[phase.kernel];
+                let end = code.rows.count.min(first + rows);
+                phase.rows.rows.needed_by(first..end, code.input_columns())
+            });
+            Unit { reads: around(of_phase), writes: first * step..positions.min((first + rows) * step) }
         };
-        let units = (0..self.blocks()).map(unit).collect::<Option<Vec<Unit>>>()?;
-        Some(Descent { tasks: self.phases * self.parts_of_block, units })
+        Some(Descent { tasks: self.phases * self.parts_of_block, units: (0..self.blocks()).map(unit).collect() })
     }
 
     /// Phase and part of a task of a sample.
@@ -238,15 +237,6 @@ impl Code {
 
 /// Units of a picture at least, where it has as many rows: bands end where units do.
 const FEWEST_UNITS: usize = 64;
-
-/// From the begin of the first of two ranges to the end of the last; an empty one is nowhere.
-fn around(a: Range<usize>, b: Range<usize>) -> Range<usize> {
-    match (a.is_empty(), b.is_empty()) {
-        (true, _) => b,
-        (_, true) => a,
-        _ => a.start.min(b.start)..a.end.max(b.end),
-    }
-}
 
 impl PhaseCode {
     fn direct(&self) -> Option<&conv::Code> {

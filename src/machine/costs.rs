@@ -16,7 +16,7 @@ pub const MOST_WAITING: usize = 1 << 20;
 pub const MAX_UNROLLED: usize = 1400;
 
 /// Vectors of a tile of 512 bits at most, but where weights are read once. Measured on an Emerald Rapids: with three to five,
-/// 1x1 and Winograd convolutions took 1.02 to 1.10 of the time that they take with two.
+/// 1x1 and Winograd convolutions took up to 1.10 of the time that they take with two.
 pub const WIDE_VECTORS: usize = 2;
 
 /// Bytes of input that a block of rows may take at most. Measured with 512 KiB of second level; more was not tried with

@@ -86,7 +86,7 @@ pub fn quantise(
 
 fn check_names(folded: &Folded, kept: &HashMap<String, String>) -> Result<(), String> {
     let all = Structure::of(&folded.graph, &|_| true);
-    let names: HashSet<&str> = all.ids().filter(|&id| all.is_product(id)).map(|id| all.name(id)).collect();
+    let names: HashSet<&str> = all.product_ids().map(|id| all.name(id)).collect();
     match kept.keys().find(|name| !names.contains(name.as_str())) {
         None => Ok(()),
         Some(name) => {
@@ -99,7 +99,7 @@ fn check_names(folded: &Folded, kept: &HashMap<String, String>) -> Result<(), St
 
 /// No whole number stands for NaN or infinity.
 fn check_finite(structure: &Structure, weights: &Folded) -> Result<(), String> {
-    for id in structure.ids().filter(|&id| structure.is_product(id)) {
+    for id in structure.product_ids() {
         let name = structure.name(id);
         let all = structure.graph[id].params.iter().map(|&param| values(&structure.graph, param, weights));
         if let Some(odd) = all.flat_map(|values| values.iter().copied().find(|value| !value.is_finite())).next() {
@@ -128,7 +128,7 @@ fn attempt(
     let eight_bits = |name: &str| !name.rsplit_once('.').is_some_and(|(stem, _)| kept.contains_key(stem));
     let structure = Structure::of(&folded.graph, &eight_bits);
     check_finite(&structure, folded)?;
-    let steps = (3 * examples.len() + structure.ids().filter(|&id| structure.is_product(id)).count()) as f64;
+    let steps = (3 * examples.len() + structure.product_ids().count()) as f64;
     let mut done = 0.0;
     let mut step = |what| {
         done += 1.0;
@@ -166,7 +166,7 @@ fn round_weights(
     step: &mut dyn FnMut(),
 ) -> HashMap<String, (f64, f64)> {
     let mut noises = HashMap::new();
-    for id in structure.ids().filter(|&id| structure.is_product(id)) {
+    for id in structure.product_ids() {
         let node = &structure.graph[id];
         let operand = node.operands()[0];
         let input = found.quantisations[&structure.class(operand)];

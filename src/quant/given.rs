@@ -230,7 +230,7 @@ impl<'g> Taking<'g> {
                 Err((nodes, reason)) => nodes.into_iter().for_each(|id| left_out.add(id, &reason)),
             }
         }
-        for id in structure.ids().filter(|&id| structure.is_product(id)) {
+        for id in structure.product_ids() {
             let operand = structure.class(structure.graph[id].operands()[0]);
             let Some(&input) = found.quantisations.get(&operand) else { continue };
             match self.layer(structure, id, input) {

@@ -63,7 +63,7 @@ impl Sums {
     pub fn new(structure: &Structure) -> Sums {
         let graph = &structure.graph;
         let mut readers = vec![Vec::new(); graph.nodes.len()];
-        let products: Vec<NodeId> = structure.ids().filter(|&id| structure.is_product(id)).collect();
+        let products: Vec<NodeId> = structure.product_ids().collect();
         products.iter().for_each(|&id| readers[graph[id].operands()[0].0 as usize].push(id));
         let together = together(products.iter().map(|&id| reads(graph, id)).sum());
         let layers = products.iter().map(|&id| (id, Layer::new(graph, id, together))).collect();

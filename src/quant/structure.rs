@@ -150,6 +150,11 @@ impl Structure {
         self.graph.ids().filter(|id| !self.gone[id.0 as usize])
     }
 
+    /// Those whose weights have eight bits.
+    pub fn product_ids(&self) -> impl Iterator<Item = NodeId> {
+        self.ids().filter(|&id| self.is_product(id))
+    }
+
     /// Whether the weights of a node have eight bits.
     pub fn is_product(&self, id: NodeId) -> bool {
         self.products[id.0 as usize]

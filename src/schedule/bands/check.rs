@@ -6,7 +6,7 @@
 
 use super::super::{BufferId, Plan, Step, View};
 use super::{Echo, Stage, Strip, Turn, blocks, positions};
-use crate::kernels::bands::Descent;
+use crate::kernels::bands::{Descent, around};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
@@ -86,10 +86,10 @@ impl<'p> Walk<'p> {
     fn reads(&self, index: usize, turn: &Turn, units: &Range<usize>) -> Result<(), Fault> {
         let units = &self.paths[turn.step - self.stage.steps.start].units[units.clone()];
         for (operand, view) in self.step(turn).inputs.iter().enumerate() {
-            let ranges = units.iter().map(|unit| if operand == 0 { &unit.reads } else { &unit.writes });
+            let ranges = units.iter().map(|unit| if operand == 0 { unit.reads.clone() } else { unit.writes.clone() });
             // One number a channel is read by all.
             let one = operand > 0 && positions(view) == 1;
-            let range = if one { 0..1 } else { all_of(ranges) };
+            let range = if one { 0..1 } else { around(ranges) };
             if range.is_empty() {
                 continue;
             }
@@ -104,7 +104,7 @@ impl<'p> Walk<'p> {
     fn writes(&mut self, index: usize, turn: &Turn, units: &Range<usize>) -> Result<(), Fault> {
         let view = &self.step(turn).output;
         let units = &self.paths[turn.step - self.stage.steps.start].units[units.clone()];
-        let range = all_of(units.iter().map(|unit| &unit.writes));
+        let range = around(units.iter().map(|unit| unit.writes.clone()));
         self.in_order(index, turn.step, view, &range)?;
         let lies = self.lies(index, view, &range, turn.before[0])?;
         for block in self.blocks(view) {
@@ -169,12 +169,6 @@ impl<'p> Walk<'p> {
     fn blocks(&self, view: &View) -> Range<usize> {
         blocks(view, self.plane(view), self.plan.target.lanes)
     }
-}
-
-/// From the first to the last position of some ranges.
-fn all_of<'r>(ranges: impl Iterator<Item = &'r Range<usize>>) -> Range<usize> {
-    let touched = ranges.filter(|range| !range.is_empty()).cloned();
-    touched.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
 }
 
 /// Which positions of a value lie in the memory of a block: for places from each begin to an end, the position of the first.

@@ -560,6 +560,11 @@ impl Code {
         self.segments.iter().map(|segment| segment.repeat).sum()
     }
 
+    /// Whether each weight is read once, from far away: by the only tile that a group of vectors has.
+    fn is_streamed(&self) -> bool {
+        self.weight_bytes() > NEAR_WEIGHTS && self.row_tiles() * self.out_rows == 1
+    }
+
     /// How tiles ask for the next panel, if they do.
     fn ahead(&self) -> Option<Ahead> {
         if self.weight_bytes() <= NEAR_WEIGHTS || !(1..=NEAR_WEIGHTS as i64).contains(&self.panel()) {

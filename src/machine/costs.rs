@@ -30,6 +30,12 @@ pub const PANEL_BYTES: usize = 18 << 10;
 /// loaded and stored often.
 pub const FAR_PANEL_BYTES: usize = 96 << 10;
 
+/// How many bytes ahead a tile asks for weights that it reads once: further than a line takes from memory, and into the next
+/// page of 4096, before which the prefetcher of the CPU stops. On an Emerald Rapids, reading 400 MiB by a loop that adds:
+/// f32 15.0 GB/s without and 15.8 with, f16, which has twice the instructions, 11.1 and 14.8; in large pages 14.5 and 17.0, 12.2
+/// and 16.3. As good with 16384.
+pub const STREAM_AHEAD: i64 = 4096;
+
 /// Bytes of f32 weights that stay in the second level from one block of rows to the next: above, tiles ask for the next.
 pub const NEAR_WEIGHTS: usize = 128 << 10;
 

@@ -8,6 +8,7 @@ use crate::kernels::long::Every;
 use crate::kernels::nest::KernelNest;
 use crate::kernels::rows::Located;
 use crate::kernels::taps::Segment;
+use crate::machine::costs::STREAM_AHEAD;
 
 /// Pointers of one channel group of one sample.
 struct Line {
@@ -385,7 +386,11 @@ impl TileEmitter<'_> {
             for channel in 0..unroll {
                 let position = (column * unroll + channel) as i64 * conf.weight_stride();
                 for (v, &weight) in row.iter().enumerate() {
-                    self.load_weights(asm, weight, weights.at(position + v as i64 * conf.weight_vector()));
+                    let at = position + v as i64 * conf.weight_vector();
+                    self.load_weights(asm, weight, weights.at(at));
+                    if conf.is_streamed() && at % LINE == 0 {
+                        asm.prefetch(weights.at(at + STREAM_AHEAD));
+                    }
                 }
                 for &p in &users {
                     let x = self.element(input, p, column, channel);

@@ -28,7 +28,7 @@ impl Work {
     pub fn new(plan: &Plan, step: &Step) -> Work {
         let nodes: Vec<NodeId> = step.nodes().filter(|_| step.purpose.is_none()).collect();
         let lanes = plan.target.lanes;
-        let size = |view: &View| view.layout.bytes(&view.ty, lanes) as u64;
+        let size = |view: &View| view.bytes(view.layout, lanes) as u64;
         let written = size(&step.output) + step.beside.iter().map(|(_, view)| size(view)).sum::<u64>();
         let inputs: Vec<u64> = step.inputs.iter().map(size).collect();
         let first = step.nodes().next().filter(|_| step.purpose.is_none());

@@ -37,10 +37,11 @@ pub fn generate(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> R
         Work::Copy { channels, inputs, output } => {
             generate_copy(code, [channels.len(), inputs.len()], *output, name, isa, module)
         }
-        &Work::Pad { front, input, output, number } => {
-            pad::generate(&pad::Pad { code, front, input, output, number }, name, isa, module)
-        }
-        _ => generate_elements(code, name, isa, module),
+        Work::Pad(padded) => pad::generate(code, pad::Frame { lanes: code.lanes, padded }, name, isa, module),
+        _ => match &code.padded {
+            Some(padded) => generate_rows(code, pad::Frame { lanes: code.lanes, padded }, name, isa, module),
+            None => generate_elements(code, name, isa, module),
+        },
     }
 }
 
@@ -51,11 +52,13 @@ fn unit(code: &Code) -> usize {
 
 /// How tasks share the positions of a block.
 pub fn parts(code: &Code) -> Parts {
-    match code.work {
-        Work::Elements { .. } | Work::Gate { .. } => Parts::new(code.positions.div_ceil(unit(code)), code.blocks()),
-        Work::Pad { output, .. } => Parts::new(pad::steps(&output), code.blocks()),
-        _ => Parts::new(1, code.blocks()),
-    }
+    let steps = match (&code.work, &code.padded) {
+        (Work::Pad(padded), _) => pad::steps(&padded.sizes),
+        (_, Some(padded)) => padded.inner[1],
+        (Work::Elements { .. } | Work::Gate { .. }, None) => code.positions.div_ceil(unit(code)),
+        _ => 1,
+    };
+    Parts::new(steps, code.blocks())
 }
 
 /// A task is a part of a block.
@@ -64,40 +67,87 @@ fn generate_elements(code: &Code, name: &str, isa: Isa, module: &mut CodeModule)
     let of_part = parts.size() * unit(code);
     let rest = code.positions - (parts.count() - 1) * of_part;
     let of_part = if parts.count() == 1 { rest } else { of_part };
-    // Only these know channels that are missing in the last block.
-    let differs = code.reads_rows() && !code.channels.is_multiple_of(code.lanes);
-    let mut tiles: Vec<[FuncId; 2]> = Vec::new();
-    for (last, block) in [(false, "block"), (true, "last")].into_iter().take(1 + usize::from(differs)) {
-        let mut define = |positions: usize| {
-            let tile = Tile { code, positions, last };
-            module.define_tile(&format!("{name}_{block}_{positions}"), isa, ARGUMENTS, &mut |asm| tile.emit(asm))
-        };
-        let whole = define(of_part)?;
-        tiles.push([whole, if rest == of_part { whole } else { define(rest)? }]);
-    }
-    let behind = tiles[tiles.len() - 1];
+    let whole = BlockTiles::define(code, of_part, name, isa, module)?;
+    let rest = if rest == of_part { whole } else { BlockTiles::define(code, rest, name, isa, module)? };
     nest::define(name, module, |nest| {
         nest::for_parts(nest, parts, code.blocks(), |nest, sample, block, part| {
-            let args = code.pointers(nest, sample, block, part.map(|[first, _]| first));
+            let first = part.map(|[first, _]| nest.mul_imm(first, unit(code) as i64));
+            let args = code.pointers(nest, sample, block, first);
             // The last part is the one behind which there is nothing.
             let is_last = part.map(|[_, end]| {
                 let steps = nest.iconst(code.positions.div_ceil(unit(code)) as i64);
                 nest.less(end, steps)
             });
-            let call = |nest: &mut NestBuilder, [whole, rest]: [FuncId; 2]| match is_last {
+            match is_last {
                 Some(before) if whole != rest => {
-                    nest.if_else(before, |nest| nest.call(whole, &args), |nest| nest.call(rest, &args));
+                    let call = |nest: &mut NestBuilder, tiles: BlockTiles| tiles.call(code, nest, block, &args);
+                    nest.if_else(before, |nest| call(nest, whole), |nest| call(nest, rest));
                 }
-                _ => nest.call(whole, &args),
-            };
-            if !differs {
-                return call(nest, tiles[0]);
+                _ => whole.call(code, nest, block, &args),
             }
-            let end = nest.iconst(code.blocks() as i64 - 1);
-            let full = nest.less(block, end);
-            nest.if_else(full, |nest| call(nest, tiles[0]), |nest| call(nest, behind));
         });
     })
+}
+
+/// A task is some rows of a block, and what is around them.
+fn generate_rows(
+    code: &Code,
+    frame: pad::Frame,
+    name: &str,
+    isa: Isa,
+    module: &mut CodeModule,
+) -> Result<FuncId, CodeError> {
+    let [_, rows, columns] = frame.padded.inner;
+    let tiles = BlockTiles::define(code, columns, name, isa, module)?;
+    let filler = pad::Filler::define(frame, name, isa, module)?;
+    nest::define(name, module, |nest| {
+        nest::for_parts(nest, parts(code), code.blocks(), |nest, sample, block, part| {
+            let out = nest.sample_pointer(0, sample);
+            let out = nest.offset_by(out, block, filler.block());
+            let out = filler.fill(nest, out, part);
+            nest::repeat_part(nest, rows, part, |nest, row| {
+                let first = nest.mul_imm(row, columns as i64);
+                let mut args = code.pointers(nest, sample, block, Some(first));
+                args[0] = nest.offset_by(out, row, filler.row());
+                tiles.call(code, nest, block, &args);
+            });
+        });
+    })
+}
+
+/// The tiles of so many positions: of any block, and of the last one, which may have fewer channels.
+#[derive(Clone, Copy, PartialEq)]
+struct BlockTiles {
+    any: FuncId,
+    last: FuncId,
+}
+
+impl BlockTiles {
+    fn define(
+        code: &Code,
+        positions: usize,
+        name: &str,
+        isa: Isa,
+        module: &mut CodeModule,
+    ) -> Result<BlockTiles, CodeError> {
+        let mut define = |kind: &str, last: bool| {
+            let tile = Tile { code, positions, last };
+            module.define_tile(&format!("{name}_{kind}_{positions}"), isa, ARGUMENTS, &mut |asm| tile.emit(asm))
+        };
+        let any = define("block", false)?;
+        // Only these know channels that are missing.
+        let differs = code.reads_rows() && !code.channels.is_multiple_of(code.lanes);
+        Ok(BlockTiles { any, last: if differs { define("last", true)? } else { any } })
+    }
+
+    fn call(self, code: &Code, nest: &mut NestBuilder, block: Word, args: &[Word]) {
+        if self.any == self.last {
+            return nest.call(self.any, args);
+        }
+        let end = nest.iconst(code.blocks() as i64 - 1);
+        let full = nest.less(block, end);
+        nest.if_else(full, |nest| nest.call(self.any, args), |nest| nest.call(self.last, args));
+    }
 }
 
 /// A task is a channel.
@@ -154,7 +204,7 @@ impl Code {
         matches!(self.work, Work::Elements { integer: Integer::Quantise(_), input: Layout::Nchw })
     }
 
-    /// The tile's arguments: output, input, and what else there is, of a block from a step of its positions on.
+    /// The tile's arguments: output, input, and what else there is, of a block from one of its positions on.
     fn pointers(&self, nest: &mut NestBuilder, sample: Word, block: Word, first: Option<Word>) -> Vec<Word> {
         let (lanes, positions) = (self.lanes, self.positions);
         let of = |bytes: usize| Reach::Sample { block: bytes * lanes * positions, position: bytes * lanes };
@@ -182,7 +232,7 @@ impl Code {
             let Reach::Sample { block: of_block, position } = reach else { return nest.constant_pointer(operand) };
             let pointer = nest.sample_pointer(operand, sample);
             let pointer = nest.offset_by(pointer, block, of_block as i64);
-            first.map_or(pointer, |first| nest.offset_by(pointer, first, (position * unit(self)) as i64))
+            first.map_or(pointer, |first| nest.offset_by(pointer, first, position as i64))
         };
         let mut pointers: Vec<Word> = reaches.into_iter().enumerate().map(pointer).collect();
         // Those that a tile has no use for are any.

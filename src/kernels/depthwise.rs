@@ -278,8 +278,9 @@ impl Code {
         };
         let weights = constant(nest, 0, self.weights_of_block());
         let (begin, factors) = (constant(nest, 1, 4 * self.lanes), constant(nest, 2, 4 * self.lanes));
-        let pointers = [(x, self.lanes), (y, vector), (r, self.lanes)];
-        self.window.for_runs(nest, [1, self.run], tiles, part, &pointers, |nest, tile, at| {
+        let window = &self.window;
+        let cursors = [window.of_input(x, self.lanes), window.of_output(y, vector), window.of_output(r, self.lanes)];
+        window.for_runs(nest, [1, self.run], tiles, part, &cursors, |nest, tile, at| {
             nest.call(tile, &[at[0], weights, at[1], at[2], begin, factors]);
         });
     }
@@ -312,7 +313,8 @@ impl Code {
             asm.add_imm(weights, (self.vector() * rows * patterns.len()) as i64);
         });
         w.into_iter().chain([helper, seen]).for_each(|v| asm.free(v));
-        self.ends.store(asm, sums, factors.at(0), out.at(0), residual.at(0));
+        self.ends.store(asm, &sums, factors.at(0), out.at(0), residual.at(0));
+        sums.into_iter().for_each(|sum| asm.free(sum));
     }
 
     /// Adds the products of the neighbours at a place.

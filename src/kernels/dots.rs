@@ -7,9 +7,10 @@
 //! have the inputs of its outputs, with zeros for weights where one meets what another group reads. A dense layer reads a
 //! map in blocks of channels as it lies: as a window of all positions.
 
-use super::geometry::Geometry;
+use super::geometry::{Cursor, Geometry, Padded};
 use super::nest::{self, KernelNest, Part, Parts};
-use super::requantise::{self, Ends};
+use super::pad::{Filler, Frame};
+use super::requantise::{self, Ends, further};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
@@ -34,6 +35,8 @@ pub struct Code {
     pub(super) window: Geometry,
     input: Quantisation,
     pub(super) ends: Ends,
+    /// What is around the output.
+    pub(super) padded: Option<Padded>,
     /// Positions of a row that a tile has, and rows: one, or several whole ones.
     pub(super) run: usize,
     pub(super) rows: usize,
@@ -164,7 +167,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
             let resolved = conv.window.resolve(ty.spatial()).expect("verified");
             let (front, window) = Geometry::of(&resolved, ty.spatial())?;
             let padded = window.padded(front, ty.spatial(), input.zero_point());
-            (Layout::Blocked, ty.channels(), padded, window.merged())
+            (Layout::Blocked, ty.channels(), padded, window)
         }
         _ => {
             let (layout, inputs, window) = of_all(&node.inputs[0], lanes);
@@ -174,7 +177,6 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let groups = if let Op::Conv(conv) = node.op { conv.groups } else { 1 };
     let channels = Channels { lanes, groups, inputs, outputs: node.output.channels() };
     let products = Products::of(target, || channels.pairs_fit(weights, input.top()))?;
-    let [_, window_rows, columns] = window.out;
     // What a tile needs beside its sums, while it makes them and behind.
     let blocks = channels.blocks(products);
     let others = match products {
@@ -182,7 +184,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         Products::Pairs => 3,
         Products::Halves => 4,
     };
-    let run = (target.registers - others.max(requantise::REGISTERS)) / blocks;
+    let most = (target.registers - others.max(requantise::REGISTERS)) / blocks;
+    // Positions of rows that lie apart are not one long row.
+    let kept = node.padded.filter(|padded| fits(&window, padded, most));
+    let window = if kept.is_some() { window } else { window.merged() };
+    let [_, rows, columns] = window.out;
     let code = Code {
         lanes,
         products,
@@ -192,14 +198,24 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         window,
         input,
         ends: Ends { residual, output },
-        run: run.min(columns),
-        rows: (run / columns).clamp(1, window_rows),
+        padded: kept,
+        run: most.min(columns),
+        rows: (most / columns).clamp(1, rows),
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
     }
     let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs: vec![layout], output: Layout::Blocked, spread: None, padded })
+}
+
+/// Whether tiles of at most so many positions can write a map with something around it, at the cost of few tiles that are
+/// not full at the ends of rows.
+fn fits(window: &Geometry, padded: &Padded, most: usize) -> bool {
+    let [planes, rows, columns] = window.out;
+    let tiles = if most >= columns { rows.div_ceil(most / columns) } else { rows * columns.div_ceil(most) };
+    let of_one_row = (rows * columns).div_ceil(most);
+    planes == 1 && padded.sizes[0] == 1 && rows > 1 && 10 * tiles <= 11 * of_one_row
 }
 
 /// How a dense layer reads its operand, which may be a map: the layout, the channels, and a window of all its positions.
@@ -284,7 +300,7 @@ impl Code {
     fn reach(&self) -> i64 {
         let (in_blocks, out_blocks) = (self.channels.in_blocks(), self.channels.out_blocks());
         let input = in_blocks * self.window.seen() * self.lanes;
-        let output = out_blocks * self.window.positions() * 4 * self.lanes;
+        let output = out_blocks * self.out_sizes().iter().product::<usize>() * 4 * self.lanes;
         (input.max(output).max(self.weight_bytes())) as i64
     }
 
@@ -360,16 +376,20 @@ impl Family for Code {
                 });
             }
         }
+        let frame = |padded| Frame { lanes: self.lanes, padded };
+        let filler = self.padded.as_ref().map(|padded| Filler::define(frame(padded), name, isa, module)).transpose()?;
         nest::define(name, module, |nest| {
             nest::for_parts(nest, self.parts(), self.tiles(), |nest, sample, number, part| {
                 let whole = nest.iconst((out_blocks / self.blocks) as i64);
                 let full = nest.less(number, whole);
-                let pair = [tiles[0], tiles[1]];
-                let single = [tiles[2], tiles[3]];
+                let tiles_of = |nest: &mut NestBuilder, tiles: [Option<FuncId>; 2], blocks: usize| {
+                    let out = self.emit_output(nest, [sample, number], part, filler.as_ref(), blocks);
+                    self.emit_positions(nest, [sample, number], part, out, tiles);
+                };
                 nest.if_else(
                     full,
-                    |nest| self.emit_positions(nest, [sample, number], part, pair),
-                    |nest| self.emit_positions(nest, [sample, number], part, single),
+                    |nest| tiles_of(nest, [tiles[0], tiles[1]], self.blocks),
+                    |nest| tiles_of(nest, [tiles[2], tiles[3]], left),
                 );
             });
         })
@@ -400,18 +420,54 @@ impl Code {
         nest.smin(block, last)
     }
 
+    /// Sizes of the output in memory.
+    fn out_sizes(&self) -> &[usize; 3] {
+        self.padded.as_ref().map_or(&self.window.out, |padded| &padded.sizes)
+    }
+
+    /// Bytes of a block of the output.
+    fn out_block(&self) -> usize {
+        self.out_sizes().iter().product::<usize>() * self.vector()
+    }
+
+    /// Fills what is around the output of a tile of so many blocks, or around a part of it. Where the first position lies.
+    fn emit_output(
+        &self,
+        nest: &mut NestBuilder,
+        [sample, number]: [Word; 2],
+        part: Part,
+        filler: Option<&Filler>,
+        blocks: usize,
+    ) -> Word {
+        let out = nest.sample_pointer(0, sample);
+        let out = nest.offset_by(out, number, (self.blocks * self.out_block()) as i64);
+        let Some(filler) = filler else { return out };
+        let rows = part.map(|steps| {
+            let rows = nest.iconst(self.window.out[1] as i64);
+            steps.map(|step| {
+                let row = nest.mul_imm(step, self.rows as i64);
+                nest.smin(row, rows)
+            })
+        });
+        let first = filler.fill(nest, out, rows);
+        for block in 1..blocks {
+            let block = nest.add_imm(out, (block * self.out_block()) as i64);
+            filler.fill(nest, block, rows);
+        }
+        first
+    }
+
     /// All positions of the output blocks of a tile, or those of a part, by that of a run and that of what is left of a row.
     fn emit_positions(
         &self,
         nest: &mut NestBuilder,
         [sample, number]: [Word; 2],
         part: Part,
+        out: Word,
         tiles: [Option<FuncId>; 2],
     ) {
         let residuals = usize::from(self.ends.residual.is_some());
         let tile_bytes = (self.blocks * self.window.positions()) as i64;
-        let out = nest.sample_pointer(0, sample);
-        let out = nest.offset_by(out, number, tile_bytes * self.vector() as i64);
         let input = nest.sample_pointer(1, sample);
         let input = if self.reads == self.channels.in_blocks() {
             input
@@ -433,8 +489,14 @@ impl Code {
         let weights = constant(nest, 0, self.weights_of_block());
         let ends = constant(nest, 1, 8 * self.lanes);
         let next = nest.add_imm(weights, (self.blocks * self.weights_of_block()) as i64);
-        let pointers = [(input, self.lanes), (out, self.vector()), (residual, self.lanes), (next, self.fetched())];
-        self.window.for_runs(nest, [self.rows, self.run], tiles, part, &pointers, |nest, tile, at| {
+        let window = &self.window;
+        let cursors = [
+            window.of_input(input, self.lanes),
+            Cursor::new(out, self.out_sizes(), self.vector()),
+            window.of_output(residual, self.lanes),
+            window.of_output(next, self.fetched()),
+        ];
+        window.for_runs(nest, [self.rows, self.run], tiles, part, &cursors, |nest, tile, at| {
             nest.call(tile, &[at[0], weights, at[1], at[2], ends, at[3]]);
         });
     }
@@ -573,10 +635,17 @@ impl Tile<'_> {
     /// Makes values of sums, and stores them.
     fn finish(&self, asm: &mut dyn VectorAsm, block: usize, sums: Vec<V>) {
         let [out, residual, all_ends] = [2, 3, 4].map(|arg| asm.arg(arg));
-        let (ends, first) = (self.code.ends, block * self.code.window.positions());
-        let (out, residual) =
-            (out.at((first * ends.vector(self.code.lanes)) as i64), residual.at((first * self.code.lanes) as i64));
-        let factors = all_ends.at(((2 * block + 1) * 4 * self.code.lanes) as i64);
-        ends.store(asm, sums, factors, out, residual);
+        let code = self.code;
+        let factors = all_ends.at(((2 * block + 1) * 4 * code.lanes) as i64);
+        let residual = residual.at((block * code.window.positions() * code.lanes) as i64);
+        let out = out.at((block * code.out_block()) as i64);
+        // Rows lie side by side, unless something is around them.
+        let together = if code.padded.is_some() { self.run } else { sums.len() };
+        for (row, sums) in sums.chunks(together).enumerate() {
+            let out = further(out, row * code.out_sizes()[2] * code.vector());
+            let residual = further(residual, row * together * code.lanes);
+            code.ends.store(asm, sums, factors, out, residual);
+        }
+        sums.into_iter().for_each(|sum| asm.free(sum));
     }
 }

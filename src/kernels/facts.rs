@@ -2,6 +2,7 @@
 
 use super::channelwise::Interior;
 use super::conv::{ColumnWindow, Split, Tile};
+use super::geometry::Padded;
 use super::integer::Work;
 use super::normalise::{Extent, Measure, Weights};
 use super::permute::Kind;
@@ -72,6 +73,15 @@ fn row(columns: usize, segments: &[Segment]) -> Fact {
 
 fn vectors(lanes: usize, positions: usize) -> Fact {
     ("vectors", format!("of {lanes} channels; {positions} positions"))
+}
+
+/// `zeros, to 114x114`
+fn around(padded: Option<Padded>) -> Fact {
+    let sizes = |Padded { inner: [planes, ..], sizes: [all, rows, columns], .. }| match (planes, all) {
+        (1, 1) => format!("zeros, to {rows}x{columns}"),
+        _ => format!("zeros, to {all}x{rows}x{columns}"),
+    };
+    ("around", padded.map_or(String::new(), sizes))
 }
 
 fn some(what: &'static str, when: bool, text: &str) -> Fact {
@@ -308,6 +318,7 @@ impl dots::Code {
                 ),
             ),
             some("then", self.ends.residual.is_some(), "adds"),
+            around(self.padded),
         ]
     }
 }
@@ -339,6 +350,6 @@ impl integer::Code {
             Work::Product { groups, .. } if *groups > 1 => format!("{groups}"),
             _ => String::new(),
         };
-        vec![vectors(self.lanes, self.positions), ("groups", groups)]
+        vec![vectors(self.lanes, self.positions), ("groups", groups), around(self.padded())]
     }
 }

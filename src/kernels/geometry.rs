@@ -7,12 +7,53 @@ use super::nest::{self, Part, Parts};
 use crate::codegen::{FuncId, NestBuilder, Word};
 use crate::layers::ResolvedWindow;
 
-/// Numbers around an input: how many are in front in each dimension, and the sizes with them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Numbers around a value: its sizes, how many are in front of it in each dimension, and the sizes with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Padded {
+    pub inner: [usize; 3],
     pub front: [usize; 3],
     pub sizes: [usize; 3],
     pub number: u8,
+}
+
+impl Padded {
+    /// Positions in memory of the value's first one.
+    pub fn first(&self) -> usize {
+        (0..3).map(|d| self.front[d] * behind(&self.sizes, d)).sum()
+    }
+
+    pub fn positions(&self) -> usize {
+        self.sizes.iter().product()
+    }
+
+    /// Positions in memory of the value's own, in their order.
+    pub fn places(&self) -> Vec<usize> {
+        let [planes, rows, columns] = self.inner;
+        let place = |plane, row, column| {
+            let inner = [plane, row, column];
+            (0..3).map(|d| (self.front[d] + inner[d]) * behind(&self.sizes, d)).sum()
+        };
+        let rows = (0..planes).flat_map(|plane| (0..rows).map(move |row| (plane, row)));
+        rows.flat_map(|(plane, row)| (0..columns).map(move |column| place(plane, row, column))).collect()
+    }
+}
+
+/// Where the position of a loop is in an operand.
+pub struct Cursor {
+    at: Word,
+    /// Bytes from one plane, row and column to the next.
+    steps: [usize; 3],
+}
+
+impl Cursor {
+    /// Through a map of these sizes, whose positions have so many bytes each.
+    pub fn new(at: Word, sizes: &[usize; 3], bytes: usize) -> Cursor {
+        Cursor { at, steps: std::array::from_fn(|d| behind(sizes, d) * bytes) }
+    }
+
+    fn moved(&self, nest: &mut NestBuilder, d: usize, index: Word) -> Cursor {
+        Cursor { at: nest.offset_by(self.at, index, self.steps[d] as i64), steps: self.steps }
+    }
 }
 
 /// A window, with its padding as part of the input.
@@ -61,7 +102,8 @@ impl Geometry {
 
     /// What must be around an input of these sizes.
     pub fn padded(&self, front: [usize; 3], sizes: &[usize], number: u8) -> Option<Padded> {
-        (self.input != three(sizes)).then_some(Padded { front, sizes: self.input, number })
+        let inner = three(sizes);
+        (self.input != inner).then_some(Padded { inner, front, sizes: self.input, number })
     }
 
     /// The same with long rows: where windows see one position of the last dimension, next to each other, it and the one
@@ -124,40 +166,47 @@ impl Geometry {
         Parts::new(self.steps(tile).1, tasks)
     }
 
+    /// From the first window of the input to the others.
+    pub fn of_input(&self, at: Word, bytes: usize) -> Cursor {
+        Cursor { at, steps: std::array::from_fn(|d| self.stride[d] * behind(&self.input, d) * bytes) }
+    }
+
+    /// Through the output, or what lies as it does.
+    pub fn of_output(&self, at: Word, bytes: usize) -> Cursor {
+        Cursor::new(at, &self.out, bytes)
+    }
+
     /// Calls `call` with a tile for each run of positions of a row, of all rows, as `nest::for_runs`; or for each so many
-    /// rows; of all or of one of the [`parts`](Geometry::parts). It is given the pointers at that place: first that to the
-    /// input, then the others, each with its bytes of a position.
+    /// rows; of all or of one of the [`parts`](Geometry::parts). It is given where the cursors are then.
     pub fn for_runs(
         &self,
         nest: &mut NestBuilder,
         [rows, run]: [usize; 2],
         tiles: [Option<FuncId>; 2],
         part: Part,
-        pointers: &[(Word, usize)],
+        cursors: &[Cursor],
         call: impl Fn(&mut NestBuilder, FuncId, &[Word]),
     ) {
-        let moved = |nest: &mut NestBuilder, from: &[Word], d: usize, index: Word| -> Vec<Word> {
-            let of_input = self.stride[d] * behind(&self.input, d);
-            let steps = std::iter::once(of_input).chain(std::iter::repeat(behind(&self.out, d)));
-            let steps = steps.zip(pointers).map(|(positions, (_, bytes))| (positions * bytes) as i64);
-            from.iter().zip(steps).map(|(&pointer, step)| nest.offset_by(pointer, index, step)).collect()
+        let moved = |nest: &mut NestBuilder, from: &[Cursor], d: usize, index: Word| -> Vec<Cursor> {
+            from.iter().map(|cursor| cursor.moved(nest, d, index)).collect()
         };
-        let all: Vec<Word> = pointers.iter().map(|&(pointer, _)| pointer).collect();
+        let call = |nest: &mut NestBuilder, tile: FuncId, from: &[Cursor], d: usize, index: Word| {
+            let at: Vec<Word> = moved(nest, from, d, index).iter().map(|cursor| cursor.at).collect();
+            call(nest, tile, &at);
+        };
         let (shared, _) = self.steps([rows, run]);
         let part = |d: usize| part.filter(|_| d == shared);
         nest::repeat_part(nest, self.out[0], part(0), |nest, plane| {
-            let of_plane = moved(nest, &all, 0, plane);
+            let of_plane = moved(nest, cursors, 0, plane);
             if rows > 1 {
                 return nest::for_runs(nest, self.out[1], rows, tiles, part(1), |nest, tile, first| {
-                    let of_rows = moved(nest, &of_plane, 1, first);
-                    call(nest, tile, &of_rows);
+                    call(nest, tile, &of_plane, 1, first);
                 });
             }
             nest::repeat_part(nest, self.out[1], part(1), |nest, row| {
                 let of_row = moved(nest, &of_plane, 1, row);
                 nest::for_runs(nest, self.out[2], run, tiles, part(2), |nest, tile, first| {
-                    let of_run = moved(nest, &of_row, 2, first);
-                    call(nest, tile, &of_run);
+                    call(nest, tile, &of_row, 2, first);
                 });
             });
         });

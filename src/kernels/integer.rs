@@ -2,7 +2,7 @@
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes.
 
-use super::geometry::{Padded, three};
+use super::geometry::Padded;
 use super::spans::{self, Spans};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes, lanes};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
@@ -19,6 +19,8 @@ pub struct Code {
     /// Of the output.
     pub positions: usize,
     pub work: Work,
+    /// What is put around the output of [`Work::Elements`].
+    pub padded: Option<Padded>,
     /// What its tiles can do with bytes; nothing where the portable kernels do it.
     pub bytes: Bytes,
 }
@@ -37,8 +39,8 @@ pub enum Work {
     Mean { integer: Integer, spans: Spans, divisors: Vec<usize> },
     /// The largest number of each window.
     Max { spans: Spans },
-    /// The input, with a number around it: how many are in front, and the sizes of both.
-    Pad { front: [usize; 3], input: [usize; 3], output: [usize; 3], number: u8 },
+    /// The input, with a number around it.
+    Pad(Padded),
     /// Channels of the output that are copied: each with its operand and the channel there.
     Copy { channels: Vec<(usize, usize, usize)>, inputs: Vec<Layout>, output: Layout },
 }
@@ -111,7 +113,9 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         }
         Integer::Move => return Ok(moving(node, target)),
     };
-    let kernel = Conf { code: Code::new(node.output, work, target), tables: () }.into();
+    let mut code = Code::new(node.output, work, target);
+    code.padded = node.padded.filter(|padded| code.fits(padded));
+    let kernel = Conf { code, tables: () }.into();
     Ok(Lowered { kernel, inputs, output: Layout::Blocked, spread: None, padded: None })
 }
 
@@ -173,16 +177,31 @@ pub fn copy(inputs: &[Layout], channels: Vec<(usize, usize, usize)>, to: &Value,
 }
 
 /// Puts numbers that stand for 0 around a value.
-pub fn pad(from: &TensorType, to: &TensorType, padded: &Padded, target: &Target) -> Conf<Code> {
-    let Padded { front, sizes, number } = *padded;
-    let work = Work::Pad { front, input: three(from.spatial()), output: sizes, number };
-    Conf { code: Code::new(to, work, target), tables: () }
+pub fn pad(ty: &TensorType, padded: Padded, target: &Target) -> Conf<Code> {
+    Conf { code: Code::new(ty, Work::Pad(padded), target), tables: () }
 }
 
 impl Code {
     fn new(output: &TensorType, work: Work, target: &Target) -> Code {
         let (channels, positions) = (output.channels(), output.spatial().iter().product());
-        Code { lanes: target.lanes, channels, positions, work, bytes: target.bytes }
+        Code { lanes: target.lanes, channels, positions, work, padded: None, bytes: target.bytes }
+    }
+
+    /// What it writes around its output.
+    pub fn padded(&self) -> Option<Padded> {
+        match self.work {
+            Work::Pad(padded) => Some(padded),
+            _ => self.padded,
+        }
+    }
+
+    /// Whether it can write a map with something around it: bytes of a plane with several rows.
+    fn fits(&self, padded: &Padded) -> bool {
+        let makes_bytes = match self.work {
+            Work::Elements { integer, .. } => !matches!(integer, Integer::Dequantise(_)),
+            _ => false,
+        };
+        self.bytes != Bytes::None && makes_bytes && padded.sizes[0] == 1 && padded.sizes[1] > 1
     }
 
     pub fn blocks(&self) -> usize {
@@ -266,7 +285,7 @@ impl Family for Code {
             Work::Product { .. } => "conv",
             Work::Mean { .. } => "mean",
             Work::Max { .. } => "max",
-            Work::Pad { .. } => "pad",
+            Work::Pad(_) => "pad",
             Work::Copy { .. } => "copy",
         };
         let by = if self.bytes == Bytes::None { "portable" } else { lanes::isa(self.lanes) };

@@ -67,6 +67,7 @@ use crate::machine::costs::TASKS;
 use crate::machine::{self, Known, LacksIsa, Machine};
 use crate::tensor::{Half, TensorType};
 pub use facts::Fact;
+pub use geometry::Padded;
 use packing::Packing;
 pub use packing::Used;
 pub use refusal::{Refusal, Why};
@@ -329,6 +330,8 @@ pub struct NodeView<'a> {
     pub half: Option<Half>,
     /// They themselves, of eight bits.
     pub weights: Option<&'a [i8]>,
+    /// What is best around its value, in its memory: what the layer that reads it needs there. Kernels may leave it out.
+    pub padded: Option<Padded>,
 }
 
 /// A kernel for a node.
@@ -341,7 +344,7 @@ pub struct Lowered {
     /// Channels that the first input must be rearranged to before the kernel reads it.
     pub spread: Option<Vec<permute::Source>>,
     /// What must be around the first input, in its memory.
-    pub padded: Option<geometry::Padded>,
+    pub padded: Option<Padded>,
 }
 
 macro_rules! kernels {
@@ -469,6 +472,15 @@ impl Kernel {
         Some(conv::Conf { code, tables: conf.tables.clone() }.into())
     }
 
+    /// What it writes around its output.
+    pub fn padded(&self) -> Option<Padded> {
+        match self {
+            Kernel::Dots(conf) => conf.code.padded,
+            Kernel::Integer(conf) => conf.code.padded(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is written behind the last channel of a value of one position.
     pub fn writes_exactly(&self) -> bool {
         match self {
@@ -553,6 +565,7 @@ mod testing {
             integer: None,
             half: None,
             weights: None,
+            padded: None,
         })
     }
 }

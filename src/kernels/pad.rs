@@ -1,108 +1,171 @@
-//! Generated code that puts a number around the positions of a block.
+//! Generated code that puts a number around the positions of a block: around a copy of a map, or around what another kernel
+//! writes.
 
 use super::bytes::{parts, vectors};
+use super::geometry::Padded;
 use super::integer::Code;
 use super::nest::{self, KernelNest, Part};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 
-/// See [`Work::Pad`](super::integer::Work::Pad).
-pub struct Pad<'a> {
-    pub code: &'a Code,
-    pub front: [usize; 3],
-    pub input: [usize; 3],
-    pub output: [usize; 3],
-    pub number: u8,
+/// A map of bytes in blocks of channels, with what is around it.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    pub lanes: usize,
+    pub padded: &'a Padded,
 }
 
 /// Steps of a block that tasks share: planes, or rows where there is one plane.
-pub fn steps(output: &[usize; 3]) -> usize {
-    if output[0] > 1 { output[0] } else { output[1] }
+pub fn steps(sizes: &[usize; 3]) -> usize {
+    if sizes[0] > 1 { sizes[0] } else { sizes[1] }
 }
 
-/// The kernel function.
-pub fn generate(pad: &Pad, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
-    let Pad { code, front, input, output, .. } = *pad;
-    let tile = module.define_tile(&format!("{name}_rows"), isa, 5, &mut |asm| pad.emit(asm))?;
+/// The kernel function, see [`Work::Pad`](super::integer::Work::Pad).
+pub fn generate(code: &Code, frame: Frame, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
+    let Padded { inner, front, sizes, .. } = frame.padded;
+    let tile = module.define_tile(&format!("{name}_rows"), isa, 5, &mut |asm| frame.emit_copy(asm))?;
     nest::define(name, module, |nest| {
         nest::for_parts(nest, parts(code), code.blocks(), |nest, sample, block, part| {
-            let [to, from] = [(0, output), (1, input)].map(|(operand, sizes)| {
+            let [to, from] = [(0, sizes), (1, inner)].map(|(operand, sizes)| {
                 let pointer = nest.sample_pointer(operand, sample);
-                nest.offset_by(pointer, block, pad.bytes(&sizes))
+                nest.offset_by(pointer, block, frame.bytes(sizes))
             });
-            if output[0] == 1 {
-                let (to, from, rows) = pad.emit_rows(nest, to, from, part);
-                return nest.call(tile, &[&[to, from][..], &rows].concat());
+            let copy = |nest: &mut NestBuilder, to: Word, from: Word, part: Part| {
+                let (to, first, rows) = frame.rows(nest, to, part);
+                let from = nest.offset_by(from, first, frame.bytes(&inner[2..]));
+                nest.call(tile, &[&[to, from][..], &rows].concat());
+            };
+            if sizes[0] == 1 {
+                return copy(nest, to, from, part);
             }
-            nest::repeat_part(nest, output[0], part, |nest, plane| {
-                let to = nest.offset_by(to, plane, pad.bytes(&[output[1], output[2]]));
-                let inner = nest.add_imm(plane, -(front[0] as i64));
-                let planes = nest.iconst(input[0] as i64);
+            nest::repeat_part(nest, sizes[0], part, |nest, plane| {
+                let to = nest.offset_by(to, plane, frame.bytes(&sizes[1..]));
+                let own = nest.add_imm(plane, -(front[0] as i64));
+                let planes = nest.iconst(inner[0] as i64);
                 // What lies in front is a large number without a sign.
-                let is_within = nest.less(inner, planes);
-                let copy = |nest: &mut NestBuilder| {
-                    let from = nest.offset_by(from, inner, pad.bytes(&[input[1], input[2]]));
-                    let (to, from, rows) = pad.emit_rows(nest, to, from, None);
-                    nest.call(tile, &[&[to, from][..], &rows].concat());
+                let is_within = nest.less(own, planes);
+                let within = |nest: &mut NestBuilder| {
+                    let from = nest.offset_by(from, own, frame.bytes(&inner[1..]));
+                    copy(nest, to, from, None);
                 };
                 let fill = |nest: &mut NestBuilder| {
-                    let [all, none] = [output[1], 0].map(|rows| nest.iconst(rows as i64));
+                    let [all, none] = [sizes[1], 0].map(|rows| nest.iconst(rows as i64));
                     nest.call(tile, &[to, from, all, none, none]);
                 };
-                nest.if_else(is_within, copy, fill);
+                nest.if_else(is_within, within, fill);
             });
         });
     })
 }
 
-impl Pad<'_> {
+impl Frame<'_> {
     /// Of positions.
     fn bytes(&self, sizes: &[usize]) -> i64 {
-        (sizes.iter().product::<usize>() * self.code.lanes) as i64
+        (sizes.iter().product::<usize>() * self.lanes) as i64
     }
 
-    /// Where a part of a plane's rows begins in the output and in the input, and how many of them are in front of the input,
-    /// within, and behind.
-    fn emit_rows(&self, nest: &mut NestBuilder, to: Word, from: Word, part: Part) -> (Word, Word, [Word; 3]) {
-        let (front, input, output) = (self.front[1], self.input[1], self.output[1]);
+    /// Where a part of a plane's rows begins, the first row within that it has, and how many of its rows are in front of those
+    /// within, are within, and are behind.
+    fn rows(&self, nest: &mut NestBuilder, plane: Word, part: Part) -> (Word, Word, [Word; 3]) {
+        let Padded { front: [_, front, _], inner: [_, inner, _], sizes: [_, all, _], .. } = *self.padded;
         let Some([begin, end]) = part else {
-            return (to, from, [front, input, output - front - input].map(|rows| nest.iconst(rows as i64)));
+            let rows = [front, inner, all - front - inner].map(|rows| nest.iconst(rows as i64));
+            return (plane, nest.iconst(0), rows);
         };
-        let [first, last] = [front, front + input].map(|row| nest.iconst(row as i64));
+        let [first, last] = [front, front + inner].map(|row| nest.iconst(row as i64));
         // Both ends of the rows within, as far as this part has them.
         let [first, last] = [first, last].map(|row| {
             let row = nest.smax(row, begin);
             nest.smin(row, end)
         });
         let rows = [[begin, first], [first, last], [last, end]].map(|[from, to]| nest.sub(to, from));
-        let inner = nest.add_imm(first, -(front as i64));
-        let to = nest.offset_by(to, begin, self.bytes(&[self.output[2]]));
-        (to, nest.offset_by(from, inner, self.bytes(&[self.input[2]])), rows)
+        let to = nest.offset_by(plane, begin, self.bytes(&self.padded.sizes[2..]));
+        (to, nest.add_imm(first, -(front as i64)), rows)
     }
 
-    /// The tile `(output, input, rows in front, rows of the input, rows behind)`.
-    fn emit(&self, asm: &mut dyn VectorAsm) {
+    /// The tile `(output, input, rows in front, rows within, rows behind)`.
+    fn emit_copy(&self, asm: &mut dyn VectorAsm) {
         let [out, from, before, rows, behind] = std::array::from_fn(|index| asm.arg(index));
-        let [around, v] = [(); 2].map(|()| asm.vec());
-        asm.splat_bits(around, u32::from(self.number) * 0x101_0101);
-        let fill = |asm: &mut dyn VectorAsm, positions: usize| self.fill(asm, around, positions);
-        counted(asm, before, &mut |asm| fill(asm, self.output[2]));
-        counted(asm, rows, &mut |asm| {
-            fill(asm, self.front[2]);
-            vectors(asm, self.input[2] * self.code.lanes, &[out, from], &mut |asm, offset, words| {
+        let v = asm.vec();
+        self.emit(asm, out, [before, rows, behind], &mut |asm| {
+            vectors(asm, self.padded.inner[2] * self.lanes, &[out, from], &mut |asm, offset, words| {
                 asm.load_first(v, from.at(offset as i64), words);
                 asm.store_first(out.at(offset as i64), v, words);
             });
-            fill(asm, self.output[2] - self.front[2] - self.input[2]);
         });
-        counted(asm, behind, &mut |asm| fill(asm, self.output[2]));
     }
 
-    fn fill(&self, asm: &mut dyn VectorAsm, around: V, positions: usize) {
-        let out = asm.arg(0);
-        vectors(asm, positions * self.code.lanes, &[out], &mut |asm, offset, words| {
+    /// Fills so many rows in front, what is around so many rows, which `row` takes the pointer through, and rows behind.
+    fn emit(&self, asm: &mut dyn VectorAsm, out: R, rows: [R; 3], row: &mut dyn FnMut(&mut dyn VectorAsm)) {
+        let around = asm.vec();
+        asm.splat_bits(around, u32::from(self.padded.number) * 0x101_0101);
+        let [front, columns] = [self.padded.front[2], self.padded.sizes[2]];
+        let fill = |asm: &mut dyn VectorAsm, positions: usize| self.fill(asm, out, around, positions);
+        counted(asm, rows[0], &mut |asm| fill(asm, columns));
+        counted(asm, rows[1], &mut |asm| {
+            fill(asm, front);
+            row(asm);
+            fill(asm, columns - front - self.padded.inner[2]);
+        });
+        counted(asm, rows[2], &mut |asm| fill(asm, columns));
+        asm.free(around);
+    }
+
+    fn fill(&self, asm: &mut dyn VectorAsm, out: R, around: V, positions: usize) {
+        vectors(asm, positions * self.lanes, &[out], &mut |asm, offset, words| {
             asm.store_first(out.at(offset as i64), around, words);
         });
+    }
+}
+
+/// What fills the frame of maps of one plane, of which another kernel writes what is within.
+#[derive(Clone, Copy)]
+pub struct Filler<'a> {
+    frame: Frame<'a>,
+    tile: FuncId,
+}
+
+impl<'a> Filler<'a> {
+    pub fn define(frame: Frame<'a>, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Filler<'a>, CodeError> {
+        let tile = module.define_tile(&format!("{name}_frame"), isa, 4, &mut |asm| {
+            let [out, before, rows, behind] = std::array::from_fn(|index| asm.arg(index));
+            frame.emit(asm, out, [before, rows, behind], &mut |asm| {
+                asm.add_imm(out, frame.bytes(&frame.padded.inner[2..]))
+            });
+        })?;
+        Ok(Filler { frame, tile })
+    }
+
+    /// Bytes from one block to the next.
+    pub fn block(&self) -> i64 {
+        self.frame.bytes(&self.frame.padded.sizes)
+    }
+
+    /// Bytes from one row to the next.
+    pub fn row(&self) -> i64 {
+        self.frame.bytes(&self.frame.padded.sizes[2..])
+    }
+
+    /// Fills what is beside some of the rows within a block, and what is in front of the first and behind the last if these
+    /// are among them; of all rows where there is no part. Returns where what is within begins.
+    pub fn fill(&self, nest: &mut NestBuilder, block: Word, part: Part) -> Word {
+        let padded = self.frame.padded;
+        let part = part.map(|[begin, end]| {
+            let Padded { front: [_, front, _], inner: [_, inner, _], sizes: [_, all, _], .. } = *padded;
+            let behind = all - front - inner;
+            // 0 for the first row within, 1 for those behind it.
+            let one = nest.iconst(1);
+            let is_later = nest.smin(begin, one);
+            let begin = nest.offset_by(begin, is_later, front as i64);
+            let rows = nest.iconst(inner as i64);
+            let left = nest.sub(rows, end);
+            let is_earlier = nest.smin(left, one);
+            let end = nest.add_imm(end, (front + behind) as i64);
+            [begin, nest.offset_by(end, is_earlier, -(behind as i64))]
+        });
+        let (to, _, rows) = self.frame.rows(nest, block, part);
+        nest.call(self.tile, &[&[to][..], &rows].concat());
+        nest.add_imm(block, (padded.first() * self.frame.lanes) as i64)
     }
 }
 

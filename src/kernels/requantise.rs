@@ -47,11 +47,11 @@ impl Ends {
         vec![Constant::U8(pack(weights)), Constant::I32(begin), Constant::F32(factors)]
     }
 
-    /// Stores the values of sums side by side, from `out`; residuals lie side by side too. Frees the sums.
-    pub fn store(&self, asm: &mut dyn VectorAsm, sums: Vec<V>, factors: Mem, out: Mem, residual: Mem) {
+    /// Stores the values of sums, which are changed, side by side from `out`; residuals lie side by side too.
+    pub fn store(&self, asm: &mut dyn VectorAsm, sums: &[V], factors: Mem, out: Mem, residual: Mem) {
         let m = asm.vec();
         asm.load(m, factors);
-        for &sum in &sums {
+        for &sum in sums {
             asm.int_to_float(sum, sum);
             asm.mul(sum, sum, m);
         }
@@ -63,14 +63,13 @@ impl Ends {
             }
             Output::Whole(range) => {
                 if let Some(numbers) = self.residual {
-                    add_residual(asm, &sums, numbers, range, residual);
+                    add_residual(asm, sums, numbers, range, residual);
                 }
                 let rounding = Rounding::new(asm, range);
-                rounding.store(asm, &sums, out);
+                rounding.store(asm, sums, out);
                 rounding.free(asm);
             }
         }
-        sums.into_iter().for_each(|sum| asm.free(sum));
     }
 }
 

@@ -262,7 +262,8 @@ impl Windows<'_> {
         self.emit_taps(asm, &mut |asm, x, w| products.emit(asm, x, w));
         [first, second, zero].into_iter().for_each(|v| asm.free(v));
         let factors = ends.at(4 * self.code.lanes as i64);
-        Ends { residual, output }.store(asm, vec![sum], factors, out.at(0), added.at(0));
+        Ends { residual, output }.store(asm, &[sum], factors, out.at(0), added.at(0));
+        asm.free(sum);
     }
 }
 

@@ -168,7 +168,8 @@ impl<'a> Problem<'a> {
 
     fn lowered(&self, code: Code) -> Lowered {
         let ([height, width], number) = (code.input, self.numbers.zero_point());
-        let padded = Padded { front: self.front, sizes: [1, height, width], number };
+        let inner = [1, self.input[0], self.input[1]];
+        let padded = Padded { inner, front: self.front, sizes: [1, height, width], number };
         let padded = (code.input != self.input).then_some(padded);
         let kernel = Conf { code, tables: () }.into();
         Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded }

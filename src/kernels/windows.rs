@@ -139,8 +139,9 @@ impl Code {
         let x = nest.sample_pointer(1, sample);
         let x = nest.offset_by(x, block, (self.window.seen() * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
-        let pointers = [(x, self.lanes), (y, self.lanes), (factors, 4)];
-        self.window.for_runs(nest, [1, self.run], tiles, part, &pointers, |nest, tile, at| nest.call(tile, at));
+        let window = &self.window;
+        let cursors = [window.of_input(x, self.lanes), window.of_output(y, self.lanes), window.of_output(factors, 4)];
+        window.for_runs(nest, [1, self.run], tiles, part, &cursors, |nest, tile, at| nest.call(tile, at));
     }
 
     /// The tile `(input, output, factors)` of a run of positions.

@@ -43,7 +43,7 @@ pub unsafe fn run(code: &Code, operands: &[Operand], begin: usize, end: usize) {
                         to.write(most);
                     });
                 }
-                Work::Pad { .. } => unreachable!("only kernels with tiles want numbers around their input"),
+                Work::Pad(_) => unreachable!("only kernels with tiles want numbers around their input"),
                 Work::Copy { channels, inputs, output } => {
                     let (to, operand, from) = channels[task];
                     let address = |layout: Layout, channel: usize, position: usize| match layout {

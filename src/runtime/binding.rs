@@ -265,18 +265,19 @@ impl Memory {
     pub fn read(&self, plan: &Plan, view: &View) -> Tensor {
         let operand = self.operand(plan, view);
         let lanes = plan.target.lanes;
-        let positions: usize = view.ty.spatial().iter().product();
+        let places = view.places();
+        let positions = view.positions();
         let mut tensor = Tensor::zeros(view.ty.shape(self.cut.batch));
         for n in 0..self.cut.batch {
             for c in 0..view.ty.channels() {
-                for p in 0..positions {
+                for (own, &p) in places.iter().enumerate() {
                     let index = match view.layout {
                         Layout::Nchw => c * positions + p,
                         Layout::Blocked => (c / lanes * positions + p) * lanes + c % lanes,
                     };
                     let sample = operand.data.wrapping_add(n * operand.stride as usize);
                     // SAFETY: the view lies inside its buffer, of which every sample was allocated; no kernel runs.
-                    tensor.plane_mut(n, c)[p] = unsafe { element(sample, view.ty.dtype, index) };
+                    tensor.plane_mut(n, c)[own] = unsafe { element(sample, view.ty.dtype, index) };
                 }
             }
         }

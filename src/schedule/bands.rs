@@ -117,7 +117,7 @@ impl Plan {
 
     /// Bytes of a view in memory, in the given layout.
     pub fn view_bytes(&self, view: &View, layout: Layout) -> usize {
-        let all = layout.bytes(&view.ty, self.target.lanes);
+        let all = view.bytes(layout, self.target.lanes);
         self.strip(view.buffer).map_or(all, |strip| all / positions(view) * strip.positions)
     }
 }
@@ -201,7 +201,7 @@ fn arena_with(plan: &Plan, outlines: &[Outline]) -> usize {
 }
 
 fn positions(view: &View) -> usize {
-    view.ty.spatial().iter().product()
+    view.positions()
 }
 
 /// The blocks of its buffer that a view has lanes of; where rows of a channel follow each other, each channel is one. `plane`

@@ -65,7 +65,7 @@ impl Bound {
     pub fn new(plan: &Plan, step: &Step, all_weights: usize) -> Bound {
         let (target, lanes) = (&plan.target, plan.target.lanes);
         let holding = |bytes| Level::holding(bytes, &target.machine);
-        let values = step.views().map(|view| view.layout.bytes(&view.ty, lanes)).fold(0, usize::saturating_add);
+        let values = step.views().map(|view| view.bytes(view.layout, lanes)).fold(0, usize::saturating_add);
         let (bytes, times) = weights(plan, step);
         let (values_from, weights_from) = (holding(values), holding(all_weights));
         let again = holding(bytes).cycles(bytes, target).saturating_mul(times - 1);

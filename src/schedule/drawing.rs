@@ -35,7 +35,7 @@ impl Plan {
 
     /// The steps that wrote parts of what a view covers.
     fn writers_of(&self, view: &super::View, writers: &BTreeMap<(usize, usize), usize>) -> Vec<usize> {
-        let end = view.offset + view.layout.bytes(&view.ty, self.target.lanes);
+        let end = view.offset + view.bytes(view.layout, self.target.lanes);
         let covered = (view.buffer.0, view.offset)..(view.buffer.0, end);
         let mut found: Vec<usize> = writers.range(covered).map(|(_, &step)| step).collect();
         found.sort_unstable();

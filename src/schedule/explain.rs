@@ -316,7 +316,9 @@ fn place(plan: &Plan, view: &View) -> String {
         Layout::Nchw => "plane by plane",
         Layout::Blocked => "in blocks of channels",
     };
-    format!("{}, {lie}: {place}{}", view.ty, strip.unwrap_or_default())
+    let padded =
+        view.padded.map_or(String::new(), |padded| format!(", {} positions with its padding", padded.positions()));
+    format!("{}, {lie}{padded}: {place}{}", view.ty, strip.unwrap_or_default())
 }
 
 fn name(path: &str) -> &str {

@@ -40,7 +40,7 @@ fn overwritten(plan: &Plan, index: usize) -> Option<(BufferId, BufferId)> {
     }
     let dies = |view: &View| buffer(view).live.1 == index && view.buffer != output.buffer;
     let same = |view: &View| {
-        view.layout == output.layout
+        (view.layout, view.padded) == (output.layout, output.padded)
             && view.ty.dims == output.ty.dims
             && view.ty.dtype.bytes() == output.ty.dtype.bytes()
     };

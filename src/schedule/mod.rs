@@ -25,7 +25,7 @@ pub use offers::{Offer, offers};
 
 use crate::ir::{Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{Choices, Verdict};
-use crate::kernels::{Kernel, Layout, Refusal, Target};
+use crate::kernels::{Kernel, Layout, Padded, Refusal, Target};
 use crate::layers::Op;
 use crate::machine::LINE;
 use crate::machine::costs::SPLIT_WORK;
@@ -74,6 +74,26 @@ pub struct View {
     pub offset: usize,
     pub layout: Layout,
     pub ty: TensorType,
+    /// What is around it in memory, of which the offset is the begin.
+    pub padded: Option<Padded>,
+}
+
+impl View {
+    /// Positions of a channel in memory.
+    pub fn positions(&self) -> usize {
+        self.padded.map_or_else(|| self.ty.spatial().iter().product(), |padded| padded.positions())
+    }
+
+    /// Positions in memory of the value's own, in their order.
+    pub fn places(&self) -> Vec<usize> {
+        self.padded.map_or_else(|| (0..self.positions()).collect(), |padded| padded.places())
+    }
+
+    /// Bytes of a sample in memory, in a layout.
+    pub fn bytes(&self, layout: Layout, lanes: usize) -> usize {
+        let (all, own) = (self.positions(), self.ty.spatial().iter().product::<usize>());
+        layout.bytes(&self.ty, lanes) / own * all
+    }
 }
 
 /// One kernel call.

@@ -2,7 +2,7 @@
 
 use super::place::{node_view, values};
 use super::{Plan, View};
-use crate::kernels::{Kernel, tuning};
+use crate::kernels::{Kernel, NodeView, tuning};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -48,6 +48,7 @@ fn offer(plan: &Plan, index: usize) -> Option<Offer> {
     let operands: Option<Vec<View>> = node.operands().iter().map(|id| plan.values[id.0 as usize].clone()).collect();
     let (operands, target) = (operands?, &plan.target);
     let view = node_view(&plan.graph, step.node, values(&operands), step.beside.is_some());
+    let view = NodeView { padded: step.output.padded, ..view };
     let (chosen, _) = crate::kernels::choose(&view, target);
     debug_assert_eq!(chosen.kernel, step.kernel, "the plan was made without choices");
     let decision = |kernel: &Kernel| kernel.decision().expect("of a kernel with candidates");

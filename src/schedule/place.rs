@@ -3,7 +3,7 @@
 use super::{ALIGNMENT, Buffer, BufferId, Edges, Place, Plan, Step, View, views};
 use crate::ir::{self, Epilogue, Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
-use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Refusal, Target, Value, Why, permute};
+use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Padded, Refusal, Target, Value, Why, permute};
 use crate::layers::Op;
 use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices, edges: E
     for (index, &input) in graph.inputs.iter().enumerate() {
         let ty = placer.taken(input, edges);
         let buffer = placer.add_buffer(Place::Input(index), ty.bytes());
-        placer.values[input.0 as usize] = Some(View { buffer, offset: 0, layout: Layout::Nchw, ty });
+        placer.values[input.0 as usize] = Some(View { buffer, offset: 0, layout: Layout::Nchw, ty, padded: None });
     }
     for id in graph.ids().filter(|&id| !matches!(graph[id].op, Op::Input)) {
         placer.place_node(id);
@@ -82,10 +82,16 @@ impl Placer<'_> {
 
     /// A value of its own in the arena.
     fn add_value(&mut self, ty: &TensorType, layout: Layout) -> View {
+        self.add_padded(ty, layout, None)
+    }
+
+    /// The same, with something around it.
+    fn add_padded(&mut self, ty: &TensorType, layout: Layout, padded: Option<Padded>) -> View {
+        let mut view = View { buffer: BufferId(0), offset: 0, layout, ty: ty.clone(), padded };
         // Whole vectors: one position in `Nchw` can then be read as `Blocked`.
-        let bytes = layout.bytes(ty, self.target.lanes).next_multiple_of(ALIGNMENT);
-        let buffer = self.add_buffer(Place::Arena(0), bytes);
-        View { buffer, offset: 0, layout, ty: ty.clone() }
+        let bytes = view.bytes(layout, self.target.lanes).next_multiple_of(ALIGNMENT);
+        view.buffer = self.add_buffer(Place::Arena(0), bytes);
+        view
     }
 
     fn value(&self, id: NodeId) -> View {
@@ -127,8 +133,8 @@ impl Placer<'_> {
         if let Some(channels) = spread {
             inputs[0] = self.spread(id, &inputs[0], channels);
         }
-        if let Some(padded) = padded {
-            inputs[0] = self.pad(id, &inputs[0], &padded);
+        if let Some(padded) = padded.filter(|_| inputs[0].padded != padded) {
+            inputs[0] = self.pad(id, &inputs[0], padded);
         }
         let nodes = chained.into_iter().chain([id]);
         let mut params: Vec<ParamId> = nodes.clone().flat_map(|id| self.graph[id].params.clone()).collect();
@@ -172,6 +178,21 @@ impl Placer<'_> {
         node_view(self.graph, id, inputs, self.means.contains_key(&id))
     }
 
+    /// What the only reader of a node's value needs around it, so that it is best written there at once.
+    fn wanted_padding(&self, id: NodeId) -> Option<Padded> {
+        let node = &self.graph[id];
+        let &[reader] = &*self.readers[id.0 as usize] else { return None };
+        let times = self.graph[reader].inputs.iter().filter(|&&input| input == id).count();
+        let hidden = node.slice_of.is_none() && !self.outputs.contains_key(&id) && times == 1;
+        let whole = matches!(node.ty.dtype, DType::U8(_)) && ir::integer::concerns(self.graph, &self.graph[reader]);
+        if !hidden || !whole || self.graph[reader].operands() != [id] {
+            return None;
+        }
+        let view = self.node_view(reader, vec![Value { ty: &node.ty, layout: Layout::Blocked }]);
+        let (chosen, _) = kernels::choose(&view, &self.target);
+        tuning::follow(self.choices, &view, &self.target, chosen).0.padded
+    }
+
     /// The kernel of a node, the node before it that the kernel does too, and why others were not taken.
     fn choose(&mut self, id: NodeId) -> (Option<NodeId>, Lowered, Vec<Refusal>) {
         let refusal = match self.pairs.remove(&id) {
@@ -180,7 +201,8 @@ impl Placer<'_> {
             None => None,
         };
         let current = self.graph[id].operands().iter().map(|&i| self.value(i)).collect::<Vec<View>>();
-        let view = self.node_view(id, values(&current));
+        let padded = self.wanted_padding(id);
+        let view = NodeView { padded, ..self.node_view(id, values(&current)) };
         let (chosen, refusals) = kernels::choose(&view, &self.target);
         let (lowered, verdict) = tuning::follow(self.choices, &view, &self.target, chosen);
         let changed = verdict.as_ref().is_some_and(Verdict::changes);
@@ -235,9 +257,9 @@ impl Placer<'_> {
         match self.outputs.get(&id) {
             Some(&index) if row_major && kernel.writes_exactly() && self.readers[id.0 as usize].is_empty() => {
                 let buffer = self.add_buffer(Place::Output(index), node.ty.bytes());
-                View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone() }
+                View { buffer, offset: 0, layout: Layout::Nchw, ty: node.ty.clone(), padded: None }
             }
-            _ => self.add_value(&node.ty, layout),
+            _ => self.add_padded(&node.ty, layout, kernel.padded()),
         }
     }
 
@@ -259,7 +281,7 @@ impl Placer<'_> {
         let slice = node.slice_of.expect("only slices are asked for");
         let whole = self.concat_view(slice.concat);
         let offset = whole.offset + slice.channel * positions(&node.ty) * node.ty.dtype.bytes();
-        View { buffer: whole.buffer, offset, layout: Layout::Blocked, ty: node.ty.clone() }
+        View { buffer: whole.buffer, offset, layout: Layout::Blocked, ty: node.ty.clone(), padded: None }
     }
 
     /// Where a concatenation is. It may be part of another one, and that of a third: outer ones are given their memory
@@ -395,11 +417,9 @@ impl Placer<'_> {
     }
 
     /// Puts numbers that stand for 0 around the input of a convolution on whole numbers.
-    fn pad(&mut self, id: NodeId, input: &View, padded: &kernels::geometry::Padded) -> View {
-        let spatial = &padded.sizes[3 - input.ty.spatial().len()..];
-        let ty = input.ty.with_dims([&[input.ty.channels()], spatial].concat());
-        let output = self.add_value(&ty, Layout::Blocked);
-        let kernel = kernels::integer::pad(&input.ty, &ty, padded, &self.target).into();
+    fn pad(&mut self, id: NodeId, input: &View, padded: Padded) -> View {
+        let output = self.add_padded(&input.ty, Layout::Blocked, Some(padded));
+        let kernel = kernels::integer::pad(&input.ty, padded, &self.target).into();
         let purpose = "puts zeros around the input";
         self.push_helper(id, kernel, output.clone(), vec![input.clone()], vec![], purpose);
         output
@@ -442,7 +462,7 @@ impl Placer<'_> {
             return value;
         }
         let buffer = self.add_buffer(Place::Output(index), value.ty.bytes());
-        let output = View { buffer, offset: 0, layout: Layout::Nchw, ty: value.ty.clone() };
+        let output = View { buffer, offset: 0, layout: Layout::Nchw, ty: value.ty.clone(), padded: None };
         self.reorder(id, &value, output.clone(), "writes an output of the model");
         output
     }
@@ -482,6 +502,7 @@ pub fn node_view<'a>(graph: &'a Graph, id: NodeId, inputs: Vec<Value<'a>>, mean:
         integer,
         half: node.params.first().and_then(|&weight| graph[weight].half()),
         weights: node.params.first().and_then(|&weight| graph[weight].weights_i8()).map(|(weights, _)| weights),
+        padded: None,
     }
 }
 

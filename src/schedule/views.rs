@@ -19,7 +19,7 @@ pub fn of(op: &Op, ty: &TensorType, operand: &View, lanes: usize) -> Option<View
     // One position is the same in both layouts, and may be read in whole blocks.
     let readable = positions > 1 || offset.is_multiple_of(lanes * bytes);
     let found = readable && (layout == Layout::Nchw || first.is_multiple_of(lanes));
-    found.then(|| View { buffer: operand.buffer, offset, layout, ty: ty.clone() })
+    found.then(|| View { buffer: operand.buffer, offset, layout, ty: ty.clone(), padded: None })
 }
 
 #[cfg(test)]

@@ -138,7 +138,8 @@ impl Code {
             let position = row * self.out[1];
             let to = out.at((position * self.ends.vector(self.lanes)) as i64);
             let residual = residual.at((position * self.lanes) as i64);
-            self.ends.store(asm, sums, factors.at(0), to, residual);
+            self.ends.store(asm, &sums, factors.at(0), to, residual);
+            sums.into_iter().for_each(|sum| asm.free(sum));
         }
         asm.add_imm(m, self.vector());
         asm.add_imm(out, (columns * self.ends.vector(self.lanes)) as i64);

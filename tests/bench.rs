@@ -56,6 +56,22 @@ fn intervals_are_over_processes_that_take_turns() {
     assert!(report.results[0].median.low.is_none() && report.comparisons[0].ratio.low.is_none());
 }
 
+/// Each measures them, and has bounds at its own clock.
+#[test]
+fn steps_are_those_of_all_processes() {
+    let lab = Lab::new();
+    let json = lab.path("r.json");
+    let args = ["models/lenet5.cnn", "--per-layer", "--threads", "2", "--json", &json];
+    let (out, _) = lab.bench_in(2, &args, 0);
+    assert!(out.contains("medians over 2 processes, of which each has bounds at its own clock"), "{out}");
+    let report = lab.report("r.json");
+    let profile = report.results[0].profile.as_ref().unwrap();
+    assert!(profile.steps.iter().all(|step| step.time.runs == 4), "two of each: {profile:?}");
+    assert!(profile.clock > 0.0 && profile.steps.iter().all(|step| step.distance > 1.0 - 1e-9), "{profile:?}");
+    let parts = profile.occupation.map(|o| o.work_s + o.serial_s + o.uneven_s + o.absent_s + o.handover_s).unwrap();
+    assert!((parts - 2.0 * profile.occupation.unwrap().time_s).abs() < 1e-9, "{profile:?}");
+}
+
 /// Of whole numbers an instruction makes two products in a lane at the least.
 #[test]
 fn products_of_whole_numbers_are_bound_as_such() {
@@ -274,7 +290,7 @@ fn a_baseline_is_held_or_missed() {
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--batch", "2", "--baseline", &slow], 1);
     assert!(err.contains("no result with the same model"), "{err}");
     let other =
-        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 3", "\"schema_version\": 99", 1));
+        lab.write("other.json", &lab.read("now.json").replacen("\"schema_version\": 4", "\"schema_version\": 99", 1));
     let (_, err) = lab.bench(&["models/lenet5.cnn", "--baseline", &other], 1);
     assert!(err.contains("other.json: schema version 99"), "{err}");
 }

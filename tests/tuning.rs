@@ -149,6 +149,39 @@ fn what_is_tuned_is_kept_and_followed() {
     assert!(object(&["--cpu", "x86-64-v3"]) == object(&["--cpu", "x86-64-v3", "--tuned", "none"]));
 }
 
+/// A file without decisions is none.
+#[test]
+fn a_network_without_choices_leaves_no_file() {
+    let lab = Lab::new();
+    let (model, file) = (lab.path("pool.cnn"), lab.path("t.json"));
+    std::fs::write(&model, "model m\ninput x: f32[N, 4, 8, 8]\nnet { maxpool 2x2, stride 2 }\n").unwrap();
+    let (out, _) = lab.run(&["tune", &model, "--min-time", "0", "--tuned", &file], 0);
+    assert!(out.contains("no layer leaves a choice") && out.contains("there is nothing to keep: "), "{out}");
+    assert!(!std::path::Path::new(&file).exists());
+    // Beside one that has some it is no harm, and what was found before stays.
+    let (out, _) = lab.run(&["tune", &model, LENET, "--min-time", "0", "--tuned", &file], 0);
+    assert!(out.contains("no layer leaves a choice") && out.contains("kept in "), "{out}");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let (out, _) = lab.run(&["tune", &model, "--min-time", "0", "--tuned", &file], 0);
+    assert!(out.contains("t.json is as it was") && std::fs::read_to_string(&file).unwrap() == before, "{out}");
+}
+
+/// As those of `svertka bench` do.
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_keep_their_cores_while_they_are_measured() {
+    let lab = Lab::new();
+    let allowed = svertka::bench::pin::allowed();
+    let tune = |more: &[&str]| lab.run(&[&TUNE[..], &["--tuned", "none"], more].concat(), 0).0;
+    let out = tune(&[]);
+    assert!(allowed.iter().any(|core| out.contains(&format!("on core {core}; "))), "{allowed:?} {out}");
+    assert!(tune(&["--no-pin"]).contains("not pinned; "));
+    if let [first, second, ..] = allowed[..] {
+        let out = tune(&["--threads", "2"]);
+        assert!(out.contains("on cores "), "{first}, {second}: {out}");
+    }
+}
+
 #[test]
 fn tuning_adds_to_the_file_that_is_named() {
     let lab = Lab::new();

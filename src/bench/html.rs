@@ -41,8 +41,10 @@ pub fn times(report: &Report, network: &Network) -> Value {
                 "bound": step.bound, "distance": step.distance,
             })
         });
-        let raised = (profile.arithmetic_raised, profile.memory_raised);
-        object!({ "distance": profile.distance, "arithmetic_raised": raised.0, "memory_raised": raised.1, "steps": steps.collect::<Vec<Value>>() })
+        object!({
+            "distance": profile.distance, "clock": profile.clock, "arithmetic_raised": profile.arithmetic_raised,
+            "memory_raised": profile.memory_raised, "steps": steps.collect::<Vec<Value>>(),
+        })
     };
     let result = |result: &Measurement| {
         object!({

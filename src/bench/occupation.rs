@@ -98,6 +98,20 @@ pub fn sum(threads: usize, steps: impl Iterator<Item = Occupation>) -> Occupatio
     })
 }
 
+/// Which are the middle half of these, by their size. Unlike medians, the parts of a mean over them add up.
+pub fn middle(seconds: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..seconds.len()).collect();
+    order.sort_by(|&a, &b| seconds[a].total_cmp(&seconds[b]));
+    let quarter = order.len() / 4;
+    order[quarter..order.len() - quarter].to_vec()
+}
+
+/// The mean of the same on so many threads, seen several times.
+pub fn mean(threads: usize, seen: impl ExactSizeIterator<Item = Occupation>) -> Occupation {
+    let count = seen.len() as f64;
+    sum(threads, seen).map(|seconds| seconds / count)
+}
+
 /// What is seen of a network's steps, run after run.
 pub struct Watched {
     threads: usize,
@@ -139,17 +153,11 @@ impl Watched {
         self.typical(warmup).into_iter().zip(alone).map(|(seen, alone_s)| Occupation { alone_s, ..seen }).collect()
     }
 
-    /// The mean of each step over the middle half of the runs by their time: unlike medians, the parts of a mean add up.
+    /// The mean of each step over the middle half of the runs by their time.
     fn typical(&self, warmup: usize) -> Vec<Occupation> {
-        let mut runs: Vec<usize> = (warmup..self.runs.len()).collect();
-        runs.sort_by(|&a, &b| self.runs[a].total_cmp(&self.runs[b]));
-        let quarter = runs.len() / 4;
-        let middle = &runs[quarter..runs.len() - quarter];
-        let mean = |seen: &Vec<Occupation>| {
-            let all = sum(self.threads, middle.iter().map(|&run| seen[run]));
-            all.map(|seconds| seconds / middle.len() as f64)
-        };
-        self.steps.iter().map(mean).collect()
+        let mut middle = middle(&self.runs[warmup..]);
+        middle.iter_mut().for_each(|run| *run += warmup);
+        self.steps.iter().map(|seen| mean(self.threads, middle.iter().map(|&run| seen[run]))).collect()
     }
 
     /// How many did it.
@@ -168,6 +176,13 @@ impl Watched {
     /// The median seconds of each step after the first `warmup` runs.
     fn medians(&self, warmup: usize) -> impl Iterator<Item = f64> + '_ {
         self.times().map(move |times| median(&times[warmup..]))
+    }
+
+    /// The median seconds of a run that are in none of its steps.
+    pub fn between_s(&self, warmup: usize) -> f64 {
+        let of_steps = |run: usize| self.steps.iter().map(|seen| seen[run].time_s).sum::<f64>();
+        let between = (warmup..self.runs.len()).map(|run| (self.runs[run] - of_steps(run)).max(0.0));
+        median(&between.collect::<Vec<_>>())
     }
 
     /// The seconds of each step, in each run.
@@ -301,6 +316,7 @@ mod tests {
         let steps = vec![[9, 1, 5, 40, 5, 6, 5].map(|ms| seen(ms, ms / 2)).to_vec()];
         let runs = [9, 1, 5, 40, 5, 6, 5].map(|ms| ms as f64).to_vec();
         let watched = Watched { threads: 2, steps, runs, shares: vec![vec![share(0, 1, 1, 2)]] };
+        assert!((watched.between_s(1) - 4.995).abs() < 1e-9, "seconds and milliseconds: {}", watched.between_s(1));
         let typical = watched.typical(1)[0];
         assert!(adds_up(typical), "{typical:?}");
         assert_eq!(((typical.time_s * 4e3).round(), (typical.work_s * 4e3).round()), (21.0, 30.0));

@@ -70,6 +70,15 @@ pub fn widen(process: u32, cores: &[usize]) -> io::Result<()> {
     set(process as i32, cores)
 }
 
+/// Lets all threads of a process use all of some cores.
+///
+/// # Errors
+/// As [`pin`].
+pub fn spread(process: u32, cores: &[usize]) -> io::Result<()> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"))?;
+    tasks.flatten().filter_map(|task| number(&task.path())).try_for_each(|thread| set(thread, cores))
+}
+
 fn number(task: &Path) -> Option<i32> {
     task.file_name()?.to_str()?.parse().ok()
 }

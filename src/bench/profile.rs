@@ -1,10 +1,11 @@
 //! Step by step: where a network's time goes, and how far from the roofline each step is.
 
+use super::clock::Clock;
 use super::measure::{Budget, Done, Subject, Turn};
 use super::occupation::{self, Occupation, Simulation, Watched};
 use super::peak::{Bound, COMPUTE, Peak};
 use super::rate;
-use super::stats::Summary;
+use super::stats::{Summary, median};
 use super::work::Work;
 use crate::runtime::{RunError, Session, SessionError};
 use crate::schedule::{Place, Plan, Step, View};
@@ -12,7 +13,7 @@ use crate::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
-/// All steps of a network's plan.
+/// All steps of a network's plan, as one process or several saw them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -22,9 +23,13 @@ pub struct Profile {
     pub time_s: f64,
     /// Sum of the steps' bounds.
     pub bound_s: f64,
-    /// Median time of the whole network over the sum of the steps' bounds.
+    /// Time of the whole network, its steps' medians and the median of what is between them, over the sum of their bounds. A
+    /// run is disturbed more often than any step of it.
     pub distance: f64,
-    /// How many times as fast as the measured peak arithmetic and memory were taken to be, because a step was; mostly 1.
+    /// How many times as fast as when the peak was measured the clock was beside these runs: bounds are at this clock.
+    pub clock: f64,
+    /// How many times as fast as the peak at that clock arithmetic and memory were taken to be, because a step was; mostly
+    /// 1.
     pub arithmetic_raised: f64,
     pub memory_raised: f64,
     /// Bytes of the arena of one sample.
@@ -115,7 +120,8 @@ pub enum ProfileError {
     Session(#[from] SessionError),
 }
 
-/// Measures every step, of all samples of a batch together. Several threads are measured in turn with one.
+/// Measures every step, of all samples of a batch together. Several threads are measured in turn with one. Bounds are at the
+/// clock that is seen beside the runs.
 ///
 /// # Errors
 /// As [`ProfileError`] says.
@@ -123,11 +129,19 @@ pub fn profile(
     session: &mut Session,
     inputs: &[Tensor],
     wanted: &Wanted,
+    clock: &mut Clock,
     progress: &mut dyn FnMut(Done),
 ) -> Result<Profile, ProfileError> {
     let (batch, warmup) = (inputs[0].batch(), wanted.budget.warmup);
     session.run(inputs)?;
-    let (watched, total_s) = watch(session, inputs, wanted, progress)?;
+    // What it has seen until now was not beside these runs.
+    clock.forget();
+    let watched = watch(session, inputs, wanted, &mut |done| {
+        clock.look();
+        progress(done);
+    })?;
+    let clock = clock.gflops().map_or(1.0, |gflops| gflops / wanted.peak.clock_gflops());
+    let wanted = &Wanted { peak: &wanted.peak.at_clock(clock), ..*wanted };
     let (own, plan) = (&watched[0], session.plan());
     let times: Vec<Summary> = own.times().map(|times| Summary::new(&times[warmup..])).collect();
     let works: Vec<Work> = plan.steps.iter().map(|step| Work::new(plan, step)).collect();
@@ -143,7 +157,8 @@ pub fn profile(
         steps,
         time_s,
         bound_s,
-        distance: rate(total_s, bound_s),
+        distance: rate(time_s + own.between_s(warmup), bound_s),
+        clock,
         arithmetic_raised,
         memory_raised,
         arena_bytes: plan.arena_bytes() as u64,
@@ -163,19 +178,75 @@ pub fn profile(
 }
 
 impl Profile {
+    /// Of several processes, step by step: of times, bounds and distances the medians, each process's own bounds being at
+    /// its own clock; of what threads do, the means over the middle half of the processes by their time.
+    ///
+    /// # Panics
+    /// Where there is none, or they are not of the same plan.
+    pub fn over_processes(all: &[Profile]) -> Profile {
+        let of = |figure: &dyn Fn(&Profile) -> f64| median(&all.iter().map(figure).collect::<Vec<_>>());
+        let totals: Vec<f64> = all.iter().map(|one| one.occupation.map_or(one.time_s, |o| o.time_s)).collect();
+        let middle = occupation::middle(&totals);
+        let seen = |of: &dyn Fn(&Profile) -> Option<Occupation>| -> Option<Occupation> {
+            let seen: Vec<Occupation> = middle.iter().map(|&index| of(&all[index])).collect::<Option<_>>()?;
+            Some(occupation::mean(seen.first()?.threads, seen.into_iter()))
+        };
+        let step = |index: usize| {
+            let steps: Vec<&StepProfile> = all.iter().map(|one| &one.steps[index]).collect();
+            StepProfile { occupation: seen(&|one| one.steps[index].occupation), ..StepProfile::over_processes(&steps) }
+        };
+        let mut steps: Vec<StepProfile> = (0..all[0].steps.len()).map(step).collect();
+        let time_s: f64 = steps.iter().map(|s| s.time.median_s).sum();
+        steps.iter_mut().for_each(|s| s.share = rate(s.time.median_s, time_s));
+        let simulated = 0..all[0].simulated.len();
+        Profile {
+            time_s,
+            bound_s: steps.iter().map(|s| s.bound_s).sum(),
+            steps,
+            distance: of(&|one| one.distance),
+            clock: of(&|one| one.clock),
+            arithmetic_raised: of(&|one| one.arithmetic_raised),
+            memory_raised: of(&|one| one.memory_raised),
+            occupation: seen(&|one| one.occupation),
+            simulated: simulated.filter_map(|index| seen(&|one| one.simulated.get(index).copied())).collect(),
+            arena_bytes: all[0].arena_bytes,
+            arena: all[0].arena.clone(),
+        }
+    }
+
     fn occupy(&mut self, steps: &[Occupation]) {
         self.occupation = Some(occupation::sum(steps[0].threads, steps.iter().copied()));
         self.steps.iter_mut().zip(steps).for_each(|(step, &occupation)| step.occupation = Some(occupation));
     }
 }
 
-/// What is seen of the session and of those beside it, and the median seconds of its runs.
+impl StepProfile {
+    /// Of several processes; all but times, and what follows from them, is the same in each.
+    fn over_processes(all: &[&StepProfile]) -> StepProfile {
+        let of = |figure: &dyn Fn(&StepProfile) -> f64| median(&all.iter().map(|one| figure(one)).collect::<Vec<_>>());
+        let times: Vec<Summary> = all.iter().map(|one| one.time.clone()).collect();
+        let time = Summary::over_processes(&times);
+        let mut by_bound = all.to_vec();
+        by_bound.sort_by(|a, b| a.bound_s.total_cmp(&b.bound_s));
+        StepProfile {
+            bound: by_bound[all.len() / 2].bound.clone(),
+            gflops: rate(all[0].flops as f64, time.median_s) / 1e9,
+            peak_share: of(&|one| one.peak_share),
+            bound_s: of(&|one| one.bound_s),
+            distance: of(&|one| one.distance),
+            time,
+            ..all[0].clone()
+        }
+    }
+}
+
+/// What is seen of the session and of those beside it.
 fn watch(
     session: &mut Session,
     inputs: &[Tensor],
     wanted: &Wanted,
     progress: &mut dyn FnMut(Done),
-) -> Result<(Vec<Watched>, f64), ProfileError> {
+) -> Result<Vec<Watched>, ProfileError> {
     let mut others = others(session, wanted)?;
     let mut sessions: Vec<&mut Session> = [session].into_iter().chain(&mut others).collect();
     let watch = |session: &&mut Session| Watched::new(session.plan(), session.threads());
@@ -188,9 +259,9 @@ fn watch(
         })
         .collect();
     let mut subjects: Vec<&mut Subject<_>> = runs.iter_mut().map(|run| run as &mut Subject<_>).collect();
-    let totals = wanted.budget.interleave(&mut subjects, progress).unwrap_or_else(|never| match never {}).remove(0);
+    wanted.budget.interleave(&mut subjects, progress).unwrap_or_else(|never| match never {});
     drop(runs);
-    Ok((watched, super::stats::median(&totals)))
+    Ok(watched)
 }
 
 /// Sessions to be measured in turn with another: on one thread, what several are compared with and simulated by, and on
@@ -293,7 +364,9 @@ fn arena(plan: &Plan) -> Vec<ArenaBuffer> {
 mod tests {
     use super::*;
     use crate::analysis::testing::model;
+    use crate::bench::clock;
     use crate::bench::peak::tests::round_figures;
+    use crate::bench::report::tests::report;
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Graph, Output, verify};
     use crate::layers::{Conv, Dense, Padding, Softmax, Window};
@@ -315,7 +388,7 @@ mod tests {
         let budget = Budget { warmup: 2, runs: 5, min_time: Duration::ZERO, target_cv: None, turn: Duration::ZERO };
         let peak = round_figures();
         let wanted = Wanted { budget: &budget, peak: &peak, cores: 2, cores_of_machine: 2, simulate: &[1, 4] };
-        let found = profile(&mut session, &inputs, &wanted, &mut |_| {}).unwrap();
+        let found = profile(&mut session, &inputs, &wanted, &mut clock::tests::unknown(), &mut |_| {}).unwrap();
 
         let fc = found.steps.iter().find(|s| s.layer == "fc").unwrap();
         assert_eq!((fc.time.runs, fc.flops, fc.elements), (5, 2 * 3 * 64 * 32, 3 * 32));
@@ -358,16 +431,28 @@ mod tests {
         assert_eq!((work.values, work.weights), (work.read + work.written, 4 * (32 * 8 + 32 + 32 * 9 + 32)));
     }
 
-    /// Where a step was faster than the peak allows, the peak is taken to be higher: a bound is never passed.
-    #[test]
-    fn no_step_passes_its_bound() {
+    /// A convolution and a pool as this machine does them, with bounds by a peak that was measured when the machine was a
+    /// thousand times as slow.
+    fn with_old_peak(clock: &mut Clock) -> Profile {
         let text = "model m\ninput x: f32[N, 8, 12, 12]\nnet { conv 3x3, 8, half | maxpool 2x2, stride 2 | flatten | dense 4 }\n";
         let mut session = Session::new(model(text), &RandomWeights { seed: 1 }, &Options::default()).unwrap();
         let budget = Budget { warmup: 1, runs: 3, min_time: Duration::ZERO, target_cv: None, turn: Duration::ZERO };
-        // As if the machine had been a thousand times as slow when it was measured.
         let peak = round_figures().raised(1e-3, 1e-3);
         let wanted = Wanted { budget: &budget, peak: &peak, cores: 1, cores_of_machine: 1, simulate: &[] };
-        let found = profile(&mut session, &[Tensor::zeros([1, 8, 12, 12])], &wanted, &mut |_| {}).unwrap();
+        profile(&mut session, &[Tensor::zeros([1, 8, 12, 12])], &wanted, clock, &mut |_| {}).unwrap()
+    }
+
+    #[test]
+    fn bounds_are_at_the_clock_of_the_runs() {
+        let found = with_old_peak(&mut Clock::new());
+        assert!(found.clock > 10.0 && (1.0..2.0).contains(&found.arithmetic_raised), "{found:?}");
+        assert_eq!(with_old_peak(&mut clock::tests::unknown()).clock, 1.0);
+    }
+
+    /// Where a step was faster than the peak allows, the peak is taken to be higher: a bound is never passed.
+    #[test]
+    fn no_step_passes_its_bound() {
+        let found = with_old_peak(&mut clock::tests::unknown());
         assert!(found.arithmetic_raised > 1.0 && found.memory_raised > 1.0, "{found:?}");
         let least = |limit: &str| {
             let of_limit = found.steps.iter().filter(|step| (step.bound == "compute") == (limit == "compute"));
@@ -375,5 +460,53 @@ mod tests {
         };
         assert!(least("compute") > 1.0 - 1e-9 && least("memory") > 1.0 - 1e-9, "{found:?}");
         assert!(found.steps.iter().all(|step| step.peak_share < 1.0 + 1e-9), "{found:?}");
+    }
+
+    /// A clock that was half as fast in one process makes its times and its bounds twice as long, but no distance.
+    #[test]
+    fn processes_are_taken_together_step_by_step() {
+        let seen = |step_s: [f64; 2], slow: f64| {
+            let mut one = report().results.remove(0).profile.unwrap();
+            let step = one.steps[0].clone();
+            let step = |seconds: f64| StepProfile {
+                time: Summary::new(&[seconds * slow; 3]),
+                bound_s: 0.5 * slow,
+                distance: seconds / 0.5,
+                peak_share: 0.5 / seconds,
+                ..step.clone()
+            };
+            one.steps = step_s.map(step).to_vec();
+            Profile { distance: step_s.iter().sum(), clock: 1.0 / slow, ..one }
+        };
+        let all = [seen([1.0, 4.0], 1.0), seen([2.0, 1.0], 1.0), seen([1.0, 1.0], 2.0)];
+        let found = Profile::over_processes(&all);
+        let of = |figure: &dyn Fn(&StepProfile) -> f64| found.steps.iter().map(figure).collect::<Vec<_>>();
+        assert_eq!(of(&|s| s.distance), [2.0, 2.0], "layer by layer, of different processes");
+        assert_eq!(of(&|s| s.time.median_s), [2.0, 2.0]);
+        assert_eq!((of(&|s| s.bound_s), of(&|s| s.share)), (vec![0.5, 0.5], vec![0.5, 0.5]));
+        assert_eq!((found.time_s, found.bound_s, found.clock, found.distance), (4.0, 1.0, 1.0, 3.0));
+        assert_eq!((found.steps[0].time.runs, found.steps[0].time.min_s), (9, 1.0));
+        assert_eq!(found.steps[0].gflops, 2000.0 / 2.0 / 1e9);
+        // One by itself says what it saw.
+        let alone = Profile::over_processes(&all[..1]);
+        assert_eq!((alone.time_s, alone.distance, &alone.steps[1].time), (5.0, 5.0, &all[0].steps[1].time));
+    }
+
+    /// What several threads did adds up, also over processes.
+    #[test]
+    fn what_threads_did_is_the_mean_of_the_middle_processes() {
+        let seen = |time_s: f64| {
+            let mut one = report().results.remove(0).profile.unwrap();
+            let run =
+                Occupation { threads: 2, time_s, work_s: 1.5 * time_s, uneven_s: 0.5 * time_s, ..Default::default() };
+            one.occupy(&[run]);
+            one.simulated = vec![Occupation { threads: 4, time_s, ..Default::default() }];
+            one
+        };
+        // The middle half of these are 2, 3 and 4.
+        let found = Profile::over_processes(&[3.0, 1.0, 90.0, 2.0, 4.0].map(seen));
+        let run = found.occupation.unwrap();
+        assert_eq!((run.threads, run.time_s, run.work_s, run.uneven_s), (2, 3.0, 4.5, 1.5));
+        assert_eq!((found.steps[0].occupation.unwrap().time_s, found.simulated[0].threads), (3.0, 4));
     }
 }

@@ -62,7 +62,7 @@ pub struct Measurement {
     pub cores: Vec<usize>,
     /// While its runs were counted.
     pub disturbance: Disturbance,
-    /// With `--per-layer` or `--html`, of the first process.
+    /// With `--per-layer`, `--simulate` or `--html`: over processes.
     pub profile: Option<Profile>,
 }
 
@@ -72,8 +72,8 @@ pub struct Measurement {
 pub struct ProcessRuns {
     pub runs: usize,
     pub median_s: f64,
-    /// What its core did behind the runs in a loop of multiply-adds, 10^9 operations a second: the same loop at any time, so
-    /// that a slower clock is known by it. `None` where no code can be generated.
+    /// What its core did between the runs in a loop of multiply-adds, 10^9 operations a second: the same loop at any time,
+    /// so that a slower clock is known by it. `None` where no code can be generated.
     pub clock_gflops: Option<f64>,
 }
 
@@ -295,6 +295,7 @@ pub(super) mod tests {
             time_s,
             bound_s,
             distance: 2.0,
+            clock: 0.5,
             arithmetic_raised: 1.0,
             memory_raised: 1.25,
             arena_bytes: 0,
@@ -312,10 +313,10 @@ pub(super) mod tests {
 
     #[test]
     fn other_schemas_and_other_files_are_told_apart() {
-        let newer = report().to_json().replacen("\"schema_version\": 3", "\"schema_version\": 7", 1);
+        let newer = report().to_json().replacen("\"schema_version\": 4", "\"schema_version\": 7", 1);
         let error = Report::from_json(&newer).unwrap_err().to_string();
-        assert!(error.starts_with("schema version 7; this svertka reads 3"), "{error}");
-        for text in ["", "{}", "[1]", "{\"schema_version\": 3}"] {
+        assert!(error.starts_with("schema version 7; this svertka reads 4"), "{error}");
+        for text in ["", "{}", "[1]", "{\"schema_version\": 4}"] {
             let error = Report::from_json(text).unwrap_err().to_string();
             assert!(error.starts_with("not a result"), "{text}: {error}");
         }

@@ -39,6 +39,27 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Of several processes: runs and the least time of all, of the others the median over processes.
+    ///
+    /// # Panics
+    /// Where there is none.
+    pub fn over_processes(all: &[Summary]) -> Summary {
+        let of = |figure: &dyn Fn(&Summary) -> f64| median(&all.iter().map(figure).collect::<Vec<_>>());
+        Summary {
+            runs: all.iter().map(|one| one.runs).sum(),
+            min_s: all.iter().map(|one| one.min_s).fold(f64::INFINITY, f64::min),
+            median_s: of(&|one| one.median_s),
+            mean_s: of(&|one| one.mean_s),
+            p90_s: of(&|one| one.p90_s),
+            p95_s: of(&|one| one.p95_s),
+            p99_s: of(&|one| one.p99_s),
+            p999_s: of(&|one| one.p999_s),
+            cv: of(&|one| one.cv),
+        }
+    }
+}
+
 fn sorted(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -73,38 +94,6 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
 /// Where there are none.
 pub fn median(values: &[f64]) -> f64 {
     quantile(&sorted(values), 0.5)
-}
-
-/// How many times as long B takes as A.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ratio {
-    pub median: f64,
-    /// Bounds of the 95 % confidence interval of the median.
-    pub low: f64,
-    pub high: f64,
-}
-
-/// Samples drawn with replacement for a confidence interval.
-const RESAMPLES: usize = 1000;
-
-impl Ratio {
-    /// The median over pairs of neighbouring runs, which share what disturbs the machine, and its percentile
-    /// bootstrap interval (Efron and Tibshirani 1993, "An introduction to the bootstrap", section 13.3).
-    /// The draws are the same every time.
-    ///
-    /// # Panics
-    /// Where there is no pair.
-    pub fn paired(a: &[f64], b: &[f64]) -> Ratio {
-        let ratios: Vec<f64> = a.iter().zip(b).map(|(a, b)| b / a).collect();
-        let mut random = Random(1);
-        let mut draw = || {
-            let sample: Vec<f64> = ratios.iter().map(|_| ratios[random.below(ratios.len())]).collect();
-            median(&sample)
-        };
-        let medians = sorted(&std::iter::repeat_with(&mut draw).take(RESAMPLES).collect::<Vec<_>>());
-        Ratio { median: median(&ratios), low: quantile(&medians, 0.025), high: quantile(&medians, 0.975) }
-    }
 }
 
 /// A figure that every process has its own value of, with its confidence interval over processes. What differs between
@@ -193,17 +182,6 @@ impl Logs {
     }
 }
 
-/// Knuth's MMIX generator.
-struct Random(u64);
-
-impl Random {
-    /// An index below `n`, which fits in 32 bits.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (((self.0 >> 32) * n as u64) >> 32) as usize
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +211,10 @@ mod tests {
     fn pairs_cancel_what_disturbs_both() {
         let disturbance: Vec<f64> = (0..50).map(|i| 1.0 + f64::from(i % 7)).collect();
         let twice: Vec<f64> = disturbance.iter().map(|t| 2.0 * t).collect();
-        assert_eq!(Ratio::paired(&disturbance, &twice), Ratio { median: 2.0, low: 2.0, high: 2.0 });
+        let ratio = Estimate::of_pairs(&disturbance, &twice);
+        for figure in [ratio.value, ratio.low.unwrap(), ratio.high.unwrap()] {
+            assert!((figure - 2.0).abs() < 1e-9, "{ratio:?}");
+        }
     }
 
     /// By hand: t of 3 degrees of freedom is 3.182446, that of Welch's 3.651886 is 2.884003 (by Simpson's rule).
@@ -265,14 +246,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_interval_holds_the_median_and_is_reproducible() {
-        let a = vec![1.0; 40];
-        let b: Vec<f64> = (0..40).map(|i| 0.9 + 0.01 * f64::from(i % 20)).collect();
-        let ratio = Ratio::paired(&a, &b);
-        assert!(ratio.low < ratio.median && ratio.median < ratio.high, "{ratio:?}");
-        assert!(ratio.low > 0.9 && ratio.high < 1.1, "{ratio:?}");
-        assert_eq!(ratio, Ratio::paired(&a, &b));
+    /// Knuth's MMIX generator.
+    struct Random(u64);
+
+    impl Random {
+        /// An index below `n`, which fits in 32 bits.
+        fn below(&mut self, n: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (((self.0 >> 32) * n as u64) >> 32) as usize
+        }
     }
 
     /// A time of a process that takes `mean` in most, with a deviation of a part of it.

@@ -1,6 +1,7 @@
 //! Reports as text for a terminal.
 
 use super::baseline::{Change, Verdict};
+use super::disturbance::Disturbance;
 use super::machine;
 use super::occupation::Occupation;
 use super::peak::Peak;
@@ -33,19 +34,8 @@ impl Report {
     /// Where the threads were, and what disturbed them.
     pub fn disturbances(&self) -> String {
         let line = |result: &Measurement| {
-            let cores: Vec<String> = result.cores.iter().map(usize::to_string).collect();
-            let place = match cores.len() {
-                0 => "not pinned".to_string(),
-                1 => format!("on core {}", cores[0]),
-                _ => format!("on cores {}", cores.join(", ")),
-            };
-            let seen = &result.disturbance;
-            let disturbed = match seen.complaints() {
-                words if !words.is_empty() => format!("disturbed: {}", words.join("; ")),
-                _ if seen.waited.is_none() && seen.others.is_none() => "what disturbed it is not known here".into(),
-                _ => "not disturbed by what the system counts".into(),
-            };
-            format!("\n{}: {place}; {disturbed}", title(result))
+            let clocks: Vec<f64> = result.processes.iter().filter_map(|process| process.clock_gflops).collect();
+            format!("\n{}: {}{}", title(result), place(&result.cores, &result.disturbance), clocks_differ(&clocks))
         };
         self.results.iter().map(line).collect::<String>() + "\n"
     }
@@ -139,20 +129,41 @@ impl Report {
     }
 }
 
+/// On which cores something was measured, and what disturbed it.
+pub fn place(cores: &[usize], seen: &Disturbance) -> String {
+    let numbers: Vec<String> = cores.iter().map(usize::to_string).collect();
+    let place = match cores.len() {
+        0 => "not pinned".to_string(),
+        1 => format!("on core {}", numbers[0]),
+        _ => format!("on cores {}", numbers.join(", ")),
+    };
+    let disturbed = match seen.complaints() {
+        words if !words.is_empty() => format!("disturbed: {}", words.join("; ")),
+        _ if seen.waited.is_none() && seen.others.is_none() => "what disturbed it is not known here".into(),
+        _ => "not disturbed by what the system counts".into(),
+    };
+    format!("{place}; {disturbed}")
+}
+
+/// Processes whose clocks differ by less saw the same machine.
+const SAME_CLOCK: f64 = 1.05;
+
+/// Where processes saw different clocks.
+fn clocks_differ(gflops: &[f64]) -> String {
+    let (least, most) = gflops.iter().fold((f64::INFINITY, 0.0f64), |(a, b), &one| (a.min(one), b.max(one)));
+    match most > SAME_CLOCK * least {
+        true => format!(
+            "; the clock differed between processes: {least:.1} to {most:.1} GFLOP/s in a loop of multiply-adds beside the runs"
+        ),
+        false => String::new(),
+    }
+}
+
 /// Every step of every result that was profiled.
 pub fn profiles(report: &Report) -> String {
     let profiled = report.results.iter().filter_map(|result| Some((result, result.profile.as_ref()?)));
-    let age = report.peak.as_ref().map_or(String::new(), |peak| format!("\n{}{}\n", peak.age(), beside(report, peak)));
+    let age = report.peak.as_ref().map_or(String::new(), |peak| format!("\n{}\n", peak.age()));
     profiled.map(|(result, profile)| profile_text(result, profile)).collect::<String>() + &age
-}
-
-/// What was measured beside the runs of the peak of arithmetic.
-fn beside(report: &Report, peak: &Peak) -> String {
-    let processes = report.results.iter().flat_map(|result| &result.processes);
-    let most = processes.filter_map(|process| process.clock_gflops).reduce(f64::max);
-    most.map_or(String::new(), |most| {
-        format!("; behind these runs a core did {most:.1} GFLOP/s in multiply-adds, then {:.1}", peak.gflops())
-    })
 }
 
 fn profile_text(result: &Measurement, profile: &Profile) -> String {
@@ -187,18 +198,32 @@ fn profile_text(result: &Measurement, profile: &Profile) -> String {
     });
     let threads = profile.occupation.as_ref().map_or(String::new(), |run| threads_text(run, &profile.steps));
     format!(
-        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}{}{threads}",
+        "\n{}\n{}\n\nsum of the steps {} ms, sum of their bounds {} ms; whole network / sum of bounds = {:.2}\n{}{}{}{threads}",
         title(result),
         table(2, &columns, rows),
         ms(profile.time_s),
         ms(profile.bound_s),
         profile.distance,
+        clock_line(result, profile),
         direct_line(&profile.steps),
         raised_line(profile)
     )
 }
 
-/// Where a step was faster than the peak.
+/// At which clock the bounds are.
+fn clock_line(result: &Measurement, profile: &Profile) -> String {
+    let over = match result.median.processes {
+        0..=1 => String::new(),
+        count => format!("; medians over {count} processes, of which each has bounds at its own clock"),
+    };
+    format!(
+        "bounds are at the clock of these runs, beside which a loop of multiply-adds was {:.2} times as fast as when the peak \
+         was measured{over}\n",
+        profile.clock
+    )
+}
+
+/// Where a step was faster than the peak at this clock.
 fn raised_line(profile: &Profile) -> String {
     let raised = [("arithmetic", profile.arithmetic_raised), ("memory", profile.memory_raised)];
     let line = |(what, factor): (&str, f64)| {
@@ -383,8 +408,13 @@ mod tests {
         // Of figures that were measured when the clock began.
         assert!(text.contains("peak of one core as measured 1970-01-01T00:00:00Z, 2"), "{text}");
         assert!(text.contains(" days ago; `svertka peak --fresh`"), "{text}");
-        assert!(text.contains("; behind these runs a core did 64.0 GFLOP/s in multiply-adds, then 100.0"), "{text}");
+        assert!(text.contains("a loop of multiply-adds was 0.50 times as fast as when the peak"), "{text}");
+        assert!(text.contains("; medians over 3 processes, of which each has bounds at its own clock"), "{text}");
         assert!(text.contains("direct convolutions that arithmetic bounds: 500.0 ms, 50.0 % of the peak"), "{text}");
+        assert!(!text.contains("the clock differed"), "{text}");
+        let differs = clocks_differ(&[64.0, 60.0, 62.0]);
+        assert!(differs.contains("the clock differed between processes: 60.0 to 64.0 GFLOP/s"), "{differs}");
+        assert_eq!((clocks_differ(&[64.0, 62.0]), clocks_differ(&[])), (String::new(), String::new()));
         let line = "B takes 2.000 times as long as A, 95 % confidence 1.900 to 2.100 over 3 processes";
         assert!(text.contains(line), "{text}");
         for part in [

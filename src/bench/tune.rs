@@ -5,10 +5,13 @@
 //! leave them, with its weights as far away as they will be, and all layers are measured at once.
 //!
 //! Like is compared with like: both sessions of a race are made for it and are of one age, each is the first in every
-//! other turn, and both run equally often in one. Where memory lies for a pair of sessions is luck all the same, so that
-//! several pairs decide.
+//! other turn, and both run equally often in one. Where memory lies for a pair of sessions is luck all the same, and a machine
+//! is not the same a minute later: the races of all candidates are repeated one after the other, each with a pair of sessions
+//! of its own, and several pairs decide.
 
-use super::stats::{Estimate, Ratio, median};
+use super::disturbance::{Disturbance, Look};
+use super::pin;
+use super::stats::{Estimate, median};
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
 use crate::kernels::tuning::Choices;
@@ -23,8 +26,12 @@ pub struct Tuner<'a> {
     pub weights: &'a dyn WeightSource,
     pub options: &'a Options,
     pub inputs: &'a [Tensor],
-    /// The least time of each race.
+    /// The least time of each candidate's races together.
     pub span: Duration,
+    /// A core for each thread of a session while it is measured; none where threads are not to be pinned.
+    pub cores: &'a [usize],
+    /// All cores that this process may use: sessions are made on them.
+    pub all_cores: &'a [usize],
 }
 
 /// Why a network could not be tuned.
@@ -41,8 +48,10 @@ pub enum TuneError {
 pub struct Tuned {
     /// In the order of the network.
     pub layers: Vec<LayerChoice>,
-    /// Of all steps together.
-    pub network: Times,
+    /// Of all steps together; `None` where no layer leaves a choice, and nothing was measured.
+    pub network: Option<Times>,
+    /// While sessions ran.
+    pub disturbance: Disturbance,
 }
 
 /// What was found for the layers that share a kernel.
@@ -60,8 +69,8 @@ pub struct LayerChoice {
     pub decision: String,
     /// With all layers as they were decided.
     pub times: Times,
-    /// Time of each candidate over that of the analytic choice.
-    pub candidates: Vec<(String, Ratio)>,
+    /// Time of each candidate over that of the analytic choice, over pairs of sessions.
+    pub candidates: Vec<(String, Estimate)>,
 }
 
 /// Medians of times in seconds, and the ratio of those in pairs.
@@ -77,7 +86,9 @@ pub struct Times {
 const WORTHWHILE: f64 = 0.97;
 /// The least number of turns of all races that decide the same.
 const TURNS: usize = 5;
-/// Pairs of sessions that decide.
+/// Pairs of sessions, one after the other with those of all other candidates between, that tell which candidate is the best.
+const REPETITIONS: usize = 3;
+/// Pairs of sessions that decide whether it is taken.
 const PAIRS: usize = 5;
 /// Counted runs of one session in a turn at most. Before them goes one that finds the caches as the other session left
 /// them.
@@ -86,39 +97,53 @@ const BURST: usize = 3;
 const LONG_TURN: Duration = Duration::from_millis(80);
 
 impl Tuner<'_> {
-    /// Measures all candidates. `progress` is told how far it is, 0 to 1.
+    /// Measures all candidates; nothing where no layer has any. `progress` is told how far it is, 0 to 1.
+    ///
+    /// # Errors
+    /// Where a session cannot be made, or does not take the inputs.
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned, TuneError> {
         let plan = schedule::plan_tuned(self.graph.clone(), self.options.target(), &Choices::default());
         let offers = schedule::offers(&plan);
         let mut layers: Vec<LayerChoice> = offers.iter().map(|offer| LayerChoice::new(&plan, offer)).collect();
+        if layers.is_empty() {
+            return Ok(Tuned { layers, network: None, disturbance: Disturbance::default() });
+        }
         let rounds = offers.iter().map(|offer| offer.candidates.len()).max().unwrap_or(0);
-        for round in 0..rounds {
-            progress(round as f64 / (rounds + 2) as f64);
-            let choices = candidates(&offers, round).map(|(_, key, decision)| (key.clone(), decision.clone()));
-            let races = self.races(&choices.collect(), 1)?;
+        let mut course = Course { progress, done: 0, all: REPETITIONS * rounds + 2 * PAIRS, seen: Vec::new() };
+        for (round, races) in self.repeated(&offers, rounds, &mut course)?.iter().enumerate() {
             for (index, _, decision) in candidates(&offers, round) {
-                layers[index].candidates.push((decision.clone(), races[0].ratio(&offers[index].steps)));
+                layers[index].candidates.push((decision.clone(), times(races, &offers[index].steps).ratio));
             }
         }
         layers.iter_mut().for_each(LayerChoice::decide);
         // What was best of many was lucky, too: once more.
-        progress(rounds as f64 / (rounds + 2) as f64);
-        let races = self.races(&decisions(&layers), PAIRS)?;
+        let races = self.races(&decisions(&layers), &mut course)?;
         for (layer, offer) in layers.iter_mut().zip(&offers) {
             layer.confirm(times(&races, &offer.steps).ratio);
         }
-        progress((rounds + 1) as f64 / (rounds + 2) as f64);
-        let races = self.races(&decisions(&layers), PAIRS)?;
+        let races = self.races(&decisions(&layers), &mut course)?;
         for (layer, offer) in layers.iter_mut().zip(&offers) {
             layer.times = times(&races, &offer.steps);
         }
         let all: Vec<usize> = (0..plan.steps.len()).collect();
-        Ok(Tuned { layers, network: times(&races, &all) })
+        Ok(Tuned { layers, network: Some(times(&races, &all)), disturbance: Disturbance::sum(&course.seen) })
     }
 
-    /// Races of so many pairs of sessions, in the time of one.
-    fn races(&self, choices: &Choices, pairs: usize) -> Result<Vec<Race>, TuneError> {
-        (0..pairs).map(|pair| self.race(choices, pair % 2 == 1, pairs)).collect()
+    /// For each of so many candidates the races of it, in which every layer has it that has as many.
+    fn repeated(&self, offers: &[Offer], rounds: usize, course: &mut Course) -> Result<Vec<Vec<Race>>, TuneError> {
+        let mut races: Vec<Vec<Race>> = (0..rounds).map(|_| Vec::new()).collect();
+        for repetition in 0..REPETITIONS {
+            for (round, races) in races.iter_mut().enumerate() {
+                let choices = candidates(offers, round).map(|(_, key, decision)| (key.clone(), decision.clone()));
+                races.push(course.note(self.race(&choices.collect(), repetition % 2 == 1, REPETITIONS)?));
+            }
+        }
+        Ok(races)
+    }
+
+    /// Races of the pairs of sessions that decide.
+    fn races(&self, choices: &Choices, course: &mut Course) -> Result<Vec<Race>, TuneError> {
+        (0..PAIRS).map(|pair| Ok(course.note(self.race(choices, pair % 2 == 1, PAIRS)?))).collect()
     }
 
     /// A race between sessions that are made for it, the tuned one first if `swapped`; one of so many.
@@ -129,8 +154,11 @@ impl Tuner<'_> {
         if swapped {
             order.reverse();
         }
+        self.spread();
         let mut sessions = [session(order[0])?, session(order[1])?];
+        let looked = self.pin();
         let runs = self.runs_of_turn(&mut sessions)?;
+        let before = Look::new(&[std::process::id()], looked);
         let (start, turns, span) = (Instant::now(), TURNS.div_ceil(pairs), self.span / pairs as u32);
         let mut seen = [Vec::new(), Vec::new()];
         while seen[0].len() < turns || start.elapsed() < span {
@@ -139,11 +167,29 @@ impl Tuner<'_> {
                 seen[which].push(self.burst(&mut sessions[which], runs)?);
             }
         }
+        let disturbance = Look::new(&[std::process::id()], looked).since(&before);
+        self.spread();
         if swapped {
             seen.reverse();
         }
         let [analytic, tuned] = seen;
-        Ok(Race { analytic, tuned })
+        Ok(Race { analytic, tuned, disturbance })
+    }
+
+    /// Puts each thread of the sessions on its core. Gives the cores on which they are.
+    fn pin(&self) -> &[usize] {
+        match pin::pin(std::process::id(), self.cores) {
+            Ok(()) if !self.cores.is_empty() => self.cores,
+            _ => self.all_cores,
+        }
+    }
+
+    /// Lets sessions be made, and whoever called go on, on all cores.
+    fn spread(&self) {
+        if !self.cores.is_empty() {
+            // Who could not be pinned is still where it was.
+            let _ = pin::spread(std::process::id(), self.all_cores);
+        }
     }
 
     /// How often both run in a turn: the least of more runs is less.
@@ -174,6 +220,24 @@ impl Tuner<'_> {
     }
 }
 
+/// How far it is, and what disturbed it until then.
+struct Course<'a> {
+    progress: &'a mut dyn FnMut(f64),
+    /// Races, of all that there are.
+    done: usize,
+    all: usize,
+    seen: Vec<Disturbance>,
+}
+
+impl Course<'_> {
+    fn note(&mut self, race: Race) -> Race {
+        self.done += 1;
+        (self.progress)(self.done as f64 / self.all as f64);
+        self.seen.push(race.disturbance);
+        race
+    }
+}
+
 /// The layers that have so many candidates: index, key, and this candidate.
 fn candidates(offers: &[Offer], round: usize) -> impl Iterator<Item = (usize, &String, &String)> {
     let of = move |(index, offer)| -> Option<(usize, &String, &String)> {
@@ -191,6 +255,7 @@ fn decisions(layers: &[LayerChoice]) -> Choices {
 struct Race {
     analytic: Vec<Vec<f64>>,
     tuned: Vec<Vec<f64>>,
+    disturbance: Disturbance,
 }
 
 impl Race {
@@ -198,12 +263,6 @@ impl Race {
     fn sums(&self, steps: &[usize]) -> [Vec<f64>; 2] {
         [&self.analytic, &self.tuned]
             .map(|turns| turns.iter().map(|turn| steps.iter().map(|&step| turn[step]).sum()).collect())
-    }
-
-    /// Tuned over analytic, of these steps together, in this pair of sessions.
-    fn ratio(&self, steps: &[usize]) -> Ratio {
-        let [analytic, tuned] = self.sums(steps);
-        Ratio::paired(&analytic, &tuned)
     }
 }
 
@@ -232,10 +291,11 @@ impl LayerChoice {
         }
     }
 
-    /// Takes the fastest candidate, if it is faster than the analytic choice beyond doubt.
+    /// Takes the fastest candidate, if it is faster than the analytic choice by as much as it must be. Whether that is
+    /// beyond doubt, [`LayerChoice::confirm`] asks, of more pairs of sessions than each candidate has.
     fn decide(&mut self) {
-        let sure = self.candidates.iter().filter(|(_, ratio)| ratio.high < 1.0 && ratio.median < WORTHWHILE);
-        if let Some((decision, _)) = sure.min_by(|(_, a), (_, b)| a.median.total_cmp(&b.median)) {
+        let worthwhile = self.candidates.iter().filter(|(_, ratio)| ratio.value < WORTHWHILE);
+        if let Some((decision, _)) = worthwhile.min_by(|(_, a), (_, b)| a.value.total_cmp(&b.value)) {
             self.decision = decision.clone();
         }
     }
@@ -253,8 +313,18 @@ mod tests {
     use super::*;
     use crate::ir::weights::RandomWeights;
 
+    const WEIGHTS: RandomWeights = RandomWeights { seed: 1 };
+
+    /// That does not pin, for the threads of this process are those of other tests too.
+    fn tuner<'a>(graph: &'a Verified<Graph>, options: &'a Options, inputs: &'a [Tensor]) -> Tuner<'a> {
+        let span = Duration::from_millis(1);
+        Tuner { graph, weights: &WEIGHTS, options, inputs, span, cores: &[], all_cores: &[] }
+    }
+
+    const CONV: &str = "model m\ninput x: f32[N, 8, 8, 8]\nnet { conv 3x3, 8, half }\n";
+
+    /// Of candidates with the ratios of their pairs of sessions.
     fn layer(candidates: &[(&str, [f64; 3])]) -> LayerChoice {
-        let ratio = |[low, median, high]: [f64; 3]| Ratio { median, low, high };
         LayerChoice {
             layer: "conv".into(),
             count: 1,
@@ -263,12 +333,15 @@ mod tests {
             analytic: "estimated".into(),
             decision: "estimated".into(),
             times: Times { analytic_s: 1.0, tuned_s: 1.0, ratio: Estimate::new(&[1.0]) },
-            candidates: candidates.iter().map(|&(decision, r)| (decision.to_string(), ratio(r))).collect(),
+            candidates: candidates
+                .iter()
+                .map(|(decision, ratios)| (decision.to_string(), Estimate::new(ratios)))
+                .collect(),
         }
     }
 
     #[test]
-    fn only_what_is_faster_beyond_doubt_is_chosen() {
+    fn the_fastest_of_all_repetitions_is_asked_for_again() {
         let decided = |candidates: &[(&str, [f64; 3])]| {
             let mut layer = layer(candidates);
             layer.decide();
@@ -276,8 +349,9 @@ mod tests {
         };
         assert_eq!(decided(&[]), "estimated");
         assert_eq!(decided(&[("a", [0.97, 0.98, 0.99])]), "estimated", "not worth it");
-        assert_eq!(decided(&[("a", [0.5, 0.6, 1.1])]), "estimated", "noise");
+        assert_eq!(decided(&[("a", [0.5, 1.6, 1.5])]), "estimated", "once");
         assert_eq!(decided(&[("a", [0.8, 0.9, 0.95]), ("b", [0.7, 0.8, 0.9]), ("c", [0.85, 0.86, 0.87])]), "b");
+        assert_eq!(decided(&[("a", [0.3, 0.99, 0.99]), ("b", [0.6, 0.6, 0.6])]), "b", "once is luck");
     }
 
     #[test]
@@ -299,27 +373,50 @@ mod tests {
         let race = |factor: f64| Race {
             analytic: vec![vec![1.0, 2.0, 9.0], vec![1.0, 2.0, 9.0]],
             tuned: vec![vec![0.5 * factor, factor, 9.0], vec![0.5 * factor, factor, 9.0]],
+            disturbance: Disturbance::default(),
         };
-        assert_eq!(race(1.0).ratio(&[0, 1]).median, 0.5);
         let times = times(&[race(1.0), race(1.0), race(2.0)], &[0, 1]);
         assert_eq!((times.analytic_s, times.tuned_s), (3.0, 1.5));
         assert_eq!(times.ratio, Estimate::new(&[0.5, 0.5, 1.0]));
     }
 
+    /// Each repetition measures all candidates, one after the other, with a pair of sessions for each.
+    #[test]
+    fn races_of_candidates_are_repeated() {
+        let graph = crate::analysis::testing::model(CONV);
+        let (options, inputs) = (Options::default(), [Tensor::zeros([1, 8, 8, 8])]);
+        let mut parts = Vec::new();
+        let tuned = tuner(&graph, &options, &inputs).run(&mut |part| parts.push(part)).unwrap();
+        let layer = &tuned.layers[0];
+        assert!(layer.candidates.len() > 1, "{layer:?}");
+        assert!(layer.candidates.iter().all(|(_, ratio)| ratio.processes == REPETITIONS), "{layer:?}");
+        assert_eq!((layer.times.ratio.processes, tuned.network.unwrap().ratio.processes), (PAIRS, PAIRS));
+        assert_eq!(parts.len(), REPETITIONS * layer.candidates.len() + 2 * PAIRS);
+        assert!(parts.is_sorted() && parts.last() == Some(&1.0), "{parts:?}");
+    }
+
+    #[test]
+    fn a_network_without_choices_is_not_measured() {
+        let graph =
+            crate::analysis::testing::model("model m\ninput x: f32[N, 8, 8, 8]\nnet { maxpool 2x2, stride 2 }\n");
+        let (options, inputs) = (Options::default(), [Tensor::zeros([1, 8, 8, 8])]);
+        let tuned = tuner(&graph, &options, &inputs).run(&mut |_| panic!("nothing is to be done")).unwrap();
+        assert_eq!((tuned.layers.len(), tuned.network), (0, None));
+    }
+
     /// The least of three runs is less than that of one.
     #[test]
     fn both_sessions_run_as_often() {
-        let graph = crate::analysis::testing::model("model m\ninput x: f32[N, 8, 8, 8]\nnet { conv 3x3, 8, half }\n");
-        let (weights, options) = (RandomWeights { seed: 1 }, Options::default());
+        let graph = crate::analysis::testing::model(CONV);
+        let options = Options::default();
         let inputs = [Tensor::zeros([1, 8, 8, 8])];
-        let span = Duration::from_millis(1);
-        let tuner = Tuner { graph: &graph, weights: &weights, options: &options, inputs: &inputs, span };
+        let tuner = tuner(&graph, &options, &inputs);
         for (swapped, pairs) in [(false, 1), (true, 1), (true, PAIRS)] {
             let race = tuner.race(&Choices::default(), swapped, pairs).unwrap();
             assert!(race.analytic.len() == race.tuned.len() && race.tuned.len() >= TURNS / pairs);
             assert!(race.analytic.iter().chain(&race.tuned).flatten().all(|seconds| seconds.is_finite()));
         }
-        let mut sessions = [(); 2].map(|()| Session::new(graph.clone(), &weights, &options).unwrap());
+        let mut sessions = [(); 2].map(|()| Session::new(graph.clone(), &WEIGHTS, &options).unwrap());
         assert_eq!(tuner.runs_of_turn(&mut sessions).unwrap(), BURST);
     }
 }

@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod checked;
 mod compile;
+mod cores;
 mod explain;
 mod export;
 mod fmt;

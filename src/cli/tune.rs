@@ -1,11 +1,13 @@
 //! `svertka tune`: chooses kernels by measuring them.
 
 use super::args::MeasureArgs;
+use super::cores::Cores;
 use super::progress::Progress;
 use super::tuned::{Entry, Source, TunedFile};
 use super::weights::Missing;
-use super::{Failure, Outcome, input, model, print};
-use crate::bench::table::{ms, table};
+use super::{Failure, Outcome, input, model, print, tell};
+use crate::bench::pin;
+use crate::bench::table::{ms, place, table};
 use crate::bench::tune::{LayerChoice, Times, Tuned, Tuner};
 use crate::io::write::{check_writable, create_folder, folder_of};
 use crate::runtime::{Engine, Options};
@@ -20,7 +22,10 @@ pub struct Args {
     models: Vec<OsString>,
     #[command(flatten)]
     setup: MeasureArgs,
-    /// The least time to measure each round of candidates, in seconds
+    /// Leave threads on the cores that the system chooses, instead of one that each keeps
+    #[arg(long)]
+    no_pin: bool,
+    /// The least time to measure each round of candidates, in seconds, in all its repetitions together
     #[arg(long, default_value = "0.6", value_parser = super::bench::parse_seconds, value_name = "S")]
     min_time: Duration,
     /// Print every candidate's time over that of the estimated choice
@@ -36,17 +41,26 @@ pub fn run(args: &Args) -> Outcome {
         create_folder(folder_of(path))?;
         check_writable(path)?;
     }
+    let cores = Cores::look(!args.no_pin);
+    let mut kept = false;
     for (index, name) in args.models.iter().enumerate() {
         let shown = name.to_string_lossy();
-        let tuned = tune(args, name, &format!("[{}/{}] {shown}", index + 1, args.models.len()))?;
-        let text = text(&shown, &tuned, args.verbose);
+        let (tuned, on) = tune(args, name, &cores, &format!("[{}/{}] {shown}", index + 1, args.models.len()))?;
+        let text = text(&shown, &tuned, &on, args.verbose);
+        let found = !tuned.layers.is_empty();
         tuned.layers.into_iter().for_each(|layer| keep(layer, &mut file));
-        if let Some(path) = source.path() {
+        // What leaves no choice makes no file, which would look as if something had been found.
+        if let Some(path) = source.path().filter(|_| found) {
             file.write(path)?;
+            kept = true;
         }
         print(&text)?;
     }
-    source.path().map_or(Ok(()), |path| print(&format!("kept in {}", path.display())))
+    match source.path() {
+        Some(path) if kept => print(&format!("kept in {}", path.display())),
+        Some(path) => print(&format!("there is nothing to keep: {} is as it was", path.display())),
+        None => Ok(()),
+    }
 }
 
 /// Asks before the work whether a model can be tuned.
@@ -63,16 +77,33 @@ fn options(args: &Args) -> Result<Options, Failure> {
     generated.ok_or_else(|| Failure::usage("only generated code leaves a choice; choose --engine jit"))
 }
 
-fn tune(args: &Args, name: &OsStr, title: &str) -> Result<Tuned, Failure> {
+/// Gives what was found, and the cores that threads were pinned to.
+fn tune(args: &Args, name: &OsStr, cores: &Cores, title: &str) -> Result<(Tuned, Vec<usize>), Failure> {
     let options = options(args)?;
     let model = model::load(&args.setup.model(name))?;
     let weights = args.setup.weights.choose_any(&model, Missing::Random)?;
     let batch = input::batch(args.setup.batch, model.graph())?;
     let inputs = input::random(model.graph(), batch, args.setup.weights.seed(), options.memory_limit)?;
     let (graph, weights, options, inputs, span) = (weights.network(&model), &weights, &options, &inputs, args.min_time);
+    let (on, all_cores) = (cores_for(cores, options.threads), cores.all());
     let mut progress = Progress::new();
-    let tuner = Tuner { graph, weights, options, inputs, span };
-    tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)
+    let tuner = Tuner { graph, weights, options, inputs, span, cores: &on, all_cores: &all_cores };
+    let tuned = tuner.run(&mut |part| progress.show_bar(part, title)).map_err(Failure::input)?;
+    Ok((tuned, on))
+}
+
+/// Cores that threads can be pinned to; none, and a note, where the system refuses.
+fn cores_for(cores: &Cores, threads: usize) -> Vec<usize> {
+    let on = cores.choose(threads);
+    let own = std::process::id();
+    let pinned = if on.is_empty() { Ok(()) } else { pin::pin(own, &on).and_then(|()| pin::spread(own, &cores.all())) };
+    match pinned {
+        Ok(()) => on,
+        Err(error) => {
+            tell(&format!("note: threads are not pinned to cores: {error}"));
+            Vec::new()
+        }
+    }
 }
 
 fn keep(layer: LayerChoice, file: &mut TunedFile) {
@@ -83,21 +114,20 @@ fn keep(layer: LayerChoice, file: &mut TunedFile) {
 const NO_CHOICE: &str = "there are several kernels of convolutions and dense layers in f32; those on whole numbers, and all other layers, have one each";
 
 /// The choices that differ, or all candidates, and the sum.
-fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
+fn text(name: &str, tuned: &Tuned, cores: &[usize], verbose: bool) -> String {
     let columns = ["layer", "estimated", "measured", "ms estimated", "ms measured", "ratio"];
     let rows = tuned.layers.iter().map(|layer| {
         let others = if layer.count > 1 { format!(" and {} more", layer.count - 1) } else { String::new() };
         let decision = if layer.decision == layer.analytic { "the same".into() } else { layer.decision.clone() };
         [&[layer.layer.clone() + &others, layer.analytic.clone(), decision][..], &figures(&layer.times)].concat()
     });
-    if tuned.layers.is_empty() {
+    let Some(Times { analytic_s, tuned_s, ratio }) = &tuned.network else {
         return format!("{name}\nno layer leaves a choice: {NO_CHOICE}\n");
-    }
+    };
     let mut text = format!("{name}\n{}\n", table(3, &columns, rows));
     if verbose {
         tuned.layers.iter().for_each(|layer| candidates(layer, &mut text));
     }
-    let Times { analytic_s, tuned_s, ratio } = &tuned.network;
     let (low, high) = ratio.low.zip(ratio.high).unwrap_or((ratio.value, ratio.value));
     let _ = writeln!(
         text,
@@ -107,6 +137,7 @@ fn text(name: &str, tuned: &Tuned, verbose: bool) -> String {
         ratio.value,
         ratio.processes,
     );
+    let _ = writeln!(text, "{}", place(cores, &tuned.disturbance));
     text
 }
 
@@ -117,6 +148,7 @@ fn figures(times: &Times) -> [String; 3] {
 fn candidates(layer: &LayerChoice, text: &mut String) {
     let _ = writeln!(text, "{}: {}", layer.layer, layer.analytic);
     for (decision, ratio) in &layer.candidates {
-        let _ = writeln!(text, "  {:.3} ({:.3} to {:.3})  {decision}", ratio.median, ratio.low, ratio.high);
+        let (low, high) = ratio.low.zip(ratio.high).unwrap_or((ratio.value, ratio.value));
+        let _ = writeln!(text, "  {:.3} ({low:.3} to {high:.3})  {decision}", ratio.value);
     }
 }

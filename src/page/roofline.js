@@ -23,10 +23,12 @@ const shows = x => x > 0 && x < Infinity;
 
 // Of a profiled result; `selected` is the number of a step.
 function roofline(report, result, selected) {
-  const [width, height, left, bottom] = [820, 480, 52, 36], { steps, arithmetic_raised, memory_raised } = result.profile;
+  const [width, height, left, bottom] = [820, 480, 52, 36], { steps, clock, arithmetic_raised, memory_raised } = result.profile;
   const cores = Math.min(result.setting.threads, report.machine.cores);
-  const roofs = report.peak.fma.map(f => ({ name: f.isa, gflops: f.gflops * cores * arithmetic_raised })).filter(r => shows(r.gflops));
-  const memory = report.peak.memory.map(m => ({ name: m.level, rate: m.gb_per_s * cores * memory_raised })).filter(m => shows(m.rate));
+  const roofs = report.peak.fma.map(f => ({ name: f.isa, gflops: f.gflops * cores * clock * arithmetic_raised })).filter(r => shows(r.gflops));
+  // The last cache and main memory, which are those of all cores, have clocks of their own.
+  const own = report.peak.memory.length - 2, clockOf = level => level < own ? clock : 1;
+  const memory = report.peak.memory.map((m, i) => ({ name: m.level, rate: m.gb_per_s * cores * clockOf(i) * memory_raised })).filter(m => shows(m.rate));
   // Steps without multiply-accumulates: one operation for each element of the output.
   const points = steps.map((step, index) => {
     const operations = step.own_flops || step.elements;

@@ -3,6 +3,7 @@
 use super::{Args, Rival, model_hash};
 use crate::analysis::figures;
 use crate::aot::{self, Cpu, Emit};
+use crate::bench::clock::Clock;
 use crate::bench::html::GraphDrawing;
 use crate::bench::measure::{Budget, Turn};
 use crate::bench::peak::Peak;
@@ -55,6 +56,7 @@ pub struct Contender {
     pub facts: Facts,
     code: Code,
     inputs: Vec<Tensor>,
+    clock: Clock,
 }
 
 enum Code {
@@ -87,7 +89,7 @@ impl Contender {
         let has_steps = matches!(code, Code::Session(_));
         let (model_hash, weights) = (model_hash(&model), origin(args, &model, &weights));
         let facts = Facts { setting, model_hash, macs, weights, phases, has_steps };
-        let mut contender = Contender { facts, code, inputs };
+        let mut contender = Contender { facts, code, inputs, clock: Clock::new() };
         let start = Instant::now();
         progress::during("the first run", || contender.outputs())?;
         contender.facts.phases.first_run_s = start.elapsed().as_secs_f64();
@@ -101,15 +103,22 @@ impl Contender {
         }
     }
 
-    /// The seconds of each counted run.
+    /// The seconds of each counted run, behind which the clock is looked at.
     pub fn take(&mut self, turn: &Turn) -> Vec<f64> {
-        turn.take(|| {
+        let taken = turn.take(|| {
             let start = Instant::now();
             let outputs = self.outputs().expect("the first run was accepted");
             let seconds = start.elapsed().as_secs_f64();
             std::hint::black_box(outputs);
             seconds
-        })
+        });
+        self.clock.look();
+        taken
+    }
+
+    /// What its core did in multiply-adds beside its turns, as [`Clock::gflops`].
+    pub fn clock_gflops(&mut self) -> Option<f64> {
+        self.clock.gflops()
     }
 
     /// Measures its steps; `None` where they cannot be seen.
@@ -122,7 +131,7 @@ impl Contender {
         let mut show = |done: crate::bench::measure::Done| {
             progress.show_bar(done.part, &format!("{model}: steps, run {}", done.runs));
         };
-        let found = profile(session, &self.inputs, &wanted, &mut show).map_err(Failure::input)?;
+        let found = profile(session, &self.inputs, &wanted, &mut self.clock, &mut show).map_err(Failure::input)?;
         let drawing = GraphDrawing::new(session.plan());
         Ok(Some((found, drawing.map(|drawing| serde_json::to_value(drawing).expect("a drawing is JSON")))))
     }

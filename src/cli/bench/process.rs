@@ -5,7 +5,6 @@ use super::contender::{Contender, Facts, Seen, Wish};
 use super::{Args, Rival};
 use crate::bench::machine;
 use crate::bench::measure::Turn;
-use crate::bench::peak::clock_gflops;
 use crate::cli::terminal::{print_raw, tell_raw};
 use crate::cli::{Failure, Outcome};
 use crate::model::split_variant;
@@ -22,7 +21,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 enum Request {
     /// The answer is the seconds of each counted run.
     Turn(Turn),
-    /// The answer is what its core does in multiply-adds, if that can be measured: [`clock_gflops`].
+    /// The answer is what its core did in multiply-adds beside its turns, if that can be measured.
     Clock,
     /// The answer is [`Seen`], if the steps can be seen.
     Profile(Box<Wish>),
@@ -37,7 +36,7 @@ pub fn serve(args: &Args, rival: &Rival) -> Outcome {
         let line = line.map_err(|error| Failure::input(format!("standard input: cannot read: {error}")))?;
         match serde_json::from_str(&line).map_err(|error| Failure::input(format!("standard input: {error}")))? {
             Request::Turn(turn) => answer(&contender.take(&turn))?,
-            Request::Clock => answer(&clock_gflops().ok())?,
+            Request::Clock => answer(&contender.clock_gflops())?,
             Request::Profile(wish) => answer(&contender.profile(&wish)?)?,
         }
     }
@@ -126,7 +125,7 @@ impl Process {
     /// See [`clock_gflops`].
     pub fn clock_gflops(&mut self) -> Result<Option<f64>, Failure> {
         match self {
-            Process::Own(_) => Ok(clock_gflops().ok()),
+            Process::Own(contender) => Ok(contender.clock_gflops()),
             Process::Other(other) => other.ask(&Request::Clock),
         }
     }

@@ -3,22 +3,20 @@
 use super::contender::{Facts, Seen, Wish};
 use super::process::Process;
 use super::{Args, Job, Rival, pin, rivals};
-use crate::bench::disturbance::{self, Busy, Disturbance, Look};
+use crate::bench::disturbance::{Disturbance, Look};
 use crate::bench::machine;
 use crate::bench::measure::{Budget, Done, Subject, Turn};
 use crate::bench::peak::Peak;
+use crate::bench::profile::Profile;
 use crate::bench::report::{Comparison, Measurement, Phases, ProcessRuns, Report};
 use crate::bench::stats::{Estimate, Summary, median};
+use crate::cli::cores::Cores;
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, Outcome, tell};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// How long is looked for other load before anything is measured.
-const LOOK: Duration = Duration::from_millis(100);
-/// Other load that is warned of, in cores.
-const LOAD: f64 = 0.2;
 /// How long one of several contenders runs before it is the next one's turn.
 const TURN: Duration = Duration::from_millis(20);
 
@@ -27,8 +25,8 @@ pub struct Rounds<'a> {
     args: &'a Args,
     words: &'a [OsString],
     peak: Option<&'a Peak>,
-    /// Cores that this process may use, and how busy they were before.
-    busy: Vec<Busy>,
+    places: Cores,
+    /// How many cores the machine has.
     cores: usize,
 }
 
@@ -40,24 +38,18 @@ struct Found {
     clocks: Vec<Option<f64>>,
     peak_rss_bytes: u64,
     disturbances: Vec<Disturbance>,
-    seen: Option<Seen>,
+    seen: Vec<Seen>,
 }
 
 impl<'a> Rounds<'a> {
     /// Looks for other load, and warns of it.
     pub fn new(args: &'a Args, words: &'a [OsString], peak: Option<&'a Peak>) -> Rounds<'a> {
-        let busy = disturbance::busy(&pin::allowed(), LOOK);
-        let rounds = Rounds { args, words, peak, busy, cores: machine::cores() };
-        if let Some(load) = rounds.load().filter(|&load| load > LOAD) {
-            let of = rounds.busy.len();
-            tell(&format!("warning: other processes use {load:.1} of {of} cores; they will disturb what is measured"));
-        }
-        rounds
+        Rounds { args, words, peak, places: Cores::look(!args.no_pin), cores: machine::cores() }
     }
 
     /// How many cores other processes had before; `None` where unknown.
     pub fn load(&self) -> Option<f64> {
-        (!self.busy.is_empty()).then(|| self.busy.iter().map(|busy| busy.part).sum())
+        self.places.load()
     }
 
     /// Measures a job, alone or in turn with what it is compared with. Adds to `graphs` as many as to the results.
@@ -70,7 +62,7 @@ impl<'a> Rounds<'a> {
     ) -> Outcome {
         let rivals = rivals(self.args, job);
         let mut found: Vec<Found> = rivals.iter().map(|_| Found::default()).collect();
-        let cores = self.choose_cores(job.threads.into());
+        let cores = self.places.choose(job.threads.into());
         let mut count = usize::from(self.args.processes);
         let mut round = 0;
         while round < count {
@@ -95,14 +87,6 @@ impl<'a> Rounds<'a> {
             report.comparisons.push(Comparison { a: first, b: first + 1, ratio });
         }
         Ok(())
-    }
-
-    /// Cores for so many threads; none where they are not to be pinned, or cannot be.
-    fn choose_cores(&self, threads: usize) -> Vec<usize> {
-        if self.args.no_pin {
-            return Vec::new();
-        }
-        pin::choose(threads, &self.busy).unwrap_or_default()
     }
 
     /// Starts a process of each, and measures them in turn. Gives whether it was this process.
@@ -133,8 +117,8 @@ impl<'a> Rounds<'a> {
             found.peak_rss_bytes = found.peak_rss_bytes.max(process.peak_rss());
             found.clocks.push(process.clock_gflops()?);
             found.disturbances.push(disturbance);
-            if let Some(peak) = self.peak.filter(|_| round == 0 && process.facts().has_steps) {
-                found.seen = self.profile(job, process, cores, peak)?;
+            if let Some(peak) = self.peak.filter(|_| process.facts().has_steps) {
+                found.seen.extend(self.profile(job, process, cores, peak)?);
             }
         }
         self.let_go(&processes);
@@ -163,7 +147,7 @@ impl<'a> Rounds<'a> {
     ) -> Result<(Vec<Vec<f64>>, Disturbance), Failure> {
         let budget = budget.of_process(self.args.processes.into());
         let ids: Vec<u32> = processes.iter().map(Process::id).collect();
-        let all: Vec<usize> = self.busy.iter().map(|busy| busy.core).collect();
+        let all = self.places.all();
         let cores = if cores.is_empty() { &all } else { cores };
         let mut progress = Progress::new();
         let mut show = |done: Done| progress.show_bar(done.part, &format!("{title}run {}", done.runs));
@@ -187,18 +171,18 @@ impl<'a> Rounds<'a> {
         let simulate: Vec<usize> = self.args.simulate.iter().copied().map(usize::from).collect();
         // It starts threads of its own, for what they are compared with: they have the same cores, or two more threads
         // all of them.
-        let all: Vec<usize> = self.busy.iter().map(|busy| busy.core).collect();
+        let all = self.places.all();
         if !cores.is_empty() {
             let _ = pin::widen(process.id(), if simulate.is_empty() { cores } else { &all });
         }
-        let budget = Budget { turn: Duration::ZERO, ..self.budget(job) };
+        let budget = Budget { turn: Duration::ZERO, ..self.budget(job).of_process(self.args.processes.into()) };
         process.profile(&Wish { budget, peak: peak.clone(), cores: self.cores, simulate })
     }
 
     /// This process is not left where it was put.
     fn let_go(&self, processes: &[Process]) {
         if processes.iter().any(|process| matches!(process, Process::Own(_))) && !self.args.no_pin {
-            let all: Vec<usize> = self.busy.iter().map(|busy| busy.core).collect();
+            let all = self.places.all();
             let _ = pin::widen(std::process::id(), &all);
         }
     }
@@ -215,7 +199,9 @@ impl Found {
         let over_processes = Estimate::new(&processes.iter().map(|process| process.median_s).collect::<Vec<_>>());
         let phases: Vec<Phases> = self.facts.iter().map(|facts| facts.phases).collect();
         let Facts { setting, model_hash, macs, weights, .. } = self.facts.into_iter().next().expect("a first round");
-        let (profile, graph) = self.seen.map_or((None, None), |(profile, graph)| (Some(profile), graph));
+        let (profiles, graphs): (Vec<Profile>, Vec<Option<Value>>) = self.seen.into_iter().unzip();
+        let profile = (!profiles.is_empty()).then(|| Profile::over_processes(&profiles));
+        let graph = graphs.into_iter().next().flatten();
         let result = Measurement {
             samples_per_s: setting.batch as f64 / over_processes.value,
             gflops: 2e-9 * macs as f64 / over_processes.value,

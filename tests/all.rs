@@ -22,6 +22,7 @@ mod library;
 mod lsp;
 mod machines;
 mod malformed;
+mod neon;
 mod packed;
 mod page;
 mod portable;

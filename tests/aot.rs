@@ -109,7 +109,7 @@ fn sized_plans(options: &aot::Options) -> Vec<Plan> {
     SIZES.map(|size| schedule::plan(sized_network(size), target(Isa::detect().into(), options))).into()
 }
 
-fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
+pub fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
     let (name, cpu) = ("net".into(), Cpu::named(cpu).unwrap());
     aot::Options { name, cpu, emit: emit.to_vec(), weights, own_memory: None, memory_limit: usize::MAX }
 }
@@ -132,12 +132,12 @@ fn target(isa: Isa, options: &aot::Options) -> Target {
 }
 
 /// A directory with the artifacts and a program that uses them.
-struct Build {
+pub struct Build {
     directory: tempfile::TempDir,
 }
 
 impl Build {
-    fn new(artifacts: &Artifacts) -> Build {
+    pub fn new(artifacts: &Artifacts) -> Build {
         let directory = tempfile::tempdir().unwrap();
         artifacts.files.iter().for_each(|(name, bytes)| std::fs::write(directory.path().join(name), bytes).unwrap());
         Build { directory }
@@ -148,7 +148,7 @@ impl Build {
     }
 
     /// Compiles `tests/aot/SOURCE` against the static library `libLIBRARY.a` into `program`.
-    fn compile_c(&self, cc: &str, source: &str, library: &str, flags: &[&str]) {
+    pub fn compile_c(&self, cc: &str, source: &str, library: &str, flags: &[&str]) {
         let mut command = Command::new(cc);
         command.args([
             "-std=c11",
@@ -171,7 +171,7 @@ impl Build {
     }
 
     /// Runs the driver on inputs; the outputs' values.
-    fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
+    pub fn drive(&self, emulator: Option<&str>, mode: &str, inputs: &[Tensor], weights: Option<&str>) -> Vec<f32> {
         self.write_inputs(inputs);
         bytemuck::pod_collect_to_vec(&self.run(emulator, mode, inputs[0].batch(), weights))
     }
@@ -218,7 +218,7 @@ fn assert_same_bits(found: &[f32], expected: &[f32]) {
     }
 }
 
-const LIBRARY: [Emit; 2] = [Emit::Static, Emit::Header];
+pub const LIBRARY: [Emit; 2] = [Emit::Static, Emit::Header];
 
 #[test]
 #[cfg_attr(not(tool = "cc"), ignore = "needs cc")]

@@ -20,6 +20,9 @@ const LANES: usize = 4;
 pub(super) struct Machine {
     registers: usize,
     fused: bool,
+    /// The larger and the smaller of two numbers, NaN where either is, are an instruction, and what reads memory is beside
+    /// what multiplies, which copies registers too.
+    arm: bool,
 }
 
 impl Machine {
@@ -27,7 +30,8 @@ impl Machine {
         let architecture = isa.triple().architecture;
         let x64 = architecture == Architecture::X86_64;
         let has_fma = || isa.isa_flags().iter().any(|flag| flag.name == "has_fma" && flag.as_bool() == Some(true));
-        Machine { registers: Isa::Clif.registers(architecture), fused: !x64 || has_fma() }
+        let arm = matches!(architecture, Architecture::Aarch64(_));
+        Machine { registers: Isa::Clif.registers(architecture), fused: !x64 || has_fma(), arm }
     }
 }
 
@@ -306,6 +310,13 @@ impl VectorAsm for ClifAsm<'_, '_> {
         self.set(dst, value);
     }
 
+    fn load_copies(&mut self, all: &[V], mem: Mem) {
+        self.load(all[0], mem);
+        for &v in &all[1..] {
+            if self.machine.arm { self.load(v, mem) } else { self.copy(v, all[0]) }
+        }
+    }
+
     fn load(&mut self, dst: V, mem: Mem) {
         let value = self.load_value(F32X4, mem);
         self.set(dst, value);
@@ -396,7 +407,28 @@ impl VectorAsm for ClifAsm<'_, '_> {
         self.set(dst, value);
     }
 
+    fn at_least(&mut self, dst: V, a: V, bound: V) {
+        if !self.machine.arm {
+            return self.max(dst, bound, a);
+        }
+        let (a, bound) = (self.get(a), self.get(bound));
+        let value = self.builder.ins().fmax(a, bound);
+        self.set(dst, value);
+    }
+
+    fn at_most(&mut self, dst: V, a: V, bound: V) {
+        if !self.machine.arm {
+            return self.min(dst, bound, a);
+        }
+        let (a, bound) = (self.get(a), self.get(bound));
+        let value = self.builder.ins().fmin(a, bound);
+        self.set(dst, value);
+    }
+
     fn max_nan(&mut self, dst: V, a: V, b: V) {
+        if self.machine.arm {
+            return self.at_least(dst, a, b);
+        }
         let (a, b) = (self.get(a), self.get(b));
         let larger = self.choose(FloatCC::LessThan, [b, a], [a, b]);
         // `larger` is b where either is NaN; where a is, all ones make it NaN.

@@ -179,9 +179,6 @@ fn operations() -> Vec<Operation> {
         operation!("sqrt", floats(), |s, d, a, _| s.sqrt(d, a), |a, _| a.sqrt()),
         operation!("max", floats(), |s, d, a, b| s.max(d, a, b), |a, b| if a > b { a } else { b }),
         operation!("min", floats(), |s, d, a, b| s.min(d, a, b), |a, b| if a < b { a } else { b }),
-        operation!("max_nan", floats(), |s, d, a, b| s.max_nan(d, a, b), |a, b| {
-            if a.is_nan() || a > b { a } else { b }
-        }),
         operation!("round", floats(), |s, d, a, _| s.round(d, a), |a, _| a.round_ties_even()),
         operation!("to_int", INTEGRAL_RANGE.to_vec(), |s, d, a, _| s.float_to_int(d, a), |a, _| {
             f32::from_bits(a.round_ties_even() as i32 as u32)
@@ -247,6 +244,61 @@ fn operations_agree_with_the_scalar_model() {
                 }
             }
         }
+    }
+}
+
+/// Of two zeros either may come out.
+#[test]
+fn bounds_and_the_larger_keep_nan() {
+    type Emit = fn(&mut dyn VectorAsm, V, V, V);
+    let nan_or = |nan: bool, number: f32| if nan { f32::NAN } else { number };
+    let check = |name: &str, emit: Emit, [x, y]: &[Vec<f32>; 2], model: &dyn Fn(f32, f32) -> f32| {
+        for isa in Isa::ALL {
+            for alias in [[2, 0, 1], [0, 0, 1], [1, 0, 1]] {
+                let operation = Operation { name: "", values: Vec::new(), emit, model: |a, _| a };
+                let data = Data {
+                    inputs: vec![x.clone(), y.clone()],
+                    outputs: vec![vec![7.0; x.len()]],
+                    ints: vec![(x.len() / isa.lanes()) as u64],
+                };
+                let out = run(isa, &data, &mut |asm| {
+                    let registers = last_registers(asm, 3);
+                    map_vectors(asm, &registers, alias, &operation);
+                });
+                for ((&got, &x), &y) in out[0].iter().zip(x).zip(y) {
+                    let want = model(x, y);
+                    assert!(
+                        got == want || (got.is_nan() && want.is_nan()),
+                        "{isa} {name}({x}, {y}) is {got}, not {want}"
+                    );
+                }
+            }
+        }
+    };
+    let [x, y] = pairs(&FLOATS);
+    check("max_nan", |s, d, a, b| s.max_nan(d, a, b), &[x.clone(), y.clone()], &|a, b| {
+        nan_or(a.is_nan() || b.is_nan(), a.max(b))
+    });
+    // A bound is a number.
+    let bounds = [x, y.into_iter().map(|bound| if bound.is_nan() { 6.0 } else { bound }).collect()];
+    check("at_least", |s, d, a, b| s.at_least(d, a, b), &bounds, &|a, bound| nan_or(a.is_nan(), a.max(bound)));
+    check("at_most", |s, d, a, b| s.at_most(d, a, b), &bounds, &|a, bound| nan_or(a.is_nan(), a.min(bound)));
+}
+
+#[test]
+fn copies_that_are_loaded_are_all_the_same() {
+    let x = noise(16, 5);
+    for isa in Isa::ALL {
+        let lanes = isa.lanes();
+        let data = Data { inputs: vec![x.clone()], outputs: vec![vec![7.0; 3 * lanes]], ints: vec![] };
+        let out = run(isa, &data, &mut |asm| {
+            let all = last_registers(asm, 3);
+            asm.load_copies(&all, asm.arg(0).at(0));
+            for (index, &v) in all.iter().enumerate() {
+                asm.store(asm.arg(1).at((index * 4 * lanes) as i32), v);
+            }
+        });
+        assert_same(&out[0], &x[..lanes].repeat(3), &isa.to_string());
     }
 }
 

@@ -131,6 +131,11 @@ pub trait VectorAsm {
     }
     /// dst = src
     fn copy(&mut self, dst: V, src: V);
+    /// Each of some registers = the vector at `mem`. Where a copy takes one of the pipes that multiply, each is loaded.
+    fn load_copies(&mut self, all: &[V], mem: Mem) {
+        self.load(all[0], mem);
+        all[1..].iter().for_each(|&v| self.copy(v, all[0]));
+    }
     /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be read soon: from the
     /// second-level cache. Not all back ends heed it.
     fn prefetch(&mut self, _mem: Mem) {}
@@ -167,7 +172,16 @@ pub trait VectorAsm {
     fn max(&mut self, dst: V, a: V, b: V);
     /// `if a < b { a } else { b }`: b where either is NaN.
     fn min(&mut self, dst: V, a: V, b: V);
-    /// The larger; NaN where either is NaN.
+    /// a, or `bound` where that is larger; NaN where a is. `bound` is a number; of two zeros it may be either. One
+    /// instruction on x86 and AArch64.
+    fn at_least(&mut self, dst: V, a: V, bound: V) {
+        self.max(dst, bound, a);
+    }
+    /// a, or `bound` where that is smaller, as [`VectorAsm::at_least`].
+    fn at_most(&mut self, dst: V, a: V, bound: V) {
+        self.min(dst, bound, a);
+    }
+    /// The larger; NaN where either is NaN; of two zeros either.
     fn max_nan(&mut self, dst: V, a: V, b: V);
     /// `if a cmp b { yes } else { no }`, lane by lane.
     fn select(&mut self, cmp: Compare, dst: V, a: V, b: V, yes: V, no: V);

@@ -596,8 +596,7 @@ impl Code {
     fn emit_bias(&self, asm: &mut dyn VectorAsm, segment: &Segment) -> Vec<V> {
         let sums: Vec<V> = (0..segment.pixels).map(|_| asm.vec()).collect();
         let bias = asm.arg(1).at(-self.vector());
-        asm.load(sums[0], bias);
-        sums[1..].iter().for_each(|&sum| asm.copy(sum, sums[0]));
+        asm.load_copies(&sums, bias);
         sums
     }
 

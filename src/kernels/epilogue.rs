@@ -206,7 +206,7 @@ pub struct Residual {
     pub lanes: usize,
 }
 
-/// value = f(value) for each value, as in [`Epilogue::apply`]. The order of the operands of `max` and `min` keeps NaN.
+/// value = f(value) for each value, as in [`Epilogue::apply`]. NaN stays.
 pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
     match activation {
         Activation::Relu => at_least(asm, values, 0.0),
@@ -318,11 +318,11 @@ fn clip(asm: &mut dyn VectorAsm, values: &[V], low: f32, high: f32) {
 }
 
 fn at_least(asm: &mut dyn VectorAsm, values: &[V], low: f32) {
-    with_constant(asm, low, |asm, low| values.iter().for_each(|&value| asm.max(value, low, value)));
+    with_constant(asm, low, |asm, low| values.iter().for_each(|&value| asm.at_least(value, value, low)));
 }
 
 fn at_most(asm: &mut dyn VectorAsm, values: &[V], high: f32) {
-    with_constant(asm, high, |asm, high| values.iter().for_each(|&value| asm.min(value, high, value)));
+    with_constant(asm, high, |asm, high| values.iter().for_each(|&value| asm.at_most(value, value, high)));
 }
 
 fn with_constant(asm: &mut dyn VectorAsm, value: f32, f: impl FnOnce(&mut dyn VectorAsm, V)) {

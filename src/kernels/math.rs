@@ -42,11 +42,11 @@ pub fn exp(asm: &mut dyn VectorAsm, values: &[V]) {
 ///
 /// 2^n * e^r with n = round(x / ln 2), r = x - n ln 2 in two steps (Cody and Waite 1980, chapter 6).
 fn exp_steps(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
-    // NaN passes: min and max give their second operand.
+    // NaN passes.
     asm.splat(k, 89.0);
-    steps.iter().for_each(|&[x, ..]| asm.min(x, k, x));
+    steps.iter().for_each(|&[x, ..]| asm.at_most(x, x, k));
     asm.splat(k, -104.0);
-    steps.iter().for_each(|&[x, ..]| asm.max(x, k, x));
+    steps.iter().for_each(|&[x, ..]| asm.at_least(x, x, k));
     reduce(asm, k, steps);
     add_one(asm, k, steps);
     // 2^n as a product of two powers: n may be 128, whose power alone is infinite.
@@ -70,7 +70,7 @@ pub fn exp_below_one(asm: &mut dyn VectorAsm, values: &[V]) {
     with_registers(asm, values, |asm, k, steps: &[Step]| {
         // There 2^n is 0, by its bits. NaN passes.
         asm.splat(k, -88.0);
-        steps.iter().for_each(|&[x, ..]| asm.max(x, k, x));
+        steps.iter().for_each(|&[x, ..]| asm.at_least(x, x, k));
         reduce(asm, k, steps);
         add_one(asm, k, steps);
         asm.splat_bits(k, 127);
@@ -130,12 +130,12 @@ pub struct Elu {
 pub fn elu(asm: &mut dyn VectorAsm, elu: Elu, values: &[V]) {
     with_registers(asm, values, |asm, k, all: &[[V; 4]]| {
         let steps: Vec<Step> = all.iter().map(|&[_, r, n, p]| [r, n, p]).collect();
-        // r = max(min(x, 0) * rate, -87). NaN passes: min and max give their second operand.
+        // r = max(min(x, 0) * rate, -87). NaN passes.
         asm.splat(k, 0.0);
-        all.iter().for_each(|&[x, r, ..]| asm.min(r, k, x));
+        all.iter().for_each(|&[x, r, ..]| asm.at_most(r, x, k));
         multiply(asm, k, elu.rate, steps.iter().map(|step| step[0]));
         asm.splat(k, -87.0);
-        steps.iter().for_each(|&[r, ..]| asm.max(r, k, r));
+        steps.iter().for_each(|&[r, ..]| asm.at_least(r, r, k));
         reduce(asm, k, &steps);
         asm.splat_bits(k, 127);
         for &[r, n, p] in &steps {
@@ -190,7 +190,7 @@ pub fn softplus(asm: &mut dyn VectorAsm, values: &[V]) {
         }
         asm.splat(k, 0.0);
         for &[x, z, _, p] in all {
-            asm.max(x, k, x);
+            asm.at_least(x, x, k);
             asm.fma(x, p, z);
         }
     });
@@ -203,7 +203,7 @@ pub fn mish(asm: &mut dyn VectorAsm, values: &[V]) {
         let steps: Vec<Step> = all.iter().map(|&[_, e, n, p]| [e, n, p]).collect();
         // From here on the quotient is 1.
         asm.splat(k, 20.0);
-        all.iter().for_each(|&[x, e, ..]| asm.min(e, k, x));
+        all.iter().for_each(|&[x, e, ..]| asm.at_most(e, x, k));
         exp_steps(asm, k, &steps);
         asm.splat(k, 2.0);
         for &[x, w, sum, _] in all {
@@ -264,12 +264,12 @@ pub fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V]) {
     let (c, d) = (asm.vec(), asm.vec());
     let steps: Vec<[V; 4]> = values.iter().map(|&value| [value, asm.vec(), asm.vec(), asm.vec()]).collect();
     // In [-88, 86], so that 2^n is a normal number; on the far left its product with a is infinite and the quotient zero.
-    // NaN passes: min and max give their second operand.
+    // NaN passes.
     asm.splat(c, 86.0);
     asm.splat(d, -88.0);
     for &[value, x, ..] in &steps {
-        asm.min(x, c, value);
-        asm.max(x, d, x);
+        asm.at_most(x, value, c);
+        asm.at_least(x, x, d);
     }
     asm.splat(c, -std::f32::consts::LOG2_E);
     asm.splat(d, ROUNDER);
@@ -374,12 +374,12 @@ pub fn gelu(asm: &mut dyn VectorAsm, values: &[V]) {
     const SCALE: u32 = 8;
     let k = asm.vec();
     let steps: Vec<[V; 4]> = values.iter().map(|&value| [value, asm.vec(), asm.vec(), asm.vec()]).collect();
-    // z = min(|x|, LAST). NaN passes: min and max give their second operand.
+    // z = min(|x|, LAST). NaN passes.
     let magnitude = |asm: &mut dyn VectorAsm, register: usize| {
         asm.splat_bits(k, MAGNITUDE);
         steps.iter().for_each(|step| asm.and(step[register], step[0], k));
         asm.splat(k, LAST);
-        steps.iter().for_each(|step| asm.min(step[register], k, step[register]));
+        steps.iter().for_each(|step| asm.at_most(step[register], step[register], k));
     };
     magnitude(asm, 1);
     // z^2 = high^2 + (z - high) (z + high)
@@ -437,7 +437,7 @@ pub fn gelu(asm: &mut dyn VectorAsm, values: &[V]) {
     for &[x, power, ratio, t] in &steps {
         asm.mul(ratio, ratio, t);
         asm.mul(ratio, ratio, power);
-        asm.min(t, k, x);
+        asm.at_most(t, x, k);
     }
     asm.splat_bits(k, MAGNITUDE);
     steps.iter().for_each(|&[.., t]| asm.and(t, t, k));
@@ -448,7 +448,7 @@ pub fn gelu(asm: &mut dyn VectorAsm, values: &[V]) {
     }
     asm.splat(k, 0.0);
     for &[x, _, ratio, _] in &steps {
-        asm.max(x, k, x);
+        asm.at_least(x, x, k);
         asm.sub(x, x, ratio);
     }
     steps.iter().flat_map(|registers| &registers[1..]).chain([&k]).for_each(|&v| asm.free(v));

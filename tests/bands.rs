@@ -3,9 +3,9 @@
 use crate::common::*;
 use proptest::prelude::*;
 use svertka::codegen::Isa;
-use svertka::ir::{Graph, Verified};
+use svertka::ir::{Graph, NodeId, Verified};
 use svertka::kernels::bands::Bands;
-use svertka::runtime::{Engine, Forced, Options, Session};
+use svertka::runtime::{Engine, Forced, Options, Session, StepDone};
 use svertka::schedule::Plan;
 use svertka::tensor::Tensor;
 use svertka::{Model, ModelOptions};
@@ -26,15 +26,26 @@ fn check(graph: &Verified<Graph>, waves: usize, winograd: Option<usize>, batch: 
     let mut most = 0;
     for isa in Isa::available() {
         let options = Options { engine: Engine::Jit(isa), forced, ..Options::default() };
-        let expected = bits(&session(graph, Bands::Never, options).run(&inputs).unwrap());
+        let mut whole = session(graph, Bands::Never, options);
+        let expected = bits(&whole.run(&inputs).unwrap());
         let mut banded = session(graph, Bands::Always(waves), Options { threads, ..options });
         let found = bits(&banded.run(&inputs).unwrap());
         assert!(found == expected, "{options:?}\n{}", svertka::ir::print(graph));
         let observed = bits(&banded.run_observed(&inputs, &mut |_| ()).unwrap());
         assert!(observed == expected, "step by step: {options:?}\n{}", svertka::ir::print(graph));
+        let [values, collected] = [&mut whole, &mut banded].map(|session| values(session, &inputs));
+        assert!(values == collected, "layer by layer: {options:?}\n{}", svertka::ir::print(graph));
         most = most.max(steps_in_stages(banded.plan()));
     }
     most
+}
+
+/// The value of each node that has one, though only some of its rows be in memory at a time.
+fn values(session: &mut Session, inputs: &[Tensor]) -> Vec<(NodeId, Vec<u32>)> {
+    let mut values = Vec::new();
+    let mut keep = |done: &StepDone| values.extend(done.values());
+    session.run_collected(inputs, &mut keep).unwrap();
+    values.into_iter().map(|(node, value)| (node, bits(&[value]).remove(0))).collect()
 }
 
 fn steps_in_stages(plan: &Plan) -> usize {

@@ -39,7 +39,7 @@ fn inputs() -> Vec<Tensor> {
         71 => -0.0,
         other => (other as f32 - 40.0) * 0.17,
     };
-    vec![Tensor::new(&[2, 8, 12, 12], (0..2 * 8 * 12 * 12).map(at).collect())]
+    vec![Tensor::new([2, 8, 12, 12], (0..2 * 8 * 12 * 12).map(at).collect())]
 }
 
 #[test]

@@ -86,6 +86,7 @@ pub struct Options {
     pub name: String,
     /// The CPU that the code is for; the plan is made for its [`Cpu::target`], or for a narrower instruction set.
     pub cpu: Cpu,
+    /// What is made, in this order; a kind that is named again is made once.
     pub emit: Vec<Emit>,
     pub weights: Weights,
     /// Memory that the library has for runs to which the caller gives none.
@@ -202,8 +203,10 @@ pub fn compile_sizes(plans: &[Plan], weights: &dyn WeightSource, options: &Optio
         files.push((format!("{name}.weights"), constants::weight_file(&constants, interface.fingerprint)));
     }
     let code = generate(plans, &interface, constants, options)?;
-    for &kind in &options.emit {
-        files.push(code.file(kind, &interface, cpu)?);
+    for (index, &kind) in options.emit.iter().enumerate() {
+        if !options.emit[..index].contains(&kind) {
+            files.push(code.file(kind, &interface, cpu)?);
+        }
     }
     Ok(Artifacts { files })
 }

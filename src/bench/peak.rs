@@ -63,7 +63,7 @@ impl Peak {
         let mut fma = Vec::new();
         for isa in Isa::available() {
             progress(&format!("FMA, {isa}"));
-            fma.push(FmaPeak { isa: isa.to_string(), gflops: FmaLoop::new(isa)?.gflops(REPEATS) });
+            fma.push(FmaPeak { isa: isa.to_string(), gflops: FmaLoop::new(isa)?.gflops(SHORT) });
         }
         let clock = FmaLoop::new(Isa::detect())?;
         let caches = Machine::here().caches;
@@ -181,9 +181,13 @@ pub(super) struct Repeats {
     pub(super) span: Duration,
 }
 
-/// Those of a peak.
-const REPEATS: Repeats = Repeats { count: 20, span: Duration::from_millis(10) };
-/// Of these, before each of which the clock is looked at.
+/// Of what a core has for itself: so short that some are not interrupted, whatever else the machine does.
+const SHORT: Repeats = Repeats { count: 200, span: Duration::from_millis(1) };
+/// Of what takes longer to read once.
+const LONG: Repeats = Repeats { count: 20, span: Duration::from_millis(10) };
+/// The most bytes that are read for a short time.
+const MOST_SHORT: usize = 8 << 20;
+/// Parts of these, before each of which the clock is looked at.
 const PARTS: usize = 4;
 
 #[repr(C, align(64))]
@@ -210,7 +214,8 @@ fn read_gb_per_s(host: HostIsa, bytes: usize, clock: &FmaLoop) -> Result<(f64, f
     // has.
     let mut read = |passes| unsafe { run(&mut sink, buffer.as_ptr(), turns as u64, passes) };
     // The best of each are of one clock, the fastest of this time, if it changes at all.
-    let part = Repeats { count: REPEATS.count / PARTS, ..REPEATS };
+    let all = if bytes <= MOST_SHORT { SHORT } else { LONG };
+    let part = Repeats { count: all.count / PARTS, ..all };
     let (mut passes_per_second, mut gflops) = (0.0f64, 0.0f64);
     for _ in 0..PARTS {
         gflops = gflops.max(clock.gflops(LOOK));

@@ -74,7 +74,7 @@ pub fn run(args: &Args) -> Outcome {
     let mut found: Vec<Option<Tensor>> = vec![None; session.plan().graph.nodes.len()];
     let mut keep =
         |done: &StepDone| done.values().into_iter().for_each(|(node, value)| found[node.0 as usize] = Some(value));
-    let run = || session.run_observed(&inputs, &mut keep);
+    let run = || session.run_collected(&inputs, &mut keep);
     let outputs = progress::during("running", run).map_err(checked::failure)?;
     progress::during("running on large numbers", || checked::run_large(&mut session, &inputs))?;
     checked::report(&session)?;

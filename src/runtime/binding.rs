@@ -285,6 +285,23 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Reads some positions of a value of which others need not be in memory, where all samples go together; position 0 of
+    /// its first block would lie so many bytes before the view.
+    pub fn read_rows(&self, plan: &Plan, view: &View, before: usize, positions: Range<usize>, into: &mut Tensor) {
+        let (Operand { data, stride }, lanes) = (self.operand(plan, view), plan.target.lanes);
+        let block = plan.strip(view.buffer).map_or(0, |strip| strip.positions);
+        for (n, c) in (0..self.cut.batch).flat_map(|n| (0..view.ty.channels()).map(move |c| (n, c))) {
+            let sample = data.wrapping_sub(before).wrapping_add(n * stride as usize);
+            for position in positions.clone() {
+                let index = (c / lanes * block + position) * lanes + c % lanes;
+                // SAFETY: a kernel has just written it there, which no longer runs.
+                into.plane_mut(n, c)[position] = unsafe { element(sample, view.ty.dtype, index) };
+            }
+        }
+    }
+}
+
 /// The `index`-th element of a sample.
 ///
 /// # Safety

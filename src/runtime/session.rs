@@ -1,7 +1,7 @@
 //! A network that is ready to run.
 
 use super::at_once::at_once;
-use super::binding::{Binding, Memory, PassOperands};
+use super::binding::{Binding, PassOperands};
 use super::buffer::AlignedBuffer;
 use super::checks;
 use super::code::Code;
@@ -10,12 +10,12 @@ use super::memory::{check_packing, check_planning};
 use super::network::Network;
 use super::stages;
 use super::threads::Threads;
-use super::watch::{Share, Watch};
+use super::watch::Watch;
 use crate::codegen::emulated::{Emulation, Executed, TileFault};
 use crate::codegen::{Bytes, CodeError, CodeModule, HostIsa, Isa};
 use crate::io::IoError;
 use crate::ir::weights::WeightSource;
-use crate::ir::{Graph, NodeId, Verified};
+use crate::ir::{Graph, Verified};
 use crate::kernels::Target;
 use crate::kernels::bands::Bands;
 use crate::kernels::tuning::Choices;
@@ -467,7 +467,7 @@ impl Session {
             index = match compiled.plan.stage_from(index) {
                 Some(stage) => {
                     // SAFETY: as above.
-                    unsafe { self.run_stage(stage, None) }?;
+                    unsafe { self.run_stage(stage, None, None) }?;
                     stage.steps.end
                 }
                 None => {
@@ -509,52 +509,11 @@ impl Session {
         });
     }
 
-    /// As [`Session::run`], but all samples do a step before the next one begins, and `observe` is called after each.
-    pub fn run_observed<I: AsTensor>(
-        &mut self,
-        inputs: &[I],
-        observe: &mut dyn FnMut(&StepDone),
-    ) -> Result<Vec<Tensor>, RunError> {
-        let batch = checks::inputs(&self.compiled.plan.graph, inputs)?;
-        let mut outputs = self.new_outputs(batch);
-        self.bind(inputs, &mut outputs, Cut::together(batch))?;
-        let (compiled, mut index) = (self.compiled.clone(), 0);
-        while index < compiled.plan.steps.len() {
-            let stage = compiled.plan.stage_from(index);
-            let steps = stage.map_or(index..index + 1, |stage| stage.steps.clone());
-            let mut watches: Vec<Watch> = steps.clone().map(|_| Watch::default()).collect();
-            // SAFETY: the tensors are bound and are still there.
-            unsafe {
-                match stage {
-                    Some(stage) => self.run_stage(stage, Some(&mut watches)),
-                    None => self.run_watched(index, &mut watches[0]),
-                }
-            }?;
-            let memory = self.binding.as_ref().expect("bound").memory();
-            for (index, watch) in steps.clone().zip(&mut watches) {
-                let time = watch.total();
-                observe(&StepDone { index, plan: &compiled.plan, memory, shares: watch.shares(), time });
-            }
-            index = steps.end;
-        }
-        Ok(outputs)
-    }
-
-    /// # Safety
-    /// As [`Session::run_step`].
-    unsafe fn run_watched(&mut self, index: usize, watch: &mut Watch) -> Result<(), RunError> {
-        let start = Instant::now();
-        // SAFETY: the caller's.
-        let done = unsafe { self.run_step(index, Some(watch)) };
-        watch.add(start.elapsed());
-        done
-    }
-
     /// A step of the samples that do it together.
     ///
     /// # Safety
     /// The tensors of the last call of `bind_cut` are still there, and nobody else uses its outputs.
-    unsafe fn run_step(&mut self, index: usize, watch: Option<&Watch>) -> Result<(), RunError> {
+    pub(super) unsafe fn run_step(&mut self, index: usize, watch: Option<&Watch>) -> Result<(), RunError> {
         let Session { compiled, scratch, .. } = self;
         let Compiled { plan, code, constants, .. } = &**compiled;
         let binding = self.binding.as_ref().expect("bound");
@@ -584,12 +543,17 @@ impl Session {
         checked(plan, code, index)
     }
 
-    fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
+    pub(super) fn new_outputs(&self, batch: usize) -> Vec<Tensor> {
         self.compiled.plan.outputs.iter().map(|view| Tensor::zeros(view.ty.shape(batch))).collect()
     }
 
     /// Makes everything ready for a run on these tensors, of the cut's batch.
-    fn bind<I: AsTensor, O: AsTensorMut>(&mut self, inputs: &[I], outputs: &mut [O], cut: Cut) -> Result<(), RunError> {
+    pub(super) fn bind<I: AsTensor, O: AsTensorMut>(
+        &mut self,
+        inputs: &[I],
+        outputs: &mut [O],
+        cut: Cut,
+    ) -> Result<(), RunError> {
         checks::outputs(self.outputs(), outputs, cut.batch)?;
         let inputs = inputs.iter().map(|input| input.as_tensor().data().as_ptr());
         let outputs = outputs.iter_mut().map(|output| output.as_tensor_mut().into_data().as_mut_ptr());
@@ -650,29 +614,6 @@ fn reserve_scratch(plan: &Plan, threads: usize, limit: usize) -> Result<Vec<Alig
     }
     let buffers = (0..threads).map(|_| AlignedBuffer::zeroed(plan.scratch()));
     buffers.collect::<Result<_, _>>().map_err(|_| SessionError::Allocation)
-}
-
-/// A step of a run that has just ended.
-pub struct StepDone<'a> {
-    /// Of the step in the plan.
-    pub index: usize,
-    plan: &'a Plan,
-    memory: &'a Memory,
-    /// What each thread did of it, in the order in which they ended.
-    pub shares: &'a [Share],
-    /// From its begin to its end, or of all waves that it was done in.
-    pub time: Duration,
-}
-
-impl StepDone<'_> {
-    /// The nodes whose values are complete now, and the values; none after steps that only prepare one.
-    pub fn values(&self) -> Vec<(NodeId, Tensor)> {
-        let step = &self.plan.steps[self.index];
-        let own = self.plan.values[step.node.0 as usize].as_ref().filter(|_| step.completes(self.plan));
-        let beside = step.beside.iter().map(|(node, view)| (*node, view));
-        let complete = own.map(|view| (step.node, view)).into_iter().chain(beside);
-        complete.map(|(node, view)| (node, self.memory.read(self.plan, view))).collect()
-    }
 }
 
 #[cfg(test)]

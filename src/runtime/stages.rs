@@ -2,6 +2,7 @@
 
 use super::binding::Binding;
 use super::code::Code;
+use super::observed::Rows;
 use super::session::{Compiled, RunError, Session, checked};
 use super::watch::Watch;
 use crate::kernels::Operand;
@@ -32,7 +33,7 @@ impl TurnOperands {
 }
 
 impl Session {
-    /// The steps of a stage, turn by turn, of the samples that do it together.
+    /// The steps of a stage, turn by turn, of the samples that do it together. What they make goes to `rows` too.
     ///
     /// # Safety
     /// As [`Session::run_step`].
@@ -40,6 +41,7 @@ impl Session {
         &mut self,
         stage: &Stage,
         mut watches: Option<&mut [Watch]>,
+        mut rows: Option<&mut Rows>,
     ) -> Result<(), RunError> {
         for turn in &stage.turns {
             let (start, place) = (Instant::now(), turn.step - stage.steps.start);
@@ -48,6 +50,8 @@ impl Session {
             unsafe { self.run_turn(turn, watch) }?;
             turn.echoes.iter().for_each(|echo| self.echo(stage, echo));
             watches.iter_mut().for_each(|watches| watches[place].add(start.elapsed()));
+            let (plan, binding) = (&self.compiled.plan, self.binding.as_ref().expect("bound"));
+            rows.iter_mut().for_each(|rows| rows.collect(plan, stage, turn, binding));
         }
         Ok(())
     }

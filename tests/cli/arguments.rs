@@ -81,6 +81,14 @@ fn compile_makes_its_folder() {
 }
 
 #[test]
+fn what_is_asked_for_twice_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, _) = run(&["compile", LENET, "-o", folder.path().to_str().unwrap(), "--emit", "obj,header,obj"], 0);
+    let files: Vec<bool> = out.lines().map(|line| line.contains("lenet5.o")).collect();
+    assert_eq!(files, [true, false], "{out}");
+}
+
+#[test]
 fn measurements_of_this_cpu_are_not_those_of_another() {
     let folder = tempfile::tempdir().unwrap();
     let to = folder.path().to_str().unwrap();

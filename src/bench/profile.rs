@@ -166,14 +166,7 @@ pub fn profile(
         occupation: None,
         simulated: Vec::new(),
     };
-    if let Some(alone) = watched.iter().find(|watched| watched.threads() == 1) {
-        if own.threads() > 1 {
-            profile.occupy(&own.occupations(alone, warmup));
-        }
-        let handover_s = watched.iter().map(|watched| watched.handover_s(warmup)).fold(0.0, f64::max);
-        let simulation = Simulation::new(plan, batch, alone, warmup, handover_s);
-        profile.simulated = wanted.simulate.iter().map(|&threads| simulation.on(threads)).collect();
-    }
+    profile.add_threads(plan, batch, &watched, wanted);
     Ok(profile)
 }
 
@@ -212,6 +205,18 @@ impl Profile {
             arena_bytes: all[0].arena_bytes,
             arena: all[0].arena.clone(),
         }
+    }
+
+    /// What several threads did, and what others would do, where one alone was watched too.
+    fn add_threads(&mut self, plan: &Plan, batch: usize, watched: &[Watched], wanted: &Wanted) {
+        let (own, warmup) = (&watched[0], wanted.budget.warmup);
+        let Some(alone) = watched.iter().find(|watched| watched.threads() == 1) else { return };
+        if own.threads() > 1 {
+            self.occupy(&own.occupations(alone, warmup));
+        }
+        let handover_s = watched.iter().map(|watched| watched.handover_s(warmup)).fold(0.0, f64::max);
+        let simulation = Simulation::new(plan, batch, alone, warmup, handover_s);
+        self.simulated = wanted.simulate.iter().map(|&threads| simulation.on(threads)).collect();
     }
 
     fn occupy(&mut self, steps: &[Occupation]) {

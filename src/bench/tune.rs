@@ -102,6 +102,13 @@ impl Tuner<'_> {
     /// # Errors
     /// Where a session cannot be made, or does not take the inputs.
     pub fn run(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned, TuneError> {
+        let found = self.measure(progress);
+        // Whoever called is not left on one core.
+        self.spread();
+        found
+    }
+
+    fn measure(&self, progress: &mut dyn FnMut(f64)) -> Result<Tuned, TuneError> {
         let plan = schedule::plan_tuned(self.graph.clone(), self.options.target(), &Choices::default());
         let offers = schedule::offers(&plan);
         let mut layers: Vec<LayerChoice> = offers.iter().map(|offer| LayerChoice::new(&plan, offer)).collect();
@@ -168,7 +175,6 @@ impl Tuner<'_> {
             }
         }
         let disturbance = Look::new(&[std::process::id()], looked).since(&before);
-        self.spread();
         if swapped {
             seen.reverse();
         }
@@ -184,7 +190,7 @@ impl Tuner<'_> {
         }
     }
 
-    /// Lets sessions be made, and whoever called go on, on all cores.
+    /// Lets all threads use all cores, as for making sessions.
     fn spread(&self) {
         if !self.cores.is_empty() {
             // Who could not be pinned is still where it was.

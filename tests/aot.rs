@@ -9,6 +9,7 @@ use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::{FreeSize, Graph, Verified};
 use svertka::kernels::Target;
+use svertka::kernels::bands::Bands;
 use svertka::kernels::tuning::Choices;
 use svertka::layers::*;
 use svertka::quant;
@@ -105,8 +106,11 @@ fn sized_network([height, width]: [usize; 2]) -> Verified<Graph> {
 /// Those that `sizes.c` knows, the usual one first.
 const SIZES: [[usize; 2]; 3] = [[17, 13], [20, 11], [8, 30]];
 
-fn sized_plans(options: &aot::Options) -> Vec<Plan> {
-    SIZES.map(|size| schedule::plan(sized_network(size), target(Isa::detect().into(), options))).into()
+fn sized_plans(options: &aot::Options, bands: Bands) -> Vec<Plan> {
+    let target = target(Isa::detect().into(), options);
+    let force_chain = target.force_chain.filter(|_| bands == Bands::WhereLarge);
+    let target = Target { bands, force_chain, ..target };
+    SIZES.map(|size| schedule::plan(sized_network(size), target)).into()
 }
 
 pub fn options(cpu: &str, emit: &[Emit], weights: Weights) -> aot::Options {
@@ -143,7 +147,7 @@ impl Build {
         Build { directory }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -211,7 +215,7 @@ fn session(graph: &Verified<Graph>, isa: impl Into<Isa>, inputs: &[Tensor]) -> V
     outputs.into_iter().flat_map(Tensor::into_data).collect()
 }
 
-fn assert_same_bits(found: &[f32], expected: &[f32]) {
+pub fn assert_same_bits(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert_eq!(found.to_bits(), expected.to_bits(), "value {index}: {found}, expected {expected}");
@@ -267,9 +271,11 @@ fn weights_can_lie_in_a_file() {
 #[test]
 #[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
 fn one_object_serves_several_sizes() {
-    for place in [Weights::Embed, Weights::File] {
+    for (place, bands) in [(Weights::Embed, Bands::Always(8)), (Weights::File, Bands::WhereLarge)] {
         let options = options("native", &LIBRARY, place);
-        let build = Build::new(&aot::compile_sizes(&sized_plans(&options), &weights(SEED), &options).unwrap());
+        let plans = sized_plans(&options, bands);
+        assert_eq!(plans.iter().all(|plan| plan.stages.is_empty()), bands == Bands::WhereLarge);
+        let build = Build::new(&aot::compile_sizes(&plans, &weights(SEED), &options).unwrap());
         build.compile_c("cc", "sizes.c", "net", &[]);
         for size @ [height, width] in SIZES {
             let graph = sized_network(size);
@@ -287,7 +293,7 @@ fn one_object_serves_several_sizes() {
 #[test]
 fn weights_that_sizes_read_alike_are_there_once() {
     let options = options("native", &[], Weights::File);
-    let plans = sized_plans(&options);
+    let plans = sized_plans(&options, Bands::WhereLarge);
     let bytes = |plans: &[Plan]| {
         let artifacts = aot::compile_sizes(plans, &weights(SEED), &options).unwrap();
         let (_, file) = artifacts.files.into_iter().next().unwrap();
@@ -306,7 +312,7 @@ fn weights_that_sizes_read_alike_are_there_once() {
 fn plans_that_are_no_sizes_of_one_network_are_refused() {
     let options = options("native", &LIBRARY, Weights::Embed);
     let refused = |plans: &[Plan]| aot::compile_sizes(plans, &weights(SEED), &options).unwrap_err().to_string();
-    let plans = sized_plans(&options);
+    let plans = sized_plans(&options, Bands::WhereLarge);
     let twice = [plans[0].clone(), plans[1].clone(), plans[1].clone()];
     assert_eq!(refused(&twice), "the size 20x11 is there twice");
     assert_eq!(refused(&[plans[0].clone(), plans[0].clone()]), "the size 17x13 is there twice");

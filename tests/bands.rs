@@ -1,12 +1,16 @@
 //! Steps that go down the picture together give the bits that they give one after the other, in less memory.
 
+use crate::aot::{Build, LIBRARY, assert_same_bits};
 use crate::common::*;
 use proptest::prelude::*;
+use svertka::aot::{self, Emit, OwnMemory, Weights};
 use svertka::codegen::Isa;
 use svertka::ir::{Graph, NodeId, Verified};
+use svertka::kernels::Target;
 use svertka::kernels::bands::Bands;
+use svertka::runtime::library::Library;
 use svertka::runtime::{Engine, Forced, Options, Session, StepDone};
-use svertka::schedule::Plan;
+use svertka::schedule::{self, Plan};
 use svertka::tensor::Tensor;
 use svertka::{Model, ModelOptions};
 
@@ -155,4 +159,126 @@ net {
 }
 ";
     assert_eq!(check(Model::parse(text).unwrap().graph(), 2, None, 1, 1), 6);
+}
+
+#[test]
+#[cfg_attr(not(tool = "aarch64"), ignore = "needs a cross compiler and an emulator for AArch64")]
+fn an_object_for_another_architecture_has_the_bits_that_it_has_without_bands() {
+    let graph = Model::parse(OBJECT).unwrap().graph().clone();
+    let options = crate::aot::options("aarch64-generic", &LIBRARY, Weights::Embed);
+    let inputs = inputs(&graph, 4, 1);
+    let run = |bands: Bands, mode: &str| {
+        let plan = schedule::plan(graph.clone(), Target { bands, ..options.cpu.target() });
+        let build = Build::new(&aot::compile(&plan, &weights(1), &options).unwrap());
+        build.compile_c("aarch64-linux-gnu-gcc", "driver.c", "net", &["-static"]);
+        build.drive(Some("qemu-aarch64"), mode, &inputs, None)
+    };
+    assert_same_bits(&run(Bands::Always(5), "parallel"), &run(Bands::Never, "serial"));
+}
+
+/// A plan in so many bands for an instruction set of a CPU, as an object is made of it.
+fn compiled(graph: &Verified<Graph>, isa: Isa, waves: usize, options: &aot::Options) -> (Plan, aot::Artifacts) {
+    let target = Target { bands: Bands::Always(waves), ..options.cpu.target_of(isa) };
+    let plan = schedule::plan(graph.clone(), target);
+    let artifacts = aot::compile(&plan, &weights(1), options).unwrap();
+    (plan, artifacts)
+}
+
+/// Checks an object in bands against a session without.
+fn check_object(graph: &Verified<Graph>, isa: Isa, waves: usize, batches: &[usize], threads: &[usize]) -> Plan {
+    let (plan, artifacts) =
+        compiled(graph, isa, waves, &crate::aot::options("native", &[Emit::Shared], Weights::Embed));
+    let build = Build::new(&artifacts);
+    let options = Options { engine: Engine::Jit(isa.on_host().unwrap()), ..Options::default() };
+    let mut whole = session(graph, Bands::Never, options);
+    for &threads in threads {
+        // SAFETY: it was compiled just now.
+        let mut library = unsafe { Library::open(&build.path("libnet.so"), "net", threads) }.unwrap();
+        for &batch in batches {
+            let inputs = inputs(graph, batch, 1);
+            let (found, expected) = (library.run(&inputs).unwrap(), whole.run(&inputs).unwrap());
+            let same = bits(&found) == bits(&expected);
+            assert!(same, "{isa:?}, {batch} samples, {threads} threads\n{}", svertka::ir::print(graph));
+        }
+    }
+    plan
+}
+
+/// Layers of many kinds; behind them one that all samples of a batch do together.
+const OBJECT: &str = "model m
+input x: f32[N, 3, 50, 26]
+net {
+  a: conv 3x3, 16, half | relu as skip | maxpool 2x2
+  b: conv 3x3, 32, dilation 2, half | relu | conv 3x3, 32, groups 32, half | residual { conv 1x1, 32 }
+  concat { from skip
+    conv_transpose 2x2, 16, stride 2 }
+  conv 5x5, 24, stride 2, half | relu
+  adaptive_avgpool 1x1 | flatten | dense 20000 | relu | dense 7
+}
+";
+
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn an_object_has_the_bits_of_a_session() {
+    let graph = Model::parse(OBJECT).unwrap().graph().clone();
+    for isa in Isa::available() {
+        let plan = check_object(&graph, isa.into(), 5, &[1, 2, 7], &[1, 2, 3, 4]);
+        let [stage] = &plan.stages[..] else { panic!("{:?}", plan.stages) };
+        assert!(stage.steps.len() >= 7 && plan.joint_from < plan.steps.len(), "{:?}", stage.steps);
+    }
+    for path in ["unet.cnn:unet_small", "hed.cnn"] {
+        let plan = check_object(&model(path, 64, 48), Isa::detect().into(), 6, &[1, 3], &[2]);
+        assert!(steps_in_stages(&plan) >= 26, "{path}");
+    }
+}
+
+/// What is copied where rings end, and what is computed in a turn, is enough for several threads.
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn an_object_splits_turns_and_what_is_copied_behind_them() {
+    let text =
+        "model m\ninput x: f32[N, 3, 60, 700]\nnet { conv 1x1, 64 | maxpool 5x5, stride 1, pad 2 | conv 1x1, 64 }\n";
+    let graph = Model::parse(text).unwrap().graph().clone();
+    let plan = check_object(&graph, Isa::detect().into(), 6, &[1, 3], &[2, 3]);
+    let turns = || plan.stages.iter().flat_map(|stage| &stage.turns);
+    assert!(turns().flat_map(|turn| &turn.echoes).any(|echo| echo.is_worth_splitting()));
+    assert!(turns().any(|turn| plan.steps[turn.step].is_worth_splitting_tasks(turn.tasks.len())));
+}
+
+/// Also in memory that held something else, on workers of which some are idle, and in memory of its own.
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn a_c_program_goes_down_the_picture_in_the_memory_that_the_header_states() {
+    let graph = Model::parse(OBJECT).unwrap().graph().clone();
+    let isa = Isa::detect();
+    let own_memory = Some(OwnMemory { batch: 4, threads: 1 });
+    let options = aot::Options { own_memory, ..crate::aot::options("native", &LIBRARY, Weights::File) };
+    let (plan, artifacts) = compiled(&graph, isa.into(), 5, &options);
+    let whole = schedule::plan(graph.clone(), Target { bands: Bands::Never, ..plan.target });
+    assert!(plan.arena < whole.arena, "{} of {}", plan.arena, whole.arena);
+    let header = &artifacts.files.iter().find(|(name, _)| name == "net.h").unwrap().1;
+    let stated = format!(" *   min(batch, threads) * {}: values between the layers", plan.arena);
+    assert!(String::from_utf8_lossy(header).contains(&stated), "{}", String::from_utf8_lossy(header));
+    let build = Build::new(&artifacts);
+    build.compile_c("cc", "driver.c", "net", &[]);
+    let mut session = session(&graph, Bands::Never, Options { engine: Engine::Jit(isa), ..Options::default() });
+    for (mode, batch) in [("serial", 1), ("serial", 3), ("parallel", 1), ("parallel", 5), ("own", 4)] {
+        let inputs = inputs(&graph, batch, 1);
+        let expected: Vec<f32> = session.run(&inputs).unwrap().into_iter().flat_map(Tensor::into_data).collect();
+        assert_same_bits(&build.drive(None, mode, &inputs, Some("net.weights")), &expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(tool = "cc") { 12 } else { 0 }))]
+    #[test]
+    fn objects_in_bands_give_the_same_bits(
+        dims in tall_images(),
+        parts in parts_of_stages(),
+        waves in 1usize..9,
+        batch in 1usize..4,
+        threads in 1usize..5,
+    ) {
+        check_object(&network(&dims, &parts), Isa::detect().into(), waves, &[batch], &[threads]);
+    }
 }

@@ -95,9 +95,9 @@ pub(super) fn weight_file(constants: &Constants, fingerprint: u64) -> Vec<u8> {
 /// weights of a model trained anew fit the old code.
 pub(super) fn fingerprint(plans: &[Plan], constants: &Constants) -> u64 {
     let of_plan = |(plan, offsets)| {
-        let Plan { target, steps, buffers, outputs, .. }: &Plan = plan;
+        let Plan { target, steps, stages, buffers, outputs, .. }: &Plan = plan;
         let steps = steps.iter().map(|step| (&step.kernel, step.views().collect::<Vec<_>>()));
-        (target, steps.zip(offsets).collect::<Vec<_>>(), buffers, outputs)
+        (target, steps.zip(offsets).collect::<Vec<_>>(), stages, buffers, outputs)
     };
     let plans: Vec<_> = plans.iter().zip(&constants.offsets).map(of_plan).collect();
     hash_of(&("svertka", env!("CARGO_PKG_VERSION"), constants.bytes.len(), plans))

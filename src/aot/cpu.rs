@@ -2,7 +2,6 @@
 
 use crate::codegen::{Bytes, Isa};
 use crate::kernels::Target;
-use crate::kernels::bands::Bands;
 use crate::machine::{GENERIC, Known, Machine};
 use target_lexicon::{Architecture, Triple};
 
@@ -85,8 +84,7 @@ impl Cpu {
     /// The same for an instruction set, which should not be wider than the CPU's. Nothing of it depends on where it is
     /// asked, but for `native`, of which two of a kind are the same.
     pub fn target_of(&self, isa: Isa) -> Target {
-        // Of a step that is done in bands, object files know nothing.
-        let target = Target { bands: Bands::Never, machine: self.machine(), ..Target::of(isa, self.architecture()) };
+        let target = Target { machine: self.machine(), ..Target::of(isa, self.architecture()) };
         if isa == self.isa { Target { bytes: self.bytes, ..target } } else { target }
     }
 

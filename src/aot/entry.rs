@@ -1,11 +1,9 @@
-//! The functions around the kernels: those that a C program calls, and one for each step.
+//! The functions that a C program calls.
 //!
 //! A run keeps its arguments in a *frame* on its stack and cuts its batch as [`Cut`] says. The samples that go by
 //! themselves are done by `alone`, or by the caller's parallel-for with `alone`, which makes a frame of its own for each of
-//! them; then come those that go together; last come the steps that all do together. For a frame the steps' functions are
-//! called one after the other. A step's
-//! function puts the operands of its kernel and a *task* (kernel, operands) on its stack and calls `work`, or the
-//! caller's parallel-for with `work`, which calls the kernel with the scratch memory of its worker.
+//! them; then come those that go together; last come the steps that all do together. For a frame the functions of its steps,
+//! or of several that go down the picture together, are called one after the other (see [`super::steps`]).
 //!
 //! The *work memory* is an arena for each slot of the cut, then what each sample has for the joint steps, then scratch
 //! memory for each worker.
@@ -16,44 +14,14 @@ use super::checksum;
 use super::constants::{self, Constants};
 use super::interface::{ERRORS, Interface, NO_ERROR, Port, Size, THREADS, code};
 use super::machine::Features;
+use super::steps::{self, Functions, frame};
 use super::{Cpu, OwnMemory};
 use crate::backend::StepFunctions;
 use crate::codegen::{CodeError, CodeModule, DataId, FuncId, Linkage, NestBuilder, Word};
 use crate::kernels::Target;
-use crate::schedule::{ALIGNMENT, Place, Plan, Step, View};
+use crate::schedule::{ALIGNMENT, Plan};
 use crate::tensor::Quantisation;
 use target_lexicon::Architecture;
-
-/// Byte offsets in a frame.
-mod frame {
-    pub const WEIGHTS: i32 = 0;
-    /// The arena of the first of the frame's samples.
-    pub const ARENA: i32 = 8;
-    /// How many samples go through the network with this frame.
-    pub const SAMPLES: i32 = 16;
-    pub const INPUTS: i32 = 24;
-    pub const OUTPUTS: i32 = 32;
-    pub const PARALLEL_FOR: i32 = 40;
-    pub const USER: i32 = 48;
-    /// Address of the first worker's scratch memory.
-    pub const SCRATCH: i32 = 56;
-    /// The first of the samples.
-    pub const FIRST: i32 = 64;
-    /// What each sample of the batch has for the joint steps.
-    pub const JOINT: i32 = 72;
-    pub const BYTES: u32 = 80;
-}
-
-/// Byte offsets in a task.
-mod task {
-    pub const KERNEL: i32 = 0;
-    pub const OPERANDS: i32 = 8;
-    /// 64-bit words of the operands, which do not hold the scratch memory.
-    pub const WORDS: i32 = 16;
-    /// Address of the first worker's scratch memory.
-    pub const SCRATCH: i32 = 24;
-    pub const BYTES: u32 = 32;
-}
 
 /// Byte offsets in the caller's context.
 mod context {
@@ -62,9 +30,6 @@ mod context {
     /// Address of the constants.
     pub const WEIGHTS: i32 = 8;
 }
-
-/// Bytes of an operand: address and stride.
-const OPERAND: i32 = 16;
 
 /// Defines everything but the kernels, which are `kernels`, one for each step of each plan. Returns the names of the
 /// public functions.
@@ -76,194 +41,17 @@ pub(super) fn define(
     constants: Constants,
     cpu: &Cpu,
 ) -> Result<Vec<String>, CodeError> {
-    let of_plans = plans.iter().zip(kernels).zip(&constants.offsets);
-    let steps: Vec<_> = of_plans.map(|((plan, kernels), offsets)| compiled_steps(plan, kernels, offsets)).collect();
-    let most_operands = steps.iter().flatten().map(CompiledStep::operands).max().unwrap_or(0);
-    let work = define_work(module, most_operands, interface.scratch)?;
-    let mut functions: Vec<Vec<FuncId>> = Vec::new();
-    for (size, steps) in interface.sizes.iter().zip(&steps) {
-        let define_step = |(index, step): (usize, &CompiledStep)| {
-            module.define_nest(&format!("step{}.{index}", size.suffix), Linkage::Local, 1, |n| step.emit(n, work))
-        };
-        functions.push(steps.iter().enumerate().map(define_step).collect::<Result<_, _>>()?);
-    }
+    let functions = steps::define(module, interface, plans, kernels, &constants.offsets)?;
     let mut entries = Entries { module, interface, names: Vec::new() };
     entries.define_init(constants.bytes, plans[0].target, cpu)?;
     let own = entries.define_own_memory()?;
     entries.define_runs(interface.usual(), own, &functions[0])?;
     entries.define_queries()?;
-    for (size, steps) in interface.sizes.iter().zip(&functions).skip(1) {
-        entries.define_runs(size, own, steps)?;
+    for (size, functions) in interface.sizes.iter().zip(&functions).skip(1) {
+        entries.define_runs(size, own, functions)?;
         entries.define_size_queries(size)?;
     }
     Ok(entries.names)
-}
-
-fn compiled_steps<'a>(
-    plan: &'a Plan,
-    kernels: &'a [StepFunctions<FuncId>],
-    offsets: &'a [Vec<usize>],
-) -> Vec<CompiledStep<'a>> {
-    let steps = plan.steps.iter().zip(kernels).zip(offsets);
-    steps.map(|((step, kernels), constants)| CompiledStep { plan, step, kernels, constants }).collect()
-}
-
-/// `void work(task, worker, begin, end)`: calls the task's kernel with the worker's part of the scratch memory behind the
-/// operands of the task, of which there are at most `most_operands`.
-fn define_work(module: &mut CodeModule, most_operands: usize, scratch: usize) -> Result<FuncId, CodeError> {
-    module.define_nest("work", Linkage::Local, 4, |n| {
-        let [task, worker, first, last] = [n.arg(0), n.arg(1), n.arg(2), n.arg(3)];
-        let operands = n.stack((most_operands + 1) as u32 * OPERAND as u32);
-        let (shared, words, zero) = (n.load(task, task::OPERANDS), n.load(task, task::WORDS), n.iconst(0));
-        n.for_range(zero, words, |n, word| {
-            let at = n.mul_imm(word, 8);
-            let (from, to) = (n.add(shared, at), n.add(operands, at));
-            let word = n.load(from, 0);
-            n.store(word, to, 0);
-        });
-        let (of_first, before) = (n.load(task, task::SCRATCH), n.mul_imm(worker, scratch as i64));
-        let (scratch, at) = (n.add(of_first, before), n.mul_imm(words, 8));
-        let operand = n.add(operands, at);
-        n.store(scratch, operand, 0);
-        n.store(zero, operand, 8);
-
-        let kernel = n.load(task, task::KERNEL);
-        n.call_address(kernel, &[operands, first, last]);
-    })
-}
-
-/// A step and what its function needs.
-struct CompiledStep<'a> {
-    plan: &'a Plan,
-    step: &'a Step,
-    kernels: &'a StepFunctions<FuncId>,
-    /// Offsets of its constants.
-    constants: &'a [usize],
-}
-
-impl CompiledStep<'_> {
-    /// How many there are: the step's values and constants.
-    fn operands(&self) -> usize {
-        self.step.views().count() + self.constants.len()
-    }
-
-    /// Passes as [`Pass`](crate::schedule::Pass) has them: kernels for several samples do as many as they can.
-    fn emit(&self, n: &mut NestBuilder, work: FuncId) {
-        let frame = n.arg(0);
-        let mut first = n.iconst(0);
-        let mut rest = n.load(frame, frame::SAMPLES);
-        for (joint, &kernel) in self.step.joint.iter().zip(&self.kernels.joint) {
-            let groups = n.div_imm(rest, joint.samples as i64);
-            let pass = EmittedPass { kernel, tasks: joint.kernel.tasks(), size: joint.samples, first, groups };
-            n.if_nonzero(groups, |n| self.emit_pass(n, work, &pass));
-            let done = n.mul_imm(groups, joint.samples as i64);
-            first = n.add(first, done);
-            rest = n.sub(rest, done);
-        }
-        let (kernel, tasks) = (self.kernels.kernel, self.step.kernel.tasks());
-        let pass = EmittedPass { kernel, tasks, size: 1, first, groups: rest };
-        match self.step.joint.is_empty() {
-            true => self.emit_pass(n, work, &pass),
-            false => n.if_nonzero(rest, |n| self.emit_pass(n, work, &pass)),
-        }
-    }
-
-    fn emit_pass(&self, n: &mut NestBuilder, work: FuncId, pass: &EmittedPass) {
-        let frame = n.arg(0);
-        let operands = self.emit_operands(n, frame, pass);
-        let (kernel, scratch) = (n.function_address(pass.kernel), n.load(frame, frame::SCRATCH));
-        let words = n.iconst((self.operands() * OPERAND as usize / 8) as i64);
-        let task = n.stack(task::BYTES);
-        n.store(kernel, task, task::KERNEL);
-        n.store(operands, task, task::OPERANDS);
-        n.store(words, task, task::WORDS);
-        n.store(scratch, task, task::SCRATCH);
-
-        let samples = n.mul_imm(pass.groups, pass.size as i64);
-        let tasks = n.mul_imm(pass.groups, pass.tasks as i64);
-        let (zero, one) = (n.iconst(0), n.iconst(1));
-        let parallel_for = n.load(frame, frame::PARALLEL_FOR);
-        let may_split = n.differ(parallel_for, zero);
-        let many = n.less(one, tasks);
-        let split_above = n.iconst(self.step.split_above() as i64);
-        let large = n.less(split_above, samples);
-        let worth = n.and(many, large);
-        let split = n.and(may_split, worth);
-        n.if_else(
-            split,
-            |n| {
-                let user = n.load(frame, frame::USER);
-                let work = n.function_address(work);
-                n.call_address(parallel_for, &[user, tasks, work, task]);
-            },
-            |n| n.call(work, &[task, zero, zero, tasks]),
-        );
-    }
-
-    /// The operands in the order of `kernels`, without the scratch memory, which `work` adds.
-    fn emit_operands(&self, n: &mut NestBuilder, frame: Word, pass: &EmittedPass) -> Word {
-        let views = self.step.views();
-        let operands = n.stack(self.operands() as u32 * OPERAND as u32);
-        let mut at = 0;
-        let mut push = |n: &mut NestBuilder, data: Word, stride: usize| {
-            let stride = n.iconst(stride as i64);
-            n.store(data, operands, at);
-            n.store(stride, operands, at + 8);
-            at += OPERAND;
-        };
-        for view in views {
-            let stride = self.plan.stride(view);
-            let data = self.emit_address(n, frame, view, stride);
-            let data = n.offset_by(data, pass.first, stride as i64);
-            push(n, data, stride * pass.size);
-        }
-        for &offset in self.constants {
-            let weights = n.load(frame, frame::WEIGHTS);
-            let data = n.add_imm(weights, offset as i64);
-            push(n, data, 0);
-        }
-        operands
-    }
-
-    /// Where the first of the frame's samples of a view begins.
-    fn emit_address(&self, n: &mut NestBuilder, frame: Word, view: &View, stride: usize) -> Word {
-        let of_batch = |n: &mut NestBuilder, address: Word| {
-            let first = n.load(frame, frame::FIRST);
-            n.offset_by(address, first, stride as i64)
-        };
-        let of_caller = |n: &mut NestBuilder, field: i32, index: usize| {
-            let addresses = n.load(frame, field);
-            let address = n.load(addresses, 8 * index as i32);
-            of_batch(n, address)
-        };
-        let base = match self.plan.buffers[view.buffer.0].place {
-            Place::Input(index) => of_caller(n, frame::INPUTS, index),
-            Place::Output(index) => of_caller(n, frame::OUTPUTS, index),
-            Place::Arena(offset) => {
-                let arena = n.load(frame, frame::ARENA);
-                n.add_imm(arena, offset as i64)
-            }
-            Place::Joint(offset) => {
-                let joint = n.load(frame, frame::JOINT);
-                let joint = of_batch(n, joint);
-                n.add_imm(joint, offset as i64)
-            }
-        };
-        n.add_imm(base, view.offset as i64)
-    }
-}
-
-/// What a step does of the frame's samples with one of its kernels.
-struct EmittedPass {
-    kernel: FuncId,
-    /// Of what the kernel takes for one sample.
-    tasks: usize,
-    /// How many samples the kernel takes for one.
-    size: usize,
-    /// The first sample of the frame's.
-    first: Word,
-    /// How often it does.
-    groups: Word,
 }
 
 /// The public functions.
@@ -338,11 +126,11 @@ impl Entries<'_> {
 
     /// `int NAME_run(context, memory, batch, inputs, outputs)`, and `NAME_run_parallel` with `threads`, `parallel_for`
     /// and `user` behind.
-    fn define_runs(&mut self, size: &Size, own: Option<DataId>, steps: &[FuncId]) -> Result<(), CodeError> {
+    fn define_runs(&mut self, size: &Size, own: Option<DataId>, functions: &Functions) -> Result<(), CodeError> {
         let (interface, suffix) = (self.interface, &size.suffix);
         let name = format!("run{suffix}");
         let alone = format!("alone{suffix}");
-        let (steps, joint) = steps.split_at(size.joint_from);
+        let Functions { steps, joint } = functions;
         let alone =
             self.module.define_nest(&alone, Linkage::Local, 4, |n| emit_alone(n, size, interface.scratch, steps))?;
         let samples = Samples { alone, steps, joint };
@@ -561,9 +349,8 @@ fn emit_check_alignment(n: &mut NestBuilder, address: Word, error: i64) {
 struct Samples<'a> {
     /// `void alone(frame, worker, begin, end)`: see [`emit_alone`].
     alone: FuncId,
-    /// `void step(frame)`: up to those that all samples do together.
+    /// See [`Functions`].
     steps: &'a [FuncId],
-    /// These.
     joint: &'a [FuncId],
 }
 

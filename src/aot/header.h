@@ -58,9 +58,8 @@ typedef struct {
 const NAME_quantisation *NAME_input_quantisation(size_t index);
 const NAME_quantisation *NAME_output_quantisation(size_t index);
 
-/* Bytes of the work memory for a batch on so many threads (1 for NAME_run): values between the layers, for as many samples
- * as are under way at the same time (one for each thread, or the batch where that is less), and @SCRATCH@ bytes for each
- * thread. A multiple of the alignment. SIZE_MAX for a batch or a number of threads (1 to @THREADS@) that cannot be run. */
+/* Bytes of the work memory for a batch on so many threads (1 for NAME_run), a multiple of the alignment:
+@BYTES@ * SIZE_MAX for a batch or a number of threads (1 to @THREADS@) that cannot be run. */
 size_t NAME_memory_bytes(size_t batch, size_t threads);
 
 /* Bytes of the weight file; 0 where the weights are in the object. */

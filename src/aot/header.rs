@@ -21,7 +21,7 @@ pub(super) fn header(interface: &Interface) -> String {
         .replace("@WEIGHTS@", &weights(interface))
         .replace("@ERRORS@", &errors.collect::<String>())
         .replace("@STATE@", state)
-        .replace("@SCRATCH@", &interface.scratch.to_string())
+        .replace("@BYTES@", &bytes(interface.usual(), interface.scratch))
         .replace("@THREADS@", &THREADS.1.to_string())
         .replace("@MEMORY@", &memory(interface));
     // What comes from the user goes in last, and is not searched again.
@@ -40,7 +40,8 @@ pub(super) fn header(interface: &Interface) -> String {
 /// What is declared for each size besides the usual one.
 const OTHER_SIZE: &str = "
 /* As the functions of the same names without SIZE, at this size:
-@PORTS@ * Batch: @BATCH@. */
+@PORTS@ * Batch: @BATCH@. Bytes of the work memory:
+@BYTES@ */
 size_t NAME_SIZE_memory_bytes(size_t batch, size_t threads);
 const size_t *NAME_SIZE_input_shape(size_t index);
 const size_t *NAME_SIZE_output_shape(size_t index);
@@ -59,7 +60,10 @@ const OTHER_SIZES: &str = "
 fn sizes(interface: &Interface) -> String {
     let of_size = |size: &Size| {
         let text = OTHER_SIZE.replace("SIZE", size.suffix.trim_start_matches('_'));
-        with_name(&text, &interface.name).replace("@BATCH@", &batch(size)).replace("@PORTS@", &ports(size))
+        with_name(&text, &interface.name)
+            .replace("@BATCH@", &batch(size))
+            .replace("@BYTES@", &bytes(size, interface.scratch))
+            .replace("@PORTS@", &ports(size))
     };
     let others: String = interface.sizes.iter().skip(1).map(of_size).collect();
     if others.is_empty() { others } else { format!("{OTHER_SIZES}{others}") }
@@ -70,6 +74,17 @@ fn batch(size: &Size) -> String {
         (smallest, largest) if smallest == largest => format!("must be {smallest}"),
         (smallest, largest) => format!("{smallest} to {largest}"),
     }
+}
+
+/// What the work memory is made of.
+fn bytes(size: &Size, scratch: usize) -> String {
+    let parts = [
+        ("min(batch, threads)", size.arena, "values between the layers, of each sample that is under way"),
+        ("batch", size.joint, "values between the last layers, which all samples go through together"),
+        ("threads", scratch, "what each thread has for itself"),
+    ];
+    let line = |(times, bytes, what): (&str, usize, &str)| format!(" *   {times} * {bytes}: {what}\n");
+    parts.into_iter().filter(|(_, bytes, _)| *bytes > 0).map(line).collect()
 }
 
 /// Puts the model's name in place of `NAME` and `PREFIX`, which it may contain itself.

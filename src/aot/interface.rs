@@ -33,8 +33,6 @@ pub(super) struct Size {
     pub arena: usize,
     /// See [`Plan::joint`]; a multiple of [`ALIGNMENT`].
     pub joint: usize,
-    /// See [`Plan::joint_from`].
-    pub joint_from: usize,
     /// See [`Interface::scratch`].
     scratch: usize,
     /// See [`Plan::split_above`].
@@ -155,7 +153,6 @@ impl Size {
             batch: batches(graph, plan, scratch),
             arena: plan.arena,
             joint: plan.joint,
-            joint_from: plan.joint_from,
             scratch,
             split_above: plan.split_above(),
         }

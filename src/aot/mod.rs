@@ -15,6 +15,8 @@ mod header;
 mod interface;
 mod link;
 mod machine;
+mod stages;
+mod steps;
 
 pub use cpu::{Cpu, NATIVE, UnknownCpu};
 
@@ -117,8 +119,6 @@ pub enum AotError {
     Name(String),
     #[error("the plan was made for {plan}, which {cpu} does not run")]
     Target { plan: String, cpu: &'static str },
-    #[error("steps of the plan go down the picture in bands, which object files cannot: plan with `Bands::Never`")]
-    Bands,
     #[error("{bytes} bytes of weights are too many for an object file (at most {MAX_EMBEDDED}): put them into a file")]
     Weights { bytes: usize },
     #[error("the model cannot run {batch} samples on {threads} threads: batches are {smallest} to {largest}, threads 1 to {most}", smallest = .batches.0, largest = .batches.1, most = interface::THREADS.1)]
@@ -188,9 +188,6 @@ pub fn compile_sizes(plans: &[Plan], weights: &dyn WeightSource, options: &Optio
     }
     if let Some(plan) = plans.iter().find(|plan| plan.target != plans[0].target) {
         return Err(AotError::OtherTarget(interface::shown_sizes(&plan.graph)));
-    }
-    if plans.iter().any(|plan| !plan.stages.is_empty()) {
-        return Err(AotError::Bands);
     }
     let constants = Constants::pack(plans, weights, options.memory_limit)?;
     if options.weights == Weights::Embed && constants.bytes.len() > MAX_EMBEDDED {

@@ -138,16 +138,6 @@ unsafe fn copy_blocks(echo: &Echo, memory: *mut u8, blocks: Range<usize>) {
     }
 }
 
-impl Echo {
-    /// Whether it copies enough for more than one thread.
-    fn is_worth_splitting(&self) -> bool {
-        self.block_bytes() * self.blocks.len() > SPLIT_BYTES
-    }
-}
-
-/// Bytes that one thread copies before another would be awake.
-const SPLIT_BYTES: usize = 256 << 10;
-
 /// Where a strip begins, for all threads.
 #[derive(Clone, Copy)]
 struct StripMemory(pub *mut u8);

@@ -78,9 +78,22 @@ impl Echo {
     pub fn offsets(&self, block: usize) -> [usize; 2] {
         [self.from, self.to].map(|at| (block * self.strip.positions + at) * self.strip.vector)
     }
+
+    /// Whether it copies enough for more than one thread.
+    pub fn is_worth_splitting(&self) -> bool {
+        self.block_bytes() * self.blocks.len() > SPLIT_BYTES
+    }
 }
 
+/// Bytes that one thread copies before another would be awake.
+const SPLIT_BYTES: usize = 256 << 10;
+
 impl Stage {
+    /// Values of a step at most.
+    pub fn most_values(&self) -> usize {
+        self.turns.iter().map(|turn| turn.before.len()).max().unwrap_or(0)
+    }
+
     /// Bytes of the strips, and of the same values as a whole.
     pub fn bytes(&self, plan: &Plan) -> [usize; 2] {
         let whole = |strip: &Strip| {
@@ -95,7 +108,11 @@ impl Stage {
 
 impl Strip {
     pub fn bytes(&self) -> usize {
-        self.blocks * self.positions * self.vector
+        self.blocks * self.block_bytes()
+    }
+
+    pub fn block_bytes(&self) -> usize {
+        self.positions * self.vector
     }
 }
 

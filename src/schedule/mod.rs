@@ -155,7 +155,13 @@ impl Step {
 
     /// Whether so many of a sample's tasks have enough work for more than one thread.
     pub fn is_worth_splitting_tasks(&self, tasks: usize) -> bool {
-        u128::from(self.work) * tasks as u128 > u128::from(SPLIT_WORK) * self.kernel.tasks() as u128
+        tasks > self.split_tasks_above()
+    }
+
+    /// So many of a sample's tasks are left to one thread.
+    pub fn split_tasks_above(&self) -> usize {
+        let least = u128::from(SPLIT_WORK) * self.kernel.tasks() as u128 / u128::from(self.work.max(1));
+        usize::try_from(least).unwrap_or(usize::MAX)
     }
 }
 

@@ -11,6 +11,7 @@ use svertka::codegen::Bytes;
 use svertka::io::weights::WeightFile;
 use svertka::ir::{Graph, Verified};
 use svertka::kernels::Target;
+use svertka::kernels::bands::Bands;
 use svertka::layers::Accumulate;
 use svertka::machine::KNOWN;
 use svertka::quant::{self, Method, Quantised, Structure, Values, Wishes};
@@ -53,6 +54,10 @@ fn assert_equal(found: &[Tensor], expected: &[(String, Tensor)]) {
 fn the_interpreter_computes_them_exactly() {
     let Reference { model, weights, inputs, outputs } = reference();
     assert_equal(&model.interpret(&weights, &inputs).unwrap(), &outputs);
+}
+
+fn bands() -> impl Strategy<Value = Bands> {
+    prop_oneof![Just(Bands::WhereLarge), (1usize..9).prop_map(Bands::Always)]
 }
 
 /// All that run here, the instruction sets that this machine has not in an emulator of their tiles.
@@ -199,7 +204,9 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    let planar = (prop::collection::vec(step(), 1..5), prop::collection::vec(5usize..12, 2));
+    let sizes = prop_oneof![3 => 5usize..12, 1 => 12usize..50];
+    let sizes = (sizes, 5usize..12).prop_map(|(rows, columns)| vec![rows, columns]);
+    let planar = (prop::collection::vec(step(), 1..5), sizes);
     let volume = (prop::collection::vec(volume_step(), 1..4), prop::collection::vec(3usize..7, 3));
     let methods = prop::sample::select(vec![Method::MinMax, Method::Percentile(1.0), Method::LeastSquares]);
     let ends = prop::sample::select(vec![
@@ -336,6 +343,41 @@ fn maps_smaller_than_their_windows() {
     }
 }
 
+/// Layers on whole numbers between which nothing but a band needs to be in memory, on any number of threads.
+#[test]
+fn each_kind_of_layer_goes_down_the_picture() {
+    let kinds = [
+        "conv 3x3, 24, half | relu",
+        "conv 5x3, 24, stride 2, dilation 2, pad 3 | silu",
+        "conv 1x1, 70 | relu | conv 3x1, 24, half",
+        "conv 3x3, 24, half, groups 24 | relu6",
+        "conv 3x3, 24, half, groups 3 | relu",
+        "maxpool 3x3, stride 2, pad 1 | avgpool 2x2, stride 1, pad 1, count_pad false",
+        "residual { conv 3x3, 24, half } | relu | residual { tanh }",
+        "gate { conv 3x3, 1, half | sigmoid } | channel_shuffle 3",
+        "concat { slice 1..6\n conv 1x1, 7 | relu }",
+        "conv 3x3, 7, half as late | concat { conv 1x1, 5\n identity\n conv 1x1, 9 } | conv 5x5, 20, half | concat { identity\n from late }",
+    ];
+    for kind in kinds {
+        let net = format!("begin: conv 3x3, 24, half | {kind} | end: conv 3x3, 5, half");
+        let text = format!("model m\ninput x: f32[N, 3, 40, 14]\nnet {{ {net} }}");
+        let case = Case::plain(text, vec![3, 40, 14], 2);
+        let result = case.with(|whole| {
+            for (isa, threads) in Isa::available().into_iter().flat_map(|isa| (1..5).map(move |n| (isa, n))) {
+                let forced = Forced { bands: Bands::Always(5), ..Forced::default() };
+                let options = Options { engine: Engine::Jit(isa), threads, forced, ..Options::default() };
+                let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
+                prop_assert!(session.run(whole.inputs).unwrap() == whole.outputs, "{:?}, {} threads", isa, threads);
+                let plan = session.plan();
+                let stages: Vec<_> = plan.stages.iter().map(|stage| stage.steps.clone()).collect();
+                prop_assert!(stages == [0..plan.steps.len()], "{:?} of {}", stages, plan.steps.len());
+            }
+            Ok(())
+        });
+        result.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+}
+
 /// What `explain` says of kernels on whole numbers: a line for each.
 #[test]
 fn kernels_are_described() {
@@ -428,7 +470,8 @@ fn what_bounds_a_layer_is_told_by_the_products_of_an_instruction() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes, planned for any machine.
+    /// With 7 bits and 8, by any method, for any number of threads and samples, whatever tiles can do with bytes, planned for any machine,
+    /// with and without bands.
     #[test]
     fn engines_and_interpreter_agree_bit_for_bit(
         case in cases(),
@@ -436,14 +479,15 @@ proptest! {
         bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
         winograd in prop::sample::select(vec![None, Some(0), Some(1), Some(2), Some(3)]),
         machine in prop::sample::select(KNOWN),
+        bands in bands(),
     ) {
         case.with(|whole| {
             for engine in engines() {
-                let forced = Forced { bytes, winograd, machine: Some(machine.machine), ..Forced::default() };
+                let forced = Forced { bytes, winograd, bands, machine: Some(machine.machine), ..Forced::default() };
                 let options = Options { engine, threads, forced, ..Options::default() };
                 let mut session = Session::new(whole.graph.clone(), whole.weights, &options).unwrap();
                 let found = session.run(whole.inputs).unwrap();
-                prop_assert!(found == whole.outputs, "{:?}, {:?}", engine, bytes);
+                prop_assert!(found == whole.outputs, "{:?}, {:?}, {:?}", engine, bytes, bands);
             }
             Ok(())
         })?;
@@ -484,12 +528,14 @@ proptest! {
         threads in 1usize..4,
         isa in prop::sample::select(Isa::available()),
         bytes in prop::sample::select(vec![None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
+        bands in bands(),
     ) {
         case.with(|whole| {
             let folder = tempfile::tempdir().unwrap();
             let cpu = Cpu::named("native").unwrap();
             let target = cpu.target_of(isa.into());
-            let target = Target { bytes: bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes)), ..target };
+            let bytes = bytes.map_or(target.bytes, |bytes| bytes.min(target.bytes));
+            let target = Target { bytes, bands, ..target };
             let plan = schedule::plan(whole.graph.clone(), target);
             let (name, emit, weights) = ("net".to_owned(), vec![Emit::Shared], aot::Weights::Embed);
             let options = aot::Options { name, cpu, emit, weights, own_memory: None, memory_limit: usize::MAX };
@@ -499,7 +545,7 @@ proptest! {
             // SAFETY: it was compiled just now.
             let library = unsafe { Library::open(&folder.path().join("libnet.so"), "net", threads) };
             let found = library.unwrap().run(whole.inputs).unwrap();
-            prop_assert!(found == whole.outputs, "{}, {:?}", isa, bytes);
+            prop_assert!(found == whole.outputs, "{}, {:?}, {:?}", isa, bytes, bands);
             Ok(())
         })?;
     }

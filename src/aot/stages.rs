@@ -136,7 +136,7 @@ fn emit_echo(n: &mut NestBuilder, arena_bytes: usize, record: Word, copy: FuncId
     });
 }
 
-/// Bytes that are copied at a time: all vectors have a multiple of these.
+/// Bytes that are copied at a time, as long as there are so many. Vectors are of four bytes or a multiple.
 const COPIED: i64 = 16;
 
 /// Defines `void copy(task, worker, begin, end)`: copies within each of these blocks.
@@ -148,12 +148,18 @@ pub(super) fn define_copy(module: &mut CodeModule) -> Result<FuncId, CodeError> 
         n.for_range(begin, end, |n, block| {
             let before = n.mul(block, stride);
             let (from, to, zero) = (n.add(from, before), n.add(to, before), n.iconst(0));
-            n.for_range_step(zero, bytes, COPIED, |n, at| {
+            let mask = n.iconst(-COPIED);
+            let many = n.and(bytes, mask);
+            n.for_range_step(zero, many, COPIED, |n, at| {
                 let (from, to) = (n.add(from, at), n.add(to, at));
                 for word in (0..COPIED as i32).step_by(8) {
                     let copied = n.load(from, word);
                     n.store(copied, to, word);
                 }
+            });
+            n.for_range_step(many, bytes, 4, |n, at| {
+                let (from, to) = (n.add(from, at), n.add(to, at));
+                n.copy_half(from, to);
             });
         });
     })

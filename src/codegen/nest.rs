@@ -107,6 +107,13 @@ impl<'a, 'f> NestBuilder<'a, 'f> {
         self.builder.ins().store(MemFlagsData::new().with_notrap(), value, base, offset);
     }
 
+    /// Copies the 32 bits at `from` to `to`.
+    pub fn copy_half(&mut self, from: Value, to: Value) {
+        let flags = MemFlagsData::new().with_notrap();
+        let half = self.builder.ins().load(types::I32, flags, from, 0);
+        self.builder.ins().store(flags, half, to, 0);
+    }
+
     /// Runs `body` for begin, begin + 1, ... while it is below `end` (signed).
     pub fn for_range(&mut self, begin: Value, end: Value, body: impl FnOnce(&mut Self, Value)) {
         self.for_range_step(begin, end, 1, body);

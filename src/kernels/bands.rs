@@ -4,6 +4,7 @@
 //! Positions are counted as rows follow each other. Of a value in blocks of channels that is in memory in part, each
 //! block has its place for so many positions, and a kernel is given the address at which position 0 would be.
 
+use super::integer::Work;
 use super::{Conf, Kernel};
 use std::ops::Range;
 
@@ -85,6 +86,11 @@ impl Kernel {
             Kernel::Transposed(Conf { code, tables }) => {
                 code.banded(planes, tables).map(|code| Conf { code, tables: tables.clone() }.into())
             }
+            Kernel::WholeWinograd(Conf { code, .. }) => Some(Conf { code: code.banded(planes), tables: () }.into()),
+            Kernel::Dots(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
+            Kernel::Depthwise(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
+            Kernel::Windows(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
+            Kernel::Integer(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
             _ => None,
         }
     }
@@ -102,7 +108,22 @@ impl Kernel {
             Kernel::Transposed(Conf { code, tables }) => {
                 code.banded.and_then(|positions| code.descent(positions, tables))
             }
+            Kernel::WholeWinograd(Conf { code, .. }) => code.descent(),
+            Kernel::Dots(Conf { code, .. }) => code.descent(),
+            Kernel::Depthwise(Conf { code, .. }) => code.descent(),
+            Kernel::Windows(Conf { code, .. }) => code.descent(),
+            Kernel::Integer(Conf { code, .. }) => code.descent(),
             _ => None,
+        }
+    }
+
+    /// Whether it copies: all its operands lie alike, and its output as it likes. Of others, those behind the first lie as the
+    /// output does.
+    pub fn copies(&self) -> bool {
+        match self {
+            Kernel::Permute(_) => true,
+            Kernel::Integer(Conf { code, .. }) => matches!(code.work, Work::Copy { .. }),
+            _ => false,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Generated code for the kernels of [`integer`](super::integer) that work through a block of channels, or through one
 //! channel, from its first position to its last.
 
+use super::bands::{Descent, Planes, Unit};
 use super::integer::{Code, Number, Work};
-use super::nest::{self, KernelNest, Parts};
+use super::nest::{self, KernelNest, Part, Parts};
 use super::requantise::{Real, Rounding};
 use super::{Layout, pad};
 use crate::codegen::vector::{Mem, R, V, VectorAsm, repeat};
@@ -23,9 +24,10 @@ const COPY_WORDS: usize = 4;
 /// What only the generated code of a copy reads.
 pub fn table(code: &Code) -> Option<Vec<i64>> {
     let Work::Copy { channels, inputs, output } = &code.work else { return None };
+    let planes = code.planes();
     let words = |&(to, operand, from): &(usize, usize, usize)| {
-        let (to, _) = code.place(*output, to);
-        let (from, step) = code.place(inputs[operand], from);
+        let (to, _) = code.place(*output, to, planes.output);
+        let (from, step) = code.place(inputs[operand], from, planes.input);
         [to, 1 + operand, from, step].map(|word| word as i64)
     };
     Some(channels.iter().flat_map(words).collect())
@@ -56,35 +58,53 @@ pub fn parts(code: &Code) -> Parts {
         (Work::Pad(padded), _) => pad::steps(&padded.sizes),
         (_, Some(padded)) => padded.inner[1],
         (Work::Elements { .. } | Work::Gate { .. }, None) => code.positions.div_ceil(unit(code)),
+        (Work::Copy { .. }, _) if code.planes.is_some() => code.positions.div_ceil(unit(code)),
         _ => 1,
     };
-    Parts::new(steps, code.blocks())
+    match code.planes {
+        None => Parts::new(steps, code.blocks()),
+        Some(_) => Parts::units(steps),
+    }
+}
+
+/// Whether the work can be done some rows at a time.
+pub fn goes_down(code: &Code) -> bool {
+    match code.work {
+        // What is added lies as the output does.
+        Work::Elements { integer: Integer::Sum { .. }, .. } => code.padded.is_none(),
+        Work::Elements { .. } | Work::Gate { .. } | Work::Copy { .. } => true,
+        Work::Pad(padded) => padded.sizes[0] == 1,
+        Work::Product { .. } | Work::Mean { .. } | Work::Max { .. } => false,
+    }
+}
+
+/// See [`super::Kernel::descent`].
+pub fn descent(code: &Code) -> Descent {
+    let of_steps = |steps: std::ops::Range<usize>| match (&code.work, &code.padded) {
+        (Work::Pad(padded), _) => pad::unit(padded, steps),
+        (_, Some(padded)) => {
+            let columns = padded.inner[2];
+            Unit { reads: steps.start * columns..steps.end * columns, writes: padded.around(steps) }
+        }
+        _ => {
+            let positions = steps.start * unit(code)..code.positions.min(steps.end * unit(code));
+            Unit { reads: positions.clone(), writes: positions }
+        }
+    };
+    let tasks = if let Work::Copy { channels, .. } = &code.work { channels.len() } else { code.blocks() };
+    Descent { tasks, units: parts(code).each().map(of_steps).collect() }
 }
 
 /// A task is a part of a block.
 fn generate_elements(code: &Code, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
     let parts = parts(code);
-    let of_part = parts.size() * unit(code);
-    let rest = code.positions - (parts.count() - 1) * of_part;
-    let of_part = if parts.count() == 1 { rest } else { of_part };
-    let whole = BlockTiles::define(code, of_part, name, isa, module)?;
-    let rest = if rest == of_part { whole } else { BlockTiles::define(code, rest, name, isa, module)? };
+    let [whole, rest] = of_parts(code);
+    let tiles = define_each([whole, rest], |positions| BlockTiles::define(code, positions, name, isa, module))?;
     nest::define(name, module, |nest| {
         nest::for_parts(nest, parts, code.blocks(), |nest, sample, block, part| {
             let first = part.map(|[first, _]| nest.mul_imm(first, unit(code) as i64));
             let args = code.pointers(nest, sample, block, first);
-            // The last part is the one behind which there is nothing.
-            let is_last = part.map(|[_, end]| {
-                let steps = nest.iconst(code.positions.div_ceil(unit(code)) as i64);
-                nest.less(end, steps)
-            });
-            match is_last {
-                Some(before) if whole != rest => {
-                    let call = |nest: &mut NestBuilder, tiles: BlockTiles| tiles.call(code, nest, block, &args);
-                    nest.if_else(before, |nest| call(nest, whole), |nest| call(nest, rest));
-                }
-                _ => whole.call(code, nest, block, &args),
-            }
+            call_of_part(nest, code, part, tiles, |nest, tiles| tiles.call(code, nest, block, &args));
         });
     })
 }
@@ -103,7 +123,8 @@ fn generate_rows(
     nest::define(name, module, |nest| {
         nest::for_parts(nest, parts(code), code.blocks(), |nest, sample, block, part| {
             let out = nest.sample_pointer(0, sample);
-            let out = nest.offset_by(out, block, filler.block());
+            let plane = code.planes.map_or(frame.padded.positions(), |planes| planes.output);
+            let out = nest.offset_by(out, block, (plane * code.lanes) as i64);
             let out = filler.fill(nest, out, part);
             nest::repeat_part(nest, rows, part, |nest, row| {
                 let first = nest.mul_imm(row, columns as i64);
@@ -150,7 +171,43 @@ impl BlockTiles {
     }
 }
 
-/// A task is a channel.
+/// Positions of a block that parts have, and that the last one has.
+fn of_parts(code: &Code) -> [usize; 2] {
+    let parts = parts(code);
+    let of_part = parts.size() * unit(code);
+    let rest = code.positions - (parts.count() - 1) * of_part;
+    [if parts.count() == 1 { rest } else { of_part }, rest]
+}
+
+/// Tiles of so many positions, one where these are the same.
+fn define_each<T: Copy>(
+    [whole, rest]: [usize; 2],
+    mut define: impl FnMut(usize) -> Result<T, CodeError>,
+) -> Result<[T; 2], CodeError> {
+    let tile = define(whole)?;
+    Ok([tile, if rest == whole { tile } else { define(rest)? }])
+}
+
+/// Runs `call` with the tile of a part, or that of the last one.
+fn call_of_part<T: Copy + PartialEq>(
+    nest: &mut NestBuilder,
+    code: &Code,
+    part: Part,
+    [whole, rest]: [T; 2],
+    call: impl Fn(&mut NestBuilder, T),
+) {
+    match part {
+        Some([_, end]) if whole != rest => {
+            // The last part is the one behind which there is nothing.
+            let steps = nest.iconst(code.positions.div_ceil(unit(code)) as i64);
+            let before = nest.less(end, steps);
+            nest.if_else(before, |nest| call(nest, whole), |nest| call(nest, rest));
+        }
+        _ => call(nest, whole),
+    }
+}
+
+/// A task is a channel, or a part of it.
 fn generate_copy(
     code: &Code,
     [channels, inputs]: [usize; 2],
@@ -159,24 +216,35 @@ fn generate_copy(
     isa: Isa,
     module: &mut CodeModule,
 ) -> Result<FuncId, CodeError> {
-    let (_, step) = code.place(output, 0);
-    let tile = module.define_tile(&format!("{name}_channel"), isa, ARGUMENTS, &mut |asm| {
-        let [to, from, from_step] = std::array::from_fn(|index| asm.arg(index));
-        stream(asm, code.positions, &[(to, step)], &mut |asm, count| {
-            for index in 0..count {
-                asm.copy_byte(to.at((index * step) as i64), from.at(0));
-                asm.add_int(from, from_step);
-            }
-        });
+    let (_, out_step) = code.place(output, 0, 0);
+    let (parts, [of_part, rest]) = (parts(code), of_parts(code));
+    let tiles = define_each([of_part, rest], |positions| {
+        module.define_tile(&format!("{name}_channel_{positions}"), isa, ARGUMENTS, &mut |asm| {
+            let [to, from, from_step] = std::array::from_fn(|index| asm.arg(index));
+            stream(asm, positions, &[(to, out_step)], &mut |asm, count| {
+                for index in 0..count {
+                    asm.copy_byte(to.at((index * out_step) as i64), from.at(0));
+                    asm.add_int(from, from_step);
+                }
+            });
+        })
     })?;
     nest::define(name, module, |nest| {
         let table = nest.constant_pointer(1 + inputs);
-        nest.for_tasks(channels, |nest, sample, channel| {
+        nest::for_parts(nest, parts, channels, |nest, sample, channel, part| {
             let entry = nest.offset_by(table, channel, 8 * COPY_WORDS as i64);
             let [to, operand, from, step] = [0, 8, 16, 24].map(|word| nest.load(entry, word));
             let (out, input) = (nest.sample_pointer(0, sample), nest.sample_pointer_of(operand, sample));
             let (to, from) = (nest.add(out, to), nest.add(input, from));
-            nest.call(tile, &[to, from, step]);
+            let [to, from] = match part {
+                None => [to, from],
+                Some([first, _]) => {
+                    let first = nest.mul_imm(first, unit(code) as i64);
+                    let before = nest.mul(first, step);
+                    [nest.offset_by(to, first, out_step as i64), nest.add(from, before)]
+                }
+            };
+            call_of_part(nest, code, part, tiles, |nest: &mut NestBuilder, tile| nest.call(tile, &[to, from, step]));
         });
     })
 }
@@ -191,12 +259,18 @@ enum Reach {
 }
 
 impl Code {
-    /// Where a channel is in a layout, and the bytes from one position to the next.
-    fn place(&self, layout: Layout, channel: usize) -> (usize, usize) {
+    /// Where a channel is in a layout of which a block has so many positions in memory, and the bytes from one position to the
+    /// next.
+    fn place(&self, layout: Layout, channel: usize, plane: usize) -> (usize, usize) {
         match layout {
-            Layout::Nchw => (channel * self.positions, 1),
-            Layout::Blocked => (channel / self.lanes * self.positions * self.lanes + channel % self.lanes, self.lanes),
+            Layout::Nchw => (channel * plane, 1),
+            Layout::Blocked => (channel / self.lanes * plane * self.lanes + channel % self.lanes, self.lanes),
         }
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        self.planes.unwrap_or(Planes { input: self.positions, output: self.positions })
     }
 
     /// Whether the input is row-major, so that the tile gathers the channels of a block.
@@ -206,27 +280,27 @@ impl Code {
 
     /// The tile's arguments: output, input, and what else there is, of a block from one of its positions on.
     fn pointers(&self, nest: &mut NestBuilder, sample: Word, block: Word, first: Option<Word>) -> Vec<Word> {
-        let (lanes, positions) = (self.lanes, self.positions);
-        let of = |bytes: usize| Reach::Sample { block: bytes * lanes * positions, position: bytes * lanes };
-        let of_bytes = of(1);
+        let (lanes, Planes { input, output }) = (self.lanes, self.planes());
+        let of = |bytes: usize, plane: usize| Reach::Sample { block: bytes * lanes * plane, position: bytes * lanes };
+        let (read, written) = (of(1, input), of(1, output));
         let reaches = match &self.work {
             Work::Elements { integer: Integer::Quantise(_), input: Layout::Nchw } => {
-                let rows = Reach::Sample { block: 4 * lanes * positions, position: 4 };
-                vec![of_bytes, rows, Reach::Constant]
+                let rows = Reach::Sample { block: 4 * lanes * input, position: 4 };
+                vec![written, rows, Reach::Constant]
             }
-            Work::Elements { integer: Integer::Quantise(_), .. } => vec![of_bytes, of(4)],
-            Work::Elements { integer: Integer::Dequantise(_), .. } => vec![of(4), of_bytes],
-            Work::Elements { integer: Integer::Table { .. }, .. } => vec![of_bytes, of_bytes, Reach::Constant],
+            Work::Elements { integer: Integer::Quantise(_), .. } => vec![written, of(4, input)],
+            Work::Elements { integer: Integer::Dequantise(_), .. } => vec![of(4, output), read],
+            Work::Elements { integer: Integer::Table { .. }, .. } => vec![written, read, Reach::Constant],
             Work::Gate { each, .. } => {
                 let second = match each {
-                    Number::OfElement => of_bytes,
+                    Number::OfElement => written,
                     Number::OfChannel => Reach::Sample { block: lanes, position: 0 },
                     Number::OfPosition => Reach::Sample { block: 0, position: lanes },
                     Number::OfSample => Reach::Sample { block: 0, position: 0 },
                 };
-                vec![of_bytes, of_bytes, second]
+                vec![written, read, second]
             }
-            _ => vec![of_bytes; 3],
+            _ => vec![written, read, written],
         };
         let pointer = |(operand, reach): (usize, Reach)| {
             let Reach::Sample { block: of_block, position } = reach else { return nest.constant_pointer(operand) };
@@ -375,7 +449,8 @@ impl Tile<'_> {
 
     /// Four channels at a time: their bytes of a position are a word.
     fn quantise_rows(&self, asm: &mut dyn VectorAsm, to: Quantisation) {
-        let Code { lanes, channels, positions: all, .. } = *self.code;
+        let Code { lanes, channels, .. } = *self.code;
+        let all = self.code.planes().input;
         let positions = self.positions;
         let channels = if self.last { channels % lanes } else { lanes };
         let [out, from, words] = std::array::from_fn(|index| asm.arg(index));

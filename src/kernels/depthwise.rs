@@ -5,6 +5,7 @@
 //! windows begin elsewhere in the same four positions have their taps elsewhere in the vector of weights: a *pattern*. With
 //! halves it is one position at a time, and a pattern is a tap.
 
+use super::bands::{Descent, Planes};
 use super::dots::Products;
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest, Part, Parts};
@@ -34,6 +35,8 @@ pub struct Code {
     pub(super) ends: Ends,
     /// Positions of a tile.
     pub(super) run: usize,
+    /// Where not all positions of a block are in memory: see [`super::bands`].
+    planes: Option<Planes>,
 }
 
 /// Bytes of a lane, which are neighbours where bytes are multiplied.
@@ -81,7 +84,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     window.input[2] = window.input[2].max(last + if quads { QUAD } else { 1 });
     let blocks = channels.div_ceil(lanes);
     let ends = Ends { residual, output };
-    let mut code = Code { lanes, quads, registers, channels, blocks, window, input, ends, run: MAX_RUN };
+    let mut code = Code { lanes, quads, registers, channels, blocks, window, input, ends, run: MAX_RUN, planes: None };
     code.cut()?;
     let padded = code.window.padded(front, ty.spatial(), input.zero_point());
     let kernel = Conf { code, tables: () }.into();
@@ -257,7 +260,17 @@ impl Family for Code {
 
 impl Code {
     fn parts(&self) -> Parts {
-        self.window.parts([1, self.run], self.blocks)
+        self.window.parts_of(self.planes, [1, self.run], self.blocks)
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        self.window.goes_down().then(|| Code { planes: Some(planes), ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        self.planes.map(|_| self.window.descent([1, self.run], self.blocks))
     }
 
     /// All positions of one block, or those of a part, by the tile of a run and that of what is left of a row.
@@ -268,10 +281,11 @@ impl Code {
             let pointer = nest.sample_pointer(operand, sample);
             nest.offset_by(pointer, block, bytes as i64)
         };
-        let y = operand(nest, 0, self.window.positions() * vector);
-        let x = operand(nest, 1, self.window.seen() * self.lanes);
+        let planes = self.window.planes(self.planes);
+        let y = operand(nest, 0, planes.output * vector);
+        let x = operand(nest, 1, planes.input * self.lanes);
         // Without one nobody reads it.
-        let r = if residuals == 0 { y } else { operand(nest, 2, self.window.positions() * self.lanes) };
+        let r = if residuals == 0 { y } else { operand(nest, 2, planes.output * self.lanes) };
         let constant = |nest: &mut NestBuilder, index: usize, bytes: usize| {
             let pointer = nest.constant_pointer(2 + residuals + index);
             nest.offset_by(pointer, block, bytes as i64)

@@ -7,6 +7,7 @@
 //! have the inputs of its outputs, with zeros for weights where one meets what another group reads. A dense layer reads a
 //! map in blocks of channels as it lies: as a window of all positions.
 
+use super::bands::{Descent, Planes};
 use super::geometry::{Cursor, Geometry, Padded};
 use super::nest::{self, KernelNest, Part, Parts};
 use super::pad::{Filler, Frame};
@@ -40,6 +41,8 @@ pub struct Code {
     /// Positions of a row that a tile has, and rows: one, or several whole ones.
     pub(super) run: usize,
     pub(super) rows: usize,
+    /// Where not all positions of a block are in memory: see [`super::bands`].
+    planes: Option<Planes>,
 }
 
 /// Channels in groups, and in blocks.
@@ -201,6 +204,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         padded: kept,
         run: most.min(columns),
         rows: (most / columns).clamp(1, rows),
+        planes: None,
     };
     if code.reach() > i64::from(i32::MAX) {
         return Err("offsets beyond 32 bits".into());
@@ -240,7 +244,31 @@ impl Code {
         // Where there is more input than weights, each thread reads its own part of it.
         let input = self.channels.in_blocks() * self.window.seen() * self.lanes;
         let tasks = if input >= self.weight_bytes() { 1 } else { self.tiles() };
-        self.window.parts([self.rows, self.run], tasks)
+        self.window.parts_of(self.planes, [self.rows, self.run], tasks)
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        let output = self.out_sizes().iter().product();
+        self.planes.unwrap_or(Planes { input: self.window.seen(), output })
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        // What is added lies as the output does.
+        let alike = self.padded.is_none() || self.ends.residual.is_none();
+        (alike && self.window.goes_down()).then(|| Code { planes: Some(planes), ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        let mut descent = self.window.descent([self.rows, self.run], self.tiles());
+        if let Some(padded) = &self.padded {
+            let columns = self.window.out[2];
+            let of_rows = |writes: &Range<usize>| padded.around(writes.start / columns..writes.end / columns);
+            descent.units.iter_mut().for_each(|unit| unit.writes = of_rows(&unit.writes));
+        }
+        self.planes.map(|_| descent)
     }
 
     /// The first input block that a tile reads, of which there are as many behind as it reads.
@@ -427,7 +455,13 @@ impl Code {
 
     /// Bytes of a block of the output.
     fn out_block(&self) -> usize {
-        self.out_sizes().iter().product::<usize>() * self.vector()
+        self.planes().output * self.vector()
+    }
+
+    /// Positions of a block in memory of what is added.
+    fn residual_plane(&self) -> usize {
+        // Around that there is nothing.
+        if self.padded.is_some() { self.window.positions() } else { self.planes().output }
     }
 
     /// Fills what is around the output of a tile of so many blocks, or around a part of it. Where the first position lies.
@@ -467,13 +501,13 @@ impl Code {
         tiles: [Option<FuncId>; 2],
     ) {
         let residuals = usize::from(self.ends.residual.is_some());
-        let tile_bytes = (self.blocks * self.window.positions()) as i64;
+        let tile_bytes = (self.blocks * self.residual_plane()) as i64;
         let input = nest.sample_pointer(1, sample);
         let input = if self.reads == self.channels.in_blocks() {
             input
         } else {
             let first = self.emit_first_read(nest, number);
-            nest.offset_by(input, first, (self.window.seen() * self.lanes) as i64)
+            nest.offset_by(input, first, (self.planes().input * self.lanes) as i64)
         };
         let residual = match residuals {
             0 => out,
@@ -524,7 +558,7 @@ impl Tile<'_> {
         let code = self.code;
         let kernel = code.window.kernel;
         let [plane, row] = [0, 1].map(|d| (code.window.step(d) * code.lanes) as i64);
-        let input_block = (code.window.seen() * code.lanes) as i64;
+        let input_block = (code.planes().input * code.lanes) as i64;
         repeat(asm, code.reads, &mut |asm| {
             repeat(asm, kernel[0], &mut |asm| {
                 repeat(asm, kernel[1], &mut |asm| {
@@ -637,7 +671,7 @@ impl Tile<'_> {
         let [out, residual, all_ends] = [2, 3, 4].map(|arg| asm.arg(arg));
         let code = self.code;
         let factors = all_ends.at(((2 * block + 1) * 4 * code.lanes) as i64);
-        let residual = residual.at((block * code.window.positions() * code.lanes) as i64);
+        let residual = residual.at((block * code.residual_plane() * code.lanes) as i64);
         let out = out.at((block * code.out_block()) as i64);
         // Rows lie side by side, unless something is around them.
         let together = if code.padded.is_some() { self.run } else { sums.len() };

@@ -2,10 +2,12 @@
 //! numbers slide. There are three dimensions, the first of which may be of size 1.
 
 use super::Why;
+use super::bands::{Descent, Planes, Unit};
 use super::facts::Fact;
 use super::nest::{self, Part, Parts};
 use crate::codegen::{FuncId, NestBuilder, Word};
 use crate::layers::ResolvedWindow;
+use std::ops::Range;
 
 /// Numbers around a value: its sizes, how many are in front of it in each dimension, and the sizes with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +26,15 @@ impl Padded {
 
     pub fn positions(&self) -> usize {
         self.sizes.iter().product()
+    }
+
+    /// Positions in memory of some rows of the only plane, with what is beside them, and what is in front of the first and
+    /// behind the last if these are among them.
+    pub fn around(&self, rows: Range<usize>) -> Range<usize> {
+        let [front, inner, all] = [self.front, self.inner, self.sizes].map(|sizes| sizes[1]);
+        let begin = if rows.start == 0 { 0 } else { front + rows.start };
+        let end = if rows.end == inner { all } else { front + rows.end };
+        begin * self.sizes[2]..end * self.sizes[2]
     }
 
     /// Positions in memory of the value's own, in their order.
@@ -174,6 +185,41 @@ impl Geometry {
     /// Through the output, or what lies as it does.
     pub fn of_output(&self, at: Word, bytes: usize) -> Cursor {
         Cursor::new(at, &self.out, bytes)
+    }
+
+    /// The same for a kernel of which so many positions are in memory, if it is one: as many as there are units.
+    pub fn parts_of(&self, planes: Option<Planes>, tile: [usize; 2], tasks: usize) -> Parts {
+        match planes {
+            None => self.parts(tile, tasks),
+            Some(_) => Parts::units(self.steps(tile).1),
+        }
+    }
+
+    /// Positions of a block in memory.
+    pub fn planes(&self, planes: Option<Planes>) -> Planes {
+        planes.unwrap_or(Planes { input: self.seen(), output: self.positions() })
+    }
+
+    /// Whether windows can go down the picture: there is one plane of it.
+    pub fn goes_down(&self) -> bool {
+        self.input[0] == 1 && (self.out[1] > 1 || self.input[1] == 1)
+    }
+
+    /// How they do, in tasks as [`Geometry::parts_of`] has them, of so many for each part.
+    pub fn descent(&self, [rows, run]: [usize; 2], tasks: usize) -> Descent {
+        let d = self.steps([rows, run]).0;
+        let size = if d == 1 { rows } else { run };
+        let unit = |steps: Range<usize>| {
+            let (first, end) = (steps.start * size, self.out[d].min(steps.end * size));
+            let last = (end - 1) * self.stride[d] + (self.kernel[d] - 1) * self.dilation[d];
+            let in_positions =
+                |range: Range<usize>, sizes: &[usize; 3]| range.start * behind(sizes, d)..range.end * behind(sizes, d);
+            Unit {
+                reads: in_positions(first * self.stride[d]..last + 1, &self.input),
+                writes: in_positions(first..end, &self.out),
+            }
+        };
+        Descent { tasks, units: Parts::units(self.steps([rows, run]).1).each().map(unit).collect() }
     }
 
     /// Calls `call` with a tile for each run of positions of a row, of all rows, as `nest::for_runs`; or for each so many

@@ -2,6 +2,7 @@
 //!
 //! Values are blocked, as those of f32 are: a block has as many channels, a quarter of the bytes.
 
+use super::bands::{Descent, Planes};
 use super::geometry::Padded;
 use super::spans::{self, Spans};
 use super::{Conf, Constant, Family, Layout, Lowered, NodeView, Target, Value, Why, bytes, lanes};
@@ -23,6 +24,8 @@ pub struct Code {
     pub padded: Option<Padded>,
     /// What its tiles can do with bytes; nothing where the portable kernels do it.
     pub bytes: Bytes,
+    /// Where not all positions of a block are in memory: see [`super::bands`].
+    pub planes: Option<Planes>,
 }
 
 /// What is done.
@@ -184,7 +187,19 @@ pub fn pad(ty: &TensorType, padded: Padded, target: &Target) -> Conf<Code> {
 impl Code {
     fn new(output: &TensorType, work: Work, target: &Target) -> Code {
         let (channels, positions) = (output.channels(), output.spatial().iter().product());
-        Code { lanes: target.lanes, channels, positions, work, padded: None, bytes: target.bytes }
+        let bytes = target.bytes;
+        Code { lanes: target.lanes, channels, positions, work, padded: None, bytes, planes: None }
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        let code = Code { planes: Some(planes), ..self.clone() };
+        bytes::goes_down(self).then_some(code)
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        self.planes.map(|_| bytes::descent(self))
     }
 
     /// What it writes around its output.
@@ -298,7 +313,7 @@ impl Family for Code {
 
     fn tasks(&self) -> usize {
         match &self.work {
-            Work::Copy { channels, .. } => channels.len(),
+            Work::Copy { channels, .. } => bytes::parts(self).count() * channels.len(),
             // The portable kernels do whole blocks.
             _ if self.bytes == Bytes::None => self.blocks(),
             _ => bytes::parts(self).count() * self.blocks(),

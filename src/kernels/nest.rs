@@ -1,7 +1,9 @@
 //! What all kernels' loop nests have in common: the loop over tasks and the pointers of the operands.
 
 use super::TASKS;
+use super::bands::{parts, rows_of_unit};
 use crate::codegen::{CodeError, CodeModule, FuncId, NestBuilder, Word};
+use std::ops::Range;
 
 /// Size of an [`super::Operand`].
 const OPERAND: i32 = 16;
@@ -41,6 +43,16 @@ impl Parts {
     /// As many as make [`TASKS`] of so many tasks, if there are as many steps.
     pub fn new(steps: usize, tasks: usize) -> Parts {
         Parts { steps, size: steps.div_ceil(TASKS.div_ceil(tasks)).max(1) }
+    }
+
+    /// As many as there are units of a picture, for kernels that go down it: see [`super::bands`].
+    pub fn units(steps: usize) -> Parts {
+        Parts { steps, size: rows_of_unit(steps) }
+    }
+
+    /// The steps of each.
+    pub fn each(&self) -> impl Iterator<Item = Range<usize>> {
+        parts(self.steps, self.size)
     }
 
     /// Steps of each but the last.

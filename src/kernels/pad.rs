@@ -1,12 +1,14 @@
 //! Generated code that puts a number around the positions of a block: around a copy of a map, or around what another kernel
 //! writes.
 
+use super::bands::{Planes, Unit};
 use super::bytes::{parts, vectors};
 use super::geometry::Padded;
 use super::integer::Code;
 use super::nest::{self, KernelNest, Part};
 use crate::codegen::vector::{R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
+use std::ops::Range;
 
 /// A map of bytes in blocks of channels, with what is around it.
 #[derive(Clone, Copy)]
@@ -20,6 +22,16 @@ pub fn steps(sizes: &[usize; 3]) -> usize {
     if sizes[0] > 1 { sizes[0] } else { sizes[1] }
 }
 
+/// What is read and written for some rows of a copy.
+pub fn unit(padded: &Padded, rows: Range<usize>) -> Unit {
+    let Padded { front, inner, sizes, .. } = padded;
+    let within = |row: usize| row.saturating_sub(front[1]).min(inner[1]);
+    Unit {
+        reads: within(rows.start) * inner[2]..within(rows.end) * inner[2],
+        writes: rows.start * sizes[2]..rows.end * sizes[2],
+    }
+}
+
 /// The kernel function, see [`Work::Pad`](super::integer::Work::Pad).
 pub fn generate(code: &Code, frame: Frame, name: &str, isa: Isa, module: &mut CodeModule) -> Result<FuncId, CodeError> {
     let Padded { inner, front, sizes, .. } = frame.padded;
@@ -28,7 +40,9 @@ pub fn generate(code: &Code, frame: Frame, name: &str, isa: Isa, module: &mut Co
         nest::for_parts(nest, parts(code), code.blocks(), |nest, sample, block, part| {
             let [to, from] = [(0, sizes), (1, inner)].map(|(operand, sizes)| {
                 let pointer = nest.sample_pointer(operand, sample);
-                nest.offset_by(pointer, block, frame.bytes(sizes))
+                let whole = sizes.iter().product();
+                let plane = code.planes.map_or(whole, |Planes { input, output }| [output, input][operand]);
+                nest.offset_by(pointer, block, frame.bytes(&[plane]))
             });
             let copy = |nest: &mut NestBuilder, to: Word, from: Word, part: Part| {
                 let (to, first, rows) = frame.rows(nest, to, part);
@@ -134,11 +148,6 @@ impl<'a> Filler<'a> {
             });
         })?;
         Ok(Filler { frame, tile })
-    }
-
-    /// Bytes from one block to the next.
-    pub fn block(&self) -> i64 {
-        self.frame.bytes(&self.frame.padded.sizes)
     }
 
     /// Bytes from one row to the next.

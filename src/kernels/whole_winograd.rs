@@ -16,10 +16,11 @@ mod nest;
 mod tiles;
 mod transform;
 
+use super::bands::{Descent, Planes, Unit, parts};
 use super::geometry::{Geometry, Padded};
 use super::nest::{self as loops, KernelNest};
 use super::requantise::Ends;
-use super::winograd::{GROUPS, odd_lines, shared_out};
+use super::winograd::{BAND_TASKS, GROUPS, odd_lines, shared_out};
 use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, dots};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
@@ -28,6 +29,7 @@ use crate::layers::Op;
 use crate::machine::Machine;
 use crate::machine::costs::{WHOLE_OUTPUT, exposed};
 use crate::tensor::Quantisation;
+use std::ops::Range;
 use tiles::COLUMNS;
 use transform::{Form, MAX_SIZE};
 
@@ -54,6 +56,8 @@ pub struct Code {
     task_panels: usize,
     numbers: Quantisation,
     pub(super) ends: Ends,
+    /// Where not all positions of a block are in memory: see [`super::bands`].
+    planes: Option<Planes>,
 }
 
 /// Bytes of a half.
@@ -160,6 +164,7 @@ impl<'a> Problem<'a> {
             task_panels: 0,
             numbers: self.numbers,
             ends: self.ends,
+            planes: None,
         };
         // Where there are few groups of tiles, tasks share them and do different output channels.
         code.task_panels = code.panels().div_ceil(TASKS.div_ceil(code.all_groups()));
@@ -197,6 +202,33 @@ impl Code {
     pub(super) fn decision(&self) -> String {
         let [rows, columns] = self.forms.map(Form::outputs);
         format!("winograd {rows}x{columns}, groups of {}x{} tiles", self.group[0], self.group[1])
+    }
+
+    /// Positions of a block in memory.
+    fn planes(&self) -> Planes {
+        let all = |sizes: &[usize; 2]| sizes.iter().product();
+        self.planes.unwrap_or(Planes { input: all(&self.input), output: all(&self.out) })
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Code {
+        // A band has few groups of tiles: tasks share them, and do different output channels.
+        let chunks = BAND_TASKS.div_ceil(self.groups(1)).max(self.chunks());
+        Code { planes: Some(planes), task_panels: self.panels().div_ceil(chunks), ..self.clone() }
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        let ([_, columns], [_, out_columns], outputs) = (self.input, self.out, self.forms[0].outputs());
+        let unit = |tiles: Range<usize>| {
+            let (start, end) = (tiles.start * outputs, tiles.end * outputs);
+            Unit {
+                reads: start * columns..(end + 2) * columns,
+                writes: start * out_columns..end.min(self.out[0]) * out_columns,
+            }
+        };
+        let units = parts(self.tiles(0), self.group[0]).map(unit).collect();
+        self.planes.map(|_| Descent { tasks: self.groups(1) * self.chunks(), units })
     }
 
     fn in_blocks(&self) -> usize {

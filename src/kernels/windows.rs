@@ -2,6 +2,7 @@
 //!
 //! The input has what counts for nothing around it, so that windows look alike everywhere.
 
+use super::bands::{Descent, Planes};
 use super::geometry::Geometry;
 use super::nest::{self, KernelNest, Part, Parts};
 use super::requantise::{Narrow, Rounding};
@@ -23,6 +24,8 @@ pub struct Code {
     pub(super) does: Does,
     /// Positions of a tile.
     pub(super) run: usize,
+    /// Where not all positions of a block are in memory: see [`super::bands`].
+    planes: Option<Planes>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +77,7 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let (lanes, blocks) = (target.lanes, ty.channels().div_ceil(target.lanes));
     let padded = window.padded(front, spatial, does.nothing());
     let window = window.merged();
-    let code = Code { lanes, blocks, run: RUN.min(window.out[2]), window, does };
+    let code = Code { lanes, blocks, run: RUN.min(window.out[2]), window, does, planes: None };
     if blocks * code.window.seen() * lanes > i32::MAX as usize {
         return Err("offsets beyond 32 bits".into());
     }
@@ -130,14 +133,25 @@ impl Family for Code {
 
 impl Code {
     fn parts(&self) -> Parts {
-        self.window.parts([1, self.run], self.blocks)
+        self.window.parts_of(self.planes, [1, self.run], self.blocks)
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
+        self.window.goes_down().then(|| Code { planes: Some(planes), ..self.clone() })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        self.planes.map(|_| self.window.descent([1, self.run], self.blocks))
     }
 
     fn emit_block(&self, nest: &mut NestBuilder, [sample, block]: [Word; 2], part: Part, tiles: [Option<FuncId>; 2]) {
+        let planes = self.window.planes(self.planes);
         let y = nest.sample_pointer(0, sample);
-        let y = nest.offset_by(y, block, (self.window.positions() * self.lanes) as i64);
+        let y = nest.offset_by(y, block, (planes.output * self.lanes) as i64);
         let x = nest.sample_pointer(1, sample);
-        let x = nest.offset_by(x, block, (self.window.seen() * self.lanes) as i64);
+        let x = nest.offset_by(x, block, (planes.input * self.lanes) as i64);
         let factors = if self.does == Does::Max { y } else { nest.constant_pointer(2) };
         let window = &self.window;
         let cursors = [window.of_input(x, self.lanes), window.of_output(y, self.lanes), window.of_output(factors, 4)];

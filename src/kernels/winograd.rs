@@ -611,7 +611,7 @@ impl Code {
 }
 
 /// Tasks of a row of groups in bands, where there are as many panels.
-const BAND_TASKS: usize = 4;
+pub const BAND_TASKS: usize = 4;
 
 /// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
 /// the caches, and `times - 1` times from where they are then.

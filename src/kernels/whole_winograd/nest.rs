@@ -94,7 +94,7 @@ impl Functions {
         let vectors = nest.mul_imm(tiles, (code.forms[1].outputs() / COLUMNS) as i64);
         let vectors = nest.add_imm(vectors, 1);
         nest.repeat(code.in_blocks(), |nest, block| {
-            let input = nest.offset_by(input, block, (code.input[0] * code.input[1] * code.lanes) as i64);
+            let input = nest.offset_by(input, block, (code.planes().input * code.lanes) as i64);
             let v = nest.offset_by(task.v, block, code.v_block() as i64);
             nest.for_range(task.rows[0], task.rows[1], |nest, row| {
                 let input = nest.offset_by(input, row, (code.input[1] * rows) as i64);
@@ -175,7 +175,7 @@ impl Functions {
         let bytes = code.bytes_of_values();
         [0, 1].map(|index| {
             let first = nest.sample_pointer(operands[index], task.sample);
-            let first = nest.offset_by(first, block, (code.out[0] * code.out[1] * bytes[index]) as i64);
+            let first = nest.offset_by(first, block, (code.planes().output * bytes[index]) as i64);
             nest.offset_by(first, task.columns[0], (code.forms[1].outputs() * bytes[index]) as i64)
         })
     }

@@ -4,7 +4,6 @@ use super::super::{Buffer, BufferId, Place, Plan, Step, View};
 use super::{Stage, Strip, blocks, positions, ring};
 use crate::kernels::bands::{Descent, Planes, Unit};
 use crate::kernels::{Kernel, Layout};
-use crate::tensor::DType;
 use std::ops::Range;
 
 /// How each step of a plan goes down the picture, if it can.
@@ -64,9 +63,8 @@ impl Paths {
 
 /// The kernel of a step that can go down the picture, with all positions in memory.
 fn banded(plan: &Plan, step: &Step) -> Option<Kernel> {
-    let real = step.views().all(|view| view.ty.dtype == DType::F32);
     let alone = step.chained.is_none() && step.beside.is_none() && !step.kernel.is_joint(&plan.target);
-    if !real || !alone || step.views().count() > MOST_VIEWS || positions(&step.output) == 1 {
+    if !alone || step.views().count() > MOST_VIEWS || positions(&step.output) == 1 {
         return None;
     }
     step.kernel.banded(Planes { input: positions(&step.inputs[0]), output: positions(&step.output) })
@@ -254,9 +252,9 @@ impl<'p> Flow<'p> {
     fn classes(&self) -> Vec<Vec<BufferId>> {
         let mut classes: Vec<Vec<BufferId>> = Vec::new();
         for step in &self.plan.steps[self.steps.clone()] {
-            let alike: Vec<BufferId> = match step.kernel {
-                Kernel::Permute(_) => step.inputs.iter().map(|view| view.buffer).collect(),
-                _ => {
+            let alike: Vec<BufferId> = match step.kernel.copies() {
+                true => step.inputs.iter().map(|view| view.buffer).collect(),
+                false => {
                     // One number a channel lies as it likes.
                     let like = |view: &&View| positions(view) == positions(&step.output);
                     let others = step.inputs[1..].iter().filter(like);
@@ -277,7 +275,7 @@ impl<'p> Flow<'p> {
         let steps = &self.plan.steps[self.steps.clone()];
         let views: Vec<&View> = steps.iter().flat_map(Step::views).filter(|view| view.buffer == buffer).collect();
         let all = positions(views.first()?);
-        let vector = self.plan.target.lanes * size_of::<f32>();
+        let vector = self.plan.target.lanes * views[0].ty.dtype.bytes();
         let alike = views.iter().all(|view| {
             view.layout == Layout::Blocked && positions(view) == all && view.offset.is_multiple_of(all * vector)
         });

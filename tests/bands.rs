@@ -120,6 +120,8 @@ fn whole_networks_go_down_the_picture() {
 fn each_kind_of_layer_goes_down_the_picture() {
     let kinds = [
         "conv 3x3, 24, groups 24, half",
+        "conv 1x1, 64 | conv 3x3, 96, groups 2, half | relu",
+        "conv 1x1, 48 | residual { conv 3x3, 48, groups 3, half } | relu | conv 3x3, 48, groups 12, half",
         "conv 5x5, 24, stride 2, groups 24, half | relu",
         "conv_transpose 2x2, 40, stride 2",
         "conv_transpose 4x3, 40, stride 3x2, pad 1 | relu",

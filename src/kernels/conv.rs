@@ -445,7 +445,12 @@ impl Code {
         }
     }
 
-    /// Channel group, rows and vector groups of a task of a sample.
+    /// Whether all channel groups do some rows before the next ones.
+    pub(super) fn is_by_rows(&self) -> bool {
+        self.out_plane.is_some() && self.groups > 1
+    }
+
+    /// Channel group, rows and vector groups of a task of a sample, where each group does all rows before the next one.
     pub(crate) fn task(&self, task: usize) -> (usize, Range<usize>, Range<usize>) {
         let (group, index) = (task / self.line_tasks(), task % self.line_tasks());
         let (rows, groups) = (self.rows.count, self.vector_groups());
@@ -497,7 +502,10 @@ impl Code {
         if self.interleave.is_some() {
             return None;
         }
-        self.in_rows(planes, rows_of_unit(self.rows.count).min(self.block_rows))
+        let task_rows = rows_of_unit(self.rows.count).min(self.block_rows);
+        let code = Code { groups: 1, ..self.clone() }.in_rows(planes, task_rows)?;
+        let group_stride = (self.channels_in() * planes.input * 4) as i64;
+        Some(Code { groups: self.groups, input: Input { group_stride, ..code.input }, ..code })
     }
 
     /// The same in tasks of so many rows, which are no more than a block's; the output may lie between others'.
@@ -524,7 +532,7 @@ impl Code {
             reads: rows.needed_by(of_unit.clone(), self.input_columns()),
             writes: of_unit.start * self.columns..of_unit.end * self.columns,
         };
-        Descent { tasks: 1, units: parts(self.rows.count, self.task_rows).map(unit).collect() }
+        Descent { tasks: self.groups, units: parts(self.rows.count, self.task_rows).map(unit).collect() }
     }
 
     /// Positions of a row of the input.

@@ -5,7 +5,7 @@ use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::epilogue::Epilogue;
 use crate::kernels::long::Every;
-use crate::kernels::nest::KernelNest;
+use crate::kernels::nest::{KernelNest, part};
 use crate::kernels::rows::Located;
 use crate::kernels::taps::Segment;
 use crate::machine::costs::STREAM_AHEAD;
@@ -69,6 +69,9 @@ impl Code {
 
     pub(super) fn generate_nest(&self, nest: &mut NestBuilder, tiles: &Tiles) {
         let all_rows = self.rows.count as i64;
+        if self.is_by_rows() {
+            return self.generate_by_rows(nest, tiles);
+        }
         nest.for_lines(self.line_tasks(), |nest, line, [first, last]| {
             let groups = self.groups as i64;
             let (sample, channel_group) = (nest.div_imm(line, groups), nest.rem_imm(line, groups));
@@ -81,30 +84,46 @@ impl Code {
                     ([begin, nest.smin(end, rows)], [zero, vector_groups])
                 }
             };
-            let input = nest.sample_pointer(1, sample);
-            let out = nest.sample_pointer(0, sample);
-            let residual = match self.epilogue.operands() {
-                0 => out,
-                _ => nest.sample_pointer(self.residual_operand(), sample),
-            };
-            let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
-            let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
-            let weights = nest.sample_pointer(self.weights_operand(), sample);
-            let bias = nest.constant_pointer(self.bias_operand());
-            let line = Line {
-                input: nest.offset_by(input, channel_group, self.input.group_stride),
-                weights: nest.offset_by(weights, panel, self.weight_group()),
-                bias: nest.offset_by(bias, panel, self.bias_stride()),
-                out: nest.add(out, out_offset),
-                residual: nest.add(residual, out_offset),
-                table: nest.constant_pointer(self.bias_operand() + 1),
-            };
+            let line = self.line(nest, sample, channel_group);
             nest.for_range_step(begin, end, self.block_rows as i64, |nest, row| {
                 let block_end = nest.add_imm(row, self.block_rows as i64);
                 let block_end = nest.smin(block_end, end);
                 self.generate_block(nest, [row, block_end], vector_groups, &line, tiles);
             });
         });
+    }
+
+    /// Of each task some rows of a channel group, those of all groups before the next ones.
+    fn generate_by_rows(&self, nest: &mut NestBuilder, tiles: &Tiles) {
+        let groups = self.groups as i64;
+        let vector_groups = [0, self.vector_groups() as i64].map(|value| nest.iconst(value));
+        nest.for_tasks(self.groups * self.line_tasks(), |nest, sample, task| {
+            let (index, channel_group) = (nest.div_imm(task, groups), nest.rem_imm(task, groups));
+            let rows = part(nest, index, self.task_rows, self.rows.count);
+            let line = self.line(nest, sample, channel_group);
+            self.generate_block(nest, rows, vector_groups, &line, tiles);
+        });
+    }
+
+    fn line(&self, nest: &mut NestBuilder, sample: Word, channel_group: Word) -> Line {
+        let input = nest.sample_pointer(1, sample);
+        let out = nest.sample_pointer(0, sample);
+        let residual = match self.epilogue.operands() {
+            0 => out,
+            _ => nest.sample_pointer(self.residual_operand(), sample),
+        };
+        let out_offset = nest.mul_imm(channel_group, self.out_blocks as i64 * self.out_block_stride());
+        let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
+        let weights = nest.sample_pointer(self.weights_operand(), sample);
+        let bias = nest.constant_pointer(self.bias_operand());
+        Line {
+            input: nest.offset_by(input, channel_group, self.input.group_stride),
+            weights: nest.offset_by(weights, panel, self.weight_group()),
+            bias: nest.offset_by(bias, panel, self.bias_stride()),
+            out: nest.add(out, out_offset),
+            residual: nest.add(residual, out_offset),
+            table: nest.constant_pointer(self.bias_operand() + 1),
+        }
     }
 
     /// A block of rows: a chunk of its input stays in the second-level cache while one vector group after the other

@@ -24,9 +24,8 @@ fn bits(tensors: &[Tensor]) -> Vec<Vec<u32>> {
 }
 
 /// Runs with and without bands; how many steps were in stages.
-fn check(graph: &Verified<Graph>, waves: usize, winograd: Option<usize>, batch: usize, threads: usize) -> usize {
+fn check(graph: &Verified<Graph>, waves: usize, forced: Forced, batch: usize, threads: usize) -> usize {
     let inputs = inputs(graph, batch, 1);
-    let forced = Forced { winograd, ..Forced::default() };
     let mut most = 0;
     for isa in Isa::available() {
         let options = Options { engine: Engine::Jit(isa), forced, ..Options::default() };
@@ -79,10 +78,11 @@ proptest! {
         parts in parts_of_stages(),
         waves in 1usize..9,
         winograd in prop::option::of(2usize..7),
+        chain in prop::option::of(1usize..4),
         batch in 1usize..4,
         threads in 1usize..5,
     ) {
-        check(&network(&dims, &parts), waves, winograd, batch, threads);
+        check(&network(&dims, &parts), waves, Forced { winograd, chain, ..Forced::default() }, batch, threads);
     }
 
     #[test]
@@ -92,7 +92,7 @@ proptest! {
         waves in 1usize..9,
         batch in 1usize..3,
     ) {
-        check(&network(&dims, &parts), waves, None, batch, 2);
+        check(&network(&dims, &parts), waves, Forced::default(), batch, 2);
     }
 }
 
@@ -110,7 +110,7 @@ fn model(path: &str, height: usize, width: usize) -> Verified<Graph> {
 fn whole_networks_go_down_the_picture() {
     for (path, height, width, least) in [("unet.cnn:unet_small", 96, 64, 32), ("hed.cnn", 70, 33, 26)] {
         let graph = model(path, height, width);
-        let found = check(&graph, 6, None, 2, 2);
+        let found = check(&graph, 6, Forced::default(), 2, 2);
         assert!(found >= least, "{path}: {found} steps");
     }
 }
@@ -129,19 +129,30 @@ fn each_kind_of_layer_goes_down_the_picture() {
         "maxpool 3x3, stride 1 | bn | tanh",
         "maxpool 2x2 | prelu | residual { tanh }",
     ];
-    for kind in kinds {
+    let pairs = [
+        "conv 1x1, 40 | relu | conv 3x3, 40, groups 40, stride 2, half | conv 1x1, 16",
+        "conv 3x3, 40, dilation 2, half | maxpool 3x3, stride 2, pad 1 | conv 1x1, 16",
+        "conv 3x3, 24, dilation 2, half | relu | residual { conv 1x1, 24 | conv 5x5, 24, groups 24, dilation 2, half } | relu | conv 1x1, 16",
+    ];
+    let none = Forced::default();
+    let kinds = kinds.into_iter().map(|kind| (kind, none));
+    let pairs =
+        pairs.into_iter().flat_map(|pair| (1..4).map(move |chain| (pair, Forced { chain: Some(chain), ..none })));
+    for (kind, forced) in kinds.chain(pairs) {
         let text = format!(
             "model m\ninput x: f32[N, 3, 50, 26]\nnet {{ a: conv 3x3, 24, half | {kind} | b: conv 3x3, 8, half }}\n"
         );
         let model = Model::parse(&text).unwrap();
         for threads in 1..5 {
-            check(model.graph(), 5, None, 2, threads);
+            check(model.graph(), 5, forced, 2, threads);
         }
         for isa in Isa::available() {
-            let options = Options { engine: Engine::Jit(isa), ..Options::default() };
+            let options = Options { engine: Engine::Jit(isa), forced, ..Options::default() };
             let plan = session(model.graph(), Bands::Always(5), options).plan().clone();
             let [stage] = &plan.stages[..] else { panic!("{kind}: {:?}", plan.stages) };
             assert_eq!(stage.steps, 0..plan.steps.len(), "{kind}");
+            let chained = plan.steps.iter().any(|step| step.chained.is_some());
+            assert_eq!(chained, forced.chain.is_some(), "{kind}");
         }
     }
 }
@@ -160,7 +171,7 @@ net {
   }
 }
 ";
-    assert_eq!(check(Model::parse(text).unwrap().graph(), 2, None, 1, 1), 6);
+    assert_eq!(check(Model::parse(text).unwrap().graph(), 2, Forced::default(), 1, 1), 6);
 }
 
 #[test]

@@ -86,6 +86,7 @@ impl Kernel {
             Kernel::Transposed(Conf { code, tables }) => {
                 code.banded(planes, tables).map(|code| Conf { code, tables: tables.clone() }.into())
             }
+            Kernel::Chain(conf) => conf.banded(planes).map(Kernel::from),
             Kernel::WholeWinograd(Conf { code, .. }) => Some(Conf { code: code.banded(planes), tables: () }.into()),
             Kernel::Dots(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
             Kernel::Depthwise(Conf { code, .. }) => code.banded(planes).map(|code| Conf { code, tables: () }.into()),
@@ -108,6 +109,7 @@ impl Kernel {
             Kernel::Transposed(Conf { code, tables }) => {
                 code.banded.and_then(|positions| code.descent(positions, tables))
             }
+            Kernel::Chain(conf) => conf.descent(),
             Kernel::WholeWinograd(Conf { code, .. }) => code.descent(),
             Kernel::Dots(Conf { code, .. }) => code.descent(),
             Kernel::Depthwise(Conf { code, .. }) => code.descent(),

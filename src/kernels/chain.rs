@@ -9,6 +9,7 @@
 //!
 //! Where there are few vector groups, tasks share the rows too, in *parts*: the rows that two of them need are made twice.
 
+use super::bands::{Descent, Planes, Unit, around};
 use super::nest::{self, KernelNest};
 use super::rows::{self, RowShape, Rows};
 use super::taps::Segment;
@@ -30,6 +31,8 @@ pub struct Code {
     pub bands: BandShape,
     /// Vector groups of the first that pass over a band before the next band: they share its input, and the ring's memory.
     pub groups: usize,
+    /// Positions of an output block in memory, where those are not all: see [`super::bands`].
+    pub out_plane: Option<usize>,
 }
 
 /// What the code reads from constants beside weights and biases.
@@ -230,13 +233,12 @@ impl Second {
         }
     }
 
-    /// Bytes of an output block.
-    pub(crate) fn out_block_stride(&self) -> i64 {
-        let (columns, lanes) = match self {
-            Second::Channelwise(conf) => (conf.columns, conf.lanes),
-            Second::Pool(conf) => (conf.columns, conf.lanes),
-        };
-        (self.rows().count * columns * lanes * 4) as i64
+    /// Of a row of the output.
+    fn columns(&self) -> usize {
+        match self {
+            Second::Channelwise(conf) => conf.columns,
+            Second::Pool(conf) => conf.columns,
+        }
     }
 
     /// Operands that its epilogue reads: 0 or 1.
@@ -351,11 +353,62 @@ impl Conf {
         let second = second.in_ring(bands.shape.ring * joined);
         let code = Box::new(conv::Code { out_rows: bands.shape.ring, ..code });
         let tables = Tables { first: first.tables, second: second.tables().clone(), bands };
-        Ok(Conf { code: Code { first: code, second: second.code(), bands: tables.bands.shape, groups }, tables })
+        Ok(Conf {
+            code: Code { first: code, second: second.code(), bands: tables.bands.shape, groups, out_plane: None },
+            tables,
+        })
+    }
+
+    /// See [`super::Kernel::banded`].
+    pub(super) fn banded(&self, planes: Planes) -> Option<Conf> {
+        let (Code { first, second, bands, .. }, Tables { second: rows, .. }) = (&self.code, &self.tables);
+        let of_part = bands.of_part.min(bands.count.div_ceil(PARTS));
+        let Bands { shape, new_rows } = Bands::new(&rows.rows, bands.rows, of_part, self.code.joined());
+        // The second's table knows where rows lie in a ring of this size.
+        if second.mean() || shape.ring > bands.ring {
+            return None;
+        }
+        let bands = Bands { shape: BandShape { ring: bands.ring, ..shape }, new_rows };
+        let input = conv::Input { block_stride: planes.input as i64 * first.input.pixel_stride, ..first.input.clone() };
+        let code = Code {
+            first: Box::new(conv::Code { input, ..(**first).clone() }),
+            bands: bands.shape,
+            out_plane: Some(planes.output),
+            ..self.code.clone()
+        };
+        Some(Conf { code, tables: Tables { bands, ..self.tables.clone() } })
+    }
+
+    /// See [`super::Kernel::descent`].
+    pub(super) fn descent(&self) -> Option<Descent> {
+        let (Code { first, second, bands, out_plane, .. }, tables) = (&self.code, &self.tables);
+        let (rows, columns) = (second.rows().count, second.columns());
+        let unit = |part: usize| {
+            let of_part = || tables.bands.of(part, rows);
+            let new_rows = of_part().map(|(new_rows, _)| new_rows);
+            let written = around(of_part().map(|(_, rows)| rows));
+            let reads = tables.first.rows.needed_by(around(new_rows), first.input_columns());
+            Unit { reads, writes: written.start * columns..written.end * columns }
+        };
+        out_plane.map(|_| Descent { tasks: first.vector_groups(), units: (0..bands.parts()).map(unit).collect() })
     }
 }
 
+/// Parts of a picture in bands: of those that have more rows, few are made twice.
+const PARTS: usize = 32;
+
 impl Code {
+    /// Rows of the image that are one row of the first.
+    fn joined(&self) -> usize {
+        self.first.columns / self.second.input_columns()
+    }
+
+    /// Bytes of an output block.
+    pub(crate) fn out_block_stride(&self) -> i64 {
+        let all = self.second.rows().count * self.second.columns();
+        (self.out_plane.unwrap_or(all) * self.first.lanes * 4) as i64
+    }
+
     /// Part of the rows and vector group of a task of a sample.
     pub(crate) fn task(&self, task: usize) -> (usize, usize) {
         (task / self.first.vector_groups(), task % self.first.vector_groups())
@@ -538,8 +591,8 @@ impl NestEmitter<'_> {
             let pointers = BlockPointers {
                 block,
                 input: nest.offset_by(ring, place, conf.first.out_block_stride()),
-                out: nest.offset_by(sample.out, block, second.out_block_stride()),
-                residual: nest.offset_by(sample.residual, block, second.out_block_stride()),
+                out: nest.offset_by(sample.out, block, conf.out_block_stride()),
+                residual: nest.offset_by(sample.residual, block, conf.out_block_stride()),
                 total: self.total(nest, first_group, block),
                 constants: [4, 5].map(|index| nest.constant_pointer(conf.constants_operand() + index)),
             };

@@ -106,7 +106,7 @@ impl Call<'_> {
         group: usize,
         block: usize,
     ) -> channelwise::Call<'a> {
-        let out = block as i64 * self.conf.second.out_block_stride();
+        let out = block as i64 * self.conf.out_block_stride();
         channelwise::Call {
             conf,
             input: self.block_of_ring(group, block),
@@ -118,7 +118,7 @@ impl Call<'_> {
     }
 
     fn pool<'a>(&self, conf: &'a crate::kernels::pool::Code, group: usize, block: usize) -> pool::Call<'a> {
-        let out = block as i64 * self.conf.second.out_block_stride();
+        let out = block as i64 * self.conf.out_block_stride();
         pool::Call {
             conf,
             input: self.block_of_ring(group, block),

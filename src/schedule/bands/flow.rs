@@ -63,7 +63,7 @@ impl Paths {
 
 /// The kernel of a step that can go down the picture, with all positions in memory.
 fn banded(plan: &Plan, step: &Step) -> Option<Kernel> {
-    let alone = step.chained.is_none() && step.beside.is_none() && !step.kernel.is_joint(&plan.target);
+    let alone = step.beside.is_none() && !step.kernel.is_joint(&plan.target);
     if !alone || step.views().count() > MOST_VIEWS || positions(&step.output) == 1 {
         return None;
     }

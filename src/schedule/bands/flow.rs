@@ -236,7 +236,8 @@ impl<'p> Flow<'p> {
         start.min(all)..end.min(all)
     }
 
-    /// Of all values that may have one and gain by it.
+    /// Of all values that may have one and gain by it. What tasks go on over the ends of rings takes a sixth of them: of HED's
+    /// 235 MiB at 1088x1920, 39.
     fn strips(&self, done: &[Done]) -> Vec<Strip> {
         let of_class = |class: &Vec<BufferId>| {
             let ring = class.iter().map(|&buffer| self.most_held(buffer, done)).max().unwrap_or(0).max(1);

@@ -11,9 +11,11 @@ use svertka::codegen::Isa;
 use svertka::interp;
 use svertka::ir::weights::WeightSource;
 use svertka::ir::{Graph, NodeId, Param, Verified};
+use svertka::kernels::Target;
 use svertka::kernels::bands::Bands;
 use svertka::layers::{self, *};
 use svertka::runtime::{Engine, Forced, Options, Session};
+use svertka::schedule::{Step, plan};
 use svertka::tensor::{Half, Tensor};
 
 fn engines() -> Vec<Engine> {
@@ -377,6 +379,31 @@ fn depthwise_convolutions_that_differ_in_padding() {
         }
         check(&verified(graph), 2, 0, &engines());
     }
+}
+
+/// Maps of more than 512 KiB, of which threads have rows: those of tasks end within what is unrolled, before and behind it.
+#[test]
+fn depthwise_convolutions_and_pools_of_large_maps() {
+    let dims = [24, 79, 71];
+    let (mut graph, x) = graph_of(&dims);
+    let window = |kernel, stride, padding| window(&[kernel; 2], &[stride; 2], &[1; 2], Padding::All(padding));
+    let conv = |window| Conv { channels: dims[0], window, groups: dims[0], bias: true, weights: None };
+    let layers: [Op; 4] = [
+        conv(window(3, 1, 1)).into(),
+        conv(window(5, 2, 2)).into(),
+        MaxPool { window: window(3, 2, 1) }.into(),
+        AvgPool { window: window(2, 1, 1), count_pad: false }.into(),
+    ];
+    for (index, op) in layers.into_iter().enumerate() {
+        let y = graph.add_layer(op, &[x], &format!("layer{index}")).unwrap();
+        output(&mut graph, y);
+    }
+    let graph = verified(graph);
+    // The number of threads, and whether bands are forced, come from the seed.
+    (0..2).for_each(|seed| check(&graph, 2, seed, &engines()));
+    let steps = plan(graph, Target::new(Isa::detect())).steps;
+    let by_rows = |step: &Step| step.kernel.code().facts().iter().any(|(_, text)| text.ends_with("rows of a block"));
+    assert_eq!(steps.iter().filter(|step| by_rows(step)).count(), 4);
 }
 
 /// Pairs whose rows are not those of an image, because the columns of one layer stand in its table of rows, although the

@@ -48,6 +48,8 @@ pub struct Code {
     pub bias: bool,
     /// Writes the mean of each channel too.
     pub mean: bool,
+    /// Output rows of a task: all of a block, or a part of them.
+    pub task_rows: usize,
     /// Where it goes down the picture with others, row by row, and not block by block.
     pub planes: Option<Planes>,
 }
@@ -113,7 +115,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     let multiplicity = conv.group_in(input.ty);
     let spatial = input.ty.spatial();
     let window = conv.window.resolve(spatial).expect("verified");
-    let kernel = conf(node, conv, (window, spatial), target).into();
+    let mut made = conf(node, conv, (window, spatial), target);
+    if made.code.has_free_rows() {
+        made.code.task_rows = made.code.rows.of_task(Layout::Blocked.bytes(input.ty, target.lanes));
+    }
+    let kernel = made.into();
     let spread = spread(conv, multiplicity, target.lanes);
     Ok(Lowered { inputs: vec![Layout::Blocked], output: Layout::Blocked, kernel, spread, padded: None })
 }
@@ -183,6 +189,7 @@ fn conf(node: &NodeView, conv: &Conv, (window, spatial): (ResolvedWindow, &[usiz
         epilogue: node.epilogue.clone(),
         bias: conv.bias,
         mean: node.mean,
+        task_rows: rows.shape().count,
         planes: None,
     };
     Conf { code, tables: rows.into() }
@@ -214,15 +221,16 @@ impl Code {
         self.interleave.as_ref().map_or(own, |whole| whole.positions)
     }
 
-    /// Rows of a task.
-    fn task_rows(&self) -> usize {
-        self.planes.map_or(self.rows.count, |_| rows_of_unit(self.rows.count))
+    /// Whether rows can be done in any order, by different tasks.
+    fn has_free_rows(&self) -> bool {
+        self.rows.dims.len() == 1 && !self.mean && self.interleave.is_none()
     }
 
     /// See [`super::Kernel::banded`].
     pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
-        let by_rows = self.rows.dims.len() == 1 && !self.mean && self.interleave.is_none();
-        by_rows.then(|| Code { planes: Some(planes), input_positions: planes.input, ..self.clone() })
+        let task_rows = rows_of_unit(self.rows.count);
+        let code = || Code { task_rows, planes: Some(planes), input_positions: planes.input, ..self.clone() };
+        self.has_free_rows().then(code)
     }
 
     /// See [`super::Kernel::descent`].
@@ -231,7 +239,7 @@ impl Code {
             reads: rows.needed_by(of_unit.clone(), self.input_columns),
             writes: of_unit.start * self.columns..of_unit.end * self.columns,
         };
-        Descent { tasks: self.blocks(), units: parts(self.rows.count, self.task_rows()).map(unit).collect() }
+        Descent { tasks: self.blocks(), units: parts(self.rows.count, self.task_rows).map(unit).collect() }
     }
 
     /// The output position at which a row begins.
@@ -269,7 +277,7 @@ impl Code {
         self.input_columns as i64 * self.vector()
     }
 
-    fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         self.channels.div_ceil(self.lanes)
     }
 
@@ -320,7 +328,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks() * self.rows.count.div_ceil(self.task_rows())
+        self.blocks() * self.rows.count.div_ceil(self.task_rows)
     }
 
     /// The residual operand: a light epilogue reads it where it is about to store.
@@ -404,11 +412,11 @@ impl Code {
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, task| {
             let blocks = self.blocks() as i64;
-            let (of_task, block) = match self.planes {
-                None => (None, task),
-                Some(_) => {
+            let (of_task, block) = match self.task_rows < self.rows.count {
+                false => (None, task),
+                true => {
                     let index = nest.div_imm(task, blocks);
-                    (Some(part(nest, index, self.task_rows(), self.rows.count)), nest.rem_imm(task, blocks))
+                    (Some(part(nest, index, self.task_rows, self.rows.count)), nest.rem_imm(task, blocks))
                 }
             };
             let out = nest.sample_pointer(0, sample);

@@ -127,6 +127,7 @@ impl channelwise::Code {
             window(self.kernel_rows, self.kernel, self.stride, self.dilation, self.pad),
             row(self.columns, &self.segments),
             ("rows", interior),
+            some("order", self.task_rows < self.rows.count, &format!("tasks of {} rows of a block", self.task_rows)),
             some("also", self.mean, "the mean of each channel"),
             some("starts", self.bias, "with the bias"),
             ("then", self.epilogue.words()),
@@ -147,6 +148,7 @@ impl pool::Code {
             ("vectors", format!("{} of channels", self.blocks)),
             window(self.kernel_rows, self.kernel, self.stride, self.dilation, self.pad),
             row(self.columns, &self.segments),
+            some("order", self.task_rows < self.rows.count, &format!("tasks of {} rows of a block", self.task_rows)),
             ("then", self.epilogue.words()),
         ]
     }

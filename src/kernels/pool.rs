@@ -33,6 +33,8 @@ pub struct Code {
     pub columns: usize,
     pub segments: Vec<Segment>,
     pub epilogue: Epilogue,
+    /// Output rows of a task: all of a block, or a part of them.
+    pub task_rows: usize,
     /// What is in memory, where that is not all, and tasks go down the image: see [`super::bands`].
     pub planes: Option<Planes>,
 }
@@ -64,7 +66,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
         Op::LpPool(pool) => (pool.window.resolve(input).expect("verified"), (Mode::Norm(pool.p), Vec::new())),
         _ => return Err(Why::unfit("not a pooling")),
     };
-    let kernel = Conf::new(node, target, window, mode, divisors).into();
+    let mut conf = Conf::new(node, target, window, mode, divisors);
+    if conf.code.has_free_rows() {
+        conf.code.task_rows = conf.code.rows.of_task(Layout::Blocked.bytes(node.inputs[0].ty, target.lanes));
+    }
+    let kernel = conf.into();
     Ok(Lowered { kernel, inputs: vec![Layout::Blocked], output: Layout::Blocked, spread: None, padded: None })
 }
 
@@ -102,6 +108,7 @@ impl Conf {
             columns: window.out[dim],
             segments: segments(&window, input[dim], pixels.min(8)),
             epilogue: node.epilogue.clone(),
+            task_rows: rows.shape().count,
             planes: None,
         };
         Conf { code, tables: Tables { rows, divisors } }
@@ -126,9 +133,9 @@ impl Code {
         (self.lanes * 4) as i64
     }
 
-    /// Rows of a task.
-    fn task_rows(&self) -> usize {
-        self.planes.map_or(self.rows.count, |_| rows_of_unit(self.rows.count))
+    /// Whether rows can be done in any order, by different tasks.
+    fn has_free_rows(&self) -> bool {
+        self.rows.dims.len() == 1
     }
 
     /// Positions of a block in memory.
@@ -139,7 +146,8 @@ impl Code {
 
     /// See [`super::Kernel::banded`].
     pub(super) fn banded(&self, planes: Planes) -> Option<Code> {
-        (self.rows.dims.len() == 1).then(|| Code { planes: Some(planes), ..self.clone() })
+        let task_rows = rows_of_unit(self.rows.count);
+        self.has_free_rows().then(|| Code { task_rows, planes: Some(planes), ..self.clone() })
     }
 
     /// See [`super::Kernel::descent`].
@@ -148,7 +156,7 @@ impl Code {
             reads: rows.needed_by(of_unit.clone(), self.input_columns),
             writes: of_unit.start * self.columns..of_unit.end * self.columns,
         };
-        Descent { tasks: self.blocks, units: parts(self.rows.count, self.task_rows()).map(unit).collect() }
+        Descent { tasks: self.blocks, units: parts(self.rows.count, self.task_rows).map(unit).collect() }
     }
 }
 
@@ -165,7 +173,7 @@ impl Family for Code {
     }
 
     fn tasks(&self) -> usize {
-        self.blocks * self.rows.count.div_ceil(self.task_rows())
+        self.blocks * self.rows.count.div_ceil(self.task_rows)
     }
 
     /// The residual operand: a light epilogue reads it where it is about to store.
@@ -207,11 +215,11 @@ impl Code {
         let block_bytes = planes.output as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, task| {
             let blocks = self.blocks as i64;
-            let (rows, block) = match self.planes {
-                None => ([0, self.rows.count as i64].map(|row| nest.iconst(row)), task),
-                Some(_) => {
+            let (rows, block) = match self.task_rows < self.rows.count {
+                false => ([0, self.rows.count as i64].map(|row| nest.iconst(row)), task),
+                true => {
                     let index = nest.div_imm(task, blocks);
-                    (part(nest, index, self.task_rows(), self.rows.count), nest.rem_imm(task, blocks))
+                    (part(nest, index, self.task_rows, self.rows.count), nest.rem_imm(task, blocks))
                 }
             };
             let out = nest.sample_pointer(0, sample);

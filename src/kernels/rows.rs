@@ -8,6 +8,7 @@ use super::nest::KernelNest;
 use crate::codegen::vector::{R, VectorAsm};
 use crate::codegen::{NestBuilder, Word};
 use crate::layers::ResolvedWindow;
+use crate::machine::costs::{NEAR_VALUE, TASKS};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
@@ -287,6 +288,19 @@ pub struct RowBytes {
 }
 
 impl RowShape {
+    /// Rows of a task that has one block of channels, where the input has so many bytes: all of them while it stays near; else
+    /// a share, and tasks of the same rows follow each other. Convolutions of large maps are shared by rows too, so that a
+    /// thread reads what it has written.
+    pub fn of_task(&self, input: usize) -> usize {
+        if input <= NEAR_VALUE { self.count } else { self.count.div_ceil(TASKS) }
+    }
+
+    /// The block of channels and the rows of a task, of so many blocks and so many rows each.
+    pub fn task(&self, task: usize, blocks: usize, rows: usize) -> (usize, Range<usize>) {
+        let first = task / blocks * rows;
+        (task % blocks, first..self.count.min(first + rows))
+    }
+
     /// Bytes of scratch memory that [`RowShape::locate`] needs.
     pub fn scratch(&self) -> usize {
         if self.dims.len() < 2 { 0 } else { (self.dims.len() * 3 - 1) * 8 }

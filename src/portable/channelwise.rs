@@ -16,7 +16,8 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let [weights, table] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
     let positions = conf.out_positions();
-    for (sample, block) in tasks(conf.tasks(), begin, end) {
+    for (sample, task) in tasks(conf.tasks(), begin, end) {
+        let (block, rows) = conf.rows.task(task, conf.blocks(), conf.task_rows);
         let call = Call {
             conf,
             input: Pointer::sample(operands, 1, sample).vector(block * conf.multiplicity * conf.input_positions),
@@ -28,7 +29,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
         // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
         // those of one task of it, whose means have a vector for the block.
         unsafe {
-            call.rows(0..conf.rows.count, &row_tiles);
+            call.rows(rows, &row_tiles);
             if conf.mean {
                 call.mean(Pointer::sample(operands, constants - 1, sample).vector(block));
             }

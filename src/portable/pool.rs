@@ -17,7 +17,8 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
     let [table, divisors] = [0, 1].map(|index| Pointer::constant(operands, constants + index));
     let row_tiles = tiles(&conf.segments);
     let positions = conf.rows.count * conf.columns;
-    for (sample, block) in tasks(conf.tasks(), begin, end) {
+    for (sample, task) in tasks(conf.tasks(), begin, end) {
+        let (block, rows) = conf.rows.task(task, conf.blocks, conf.task_rows);
         let call = Call {
             conf,
             input: Pointer::sample(operands, 1, sample).vector(block * conf.input_positions),
@@ -28,7 +29,7 @@ pub unsafe fn run(conf: &Code, operands: &[Operand], begin: usize, end: usize) {
         };
         // SAFETY: the operand is the conf's table of rows; the tiles are those of a row of the conf, and the pointers
         // those of one task of it.
-        unsafe { call.rows(0..conf.rows.count, &row_tiles) };
+        unsafe { call.rows(rows, &row_tiles) };
     }
 }
 

@@ -14,7 +14,7 @@ use crate::ir::{
 };
 use crate::ir::{Epilogue, Graph, Node, NodeId, Verified};
 use crate::layers::{Accumulate, Activation, Layer, Mul, Op, absolute};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Half, Tensor};
 
 /// Evaluates the graph and gives the values of its outputs, in their order.
 ///
@@ -132,6 +132,9 @@ fn evaluate<'v>(
         }
     };
     apply_epilogue(node, &mut y, read);
+    if node.ty.dtype == DType::Bf16 {
+        y.data_mut().iter_mut().for_each(|v| *v = Half::Bf16.round(*v));
+    }
     y
 }
 
@@ -181,7 +184,11 @@ fn with_operands<'v>(
         Some(x) => vec![x],
         None => node.operands().iter().map(|&id| read(id)).collect(),
     };
-    let params: Vec<_> = node.params.iter().map(|&param| weights::values(graph, param, weights)).collect();
+    let mut params: Vec<_> = node.params.iter().map(|&param| weights::values(graph, param, weights)).collect();
+    // Weights are rounded as what they meet was.
+    if node.operands().iter().any(|&id| graph[id].ty.dtype == DType::Bf16) {
+        params[0].to_mut().iter_mut().for_each(|w| *w = Half::Bf16.round(*w));
+    }
     f(&operands, &params.iter().map(|p| &p[..]).collect::<Vec<_>>())
 }
 
@@ -209,7 +216,7 @@ mod tests {
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Origin, Output, Param, ParamSource, verify};
     use crate::layers::{Add, Conv, Dense, Flatten, MaxPool, Padding, Window};
-    use crate::tensor::{Batch, DType, TensorType};
+    use crate::tensor::{Batch, TensorType};
 
     const WEIGHTS: RandomWeights = RandomWeights { seed: 7 };
 

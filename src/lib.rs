@@ -151,5 +151,6 @@ pub use model::{BoundWeights, Class, Findings, Model, ModelOptions, Seen, Shared
 pub use runtime::{BuildTimes, Engine, Network, Options, RunError, Session, SessionError};
 pub use source::{FileId, SourceFile, SourceMap, Span};
 pub use tensor::{
-    AsTensor, AsTensorMut, Batch, DType, LengthError, Quantisation, Tensor, TensorType, TensorView, TensorViewMut,
+    AsTensor, AsTensorMut, Batch, DType, LengthError, Products, Quantisation, Tensor, TensorType, TensorView,
+    TensorViewMut,
 };

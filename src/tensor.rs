@@ -10,6 +10,8 @@ pub enum DType {
     F32,
     /// Whole numbers of eight bits that stand for real ones.
     U8(Quantisation),
+    /// What convolutions and dense layers multiply where they are asked to: see [`Products`].
+    Bf16,
 }
 
 impl DType {
@@ -18,7 +20,13 @@ impl DType {
         match self {
             DType::F32 => 4,
             DType::U8(_) => 1,
+            DType::Bf16 => 2,
         }
+    }
+
+    /// Whether elements are whole numbers.
+    pub fn is_whole(self) -> bool {
+        matches!(self, DType::U8(_))
     }
 }
 
@@ -27,6 +35,7 @@ impl fmt::Display for DType {
         match self {
             DType::F32 => f.write_str("f32"),
             DType::U8(quantisation) => write!(f, "u8({quantisation})"),
+            DType::Bf16 => Half::Bf16.fmt(f),
         }
     }
 }
@@ -56,6 +65,11 @@ impl Half {
             Half::Bf16 => half::bf16::from_f32(value).to_bits(),
         }
     }
+
+    /// The nearest number that has 16 bits, as [`narrow`](Half::narrow) says.
+    pub fn round(self, value: f32) -> f32 {
+        self.widen(self.narrow(value))
+    }
 }
 
 impl fmt::Display for Half {
@@ -63,6 +77,27 @@ impl fmt::Display for Half {
         f.write_str(match self {
             Half::F16 => "f16",
             Half::Bf16 => "bf16",
+        })
+    }
+}
+
+/// In what numbers convolutions and dense layers multiply. Sums are of f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Products {
+    /// In those that they are given.
+    #[default]
+    F32,
+    /// In bf16, two at a time: what they read and their weights are rounded to eight bits of precision, to the nearest,
+    /// the even one of two, so that each is off by at most 2^-9 of itself. Their products are exact, denormals count as 0.
+    /// Those that have fewer than half a block of input channels, and those of each channel by itself, stay as they are.
+    Bf16,
+}
+
+impl fmt::Display for Products {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Products::F32 => "f32",
+            Products::Bf16 => "bf16",
         })
     }
 }

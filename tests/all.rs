@@ -5,6 +5,7 @@ mod activations;
 mod aot;
 mod bands;
 mod bench;
+mod bf16;
 mod bounds;
 mod build;
 mod cli;

@@ -42,12 +42,12 @@ const CPUS: [(&str, &str, Isa, Bytes, Option<&str>); 19] = [
     ("icelake-server", X86_64, Isa::Avx512, Bytes::Tables, Some("icelake-server")),
     ("tigerlake", X86_64, Isa::Avx512, Bytes::Tables, Some("tigerlake")),
     ("alderlake", X86_64, Isa::Avx2, Bytes::Dots, Some("alderlake")),
-    ("sapphirerapids", X86_64, Isa::Avx512, Bytes::Tables, Some("sapphirerapids")),
-    ("graniterapids", X86_64, Isa::Avx512, Bytes::Tables, Some("graniterapids")),
+    ("sapphirerapids", X86_64, Isa::Avx512, Bytes::Bf16, Some("sapphirerapids")),
+    ("graniterapids", X86_64, Isa::Avx512, Bytes::Bf16, Some("graniterapids")),
     ("znver1", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver1")),
     ("znver2", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver2")),
     ("znver3", X86_64, Isa::Avx2, Bytes::Vectors, Some("znver3")),
-    ("znver4", X86_64, Isa::Avx512, Bytes::Tables, Some("znver4")),
+    ("znver4", X86_64, Isa::Avx512, Bytes::Bf16, Some("znver4")),
     ("aarch64-generic", AARCH64, Isa::Clif, Bytes::Vectors, None),
 ];
 

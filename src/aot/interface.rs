@@ -56,10 +56,7 @@ impl Port {
 
     /// What its elements stand for, where they are whole numbers.
     pub fn quantisation(&self) -> Option<Quantisation> {
-        match self.ty.dtype {
-            DType::F32 => None,
-            DType::U8(quantisation) => Some(quantisation),
-        }
+        if let DType::U8(quantisation) = self.ty.dtype { Some(quantisation) } else { None }
     }
 }
 

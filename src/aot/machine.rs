@@ -3,6 +3,7 @@
 
 use crate::codegen::{Bytes, CodeModule, Isa};
 use crate::kernels::Target;
+use crate::tensor::Products;
 use iced_x86::IcedError;
 use iced_x86::code_asm::*;
 
@@ -41,11 +42,12 @@ impl Features {
         let bytes: &[&str] = match (target.isa, target.bytes) {
             (_, Bytes::None | Bytes::Vectors) => &[],
             (Isa::Avx512, Bytes::Dots) => &["has_avx512vnni"],
-            (Isa::Avx512, Bytes::Tables) => &["has_avx512vnni", "has_avx512vbmi"],
+            (Isa::Avx512, Bytes::Tables | Bytes::Bf16) => &["has_avx512vnni", "has_avx512vbmi"],
             (Isa::Clif | Isa::Avx2, _) => &["has_avx_vnni"],
         };
+        let pairs: &[&str] = if target.products == Products::Bf16 { &["has_avx512bf16"] } else { &[] };
         let mut features = Features::default();
-        module.features().iter().chain(tiles).chain(bytes).for_each(|name| features.add(name));
+        module.features().iter().chain(tiles).chain(bytes).chain(pairs).for_each(|name| features.add(name));
         features
     }
 
@@ -71,6 +73,7 @@ impl Features {
             "has_avx512vbmi" => self.add_vector(|f| &mut f.leaf7[1], 1, AVX512_STATE),
             "has_avx512vnni" => self.add_vector(|f| &mut f.leaf7[1], 11, AVX512_STATE),
             "has_avx512bitalg" => self.add_vector(|f| &mut f.leaf7[1], 12, AVX512_STATE),
+            "has_avx512bf16" => self.add_vector(|f| &mut f.leaf7_1, 5, AVX512_STATE),
             "has_avx_vnni" => self.add_vector(|f| &mut f.leaf7_1, 4, AVX_STATE),
             "has_lzcnt" => self.extended |= 1 << 5,
             _ => {}

@@ -66,6 +66,7 @@ fn own_macs(plan: &Plan, step: &Step, nodes: &[NodeId]) -> u64 {
         Kernel::Dots(_) if plan.target.bytes >= Bytes::Dots => 4,
         Kernel::Depthwise(_) if plan.target.bytes >= Bytes::Tables => 4,
         Kernel::Dots(_) | Kernel::Depthwise(_) => 2,
+        Kernel::Conv(conf) if conf.code.pairs => 2,
         _ => 1,
     };
     let graph = &plan.graph;

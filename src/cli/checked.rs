@@ -1,7 +1,7 @@
 //! `svertka verify --checked`: the tiles of this very network run in the emulator of their instructions, which lets them
 //! touch the operands of their step and nothing else.
 
-use super::args::{EngineArg, EngineArgs, IsaArg};
+use super::args::{EngineArg, EngineArgs, IsaArg, ProductsArgs};
 use super::{Failure, Outcome, print};
 use crate::codegen::Isa;
 use crate::runtime::{Engine, Options, RunError, Session};
@@ -24,8 +24,12 @@ pub fn options(args: &EngineArgs) -> Result<Options, Failure> {
              Cranelift; choose `--isa avx2` or `--isa avx512`, which need no such CPU here",
         ));
     }
-    let any = EngineArgs { isa: IsaArg::Auto, ..args.clone() }.options()?.expect("not the interpreter");
-    Ok(Options { engine: Engine::Emulated(isa), ..any })
+    // What the machine lacks is no matter here.
+    let any = EngineArgs { isa: IsaArg::Auto, products: ProductsArgs::default(), ..args.clone() };
+    let any = any.options()?.expect("not the interpreter");
+    let options = Options { engine: Engine::Emulated(isa), products: args.products.get(), ..any };
+    options.target().check().map_err(Failure::usage)?;
+    Ok(options)
 }
 
 /// Runs once more on numbers so large that other tiles do the work (see [`crate::kernels::winograd`]).

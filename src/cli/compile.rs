@@ -1,6 +1,6 @@
 //! `svertka compile`: object files, libraries and headers.
 
-use super::args::{MemoryArgs, ModelArgs};
+use super::args::{MemoryArgs, ModelArgs, ProductsArgs};
 use super::arguments::is_typed;
 use super::model;
 use super::tuned::Source;
@@ -65,6 +65,8 @@ pub struct Args {
     /// Only kernels that compute the sums of the layers' definitions: without Winograd convolution
     #[arg(long)]
     exact: bool,
+    #[command(flatten)]
+    products: ProductsArgs,
     /// File with the choices of `svertka tune`, or `none`; the one of this CPU in the user's folder for caches where
     /// nothing is given. Only for the CPU `native`
     #[arg(long, value_name = "FILE|none", env = "SVERTKA_TUNED")]
@@ -130,7 +132,9 @@ pub fn run(args: &Args) -> Outcome {
 
 /// What to plan for.
 fn target(args: &Args, cpu: &Cpu) -> Result<Target, Failure> {
-    let target = Target { exact: args.exact, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
+    let products = args.products.get();
+    let target = Target { exact: args.exact, products, ..cpu.target_of(args.isa.unwrap_or(cpu.isa)) };
+    target.check().map_err(Failure::usage)?;
     let Some(name) = &args.machine else { return Ok(target) };
     let known = Known::named(name).map_err(Failure::usage)?;
     if known.architecture.is_some_and(|architecture| architecture != cpu.architecture()) {

@@ -356,6 +356,8 @@ impl<'a, 'm> Machine<'a, 'm> {
                 let product = |k: usize| i32::from(a.to_le_bytes()[k]) * i32::from(b.to_le_bytes()[k] as i8);
                 (0..4).map(product).sum::<i32>() as u32
             }),
+            EVEX_Vdpbf16ps_zmm_k1z_zmm_zmmm512b32 => self.dot_pairs(i),
+            EVEX_Vcvtne2ps2bf16_zmm_k1z_zmm_zmmm512b32 => self.narrow_to_bf16(i),
             VEX_Vpdpwssd_ymm_ymm_ymmm256 | EVEX_Vpdpwssd_zmm_k1z_zmm_zmmm512b32 => self.dot(i, products_of_halves),
             VEX_Vaddps_ymm_ymm_ymmm256 | EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a + b)),
             VEX_Vsubps_ymm_ymm_ymmm256 | EVEX_Vsubps_zmm_k1z_zmm_zmmm512b32_er => self.binary(i, float2(|a, b| a - b)),
@@ -605,6 +607,27 @@ impl<'a, 'm> Machine<'a, 'm> {
         let a = self.vectors[i.op1_register().number()];
         let b = self.vector_source(i, 2)?;
         self.set_vector_masked(i, std::array::from_fn(|l| sums[l].wrapping_add(products(a[l], b[l]))))
+    }
+
+    /// Intel SDM volume 2, VDPBF16PS: denormals are 0 whatever MXCSR says.
+    fn dot_pairs(&mut self, i: &Instruction) -> Result<(), String> {
+        let sums = self.vectors[i.op0_register().number()];
+        let a = self.vectors[i.op1_register().number()];
+        let b = self.vector_source(i, 2)?;
+        let [low, high] = [|x: u32| x << 16, |x: u32| x & 0xffff_0000];
+        let sums = fused_multiply_add(&a.map(high), &b.map(high), &sums, Denormals::Flush);
+        self.set_vector_masked(i, fused_multiply_add(&a.map(low), &b.map(low), &sums, Denormals::Flush))
+    }
+
+    /// The second operand, then the first, as numbers of bf16.
+    fn narrow_to_bf16(&mut self, i: &Instruction) -> Result<(), String> {
+        let (a, b) = (self.vectors[i.op1_register().number()], self.vector_source(i, 2)?);
+        let narrow = |x: u32| u32::from(Half::Bf16.narrow(Denormals::Flush.pass(f32::from_bits(x))));
+        let pair = |l: usize| {
+            let (from, first) = if l < 8 { (&b, 2 * l) } else { (&a, 2 * l - 16) };
+            narrow(from[first]) | narrow(from[first + 1]) << 16
+        };
+        self.set_vector_masked(i, std::array::from_fn(pair))
     }
 
     fn narrow_lanes(&mut self, i: &Instruction) -> Result<(), String> {

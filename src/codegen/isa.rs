@@ -120,6 +120,8 @@ pub enum Bytes {
     Dots,
     /// Move them, and look them up in tables: AVX-512 with VNNI and VBMI.
     Tables,
+    /// Multiply and add pairs of bf16, too: AVX-512 with VNNI, VBMI and BF16.
+    Bf16,
 }
 
 impl Bytes {
@@ -128,7 +130,7 @@ impl Bytes {
         match isa {
             Isa::Clif => Bytes::Vectors,
             Isa::Avx2 => Bytes::Dots,
-            Isa::Avx512 => Bytes::Tables,
+            Isa::Avx512 => Bytes::Bf16,
         }
     }
 
@@ -140,9 +142,10 @@ impl Bytes {
     #[cfg(target_arch = "x86_64")]
     fn of_avx512() -> Bytes {
         use std::is_x86_feature_detected as has;
-        match (has!("avx512vnni"), has!("avx512vbmi")) {
-            (true, true) => Bytes::Tables,
-            (true, false) => Bytes::Dots,
+        match (has!("avx512vnni"), has!("avx512vbmi"), has!("avx512bf16")) {
+            (true, true, true) => Bytes::Bf16,
+            (true, true, false) => Bytes::Tables,
+            (true, false, _) => Bytes::Dots,
             _ => Bytes::Vectors,
         }
     }

@@ -246,6 +246,20 @@ pub trait VectorAsm {
     fn dot_halves(&mut self, _acc: V, _a: V, _b: V) {
         unreachable!("{MORE_BYTES}")
     }
+    /// acc += the sum of the products of the two numbers of bf16 of each 32-bit lane: the upper ones first, each product
+    /// added exactly and rounded to nearest. Denormals are 0 in any mode. From [`Bytes::Bf16`](super::Bytes::Bf16).
+    fn dot_pairs(&mut self, _acc: V, _a: V, _b: V) {
+        unreachable!("{MORE_BYTES}")
+    }
+    /// The same with the lane at `mem` in the place of all of b's.
+    fn dot_pairs_broadcast(&mut self, _acc: V, _a: V, _mem: Mem) {
+        unreachable!("{MORE_BYTES}")
+    }
+    /// The lanes of a, then those of b, as numbers of bf16: the nearest, the even one of two. Denormals become 0 in any mode.
+    /// From [`Bytes::Bf16`](super::Bytes::Bf16).
+    fn narrow_to_bf16(&mut self, _dst: V, _a: V, _b: V) {
+        unreachable!("{MORE_BYTES}")
+    }
     /// Each byte = that of the vector at `mem` whose number is the byte of `index`, modulo the number of bytes. From
     /// [`Bytes::Tables`](super::Bytes::Tables).
     fn permute_bytes(&mut self, _dst: V, _index: V, _mem: Mem) {

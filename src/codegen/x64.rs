@@ -653,6 +653,24 @@ impl VectorAsm for X64Asm {
         self.op2_imm(self.codes.shr_halves, dst, a, i32::from(by));
     }
 
+    fn dot_pairs(&mut self, acc: V, a: V, b: V) {
+        self.assert_bytes();
+        self.op3(Code::EVEX_Vdpbf16ps_zmm_k1z_zmm_zmmm512b32, acc, a, b);
+    }
+
+    fn dot_pairs_broadcast(&mut self, acc: V, a: V, mem: Mem) {
+        self.assert_bytes();
+        let (acc, a) = (self.vector(acc), self.vector(a));
+        let embedded = MemoryOperand { is_broadcast: true, ..memory(mem) };
+        self.emit(Instruction::with3(Code::EVEX_Vdpbf16ps_zmm_k1z_zmm_zmmm512b32, acc, a, embedded));
+    }
+
+    fn narrow_to_bf16(&mut self, dst: V, a: V, b: V) {
+        self.assert_bytes();
+        // The second operand becomes the lower half.
+        self.op3(Code::EVEX_Vcvtne2ps2bf16_zmm_k1z_zmm_zmmm512b32, dst, b, a);
+    }
+
     fn permute_bytes(&mut self, dst: V, index: V, mem: Mem) {
         self.assert_bytes();
         let (dst, index) = (self.vector(dst), self.vector(index));

@@ -139,9 +139,10 @@ pub const MAX_BIAS: i32 = 1 << 28;
 
 /// Whether a node reads or makes whole numbers.
 pub fn concerns(graph: &Graph, node: &Node) -> bool {
-    let whole = |id: &NodeId| graph[*id].ty.dtype != DType::F32;
+    let whole = |id: &NodeId| graph[*id].ty.dtype.is_whole();
     let weights = node.params.iter().any(|&param| graph[param].is_integer());
-    node.ty.dtype != DType::F32 || weights || node.inputs.iter().any(whole) || matches!(node.op, Op::Convert(_))
+    let converts = matches!(node.op, Op::Convert(_)) && node.ty.dtype != DType::Bf16;
+    node.ty.dtype.is_whole() || weights || node.inputs.iter().any(whole) || converts
 }
 
 /// What a node computes on whole numbers; `None` for one that neither reads nor makes any.
@@ -268,7 +269,7 @@ fn value(node: &Node) -> Result<Quantisation, String> {
 fn quantisation(dtype: DType) -> Result<Quantisation, String> {
     match dtype {
         DType::U8(quantisation) => Ok(quantisation),
-        DType::F32 => Err("f32 and whole numbers in one layer".into()),
+        real => Err(format!("{real} and whole numbers in one layer")),
     }
 }
 

@@ -37,7 +37,8 @@ pub struct MalformedGraph(String);
 /// layer can exist, has as many operands and weights as it asks for, of the shapes that it asks for, and the type that
 /// its shape rule gives; what is fused with a node is something that its kernels can do: epilogues of activations and of
 /// one addition of a value of the node's own type, gates before 1x1 convolutions of one group, means beside depthwise
-/// convolutions; layers on whole numbers are such as there are ([`integer::of`]); parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
+/// convolutions; layers on whole numbers are such as there are ([`integer::of`]); values of bf16 are made of f32, and read by convolutions and dense layers
+/// alone; parts of a concatenation are operands of it, in their places; derived weights have the sizes of what
 /// they are made of.
 ///
 /// # Errors
@@ -68,7 +69,7 @@ fn check(graph: &Graph) -> Result<(), String> {
     }
     let whole = graph.outputs.iter().find(|output| graph[output.node].ty.dtype != DType::F32);
     if let Some(output) = whole {
-        return Err(format!("its output {} is of whole numbers", output.name));
+        return Err(format!("its output {} is of {}, not of f32", output.name, graph[output.node].ty.dtype));
     }
     if graph.outputs.is_empty() { Err("no output".into()) } else { Ok(()) }
 }
@@ -112,9 +113,22 @@ fn check_node(graph: &Graph, node: &Node) -> Result<(), String> {
         return node.ty.check();
     }
     node.ty.check().map_err(|e| format!("its type is {}: {e}", node.ty))?;
+    check_bf16(graph, node)?;
     check_gate(graph, node)?;
     check_beside(graph, node)?;
     check_epilogue(graph, node)
+}
+
+/// Values of bf16 are made of f32 for convolutions and dense layers, and for nobody else.
+fn check_bf16(graph: &Graph, node: &Node) -> Result<(), String> {
+    let is_made = node.ty.dtype == DType::Bf16;
+    let reads = node.inputs.iter().any(|&id| graph[id].ty.dtype == DType::Bf16);
+    match &node.op {
+        Op::Convert(_) if is_made && !reads && node.slice_of.is_none() => Ok(()),
+        Op::Conv(_) | Op::Dense(_) if reads && !is_made && !node.gated => Ok(()),
+        _ if reads || is_made => Err("takes or gives bf16, which convolutions and dense layers read alone".into()),
+        _ => Ok(()),
+    }
 }
 
 fn check_gate(graph: &Graph, node: &Node) -> Result<(), String> {

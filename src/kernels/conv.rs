@@ -24,7 +24,7 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Conv, Op, ResolvedWindow};
 use crate::machine::costs::NEAR_WEIGHTS;
-use crate::tensor::Half;
+use crate::tensor::{DType, Half};
 use std::ops::Range;
 
 /// Every decision about one convolution that its code depends on. Strides are in bytes.
@@ -65,6 +65,9 @@ pub struct Code {
     pub bias: bool,
     /// The weights are packed in 16 bits, which tiles widen: of what waits for weights from memory alone.
     pub half: Option<Half>,
+    /// An element of the input is a pair of channels of bf16, and so is one of the weights: an instruction adds both
+    /// products. Channels of the input are counted in pairs here.
+    pub pairs: bool,
     /// The packed weights are those of each sample: an operand behind the input, made by [`super::scale`].
     pub gated: bool,
 }
@@ -170,6 +173,8 @@ struct Problem {
     groups: usize,
     bias: bool,
     half: Option<Half>,
+    /// See [`Code::pairs`].
+    pairs: bool,
     /// Output and input are all that each sample has of its own, and nothing else writes the output.
     alone: bool,
 }
@@ -183,7 +188,7 @@ impl Problem {
             Op::Conv(conv) => {
                 let window = conv.window.resolve(spatial).expect("verified");
                 let problem = Problem { alone, ..Problem::of_conv(input, conv, cut(window, spatial), target)? };
-                Ok(problem.with_half(node, target))
+                Ok(problem.with_half(node, target).with_pairs(node))
             }
             Op::Dense(dense) => {
                 // All positions are the window of the one output pixel. Where the positions of one channel lie side
@@ -194,9 +199,10 @@ impl Problem {
                 let layout = if flat { Layout::Nchw } else { Layout::Blocked };
                 let (window, spatial) = limit_columns(whole(&spatial), &spatial, target.lanes * 4);
                 let (channels_out, bias) = (dense.features, dense.bias);
-                let (groups, half, input) = (1, None, spatial);
-                let problem = Problem { layout, window, input, channels_in, channels_out, groups, bias, half, alone };
-                Ok(problem.with_half(node, target))
+                let (groups, half, pairs, input) = (1, None, false, spatial);
+                let problem =
+                    Problem { layout, window, input, channels_in, channels_out, groups, bias, half, pairs, alone };
+                Ok(problem.with_half(node, target).with_pairs(node))
             }
             _ => Err(Why::unfit("not a convolution")),
         }
@@ -219,8 +225,8 @@ impl Problem {
         }
         let (window, spatial) = limit_columns(window, &spatial, target.lanes * 4);
         let (groups, bias) = (conv.groups, conv.bias);
-        let (layout, half, alone, input) = (input.layout, None, false, spatial);
-        Ok(Problem { layout, window, input, channels_in, channels_out, groups, bias, half, alone })
+        let (layout, half, pairs, alone, input) = (input.layout, None, false, false, spatial);
+        Ok(Problem { layout, window, input, channels_in, channels_out, groups, bias, half, pairs, alone })
     }
 
     /// With weights in 16 bits where the layer has such, and nothing else takes its time than to read them.
@@ -230,15 +236,27 @@ impl Problem {
         Problem { half, ..self }
     }
 
+    /// With pairs of channels in the place of channels, where the input has such.
+    fn with_pairs(self, node: &NodeView) -> Problem {
+        match node.inputs[0].ty.dtype {
+            DType::Bf16 => Problem { channels_in: self.channels_in.div_ceil(2), half: None, pairs: true, ..self },
+            _ => self,
+        }
+    }
+
     fn lowered(&self, conf: Conf) -> Lowered {
         Lowered { inputs: vec![self.layout], output: Layout::Blocked, kernel: conf.into(), spread: None, padded: None }
     }
 
-    /// Channels that lie side by side in the input.
+    /// Channels, or pairs of them, that lie side by side in the input.
     fn block(&self, target: &Target) -> usize {
         // One position: the channels lie side by side in both layouts.
         let blocked = self.layout == Layout::Blocked || self.input.iter().product::<usize>() == 1;
-        if blocked { target.lanes } else { 1 }
+        match (blocked, self.pairs) {
+            (true, false) => target.lanes,
+            (true, true) => target.lanes / 2,
+            (false, _) => 1,
+        }
     }
 
     /// See [`Tile::all`].
@@ -333,6 +351,7 @@ impl Problem {
             exact: (flat_output && tail != 0).then_some(tail),
             bias: self.bias,
             half: self.half,
+            pairs: self.pairs,
             gated: node.gated,
             input,
             window,
@@ -555,7 +574,12 @@ impl Code {
     /// Whether a chunk has more terms than one chain may add, so that a tile's totals wait in the output meanwhile.
     fn is_long(&self) -> bool {
         let channels = self.chunk_blocks.min(self.input.blocks) * self.input.block + self.input.tail;
-        channels * self.window.kernel_rows * self.window.kernel > CHAIN
+        channels * self.window.kernel_rows * self.window.kernel * self.terms() > CHAIN
+    }
+
+    /// Products of an element of the input and one of the weights.
+    pub(super) fn terms(&self) -> usize {
+        if self.pairs { 2 } else { 1 }
     }
 
     /// Bytes of the weights of one chunk of one vector group.
@@ -643,16 +667,44 @@ impl Code {
         let of_part = self.weight_group() as usize / 2;
         let fill = move |packed: &mut [i16], used: &Used| {
             let packed: &mut [u16] = bytemuck::cast_slice_mut(packed);
-            let (places, columns) =
-                (self.weight_places(), self.channels_in() * self.window.kernel_rows * self.window.kernel);
+            let stride = self.tile.vectors * self.lanes;
+            let places: Vec<usize> = self.weight_places().into_iter().map(|place| place * stride).collect();
             for (part, packed) in packed.chunks_exact_mut(of_part).enumerate() {
-                let rows = self.rows_of_part(part, bits.len() / columns);
-                let rows = &bits[rows.start * columns..rows.end * columns];
-                packing::transpose_halves(rows, &places, self.tile.vectors * self.lanes, packed);
+                let rows = self.rows_of_part(part, bits.len() / places.len());
+                let rows = &bits[rows.start * places.len()..rows.end * places.len()];
+                packing::transpose_halves(rows, &places, 1, packed);
                 used();
             }
         };
         Constant::I16(self.groups * self.vector_groups() * of_part, Box::new(fill))
+    }
+
+    /// The same in pairs of bf16: of the channels of each, where a last one without another has 0 beside it.
+    fn pack_pairs<'a>(&'a self, weight: &'a Values<'a>) -> Constant<'a> {
+        let of_part = self.weight_group() as usize / 2;
+        let fill = move |packed: &mut [i16], used: &Used| {
+            let packed: &mut [u16] = bytemuck::cast_slice_mut(packed);
+            let columns = weight.len() / self.channels_out;
+            let places = self.pair_places(columns);
+            for (part, packed) in packed.chunks_exact_mut(of_part).enumerate() {
+                let rows = self.rows_of_part(part, self.channels_out);
+                let rows = &weight[rows.start * columns..rows.end * columns];
+                let rows: Vec<u16> = rows.iter().map(|&w| Half::Bf16.narrow(w)).collect();
+                packing::transpose_halves(&rows, &places, 2, packed);
+                used();
+            }
+        };
+        Constant::I16(self.groups * self.vector_groups() * of_part, Box::new(fill))
+    }
+
+    /// For each of so many columns of the layer's weights, where that of the first output lies among numbers of 16 bits.
+    fn pair_places(&self, columns: usize) -> Vec<usize> {
+        let (places, taps) = (self.weight_places(), self.window.kernel_rows * self.window.kernel);
+        let place = |column: usize| {
+            let (channel, tap) = (column / taps, column % taps);
+            2 * places[channel / 2 * taps + tap] * self.tile.vectors * self.lanes + channel % 2
+        };
+        (0..columns).map(place).collect()
     }
 
     /// The output channels, of `channels_out` of all groups, in the `part`-th vector group of all.
@@ -706,7 +758,11 @@ impl Family for Code {
     fn name(&self) -> String {
         let Tile { pixels, vectors, .. } = self.tile;
         let shape = format!("{}x{}", self.window.kernel_rows, self.window.kernel);
-        let weights = self.half.map_or(String::from("f32"), |half| half.to_string());
+        let weights = match self.half {
+            _ if self.pairs => String::from("bf16x2"),
+            Some(half) => half.to_string(),
+            None => String::from("f32"),
+        };
         format!("conv_direct_{weights}_{}c{pixels}x{vectors}_{shape}", self.lanes)
     }
 
@@ -727,6 +783,7 @@ impl Family for Code {
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
         let (weights, rest) = if self.gated { (None, params) } else { (Some(&params[0]), &params[1..]) };
         let weights = weights.map(|weights| match self.half {
+            None if self.pairs => self.pack_pairs(weights),
             None => Constant::Packed(self.pack_weights(weights)),
             Some(_) => self.pack_halves(weights),
         });

@@ -125,7 +125,7 @@ impl Products {
             Bytes::None => Err(Why::unfit("no vectors of bytes")),
             Bytes::Vectors if target.isa != Isa::Clif && fit() => Ok(Products::Pairs),
             Bytes::Vectors => Ok(Products::Halves),
-            Bytes::Dots | Bytes::Tables => Ok(Products::Bytes),
+            Bytes::Dots | Bytes::Tables | Bytes::Bf16 => Ok(Products::Bytes),
         }
     }
 

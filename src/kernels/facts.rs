@@ -13,7 +13,7 @@ use super::transposed::PhaseCode;
 use super::{
     Code, chain, channelwise, conv, depthwise, dots, integer, lrn, normalise, permute, pointwise, pool, reduce,
 };
-use super::{resample, softmax, whole_winograd, windows, winograd};
+use super::{resample, rounding, softmax, whole_winograd, windows, winograd};
 use crate::layers::{LpNorm, Reduced};
 
 /// What a decision is about, and what it is.
@@ -42,6 +42,7 @@ impl Code {
             Code::Depthwise(code) => code.facts(),
             Code::Windows(code) => code.facts(),
             Code::Integer(code) => code.facts(),
+            Code::Rounding(code) => code.facts(),
         };
         facts.into_iter().filter(|(_, text)| !text.is_empty()).collect()
     }
@@ -92,7 +93,7 @@ impl conv::Code {
     fn facts(&self) -> Vec<Fact> {
         let ColumnWindow { kernel_rows, kernel, stride, dilation, pad } = self.window;
         let Tile { pixels, vectors, unroll, embedded } = self.tile;
-        let from = self.groups * (self.input.blocks * self.input.block + self.input.tail);
+        let from = self.groups * self.channels_in() * self.terms();
         let operand = if embedded { "read by each product" } else { "kept in a register" };
         let order = match self.split {
             Split::Rows => format!("tasks of {} rows, up to {} at a time", self.task_rows, self.block_rows),
@@ -110,6 +111,7 @@ impl conv::Code {
             ),
             row(self.columns, &self.segments),
             ("order", format!("{order}; {} blocks of inputs at a time", self.chunk_blocks)),
+            some("multiplies", self.pairs, "pairs of input channels, in bf16"),
             some("weights of", self.gated, "each sample"),
             some("starts", self.bias, "with the bias"),
             ("then", self.epilogue.words()),
@@ -353,5 +355,11 @@ impl integer::Code {
             _ => String::new(),
         };
         vec![vectors(self.lanes, self.positions), ("groups", groups), around(self.padded())]
+    }
+}
+
+impl rounding::Code {
+    fn facts(&self) -> Vec<Fact> {
+        vec![("does", "rounds to eight bits of precision".into())]
     }
 }

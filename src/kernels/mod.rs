@@ -42,6 +42,7 @@ pub mod pool;
 pub mod reduce;
 pub mod requantise;
 pub mod resample;
+pub mod rounding;
 pub mod rows;
 pub mod scale;
 pub mod softmax;
@@ -65,7 +66,7 @@ use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::machine::costs::TASKS;
 use crate::machine::{self, Known, LacksIsa, Machine};
-use crate::tensor::{Half, TensorType};
+use crate::tensor::{DType, Half, Products, TensorType};
 pub use facts::Fact;
 pub use geometry::Padded;
 use packing::Packing;
@@ -132,6 +133,8 @@ pub struct Target {
     pub machine: Machine,
     /// Only kernels that compute the sums of the layer's definition, in any order.
     pub exact: bool,
+    /// In what convolutions and dense layers multiply: [`Target::check`] says whether this target can.
+    pub products: Products,
     /// Takes several samples at a time where it is possible, see [`conv::Code::joint`]; for tests.
     pub force_joint: bool,
     /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
@@ -178,6 +181,7 @@ impl Target {
             bytes: Bytes::Vectors,
             machine: machine::GENERIC,
             exact: false,
+            products: Products::F32,
             deep: false,
             force_winograd: None,
             force_chain: None,
@@ -185,6 +189,34 @@ impl Target {
             bands: bands::Bands::WhereLarge,
         }
     }
+
+    /// Whether layers can multiply in what is asked for.
+    ///
+    /// # Errors
+    /// Why not, and the way out.
+    pub fn check(&self) -> Result<(), NoProducts> {
+        match self.products {
+            Products::Bf16 if self.exact => Err(NoProducts::Exact),
+            Products::Bf16 if self.bytes < Bytes::Bf16 => Err(NoProducts::Instructions),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why layers cannot multiply in bf16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoProducts {
+    /// Sums would not be those of the layers' definitions.
+    #[error(
+        "products of bf16 are not those of the layers' definitions, which `exact` asks for; leave out one of the two"
+    )]
+    Exact,
+    /// Of the CPU, or of the instruction set.
+    #[error(
+        "products of bf16 need a CPU with AVX512_BF16 (AMD's from Zen 4 on, Intel's from Sapphire Rapids on), and code in \
+         memory or an object file for its avx512; leave them out, which is products of f32"
+    )]
+    Instructions,
 }
 
 /// One argument of a kernel at run time.
@@ -457,6 +489,7 @@ kernels! {
     Depthwise(depthwise),
     Windows(windows),
     Integer(integer),
+    Rounding(rounding),
 }
 
 impl Kernel {
@@ -500,6 +533,7 @@ impl Kernel {
             | Kernel::Depthwise(_)
             | Kernel::Windows(_)
             | Kernel::Integer(_)
+            | Kernel::Rounding(_)
             | Kernel::Pointwise(_) => false,
         }
     }
@@ -520,6 +554,9 @@ pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
         ];
         return first_of(&families, node, target);
     }
+    if node.inputs[0].ty.dtype == DType::Bf16 {
+        return first_of(&[("conv", conv::lower)], node, target);
+    }
     first_of(FAMILIES, node, target)
 }
 
@@ -538,7 +575,7 @@ fn first_of(families: &[(&'static str, Lower)], node: &NodeView, target: &Target
 mod testing {
     use super::*;
     use crate::layers::{Conv, Layer, Padding, Window};
-    use crate::tensor::{Batch, DType};
+    use crate::tensor::Batch;
 
     /// Calls `f` with a convolution of an input `[channels, height, width]` that keeps its size.
     pub fn with_convolution<T>(

@@ -200,15 +200,15 @@ impl Part<'_> {
     }
 }
 
-/// Puts element `column` of each row at `to[places[column] * stride + row]`. Rows are numbers of 16 bits, as many as there
+/// Puts element `column` of each row at `to[places[column] + row * step]`. Rows are numbers of 16 bits, as many as there
 /// are places.
-pub fn transpose_halves(rows: &[u16], places: &[usize], stride: usize, to: &mut [u16]) {
+pub fn transpose_halves(rows: &[u16], places: &[usize], step: usize, to: &mut [u16]) {
     let columns = places.len();
     // What is written lies side by side in runs of columns, of which the lines stay near until all rows are there.
     for (run, places) in places.chunks(RUN).enumerate() {
         for (row, elements) in rows.chunks_exact(columns).enumerate() {
             let elements = &elements[run * RUN..];
-            places.iter().zip(elements).for_each(|(place, &element)| to[place * stride + row] = element);
+            places.iter().zip(elements).for_each(|(place, &element)| to[place + row * step] = element);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Kernel, Lowered, NodeView, Target, conv, dots, whole_winograd, winograd};
 use crate::hash::hash_of;
+use crate::tensor::DType;
 use std::collections::BTreeMap;
 
 /// Decisions that were made by measuring.
@@ -70,6 +71,7 @@ pub fn candidates(node: &NodeView, target: &Target, chosen: &Lowered) -> Vec<Low
     }
     let all: Vec<Lowered> = match node.integer {
         Some(_) => whole_winograd::candidates(node, target).into_iter().chain(dots::lower(node, target)).collect(),
+        None if node.inputs[0].ty.dtype == DType::Bf16 => conv::candidates(node, target),
         None => [winograd::candidates(node, target), conv::candidates(node, target)].concat(),
     };
     let in_place = all.into_iter().filter(|other| {

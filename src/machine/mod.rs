@@ -51,6 +51,8 @@ pub struct Rates {
     pub products: [u8; 3],
     /// Instructions on whole numbers, half of them products.
     pub whole: [u8; 3],
+    /// Multiply-adds of f32 in the time of one instruction that adds the products of pairs of bf16, where there is such.
+    pub pairs: u8,
     /// Cycles after which a sum can be added to again by a multiply-add.
     pub latency: u8,
     /// Bytes read from the second level, from the third, and from memory: of many that lie one after the other, while other
@@ -70,6 +72,7 @@ pub const STANDARD: Machine = Machine {
         loads: [2; 3],
         products: [2; 3],
         whole: [3; 3],
+        pairs: 2,
         latency: 4,
         second: 32,
         third: 27,
@@ -110,6 +113,11 @@ impl Machine {
     /// Instructions on whole numbers that start in a cycle, most of which are dot products, or others.
     pub fn whole(&self, isa: Isa, dots: bool) -> usize {
         if dots { self.products(isa) } else { self.rates.whole[isa as usize].into() }
+    }
+
+    /// How many times as long as products of f32 those of bf16 take.
+    pub fn pairs(&self) -> f64 {
+        f64::from(self.rates.pairs) / 2.0
     }
 
     /// Bytes that stay in the first level while others pass through it.

@@ -107,7 +107,7 @@ pub(crate) fn drawing(graph: Verified<Graph>, stage: Stage, target: Target, choi
     match stage {
         Stage::Source => Drawing::of_graph(&graph),
         Stage::Fused => {
-            let config = passes::Config { channel_block: target.lanes, exact: target.exact };
+            let config = passes::Config { channel_block: target.lanes, exact: target.exact, products: target.products };
             Drawing::of_graph(&passes::run(graph, &config).0)
         }
         Stage::Plan => schedule::plan_tuned(graph, target, choices).drawing(),

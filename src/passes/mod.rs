@@ -9,6 +9,7 @@ mod fold_gate;
 mod fuse_epilogue;
 mod lower;
 mod merge_groups;
+mod round_products;
 mod split;
 mod squeeze;
 mod subpixel;
@@ -19,6 +20,7 @@ mod uses;
 pub(crate) use sweep::sweep_params;
 
 use crate::ir::{self, Graph, Verified};
+use crate::tensor::Products;
 
 /// What the passes must know of the target.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub channel_block: usize,
     /// Only kernels that compute the sums of the layers' definitions are wanted.
     pub exact: bool,
+    /// In what convolutions and dense layers multiply.
+    pub products: Products,
 }
 
 /// Something that a pass did or refused to do, for `svertka explain`.
@@ -68,6 +72,7 @@ pub const PIPELINE: &[(&str, Pass)] = &[
     ("fold gate", fold_gate::run),
     ("fuse epilogue", fuse_epilogue::run),
     ("squeeze", squeeze::run),
+    ("round products", round_products::run),
     ("concat in place", concat_in_place::run),
 ];
 
@@ -82,8 +87,9 @@ pub fn run(graph: Verified<Graph>, config: &Config) -> (Verified<Graph>, Report)
 /// Runs the first `count` passes.
 pub fn run_until(graph: Verified<Graph>, config: &Config, count: usize) -> (Verified<Graph>, Report) {
     let (mut graph, mut report) = (graph.into_inner(), Report::default());
-    // Where values lie is decided anew.
+    // Where values lie is decided anew, and so is what is rounded.
     graph.nodes.iter_mut().for_each(|node| node.slice_of = None);
+    round_products::forget(&mut graph);
     let mut verified = verify(graph, "before all");
     for (name, pass) in &PIPELINE[..count] {
         let mut graph = verified.into_inner();
@@ -98,7 +104,7 @@ pub fn run_until(graph: Verified<Graph>, config: &Config, count: usize) -> (Veri
 /// Only what removes layers, and folds norms: the same for all targets.
 pub(crate) fn fold(graph: Verified<Graph>) -> Verified<Graph> {
     let folding = PIPELINE.iter().position(|(name, _)| *name == "fold batch norm").expect("a pass");
-    run_until(graph, &Config { channel_block: 1, exact: true }, folding + 1).0
+    run_until(graph, &Config { channel_block: 1, exact: true, products: Products::F32 }, folding + 1).0
 }
 
 fn verify(graph: Graph, pass: &str) -> Verified<Graph> {
@@ -139,7 +145,7 @@ mod tests {
     /// The graph after all passes, which must mean the same, and the texts of the notes about a path.
     fn optimised(graph: &Graph, path: &str) -> (Graph, Vec<String>) {
         let graph = ir::verify(graph.clone()).unwrap();
-        let (after, report) = run(graph.clone(), &Config { channel_block: 8, exact: false });
+        let (after, report) = run(graph.clone(), &Config { channel_block: 8, exact: false, products: Products::F32 });
         let x = Tensor::new([2, 8, 5, 6], (0..480).map(|i| (i % 37) as f32 / 18.0 - 1.0).collect());
         let [before, found] = [&graph, &after].map(|graph| {
             interp::run(graph, &RandomWeights { seed: 3 }, std::slice::from_ref(&x), Accumulate::F64).remove(0)
@@ -193,7 +199,7 @@ mod tests {
         let second = graph.add_layer(Mul, &[first, gates[1]], "gate2").unwrap();
         let node = graph.add_layer(conv(15, 1, 1), &[second], "narrow").unwrap();
         graph.outputs.push(Output { name: "y".into(), node });
-        let config = Config { channel_block: 8, exact: false };
+        let config = Config { channel_block: 8, exact: false, products: Products::F32 };
         let (once, _) = run(ir::verify(graph).unwrap(), &config);
         let (twice, report) = run(once, &config);
         let narrow = self::node(&twice, "narrow");
@@ -261,7 +267,10 @@ net {
   concat { a: conv 1x1, 8\n b: conv 3x3, 5, half | tanh }
 }
 ";
-        let (graph, _) = run(crate::analysis::testing::model(text), &Config { channel_block: 8, exact: false });
+        let (graph, _) = run(
+            crate::analysis::testing::model(text),
+            &Config { channel_block: 8, exact: false, products: Products::F32 },
+        );
         insta::assert_snapshot!(ir::print(&graph));
     }
 }

@@ -29,6 +29,7 @@ use crate::codegen::{Bytes, Isa};
 use crate::kernels::bands::Bands;
 use crate::kernels::{Kernel, Operand, Target};
 use crate::machine::GENERIC;
+use crate::tensor::Products;
 
 /// f32 in a vector.
 const LANES: usize = 8;
@@ -49,6 +50,7 @@ pub const TARGET: Target = Target {
     bytes: Bytes::None,
     machine: GENERIC,
     exact: true,
+    products: Products::F32,
     deep: false,
     force_winograd: None,
     force_chain: None,
@@ -83,6 +85,7 @@ pub unsafe fn run(kernel: &Kernel, operands: &[Operand], begin: usize, end: usiz
             Kernel::Softmax(conf) => softmax::run(&conf.code, operands, begin, end),
             Kernel::Integer(conf) => integer::run(&conf.code, operands, begin, end),
             Kernel::Permute(conf) => permute::run(&conf.code, operands, begin, end),
+            Kernel::Rounding(_) => unreachable!("`TARGET` has products of f32"),
         }
     }
 }

@@ -60,8 +60,8 @@ pub fn measure(
 fn add_errors(sums: &mut (f64, f64), found: &Tensor, dtype: DType, expected: &Tensor) {
     for (&found, &expected) in found.data().iter().zip(expected.data()) {
         let found = match dtype {
-            DType::F32 => found,
             DType::U8(quantisation) => quantisation.real(found as u8),
+            DType::F32 | DType::Bf16 => found,
         };
         sums.0 += f64::from(expected).powi(2);
         sums.1 += (f64::from(found) - f64::from(expected)).powi(2);

@@ -5,7 +5,7 @@ use super::constants::Constants;
 use crate::codegen::emulator::Region;
 use crate::kernels::{Layout, Operand};
 use crate::schedule::{Cut, Pass, Place, Plan, Step, Strip, View};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Half, Tensor};
 use std::ops::Range;
 
 /// Where everything lies that the kernels of a plan touch. The caller's tensors are those of the current run.
@@ -312,5 +312,7 @@ unsafe fn element(sample: *mut u8, dtype: DType, index: usize) -> f32 {
         DType::F32 => unsafe { *sample.cast::<f32>().wrapping_add(index) },
         // SAFETY: the caller's.
         DType::U8(_) => unsafe { *sample.wrapping_add(index) }.into(),
+        // SAFETY: the caller's; values of bf16 are aligned.
+        DType::Bf16 => Half::Bf16.widen(unsafe { *sample.cast::<u16>().wrapping_add(index) }),
     }
 }

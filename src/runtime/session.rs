@@ -16,13 +16,13 @@ use crate::codegen::{Bytes, CodeError, CodeModule, HostIsa, Isa};
 use crate::io::IoError;
 use crate::ir::weights::WeightSource;
 use crate::ir::{Graph, Verified};
-use crate::kernels::Target;
 use crate::kernels::bands::Bands;
 use crate::kernels::tuning::Choices;
+use crate::kernels::{NoProducts, Target};
 use crate::machine::Machine;
 use crate::portable;
 use crate::schedule::{self, Cut, Plan};
-use crate::tensor::{AsTensor, AsTensorMut, Tensor, TensorType};
+use crate::tensor::{AsTensor, AsTensorMut, Products, Tensor, TensorType};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +62,9 @@ pub struct Options {
     pub threads: usize,
     /// Without kernels whose rounding errors are larger than those of the layers' own sums.
     pub exact: bool,
+    /// In what convolutions and dense layers multiply. Refused where the engine's CPU or instruction set has no products of
+    /// bf16, and beside `exact`.
+    pub products: Products,
     /// Bytes of weights and arena that must not be exceeded.
     pub memory_limit: usize,
     /// Kernels that the tests ask for.
@@ -90,7 +93,8 @@ impl Default for Options {
     /// The widest instruction set of this machine, one thread, 8 GiB.
     fn default() -> Options {
         let engine = Engine::Jit(Isa::detect());
-        Options { engine, threads: 1, exact: false, memory_limit: 8 << 30, forced: Forced::default() }
+        let products = Products::F32;
+        Options { engine, threads: 1, exact: false, products, memory_limit: 8 << 30, forced: Forced::default() }
     }
 }
 
@@ -105,7 +109,8 @@ impl Options {
         // There are none for portable vectors.
         let bands = if target.bands == Bands::Never { Bands::Never } else { bands };
         let (exact, machine) = (target.exact || self.exact, machine.unwrap_or(target.machine));
-        Target { exact, bytes, machine, force_winograd, force_chain, force_joint, bands, ..target }
+        let products = self.products;
+        Target { exact, products, bytes, machine, force_winograd, force_chain, force_joint, bands, ..target }
     }
 }
 
@@ -115,6 +120,9 @@ pub enum SessionError {
     /// No code can be made.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// Products of bf16 were asked for.
+    #[error(transparent)]
+    Products(#[from] NoProducts),
     /// The system gives no threads.
     #[error("cannot start {threads} threads: {cause}")]
     Threads {
@@ -298,6 +306,7 @@ impl Session {
         options: &Options,
         choices: &Choices,
     ) -> Result<Session, SessionError> {
+        options.target().check()?;
         check_planning(&graph, options.memory_limit)?;
         check_packing(&graph, options.memory_limit)?;
         let start = Instant::now();

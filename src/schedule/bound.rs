@@ -113,8 +113,16 @@ fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
     match &step.kernel {
         Kernel::Winograd(conf) => conf.code.weights_read(),
         Kernel::WholeWinograd(conf) => conf.code.weights_read(),
-        _ => (step.params.iter().map(|&id| plan.graph[id].bytes() as usize).fold(0, usize::saturating_add), 1),
+        kernel => {
+            let bytes = step.params.iter().map(|&id| plan.graph[id].bytes() as usize).fold(0, usize::saturating_add);
+            (if is_of_pairs(kernel) { bytes / 2 } else { bytes }, 1)
+        }
     }
+}
+
+/// Whether an instruction multiplies two channels, of bf16.
+pub fn is_of_pairs(kernel: &Kernel) -> bool {
+    matches!(kernel, Kernel::Conv(conf) if conf.code.pairs)
 }
 
 fn compute(plan: &Plan, step: &Step) -> usize {
@@ -131,7 +139,8 @@ fn compute(plan: &Plan, step: &Step) -> usize {
     };
     let nodes = step.nodes().filter(|_| step.purpose.is_none());
     let macs = nodes.map(|id| plan.graph.macs(id)).fold(0, u64::saturating_add) as usize;
-    macs.div_ceil(target.lanes * products)
+    let cycles = macs.div_ceil(target.lanes * products);
+    if is_of_pairs(&step.kernel) { (cycles as f64 * target.machine.pairs()) as usize } else { cycles }
 }
 
 #[cfg(test)]

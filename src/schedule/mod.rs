@@ -30,7 +30,7 @@ use crate::layers::Op;
 use crate::machine::LINE;
 use crate::machine::costs::SPLIT_WORK;
 use crate::passes::Note;
-use crate::tensor::TensorType;
+use crate::tensor::{Products, TensorType};
 
 /// Handle of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -222,7 +222,10 @@ pub fn plan_tuned(graph: Verified<Graph>, target: Target, choices: &Choices) -> 
 
 /// As [`plan_tuned`], with edges as they are asked for. Sessions have real ones.
 pub fn plan_edges(graph: Verified<Graph>, target: Target, choices: &Choices, edges: Edges) -> Plan {
-    let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact };
+    // Who asks for what the target cannot do has been told.
+    let products = target.check().map_or(Products::F32, |()| target.products);
+    let target = Target { products, ..target };
+    let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact, products: target.products };
     let (graph, report) = crate::passes::run(graph, &config);
     let target = Target { deep: depth(&graph) > SHALLOW, ..target };
     let mut plan = place::place(graph, target, choices, edges);
@@ -315,7 +318,7 @@ mod tests {
         let sum = graph.add_layer(Add, &[second, project], "sum").unwrap();
         graph.outputs.push(crate::ir::Output { name: "y".into(), node: sum });
         assert_eq!(depth(&graph), 2);
-        let config = crate::passes::Config { channel_block: 8, exact: false };
+        let config = crate::passes::Config { channel_block: 8, exact: false, products: Products::F32 };
         let (graph, _) = crate::passes::run(verify(graph).unwrap(), &config);
         // One of them now adds the other in its epilogue.
         assert_eq!(depth(&graph), 2);

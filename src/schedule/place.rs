@@ -8,6 +8,8 @@ use crate::layers::Op;
 use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
 
+const BF16: &str = "what reads bf16 takes it as it was made";
+
 /// Makes the steps and buffers of a graph; arena offsets are still 0.
 pub fn place(graph: Verified<Graph>, target: Target, choices: &Choices, edges: Edges) -> Plan {
     let values = vec![None; graph.nodes.len()];
@@ -328,6 +330,7 @@ impl Placer<'_> {
         let kernel = match whole.ty.dtype {
             DType::F32 => permute::Conf::new(shape, channels).into(),
             DType::U8(_) => kernels::integer::copy(&shape.inputs, sources, &value(&whole), &self.target).into(),
+            DType::Bf16 => unreachable!("{BF16}"),
         };
         self.push_helper(id, kernel, whole, inputs, vec![], "copies what could not be written in place");
     }
@@ -395,6 +398,7 @@ impl Placer<'_> {
                 let channels = (0..from.ty.channels()).map(|channel| (channel, 0, channel)).collect();
                 kernels::integer::copy(&[from.layout], channels, &value(&to), &self.target).into()
             }
+            DType::Bf16 => unreachable!("{BF16}"),
         };
         self.push_helper(id, kernel, to, vec![from.clone()], vec![], purpose);
     }
@@ -448,7 +452,7 @@ impl Placer<'_> {
         let ty = &self.graph[input].ty;
         match (edges, self.readers[input.0 as usize].as_slice()) {
             (Edges::Whole, &[reader]) if !self.outputs.contains_key(&input) => match self.graph[reader].op {
-                Op::Convert(_) => ty.with_dtype(self.graph[reader].ty.dtype),
+                Op::Convert(_) if self.graph[reader].ty.dtype.is_whole() => ty.with_dtype(self.graph[reader].ty.dtype),
                 _ => ty.clone(),
             },
             _ => ty.clone(),

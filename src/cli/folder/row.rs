@@ -59,10 +59,11 @@ pub fn identity(
         model: fnv1a(ir::print(graph).as_bytes()),
         weights,
         settings: format!(
-            "{preprocessing:?} {:?} {:?} {}",
+            "{preprocessing:?} {:?} {:?} {} {}",
             args.input.layout.map(|l| l.name()),
             options.engine,
-            options.exact
+            options.exact,
+            options.products
         ),
         top: if targets.has_classes() { args.top() } else { 0 },
         arrays: targets.arrays.iter().map(|array| array.name.clone()).collect(),

@@ -261,6 +261,91 @@ fn numbers_of_16_bits_are_widened() {
     }
 }
 
+/// Numbers of bf16 of all kinds in pairs: denormals, infinities, NaN, and many that are of one size.
+fn pairs(seed: u32) -> Vec<u32> {
+    let ends = [0u16, 0x8000, 0x0001, 0x807f, 0x0080, 0x7f80, 0xff80, 0x7fc0, 0x7f7f, 0x3f80];
+    let number = |i: u32| {
+        let noise = (i ^ seed.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b9).rotate_left(11);
+        match noise % 16 {
+            0 => ends[noise as usize / 16 % ends.len()],
+            _ => 0x3e00 | (noise >> 8) as u16 & 0x81ff,
+        }
+    };
+    (0..16).map(|lane| u32::from(number(2 * lane)) | u32::from(number(2 * lane + 1)) << 16).collect()
+}
+
+fn to_floats(bits: &[u32]) -> Vec<f32> {
+    bits.iter().map(|&bits| f32::from_bits(bits)).collect()
+}
+
+/// By the processor too where it can, which the emulator then agrees with.
+#[test]
+fn products_of_pairs_are_added_one_after_the_other() {
+    let flushed = |x: f32| if x.abs() < f32::MIN_POSITIVE { 0f32.copysign(x) } else { x };
+    let [low, high] = [|x: u32| Half::Bf16.widen(x as u16), |x: u32| Half::Bf16.widen((x >> 16) as u16)];
+    let add = |sum: f32, a: f32, b: f32| flushed(flushed(a).mul_add(flushed(b), flushed(sum)));
+    for seed in 0..400 {
+        let (a, b) = (pairs(2 * seed), pairs(2 * seed + 1));
+        let sum =
+            f32::from_bits(0x3f80_0000 | seed.wrapping_mul(0x9e37_79b9) >> 9) * if seed % 7 == 0 { 1e-38 } else { 1.0 };
+        let inputs = vec![to_floats(&a), to_floats(&b), vec![sum; 16]];
+        let data = Data { inputs, outputs: vec![vec![7.0; 32]], ints: vec![] };
+        let out = run_bytes(Isa::Avx512, Bytes::Bf16, &data, &mut |asm| {
+            let [one, two, start, to] = std::array::from_fn(|index| asm.arg(index));
+            let registers = last_registers(asm, 3);
+            asm.load(registers[0], one.at(0));
+            asm.load(registers[1], two.at(0));
+            for (index, broadcast) in [false, true].into_iter().enumerate() {
+                asm.load(registers[2], start.at(0));
+                match broadcast {
+                    false => asm.dot_pairs(registers[2], registers[0], registers[1]),
+                    true => asm.dot_pairs_broadcast(registers[2], registers[0], two.at(4 * 5)),
+                }
+                asm.store(to.at(64 * index as i64), registers[2]);
+            }
+        });
+        let others = [b.clone(), vec![b[5]; 16]].concat();
+        for (lane, (&b, found)) in others.iter().zip(floats(&out)).enumerate() {
+            let a = a[lane % 16];
+            let want = add(add(sum, high(a), high(b)), low(a), low(b));
+            let same = found.to_bits() == want.to_bits() || found.is_nan() && want.is_nan();
+            assert!(same, "seed {seed}, lane {lane}: {found:?}, not {want:?}");
+        }
+    }
+}
+
+/// Ties go to even numbers, denormals to 0, and what is too large to infinity.
+#[test]
+fn numbers_are_narrowed_to_bf16() {
+    let ends =
+        [0x3f80_8000u32, 0x3f81_8000, 0x3f80_8001, 0x7f7f_ffff, 0x7f80_0000, 0xff80_0000, 0x7fc0_0001, 0x0000_0001];
+    let denormals = [0x8000_0001u32, 0x007f_ffff, 0x0080_0000, 0x807f_ffff];
+    for seed in 0..200u32 {
+        let bits = |i: u32| match (i + seed) % 3 {
+            0 => [&ends[..], &denormals].concat()[(i + seed) as usize / 3 % 12],
+            _ => (i ^ seed).wrapping_mul(0x9e37_79b9),
+        };
+        let bits: Vec<u32> = (0..32).map(bits).collect();
+        let data = Data { inputs: vec![to_floats(&bits)], outputs: vec![vec![7.0; 16]], ints: vec![] };
+        let out = run_bytes(Isa::Avx512, Bytes::Bf16, &data, &mut |asm| {
+            let [from, to] = std::array::from_fn(|index| asm.arg(index));
+            let registers = last_registers(asm, 2);
+            asm.load(registers[0], from.at(0));
+            asm.load(registers[1], from.at(64));
+            asm.narrow_to_bf16(registers[0], registers[0], registers[1]);
+            asm.store(to.at(0), registers[0]);
+        });
+        for (&bits, found) in bits.iter().zip(halves(&out)) {
+            let (x, found) = (f32::from_bits(bits), Half::Bf16.widen(found as u16));
+            let want = if x.is_subnormal() { 0f32.copysign(x) } else { Half::Bf16.round(x) };
+            assert!(
+                found.to_bits() == want.to_bits() || found.is_nan() && want.is_nan(),
+                "{x:?}: {found:?}, not {want:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn tables_of_bytes_are_looked_up() {
     let table = vector(256, 5);

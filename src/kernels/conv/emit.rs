@@ -280,7 +280,7 @@ impl TileEmitter<'_> {
             (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
         self.emit_begin(asm, &sums);
         let input = &self.conf.input;
-        let row = self.conf.window.kernel * input.block;
+        let row = self.conf.window.kernel * input.block * self.conf.terms();
         // The bias has been read.
         let spare = asm.arg(2);
         let totals = self.conf.is_long().then(|| Every::chain_in(asm, spare, row));
@@ -416,9 +416,15 @@ impl TileEmitter<'_> {
                     match element {
                         Some(element) => {
                             asm.broadcast(element, x);
-                            row.iter().zip(&sums[p]).for_each(|(&w, &sum)| asm.fma(sum, w, element));
+                            row.iter().zip(&sums[p]).for_each(|(&w, &sum)| match conf.pairs {
+                                false => asm.fma(sum, w, element),
+                                true => asm.dot_pairs(sum, w, element),
+                            });
                         }
-                        None => row.iter().zip(&sums[p]).for_each(|(&w, &sum)| asm.fma_broadcast(sum, w, x)),
+                        None => row.iter().zip(&sums[p]).for_each(|(&w, &sum)| match conf.pairs {
+                            false => asm.fma_broadcast(sum, w, x),
+                            true => asm.dot_pairs_broadcast(sum, w, x),
+                        }),
                     }
                 }
             }

@@ -88,7 +88,7 @@ pub enum Products {
     #[default]
     F32,
     /// In bf16, two at a time: what they read and their weights are rounded to eight bits of precision, to the nearest,
-    /// the even one of two, so that each is off by at most 2^-9 of itself. Their products are exact, denormals count as 0.
+    /// the even one of two, so that each is off by at most 2^-8 of itself. Their products are exact, denormals count as 0.
     /// Those that have fewer than half a block of input channels, and those of each channel by itself, stay as they are.
     Bf16,
 }

@@ -3,13 +3,20 @@
 
 use crate::common::*;
 use proptest::prelude::*;
+use std::borrow::Cow;
+use svertka::aot::{self, Cpu, Emit};
 use svertka::codegen::{Bytes, Isa};
 use svertka::interp;
-use svertka::ir::{Graph, NodeId, Verified};
+use svertka::ir::weights::WeightSource;
+use svertka::ir::{Graph, Param, Verified, verify};
 use svertka::kernels::bands::Bands;
+use svertka::kernels::{NoProducts, Target};
 use svertka::layers::*;
-use svertka::runtime::{Engine, Forced, Options, Session};
+use svertka::runtime::library::Library;
+use svertka::runtime::{Engine, Forced, Options, Session, SessionError};
+use svertka::schedule;
 use svertka::tensor::{DType, Half, Products, Tensor};
+use target_lexicon::Architecture;
 
 /// The processor, where it has such products, and the emulator in any case.
 fn engines() -> Vec<Engine> {
@@ -98,7 +105,20 @@ fn network_of_products() -> impl Strategy<Value = (Vec<usize>, Vec<Part>)> {
     })
 }
 
+/// Most are emulated too.
+fn config() -> ProptestConfig {
+    let cases = ProptestConfig::default().cases / 16;
+    ProptestConfig {
+        cases: cases.max(1),
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn random_products((dims, op) in product(), batch in 1usize..3, seed: u64) {
         if let Ok(graph) = single(op, &dims) {
@@ -121,7 +141,7 @@ proptest! {
         check(&network(&dims, &parts), 2, seed);
     }
 
-    /// The error that is stated: half a unit in the last of eight places for each factor.
+    /// The error that is stated: for each factor half a unit in the last of eight places.
     #[test]
     fn no_layer_is_farther_off_than_its_operands_were_rounded((dims, op) in product(), seed: u64) {
         if let Ok(graph) = single(op, &dims) {
@@ -131,7 +151,189 @@ proptest! {
             found[graph.outputs[0].node.0 as usize] = outputs.into_iter().next();
             let errors = interp::channel_errors(&graph, &weights, &inputs, found);
             let worst = errors.into_iter().flatten().map(|worst| worst.error).fold(0.0, f32::max);
-            prop_assert!(worst <= 1.0 / 256.0 + 1e-5, "{}", worst);
+            prop_assert!(worst <= 2.0 / 256.0 + 1e-4, "{}", worst);
+        }
+    }
+}
+
+/// Weights of 1 and a half of a last place more, which becomes even.
+struct Ties;
+
+impl WeightSource for Ties {
+    fn values<'a>(&'a self, param: &Param) -> Cow<'a, [f32]> {
+        let values = (0..param.elements()).map(|i| f32::from_bits(if i % 2 == 0 { 0x3f80_8000 } else { 0x3f81_8000 }));
+        values.collect()
+    }
+}
+
+/// Inputs and weights that are ties go to even numbers, denormals count as 0.
+#[test]
+fn factors_are_rounded_to_even_numbers() {
+    let graph = single(Dense { features: 1, bias: false, flatten: false }, &[8]).unwrap();
+    let bits = [0x3f80_8000u32, 0x3f81_8000, 0x3f80_8001, 0x4000_8000, 0, 0, 0x007f_ffff, 0x0000_8000];
+    let factors: Vec<f32> = bits.iter().map(|&bits| f32::from_bits(bits)).collect();
+    let inputs = [Tensor::new([1, 8], factors)];
+    // Weights become 1 and 1 + 2^-6 in turns.
+    let want = 1.0 + 1.015625 * 1.015625 + 1.0078125 + 2.0 * 1.015625;
+    for engine in engines() {
+        let outputs = Session::new(graph.clone(), &Ties, &options(engine)).unwrap().run(&inputs).unwrap();
+        assert_eq!(outputs[0].data(), [want], "{engine:?}");
+    }
+    assert_eq!(Half::Bf16.round(f32::from_bits(0x3f80_8000)), 1.0);
+}
+
+/// Of an odd number of channels the last one's lane is shared by one that is nobody's: 1 / 0 here.
+#[test]
+fn what_lies_behind_the_last_channel_reaches_none() {
+    for dims in [vec![9], vec![25, 3, 5], vec![15, 1, 7]] {
+        let rank = dims.len() - 1;
+        let (mut graph, x) = graph_of(&dims);
+        let one = graph.add_layer(Activation::Reciprocal, &[x], "reciprocal").unwrap();
+        let op = match rank {
+            0 => Op::from(Dense { features: 5, bias: false, flatten: false }),
+            _ => {
+                let window = Window { kernel: vec![1; rank], ..Window::whole(&vec![1; rank]) };
+                Conv { channels: 5, window, groups: 1, bias: false, weights: None }.into()
+            }
+        };
+        let y = graph.add_layer(op, &[one], "product").unwrap();
+        output(&mut graph, y);
+        let graph = verified(graph);
+        let inputs = [Tensor::new(graph[x].ty.shape(2), vec![2.0; 2 * graph[x].ty.elements()])];
+        for engine in engines() {
+            let mut session = Session::new(graph.clone(), &Ties, &options(engine)).unwrap();
+            assert!(session.plan().steps.iter().any(|step| step.kernel.name().contains("bf16x2")));
+            let outputs = session.run(&inputs).unwrap();
+            assert!(outputs[0].data().iter().all(|y| y.is_finite()), "{dims:?}, {engine:?}");
+        }
+    }
+}
+
+/// A target of its own, the same on every machine.
+fn target(isa: Isa, bytes: Bytes) -> Target {
+    Target { bytes, products: Products::Bf16, ..Target::of(isa, Architecture::X86_64) }
+}
+
+const NET: &str = "\
+model m
+input x: f32[N, 3, 24, 24]
+net {
+  stem: conv 3x3, 32, half
+  a: conv 3x3, 32, half | pool: maxpool 2x2, stride 2
+  b: concat {
+    left: conv 1x1, 16
+    right: conv 3x3, 16, half
+  }
+  deep: conv 3x3, 32, groups 32, half
+  groups: conv 3x3, 64, groups 2, half
+  narrow: conv 3x3, 64, groups 32, half
+  up: conv_transpose 2x2, 16, stride 2
+  gate { global_avgpool | squeeze: conv 1x1, 8 | relu | expand: conv 1x1, 16 | sigmoid } | project: conv 1x1, 24
+  flatten | fc: dense 10
+}
+";
+
+#[test]
+fn every_layer_that_can_multiplies_numbers_of_bf16() {
+    let graph = text::model(NET);
+    let plan = schedule::plan(graph.clone(), target(Isa::Avx512, Bytes::Bf16));
+    let line = |step: &schedule::Step| format!("{}: {}\n", plan.graph[step.node].name(), step.kernel.name());
+    let steps: String = plan.steps.iter().map(line).collect();
+    let notes = plan.notes.iter().filter(|note| note.pass == "round products");
+    let notes: String = notes.map(|note| format!("{}: {}\n", note.path, note.text)).collect();
+    insta::assert_snapshot!(format!("{steps}\n{notes}"));
+    // Planned again, for whatever target, it is decided anew.
+    let count = |graph: &Graph| graph.nodes.iter().filter(|node| node.ty.dtype == DType::Bf16).count();
+    let again = schedule::plan(plan.graph.clone(), plan.target);
+    assert_eq!(svertka::ir::print(&again.graph), svertka::ir::print(&plan.graph));
+    let real = schedule::plan(plan.graph.clone(), Target { products: Products::F32, ..plan.target });
+    assert!(count(&plan.graph) > 0 && count(&real.graph) == 0);
+}
+
+#[test]
+fn what_cannot_multiply_numbers_of_bf16_is_refused() {
+    assert_eq!(target(Isa::Avx512, Bytes::Bf16).check(), Ok(()));
+    for (isa, bytes) in [(Isa::Avx512, Bytes::Tables), (Isa::Avx2, Bytes::Dots), (Isa::Clif, Bytes::Vectors)] {
+        let target = target(isa, bytes);
+        assert_eq!(target.check(), Err(NoProducts::Instructions));
+        // A plan has none then.
+        let plan = schedule::plan(text::model(NET), target);
+        assert!(plan.target.products == Products::F32 && !plan.steps.iter().any(|s| s.kernel.name().contains("bf16")));
+    }
+    let exact = Target { exact: true, ..target(Isa::Avx512, Bytes::Bf16) };
+    assert_eq!(exact.check(), Err(NoProducts::Exact));
+    let refused = |options: Options| match Session::new(text::model(NET), &weights(1), &options) {
+        Err(SessionError::Products(why)) => why,
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("{options:?} is no option"),
+    };
+    assert_eq!(refused(options(Engine::Portable)), NoProducts::Exact);
+    assert_eq!(refused(options(Engine::Jit(Isa::Clif.on_host().unwrap()))), NoProducts::Instructions);
+    assert_eq!(refused(options(Engine::Emulated(Isa::Avx2))), NoProducts::Instructions);
+    let exact = Options { exact: true, ..options(Engine::Emulated(Isa::Avx512)) };
+    assert_eq!(refused(exact), NoProducts::Exact);
+}
+
+/// A value that is rounded, and a layer that reads it; then `change`.
+#[test]
+fn bf16_is_made_of_f32_and_read_by_products_alone() {
+    let made = |change: fn(&mut Graph)| {
+        let (mut graph, x) = graph_of(&[16]);
+        let rounded = graph.add_layer(Convert, &[x], "rounded").unwrap();
+        graph[rounded].ty.dtype = DType::Bf16;
+        let dense = graph.add_layer(Dense { features: 16, bias: true, flatten: false }, &[rounded], "dense").unwrap();
+        graph[dense].ty.dtype = DType::F32;
+        output(&mut graph, dense);
+        change(&mut graph);
+        verify(graph).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(made(|_| {}), Ok(()));
+    let said = |why: &str, change: fn(&mut Graph)| {
+        let found = made(change);
+        assert!(found.as_ref().is_err_and(|error| error.contains(why)), "{found:?}, not {why}");
+    };
+    let alone = "takes or gives bf16, which convolutions and dense layers read alone";
+    said(alone, |graph| graph.nodes[2].ty.dtype = DType::Bf16);
+    said(alone, |graph| {
+        let relu = graph.add_layer(Activation::Relu, &[graph.nodes[2].inputs[0]], "relu").unwrap();
+        graph[relu].ty.dtype = DType::F32;
+    });
+    said(alone, |graph| {
+        graph.add_layer(Convert, &[graph.nodes[2].inputs[0]], "again").unwrap();
+    });
+    said("is of bf16", |graph| graph.outputs[0].node = graph.nodes[2].inputs[0]);
+}
+
+#[test]
+#[cfg_attr(not(tool = "cc"), ignore = "needs cc")]
+fn libraries_have_the_bits_of_sessions() {
+    let graph = text::model(NET);
+    let inputs = inputs(&graph, 3, 5);
+    let weights = weights(5);
+    for name in ["znver4", "sapphirerapids", "native"] {
+        let cpu = Cpu::named(name).unwrap();
+        let target = Target { products: Products::Bf16, ..cpu.target() };
+        if target.check().is_err() {
+            continue;
+        }
+        let plan = schedule::plan(graph.clone(), target);
+        let emit = vec![Emit::Shared, Emit::Assembly];
+        let (name, weights_in, own_memory) = ("net".to_owned(), aot::Weights::Embed, None);
+        let options = aot::Options { name, cpu, emit, weights: weights_in, own_memory, memory_limit: usize::MAX };
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in aot::compile(&plan, &weights, &options).unwrap().files {
+            assert!(name != "net.s" || String::from_utf8_lossy(&bytes).contains("vdpbf16ps"));
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let Some(Engine::Jit(isa)) = engines().into_iter().find(|engine| matches!(engine, Engine::Jit(_))) else {
+            return;
+        };
+        let mut session = Session::new(graph.clone(), &weights, &self::options(Engine::Jit(isa))).unwrap();
+        let expected = session.run(&inputs).unwrap();
+        for threads in 1..4 {
+            // SAFETY: it was compiled just now.
+            let library = unsafe { Library::open(&folder.path().join("libnet.so"), "net", threads) };
+            assert_eq!(bits(&library.unwrap().run(&inputs).unwrap()), bits(&expected), "{threads} threads");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::io::preprocess::Input;
 use crate::ir::{Graph, Output};
 use crate::layers::Accumulate;
 use crate::runtime::{Options, StepDone, check_interpreter, check_packing, check_planning};
-use crate::tensor::Tensor;
+use crate::tensor::{Products, Tensor};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,8 @@ pub struct Args {
     #[arg(long, conflicts_with = "input", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
     /// Largest difference allowed: of outputs, relative to the largest magnitude; of each channel of a layer, taken by
-    /// itself, relative to the largest sum of the magnitudes of its terms. By default what is promised
+    /// itself, relative to the largest sum of the magnitudes of its terms. By default what is promised; with `--products bf16`
+    /// outputs are compared with those of products of f32, and may differ by 0.05
     #[arg(long, value_parser = tolerance)]
     tolerance: Option<f32>,
 }
@@ -79,7 +80,6 @@ pub fn run(args: &Args) -> Outcome {
     progress::during("running on large numbers", || checked::run_large(&mut session, &inputs))?;
     checked::report(&session)?;
     let graph = &session.plan().graph;
-    let tolerance = args.tolerance.unwrap_or(promised(&options));
     let judge = || interp::channel_errors(graph, &weights, &inputs, found);
     let errors = progress::during("judging each layer", judge);
     let layers = graph.ids().zip(errors).filter_map(|(node, error)| Some(Row::Layer(graph[node].name(), error?)));
@@ -91,7 +91,7 @@ pub fn run(args: &Args) -> Outcome {
         }
         rows.push(Row::Output(name, Difference::new(found, &expected[index])));
     }
-    report(&rows, tolerance)
+    report(&rows, args.tolerance.map_or_else(|| Tolerance::promised(&options), Tolerance::both))
 }
 
 /// The stored outputs, in the order of the model's; none where no file is given.
@@ -130,10 +130,30 @@ fn read_output(file: &Path, name: &str, shape: Vec<usize>) -> Result<Tensor, Fai
     }
 }
 
-/// The promise of the README.
-fn promised(options: &Options) -> f32 {
-    if options.exact { 1e-5 } else { 1e-4 }
+/// The largest errors that are allowed.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    layers: f32,
+    outputs: f32,
 }
+
+impl Tolerance {
+    /// The promise of the README. What products of bf16 are off by is no error of the layers, which are judged by their
+    /// rounded factors, but adds up from layer to layer: the outputs are compared with those of products of f32.
+    fn promised(options: &Options) -> Tolerance {
+        match options.products {
+            Products::Bf16 => Tolerance { layers: 1e-4, outputs: OF_BF16 },
+            Products::F32 => Tolerance::both(if options.exact { 1e-5 } else { 1e-4 }),
+        }
+    }
+
+    fn both(tolerance: f32) -> Tolerance {
+        Tolerance { layers: tolerance, outputs: tolerance }
+    }
+}
+
+/// More than what products of bf16 changed in the outputs of any network that was measured.
+const OF_BF16: f32 = 0.05;
 
 /// Of the largest element: what is smaller is near zero.
 const NEAR_ZERO: f32 = 1e-3;
@@ -198,6 +218,13 @@ impl Row {
         }
     }
 
+    fn tolerance(&self, of: Tolerance) -> f32 {
+        match self {
+            Row::Layer(..) => of.layers,
+            Row::Output(..) => of.outputs,
+        }
+    }
+
     fn line(&self) -> String {
         let detail = match self {
             Row::Layer(_, worst) => format!("channel {}", worst.channel),
@@ -211,21 +238,26 @@ impl Row {
 }
 
 /// Prints all rows, and fails with the first that is above the tolerance.
-fn report(rows: &[Row], tolerance: f32) -> Outcome {
+fn report(rows: &[Row], tolerance: Tolerance) -> Outcome {
     let mut text = format!("{:<48} {:>12}   {}\n", "layer, output", "relative", "worst channel, or largest difference");
-    let outside = |row: &Row| row.error() > tolerance;
+    let outside = |row: &Row| row.error() > row.tolerance(tolerance);
     for row in rows {
         let mark = if outside(row) { "  <-- above the tolerance" } else { "" };
         text += &format!("{}{mark}\n", row.line());
     }
     print(&text)?;
     match rows.iter().find(|row| outside(row)) {
-        None => print(&format!(
-            "all within {tolerance:e}: channels relative to their terms, outputs relative to their largest element"
-        )),
+        None => {
+            let Tolerance { layers, outputs } = tolerance;
+            let other = if outputs == layers { String::new() } else { format!(" within {outputs:e}") };
+            print(&format!(
+                "all within {layers:e}: channels relative to their terms, outputs{other} relative to their largest element"
+            ))
+        }
         Some(row) => Err(Failure::input(format!(
-            "{} is the first layer above the tolerance of {tolerance:e}: {:.3e}",
+            "{} is the first layer above the tolerance of {:e}: {:.3e}",
             row.name(),
+            row.tolerance(tolerance),
             row.error()
         ))),
     }

@@ -69,7 +69,11 @@ fn check(graph: &Graph) -> Result<(), String> {
     }
     let whole = graph.outputs.iter().find(|output| graph[output.node].ty.dtype != DType::F32);
     if let Some(output) = whole {
-        return Err(format!("its output {} is of {}, not of f32", output.name, graph[output.node].ty.dtype));
+        let of = match graph[output.node].ty.dtype {
+            DType::U8(_) => "whole numbers".into(),
+            other => other.to_string(),
+        };
+        return Err(format!("its output {} is of {of}", output.name));
     }
     if graph.outputs.is_empty() { Err("no output".into()) } else { Ok(()) }
 }

@@ -554,6 +554,9 @@ pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
         ];
         return first_of(&families, node, target);
     }
+    if node.output.dtype == DType::Bf16 {
+        return first_of(&[("rounding", rounding::lower)], node, target);
+    }
     if node.inputs[0].ty.dtype == DType::Bf16 {
         return first_of(&[("conv", conv::lower)], node, target);
     }

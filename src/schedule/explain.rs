@@ -6,7 +6,9 @@ use crate::diagnostic::nearest;
 use crate::ir::{Epilogue, Node, NodeId};
 use crate::kernels::tuning::Verdict;
 use crate::kernels::{Layout, Target};
+use crate::layers::Op;
 use crate::machine::Known;
+use crate::tensor::Products;
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -113,6 +115,7 @@ impl<'p> Explanation<'p> {
         let (name, isa, machine) = (&graph.name, target.isa, target.machine.name);
         let mut text =
             format!("{name} for {isa}, machine {machine}: {} steps, arena {arena} per sample\n", steps.len());
+        text.push_str(&rounded(self.plan));
         self.plan.stages.iter().for_each(|stage| text.push_str(&together(self.plan, stage)));
         text
     }
@@ -132,6 +135,23 @@ impl<'p> Explanation<'p> {
             Told { index, step, verdict, bound: Bound::new(plan, step, all_weights) }
         })
     }
+}
+
+/// What products of bf16 are asked for, and what they cost or save; nothing where they are not.
+fn rounded(plan: &Plan) -> String {
+    if plan.target.products != Products::Bf16 {
+        return String::new();
+    }
+    let pairs = plan.steps.iter().filter(|step| bound::is_of_pairs(&step.kernel)).count();
+    let layers =
+        plan.graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_)));
+    let (all, machine) = (layers.count(), plan.target.machine);
+    format!(
+        "products of bf16 in {pairs} of {all} convolutions and dense layers (bf16x2), each factor off by 2^-8 of itself at most; \
+         by the rates of {} they take {} times as long as those of f32\n",
+        machine.name,
+        machine.pairs()
+    )
 }
 
 /// What steps that go down the picture together save.

@@ -8,6 +8,7 @@ mod codes;
 mod export;
 mod folder;
 mod machines;
+mod products;
 mod quantize;
 mod sizes;
 #[cfg(unix)]

@@ -89,7 +89,8 @@ pub enum Products {
     F32,
     /// In bf16, two at a time: what they read and their weights are rounded to eight bits of precision, to the nearest,
     /// the even one of two, so that each is off by at most 2^-8 of itself. Their products are exact, denormals count as 0.
-    /// Those that have fewer than half a block of input channels, and those of each channel by itself, stay as they are.
+    /// Layers of which that is not expected to be the faster form where it is twice as fast as products of f32 stay as they
+    /// are: those that Winograd convolution does in fewer products, and those of few input channels.
     Bf16,
 }
 

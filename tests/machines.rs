@@ -127,7 +127,7 @@ fn plans_of_real_networks_differ_in_rows_of_blocks_alone() {
 fn targets_of_others_are_the_same_everywhere() {
     assert_eq!(Target::of(Isa::Avx2, Architecture::X86_64).machine, GENERIC);
     let target = Target::on(Known::named("znver4").unwrap(), None).unwrap();
-    assert_eq!((target.isa, target.bytes, target.machine.name), (Isa::Avx512, Bytes::Tables, "znver4"));
+    assert_eq!((target.isa, target.bytes, target.machine.name), (Isa::Avx512, Bytes::Bf16, "znver4"));
     let narrower = Target::on(Known::named("znver4").unwrap(), Some(Isa::Avx2)).unwrap();
     assert_eq!((narrower.isa, narrower.bytes), (Isa::Avx2, Bytes::Vectors));
     let arm = Target::on(Known::named("neoverse-v1").unwrap(), None).unwrap();

@@ -108,9 +108,9 @@ pub struct EngineArgs {
 #[derive(clap::Args, Clone, Default)]
 pub struct ProductsArgs {
     /// In what convolutions and dense layers multiply. With bf16 their inputs and weights are rounded to eight bits of
-    /// precision (each is off by at most 2^-8 of itself), and sums are f32: for CPUs with AVX512_BF16, and faster where those
-    /// do twice the products, as from Zen 4 on; on Intel's they take twice as long. Depthwise and transposed convolutions,
-    /// groups that are no multiple of 16 channels, and layers of fewer than 8 input channels stay f32
+    /// precision (each is off by at most 2^-8 of itself, 0.4 %), and sums are f32. For CPUs with AVX512_BF16: twice the
+    /// products from Zen 4 on, half of them on Intel's, as `explain` says. Taken for what is then faster on the former:
+    /// depthwise and transposed convolutions, those that Winograd does, and those of few input channels stay f32
     #[arg(long, value_enum, default_value = "f32")]
     products: ProductsArg,
 }

@@ -563,6 +563,29 @@ pub fn choose(node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     first_of(FAMILIES, node, target)
 }
 
+/// Whether a convolution or dense layer, whose operand is of bf16 here, is to round it where products of bf16 are asked for.
+/// As all choices between kernels that round differently this is made by [`STANDARD`](machine::STANDARD), where they take half
+/// the time of products of f32: a machine where they take longer does them all the same, because it was asked to.
+///
+/// # Errors
+/// Why it is to stay as it is.
+pub fn rounds(node: &NodeView, target: &Target) -> Result<(), Why> {
+    if node.gated {
+        return Err("its weights are multiplied by a gate".into());
+    }
+    // To bring a stem's three channels into blocks takes longer than their products.
+    if let Op::Conv(conv) = node.op
+        && conv.group_in(node.inputs[0].ty) < target.lanes / 2
+    {
+        return Err("its input channels are fewer than half a block".into());
+    }
+    conv::lower(node, target)?;
+    match winograd::lower(node, target) {
+        Ok(lowered) => Err(format!("{} is estimated to be faster", lowered.kernel.name()).into()),
+        Err(_) => Ok(()),
+    }
+}
+
 fn first_of(families: &[(&'static str, Lower)], node: &NodeView, target: &Target) -> (Lowered, Vec<Refusal>) {
     let mut refusals = Vec::new();
     for &(family, lower) in families {

@@ -9,7 +9,7 @@ use crate::ir::{Graph, Node, NodeId, Output, Verified, verify};
 use crate::kernels::Target;
 use crate::kernels::tuning::Choices;
 use crate::runtime::{Options, Session, check_planning};
-use crate::{passes, schedule};
+use crate::schedule;
 use std::ops::Range;
 
 /// Which form of a network is drawn.
@@ -106,10 +106,7 @@ impl Model {
 pub(crate) fn drawing(graph: Verified<Graph>, stage: Stage, target: Target, choices: &Choices) -> Drawing {
     match stage {
         Stage::Source => Drawing::of_graph(&graph),
-        Stage::Fused => {
-            let config = passes::Config { channel_block: target.lanes, exact: target.exact, products: target.products };
-            Drawing::of_graph(&passes::run(graph, &config).0)
-        }
+        Stage::Fused => Drawing::of_graph(&schedule::fuse(graph, target).0),
         Stage::Plan => schedule::plan_tuned(graph, target, choices).drawing(),
     }
 }

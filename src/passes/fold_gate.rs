@@ -5,11 +5,10 @@
 use super::{Config, Report};
 use crate::ir::{self, Graph, Node, NodeId};
 use crate::layers::{Conv, Each, Op};
-use crate::tensor::Products;
 
 pub fn run(graph: &mut Graph, config: &Config, report: &mut Report) {
     // Weights are rounded where they are packed, and their products with a gate would be no numbers of bf16.
-    if config.products == Products::Bf16 {
+    if config.rounds.is_some() {
         return;
     }
     let (users, outputs) = (graph.users(), graph.output_values());

@@ -70,7 +70,7 @@ mod tests {
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Output, Verified, verify};
     use crate::layers::{Accumulate, Padding, Window};
-    use crate::tensor::{Batch, DType, Products, Tensor, TensorType};
+    use crate::tensor::{Batch, DType, Tensor, TensorType};
 
     fn network(channels: [usize; 2], groups: usize, kernel: usize) -> Graph {
         let mut graph = Graph::default();
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn the_merged_convolution_is_the_same_function() {
         let graph = network([32, 64], 8, 3);
-        let config = Config { channel_block: 8, exact: false, products: Products::F32 };
+        let config = Config { channel_block: 8, exact: false, rounds: None };
         let graph = verify(graph).unwrap();
         let (wide, _) = super::super::run(graph.clone(), &config);
         let (exact, _) = super::super::run(graph.clone(), &Config { exact: true, ..config });

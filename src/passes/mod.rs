@@ -19,18 +19,20 @@ mod uses;
 
 pub(crate) use sweep::sweep_params;
 
-use crate::ir::{self, Graph, Verified};
-use crate::tensor::Products;
+use crate::ir::{self, Graph, NodeId, Verified};
+
+/// Whether a layer is to multiply numbers of bf16, or why it is not.
+pub type Rounds<'a> = dyn Fn(&Graph, NodeId) -> Result<(), String> + 'a;
 
 /// What the passes must know of the target.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
+#[derive(Clone, Copy)]
+pub struct Config<'a> {
     /// Channels of a block: a slice of a concatenation can be written in place at multiples of it.
     pub channel_block: usize,
     /// Only kernels that compute the sums of the layers' definitions are wanted.
     pub exact: bool,
-    /// In what convolutions and dense layers multiply.
-    pub products: Products,
+    /// Which convolutions and dense layers multiply numbers of bf16; none where nothing is given.
+    pub rounds: Option<&'a Rounds<'a>>,
 }
 
 /// Something that a pass did or refused to do, for `svertka explain`.
@@ -104,7 +106,7 @@ pub fn run_until(graph: Verified<Graph>, config: &Config, count: usize) -> (Veri
 /// Only what removes layers, and folds norms: the same for all targets.
 pub(crate) fn fold(graph: Verified<Graph>) -> Verified<Graph> {
     let folding = PIPELINE.iter().position(|(name, _)| *name == "fold batch norm").expect("a pass");
-    run_until(graph, &Config { channel_block: 1, exact: true, products: Products::F32 }, folding + 1).0
+    run_until(graph, &Config { channel_block: 1, exact: true, rounds: None }, folding + 1).0
 }
 
 fn verify(graph: Graph, pass: &str) -> Verified<Graph> {
@@ -145,7 +147,7 @@ mod tests {
     /// The graph after all passes, which must mean the same, and the texts of the notes about a path.
     fn optimised(graph: &Graph, path: &str) -> (Graph, Vec<String>) {
         let graph = ir::verify(graph.clone()).unwrap();
-        let (after, report) = run(graph.clone(), &Config { channel_block: 8, exact: false, products: Products::F32 });
+        let (after, report) = run(graph.clone(), &Config { channel_block: 8, exact: false, rounds: None });
         let x = Tensor::new([2, 8, 5, 6], (0..480).map(|i| (i % 37) as f32 / 18.0 - 1.0).collect());
         let [before, found] = [&graph, &after].map(|graph| {
             interp::run(graph, &RandomWeights { seed: 3 }, std::slice::from_ref(&x), Accumulate::F64).remove(0)
@@ -199,7 +201,7 @@ mod tests {
         let second = graph.add_layer(Mul, &[first, gates[1]], "gate2").unwrap();
         let node = graph.add_layer(conv(15, 1, 1), &[second], "narrow").unwrap();
         graph.outputs.push(Output { name: "y".into(), node });
-        let config = Config { channel_block: 8, exact: false, products: Products::F32 };
+        let config = Config { channel_block: 8, exact: false, rounds: None };
         let (once, _) = run(ir::verify(graph).unwrap(), &config);
         let (twice, report) = run(once, &config);
         let narrow = self::node(&twice, "narrow");
@@ -267,10 +269,8 @@ net {
   concat { a: conv 1x1, 8\n b: conv 3x3, 5, half | tanh }
 }
 ";
-        let (graph, _) = run(
-            crate::analysis::testing::model(text),
-            &Config { channel_block: 8, exact: false, products: Products::F32 },
-        );
+        let (graph, _) =
+            run(crate::analysis::testing::model(text), &Config { channel_block: 8, exact: false, rounds: None });
         insta::assert_snapshot!(ir::print(&graph));
     }
 }

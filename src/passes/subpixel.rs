@@ -172,7 +172,7 @@ mod tests {
     use crate::ir::weights::RandomWeights;
     use crate::ir::{Output, Verified, verify};
     use crate::layers::{Accumulate, Activation};
-    use crate::tensor::{Batch, DType, Products, Tensor, TensorType};
+    use crate::tensor::{Batch, DType, Tensor, TensorType};
 
     /// A transposed convolution with an activation behind it, and the network after the passes.
     fn network(channels: usize, [kernel, stride, pad, extra]: [usize; 4]) -> (Verified<Graph>, Verified<Graph>) {
@@ -187,7 +187,7 @@ mod tests {
         let y = graph.add_layer(Activation::Tanh, &[y], "tanh").unwrap();
         graph.outputs.push(Output { name: "y".into(), node: y });
         let graph = verify(graph).unwrap();
-        let config = Config { channel_block: 16, exact: false, products: Products::F32 };
+        let config = Config { channel_block: 16, exact: false, rounds: None };
         let after = super::super::run(graph.clone(), &config).0;
         (graph, after)
     }
@@ -240,8 +240,7 @@ mod tests {
     fn what_was_done_is_said() {
         let (before, _) = network(3, [4, 2, 1, 0]);
         let said = |exact| {
-            let (_, report) =
-                super::super::run(before.clone(), &Config { channel_block: 16, exact, products: Products::F32 });
+            let (_, report) = super::super::run(before.clone(), &Config { channel_block: 16, exact, rounds: None });
             let notes = report.notes.into_iter().filter(|note| note.pass == "subpixel");
             notes.map(|note| (note.path, note.text)).collect::<Vec<_>>()
         };

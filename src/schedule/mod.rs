@@ -25,12 +25,12 @@ pub use offers::{Offer, offers};
 
 use crate::ir::{Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{Choices, Verdict};
-use crate::kernels::{Kernel, Layout, Padded, Refusal, Target};
+use crate::kernels::{self, Kernel, Layout, Padded, Refusal, Target, Value};
 use crate::layers::Op;
 use crate::machine::LINE;
 use crate::machine::costs::SPLIT_WORK;
-use crate::passes::Note;
-use crate::tensor::{Products, TensorType};
+use crate::passes::{self, Config, Note, Report, Rounds};
+use crate::tensor::{DType, Products, TensorType};
 
 /// Handle of a [`Buffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -225,8 +225,7 @@ pub fn plan_edges(graph: Verified<Graph>, target: Target, choices: &Choices, edg
     // Who asks for what the target cannot do has been told.
     let products = target.check().map_or(Products::F32, |()| target.products);
     let target = Target { products, ..target };
-    let config = crate::passes::Config { channel_block: target.lanes, exact: target.exact, products: target.products };
-    let (graph, report) = crate::passes::run(graph, &config);
+    let (graph, report) = fuse(graph, target);
     let target = Target { deep: depth(&graph) > SHALLOW, ..target };
     let mut plan = place::place(graph, target, choices, edges);
     plan.notes = report.notes;
@@ -234,6 +233,18 @@ pub fn plan_edges(graph: Verified<Graph>, target: Target, choices: &Choices, edg
     in_place::run(&mut plan);
     joint::assign(&mut plan);
     plan
+}
+
+/// Runs the passes for a target.
+pub fn fuse(graph: Verified<Graph>, target: Target) -> (Verified<Graph>, Report) {
+    let deep = depth(&graph) > SHALLOW;
+    let rounds = |graph: &Graph, id: NodeId| {
+        let ty = graph[graph[id].inputs[0]].ty.with_dtype(DType::Bf16);
+        let view = place::node_view(graph, id, vec![Value { ty: &ty, layout: Layout::Blocked }], false);
+        kernels::rounds(&view, &Target { deep, ..target }).map_err(|why| why.to_string())
+    };
+    let rounds: Option<&Rounds> = if target.products == Products::Bf16 { Some(&rounds) } else { None };
+    passes::run(graph, &Config { channel_block: target.lanes, exact: target.exact, rounds })
 }
 
 /// Convolutions and dense layers of a network, one behind the other, whose rounding errors may be large. VGG-19, the
@@ -318,7 +329,7 @@ mod tests {
         let sum = graph.add_layer(Add, &[second, project], "sum").unwrap();
         graph.outputs.push(crate::ir::Output { name: "y".into(), node: sum });
         assert_eq!(depth(&graph), 2);
-        let config = crate::passes::Config { channel_block: 8, exact: false, products: Products::F32 };
+        let config = crate::passes::Config { channel_block: 8, exact: false, rounds: None };
         let (graph, _) = crate::passes::run(verify(graph).unwrap(), &config);
         // One of them now adds the other in its epilogue.
         assert_eq!(depth(&graph), 2);

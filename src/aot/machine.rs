@@ -169,6 +169,17 @@ mod tests {
         assert_eq!(call(&Features::of(&module, super::super::Cpu::named("native").unwrap().target()).check()), 0);
     }
 
+    /// What a CPU has besides is asked for where it is used.
+    #[test]
+    fn products_of_bf16_ask_for_their_feature() {
+        let module = CodeModule::object(target_lexicon::Triple::host(), Some("znver4"), false).unwrap();
+        let target = super::super::Cpu::named("znver4").unwrap().target();
+        let [real, bf16] = [Products::F32, Products::Bf16]
+            .map(|products| Features::of(&module, Target { products, ..target }));
+        assert_eq!((real.leaf7_1, bf16.leaf7_1), (0, 1 << 5));
+        assert_eq!(Features { leaf7_1: 0, ..bf16 }, real);
+    }
+
     #[test]
     fn a_missing_feature_is_found() {
         // Reserved bits: no CPU has them.

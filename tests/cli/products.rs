@@ -22,6 +22,11 @@ fn what_cannot_be_asked_for_is_told_with_the_way_out() {
         let (_, err) = run(&[args, bf16].concat(), 2);
         assert!(err.contains(part), "{args:?}: {err}");
     }
+    // Values of bf16 are no whole numbers at the edge of a network.
+    let folder = tempfile::tempdir().unwrap();
+    let compile = ["compile", "models/mlp.cnn", "--random-weights", "--cpu", "znver4", "--bytes", "-o"];
+    let (_, err) = run(&[&compile, &[folder.path().to_str().unwrap()][..], bf16].concat(), 2);
+    assert!(err.contains("this network computes in f32"), "{err}");
     let (_, err) = run(&["explain", LENET, "--products", "f16"], 2);
     assert!(err.contains("[possible values: f32, bf16]"), "{err}");
 }
@@ -46,5 +51,5 @@ fn products_of_bf16_are_verified_in_the_emulator() {
     let args = ["verify", LENET, "--checked", "--isa", "avx512", "--products", "bf16", "--input", SEVEN];
     let (out, _) = run(&args, 0);
     assert!(out.contains("no access outside the operands of a step"), "{out}");
-    assert!(out.contains("all within 1e-4: channels relative to their terms, outputs within 5e-2 relative"), "{out}");
+    assert!(out.contains("all within 1e-4: channels relative to their terms, outputs within 1e-1 relative"), "{out}");
 }

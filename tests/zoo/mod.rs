@@ -1,6 +1,7 @@
 //! The model files of `models/`: form, figures, weight names, their table and, on real
 //! data, numbers.
 
+mod bf16;
 mod cards;
 mod data;
 mod figures;

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use svertka::model::split_variant;
 use svertka::summary::Format;
 use svertka::{
-    Batch, Class, DrawingFormat, Error, Model, ModelOptions, Options, Seen, Stage, Tensor, TensorType, Weights,
+    Batch, Class, DrawingFormat, Error, Model, ModelOptions, Options, Products, Seen, Stage, Tensor, TensorType,
+    Weights,
 };
 
 /// Arguments from which a model is made again in another process.
@@ -26,9 +27,18 @@ struct Recipe {
     weights_key: Option<String>,
     seed: Option<u64>,
     exact: bool,
+    products: String,
     memory_limit: usize,
     aux: bool,
     packed: Option<PathBuf>,
+}
+
+/// In what layers multiply, by its name.
+fn products_of(name: &str) -> PyResult<Products> {
+    [Products::F32, Products::Bf16]
+        .into_iter()
+        .find(|products| products.to_string() == name)
+        .ok_or_else(|| PyValueError::new_err(format!("products: `{name}` is none; there are f32 and bf16")))
 }
 
 /// Pictures as an input, and which of them it holds.
@@ -49,7 +59,7 @@ pub struct Core {
 impl Core {
     /// As `load` and `compile` call it; `of` is another one whose network is shared.
     #[new]
-    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads, *, of=None))]
+    #[pyo3(signature = (path, text, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed, threads, *, of=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -60,13 +70,14 @@ impl Core {
         weights_key: Option<String>,
         seed: Option<u64>,
         exact: bool,
+        products: String,
         memory_limit: usize,
         aux: bool,
         packed: Option<PathBuf>,
         threads: usize,
         of: Option<Bound<'_, Core>>,
     ) -> PyResult<Core> {
-        let options = Options { threads, exact, memory_limit, ..Options::default() };
+        let options = Options { threads, exact, products: products_of(&products)?, memory_limit, ..Options::default() };
         if threads == 0 {
             return Err(PyValueError::new_err("threads: at least one is needed, that of the caller"));
         }
@@ -77,7 +88,8 @@ impl Core {
         }
         let weights = weights.map(kept_weights).transpose()?;
         let packed = packed.map(absolute).transpose()?;
-        let mut recipe = Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed };
+        let mut recipe =
+            Recipe { path, text, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed };
         let source = recipe.weights(py)?;
         let compiled = py.detach(|| {
             let model = recipe.open()?;
@@ -105,8 +117,11 @@ impl Core {
 
     /// The arguments of `__new__` with another number of threads.
     fn _arguments<'py>(&self, py: Python<'py>, threads: usize) -> PyResult<Bound<'py, PyTuple>> {
-        let Recipe { path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed } = &*self.recipe;
-        (path, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads).into_pyobject(py)
+        let Recipe { path, text, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed } =
+            &*self.recipe;
+        let arguments =
+            (path, text, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed, threads);
+        arguments.into_pyobject(py)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyType>, Bound<'py, PyTuple>)> {

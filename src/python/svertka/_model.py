@@ -174,6 +174,7 @@ def load(
     seed: int | None = None,
     threads: int = 1,
     exact: bool = False,
+    products: str = "f32",
     memory_limit: int = 8 << 30,
     aux: bool = False,
     packed: str | os.PathLike[str] | None = None,
@@ -187,13 +188,15 @@ def load(
     seed: random weights, for what does not depend on them.
     threads: of each call, the caller's included. They are nobody's but this model's, and not bound to cores.
     exact: only kernels that compute the sums of the layers' definitions: without Winograd convolution.
+    products: `bf16` rounds what convolutions and dense layers multiply to eight bits of precision, where that is faster on CPUs
+        of AMD from Zen 4 on; refused where the CPU has no AVX512_BF16.
     memory_limit: bytes that packed weights, values between layers, and working memory may take, each by itself.
     aux: with the auxiliary outputs that serve training.
     packed: a folder for files of packed weights: whoever loads the same model with the same weights again, on a CPU of the
         same kind, is ready without packing them, and all processes of a machine share their memory.
     params: parameters of the model and free sizes of its input: numbers, lists, names of blocks.
     """
-    return _make(os.fspath(model), None, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads)
+    return _make(os.fspath(model), None, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed, threads)
 
 
 def compile(
@@ -205,13 +208,14 @@ def compile(
     seed: int | None = None,
     threads: int = 1,
     exact: bool = False,
+    products: str = "f32",
     memory_limit: int = 8 << 30,
     aux: bool = False,
     packed: str | os.PathLike[str] | None = None,
     **params: Any,
 ) -> Model:
     """As `load`, of a model's text, which can use no other files."""
-    return _make(None, text, params, weights, weights_key, seed, exact, memory_limit, aux, packed, threads)
+    return _make(None, text, params, weights, weights_key, seed, exact, products, memory_limit, aux, packed, threads)
 
 
 def check(path: str | os.PathLike[str], *, allow: Sequence[str] = ()) -> list[Diagnostic]:

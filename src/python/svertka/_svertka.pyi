@@ -43,6 +43,7 @@ class Core:
         weights_key: str | None,
         seed: int | None,
         exact: bool,
+        products: str,
         memory_limit: int,
         aux: bool,
         packed: str | os.PathLike[str] | None,

@@ -174,8 +174,8 @@ mod tests {
     fn products_of_bf16_ask_for_their_feature() {
         let module = CodeModule::object(target_lexicon::Triple::host(), Some("znver4"), false).unwrap();
         let target = super::super::Cpu::named("znver4").unwrap().target();
-        let [real, bf16] = [Products::F32, Products::Bf16]
-            .map(|products| Features::of(&module, Target { products, ..target }));
+        let [real, bf16] =
+            [Products::F32, Products::Bf16].map(|products| Features::of(&module, Target { products, ..target }));
         assert_eq!((real.leaf7_1, bf16.leaf7_1), (0, 1 << 5));
         assert_eq!(Features { leaf7_1: 0, ..bf16 }, real);
     }

@@ -577,7 +577,7 @@ pub fn rounds(node: &NodeView, target: &Target) -> Result<(), Why> {
     if let Op::Conv(conv) = node.op
         && conv.group_in(node.inputs[0].ty) < target.lanes / 2
     {
-        return Err("its input channels are fewer than half a block".into());
+        return Err("a group has fewer input channels than half a block".into());
     }
     conv::lower(node, target)?;
     match winograd::lower(node, target) {

@@ -3,8 +3,10 @@
 
 use super::{Plan, Step};
 use crate::codegen::Bytes;
+use crate::ir::{Graph, NodeId, ParamId};
 use crate::kernels::{Kernel, Target};
 use crate::machine::Machine;
+use crate::tensor::DType;
 
 /// The nearest memory that holds some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,16 +115,18 @@ fn weights(plan: &Plan, step: &Step) -> (usize, usize) {
     match &step.kernel {
         Kernel::Winograd(conf) => conf.code.weights_read(),
         Kernel::WholeWinograd(conf) => conf.code.weights_read(),
-        kernel => {
-            let bytes = step.params.iter().map(|&id| plan.graph[id].bytes() as usize).fold(0, usize::saturating_add);
-            (if is_of_pairs(kernel) { bytes / 2 } else { bytes }, 1)
+        _ => {
+            let halved = step.nodes().filter(|&id| multiplies_bf16(&plan.graph, id));
+            let halved: Vec<ParamId> = halved.flat_map(|id| plan.graph[id].params.clone()).collect();
+            let bytes = |id: &ParamId| plan.graph[*id].bytes() as usize / if halved.contains(id) { 2 } else { 1 };
+            (step.params.iter().map(bytes).fold(0, usize::saturating_add), 1)
         }
     }
 }
 
-/// Whether an instruction multiplies two channels, of bf16.
-pub fn is_of_pairs(kernel: &Kernel) -> bool {
-    matches!(kernel, Kernel::Conv(conf) if conf.code.pairs)
+/// Whether a layer multiplies numbers of bf16, two in an instruction.
+pub fn multiplies_bf16(graph: &Graph, id: NodeId) -> bool {
+    graph[id].operands().iter().any(|&operand| graph[operand].ty.dtype == DType::Bf16)
 }
 
 fn compute(plan: &Plan, step: &Step) -> usize {
@@ -138,9 +142,12 @@ fn compute(plan: &Plan, step: &Step) -> usize {
         _ => fma,
     };
     let nodes = step.nodes().filter(|_| step.purpose.is_none());
-    let macs = nodes.map(|id| plan.graph.macs(id)).fold(0, u64::saturating_add) as usize;
-    let cycles = macs.div_ceil(target.lanes * products);
-    if is_of_pairs(&step.kernel) { (cycles as f64 * target.machine.pairs()) as usize } else { cycles }
+    let macs = |id: NodeId| match plan.graph.macs(id) {
+        macs if multiplies_bf16(&plan.graph, id) => (macs as f64 * target.machine.pairs()) as u64,
+        macs => macs,
+    };
+    let macs = nodes.map(macs).fold(0, u64::saturating_add) as usize;
+    macs.div_ceil(target.lanes * products)
 }
 
 #[cfg(test)]

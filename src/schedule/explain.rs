@@ -142,10 +142,11 @@ fn rounded(plan: &Plan) -> String {
     if plan.target.products != Products::Bf16 {
         return String::new();
     }
-    let pairs = plan.steps.iter().filter(|step| bound::is_of_pairs(&step.kernel)).count();
-    let layers =
-        plan.graph.nodes.iter().filter(|node| matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_)));
-    let (all, machine) = (layers.count(), plan.target.machine);
+    let graph = &plan.graph;
+    let layers: Vec<NodeId> =
+        graph.ids().filter(|&id| matches!(graph[id].op, Op::Conv(_) | Op::ConvTranspose(_) | Op::Dense(_))).collect();
+    let pairs = layers.iter().filter(|&&id| bound::multiplies_bf16(graph, id)).count();
+    let (all, machine) = (layers.len(), plan.target.machine);
     format!(
         "products of bf16 in {pairs} of {all} convolutions and dense layers (bf16x2), each factor off by 2^-8 of itself at most; \
          by the rates of {} they take {} times as long as those of f32\n",

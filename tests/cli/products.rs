@@ -39,7 +39,7 @@ fn plans_with_products_of_bf16_are_explained() {
     let (out, _) = run(&["explain", LENET, "--machine", "emeraldrapids", "--products", "bf16", "--verbose"], 0);
     for part in [
         "2 times as long as those of f32",
-        "conv2: not done: multiplies numbers of f32: its input channels are fewer than half a block",
+        "conv2: not done: multiplies numbers of f32: a group has fewer input channels than half a block",
     ] {
         assert!(out.contains(part), "{out}");
     }

@@ -210,3 +210,11 @@ def test_the_command(tmp_path):
     assert run("check", "none.cnn").returncode == 1
     assert run("chekc").returncode == 2
     assert sv.__version__ in run("--version").stdout
+
+
+def test_products_of_bf16_are_an_option_of_its_own():
+    with pytest.raises(ValueError, match="leave out one of the two"):
+        sv.load(ROOT / "models/lenet5.cnn", exact=True, products="bf16")
+    with pytest.raises(ValueError, match="products: `int4` is none"):
+        sv.load(ROOT / "models/lenet5.cnn", products="int4")
+    assert sv.load(ROOT / "models/lenet5.cnn", products="f32").classify(PICTURE, top=1)[0].label == "7"

@@ -22,6 +22,7 @@ use crate::io::write::write_atomically;
 use crate::ir;
 use crate::model::{Model, split_variant, zoo};
 use crate::runtime::{Engine, Options};
+use crate::tensor::Products;
 use clap::ValueEnum;
 use rounds::Rounds;
 use serde::{Deserialize, Serialize};
@@ -238,6 +239,10 @@ impl Rival {
             Engine::Jit(isa) => format!("jit {isa}"),
             Engine::Emulated(isa) => format!("emulated {isa}"),
             Engine::Portable => "portable".into(),
+        };
+        let engine = match options.products {
+            Products::F32 => engine,
+            Products::Bf16 => format!("{engine}, products of bf16"),
         };
         Setting { model: setting_name(&self.model), engine, batch, threads: options.threads }
     }

@@ -79,7 +79,8 @@
 //! shared where it is equal. Code runs in process for an instruction set that was detected ([`codegen::HostIsa`]). The
 //! caller's floating-point mode is left as it is: kernels set theirs and restore it. The bits of results do not depend on the
 //! [`machine`](machine::Machine) that a plan is for: what changes how sums are rounded is decided by the instruction set alone,
-//! or by [`kernels::tuning`]. Terms are added in f32 in chains of
+//! or by [`kernels::tuning`]. What products of bf16 round ([`tensor::Products`]) a pass puts into the graph and takes out
+//! again: a network is of f32, or of whole numbers, until it is planned. Terms are added in f32 in chains of
 //! `kernels::long::CHAIN`, or of one kernel row of a block of channels where that is longer.
 
 // What a program may rely on is documented whole; of the rest, what needs it.

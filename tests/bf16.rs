@@ -88,6 +88,11 @@ fn grouped() -> impl Strategy<Value = (Vec<usize>, Op)> {
     )
 }
 
+/// In what the weights are stored.
+fn stored() -> impl Strategy<Value = Option<Half>> {
+    prop::sample::select(vec![None, None, Some(Half::F16), Some(Half::Bf16)])
+}
+
 fn product() -> impl Strategy<Value = (Vec<usize>, Op)> {
     wide().prop_flat_map(|dims| {
         let dense = (1usize..70, any::<bool>());
@@ -120,9 +125,9 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn random_products((dims, op) in product(), batch in 1usize..3, seed: u64) {
+    fn random_products((dims, op) in product(), half in stored(), batch in 1usize..3, seed: u64) {
         if let Ok(graph) = single(op, &dims) {
-            check(&graph, batch, seed);
+            check(&in_halves(graph, half), batch, seed);
         }
     }
 

@@ -99,7 +99,7 @@ impl Stage {
         let whole = |strip: &Strip| {
             let steps = plan.steps[self.steps.clone()].iter();
             let view = steps.map(|step| &step.output).find(|view| view.buffer == strip.buffer);
-            strip.blocks * strip.vector * view.map_or(0, positions)
+            strip.blocks * strip.vector * view.map_or(0, View::positions)
         };
         let strips = self.strips.iter();
         [strips.clone().map(Strip::bytes).sum(), strips.map(whole).sum()]
@@ -135,7 +135,7 @@ impl Plan {
     /// Bytes of a view in memory, in the given layout.
     pub fn view_bytes(&self, view: &View, layout: Layout) -> usize {
         let all = view.bytes(layout, self.target.lanes);
-        self.strip(view.buffer).map_or(all, |strip| all / positions(view) * strip.positions)
+        self.strip(view.buffer).map_or(all, |strip| all / view.positions() * strip.positions)
     }
 }
 
@@ -217,10 +217,6 @@ fn arena_with(plan: &Plan, outlines: &[Outline]) -> usize {
     arena_of(buffers)
 }
 
-fn positions(view: &View) -> usize {
-    view.positions()
-}
-
 /// The blocks of its buffer that a view has lanes of; where rows of a channel follow each other, each channel is one. `plane`
 /// are the positions of a block in memory.
 fn blocks(view: &View, plane: usize, lanes: usize) -> Range<usize> {
@@ -249,13 +245,13 @@ fn apply(plan: &mut Plan, stage: Stage) {
     resize(plan, &stage.steps, &stage.strips, &mut buffers);
     plan.buffers = buffers;
     let strip = |buffer: BufferId| stage.strips.iter().find(|strip| strip.buffer == buffer);
-    let plane = |view: &View| strip(view.buffer).map_or(positions(view), |strip| strip.positions);
+    let plane = |view: &View| strip(view.buffer).map_or(view.positions(), |strip| strip.positions);
     for step in &mut plan.steps[stage.steps.clone()] {
         let planes = Planes { input: plane(&step.inputs[0]), output: plane(&step.output) };
         step.kernel = step.kernel.banded(planes).expect("as with all positions");
         for view in step.views_mut() {
             if let Some(strip) = strip(view.buffer) {
-                view.offset = view.offset / positions(view) * strip.positions;
+                view.offset = view.offset / view.positions() * strip.positions;
             }
         }
     }

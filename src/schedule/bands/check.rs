@@ -5,7 +5,7 @@
 //! does not matter: nothing is read of it but the steps, the strips and the turns.
 
 use super::super::{BufferId, Plan, Step, View};
-use super::{Echo, Stage, Strip, Turn, blocks, positions};
+use super::{Echo, Stage, Strip, Turn, blocks};
 use crate::kernels::bands::{Descent, around};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -88,7 +88,7 @@ impl<'p> Walk<'p> {
         for (operand, view) in self.step(turn).inputs.iter().enumerate() {
             let ranges = units.iter().map(|unit| if operand == 0 { unit.reads.clone() } else { unit.writes.clone() });
             // One number a channel is read by all.
-            let one = operand > 0 && positions(view) == 1;
+            let one = operand > 0 && view.positions() == 1;
             let range = if one { 0..1 } else { around(ranges) };
             if range.is_empty() {
                 continue;
@@ -124,9 +124,9 @@ impl<'p> Walk<'p> {
                 continue;
             }
             let units = &self.paths[place].units;
-            let made = units.get(self.done[place]).map_or(positions(&other.output), |unit| unit.writes.start);
+            let made = units.get(self.done[place]).map_or(other.output.positions(), |unit| unit.writes.start);
             let right = if of < step { range.end <= made } else { made <= range.start };
-            (right && positions(&other.output) == positions(view)).then_some(()).ok_or(Fault::Order { turn, of })?;
+            (right && other.output.positions() == view.positions()).then_some(()).ok_or(Fault::Order { turn, of })?;
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl<'p> Walk<'p> {
     }
 
     fn plane(&self, view: &View) -> usize {
-        self.strip(view.buffer).map_or(positions(view), |strip| strip.positions)
+        self.strip(view.buffer).map_or(view.positions(), |strip| strip.positions)
     }
 
     fn blocks(&self, view: &View) -> Range<usize> {

@@ -1,7 +1,7 @@
 //! How far the steps of a stage are after each of its waves, and what is in memory then.
 
 use super::super::{Buffer, BufferId, Place, Plan, Step, View};
-use super::{Stage, Strip, blocks, positions, ring};
+use super::{Stage, Strip, blocks, ring};
 use crate::kernels::bands::{Descent, Planes, Unit};
 use crate::kernels::{Kernel, Layout};
 use std::ops::Range;
@@ -64,15 +64,15 @@ impl Paths {
 /// The kernel of a step that can go down the picture, with all positions in memory.
 fn banded(plan: &Plan, step: &Step) -> Option<Kernel> {
     let alone = step.beside.is_none() && !step.kernel.is_joint(&plan.target);
-    if !alone || step.views().count() > MOST_VIEWS || positions(&step.output) == 1 {
+    if !alone || step.views().count() > MOST_VIEWS || step.output.positions() == 1 {
         return None;
     }
-    step.kernel.banded(Planes { input: positions(&step.inputs[0]), output: positions(&step.output) })
+    step.kernel.banded(Planes { input: step.inputs[0].positions(), output: step.output.positions() })
 }
 
 /// Whether two views have blocks in common.
 fn overlap(plan: &Plan, a: &View, b: &View) -> bool {
-    let [of_a, of_b] = [a, b].map(|view| blocks(view, positions(view), plan.target.lanes));
+    let [of_a, of_b] = [a, b].map(|view| blocks(view, view.positions(), plan.target.lanes));
     a.buffer == b.buffer && of_a.start < of_b.end && of_b.start < of_a.end
 }
 
@@ -228,7 +228,7 @@ impl<'p> Flow<'p> {
     fn held(&self, Touched { writers, readers }: &Touched, wave: &[Done]) -> Range<usize> {
         let made = |done: &Done, &step: &usize| self.paths[step].made(done[step]);
         let all =
-            writers.iter().map(|&step| positions(&self.plan.steps[self.steps.start + step].output)).max().unwrap_or(0);
+            writers.iter().map(|&step| self.plan.steps[self.steps.start + step].output.positions()).max().unwrap_or(0);
         let written = writers.iter().map(|step| made(&wave[0], step));
         let read = readers.iter().filter_map(|&(step, operand)| self.paths[step].needs(operand, wave[0][step]));
         let start = written.chain(read.map(|range| range.start)).min().unwrap_or(all);
@@ -257,7 +257,7 @@ impl<'p> Flow<'p> {
                 true => step.inputs.iter().map(|view| view.buffer).collect(),
                 false => {
                     // One number a channel lies as it likes.
-                    let like = |view: &&View| positions(view) == positions(&step.output);
+                    let like = |view: &&View| view.positions() == step.output.positions();
                     let others = step.inputs[1..].iter().filter(like);
                     [&step.output].into_iter().chain(others).map(|view| view.buffer).collect()
                 }
@@ -275,10 +275,10 @@ impl<'p> Flow<'p> {
         let inside = self.steps.contains(&live.0) && self.steps.contains(&live.1);
         let steps = &self.plan.steps[self.steps.clone()];
         let views: Vec<&View> = steps.iter().flat_map(Step::views).filter(|view| view.buffer == buffer).collect();
-        let all = positions(views.first()?);
+        let all = views.first()?.positions();
         let vector = self.plan.target.lanes * views[0].ty.dtype.bytes();
         let alike = views.iter().all(|view| {
-            view.layout == Layout::Blocked && positions(view) == all && view.offset.is_multiple_of(all * vector)
+            view.layout == Layout::Blocked && view.positions() == all && view.offset.is_multiple_of(all * vector)
         });
         let fits = matches!(place, Place::Arena(_)) && inside && alike && room < all;
         fits.then(|| Strip { buffer, blocks: bytes / (all * vector), ring, positions: room, vector })

@@ -6,7 +6,7 @@
 
 use super::super::BufferId;
 use super::flow::{Done, Flow};
-use super::{Echo, Strip, Turn, blocks, positions};
+use super::{Echo, Strip, Turn, blocks};
 use crate::kernels::bands::{Descent, Unit};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,7 +49,7 @@ pub fn turns(flow: &Flow, strips: &[Strip], done: &[Done]) -> Vec<Turn> {
         index,
         descent,
         rings: step.views().map(|view| rings.iter().find(|ring| ring.strip.buffer == view.buffer)).collect(),
-        written: blocks(&step.output, positions(&step.output), flow.lanes()),
+        written: blocks(&step.output, step.output.positions(), flow.lanes()),
     });
     let steps: Vec<Turning> = steps.collect();
     let wave = |wave: &[Done]| -> Vec<Turn> {

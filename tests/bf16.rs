@@ -331,7 +331,8 @@ fn libraries_have_the_bits_of_sessions() {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
         let Some(Engine::Jit(isa)) = engines().into_iter().find(|engine| matches!(engine, Engine::Jit(_))) else {
-            return;
+            eprintln!("compiled for {}, and not run: this CPU has no AVX512_BF16", options.cpu.name);
+            continue;
         };
         let mut session = Session::new(graph.clone(), &weights, &self::options(Engine::Jit(isa))).unwrap();
         let expected = session.run(&inputs).unwrap();

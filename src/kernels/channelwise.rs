@@ -8,7 +8,7 @@ use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::interleave::{Interleave, Part};
 use super::long::{CHAIN, Every};
-use super::nest::{self, KernelNest, part};
+use super::nest::{self, KernelNest};
 use super::permute::Source;
 use super::rows::{Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
@@ -411,14 +411,7 @@ impl Code {
         let block_bytes = self.out_positions() as i64 * self.vector();
         let input_bytes = (self.multiplicity * self.input_positions) as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let blocks = self.blocks() as i64;
-            let (of_task, block) = match self.task_rows < self.rows.count {
-                false => (None, task),
-                true => {
-                    let index = nest.div_imm(task, blocks);
-                    (Some(part(nest, index, self.task_rows, self.rows.count)), nest.rem_imm(task, blocks))
-                }
-            };
+            let (block, of_task) = self.rows.emit_task(nest, task, self.blocks(), self.task_rows);
             let out = nest.sample_pointer(0, sample);
             let out = nest.offset_by(out, block, block_bytes);
             let input = nest.sample_pointer(1, sample);

@@ -85,6 +85,11 @@ fn around(padded: Option<Padded>) -> Fact {
     ("around", padded.map_or(String::new(), sizes))
 }
 
+/// Rows of a task, where those are not all.
+fn shared(task_rows: usize, rows: usize) -> Fact {
+    some("order", task_rows < rows, &format!("tasks of {task_rows} rows of a block"))
+}
+
 fn some(what: &'static str, when: bool, text: &str) -> Fact {
     (what, if when { text.into() } else { String::new() })
 }
@@ -129,7 +134,7 @@ impl channelwise::Code {
             window(self.kernel_rows, self.kernel, self.stride, self.dilation, self.pad),
             row(self.columns, &self.segments),
             ("rows", interior),
-            some("order", self.task_rows < self.rows.count, &format!("tasks of {} rows of a block", self.task_rows)),
+            shared(self.task_rows, self.rows.count),
             some("also", self.mean, "the mean of each channel"),
             some("starts", self.bias, "with the bias"),
             ("then", self.epilogue.words()),
@@ -150,7 +155,7 @@ impl pool::Code {
             ("vectors", format!("{} of channels", self.blocks)),
             window(self.kernel_rows, self.kernel, self.stride, self.dilation, self.pad),
             row(self.columns, &self.segments),
-            some("order", self.task_rows < self.rows.count, &format!("tasks of {} rows of a block", self.task_rows)),
+            shared(self.task_rows, self.rows.count),
             ("then", self.epilogue.words()),
         ]
     }

@@ -177,16 +177,6 @@ impl Geometry {
         Parts::new(self.steps(tile).1, tasks)
     }
 
-    /// From the first window of the input to the others.
-    pub fn of_input(&self, at: Word, bytes: usize) -> Cursor {
-        Cursor { at, steps: std::array::from_fn(|d| self.stride[d] * behind(&self.input, d) * bytes) }
-    }
-
-    /// Through the output, or what lies as it does.
-    pub fn of_output(&self, at: Word, bytes: usize) -> Cursor {
-        Cursor::new(at, &self.out, bytes)
-    }
-
     /// The same for a kernel of which so many positions are in memory, if it is one: as many as there are units.
     pub fn parts_of(&self, planes: Option<Planes>, tile: [usize; 2], tasks: usize) -> Parts {
         match planes {
@@ -220,6 +210,16 @@ impl Geometry {
             }
         };
         Descent { tasks, units: Parts::units(self.steps([rows, run]).1).each().map(unit).collect() }
+    }
+
+    /// From the first window of the input to the others.
+    pub fn of_input(&self, at: Word, bytes: usize) -> Cursor {
+        Cursor { at, steps: std::array::from_fn(|d| self.stride[d] * behind(&self.input, d) * bytes) }
+    }
+
+    /// Through the output, or what lies as it does.
+    pub fn of_output(&self, at: Word, bytes: usize) -> Cursor {
+        Cursor::new(at, &self.out, bytes)
     }
 
     /// Calls `call` with a tile for each run of positions of a row, of all rows, as `nest::for_runs`; or for each so many

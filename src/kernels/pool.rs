@@ -4,7 +4,7 @@ use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::long::{CHAIN, Every, Total};
 use super::math;
-use super::nest::{self, KernelNest, part};
+use super::nest::{self, KernelNest};
 use super::rows::{Divisors, Located, RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, Number, Target, Why};
@@ -214,14 +214,8 @@ impl Code {
         let planes = self.planes();
         let block_bytes = planes.output as i64 * self.vector();
         nest.for_tasks(self.tasks(), |nest, sample, task| {
-            let blocks = self.blocks as i64;
-            let (rows, block) = match self.task_rows < self.rows.count {
-                false => ([0, self.rows.count as i64].map(|row| nest.iconst(row)), task),
-                true => {
-                    let index = nest.div_imm(task, blocks);
-                    (part(nest, index, self.task_rows, self.rows.count), nest.rem_imm(task, blocks))
-                }
-            };
+            let (block, rows) = self.rows.emit_task(nest, task, self.blocks, self.task_rows);
+            let rows = rows.unwrap_or_else(|| [0, self.rows.count as i64].map(|row| nest.iconst(row)));
             let out = nest.sample_pointer(0, sample);
             let out = nest.offset_by(out, block, block_bytes);
             let input = nest.sample_pointer(1, sample);

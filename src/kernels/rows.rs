@@ -4,7 +4,7 @@
 //! kernel rows, one range in each dimension, so that tables grow with the sum of the dimensions, not their product.
 
 use super::Number;
-use super::nest::KernelNest;
+use super::nest::{KernelNest, Part, part};
 use crate::codegen::vector::{R, VectorAsm};
 use crate::codegen::{NestBuilder, Word};
 use crate::layers::ResolvedWindow;
@@ -299,6 +299,15 @@ impl RowShape {
     pub fn task(&self, task: usize, blocks: usize, rows: usize) -> (usize, Range<usize>) {
         let first = task / blocks * rows;
         (task % blocks, first..self.count.min(first + rows))
+    }
+
+    /// The same in generated code; no rows where a task has all of them.
+    pub fn emit_task(&self, nest: &mut NestBuilder, task: Word, blocks: usize, rows: usize) -> (Word, Part) {
+        if rows >= self.count {
+            return (task, None);
+        }
+        let index = nest.div_imm(task, blocks as i64);
+        (nest.rem_imm(task, blocks as i64), Some(part(nest, index, rows, self.count)))
     }
 
     /// Bytes of scratch memory that [`RowShape::locate`] needs.

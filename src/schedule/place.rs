@@ -187,7 +187,12 @@ impl Placer<'_> {
         let times = self.graph[reader].inputs.iter().filter(|&&input| input == id).count();
         let hidden = node.slice_of.is_none() && !self.outputs.contains_key(&id) && times == 1;
         let whole = matches!(node.ty.dtype, DType::U8(_)) && ir::integer::concerns(self.graph, &self.graph[reader]);
-        if !hidden || !whole || self.graph[reader].operands() != [id] {
+        let pointwise = match &self.graph[reader].op {
+            Op::Conv(conv) => conv.window.resolve(node.ty.spatial()).expect("verified").is_pointwise(),
+            Op::Dense(_) => true,
+            _ => false,
+        };
+        if !hidden || !whole || pointwise || self.graph[reader].operands() != [id] {
             return None;
         }
         let view = self.node_view(reader, vec![Value { ty: &node.ty, layout: Layout::Blocked }]);

@@ -395,6 +395,7 @@ impl TileEmitter<'_> {
         let conf = self.conf;
         let row: Vec<V> = (0..self.vectors).map(|_| asm.vec()).collect();
         let element = (!conf.tile.embedded).then(|| asm.vec());
+        let streamed = conf.is_streamed();
         for column in 0..conf.window.kernel {
             let users: Vec<usize> = (0..self.segment.pixels)
                 .filter(|&p| (self.segment.columns[p].0..self.segment.columns[p].1).contains(&column))
@@ -407,7 +408,7 @@ impl TileEmitter<'_> {
                 for (v, &weight) in row.iter().enumerate() {
                     let at = position + v as i64 * conf.weight_vector();
                     self.load_weights(asm, weight, weights.at(at));
-                    if conf.is_streamed() && at % LINE == 0 {
+                    if streamed && at % LINE == 0 {
                         asm.prefetch(weights.at(at + STREAM_AHEAD));
                     }
                 }

@@ -190,6 +190,7 @@ fn group(item: &Item) -> usize {
     match item {
         Item::Activation(Sigmoid | Silu) => math::LOGISTIC_GROUP,
         Item::Activation(Gelu) => math::GELU_GROUP,
+        Item::Activation(Tanh) => math::TANH_GROUP,
         Item::Activation(GeluTanh) => math::GELU_TANH_GROUP,
         Item::Activation(Exp | Elu(_) | Selu | Celu(_) | Softplus | Mish) => math::EXP_GROUP,
         _ => MAX_GROUP,
@@ -230,7 +231,7 @@ pub fn activate(asm: &mut dyn VectorAsm, activation: Activation, values: &[V]) {
         Activation::Mish => math::mish(asm, values),
         Activation::Softplus => math::softplus(asm, values),
         Activation::Softsign => softsign(asm, values),
-        Activation::Tanh => values.iter().for_each(|&value| math::tanh(asm, value)),
+        Activation::Tanh => math::tanh(asm, values),
         Activation::Sigmoid => math::logistic(asm, Logistic::Sigmoid, values),
         Activation::HardSigmoid { slope, offset } => hard_sigmoid(asm, (slope, offset), values, values),
         Activation::Clip { low, high } => clip(asm, values, low, high),

@@ -434,6 +434,11 @@ impl Code {
         self.groups as i64 * self.group_ring()
     }
 
+    /// Bytes of the totals.
+    fn totals(&self) -> usize {
+        self.groups * self.first.tile.vectors * self.second.total_bytes() as usize
+    }
+
     /// Bytes of the ring of one vector group.
     fn group_ring(&self) -> i64 {
         self.first.tile.vectors as i64 * self.first.out_block_stride()
@@ -451,9 +456,9 @@ impl Family for Code {
         self.bands.parts() * self.first.vector_groups()
     }
 
-    /// Rings and totals.
+    /// Rings, totals, and what the first needs.
     fn scratch(&self) -> usize {
-        self.rings() as usize + self.groups * self.first.tile.vectors * self.second.total_bytes() as usize
+        self.rings() as usize + self.totals() + self.first.pair_bytes()
     }
 
     /// The residual operand of the second.
@@ -566,7 +571,9 @@ impl NestEmitter<'_> {
         let [weights, bias, table] = [0, 1, 2].map(|index| nest.constant_pointer(constants + index));
         let weights = nest.offset_by(weights, group, self.conf.first.weight_group());
         let bias = nest.offset_by(bias, group, self.conf.first.bias_stride());
-        let pointers = [sample.input, weights, bias, ring, ring, table];
+        let scratch = nest.constant_pointer(self.conf.scratch_operand());
+        let pair = nest.add_imm(scratch, self.conf.rings() + self.conf.totals() as i64);
+        let pointers = [sample.input, weights, bias, ring, ring, table, pair];
         self.conf.first.generate_group(nest, group, rows, pointers, &self.first);
     }
 

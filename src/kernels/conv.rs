@@ -597,21 +597,25 @@ impl Code {
         self.weight_bytes() > NEAR_WEIGHTS && self.row_tiles() * self.out_rows == 1
     }
 
-    /// How tiles ask for the next panel, if they do.
-    fn ahead(&self) -> Option<Ahead> {
-        if self.weight_bytes() <= NEAR_WEIGHTS || !(1..=NEAR_WEIGHTS as i64).contains(&self.panel()) {
+    /// The cache lines of the next panel of weights, which comes from memory, that a tile asks for with each input block, if
+    /// it does: its share, because memory gives lines no faster than a few tiles compute.
+    fn ahead(&self) -> Option<usize> {
+        let far = self.weight_bytes() > NEAR_WEIGHTS && !self.is_streamed();
+        if !far || !(1..=NEAR_WEIGHTS as i64).contains(&self.panel()) {
             return None;
         }
-        let taps_unused = self.rows.plain && self.tile.unroll == self.input.block;
-        let argument = if self.epilogue.operands() == 0 {
-            4
-        } else if taps_unused {
-            5
-        } else {
-            return None;
-        };
-        let blocks = self.row_tiles() * self.block_rows * self.chunk_blocks;
-        Some(Ahead { argument, lines: ((self.panel() / LINE) as usize).div_ceil(blocks) as i64 })
+        let turns = self.row_tiles() * self.block_rows * self.chunk_blocks * self.turns();
+        Some(((self.panel() / LINE) as usize).div_ceil(turns) * self.turns())
+    }
+
+    /// Bytes of the two pointers that a tile finds where it asks for weights ahead: its bias and its share.
+    pub(super) fn pair_bytes(&self) -> usize {
+        if self.ahead().is_some() { 16 } else { 0 }
+    }
+
+    /// How often the unrolled part of a tile runs for each input block.
+    fn turns(&self) -> usize {
+        self.window.kernel_rows * self.input.block / self.tile.unroll
     }
 
     fn input_blocks(&self) -> usize {
@@ -677,8 +681,9 @@ impl Family for Code {
         index + 1 == self.residual_operand() && self.epilogue.is_light() && self.chunks() == 1 && !self.is_long()
     }
 
+    /// What rows need, and the pair.
     fn scratch(&self) -> usize {
-        self.rows.scratch()
+        self.rows.scratch() + self.pair_bytes()
     }
 
     fn constants<'a>(&'a self, tables: &'a Tables, params: &'a [Values<'a>]) -> Vec<Constant<'a>> {
@@ -698,15 +703,6 @@ impl Family for Code {
         let tiles = self.generate_tiles(name, isa, module)?;
         nest::define(name, module, |nest| self.generate_nest(nest, &tiles))
     }
-}
-
-/// How the tiles that read a panel of weights ask for the next one, which comes from memory: each for its share, because
-/// memory gives lines no faster than a few tiles compute.
-struct Ahead {
-    /// Index of the argument that the pointer to the share travels in: one that the tile does not need.
-    argument: usize,
-    /// Cache lines for each input block of the tile.
-    lines: i64,
 }
 
 /// Where chunks of the input channels stand among all.
@@ -732,9 +728,9 @@ mod tests {
             let lowered = with_convolution([channels_in, 7, 7], channels_out, [kernel; 2], |node| lower(node, &target));
             let Ok(Lowered { kernel: Kernel::Conv(conf), .. }) = lowered else { panic!("a convolution") };
             let conf = conf.code;
-            let ahead = conf.ahead().expect("more weights than are near");
+            let lines = conf.ahead().expect("more weights than are near");
             let tiles = conf.row_tiles() * conf.block_rows;
-            let lines = tiles as i64 * conf.chunk_blocks as i64 * ahead.lines;
+            let lines = (tiles * conf.chunk_blocks * lines) as i64;
             assert!((conf.panel() / LINE..3 * conf.panel() / LINE).contains(&lines), "{lines} of {conf:?}");
             let phases = conf.phases();
             assert_eq!(phases.iter().map(|phase| phase.chunks.len()).sum::<usize>(), conf.chunks());

@@ -8,6 +8,7 @@
 //! map in blocks of channels as it lies: as a window of all positions.
 
 use super::bands::{Descent, Planes};
+use super::fetch::Fetch;
 use super::geometry::{Cursor, Geometry, Padded};
 use super::nest::{self, KernelNest, Part, Parts};
 use super::pad::{Filler, Frame};
@@ -562,8 +563,9 @@ impl Tile<'_> {
         repeat(asm, code.reads, &mut |asm| {
             repeat(asm, kernel[0], &mut |asm| {
                 repeat(asm, kernel[1], &mut |asm| {
-                    self.fetch(asm);
-                    self.emit_row(asm, x, weights, &sums);
+                    let fetch = self.fetch(asm);
+                    self.emit_row(asm, x, weights, &sums, fetch);
+                    fetch.pass(asm);
                     asm.add_imm(x, row);
                     asm.add_imm(weights, (kernel[2] * code.quads() * self.blocks * code.unit()) as i64);
                 });
@@ -580,25 +582,23 @@ impl Tile<'_> {
         self.rows * self.run
     }
 
-    /// Fetches some of the next tile's weights, with each row of taps.
-    fn fetch(&self, asm: &mut dyn VectorAsm) {
-        let [planes, rows, _] = self.code.window.kernel;
+    /// Some of the next tile's weights, with each row of taps.
+    fn fetch(&self, asm: &mut dyn VectorAsm) -> Fetch {
+        let [planes, rows, columns] = self.code.window.kernel;
         let times = self.code.reads * planes * rows;
         let lines = (self.code.fetched() * self.positions()).div_ceil(LINE * times);
-        let next = asm.arg(5);
-        (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i64)));
-        if lines > 0 {
-            asm.add_imm(next, (lines * LINE) as i64);
-        }
+        Fetch::new(asm.arg(5), 0, lines, columns * self.code.quads())
     }
 
     /// The products of one row of taps and one block of input channels.
-    fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>]) {
+    fn emit_row(&self, asm: &mut dyn VectorAsm, x: R, weights: R, sums: &[Vec<V>], fetch: Fetch) {
         let code = self.code;
         for (column, quad) in
             (0..code.window.kernel[2]).flat_map(|column| (0..code.quads()).map(move |quad| (column, quad)))
         {
-            let first = (column * code.quads() + quad) * self.blocks * code.unit();
+            let step = column * code.quads() + quad;
+            fetch.step(asm, step);
+            let first = step * self.blocks * code.unit();
             let at = |p: usize| {
                 let [_, down, across] = code.window.stride;
                 let row = p / self.run * down * code.window.input[2];

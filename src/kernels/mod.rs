@@ -22,6 +22,7 @@
 pub mod bands;
 pub mod bytes;
 pub mod epilogue;
+pub mod fetch;
 pub mod integer;
 pub mod interleave;
 pub mod lanes;

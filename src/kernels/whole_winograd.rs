@@ -27,7 +27,7 @@ use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
 use crate::layers::Op;
 use crate::machine::Machine;
-use crate::machine::costs::{WHOLE_OUTPUT, exposed};
+use crate::machine::costs::{WHOLE_OUTPUT, WINOGRAD_EXPOSED, exposed};
 use crate::tensor::Quantisation;
 use std::ops::Range;
 use tiles::COLUMNS;
@@ -422,7 +422,7 @@ impl Code {
 /// Estimated cycles, of which weights of some bytes take those that are read so many times.
 fn cycles(arithmetic: usize, (bytes, times): (usize, usize), machine: &Machine) -> usize {
     let stream = bytes / machine.memory_rate() + (times - 1) * bytes / machine.third_rate();
-    arithmetic + exposed(stream, arithmetic)
+    arithmetic + exposed(WINOGRAD_EXPOSED, stream, arithmetic)
 }
 
 /// G w G^T, of the rows of taps w: rows of frequencies, each as long as there may be.

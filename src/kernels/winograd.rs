@@ -38,7 +38,7 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
 use crate::machine::STANDARD;
-use crate::machine::costs::{self, WINOGRAD_TRANSFORM, exposed};
+use crate::machine::costs::{self, DIRECT_EXPOSED, WINOGRAD_EXPOSED, WINOGRAD_TRANSFORM, exposed};
 use dim::Dim;
 use nest::{Functions, NestEmitter};
 use stages::{FRAME_BYTES, Stages};
@@ -158,7 +158,8 @@ impl<'a> Problem<'a> {
     fn fastest(&self, target: &Target) -> Result<Code, Why> {
         let direct = match conv::lower(self.node, target)?.kernel {
             Kernel::Conv(Conf { code: conf, .. }) => {
-                costs::direct(conf.cycles()) + exposed(stream_cycles(conf.weight_bytes(), 1), conf.cycles())
+                let stream = stream_cycles(conf.weight_bytes(), 1);
+                costs::direct(conf.cycles()) + exposed(DIRECT_EXPOSED, stream, conf.cycles())
             }
             other => unreachable!("{other:?}"),
         };
@@ -312,7 +313,8 @@ impl Code {
         let values = self.frequencies() * blocks * self.block_stride() as usize;
         let far = values > STANDARD.stays_second();
         let moved = if far { 2 * groups * values / STANDARD.third_rate() } else { 0 };
-        products + self.transform_cycles() + moved + exposed(stream_cycles(self.weight_bytes(), groups), products)
+        let stream = stream_cycles(self.weight_bytes(), groups);
+        products + self.transform_cycles() + moved + exposed(WINOGRAD_EXPOSED, stream, products)
     }
 
     /// Of the transforms of one sample: two steps, each as many vectors as it writes.

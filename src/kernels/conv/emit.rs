@@ -1,9 +1,10 @@
 //! The code of a direct convolution: the loop nest around its tiles, and the tiles.
 
-use super::{Ahead, Code, LINE, Phase, Split};
+use super::{Code, LINE, Phase, Split};
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::epilogue::Epilogue;
+use crate::kernels::fetch::Fetch;
 use crate::kernels::long::Every;
 use crate::kernels::nest::{KernelNest, part};
 use crate::kernels::rows::Located;
@@ -18,6 +19,7 @@ struct Line {
     out: Word,
     residual: Word,
     table: Word,
+    pair: Word,
 }
 
 /// The functions of a convolution's tiles, one for each segment in each phase.
@@ -116,13 +118,21 @@ impl Code {
         let panel = nest.mul_imm(channel_group, self.vector_groups() as i64);
         let weights = nest.sample_pointer(self.weights_operand(), sample);
         let bias = nest.constant_pointer(self.bias_operand());
+        let table = nest.constant_pointer(self.bias_operand() + 1);
         Line {
             input: nest.offset_by(input, channel_group, self.input.group_stride),
             weights: nest.offset_by(weights, panel, self.weight_group()),
             bias: nest.offset_by(bias, panel, self.bias_stride()),
             out: nest.add(out, out_offset),
             residual: nest.add(residual, out_offset),
-            table: nest.constant_pointer(self.bias_operand() + 1),
+            table,
+            pair: match self.ahead() {
+                None => table,
+                Some(_) => {
+                    let scratch = nest.constant_pointer(self.bias_operand() + 2);
+                    nest.add_imm(scratch, self.rows.scratch() as i64)
+                }
+            },
         }
     }
 
@@ -146,19 +156,21 @@ impl Code {
                     nest.add(line.out, out_offset),
                     nest.add(line.residual, out_offset),
                     line.table,
+                    line.pair,
                 ];
                 self.generate_chunk(nest, group, chunk, rows, pointers, tiles);
             });
         });
     }
 
-    /// The given rows of one vector group: input, weights, bias, output, residual, table of rows.
+    /// The given rows of one vector group: input, weights, bias, output, residual, table of rows, and [`Code::pair_bytes`] of
+    /// scratch memory.
     pub(in crate::kernels) fn generate_group(
         &self,
         nest: &mut NestBuilder,
         vector_group: Word,
         rows: [Word; 2],
-        pointers: [Word; 6],
+        pointers: [Word; 7],
         tiles: &Tiles,
     ) {
         self.for_chunks(nest, |nest, chunk| self.generate_chunk(nest, vector_group, chunk, rows, pointers, tiles));
@@ -180,12 +192,12 @@ impl Code {
         vector_group: Word,
         (phase, chunk): (usize, Word),
         rows: [Word; 2],
-        [input, weights, bias, out, residual, table]: [Word; 6],
+        [input, weights, bias, out, residual, table, pair]: [Word; 7],
         tiles: &Tiles,
     ) {
         let input = nest.offset_by(input, chunk, self.chunk_blocks as i64 * self.input.block_stride);
         let weights = nest.offset_by(weights, chunk, self.panel());
-        let pointers = [input, weights, bias, out, residual, table];
+        let pointers = [input, weights, bias, out, residual, table, pair];
         match &tiles.last {
             None => self.generate_rows(nest, rows, pointers, &tiles.full[phase]),
             Some(last) => {
@@ -199,9 +211,12 @@ impl Code {
         }
     }
 
-    fn generate_rows(&self, nest: &mut NestBuilder, [begin, end]: [Word; 2], pointers: [Word; 6], tiles: &[FuncId]) {
-        let [input, weights, bias, out, residual, table] = pointers;
+    fn generate_rows(&self, nest: &mut NestBuilder, [begin, end]: [Word; 2], pointers: [Word; 7], tiles: &[FuncId]) {
+        let [input, weights, bias, out, residual, table, pair] = pointers;
         let pixel = self.out_column();
+        if self.ahead().is_some() {
+            nest.store(bias, pair, 0);
+        }
         nest.for_range(begin, end, |nest, row| {
             let Located { input, taps } =
                 self.rows.locate(nest, table, row, input, self.row_bytes(), (self.bias_operand() + 2, 0));
@@ -221,10 +236,12 @@ impl Code {
                     let residual = nest.add_imm(residual, column);
                     let residual = nest.offset_by(residual, index, step * pixel);
                     let mut args = [input, weights, bias, out, residual, taps];
-                    if let Some(ahead) = self.ahead() {
+                    if let Some(lines) = self.ahead() {
                         let tile = nest.add(tiles_before, index);
                         let tile = nest.add_imm(tile, row_tiles_before);
-                        args[ahead.argument] = self.generate_ahead(nest, &ahead, weights, tile);
+                        let share = self.generate_share(nest, lines, weights, tile);
+                        nest.store(share, pair, 8);
+                        args[2] = pair;
                     }
                     nest.call(tile, &args);
                 });
@@ -245,9 +262,9 @@ impl Code {
         pointers.map(|pointer| nest.offset_by(pointer, place, bytes as i64))
     }
 
-    /// Where the share of a tile begins, by its number among those that read the panel at `weights`.
-    fn generate_ahead(&self, nest: &mut NestBuilder, ahead: &Ahead, weights: Word, tile: Word) -> Word {
-        let share = self.chunk_blocks as i64 * ahead.lines * LINE;
+    /// Where a tile's share of the next panel begins, by its number among those that read the panel at `weights`.
+    fn generate_share(&self, nest: &mut NestBuilder, lines: usize, weights: Word, tile: Word) -> Word {
+        let share = (self.chunk_blocks * lines) as i64 * LINE;
         let last = nest.iconst((self.panel() - 1) / share);
         let tile = nest.smin(tile, last);
         let next = nest.add_imm(weights, self.weight_group());
@@ -255,7 +272,8 @@ impl Code {
     }
 }
 
-/// Emits one tile: `(input, weights, bias, out, residual, taps)`.
+/// Emits one tile: `(input, weights, bias, out, residual, taps)`. Where it asks for weights ahead, the third is a pair of
+/// pointers: the bias, and its share of the next panel.
 struct TileEmitter<'a> {
     conf: &'a Code,
     segment: &'a Segment,
@@ -278,6 +296,7 @@ impl TileEmitter<'_> {
     fn emit(&self, asm: &mut dyn VectorAsm) {
         let sums: Vec<Vec<V>> =
             (0..self.segment.pixels).map(|_| (0..self.vectors).map(|_| asm.vec()).collect()).collect();
+        let fetch = self.fetch(asm);
         self.emit_begin(asm, &sums);
         let input = &self.conf.input;
         let row = self.conf.window.kernel * input.block * self.conf.terms();
@@ -291,15 +310,15 @@ impl TileEmitter<'_> {
             let counter = asm.int();
             asm.set_int(counter, blocks as i64);
             let blocks = asm.loop_begin(counter);
-            self.prefetch_ahead(asm);
-            self.emit_rows(asm, &sums, &pointers, input.block, self.conf.tile.unroll);
+            self.emit_rows(asm, &sums, &pointers, [input.block, self.conf.tile.unroll], fetch.as_ref());
             asm.add_imm(pointers.input, input.block_stride);
             asm.add_imm(pointers.weights, self.conf.weight_block());
             asm.loop_end(blocks);
             asm.free_int(counter);
         }
+        fetch.into_iter().for_each(|fetch| fetch.end(asm));
         if input.tail > 0 && self.phase.last {
-            self.emit_rows(asm, &sums, &pointers, input.tail, input.tail);
+            self.emit_rows(asm, &sums, &pointers, [input.tail; 2], None);
         }
         self.emit_end(asm, &sums);
     }
@@ -361,27 +380,34 @@ impl TileEmitter<'_> {
         self.exact.filter(|_| v + 1 == self.vectors).unwrap_or(self.conf.lanes)
     }
 
-    /// The kernel rows of one input block of `channels` channels.
-    fn emit_rows(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], pointers: &Pointers, channels: usize, unroll: usize) {
+    /// The kernel rows of one input block of `channels` channels, of which `unroll` are unrolled.
+    fn emit_rows(
+        &self,
+        asm: &mut dyn VectorAsm,
+        sums: &[Vec<V>],
+        pointers: &Pointers,
+        [channels, unroll]: [usize; 2],
+        fetch: Option<&Fetch>,
+    ) {
         let row_done = |asm: &mut dyn VectorAsm| {
             pointers.totals.iter().for_each(|every| every.pass(asm, |asm| self.emit_total(asm, sums)));
         };
         if self.conf.rows.plain && channels == unroll {
-            self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll);
+            self.emit_taps(asm, sums, pointers.input, pointers.weights, unroll, fetch);
             return row_done(asm);
         }
         let rows = &self.conf.rows;
         let line = [pointers.input, pointers.weights];
         rows.emit_taps(asm, pointers.taps, line, self.conf.row_bytes(), &mut |asm, input, weights| {
             if channels == unroll {
-                self.emit_taps(asm, sums, input, weights, unroll);
+                self.emit_taps(asm, sums, input, weights, unroll, fetch);
                 return row_done(asm);
             }
             let (chunks, counter) = ((channels / unroll) as i64, asm.int());
             let steps = [unroll as i64 * 4, (unroll * self.conf.window.kernel) as i64 * self.conf.weight_stride()];
             asm.set_int(counter, chunks);
             let looped = asm.loop_begin(counter);
-            self.emit_taps(asm, sums, input, weights, unroll);
+            self.emit_taps(asm, sums, input, weights, unroll, fetch);
             [input, weights].into_iter().zip(steps).for_each(|(pointer, step)| asm.add_imm(pointer, step));
             asm.loop_end(looped);
             [input, weights].into_iter().zip(steps).for_each(|(pointer, step)| asm.add_imm(pointer, -chunks * step));
@@ -391,7 +417,15 @@ impl TileEmitter<'_> {
     }
 
     /// The kernel columns of `unroll` channels of one row, unrolled.
-    fn emit_taps(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], input: R, weights: R, unroll: usize) {
+    fn emit_taps(
+        &self,
+        asm: &mut dyn VectorAsm,
+        sums: &[Vec<V>],
+        input: R,
+        weights: R,
+        unroll: usize,
+        fetch: Option<&Fetch>,
+    ) {
         let conf = self.conf;
         let row: Vec<V> = (0..self.vectors).map(|_| asm.vec()).collect();
         let element = (!conf.tile.embedded).then(|| asm.vec());
@@ -404,7 +438,9 @@ impl TileEmitter<'_> {
                 continue;
             }
             for channel in 0..unroll {
-                let position = (column * unroll + channel) as i64 * conf.weight_stride();
+                let step = column * unroll + channel;
+                fetch.iter().for_each(|fetch| fetch.step(asm, step));
+                let position = step as i64 * conf.weight_stride();
                 for (v, &weight) in row.iter().enumerate() {
                     let at = position + v as i64 * conf.weight_vector();
                     self.load_weights(asm, weight, weights.at(at));
@@ -430,6 +466,7 @@ impl TileEmitter<'_> {
                 }
             }
         }
+        fetch.iter().for_each(|fetch| fetch.pass(asm));
         row.into_iter().chain(element).for_each(|v| asm.free(v));
     }
 
@@ -440,12 +477,13 @@ impl TileEmitter<'_> {
         }
     }
 
-    /// Asks for lines of the next panel of weights.
-    fn prefetch_ahead(&self, asm: &mut dyn VectorAsm) {
-        let Some(Ahead { argument, lines }) = self.conf.ahead() else { return };
-        let ahead = asm.arg(argument);
-        (0..lines).for_each(|line| asm.prefetch(ahead.at(line * LINE)));
-        asm.add_imm(ahead, lines * LINE);
+    /// Lines of the next panel of weights, an integer register among them.
+    fn fetch(&self, asm: &mut dyn VectorAsm) -> Option<Fetch> {
+        let lines = self.conf.ahead()? / self.conf.turns();
+        let (pair, share) = (asm.arg(2), asm.int());
+        asm.load_int(share, pair.at(8));
+        asm.load_int(pair, pair.at(0));
+        Some(Fetch::new(share, 0, lines, self.conf.window.kernel * self.conf.tile.unroll))
     }
 
     /// The input element of a pixel under a kernel column.

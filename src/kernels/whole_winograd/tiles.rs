@@ -2,6 +2,7 @@
 
 use super::{Code, HALF};
 use crate::codegen::vector::{R, V, VectorAsm, repeat};
+use crate::kernels::fetch::Fetch;
 use crate::kernels::taps::split;
 use crate::machine::LINE;
 
@@ -75,9 +76,12 @@ impl Code {
         let sums: Vec<Vec<V>> = (0..run).map(|_| (0..vectors).map(|_| asm.vec()).collect()).collect();
         sums.iter().flatten().for_each(|&sum| asm.splat_bits(sum, 0));
         repeat(asm, self.in_blocks(), &mut |asm| {
-            (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i64)));
-            asm.add_imm(next, (lines * LINE) as i64);
-            (0..self.pairs()).for_each(|pair| self.emit_pair(asm, [v, weights], pair, &sums));
+            let fetch = Fetch::new(next, 0, lines, self.pairs());
+            for pair in 0..self.pairs() {
+                fetch.step(asm, pair);
+                self.emit_pair(asm, [v, weights], pair, &sums);
+            }
+            fetch.pass(asm);
             asm.add_imm(v, self.v_block() as i64);
             asm.add_imm(weights, (self.pairs() * vectors) as i64 * self.vector());
         });

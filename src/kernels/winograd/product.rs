@@ -10,6 +10,7 @@ use super::super::taps::split;
 use super::odd_lines;
 use crate::codegen::vector::{Mem, R, V, VectorAsm};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
+use crate::kernels::fetch::Fetch;
 use crate::kernels::long::{CHAIN, Every};
 use crate::machine::costs::{WIDE_VECTORS, WINOGRAD_LATENCY, WINOGRAD_TILE};
 use crate::machine::{LINE, STANDARD};
@@ -183,18 +184,18 @@ impl Conf {
             let count = asm.int();
             asm.set_int(count, blocks as i64);
             let looped = asm.loop_begin(count);
-            (0..lines).for_each(|line| asm.prefetch(next.at((line * LINE) as i64)));
             let v_lines = (pixels * self.vector() as usize).div_ceil(LINE);
-            (0..v_lines).for_each(|line| asm.prefetch(input.at(self.v_stride + (line * LINE) as i64)));
-            self.emit_channels(asm, &sums, input, weights, self.lanes);
+            let fetches =
+                [Fetch::new(next, 0, lines, self.lanes), Fetch::new(input, self.v_stride, v_lines, self.lanes)];
+            self.emit_channels(asm, &sums, input, weights, self.lanes, &fetches);
+            fetches[0].pass(asm);
             asm.add_imm(input, self.block_stride);
             asm.add_imm(weights, (self.lanes * vectors) as i64 * self.vector());
-            asm.add_imm(next, (lines * LINE) as i64);
             totals.iter().for_each(|every| every.pass(asm, |asm| total(asm, true)));
             asm.loop_end(looped);
             asm.free_int(count);
         }
-        self.emit_channels(asm, &sums, input, weights, tail);
+        self.emit_channels(asm, &sums, input, weights, tail, &[]);
         if let Some(every) = totals {
             every.end(asm);
             total(asm, false);
@@ -207,10 +208,19 @@ impl Conf {
     }
 
     /// `channels` channels of one block, unrolled.
-    fn emit_channels(&self, asm: &mut dyn VectorAsm, sums: &[Vec<V>], input: R, weights: R, channels: usize) {
+    fn emit_channels(
+        &self,
+        asm: &mut dyn VectorAsm,
+        sums: &[Vec<V>],
+        input: R,
+        weights: R,
+        channels: usize,
+        fetches: &[Fetch],
+    ) {
         let row: Vec<V> = sums[0].iter().map(|_| asm.vec()).collect();
         let element = (row.len() > 1).then(|| asm.vec());
         for channel in 0..channels {
+            fetches.iter().for_each(|fetch| fetch.step(asm, channel));
             for (v, &weight) in row.iter().enumerate() {
                 asm.load(weight, weights.at((channel * row.len() + v) as i64 * self.vector()));
             }

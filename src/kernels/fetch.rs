@@ -41,3 +41,27 @@ impl Fetch {
         asm.free_int(self.from);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codegen::Isa;
+    use crate::codegen::x64::assemble;
+    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+
+    #[test]
+    fn each_line_is_asked_for_once_and_few_at_a_time() {
+        for (lines, steps) in [(0, 4), (1, 4), (3, 4), (16, 16), (24, 16), (5, 1)] {
+            let asked = |step: usize| -> Vec<i64> {
+                let code = assemble(Isa::Avx2, 1, &mut |asm| Fetch::new(asm.arg(0), 128, lines, steps).step(asm, step));
+                let instructions = Decoder::new(64, &code, DecoderOptions::NONE).into_iter();
+                let prefetches = instructions.filter(|instruction| instruction.mnemonic() == Mnemonic::Prefetcht1);
+                prefetches.map(|prefetch| prefetch.memory_displacement64() as i64).collect()
+            };
+            let of_steps: Vec<Vec<i64>> = (0..steps).map(asked).collect();
+            assert!(of_steps.iter().all(|asked| asked.len() <= lines.div_ceil(steps)), "{of_steps:?}");
+            let expected: Vec<i64> = (0..lines).map(|line| 128 + (line * LINE) as i64).collect();
+            assert_eq!(of_steps.concat(), expected);
+        }
+    }
+}

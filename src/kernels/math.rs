@@ -301,12 +301,10 @@ pub fn logistic(asm: &mut dyn VectorAsm, kind: Logistic, values: &[V]) {
     steps.iter().flat_map(|registers| &registers[1..]).chain(&[c, d]).for_each(|&v| asm.free(v));
 }
 
-/// P and Q of tanh x = x P(x^2) / Q(x^2) for |x| <= [`TANH_LAST`]: a minimax approximation, relative error 2.1e-8.
-/// Coefficients from that of the highest power on; all are above 0, so that nothing cancels.
-const TANH: [[f32; 5]; 2] = [
-    [1.331_910_2e-8, 2.058_350_4e-5, 3.494_036_1e-3, 0.133_797_19, 1.0],
-    [7.762_032_4e-7, 3.283_095_3e-4, 2.587_107_9e-2, 0.467_130_34, 1.0],
-];
+/// P and W of 2 tanh(x / 2) = x P(x^2) / (1 + x^2 W(x^2)) for |x| <= [`TANH_LAST`]: a minimax approximation, relative error
+/// 1.2e-9 where it counts in full. Coefficients from that of the highest power on.
+const TANH_P: [f32; 4] = [8.926_694e-8, 1.619_532_8e-4, 3.157_365_4e-2, 1.0];
+const TANH_W: [f32; 3] = [2.800_647_5e-6, 1.404_207_7e-3, 0.114_906_98];
 
 /// From here on tanh rounds to 1.
 const TANH_LAST: f32 = 9.02;
@@ -316,6 +314,9 @@ pub const TANH_GROUP: usize = 3;
 
 /// Sets each of `values` to its tanh, at most 1. Takes `3 * values + 1` registers beside the values. Relative error below
 /// 4 ulp.
+///
+/// 2 t / (1 + t^2) with 2 t = 2 tanh(x / 2) = m / (1 + w): (m + m w) / (1 + (w (w + 2) + m^2 / 4)). Rounding errors of m and w
+/// cancel as the value nears 1, and those of what is added to 1 are small where it is far from 1.
 pub fn tanh(asm: &mut dyn VectorAsm, values: &[V]) {
     with_registers(asm, values, |asm, k, all: &[[V; 4]]| {
         // NaN passes.
@@ -327,20 +328,35 @@ pub fn tanh(asm: &mut dyn VectorAsm, values: &[V]) {
         };
         clip(asm, TANH_LAST);
         all.iter().for_each(|&[x, square, ..]| asm.mul(square, x, x));
-        for power in 0..TANH[0].len() {
-            for (polynomial, coefficients) in TANH.iter().enumerate() {
-                asm.splat(k, coefficients[power]);
-                for registers in all {
-                    match power {
-                        0 => asm.copy(registers[2 + polynomial], k),
-                        _ => asm.horner(registers[2 + polynomial], registers[1], k),
-                    }
-                }
+        for (register, coefficients) in [(2, &TANH_P[..]), (3, &TANH_W[..])] {
+            asm.splat(k, coefficients[0]);
+            all.iter().for_each(|registers| asm.copy(registers[register], k));
+            for &c in &coefficients[1..] {
+                asm.splat(k, c);
+                all.iter().for_each(|registers| asm.horner(registers[register], registers[1], k));
             }
         }
-        for &[x, _, p, q] in all {
-            asm.mul(x, x, p);
-            asm.div(x, x, q);
+        for &[x, square, m, w] in all {
+            asm.mul(w, w, square);
+            asm.mul(m, x, m);
+            let dividend = square;
+            asm.copy(dividend, m);
+            asm.horner(dividend, w, m);
+        }
+        asm.splat(k, 2.0);
+        for &[sum, _, _, w] in all {
+            asm.add(sum, w, k);
+            asm.mul(w, w, sum);
+        }
+        asm.splat(k, 0.25);
+        for &[divisor, _, m, of_w] in all {
+            asm.mul(divisor, m, k);
+            asm.horner(divisor, m, of_w);
+        }
+        asm.splat(k, 1.0);
+        for &[x, dividend, ..] in all {
+            asm.add(x, x, k);
+            asm.div(x, dividend, x);
         }
         clip(asm, 1.0);
     });

@@ -92,12 +92,7 @@ fn reduce(asm: &mut dyn VectorAsm, k: V, steps: &[Step]) {
         asm.splat(k, -part);
         steps.iter().for_each(|&[x, n, _]| asm.fma(x, n, k));
     }
-    asm.splat(k, EXP[0]);
-    steps.iter().for_each(|&[.., p]| asm.copy(p, k));
-    for &c in &EXP[1..] {
-        asm.splat(k, c);
-        steps.iter().for_each(|&[r, _, p]| asm.horner(p, r, k));
-    }
+    polynomials(asm, k, &EXP, steps.iter().map(|&[r, _, p]| [p, r]));
 }
 
 /// Makes of each P(r) e^r, as 1 + (r + r^2 P).
@@ -182,12 +177,7 @@ pub fn softplus(asm: &mut dyn VectorAsm, values: &[V]) {
             asm.div(z, z, square);
             asm.mul(square, z, z);
         }
-        asm.splat(k, LN_1P[0]);
-        steps.iter().for_each(|&[.., p]| asm.copy(p, k));
-        for &c in &LN_1P[1..] {
-            asm.splat(k, c);
-            steps.iter().for_each(|&[_, square, p]| asm.horner(p, square, k));
-        }
+        polynomials(asm, k, &LN_1P, steps.iter().map(|&[_, square, p]| [p, square]));
         asm.splat(k, 0.0);
         for &[x, z, _, p] in all {
             asm.at_least(x, x, k);
@@ -214,6 +204,17 @@ pub fn mish(asm: &mut dyn VectorAsm, values: &[V]) {
             asm.mul(x, x, w);
         }
     });
+}
+
+/// p = ((c0 * x + c1) * x + c2) ... for each pair of registers p and x, all of them one step after the other; `k` is for
+/// constants.
+fn polynomials(asm: &mut dyn VectorAsm, k: V, coefficients: &[f32], registers: impl Iterator<Item = [V; 2]> + Clone) {
+    asm.splat(k, coefficients[0]);
+    registers.clone().for_each(|[p, _]| asm.copy(p, k));
+    for &c in &coefficients[1..] {
+        asm.splat(k, c);
+        registers.clone().for_each(|[p, x]| asm.horner(p, x, k));
+    }
 }
 
 /// p = ((c0 * x + c1) * x + c2) ...; uses `t`.
@@ -328,14 +329,8 @@ pub fn tanh(asm: &mut dyn VectorAsm, values: &[V]) {
         };
         clip(asm, TANH_LAST);
         all.iter().for_each(|&[x, square, ..]| asm.mul(square, x, x));
-        for (register, coefficients) in [(2, &TANH_P[..]), (3, &TANH_W[..])] {
-            asm.splat(k, coefficients[0]);
-            all.iter().for_each(|registers| asm.copy(registers[register], k));
-            for &c in &coefficients[1..] {
-                asm.splat(k, c);
-                all.iter().for_each(|registers| asm.horner(registers[register], registers[1], k));
-            }
-        }
+        polynomials(asm, k, &TANH_P, all.iter().map(|&[_, square, p, _]| [p, square]));
+        polynomials(asm, k, &TANH_W, all.iter().map(|&[_, square, _, w]| [w, square]));
         for &[x, square, m, w] in all {
             asm.mul(w, w, square);
             asm.mul(m, x, m);
@@ -428,12 +423,7 @@ pub fn gelu(asm: &mut dyn VectorAsm, values: &[V]) {
         asm.add(y, y, low);
     }
     // e^(-y / 2) 2^(n + SCALE)
-    asm.splat(k, HALF_EXP[0]);
-    steps.iter().for_each(|&[_, power, ..]| asm.copy(power, k));
-    for &c in &HALF_EXP[1..] {
-        asm.splat(k, c);
-        steps.iter().for_each(|&[_, power, y, _]| asm.horner(power, y, k));
-    }
+    polynomials(asm, k, &HALF_EXP, steps.iter().map(|&[_, power, y, _]| [power, y]));
     asm.splat_bits(k, 127 + SCALE);
     for &[_, power, _, n] in &steps {
         asm.float_to_int(n, n);
@@ -449,12 +439,7 @@ pub fn gelu(asm: &mut dyn VectorAsm, values: &[V]) {
         asm.add(t, z, k);
         asm.div(t, k, t);
     }
-    asm.splat(k, RATIO[0]);
-    steps.iter().for_each(|&[_, _, ratio, _]| asm.copy(ratio, k));
-    for &c in &RATIO[1..] {
-        asm.splat(k, c);
-        steps.iter().for_each(|&[_, _, ratio, t]| asm.horner(ratio, t, k));
-    }
+    polynomials(asm, k, &RATIO, steps.iter().map(|&[_, _, ratio, t]| [ratio, t]));
     // Of x above LAST no more than LAST: infinity times a q of zero would be NaN.
     asm.splat(k, LAST);
     for &[x, power, ratio, t] in &steps {

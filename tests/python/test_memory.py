@@ -8,6 +8,9 @@ import pytest
 
 PROCESSES = 4
 MEGABYTE = 1_000_000
+# ResNet-50 has 25.6 million parameters (He et al., 2015). How much more their packed form takes depends on the kernels
+# that are chosen, and so on the CPU: a 3x3 convolution of Winograd's form has 16 or 36 weights in place of 9.
+PARAMETERS = 25_557_032
 
 PROGRAM = """
 import sys
@@ -61,10 +64,11 @@ def test_four_processes_hold_packed_weights_once(tmp_path):
             process.process.kill()
             process.process.wait()
     [packed] = tmp_path.iterdir()
-    assert packed.stat().st_size > 140 * MEGABYTE
+    # Were it less, the processes would hold less than the weights, and what they add would say nothing.
+    assert packed.stat().st_size > 4 * PARAMETERS
     print([f"{bytes_ / MEGABYTE:.1f} MB" for bytes_ in added])
     first, *others = added
-    # Code and values, and what the allocator keeps for the two threads of the start: 18 MB.
+    # Code and values, and what the allocator keeps for the two threads of the start: 9 to 21 MB.
     assert max(others) < 25 * MEGABYTE
-    # It keeps as much as the largest weights beside, which were there while they were packed: 28 MB.
+    # It keeps as much as the largest weights beside, which were there while they were packed: 18 to 28 MB.
     assert first < 45 * MEGABYTE

@@ -3,13 +3,16 @@
 use memmap2::{MmapMut, MmapRaw};
 use std::io;
 
-/// Bytes of a buffer that are worth pages larger than the usual ones: two of x86-64's large pages.
-const LARGE: usize = 4 << 20;
+/// Bytes of a buffer that is worth large pages: values and packed weights of a network are more than a core can find
+/// without searching, and the transforms of Winograd convolution go from page to page.
+const LARGE: usize = 512 << 10;
+
+/// Bytes of a large page of x86-64.
+const LARGE_PAGE: usize = 2 << 20;
 
 /// Zeroed bytes, aligned to whole cache lines, more than the widest vector needs.
 ///
-/// The system gives the memory when it is touched, in large pages where it has them: weights and values of a network
-/// are more than the usual pages that a core can find without searching.
+/// The system gives the memory when it is touched, that of larger buffers in large pages where it has them.
 ///
 /// In builds with debug assertions a buffer lies between pages that nobody may touch, and ends or begins at one: a kernel
 /// that reads or writes beside it faults.
@@ -27,17 +30,22 @@ impl AlignedBuffer {
     /// The system's, where there is not enough memory.
     pub fn zeroed(bytes: usize) -> io::Result<AlignedBuffer> {
         let len = bytes.max(1).checked_next_multiple_of(64).ok_or(io::ErrorKind::OutOfMemory)?;
-        let buffer = if cfg!(debug_assertions) { Self::between_guards(len)? } else { Self::plain(len)? };
-        #[cfg(target_os = "linux")]
-        if bytes >= LARGE {
-            // A wish; a system without large pages refuses it.
-            let _ = buffer.map.advise(memmap2::Advice::HugePage);
+        match len {
+            _ if cfg!(debug_assertions) => Self::between_guards(len),
+            LARGE.. => Self::in_large_pages(len),
+            _ => Ok(AlignedBuffer { map: MmapMut::map_anon(len)?.into(), offset: 0, len }),
         }
-        Ok(buffer)
     }
 
-    fn plain(len: usize) -> io::Result<AlignedBuffer> {
-        Ok(AlignedBuffer { map: MmapMut::map_anon(len)?.into(), offset: 0, len })
+    /// Large pages are whole and aligned. What lies around them is never touched, and takes no memory.
+    fn in_large_pages(len: usize) -> io::Result<AlignedBuffer> {
+        let whole = len.checked_next_multiple_of(LARGE_PAGE).and_then(|whole| whole.checked_add(LARGE_PAGE));
+        let map = MmapRaw::from(MmapMut::map_anon(whole.ok_or(io::ErrorKind::OutOfMemory)?)?);
+        let offset = map.as_ptr().align_offset(LARGE_PAGE);
+        #[cfg(target_os = "linux")]
+        // A wish; a system without large pages refuses it.
+        let _ = map.advise_range(memmap2::Advice::HugePage, offset, len.next_multiple_of(LARGE_PAGE));
+        Ok(AlignedBuffer { map, offset, len })
     }
 
     /// At the end of its pages, or at their begin: so that both are met, every other size.
@@ -103,7 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn large_pages_are_whole() {
+        for bytes in [64, LARGE, LARGE_PAGE, 2 * LARGE_PAGE + 64] {
+            let mut buffer = AlignedBuffer::in_large_pages(bytes).unwrap();
+            assert_eq!((buffer.len(), buffer.as_ptr().addr() % LARGE_PAGE), (bytes, 0));
+            assert!(buffer.bytes_mut().iter().all(|&byte| byte == 0));
+            assert!(buffer.offset + bytes.next_multiple_of(LARGE_PAGE) <= buffer.map.len());
+        }
+    }
+
+    #[test]
     fn what_no_machine_has_is_refused() {
+        assert!(AlignedBuffer::in_large_pages(usize::MAX - LARGE_PAGE).is_err());
         assert!(AlignedBuffer::zeroed(usize::MAX).is_err());
         assert!(AlignedBuffer::zeroed(usize::MAX - 4096).is_err());
     }

@@ -21,7 +21,7 @@ use svertka::{BoundWeights, Model};
 
 const SEED: u64 = 7;
 /// Rows and columns of Winograd's output tiles.
-const WINOGRAD: usize = 4;
+const WINOGRAD: [usize; 2] = [4, 4];
 /// Rows of the bands of pairs of layers.
 const BAND: usize = 2;
 

@@ -478,7 +478,7 @@ proptest! {
         case in cases(),
         threads in 1usize..4,
         bytes in prop::sample::select(vec![None, None, Some(Bytes::Dots), Some(Bytes::Vectors)]),
-        winograd in prop::sample::select(vec![None, Some(0), Some(1), Some(2), Some(3)]),
+        winograd in prop::option::of([1usize..3, 1usize..3]),
         machine in prop::sample::select(KNOWN),
         bands in bands(),
     ) {

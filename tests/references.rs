@@ -83,7 +83,7 @@ impl Way {
             Kernels::Exact => Options { exact: true, ..options },
             Kernels::Fastest => options,
             Kernels::Forced => {
-                Options { forced: Forced { winograd: Some(4), chain: Some(2), ..Forced::default() }, ..options }
+                Options { forced: Forced { winograd: Some([4, 4]), chain: Some(2), ..Forced::default() }, ..options }
             }
         };
         Session::new(graph.clone(), weights, &options).unwrap().run(inputs).unwrap()

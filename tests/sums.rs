@@ -239,7 +239,7 @@ fn means_beside_a_depthwise_convolution() {
 fn winograd_of_many_channels() {
     let graph = layer(conv([3, 3], 3, 1), &[2_777, 8, 9]);
     for m in [2, 4, 6] {
-        let options = Options { forced: Forced { winograd: Some(m), ..Forced::default() }, ..Options::default() };
+        let options = Options { forced: Forced { winograd: Some([m, m]), ..Forced::default() }, ..Options::default() };
         check_within(&graph, filled(&graph, 0.7), &Equal(0.3), options, 1e-5);
         let session = Session::new(graph.clone(), &Equal(0.3), &options).unwrap();
         assert!(session.plan().steps.iter().any(|step| matches!(step.kernel, Kernel::Winograd(_))));

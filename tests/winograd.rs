@@ -12,16 +12,17 @@ use svertka::runtime::{Engine, Forced, Options, Session};
 use svertka::tensor::Tensor;
 
 /// Kernel; for each size of tile, the error relative to the largest output that must not be passed.
-type Form = ([usize; 2], &'static [(usize, f32)]);
+type Form = ([usize; 2], &'static [([usize; 2], f32)]);
 
 const FORMS: &[Form] = &[
-    ([2, 2], &[(2, 2e-6), (4, 1e-5), (6, 2e-5)]),
-    ([3, 3], &[(2, 2e-6), (3, 4e-6), (4, 1e-5), (5, 2e-5), (6, 2e-5)]),
-    ([5, 5], &[(2, 1e-5), (3, 2e-5), (4, 2e-5)]),
-    ([3, 1], &[(4, 4e-6), (6, 1e-5)]),
-    ([1, 7], &[(2, 1e-5), (3, 4e-5), (4, 4e-5)]),
-    ([7, 1], &[(2, 1e-5), (3, 4e-5), (4, 4e-5)]),
-    ([7, 3], &[(2, 4e-6), (4, 2e-5)]),
+    ([2, 2], &[([2, 2], 2e-6), ([4, 4], 1e-5), ([6, 6], 2e-5), ([1, 2], 1e-6)]),
+    ([3, 3], &[([2, 2], 2e-6), ([3, 3], 4e-6), ([4, 4], 1e-5), ([5, 5], 2e-5), ([6, 6], 2e-5), ([4, 2], 1e-5)]),
+    ([3, 3], &[([1, 2], 1e-6), ([2, 1], 1e-6), ([1, 4], 4e-6), ([6, 1], 1e-5), ([1, 1], 1e-6)]),
+    ([5, 5], &[([2, 2], 1e-5), ([3, 3], 2e-5), ([4, 4], 2e-5), ([1, 3], 1e-5), ([2, 1], 4e-6)]),
+    ([3, 1], &[([4, 1], 4e-6), ([6, 1], 1e-5)]),
+    ([1, 7], &[([1, 2], 1e-5), ([1, 3], 4e-5), ([1, 4], 4e-5)]),
+    ([7, 1], &[([2, 1], 1e-5), ([3, 1], 4e-5), ([4, 1], 4e-5)]),
+    ([7, 3], &[([2, 2], 4e-6), ([4, 4], 2e-5), ([1, 4], 4e-6)]),
 ];
 
 /// `cargo test --test all winograd:: -- --nocapture` prints what is found.
@@ -64,7 +65,12 @@ fn convolution(kernel: [usize; 2], channels: usize) -> Verified<Graph> {
 }
 
 /// The outputs on every instruction set of the machine.
-fn run_all(graph: &Verified<Graph>, m: usize, weights: &dyn WeightSource, input: &Tensor) -> Vec<(HostIsa, Tensor)> {
+fn run_all(
+    graph: &Verified<Graph>,
+    m: [usize; 2],
+    weights: &dyn WeightSource,
+    input: &Tensor,
+) -> Vec<(HostIsa, Tensor)> {
     let run = |isa| {
         let options = Options {
             engine: Engine::Jit(isa),
@@ -92,10 +98,10 @@ fn nan_and_infinity_stay_where_they_are_seen() {
             let largest = before.data().iter().fold(0f32, |most, y| most.max(y.abs()));
             let exact = Options { exact: true, ..Options::default() };
             let expected = Session::new(graph.clone(), &weights(3), &exact).unwrap().run(&[input.clone()]).unwrap();
-            for m in [4, 6] {
+            for m in [[4, 4], [6, 6], [1, 2], [4, 1]] {
                 for (isa, found) in run_all(&graph, m, &weights(3), &input) {
                     for (position, (found, expected)) in found.data().iter().zip(expected[0].data()).enumerate() {
-                        let name = format!("{kernel:?}, {value}, tiles of {m}, {isa:?}: {position}");
+                        let name = format!("{kernel:?}, {value}, tiles of {m:?}, {isa:?}: {position}");
                         assert_eq!(found.is_finite(), expected.is_finite(), "{name}: {found}, not {expected}");
                         let near = !expected.is_finite() || (found - expected).abs() < 1e-4 * largest;
                         assert!(near, "{name}: {found}, not {expected}");
@@ -116,7 +122,7 @@ fn nan_stays_in_its_image() {
     let image = 30 * 27;
     input.plane_mut(1, 8)[image..2 * image][27 * 13 + 9] = f32::NAN;
     let seen = |position: usize| position / (12 * 3 * image) == 1 && position / image % 3 == 1;
-    for (isa, found) in run_all(&graph, 4, &weights(3), &input) {
+    for (isa, found) in run_all(&graph, [4, 4], &weights(3), &input) {
         let wrong: Vec<usize> = found.data().iter().enumerate().filter(|(_, y)| y.is_nan()).map(|(p, _)| p).collect();
         assert_eq!(wrong.len(), 12 * 9, "{isa:?}: {wrong:?}");
         assert!(wrong.iter().all(|&position| seen(position)), "{isa:?}: {wrong:?}");
@@ -133,10 +139,10 @@ fn nothing_overflows_that_the_direct_sum_can_give() {
             let input = Tensor::new(draws.shape(), draws.data().iter().map(|d| d * x).collect());
             let weights = Alternating(w);
             let expected = &interp::run(&graph, &weights, std::slice::from_ref(&input), Accumulate::F64)[0];
-            for m in [3, 6] {
+            for m in [[3, 3], [6, 6], [1, 4], [2, 1]] {
                 for (isa, found) in run_all(&graph, m, &weights, &input) {
                     let error = difference(&found, expected);
-                    assert!(error < 1e-4, "{kernel:?}, {x} and {w}, tiles of {m}, {isa:?}: {error}");
+                    assert!(error < 1e-4, "{kernel:?}, {x} and {w}, tiles of {m:?}, {isa:?}: {error}");
                 }
             }
         }
@@ -156,7 +162,7 @@ fn values_that_are_added_are_read_once() {
     let expected = &interp::run(&graph, &weights(3), std::slice::from_ref(&input), Accumulate::F64)[0];
     for threads in [1, 3] {
         let options =
-            Options { forced: Forced { winograd: Some(4), ..Forced::default() }, threads, ..Options::default() };
+            Options { forced: Forced { winograd: Some([4, 4]), ..Forced::default() }, threads, ..Options::default() };
         let mut session = Session::new(graph.clone(), &weights(3), &options).unwrap();
         let found = session.run(std::slice::from_ref(&input)).unwrap().remove(0);
         assert!(difference(&found, expected) < 1e-4);

@@ -185,7 +185,7 @@ mod tests {
     /// 6x6 products for 4x4 outputs; 9 tiles of 12x12.
     #[test]
     fn winograd_has_its_own_products() {
-        let target = Target { exact: false, force_winograd: Some(4), ..target() };
+        let target = Target { exact: false, force_winograd: Some([4, 4]), ..target() };
         let winograd = work("c: conv 3x3, 16, half", "c", target);
         assert_eq!((winograd.macs, winograd.own_macs), (16 * 16 * 9 * 144, 16 * 16 * 36 * 9));
     }

@@ -140,8 +140,9 @@ pub struct Target {
     pub force_joint: bool,
     /// Many layers lie one behind the other, whose rounding errors add up: Winograd's largest tiles are left out.
     pub deep: bool,
-    /// Takes Winograd convolution with this output tile where it is possible, fast or not; for tests.
-    pub force_winograd: Option<usize>,
+    /// Takes Winograd convolution with tiles of so many rows and columns of outputs where it is possible, fast or not; for
+    /// tests.
+    pub force_winograd: Option<[usize; 2]>,
     /// Makes one kernel of a convolution and the window layer behind it where it is possible, fast or not, with bands of
     /// so many rows (see [`chain`]); for tests.
     pub force_chain: Option<usize>,

@@ -128,7 +128,7 @@ impl<'a> Problem<'a> {
         let [two, four] = Form::ALL;
         let pairs = [[two, two], [two, four], [four, two], [four, four]];
         // Tests have each of them.
-        let forced = target.force_winograd.map(|outputs| pairs[outputs % pairs.len()]);
+        let forced = target.force_winograd.map(|[rows, columns]| pairs[rows % 2 * 2 + columns % 2]);
         let pairs = forced.map_or(pairs.to_vec(), |forms| vec![forms]);
         let largest = self.weights.chunks(9 * self.channels[0]).map(magnitude).max().unwrap_or(0);
         let codes = pairs.into_iter().flat_map(|forms| GROUPS.map(|most| self.code(target, forms, most)));

@@ -1,6 +1,8 @@
 //! Winograd convolution F(m x n, r x s) for kernels of stride 1: a tile of m x n outputs costs (m + r - 1)(n + s - 1)
 //! multiplications for each pair of channels, not m n r s (see `transform` for the formula and its source). A
-//! dimension in which the kernel has one tap is not transformed.
+//! dimension in which the kernel has one tap, or the tile one output, is not transformed: F(1x2, 3x3) takes two thirds of
+//! the multiplications with 12 numbers in the place of 9 weights, where F(2x2, 3x3) has 16 and F(4x4, 3x3) 36, which is
+//! what counts where there are many weights and few outputs.
 //!
 //! A task takes a group of tiles through all three stages: transform of the input to V, one matrix product M = V U
 //! for each frequency, transform of M to the output. V and M lie in the thread's scratch memory as
@@ -178,8 +180,8 @@ impl<'a> Problem<'a> {
 
     /// All sizes of tiles, each in its best groups, those with the least estimated time first.
     fn forms(&self, target: &Target) -> Vec<Code> {
-        let sizes = |d: usize| (1..=self.largest(d, target)).filter(move |&m| self.window.kernel[d] == 1 || m > 1);
-        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns]));
+        let sizes = |d: usize| 1..=self.largest(d, target);
+        let tiles = sizes(0).flat_map(|rows| sizes(1).map(move |columns| [rows, columns])).filter(|&m| m != [1, 1]);
         let mut confs: Vec<Code> = tiles.map(|m| self.best_group(m, target)).collect();
         confs.sort_by_cached_key(Code::cycles);
         confs
@@ -196,9 +198,9 @@ impl<'a> Problem<'a> {
         (1..=MAX_OUTPUTS.min(self.window.out[d])).rev().find(|&m| fits(m)).unwrap_or(1)
     }
 
-    /// Tiles of `m` outputs in each dimension, or of the nearest size that is possible.
-    fn forced(&self, m: usize, target: &Target) -> Code {
-        self.best_group([0, 1].map(|d| m.min(self.largest(d, target))), target)
+    /// Tiles of `m` outputs, or of the nearest size that is possible.
+    fn forced(&self, m: [usize; 2], target: &Target) -> Code {
+        self.best_group([0, 1].map(|d| m[d].min(self.largest(d, target))), target)
     }
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
@@ -736,6 +738,17 @@ mod tests {
         };
         assert!(tiles(512, 7).iter().all(|&m| m <= 3), "{:?}", tiles(512, 7));
         assert!(tiles(64, 56).iter().all(|&m| m >= 4), "{:?}", tiles(64, 56));
+    }
+
+    /// With AVX-512 they are in a network that is larger than its caches, where F(2x2, 3x3) reads a third more.
+    #[test]
+    fn many_weights_and_few_outputs_ask_for_tiles_of_one_dimension() {
+        let target = Target::of(Isa::Avx512, target_lexicon::Architecture::X86_64);
+        let tiles = with_convolution([512, 7, 7], 512, [3, 3], |node| {
+            let best = Problem::new(node, &target).unwrap().fastest(&target).unwrap();
+            best.dims.map(|dim| dim.m)
+        });
+        assert_eq!(tiles, [1, 2]);
     }
 
     #[test]

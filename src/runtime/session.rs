@@ -76,7 +76,7 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Forced {
     /// See [`Target::force_winograd`].
-    pub winograd: Option<usize>,
+    pub winograd: Option<[usize; 2]>,
     /// See [`Target::force_chain`].
     pub chain: Option<usize>,
     /// See [`Target::force_joint`].

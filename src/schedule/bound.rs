@@ -201,7 +201,7 @@ net {
         assert!((4.0 * 0.99..4.0 * 4.1).contains(&fc.over().unwrap()), "{fc:?}");
 
         // 6x6 numbers for 4x4 outputs: 36 products where there are 144, and the transforms.
-        let winograd = bounds(MODEL, Target { exact: false, force_winograd: Some(4), ..target });
+        let winograd = bounds(MODEL, Target { exact: false, force_winograd: Some([4, 4]), ..target });
         let own = named(&winograd, "square");
         let products = 64 * 64 * 36 * 14 * 14 / 16;
         assert!((products + 1..2 * products).contains(&own.compute), "{own:?} of {products}");

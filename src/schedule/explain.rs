@@ -411,8 +411,11 @@ net {
   add { reduce max, over channels\n identity } | instance_norm | log_softmax
 }
 ";
-        let target =
-            Target { force_chain: Some(2), force_winograd: Some(4), ..Target::of(Isa::Avx2, Architecture::X86_64) };
+        let target = Target {
+            force_chain: Some(2),
+            force_winograd: Some([4, 4]),
+            ..Target::of(Isa::Avx2, Architecture::X86_64)
+        };
         let plan = crate::schedule::plan(model(text), target);
         insta::assert_snapshot!(described(&plan));
     }

@@ -49,7 +49,10 @@ impl Matrices {
     /// # Panics
     /// If there are not enough points.
     pub fn new(m: usize, whole: usize, taps: usize) -> Matrices {
-        let points = (whole + taps - 2).checked_sub(1).map_or(&[][..], |last| POINTS[last]);
+        if whole == 1 {
+            return Matrices::plain(taps);
+        }
+        let points = POINTS[whole + taps - 3];
         let (points, more) = points.split_at(m + taps - 2);
         let size = m + taps - 1;
         let others = |j: usize| points.iter().enumerate().filter(move |&(l, _)| l != j).map(|(_, &p)| p);
@@ -68,6 +71,14 @@ impl Matrices {
             std::iter::once(f32::from(i + 1 == m)).chain(powers).collect()
         };
         Matrices { input, weight, output: (0..m).map(row).collect() }
+    }
+
+    /// F(1, taps): the sum of products as it stands, a frequency a tap.
+    fn plain(taps: usize) -> Matrices {
+        let unit = |i: usize| (0..taps).map(move |k| u8::from(k == i));
+        let input = (0..taps).map(|i| unit(i).map(f32::from).collect()).collect();
+        let weight = (0..taps).map(|i| unit(i).map(f64::from).collect()).collect();
+        Matrices { input, weight, output: vec![vec![1.0; taps]] }
     }
 
     /// Frequencies, and inputs of a tile.
@@ -298,6 +309,14 @@ mod tests {
             let [input, sums] = growth(frequencies);
             assert!(input <= 310.0 && sums <= 23_900.0, "{frequencies}: {input}, {sums}");
         }
+    }
+
+    #[test]
+    fn tiles_of_one_output_are_sums_as_they_stand() {
+        let matrices = Matrices::new(1, 1, 3);
+        assert_eq!(matrices.input, [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        assert_eq!(matrices.output, [[1.0; 3]]);
+        assert_eq!(matrices.coefficients().count(), 0);
     }
 
     #[test]

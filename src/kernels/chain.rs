@@ -10,6 +10,7 @@
 //! Where there are few vector groups, tasks share the rows too, in *parts*: the rows that two of them need are made twice.
 
 use super::bands::{Descent, Planes, Unit, around};
+use super::conv::Shares;
 use super::nest::{self, KernelNest};
 use super::rows::{self, RowShape, Rows};
 use super::taps::Segment;
@@ -108,7 +109,9 @@ pub fn lower_pair(first: &NodeView, second: &NodeView, target: &Target) -> Resul
         other => return Err(format!("the layer before is done by {}", other.name()).into()),
     }
     let second = WindowLayer::new(second, target)?;
-    let (first, layout) = conv::conf_of_image_rows(first, target)?;
+    // A mean is the sum of one task, so that tasks cannot share the rows.
+    let shares = if second.code().mean() { Shares::VectorGroups } else { Shares::Any };
+    let (first, layout) = conv::conf_of_image_rows(first, target, shares)?;
     let conf = Conf::new(first, second, target)?;
     Ok(Lowered { kernel: conf.into(), inputs: vec![layout], output: Layout::Blocked, spread: None, padded: None })
 }
@@ -272,7 +275,9 @@ impl Bands {
         let Some(least) = least else { return Err("rows are too long for the second-level cache".into()) };
         let groups = all.div_ceil(all.div_ceil(most(least)));
         let largest = largest_where(least..rows.count(), |band| most(band) >= groups);
-        let parts = most_parts(TASKS.div_ceil(all));
+        // An even number of tasks has equal shares.
+        let parts = TASKS.div_ceil(all);
+        let parts = most_parts(parts + parts * all % 2);
         let of_part = |band: usize| rows.count().div_ceil(band).div_ceil(parts);
         // Of the sizes near the largest, one that gives equal parts.
         let band = (largest.div_ceil(2)..=largest).rev().min_by_key(|&band| of_part(band) * band).unwrap_or(largest);

@@ -16,7 +16,7 @@ use super::bands::{Descent, Planes, Unit, parts, rows_of_unit};
 use super::epilogue::Epilogue;
 use super::interleave::{Interleave, Part};
 use super::long::CHAIN;
-use super::nest;
+use super::nest::{self, Order, even_size};
 use super::rows::{RowBytes, RowShape, Rows, Tables};
 use super::taps::{Segment, limit_columns, segments};
 use super::{Constant, Family, Layout, Lowered, NodeView, TASKS, Target, Value, Why};
@@ -130,10 +130,22 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     Ok(problem.lowered(problem.best(node, target)))
 }
 
-/// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input.
-pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target) -> Result<(Conf, Layout), Why> {
+/// As [`lower`], with one or more whole rows of the image in each row: the conf, and the layout of its input. Where tasks
+/// share nothing but the vector groups, these are such that two threads have equal shares, if that is faster.
+pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target, shares: Shares) -> Result<(Conf, Layout), Why> {
     let problem = Problem::new(node, target, join_pointwise)?;
-    Ok((problem.best(node, target), problem.layout))
+    let tile = match shares {
+        Shares::Any => problem.tiles(target).remove(0),
+        Shares::VectorGroups => problem.evenest_tile(target),
+    };
+    Ok((problem.conf(node, target, tile), problem.layout))
+}
+
+/// What tasks have of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shares {
+    VectorGroups,
+    Any,
 }
 
 /// The conf of a convolution with this window, over an input of this spatial size, whose output is a part of another one;
@@ -273,6 +285,17 @@ impl Problem {
         }
     }
 
+    /// The tile with the least estimated time on the busier of two threads that share the vector groups.
+    fn evenest_tile(&self, target: &Target) -> Tile {
+        let out_blocks = self.channels_out.div_ceil(target.lanes);
+        let columns = *self.window.out.last().expect("windows have a dimension");
+        let time = |tile: &Tile| {
+            let first = out_blocks.div_ceil(tile.vectors) / 2 * tile.vectors;
+            tile.row_cycles(columns, out_blocks) * first.max(out_blocks - first) / out_blocks
+        };
+        self.tiles(target).into_iter().min_by_key(time).expect("there are tiles")
+    }
+
     /// The conf with the least estimated time.
     fn best(&self, node: &NodeView, target: &Target) -> Conf {
         self.conf(node, target, self.tiles(target).remove(0))
@@ -334,7 +357,7 @@ impl Problem {
         Code {
             lanes,
             split,
-            task_rows: block_rows.min(rows.count.div_ceil(TASKS)),
+            task_rows: even_size(rows.count, block_rows.min(rows.count.div_ceil(TASKS)), self.groups, Order::Lines),
             block_rows,
             chunk_blocks,
             out_rows: rows.count,
@@ -720,6 +743,19 @@ mod tests {
     use super::super::testing::with_convolution;
     use super::*;
     use target_lexicon::Architecture;
+
+    #[test]
+    fn vector_groups_that_are_all_to_share_are_even() {
+        let target = Target::of(Isa::Avx512, Architecture::X86_64);
+        let groups = |channels: usize, shares| {
+            with_convolution([16, 112, 112], channels, [1, 1], |node| {
+                conf_of_image_rows(node, &target, shares).unwrap().0.code.vector_groups()
+            })
+        };
+        assert_eq!([Shares::Any, Shares::VectorGroups].map(|shares| groups(96, shares)), [3, 6]);
+        // Five of nine blocks are the busier thread's in any case.
+        assert_eq!(groups(144, Shares::VectorGroups), 5);
+    }
 
     #[test]
     fn tiles_ask_for_all_of_the_next_panel() {

@@ -39,10 +39,42 @@ pub struct Parts {
 /// The steps that a task does: first, and one past the last. All of them where there is no such pair.
 pub type Part = Option<[Word; 2]>;
 
+/// How the tasks of several lines of steps follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// All of a line, then those of the next.
+    Lines,
+    /// The first part of each line, then the second.
+    Parts,
+}
+
+/// The largest size of a task, of `most` steps at most, with which threads have equal shares of `lines` lines of so many
+/// steps: the busiest of two the fewest that it can, then that of four. A thread's share is of tasks that
+/// follow each other (see `runtime::threads`): of seven, one of two threads has four.
+pub fn even_size(steps: usize, most: usize, lines: usize, order: Order) -> usize {
+    let busiest = |size: usize, threads: usize| {
+        let parts = steps.div_ceil(size);
+        let before = |task: usize| match order {
+            Order::Lines => task / parts * steps + (task % parts * size).min(steps),
+            Order::Parts => {
+                let first = task / lines * size;
+                lines * first.min(steps) + task % lines * size.min(steps.saturating_sub(first))
+            }
+        };
+        let share = |thread: usize| parts * lines * thread / threads;
+        (0..threads).map(|thread| before(share(thread + 1)) - before(share(thread))).max()
+    };
+    // Among many, those near the largest are equal enough.
+    (most.saturating_sub(64).max(1)..=most.max(1))
+        .rev()
+        .min_by_key(|&size| [2, 4].map(|threads| busiest(size, threads)))
+        .expect("one step")
+}
+
 impl Parts {
-    /// As many as make [`TASKS`] of so many tasks, if there are as many steps.
+    /// As many as make [`TASKS`] of so many tasks, if there are as many steps, or more for equal shares.
     pub fn new(steps: usize, tasks: usize) -> Parts {
-        Parts { steps, size: steps.div_ceil(TASKS.div_ceil(tasks)).max(1) }
+        Parts { steps, size: even_size(steps, steps.div_ceil(TASKS.div_ceil(tasks)), tasks, Order::Parts) }
     }
 
     /// As many as there are units of a picture, for kernels that go down it: see [`super::bands`].
@@ -203,4 +235,23 @@ fn sample_at(nest: &mut NestBuilder, operands: Word, offset: i32, sample: Word) 
     let (data, stride) = (nest.load(operands, offset), nest.load(operands, offset + 8));
     let offset = nest.mul(sample, stride);
     nest.add(data, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_have_equal_shares() {
+        // 28 rows in tasks of 4 are 16 and 12, in tasks of 2 one of four threads has 8.
+        assert_eq!(even_size(28, 4, 1, Order::Lines), 1);
+        assert_eq!(even_size(112, 14, 1, Order::Lines), 14);
+        assert_eq!(even_size(10, 2, 1, Order::Lines), 1);
+        // Nobody has fewer than 5 of 9: in tasks of 2 neither.
+        assert_eq!(even_size(9, 2, 1, Order::Lines), 2);
+        // Three lines of 16: 6, 6 and 4 would be 22 and 26.
+        assert_eq!(even_size(16, 6, 3, Order::Lines), 4);
+        assert_eq!(even_size(7, 2, 9, Order::Parts), 1);
+        assert_eq!(even_size(1, 0, 5, Order::Parts), 1);
+    }
 }

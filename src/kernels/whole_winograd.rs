@@ -18,7 +18,7 @@ mod transform;
 
 use super::bands::{Descent, Planes, Unit, parts};
 use super::geometry::{Geometry, Padded};
-use super::nest::{self as loops, KernelNest};
+use super::nest::{self as loops, KernelNest, Order, even_size};
 use super::requantise::Ends;
 use super::winograd::{BAND_TASKS, GROUPS, odd_lines, shared_out};
 use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, dots};
@@ -167,7 +167,8 @@ impl<'a> Problem<'a> {
             planes: None,
         };
         // Where there are few groups of tiles, tasks share them and do different output channels.
-        code.task_panels = code.panels().div_ceil(TASKS.div_ceil(code.all_groups()));
+        let most = code.panels().div_ceil(TASKS.div_ceil(code.all_groups()));
+        code.task_panels = even_size(code.panels(), most, code.all_groups(), Order::Lines);
         code
     }
 

@@ -34,6 +34,7 @@ mod weights;
 
 use super::bands::{Descent, Planes, Unit, parts};
 use super::epilogue::Epilogue;
+use super::nest::{Order, even_size};
 use super::packing::{self, Packing};
 use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
@@ -235,7 +236,8 @@ impl<'a> Problem<'a> {
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
         // Where there are few groups of tiles, tasks share them and do different output channels.
-        let chunks = TASKS.div_ceil(self.images * of_image);
+        let groups = self.images * of_image;
+        let panels_of_chunk = product.panels().div_ceil(TASKS.div_ceil(groups));
         Code {
             lanes: target.lanes,
             channels_in,
@@ -243,7 +245,7 @@ impl<'a> Problem<'a> {
             images: self.images,
             dims,
             group,
-            task_panels: product.panels().div_ceil(chunks),
+            task_panels: even_size(product.panels(), panels_of_chunk, groups, Order::Lines),
             product,
             epilogue: self.node.epilogue.clone(),
             bias: self.bias,

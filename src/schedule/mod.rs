@@ -28,7 +28,7 @@ use crate::kernels::tuning::{Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Padded, Refusal, Target, Value};
 use crate::layers::Op;
 use crate::machine::LINE;
-use crate::machine::costs::SPLIT_WORK;
+use crate::machine::costs::split_work;
 use crate::passes::{self, Config, Note, Report, Rounds};
 use crate::tensor::{DType, Products, TensorType};
 
@@ -115,6 +115,8 @@ pub struct Step {
     pub params: Vec<ParamId>,
     /// Multiply-accumulates of one sample, or bytes moved where these are more; of all nodes that the kernel does.
     pub work: u64,
+    /// Work of so much is left to one thread.
+    pub least_split: u64,
     /// What the step is for, where it is not the node itself.
     pub purpose: Option<&'static str>,
     /// Why kernels that would have been preferred were not taken.
@@ -150,7 +152,7 @@ impl Step {
 
     /// So many samples are left to one thread.
     pub fn split_above(&self) -> usize {
-        split_above(self.work)
+        split_above(self.work, self.least_split)
     }
 
     /// Whether so many of a sample's tasks have enough work for more than one thread.
@@ -160,14 +162,14 @@ impl Step {
 
     /// So many of a sample's tasks are left to one thread.
     pub fn split_tasks_above(&self) -> usize {
-        let least = u128::from(SPLIT_WORK) * self.kernel.tasks() as u128 / u128::from(self.work.max(1));
+        let least = u128::from(self.least_split) * self.kernel.tasks() as u128 / u128::from(self.work.max(1));
         usize::try_from(least).unwrap_or(usize::MAX)
     }
 }
 
-/// The most samples that are left to one thread, each with this much work.
-fn split_above(work: u64) -> usize {
-    (SPLIT_WORK / work.max(1)) as usize
+/// The most samples that are left to one thread, each with this much work, where it is left `least`.
+fn split_above(work: u64, least: u64) -> usize {
+    (least / work.max(1)) as usize
 }
 
 /// A network made ready for code.
@@ -303,7 +305,8 @@ impl Plan {
 
     /// So many samples, if they go through the network by themselves, are left to one thread.
     pub fn split_above(&self) -> usize {
-        split_above(self.steps[..self.joint_from].iter().fold(0, |work, step| work.saturating_add(step.work)))
+        let work = self.steps[..self.joint_from].iter().fold(0u64, |work, step| work.saturating_add(step.work));
+        split_above(work, split_work(self.target.lanes))
     }
 }
 
@@ -348,15 +351,16 @@ mod tests {
 
     #[test]
     fn little_work_is_left_to_one_thread() {
-        assert_eq!([0, 1, 66_000, 100_000, 200_000, 200_001].map(split_above), [200_000, 200_000, 3, 2, 1, 0]);
+        let above = [0, 1, 33_000, 50_000, 100_000, 100_001].map(|work| split_above(work, split_work(4)));
+        assert_eq!(above, [100_000, 100_000, 3, 2, 1, 0]);
         let plan = planned("conv: conv 3x3, 8, half | maxpool 3x3, stride 3 | flatten | many: dense 20000");
         let conv = plan.steps.iter().find(|step| plan.graph[step.node].origin.path == "conv").unwrap();
-        assert_eq!((conv.work, conv.split_above()), (8 * 8 * 9 * 81, 4));
-        assert!(!conv.worth_splitting(4) && conv.worth_splitting(5));
+        assert_eq!((conv.work, conv.split_above()), (8 * 8 * 9 * 81, 2));
+        assert!(!conv.worth_splitting(2) && conv.worth_splitting(3));
         // Of all steps, but for those that all samples do together.
         let alone: u64 = plan.steps[..plan.joint_from].iter().map(|step| step.work).sum();
         assert!((conv.work..2 * conv.work).contains(&alone), "{alone}");
-        assert_eq!(plan.split_above(), (SPLIT_WORK / alone) as usize);
+        assert_eq!(plan.split_above(), (split_work(4) / alone) as usize);
         assert!(plan.joint_from < plan.steps.len() && plan.split_above() > 1);
     }
 }

@@ -5,6 +5,7 @@ use crate::ir::{self, Epilogue, Graph, NodeId, ParamId, Verified};
 use crate::kernels::tuning::{self, Choices, Verdict};
 use crate::kernels::{self, Kernel, Layout, Lowered, NodeView, Padded, Refusal, Target, Value, Why, permute};
 use crate::layers::Op;
+use crate::machine::costs::split_work;
 use crate::tensor::{DType, TensorType};
 use std::collections::HashMap;
 
@@ -162,6 +163,7 @@ impl Placer<'_> {
             chained,
             params,
             work,
+            least_split: split_work(self.target.lanes),
             purpose: None,
             refusals,
         });
@@ -369,6 +371,7 @@ impl Placer<'_> {
             chained,
             params,
             work,
+            least_split: split_work(self.target.lanes),
             purpose,
             refusals,
         });

@@ -43,8 +43,11 @@ pub(super) fn flatten_pointwise(window: ResolvedWindow, spatial: &[usize]) -> (R
         return (window, spatial.to_vec());
     }
     let positions: usize = spatial.iter().product();
-    let columns = (8..=MAX_FLAT.min(positions)).rev().find(|c| positions.is_multiple_of(*c)).unwrap_or(positions);
-    pointwise_rows(positions, columns)
+    let all = (8..=MAX_FLAT.min(positions)).rev().filter(|c| positions.is_multiple_of(*c));
+    let Some(largest) = all.clone().next() else { return pointwise_rows(positions, positions) };
+    // An odd number of rows has no equal shares.
+    let even = all.filter(|c| c * 4 >= largest * 3).find(|c| positions.is_multiple_of(2 * c));
+    pointwise_rows(positions, even.unwrap_or(largest))
 }
 
 /// As [`flatten_pointwise`], but joins whole rows of the image only.
@@ -149,6 +152,24 @@ impl Tile {
 mod tests {
     use super::*;
     use target_lexicon::Architecture;
+
+    #[test]
+    fn positions_are_cut_into_rows_that_two_threads_can_share() {
+        let rows = |size: usize| {
+            let ones = || vec![1; 2];
+            let window = ResolvedWindow {
+                kernel: ones(),
+                stride: ones(),
+                dilation: ones(),
+                pads: vec![(0, 0); 2],
+                skip: vec![0; 2],
+                out: vec![size; 2],
+            };
+            flatten_pointwise(window, &[size; 2]).1
+        };
+        assert_eq!([28, 56, 14, 30].map(rows), [[8, 98], [28, 112], [2, 98], [10, 90]]);
+        assert_eq!([7, 17, 39].map(rows), [[1, 49], [17, 17], [13, 117]], "where there are none");
+    }
 
     #[test]
     fn dense_layers_pad_no_more_than_they_must() {

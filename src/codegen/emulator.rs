@@ -228,7 +228,7 @@ impl<'a, 'm> Machine<'a, 'm> {
             Retnq => return self.check_return().map(|()| Next::Return),
             Jne_rel32_64 if !self.zero_flag => return Ok(Next::Jump(i.near_branch_target())),
             Je_rel32_64 if self.zero_flag => return Ok(Next::Jump(i.near_branch_target())),
-            Jne_rel32_64 | Je_rel32_64 | Prefetcht1_m8 | Nopd | Nopw | Nop_rm16 | Nop_rm32 => {}
+            Jne_rel32_64 | Je_rel32_64 | Prefetcht1_m8 | Prefetchw_m8 | Nopd | Nopw | Nop_rm16 | Nop_rm32 => {}
 
             Push_r64 => self.stack.push(self.int(i.op0_register())),
             Pop_r64 => {

@@ -139,6 +139,9 @@ pub trait VectorAsm {
     /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be read soon: from the
     /// second-level cache. Not all back ends heed it.
     fn prefetch(&mut self, _mem: Mem) {}
+    /// A hint that the cache line at `mem`, which need not be memory of anybody's, will be written soon, as
+    /// [`VectorAsm::prefetch`].
+    fn prefetch_to_write(&mut self, _mem: Mem) {}
     /// `lanes` consecutive f32
     fn load(&mut self, dst: V, mem: Mem);
     /// `lanes` consecutive numbers of 16 bits, as f32: exactly, whatever becomes of denormals. Of types that

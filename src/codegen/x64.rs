@@ -405,6 +405,10 @@ impl VectorAsm for X64Asm {
         self.emit(Instruction::with1(Code::Prefetcht1_m8, memory(mem)));
     }
 
+    fn prefetch_to_write(&mut self, mem: Mem) {
+        self.emit(Instruction::with1(Code::Prefetchw_m8, memory(mem)));
+    }
+
     fn load(&mut self, dst: V, mem: Mem) {
         self.emit(Instruction::with2(self.codes.load, self.vector(dst), memory(mem)));
     }

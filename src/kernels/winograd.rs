@@ -41,7 +41,7 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
 use crate::machine::STANDARD;
-use crate::machine::costs::{self, DIRECT_EXPOSED, WINOGRAD_EXPOSED, WINOGRAD_TRANSFORM, exposed};
+use crate::machine::costs::{self, DIRECT_EXPOSED, FAR_VALUE, WINOGRAD_EXPOSED, WINOGRAD_TRANSFORM, exposed};
 use dim::Dim;
 use nest::{Functions, NestEmitter};
 use stages::{FRAME_BYTES, Stages};
@@ -414,6 +414,11 @@ impl Code {
         self.dims[1].output as i64 * self.vector()
     }
 
+    /// Whether outputs leave the second-level cache: tiles ask for the lines that the next one of their row writes.
+    fn is_written_afar(&self) -> bool {
+        self.output_image() as usize * self.product.out_blocks > FAR_VALUE
+    }
+
     /// Bytes of an image in one block of the input, and of the output.
     fn input_image(&self) -> i64 {
         self.dims[0].input as i64 * self.input_row()
@@ -674,7 +679,9 @@ impl Family for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codegen::x64::assemble;
     use crate::kernels::testing::with_convolution;
+    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     /// Calls `f` with a convolution for AVX2.
     fn with_problem<T>(
@@ -758,6 +765,20 @@ mod tests {
         with_problem([800_000, 20, 20], 8, [3, 3], |problem, target| {
             assert!(!problem.conf([4, 4], [5, 5], target).has_short_offsets());
         });
+    }
+
+    #[test]
+    fn far_lines_are_asked_for_before_they_are_written() {
+        let asked = |size: usize| {
+            with_problem([64, size, size], 64, [3, 3], |problem, target| {
+                let conf = problem.forced([4, 4], target);
+                let stages = Stages { conf: &conf, coefficients: &conf.coefficients() };
+                let code = assemble(target.isa, 6, &mut |asm| stages.output(asm, [4, 4], stages::Range::Known));
+                let instructions = Decoder::new(64, &code, DecoderOptions::NONE).into_iter();
+                instructions.filter(|instruction| instruction.mnemonic() == Mnemonic::Prefetchw).count()
+            })
+        };
+        assert_eq!((asked(224), asked(56)), (16, 0));
     }
 
     #[test]

@@ -53,6 +53,10 @@ pub const FAR_WEIGHTS: usize = 512 << 10;
 /// A value of at most that size is still in a second level of 512 KiB when it is read.
 pub const NEAR_VALUE: usize = 512 << 10;
 
+/// A value of more than that size is in no second level. A core waits for lines that it is about to write there: an Emerald
+/// Rapids writes 16 GB/s to the third level, and 28 where it asks for the lines before.
+pub const FAR_VALUE: usize = 2 << 20;
+
 /// Bytes of the rows between two layers that are done together at most: the rest of a second level of 512 KiB is for
 /// inputs, weights and outputs.
 pub const RING_BYTES: usize = 160 << 10;

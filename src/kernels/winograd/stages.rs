@@ -151,6 +151,10 @@ impl Stages<'_> {
             }
             self.add_bias(asm, &values, patch);
             conf.epilogue.finish(asm, &values, out, residual, conf.lanes);
+            if conf.is_written_afar() {
+                let next = (outputs[1]..2 * outputs[1]).map(|column| column as i64 * conf.vector());
+                next.for_each(|offset| asm.prefetch_to_write(out.at(offset)));
+            }
             asm.add_imm(out, conf.output_row());
             asm.add_imm(residual, conf.output_row());
         }

@@ -48,27 +48,25 @@ pub enum Order {
     Parts,
 }
 
-/// The largest size of a task, of `most` steps at most, with which threads have equal shares of `lines` lines of so many
-/// steps: the busiest of two the fewest that it can, then that of four. A thread's share is of tasks that
-/// follow each other (see `runtime::threads`): of seven, one of two threads has four.
+/// The largest size of a task, of `most` steps at most, with which two threads have equal shares of `lines` lines of so many
+/// steps, or the most equal ones that they can: up to a sixteenth. A thread's share is of tasks that follow each other (see
+/// `runtime::threads`): of seven, one of two threads has four.
 pub fn even_size(steps: usize, most: usize, lines: usize, order: Order) -> usize {
-    let busiest = |size: usize, threads: usize| {
+    let unequal = |size: usize| {
         let parts = steps.div_ceil(size);
-        let before = |task: usize| match order {
-            Order::Lines => task / parts * steps + (task % parts * size).min(steps),
+        let first = parts * lines / 2;
+        let done = match order {
+            Order::Lines => first / parts * steps + (first % parts * size).min(steps),
             Order::Parts => {
-                let first = task / lines * size;
-                lines * first.min(steps) + task % lines * size.min(steps.saturating_sub(first))
+                let before = first / lines * size;
+                lines * before.min(steps) + first % lines * size.min(steps.saturating_sub(before))
             }
         };
-        let share = |thread: usize| parts * lines * thread / threads;
-        (0..threads).map(|thread| before(share(thread + 1)) - before(share(thread))).max()
+        let all = lines * steps;
+        (2 * done.max(all - done) - all) * 16 / all.max(1)
     };
     // Among many, those near the largest are equal enough.
-    (most.saturating_sub(64).max(1)..=most.max(1))
-        .rev()
-        .min_by_key(|&size| [2, 4].map(|threads| busiest(size, threads)))
-        .expect("one step")
+    (most.saturating_sub(64).max(1)..=most.max(1)).rev().min_by_key(|&size| unequal(size)).expect("one step")
 }
 
 impl Parts {
@@ -243,8 +241,8 @@ mod tests {
 
     #[test]
     fn threads_have_equal_shares() {
-        // 28 rows in tasks of 4 are 16 and 12, in tasks of 2 one of four threads has 8.
-        assert_eq!(even_size(28, 4, 1, Order::Lines), 1);
+        // 28 rows in tasks of 4 are 16 and 12, in tasks of 3 15 and 13.
+        assert_eq!(even_size(28, 4, 1, Order::Lines), 2);
         assert_eq!(even_size(112, 14, 1, Order::Lines), 14);
         assert_eq!(even_size(10, 2, 1, Order::Lines), 1);
         // Nobody has fewer than 5 of 9: in tasks of 2 neither.
@@ -252,6 +250,8 @@ mod tests {
         // Three lines of 16: 6, 6 and 4 would be 22 and 26.
         assert_eq!(even_size(16, 6, 3, Order::Lines), 4);
         assert_eq!(even_size(7, 2, 9, Order::Parts), 1);
+        // 22 and 20 of 42 are equal enough.
+        assert_eq!(even_size(14, 5, 3, Order::Parts), 5);
         assert_eq!(even_size(1, 0, 5, Order::Parts), 1);
     }
 }

@@ -134,11 +134,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
 /// share nothing but the vector groups, these are such that two threads have equal shares, if that is faster.
 pub(super) fn conf_of_image_rows(node: &NodeView, target: &Target, shares: Shares) -> Result<(Conf, Layout), Why> {
     let problem = Problem::new(node, target, join_pointwise)?;
-    let tile = match shares {
-        Shares::Any => problem.tiles(target).remove(0),
-        Shares::VectorGroups => problem.evenest_tile(target),
+    let conf = match shares {
+        Shares::Any => problem.best(node, target),
+        Shares::VectorGroups => problem.conf(node, target, problem.evenest_tile(target)),
     };
-    Ok((problem.conf(node, target, tile), problem.layout))
+    Ok((conf, problem.layout))
 }
 
 /// What tasks have of a convolution.

@@ -69,10 +69,15 @@ pub fn even_size(steps: usize, most: usize, lines: usize, order: Order) -> usize
     (most.saturating_sub(64).max(1)..=most.max(1)).rev().min_by_key(|&size| unequal(size)).expect("one step")
 }
 
+/// [`even_size`] with as many tasks of all lines as make [`TASKS`], if there are as many steps, or more for equal shares.
+pub fn size_of_task(steps: usize, lines: usize, order: Order) -> usize {
+    even_size(steps, steps.div_ceil(TASKS.div_ceil(lines)), lines, order)
+}
+
 impl Parts {
-    /// As many as make [`TASKS`] of so many tasks, if there are as many steps, or more for equal shares.
+    /// Of `tasks` lines: see [`size_of_task`].
     pub fn new(steps: usize, tasks: usize) -> Parts {
-        Parts { steps, size: even_size(steps, steps.div_ceil(TASKS.div_ceil(tasks)), tasks, Order::Parts) }
+        Parts { steps, size: size_of_task(steps, tasks, Order::Parts) }
     }
 
     /// As many as there are units of a picture, for kernels that go down it: see [`super::bands`].

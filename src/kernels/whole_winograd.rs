@@ -18,10 +18,10 @@ mod transform;
 
 use super::bands::{Descent, Planes, Unit, parts};
 use super::geometry::{Geometry, Padded};
-use super::nest::{self as loops, KernelNest, Order, even_size};
+use super::nest::{self as loops, KernelNest, Order, size_of_task};
 use super::requantise::Ends;
 use super::winograd::{BAND_TASKS, GROUPS, odd_lines, shared_out};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, dots};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, Target, Why, dots};
 use crate::codegen::{Bytes, CodeError, CodeModule, FuncId, Isa};
 use crate::ir::integer::Integer;
 use crate::ir::weights::Values;
@@ -167,8 +167,7 @@ impl<'a> Problem<'a> {
             planes: None,
         };
         // Where there are few groups of tiles, tasks share them and do different output channels.
-        let most = code.panels().div_ceil(TASKS.div_ceil(code.all_groups()));
-        code.task_panels = even_size(code.panels(), most, code.all_groups(), Order::Lines);
+        code.task_panels = size_of_task(code.panels(), code.all_groups(), Order::Lines);
         code
     }
 

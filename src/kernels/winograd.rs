@@ -34,9 +34,9 @@ mod weights;
 
 use super::bands::{Descent, Planes, Unit, parts};
 use super::epilogue::Epilogue;
-use super::nest::{Order, even_size};
+use super::nest::{Order, size_of_task};
 use super::packing::{self, Packing};
-use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, TASKS, Target, Why, conv};
+use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, Target, Why, conv};
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
@@ -236,8 +236,7 @@ impl<'a> Problem<'a> {
         let tiles = group[0] * group[1];
         let product = product::Conf::new(target, channels_in, self.channels_out, tiles, tiles);
         // Where there are few groups of tiles, tasks share them and do different output channels.
-        let groups = self.images * of_image;
-        let panels_of_chunk = product.panels().div_ceil(TASKS.div_ceil(groups));
+        let task_panels = size_of_task(product.panels(), self.images * of_image, Order::Lines);
         Code {
             lanes: target.lanes,
             channels_in,
@@ -245,7 +244,7 @@ impl<'a> Problem<'a> {
             images: self.images,
             dims,
             group,
-            task_panels: even_size(product.panels(), panels_of_chunk, groups, Order::Lines),
+            task_panels,
             product,
             epilogue: self.node.epilogue.clone(),
             bias: self.bias,

@@ -9,7 +9,7 @@ import pytest
 PROCESSES = 4
 MEGABYTE = 1_000_000
 # ResNet-50 has 25.6 million parameters (He et al., 2015). How much more their packed form takes depends on the kernels
-# that are chosen, and so on the CPU: a 3x3 convolution of Winograd's form has 16 or 36 weights in place of 9.
+# that are chosen, and so on the CPU: a 3x3 convolution of Winograd's form has 12 numbers and more for 9 weights.
 PARAMETERS = 25_557_032
 
 PROGRAM = """

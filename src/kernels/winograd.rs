@@ -26,9 +26,11 @@
 //! 23,900 * 4e7 * 2^128 * 2^-40 is below 2^128, and so is 23,900 * 4e7 * 2^64.
 
 mod dim;
+mod groups;
 mod nest;
 mod product;
 mod stages;
+mod table;
 mod transform;
 mod weights;
 
@@ -40,9 +42,12 @@ use super::{Conf, Constant, Family, Kernel, Layout, Lowered, NodeView, Target, W
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
-use crate::machine::STANDARD;
-use crate::machine::costs::{self, DIRECT_EXPOSED, FAR_VALUE, WINOGRAD_EXPOSED, WINOGRAD_TRANSFORM, exposed};
+use crate::machine::costs::{
+    self, DIRECT_EXPOSED, FAR_VALUE, STRIP_BYTES, WINOGRAD_EXPOSED, WINOGRAD_NEAR, WINOGRAD_TRANSFORM, exposed,
+};
+use crate::machine::{Machine, STANDARD};
 use dim::Dim;
+use groups::Rows;
 use nest::{Functions, NestEmitter};
 use stages::{FRAME_BYTES, Stages};
 use std::ops::Range;
@@ -79,10 +84,11 @@ pub fn lower(node: &NodeView, target: &Target) -> Result<Lowered, Why> {
     if target.exact {
         return Err("its rounding errors are larger (--exact)".into());
     }
-    let conf = match target.force_winograd {
+    let form = match target.force_winograd {
         Some(m) => problem.forced(m, target),
         None => problem.fastest(target)?,
     };
+    let conf = problem.on_machine(form.m(), target);
     if !conf.has_short_offsets() {
         return Err("too many channels or columns".into());
     }
@@ -102,11 +108,10 @@ pub fn candidates(node: &NodeView, target: &Target) -> Vec<Lowered> {
     if target.exact || target.force_winograd.is_some() {
         return Vec::new();
     }
-    let mut confs = problem.forms(target);
-    confs.truncate(FORMS);
-    if let Some(best) = confs.first() {
-        let m = best.dims.each_ref().map(|dim| dim.m);
-        confs.extend(problem.groups(m, target));
+    let forms = problem.forms(target);
+    let mut confs: Vec<Code> = forms.iter().take(FORMS).map(|form| problem.on_machine(form.m(), target)).collect();
+    if let Some(best) = forms.first() {
+        confs.extend(problem.groups(best.m(), &MACHINE_GROUPS, target));
     }
     confs.retain(Code::has_short_offsets);
     confs.into_iter().map(lowered).collect()
@@ -161,7 +166,7 @@ impl<'a> Problem<'a> {
     fn fastest(&self, target: &Target) -> Result<Code, Why> {
         let direct = match conv::lower(self.node, target)?.kernel {
             Kernel::Conv(Conf { code: conf, .. }) => {
-                let stream = stream_cycles(conf.weight_bytes(), 1);
+                let stream = conf.weight_bytes() / STANDARD.memory_rate();
                 costs::direct(conf.cycles()) + exposed(DIRECT_EXPOSED, stream, conf.cycles())
             }
             other => unreachable!("{other:?}"),
@@ -206,14 +211,19 @@ impl<'a> Problem<'a> {
 
     /// Tiles of `m` outputs in the groups with the least estimated time.
     fn best_group(&self, m: [usize; 2], target: &Target) -> Code {
-        self.groups(m, target).into_iter().min_by_key(Code::cycles).expect("there are groups")
+        self.groups(m, &GROUPS, target).into_iter().min_by_key(Code::cycles).expect("there are groups")
     }
 
-    /// Tiles of `m` outputs in all groups that are considered.
-    fn groups(&self, m: [usize; 2], target: &Target) -> Vec<Code> {
-        let dims = self.dims(m);
-        let mut groups: Vec<[usize; 2]> =
-            GROUPS.iter().map(|&most| shared_out(dims.each_ref().map(Dim::tiles), most)).collect();
+    /// Tiles of `m` outputs in the groups that are expected to be the fastest on this machine, on one thread and on two.
+    fn on_machine(&self, m: [usize; 2], target: &Target) -> Code {
+        let confs = self.groups(m, &MACHINE_GROUPS, target).into_iter();
+        confs.min_by_key(|conf| conf.cost(&target.machine)).expect("there are groups")
+    }
+
+    /// Tiles of `m` outputs in groups of at most so many tiles.
+    fn groups(&self, m: [usize; 2], most: &[usize], target: &Target) -> Vec<Code> {
+        let tiles = self.dims(m).each_ref().map(Dim::tiles);
+        let mut groups: Vec<[usize; 2]> = most.iter().map(|&most| shared_out(tiles, most)).collect();
         groups.dedup();
         groups.into_iter().map(|group| self.conf(m, group, target)).collect()
     }
@@ -268,9 +278,12 @@ pub(super) fn shared_out([rows, columns]: [usize; 2], most: usize) -> [usize; 2]
     if columns > most { [1, even(columns, most)] } else { [even(rows, most / columns), columns] }
 }
 
-/// Tiles of a group that are considered: few, whose V and M stay in the second-level cache, up to as many as the
-/// weights, which each group reads anew, are worth.
+/// Tiles of a group that are considered where forms are compared: few, whose V and M stay in the second-level cache, up to
+/// as many as the weights, which each group reads anew, are worth.
 pub(super) const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
+
+/// The same where groups are chosen for a machine.
+const MACHINE_GROUPS: [usize; 8] = [128, 100, 64, 40, 28, 20, 14, 10];
 
 /// Frequencies of each dimension at most where both are transformed: their errors multiply. F(4x4, 7x3), with 10 of
 /// them, measured 6e-5 of the largest output, the forms of 8 below 1e-5.
@@ -283,22 +296,6 @@ const MAX_FREQUENCIES_OF_DEEP: usize = 6;
 /// Outputs of a tile in one dimension at most.
 const MAX_OUTPUTS: usize = 6;
 
-/// Words of a row of tiles in the table: kind of its span; byte offset of its first input row that is not padding;
-/// rows of frequencies; byte offsets of its full tiles and of its edge in V and M; index of its height in outputs.
-const ROW_WORDS: usize = 6;
-
-/// Words of a group of columns in the table: byte offsets of its first input column that is not padding, in the input
-/// and in the strip; such columns; full tiles; edges; byte offset of its first output column.
-const GROUP_WORDS: usize = 6;
-
-/// Words of a row of outputs that are made one by one: kind of its span; byte offset of its first input row that is not
-/// padding.
-const SINGLE_ROW_WORDS: usize = 2;
-
-/// Words of a column of such outputs: byte offsets of its first input column that is not padding, in the input and in
-/// the strip; such columns.
-const SINGLE_COLUMN_WORDS: usize = 3;
-
 impl Code {
     /// Describes all that was decided.
     pub(super) fn decision(&self) -> String {
@@ -306,18 +303,56 @@ impl Code {
         format!("winograd {}x{}, groups of {height}x{width} tiles", rows.m, columns.m)
     }
 
-    /// Estimated cycles of one sample on the [`STANDARD`] machine: products, transforms, and reading the weights once for
-    /// each group of tiles.
+    /// Outputs of a tile.
+    fn m(&self) -> [usize; 2] {
+        self.dims.each_ref().map(|dim| dim.m)
+    }
+
+    /// Estimated cycles of one sample on the [`STANDARD`] machine, by which forms are compared.
     fn cycles(&self) -> usize {
+        self.cycles_on(&STANDARD)
+    }
+
+    /// Estimated cycles of one sample on a machine: products, transforms, and reading the weights once for each group of
+    /// tiles.
+    fn cycles_on(&self, machine: &Machine) -> usize {
         let products = self.products(|tiles| self.product.cycles(tiles));
         let groups = self.all_groups();
         // V and M of a group that is too large leave the second-level cache and come back.
-        let blocks = self.in_blocks() + self.product.out_blocks;
+        let blocks = self.in_blocks() + self.task_panels * self.product.vectors;
         let values = self.frequencies() * blocks * self.block_stride() as usize;
-        let far = values > STANDARD.stays_second();
-        let moved = if far { 2 * groups * values / STANDARD.third_rate() } else { 0 };
-        let stream = stream_cycles(self.weight_bytes(), groups);
-        products + self.transform_cycles() + moved + exposed(WINOGRAD_EXPOSED, stream, products)
+        let far = values.saturating_sub(machine.stays_second() / 8 * 5);
+        let moved = 2 * groups * far / machine.third_rate();
+        // Of the weights, what finds room beside V and M is read again from there.
+        let (weights, again) = (self.weight_bytes(), groups - 1);
+        let near = weights.min(machine.stays_second().saturating_sub(values));
+        let stream = weights / machine.memory_rate() + again * (weights - near) / machine.again_rate(weights);
+        let near = again * near / machine.second_rate() * WINOGRAD_NEAR / 5;
+        products + self.transform_cycles() + moved + near + exposed(WINOGRAD_EXPOSED, stream, products)
+    }
+
+    /// By which groups are compared: estimated cycles of one sample on one thread, and those of both of two.
+    fn cost(&self, machine: &Machine) -> usize {
+        let (one, tasks) = (self.cycles_on(machine), self.task_count());
+        let half = tasks / 2;
+        one + 2 * self.part_of(one, 0..half).max(self.part_of(one, half..tasks))
+    }
+
+    /// What some tasks, which one thread does, take of so many cycles of a sample: it transforms the input of a group for the
+    /// first of the group's tasks that it does.
+    fn part_of(&self, cycles: usize, tasks: Range<usize>) -> usize {
+        let (blocks, chunks) = (self.in_blocks(), self.chunks());
+        let input = self.transform_cycles() * blocks / (blocks + self.product.out_blocks);
+        // Of a row of tiles of one group.
+        let lines = self.images * self.groups(1) * self.dims[0].tiles();
+        let (input, rest) = (input / lines, (cycles - input) / (lines * chunks));
+        let of_task = |task: usize| {
+            let row = task / chunks / self.groups(1) % self.groups(0);
+            let transforms = task == tasks.start || task.is_multiple_of(chunks);
+            let rows = (self.dims[0].tiles() - row * self.group[0]).min(self.group[0]);
+            rows * (rest + if transforms { input } else { 0 })
+        };
+        tasks.clone().map(of_task).sum()
     }
 
     /// Of the transforms of one sample: two steps, each as many vectors as it writes.
@@ -336,9 +371,12 @@ impl Code {
     /// The products of all frequencies and groups of one sample, of which each takes what `of_tiles` gives.
     fn products(&self, of_tiles: impl Fn(usize) -> usize) -> usize {
         let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
-        let parts = row_parts.iter().flat_map(|a| column_parts.iter().map(move |b| (a, b)));
-        let of_group = parts.map(|(a, b)| a.len() * b.len() * of_tiles(self.run([a.start, b.start]).1));
-        self.all_groups() * of_group.sum::<usize>()
+        let of_group = |rows: Rows| -> usize {
+            let parts = row_parts.iter().flat_map(|a| column_parts.iter().map(move |b| (a, b)));
+            parts.map(|(a, b)| a.len() * b.len() * of_tiles(self.run(rows, [a.start, b.start]).1)).sum()
+        };
+        let inner = (self.groups(0) - 1) * of_group(Rows::Inner);
+        self.images * self.groups(1) * (inner + of_group(Rows::Last))
     }
 
     /// The least cycles of one sample: the products as if no register tile lost any, `starts` multiply-adds in a cycle, and
@@ -379,11 +417,6 @@ impl Code {
 
     fn groups_of_image(&self) -> usize {
         self.groups(0) * self.groups(1)
-    }
-
-    /// Whether one group has all tiles of an image.
-    fn is_whole(&self) -> bool {
-        self.groups_of_image() == 1
     }
 
     /// Tasks of a group of tiles.
@@ -476,14 +509,30 @@ impl Code {
         odd_lines((self.task_panels * self.product.vectors) as i64 * self.block_stride())
     }
 
-    /// Bytes from one row of the strip to the next: an input column of a group of tiles, padding or not, is one vector.
+    /// Bytes from one row of the strip to the next: an input column of a chunk of tiles, padding or not, is one vector.
     /// Where rows are not transformed, V is the strip.
     fn strip_stride(&self) -> i64 {
-        let columns = &self.dims[1];
-        match columns.is_plain() {
+        match self.dims[1].is_plain() {
             true => self.v_stride(),
-            false => odd_lines((self.group[1] * columns.m + columns.taps - 1) as i64 * self.vector()),
+            false => self.strip_row(self.chunk()),
         }
+    }
+
+    /// The same of so many tiles.
+    fn strip_row(&self, tiles: usize) -> i64 {
+        let columns = &self.dims[1];
+        odd_lines((tiles * columns.m + columns.taps - 1) as i64 * self.vector())
+    }
+
+    /// Tiles side by side that are transformed together, at most: a strip of them stays in the first-level cache while V
+    /// goes to the second.
+    fn chunk(&self) -> usize {
+        if self.dims[1].is_plain() {
+            return self.group[1];
+        }
+        let bytes = |tiles: usize| self.dims[0].size() as i64 * self.strip_row(tiles);
+        let most = (1..=self.group[1]).rev().find(|&tiles| bytes(tiles) <= STRIP_BYTES).unwrap_or(1);
+        self.group[1].div_ceil(self.group[1].div_ceil(most))
     }
 
     fn strip_bytes(&self) -> i64 {
@@ -493,97 +542,6 @@ impl Code {
     /// Bytes of the values between the two steps of the output's transform, and what is before them.
     fn patch_bytes(&self) -> i64 {
         odd_lines(FRAME_BYTES + (self.dims[0].m * self.dims[1].size()) as i64 * self.vector())
-    }
-
-    /// Edges in the last column that stand before all other tiles of a group: those of its rows of full tiles.
-    fn first_edges(&self) -> usize {
-        match self.groups(1) == 1 && self.dims[1].edge() > 0 {
-            true if self.is_whole() => self.dims[0].full(),
-            true => self.group[0],
-            false => 0,
-        }
-    }
-
-    /// Where a tile is in its group, so that the tiles that have a frequency lie side by side: first the edges of the
-    /// last column, then all others row by row; the corner of both edges is the very last.
-    fn place(&self, row: usize, column: usize) -> usize {
-        let (row, edges, full) = (row % self.group[0], self.first_edges(), self.dims[1].full());
-        match edges {
-            0 => row * self.group[1] + column % self.group[1],
-            _ if column < full => edges + row * full + column,
-            _ if row < edges => row,
-            _ => edges + row * full + column,
-        }
-    }
-
-    /// The tiles of a group that have a frequency: first place, and number.
-    fn run(&self, frequency: [usize; 2]) -> (usize, usize) {
-        let total = self.group[0] * self.group[1];
-        let [rows, columns] = &self.dims;
-        let column_edge = columns.edge_has(frequency[1]) || self.first_edges() == 0;
-        let start = if column_edge { 0 } else { self.first_edges() };
-        let end = match (rows.edge_has(frequency[0]) || !self.is_whole(), column_edge) {
-            (false, _) => self.place(rows.full() - 1, columns.full() - 1) + 1,
-            (true, false) if self.is_whole() && rows.edge() > 0 => total - 1,
-            _ => total,
-        };
-        (start, end - start)
-    }
-
-    /// Different numbers of tiles that have a frequency.
-    fn run_lengths(&self) -> Vec<usize> {
-        let lasts = [0, 1].map(|d| [0, self.dims[d].size() - 1]);
-        // The first frequency is every tile's, the last the full ones'.
-        let mut lengths: Vec<usize> = lasts[0].iter().flat_map(|&a| lasts[1].map(|b| self.run([a, b]).1)).collect();
-        lengths.sort_unstable();
-        lengths.dedup();
-        lengths
-    }
-
-    /// Entries of [`ROW_WORDS`] for each row of tiles, of [`GROUP_WORDS`] for each group of columns, of
-    /// [`SINGLE_ROW_WORDS`] for each row of outputs, and of [`SINGLE_COLUMN_WORDS`] for each column.
-    fn table(&self) -> Vec<i64> {
-        let [rows, columns] = &self.dims;
-        let (mut table, kinds) = (Vec::new(), rows.kinds());
-        for row in 0..rows.tiles() {
-            let span = rows.span(row);
-            let kind = kinds.iter().position(|kind| *kind == span).expect("a kind");
-            let input = (row * rows.m + span.first) as i64 - rows.pad as i64;
-            let place = |column: usize| self.place(row, column) as i64 * self.vector();
-            let height = i64::from(span.outputs != rows.m);
-            let size = rows.size_of(span.outputs) as i64;
-            let edge = place(columns.full());
-            table.extend([kind as i64, input * self.input_row(), size, place(0), edge, height]);
-        }
-        for first in (0..columns.tiles()).step_by(self.group[1]) {
-            let last = (first + self.group[1]).min(columns.tiles());
-            let full = last.min(columns.full()) - first.min(columns.full());
-            let start = first * columns.m;
-            let end = (last - 1) * columns.m + columns.size_of(columns.outputs(last - 1));
-            let real = start.max(columns.pad)..end.min(columns.pad + columns.input);
-            let input = real.start as i64 - columns.pad as i64;
-            let [input, strip, output] = [input, (real.start - start) as i64, start as i64].map(|n| n * self.vector());
-            table.extend([input, strip, real.len() as i64, full as i64, (last - first - full) as i64, output]);
-        }
-        let kinds = rows.single_kinds();
-        for row in 0..rows.output {
-            let span = rows.single_span(row);
-            let kind = kinds.iter().position(|kind| *kind == span).expect("a kind");
-            table.extend([kind as i64, ((row + span.first) as i64 - rows.pad as i64) * self.input_row()]);
-        }
-        for column in 0..columns.output {
-            let span = columns.single_span(column);
-            let input = (column + span.first) as i64 - columns.pad as i64;
-            let strip = span.first as i64 * self.vector();
-            table.extend([input * self.vector(), strip, (span.last - span.first) as i64]);
-        }
-        table
-    }
-
-    /// Bytes of the table before the rows of outputs, and before the columns.
-    fn single_tables(&self) -> [i64; 2] {
-        let rows = self.dims[0].tiles() * ROW_WORDS + self.groups(1) * GROUP_WORDS;
-        [rows, rows + self.dims[0].output * SINGLE_ROW_WORDS].map(|words| words as i64 * 8)
     }
 
     /// Elements of the weights of one vector of output channels and one frequency.
@@ -622,12 +580,6 @@ impl Code {
 
 /// Tasks of a row of groups in bands, where there are as many panels.
 pub const BAND_TASKS: usize = 4;
-
-/// Estimated cycles to read weights of this size: once from memory, for a network's weights together are larger than
-/// the caches, and `times - 1` times from where they are then.
-fn stream_cycles(bytes: usize, times: usize) -> usize {
-    bytes / STANDARD.memory_rate() + (times - 1) * bytes / STANDARD.again_rate(bytes)
-}
 
 /// At least `bytes`, as an odd number of cache lines: frequencies then fall into different sets of the cache.
 pub(super) fn odd_lines(bytes: i64) -> i64 {
@@ -680,10 +632,11 @@ mod tests {
     use super::*;
     use crate::codegen::x64::assemble;
     use crate::kernels::testing::with_convolution;
+    use crate::machine::Known;
     use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     /// Calls `f` with a convolution for AVX2.
-    fn with_problem<T>(
+    pub fn with_problem<T>(
         input: [usize; 3],
         channels: usize,
         kernel: [usize; 2],
@@ -691,50 +644,6 @@ mod tests {
     ) -> T {
         let target = Target::of(Isa::Avx2, target_lexicon::Architecture::X86_64);
         with_convolution(input, channels, kernel, |node| f(&Problem::new(node, &target).unwrap(), &target))
-    }
-
-    #[test]
-    fn tiles_that_have_a_frequency_lie_side_by_side() {
-        for (size, m, most) in [
-            ([14, 14], [4, 4], 64),
-            ([7, 7], [4, 4], 64),
-            ([14, 12], [4, 4], 64),
-            ([12, 14], [4, 4], 64),
-            ([12, 12], [4, 4], 64),
-            ([30, 27], [4, 5], 21),
-            ([9, 40], [4, 3], 6),
-        ] {
-            with_problem([8, size[0], size[1]], 16, [3, 3], |problem, target| {
-                let conf = problem.conf(m, shared_out(problem.dims(m).each_ref().map(Dim::tiles), most), target);
-                let [rows, columns] = &conf.dims;
-                let group: Vec<(usize, usize)> = (0..conf.group[0].min(rows.tiles()))
-                    .flat_map(|row| (0..conf.group[1].min(columns.tiles())).map(move |column| (row, column)))
-                    .collect();
-                for frequency in (0..rows.size()).flat_map(|a| (0..columns.size()).map(move |b| [a, b])) {
-                    let (start, length) = conf.run(frequency);
-                    assert!(conf.run_lengths().contains(&length), "{conf:?}");
-                    for &(row, column) in &group {
-                        let has = frequency[0] < rows.size_of(rows.outputs(row))
-                            && frequency[1] < columns.size_of(columns.outputs(column));
-                        let place = conf.place(row, column);
-                        assert!(place < conf.group[0] * conf.group[1], "{conf:?}");
-                        assert!(
-                            !has || (start..start + length).contains(&place),
-                            "{frequency:?} {row} {column} {conf:?}"
-                        );
-                    }
-                    let tiles = group.iter().filter(|&&(row, column)| {
-                        frequency[0] < rows.size_of(rows.outputs(row))
-                            && frequency[1] < columns.size_of(columns.outputs(column))
-                    });
-                    assert!(!conf.is_whole() || tiles.count() == length, "no more than these: {frequency:?} {conf:?}");
-                }
-                let mut places: Vec<usize> = group.iter().map(|&(row, column)| conf.place(row, column)).collect();
-                places.sort_unstable();
-                places.dedup();
-                assert_eq!(places.len(), group.len(), "{conf:?}");
-            });
-        }
     }
 
     #[test]
@@ -757,6 +666,34 @@ mod tests {
             best.dims.map(|dim| dim.m)
         });
         assert_eq!(tiles, [1, 2]);
+    }
+
+    /// A large second level holds larger groups, which read the weights less often; what is computed stays the same.
+    #[test]
+    fn groups_are_of_the_machine_and_forms_are_not() {
+        let conf = |name: &str| {
+            let machine = Known::named(name).unwrap().machine;
+            let target =
+                Target { machine, deep: true, ..Target::of(Isa::Avx512, target_lexicon::Architecture::X86_64) };
+            with_convolution([96, 35, 35], 96, [3, 3], |node| {
+                let problem = Problem::new(node, &target).unwrap();
+                problem.on_machine(problem.fastest(&target).unwrap().m(), &target)
+            })
+        };
+        let (small, large) = (conf("skylake-avx512"), conf("emeraldrapids"));
+        assert_eq!((small.dims.clone(), small.product.out_blocks), (large.dims.clone(), large.product.out_blocks));
+        assert!(small.group[0] < large.group[0], "{:?} {:?}", small.group, large.group);
+    }
+
+    /// One panel of few output channels is one task of each group.
+    #[test]
+    fn two_threads_share_the_groups_of_tiles() {
+        for (channels, size) in [(128, 28), (128, 14)] {
+            with_problem([channels, size, size], 16, [3, 3], |problem, target| {
+                let conf = problem.on_machine(problem.fastest(target).unwrap().m(), target);
+                assert!(conf.task_count() > 1, "{conf:?}");
+            });
+        }
     }
 
     #[test]

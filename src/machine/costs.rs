@@ -61,6 +61,9 @@ pub const FAR_VALUE: usize = 2 << 20;
 /// inputs, weights and outputs.
 pub const RING_BYTES: usize = 160 << 10;
 
+/// Bytes of a strip of columns between the two steps of Winograd's transform of the input.
+pub const STRIP_BYTES: i64 = 12 << 10;
+
 /// Multiply-accumulates for each element between two layers done together at most: where there are more, moving the element
 /// takes no time beside them. Measured: pairs with 16 to 40 took 0.81 to 0.99 of the time of two kernels, those with 112
 /// and more 0.98 to 1.08.
@@ -93,6 +96,10 @@ pub fn direct(estimated: usize) -> usize {
 /// take 1.22 ms and 1.15 by themselves, where reading 9.4 MB takes 0.7.
 pub const WINOGRAD_EXPOSED: usize = 2;
 pub const DIRECT_EXPOSED: usize = 1;
+
+/// Fifths of the time to read Winograd's weights again from the second level that arithmetic does not hide. Measured on an
+/// Emerald Rapids: groups of one row of tiles and of all rows.
+pub const WINOGRAD_NEAR: usize = 4;
 
 /// What arithmetic does not hide of the time to read weights: so many fifths in any case, and all that takes longer than the
 /// arithmetic.

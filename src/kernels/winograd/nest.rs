@@ -1,7 +1,9 @@
 //! The loops of a Winograd convolution around its tiles.
 
+use super::Code;
+use super::groups::Rows;
 use super::stages::{GUARDS, Range, Stages};
-use super::{Code, GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS};
+use super::table::{CHUNK_WORDS, GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::nest::{KernelNest, call_one_of, part};
@@ -34,7 +36,7 @@ impl Functions {
     pub fn define(stages: &Stages, name: &str, isa: Isa, module: &mut CodeModule) -> Result<Functions, CodeError> {
         let conf = stages.conf;
         let [rows, columns] = &conf.dims;
-        let clear = module.define_tile(&format!("{name}_clear"), isa, 1, &mut |asm| stages.clear_strip(asm))?;
+        let clear = module.define_tile(&format!("{name}_clear"), isa, 2, &mut |asm| stages.clear_columns(asm))?;
         let (mut input_columns, mut input_rows, mut products, mut output) = (vec![], vec![], vec![], vec![]);
         for (index, span) in rows.kinds().into_iter().enumerate() {
             let name = format!("{name}_in{index}");
@@ -88,8 +90,11 @@ struct Task {
     image: Word,
     /// First row of tiles and one past the last.
     rows: [Word; 2],
-    /// Entry of the group of columns.
+    /// Not zero but in the last row of groups.
+    is_inner: Word,
+    /// Entry of the group of columns, and of its first chunk.
     columns: Word,
+    first_chunk: Word,
     /// First panel and one past the last, and first output block and one past the last.
     panels: [Word; 2],
     blocks: [Word; 2],
@@ -180,8 +185,11 @@ impl NestEmitter<'_> {
         let (row, column) = (nest.div_imm(group, column_groups), nest.rem_imm(group, column_groups));
         let row_groups = conf.groups(0) as i64;
         let (image, row) = (nest.div_imm(row, row_groups), nest.rem_imm(row, row_groups));
+        let offsets = conf.offsets();
         let columns = nest.offset_by(table, column, GROUP_WORDS as i64 * 8);
-        let columns = nest.add_imm(columns, (conf.dims[0].tiles() * ROW_WORDS * 8) as i64);
+        let columns = nest.add_imm(columns, offsets.groups);
+        let first_chunk = nest.offset_by(table, column, (conf.chunks_of_group() * CHUNK_WORDS) as i64 * 8);
+        let first_chunk = nest.add_imm(first_chunk, offsets.chunks);
         let panels = part(nest, chunk, conf.task_panels, conf.product.panels());
         let out_blocks = nest.iconst(conf.product.out_blocks as i64);
         let blocks = panels.map(|panel| {
@@ -193,8 +201,10 @@ impl NestEmitter<'_> {
         Task {
             sample,
             image,
+            is_inner: nest.add_imm(row, 1 - row_groups),
             rows: part(nest, row, conf.group[0], conf.dims[0].tiles()),
             columns,
+            first_chunk,
             panels,
             weights: nest.offset_by(weights, blocks[0], conf.frequencies() as i64 * conf.product.column_bytes()),
             blocks,
@@ -209,61 +219,89 @@ impl NestEmitter<'_> {
     }
 
     fn transform_input(&self, nest: &mut NestBuilder, task: &Task) {
-        let (conf, functions) = (self.conf, &self.functions);
+        let conf = self.conf;
         let input = self.input(nest, task);
-        let [input_column, strip_column, columns] = [0, 8, 16].map(|word| nest.load(task.columns, word));
-        let [tiles, edge] = [24, 32].map(|word| nest.load(task.columns, word));
-        let input = nest.add(input, input_column);
-        let first_strip = nest.add(task.strip, strip_column);
-        // Where the rows' transform does nothing, the columns' goes straight to V.
-        let direct = conf.dims[1].is_plain();
-        if !direct {
-            nest.call(functions.clear, &[task.strip]);
-        }
         self.clear_guards(nest, task);
-        let plane = conf.input_plane();
         nest.repeat(conf.in_blocks(), |nest, block| {
             let guard = self.guard_of(nest, task, block);
-            let input = nest.offset_by(input, block, plane);
+            let input = nest.offset_by(input, block, conf.input_plane());
             let v = nest.offset_by(task.v, block, conf.block_stride());
             let [begin, end] = task.rows;
             nest.for_range(begin, end, |nest, row| {
-                let entry = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
-                let [kind, offset, size] = [0, 8, 16].map(|word| nest.load(entry, word));
-                let [v_full, v_edge] = [24, 32].map(|word| {
-                    let offset = nest.load(entry, word);
-                    nest.add(v, offset)
+                let row = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
+                nest.repeat(conf.chunks_of_group(), |nest, chunk| {
+                    let chunk = nest.offset_by(task.first_chunk, chunk, CHUNK_WORDS as i64 * 8);
+                    self.transform_chunk(nest, task, [input, v, guard], row, chunk);
                 });
-                let input = nest.add(input, offset);
-                let strip = if direct { v_full } else { first_strip };
-                nest.if_nonzero(columns, |nest| {
-                    let args = [input, strip, columns, task.coefficients, guard];
-                    call_one_of(nest, kind, &functions.input_columns, &args);
-                });
-                if direct {
-                    return;
-                }
-                nest.if_nonzero(tiles, |nest| {
-                    let args = [task.strip, v_full, size, tiles, task.coefficients];
-                    nest.call(functions.input_rows[0], &args);
-                });
-                if let Some(&function) = functions.input_rows.get(1) {
-                    nest.if_nonzero(edge, |nest| {
-                        let strip = nest.offset_by(task.strip, tiles, conf.dims[1].m as i64 * conf.vector());
-                        nest.call(function, &[strip, v_edge, size, edge, task.coefficients]);
-                    });
-                }
             });
         });
     }
 
+    /// The tiles of a chunk of columns in one row and one block, of which are its input, V and the guard.
+    fn transform_chunk(
+        &self,
+        nest: &mut NestBuilder,
+        task: &Task,
+        [input, v, guard]: [Word; 3],
+        row: Word,
+        chunk: Word,
+    ) {
+        let (conf, functions) = (self.conf, &self.functions);
+        let [kind, offset, size] = [0, 8, 16].map(|word| nest.load(row, word));
+        let [column, left, real, right] = [0, 8, 16, 24].map(|word| nest.load(chunk, word));
+        let [tiles, edge, place] = [32, 40, 48].map(|word| nest.load(chunk, word));
+        let [v_full, v_edge] = [24, 32].map(|word| {
+            let offset = nest.load(row, word);
+            nest.add(v, offset)
+        });
+        let v_full = nest.add(v_full, place);
+        let input = nest.add(input, offset);
+        let input = nest.add(input, column);
+        // Where the rows' transform does nothing, the columns' goes straight to V.
+        if conf.dims[1].is_plain() {
+            let args = [input, v_full, real, task.coefficients, guard];
+            return nest.if_nonzero(real, |nest| call_one_of(nest, kind, &functions.input_columns, &args));
+        }
+        let strip = nest.offset_by(task.strip, left, conf.vector());
+        nest.if_nonzero(left, |nest| nest.call(functions.clear, &[task.strip, left]));
+        nest.if_nonzero(right, |nest| {
+            let strip = nest.offset_by(strip, real, conf.vector());
+            nest.call(functions.clear, &[strip, right]);
+        });
+        nest.if_nonzero(real, |nest| {
+            let args = [input, strip, real, task.coefficients, guard];
+            call_one_of(nest, kind, &functions.input_columns, &args);
+        });
+        nest.if_nonzero(tiles, |nest| {
+            nest.call(functions.input_rows[0], &[task.strip, v_full, size, tiles, task.coefficients]);
+        });
+        if let Some(&function) = functions.input_rows.get(1) {
+            nest.if_nonzero(edge, |nest| {
+                let strip = nest.offset_by(task.strip, tiles, conf.dims[1].m as i64 * conf.vector());
+                nest.call(function, &[strip, v_edge, size, edge, task.coefficients]);
+            });
+        }
+    }
+
     fn multiply(&self, nest: &mut NestBuilder, task: &Task) {
+        match self.conf.kinds_of_groups()[..] {
+            [inner, last] => nest.if_else(
+                task.is_inner,
+                |nest| self.multiply_group(nest, task, inner),
+                |nest| self.multiply_group(nest, task, last),
+            ),
+            _ => self.multiply_group(nest, task, Rows::Last),
+        }
+    }
+
+    /// All frequencies of a group of tiles.
+    fn multiply_group(&self, nest: &mut NestBuilder, task: &Task, kind: Rows) {
         let conf = self.conf;
         let [rows, columns] = &conf.dims;
-        if conf.run_lengths().len() == 1 {
-            let count = nest.iconst(conf.frequencies() as i64);
-            let begin = nest.iconst(0);
-            return self.multiply_range(nest, task, [begin, count], [0, 0]);
+        let runs: Vec<(usize, usize)> = conf.parts().map(|frequency| conf.run(kind, frequency)).collect();
+        if runs.iter().all(|run| *run == runs[0]) {
+            let range = [0, conf.frequencies() as i64].map(|frequency| nest.iconst(frequency));
+            return self.multiply_range(nest, task, range, runs[0]);
         }
         // Frequencies that fewer tiles have come last, in each row of them and in the rows.
         for rows in rows.parts() {
@@ -272,17 +310,19 @@ impl NestEmitter<'_> {
                 for part in columns.parts() {
                     let start = nest.mul_imm(row, columns.size() as i64);
                     let range = [part.start, part.end].map(|column| nest.add_imm(start, column as i64));
-                    self.multiply_range(nest, task, range, [rows.start, part.start]);
+                    self.multiply_range(nest, task, range, conf.run(kind, [rows.start, part.start]));
                 }
             });
         }
     }
 
-    /// The products of some frequencies, which the same tiles have as `like`.
-    fn multiply_range(&self, nest: &mut NestBuilder, task: &Task, [begin, end]: [Word; 2], like: [usize; 2]) {
-        let (start, length) = self.conf.run(like);
-        let (_, functions) = self.functions.products.iter().find(|(run, _)| *run == length).expect("a run of the conf");
-        self.multiply_run(nest, task, [begin, end], start, *functions);
+    /// The products of some frequencies, which the tiles of a run have.
+    fn multiply_range(&self, nest: &mut NestBuilder, task: &Task, range: [Word; 2], (start, length): (usize, usize)) {
+        if length > 0 {
+            let (_, functions) =
+                self.functions.products.iter().find(|(run, _)| *run == length).expect("a run of the conf");
+            self.multiply_run(nest, task, range, start, *functions);
+        }
     }
 
     /// The products of some frequencies, of the tiles from `start` on that `functions` are for.
@@ -326,7 +366,7 @@ impl NestEmitter<'_> {
     fn transform_output(&self, nest: &mut NestBuilder, task: &Task) {
         let (conf, functions) = (self.conf, &self.functions);
         let [out, residual] = self.outputs(nest, task);
-        let [tiles, edge, column] = [24, 32, 40].map(|word| nest.load(task.columns, word));
+        let [tiles, edge, column] = [0, 8, 16].map(|word| nest.load(task.columns, word));
         self.for_blocks(nest, task, |nest, m, plane| {
             let plane_offset = nest.add(column, plane);
             let [first_row, last_row] = task.rows;
@@ -392,8 +432,7 @@ impl NestEmitter<'_> {
     /// The outputs of a group whose inputs may be anything, one by one: each is a tile by itself, the first of V and M.
     fn single_outputs(&self, nest: &mut NestBuilder, task: &Task) {
         let [rows, columns] = &self.conf.dims;
-        let column = nest.load(task.columns, 40);
-        let [tiles, edges] = [24, 32].map(|word| nest.load(task.columns, word));
+        let [tiles, edges, column] = [0, 8, 16].map(|word| nest.load(task.columns, word));
         let column = nest.div_imm(column, self.conf.vector());
         let width = nest.mul_imm(tiles, columns.m as i64);
         let width = nest.offset_by(width, edges, columns.edge() as i64);
@@ -418,7 +457,9 @@ impl NestEmitter<'_> {
 
     fn single_input(&self, nest: &mut NestBuilder, task: &Task, row: Word, column: Word) {
         let (conf, functions) = (self.conf, &self.functions.single);
-        let [rows, columns] = conf.single_tables().map(|offset| nest.add_imm(task.table, offset));
+        let offsets = conf.offsets();
+        let [rows, columns] =
+            [offsets.single_rows, offsets.single_columns].map(|offset| nest.add_imm(task.table, offset));
         let row = nest.offset_by(rows, row, SINGLE_ROW_WORDS as i64 * 8);
         let column = nest.offset_by(columns, column, SINGLE_COLUMN_WORDS as i64 * 8);
         let [kind, input_row] = [0, 8].map(|word| nest.load(row, word));
@@ -429,7 +470,8 @@ impl NestEmitter<'_> {
         let direct = conf.dims[1].is_plain();
         let strip = nest.add(task.strip, strip_column);
         if !direct {
-            nest.call(self.functions.clear, &[task.strip]);
+            let taps = nest.iconst(conf.dims[1].taps as i64);
+            nest.call(self.functions.clear, &[task.strip, taps]);
         }
         let plane = conf.input_plane();
         let [size, one] = [conf.dims[0].taps as i64, 1].map(|n| nest.iconst(n));

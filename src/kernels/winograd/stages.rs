@@ -110,13 +110,14 @@ impl Stages<'_> {
         asm.loop_end(rows);
     }
 
-    /// Fills the strip, the first argument, with zeros: its columns of padding stay so.
-    pub fn clear_strip(&self, asm: &mut dyn VectorAsm) {
-        let (strip, count, zero) = (asm.arg(0), asm.int(), asm.vec());
+    /// `(strip, columns)`: fills columns of the strip, which are padding, with zeros.
+    pub fn clear_columns(&self, asm: &mut dyn VectorAsm) {
+        let (strip, columns, zero) = (asm.arg(0), asm.arg(1), asm.vec());
         asm.splat(zero, 0.0);
-        asm.set_int(count, self.conf.strip_bytes() / self.conf.vector());
-        let looped = asm.loop_begin(count);
-        asm.store(strip.at(0), zero);
+        let looped = asm.loop_begin(columns);
+        for row in 0..self.conf.dims[0].size() {
+            asm.store(strip.at(row as i64 * self.conf.strip_stride()), zero);
+        }
         asm.add_imm(strip, self.conf.vector());
         asm.loop_end(looped);
     }

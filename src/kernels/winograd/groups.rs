@@ -34,7 +34,7 @@ impl Code {
 
     /// Where a tile is in its group: first the edges of the last column, then all others row by row; the corner of both
     /// edges is the very last.
-    pub fn place(&self, row: usize, column: usize) -> usize {
+    pub(super) fn place(&self, row: usize, column: usize) -> usize {
         let rows = if row / self.group[0] + 1 == self.groups(0) { Rows::Last } else { Rows::Inner };
         let (row, edges, full) = (row % self.group[0], self.first_edges(rows), self.dims[1].full());
         match edges {
@@ -46,7 +46,7 @@ impl Code {
     }
 
     /// The tiles of a group that have a frequency: first place, and number.
-    pub fn run(&self, rows: Rows, frequency: [usize; 2]) -> (usize, usize) {
+    pub(super) fn run(&self, rows: Rows, frequency: [usize; 2]) -> (usize, usize) {
         let [full_rows, edge] = self.rows(rows);
         let has_edge = [0, 1].map(|d| self.dims[d].edge_has(frequency[d]));
         let row_count = full_rows + if has_edge[0] { edge } else { 0 };
@@ -60,7 +60,7 @@ impl Code {
     }
 
     /// The kinds of groups whose runs differ.
-    pub fn kinds_of_groups(&self) -> Vec<Rows> {
+    pub(super) fn kinds_of_groups(&self) -> Vec<Rows> {
         let runs = |rows: Rows| self.parts().map(|frequency| self.run(rows, frequency)).collect::<Vec<_>>();
         match self.groups(0) == 1 || runs(Rows::Inner) == runs(Rows::Last) {
             true => vec![Rows::Last],
@@ -69,13 +69,13 @@ impl Code {
     }
 
     /// The first frequency of each part whose frequencies the same tiles have.
-    pub fn parts(&self) -> impl Iterator<Item = [usize; 2]> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = [usize; 2]> {
         let [rows, columns] = self.dims.each_ref().map(Dim::parts);
         rows.into_iter().flat_map(move |row| columns.clone().into_iter().map(move |column| [row.start, column.start]))
     }
 
     /// Different numbers of tiles that have a frequency.
-    pub fn run_lengths(&self) -> Vec<usize> {
+    pub(super) fn run_lengths(&self) -> Vec<usize> {
         let runs = |rows: Rows| self.parts().map(move |frequency| self.run(rows, frequency).1);
         let mut lengths: Vec<usize> =
             self.kinds_of_groups().into_iter().flat_map(runs).filter(|&run| run > 0).collect();

@@ -34,7 +34,7 @@ impl Code {
     /// Entries of [`ROW_WORDS`] for each row of tiles, of [`GROUP_WORDS`] for each group of columns, of [`CHUNK_WORDS`] for
     /// each chunk of each group, of [`SINGLE_ROW_WORDS`] for each row of outputs, and of [`SINGLE_COLUMN_WORDS`] for each
     /// column.
-    pub fn table(&self) -> Vec<i64> {
+    pub(super) fn table(&self) -> Vec<i64> {
         let groups = 0..self.groups(1);
         let chunks = groups.clone().flat_map(|group| (0..self.chunks_of_group()).map(move |chunk| (group, chunk)));
         let mut table: Vec<i64> = (0..self.dims[0].tiles()).flat_map(|row| self.row_entry(row)).collect();
@@ -44,7 +44,7 @@ impl Code {
         table
     }
 
-    pub fn offsets(&self) -> Offsets {
+    pub(super) fn offsets(&self) -> Offsets {
         let groups = self.dims[0].tiles() * ROW_WORDS;
         let chunks = groups + self.groups(1) * GROUP_WORDS;
         let single_rows = chunks + self.groups(1) * self.chunks_of_group() * CHUNK_WORDS;
@@ -55,7 +55,7 @@ impl Code {
     }
 
     /// Chunks of a group of columns; the last group may have fewer tiles, and chunks without any.
-    pub fn chunks_of_group(&self) -> usize {
+    pub(super) fn chunks_of_group(&self) -> usize {
         self.group[1].div_ceil(self.chunk())
     }
 

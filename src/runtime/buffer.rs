@@ -41,7 +41,7 @@ impl AlignedBuffer {
     fn in_large_pages(len: usize) -> io::Result<AlignedBuffer> {
         let whole = len.checked_next_multiple_of(LARGE_PAGE).and_then(|whole| whole.checked_add(LARGE_PAGE));
         let map = MmapRaw::from(MmapMut::map_anon(whole.ok_or(io::ErrorKind::OutOfMemory)?)?);
-        let offset = map.as_ptr().align_offset(LARGE_PAGE);
+        let offset = before_large_page(map.as_ptr().addr());
         #[cfg(target_os = "linux")]
         // A wish; a system without large pages refuses it.
         let _ = map.advise_range(memmap2::Advice::HugePage, offset, len.next_multiple_of(LARGE_PAGE));
@@ -90,6 +90,11 @@ impl AlignedBuffer {
     }
 }
 
+/// Bytes from an address to the first large page that begins there or behind it.
+fn before_large_page(address: usize) -> usize {
+    address.next_multiple_of(LARGE_PAGE) - address
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +113,16 @@ mod tests {
             let beside = region::query(std::ptr::without_provenance::<u8>(beside)).unwrap();
             assert!(!beside.is_readable() && !beside.is_writable(), "{bytes} bytes");
         }
+    }
+
+    /// Where the system gives aligned memory by itself, the next test cannot tell.
+    #[test]
+    fn large_pages_are_aligned() {
+        let page = LARGE_PAGE;
+        assert_eq!(
+            [0, 1, 4096, page - 1, page, page + 64].map(before_large_page),
+            [0, page - 1, page - 4096, 1, 0, page - 64]
+        );
     }
 
     #[test]

@@ -216,7 +216,9 @@ impl<'a> Problem<'a> {
 
     /// Tiles of `m` outputs in the groups that are expected to be the fastest on this machine, on one thread and on two.
     fn on_machine(&self, m: [usize; 2], target: &Target) -> Code {
-        let confs = self.groups(m, &MACHINE_GROUPS, target).into_iter();
+        // Bands of a wide picture go down it by groups: each row more is one of all layers around it.
+        let fits = |conf: &Code| conf.group[0] == 1 || conf.dims[1].output <= NARROW;
+        let confs = self.groups(m, &MACHINE_GROUPS, target).into_iter().filter(fits);
         confs.min_by_key(|conf| conf.cost(&target.machine)).expect("there are groups")
     }
 
@@ -284,6 +286,10 @@ pub(super) const GROUPS: [usize; 5] = [64, 40, 28, 20, 14];
 
 /// The same where groups are chosen for a machine.
 const MACHINE_GROUPS: [usize; 8] = [128, 100, 64, 40, 28, 20, 14, 10];
+
+/// Columns of pictures that have groups of several rows of tiles, with which the bands of U-Net at 1088x1920 took 1.28 times
+/// the memory. Wider ones have more tiles in a row than the smallest groups of [`MACHINE_GROUPS`].
+const NARROW: usize = 112;
 
 /// Frequencies of each dimension at most where both are transformed: their errors multiply. F(4x4, 7x3), with 10 of
 /// them, measured 6e-5 of the largest output, the forms of 8 below 1e-5.
@@ -693,6 +699,16 @@ mod tests {
                 let conf = problem.on_machine(problem.fastest(target).unwrap().m(), target);
                 assert!(conf.task_count() > 1, "{conf:?}");
             });
+        }
+    }
+
+    #[test]
+    fn groups_of_wide_pictures_are_rows() {
+        for (size, rows) in [([68, 120], 1), ([2, 113], 1), ([20, 20], 2)] {
+            let of_rows = with_problem([64, size[0], size[1]], 64, [3, 3], |problem, target| {
+                problem.on_machine([4, 4], target).group[0]
+            });
+            assert!(of_rows >= rows && (rows > 1 || of_rows == 1), "{size:?}: {of_rows}");
         }
     }
 

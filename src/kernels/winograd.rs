@@ -43,7 +43,8 @@ use crate::codegen::{CodeError, CodeModule, FuncId, Isa};
 use crate::ir::weights::Values;
 use crate::layers::{Op, ResolvedWindow};
 use crate::machine::costs::{
-    self, DIRECT_EXPOSED, FAR_VALUE, STRIP_BYTES, WINOGRAD_EXPOSED, WINOGRAD_NEAR, WINOGRAD_TRANSFORM, exposed,
+    self, DIRECT_EXPOSED, FAR_VALUE, STRIP_BYTES, WINOGRAD_EXPOSED, WINOGRAD_NEAR, WINOGRAD_TRANSFORM, WINOGRAD_VALUES,
+    exposed,
 };
 use crate::machine::{Machine, STANDARD};
 use dim::Dim;
@@ -327,7 +328,7 @@ impl Code {
         // V and M of a group that is too large leave the second-level cache and come back.
         let blocks = self.in_blocks() + self.task_panels * self.product.vectors;
         let values = self.frequencies() * blocks * self.block_stride() as usize;
-        let far = values.saturating_sub(machine.stays_second() / 8 * 5);
+        let far = values.saturating_sub(machine.stays_second() / 8 * WINOGRAD_VALUES);
         let moved = 2 * groups * far / machine.third_rate();
         // Of the weights, what finds room beside V and M is read again from there.
         let (weights, again) = (self.weight_bytes(), groups - 1);
@@ -376,10 +377,9 @@ impl Code {
 
     /// The products of all frequencies and groups of one sample, of which each takes what `of_tiles` gives.
     fn products(&self, of_tiles: impl Fn(usize) -> usize) -> usize {
-        let [row_parts, column_parts] = self.dims.each_ref().map(Dim::parts);
         let of_group = |rows: Rows| -> usize {
-            let parts = row_parts.iter().flat_map(|a| column_parts.iter().map(move |b| (a, b)));
-            parts.map(|(a, b)| a.len() * b.len() * of_tiles(self.run(rows, [a.start, b.start]).1)).sum()
+            let parts = self.parts().map(|[a, b]| a.len() * b.len());
+            parts.zip(self.runs(rows)).map(|(frequencies, (_, tiles))| frequencies * of_tiles(tiles)).sum()
         };
         let inner = (self.groups(0) - 1) * of_group(Rows::Inner);
         self.images * self.groups(1) * (inner + of_group(Rows::Last))
@@ -515,12 +515,12 @@ impl Code {
         odd_lines((self.task_panels * self.product.vectors) as i64 * self.block_stride())
     }
 
-    /// Bytes from one row of the strip to the next: an input column of a chunk of tiles, padding or not, is one vector.
+    /// Bytes from one row of the strip to the next: an input column of its tiles, padding or not, is one vector.
     /// Where rows are not transformed, V is the strip.
     fn strip_stride(&self) -> i64 {
         match self.dims[1].is_plain() {
             true => self.v_stride(),
-            false => self.strip_row(self.chunk()),
+            false => self.strip_row(self.strip_tiles()),
         }
     }
 
@@ -532,7 +532,7 @@ impl Code {
 
     /// Tiles side by side that are transformed together, at most: a strip of them stays in the first-level cache while V
     /// goes to the second.
-    fn chunk(&self) -> usize {
+    fn strip_tiles(&self) -> usize {
         if self.dims[1].is_plain() {
             return self.group[1];
         }

@@ -101,6 +101,10 @@ pub const DIRECT_EXPOSED: usize = 1;
 /// Emerald Rapids: groups of one row of tiles and of all rows.
 pub const WINOGRAD_NEAR: usize = 4;
 
+/// Eighths of what stays in the second level that Winograd's V and M may take there: the rest is for weights, inputs and
+/// outputs. Found on an Emerald Rapids, where groups that took more were slower though they read their weights less often.
+pub const WINOGRAD_VALUES: usize = 5;
+
 /// What arithmetic does not hide of the time to read weights: so many fifths in any case, and all that takes longer than the
 /// arithmetic.
 pub fn exposed(fifths: usize, stream: usize, arithmetic: usize) -> usize {

@@ -2,6 +2,7 @@
 
 use super::Code;
 use super::dim::Dim;
+use std::ops::Range;
 
 /// Which rows of tiles a group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,24 +62,27 @@ impl Code {
 
     /// The kinds of groups whose runs differ.
     pub(super) fn kinds_of_groups(&self) -> Vec<Rows> {
-        let runs = |rows: Rows| self.parts().map(|frequency| self.run(rows, frequency)).collect::<Vec<_>>();
-        match self.groups(0) == 1 || runs(Rows::Inner) == runs(Rows::Last) {
+        match self.groups(0) == 1 || self.runs(Rows::Inner) == self.runs(Rows::Last) {
             true => vec![Rows::Last],
             false => vec![Rows::Inner, Rows::Last],
         }
     }
 
-    /// The first frequency of each part whose frequencies the same tiles have.
-    pub(super) fn parts(&self) -> impl Iterator<Item = [usize; 2]> {
+    /// All frequencies, in parts whose frequencies the same tiles have.
+    pub(super) fn parts(&self) -> impl Iterator<Item = [Range<usize>; 2]> {
         let [rows, columns] = self.dims.each_ref().map(Dim::parts);
-        rows.into_iter().flat_map(move |row| columns.clone().into_iter().map(move |column| [row.start, column.start]))
+        rows.into_iter().flat_map(move |row| columns.clone().into_iter().map(move |column| [row.clone(), column]))
+    }
+
+    /// The run of each part.
+    pub(super) fn runs(&self, rows: Rows) -> Vec<(usize, usize)> {
+        self.parts().map(|part| self.run(rows, part.map(|frequencies| frequencies.start))).collect()
     }
 
     /// Different numbers of tiles that have a frequency.
     pub(super) fn run_lengths(&self) -> Vec<usize> {
-        let runs = |rows: Rows| self.parts().map(move |frequency| self.run(rows, frequency).1);
-        let mut lengths: Vec<usize> =
-            self.kinds_of_groups().into_iter().flat_map(runs).filter(|&run| run > 0).collect();
+        let runs = self.kinds_of_groups().into_iter().flat_map(|rows| self.runs(rows));
+        let mut lengths: Vec<usize> = runs.map(|(_, length)| length).filter(|&length| length > 0).collect();
         lengths.sort_unstable();
         lengths.dedup();
         lengths

@@ -3,7 +3,7 @@
 use super::Code;
 use super::groups::Rows;
 use super::stages::{GUARDS, Range, Stages};
-use super::table::{CHUNK_WORDS, GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS};
+use super::table::{GROUP_WORDS, ROW_WORDS, SINGLE_COLUMN_WORDS, SINGLE_ROW_WORDS, STRIP_WORDS};
 use crate::codegen::vector::VectorAsm;
 use crate::codegen::{CodeError, CodeModule, FuncId, Isa, NestBuilder, Word};
 use crate::kernels::nest::{KernelNest, call_one_of, part};
@@ -92,9 +92,9 @@ struct Task {
     rows: [Word; 2],
     /// Not zero but in the last row of groups.
     is_inner: Word,
-    /// Entry of the group of columns, and of its first chunk.
+    /// Entry of the group of columns, and of its first strip.
     columns: Word,
-    first_chunk: Word,
+    first_strip: Word,
     /// First panel and one past the last, and first output block and one past the last.
     panels: [Word; 2],
     blocks: [Word; 2],
@@ -188,8 +188,8 @@ impl NestEmitter<'_> {
         let offsets = conf.offsets();
         let columns = nest.offset_by(table, column, GROUP_WORDS as i64 * 8);
         let columns = nest.add_imm(columns, offsets.groups);
-        let first_chunk = nest.offset_by(table, column, (conf.chunks_of_group() * CHUNK_WORDS) as i64 * 8);
-        let first_chunk = nest.add_imm(first_chunk, offsets.chunks);
+        let first_strip = nest.offset_by(table, column, (conf.strips_of_group() * STRIP_WORDS) as i64 * 8);
+        let first_strip = nest.add_imm(first_strip, offsets.strips);
         let panels = part(nest, chunk, conf.task_panels, conf.product.panels());
         let out_blocks = nest.iconst(conf.product.out_blocks as i64);
         let blocks = panels.map(|panel| {
@@ -204,7 +204,7 @@ impl NestEmitter<'_> {
             is_inner: nest.add_imm(row, 1 - row_groups),
             rows: part(nest, row, conf.group[0], conf.dims[0].tiles()),
             columns,
-            first_chunk,
+            first_strip,
             panels,
             weights: nest.offset_by(weights, blocks[0], conf.frequencies() as i64 * conf.product.column_bytes()),
             blocks,
@@ -229,27 +229,27 @@ impl NestEmitter<'_> {
             let [begin, end] = task.rows;
             nest.for_range(begin, end, |nest, row| {
                 let row = nest.offset_by(task.table, row, ROW_WORDS as i64 * 8);
-                nest.repeat(conf.chunks_of_group(), |nest, chunk| {
-                    let chunk = nest.offset_by(task.first_chunk, chunk, CHUNK_WORDS as i64 * 8);
-                    self.transform_chunk(nest, task, [input, v, guard], row, chunk);
+                nest.repeat(conf.strips_of_group(), |nest, entry| {
+                    let entry = nest.offset_by(task.first_strip, entry, STRIP_WORDS as i64 * 8);
+                    self.transform_strip(nest, task, [input, v, guard], row, entry);
                 });
             });
         });
     }
 
-    /// The tiles of a chunk of columns in one row and one block, of which are its input, V and the guard.
-    fn transform_chunk(
+    /// The tiles of a strip of columns in one row and one block, of which are its input, V and the guard.
+    fn transform_strip(
         &self,
         nest: &mut NestBuilder,
         task: &Task,
         [input, v, guard]: [Word; 3],
         row: Word,
-        chunk: Word,
+        entry: Word,
     ) {
         let (conf, functions) = (self.conf, &self.functions);
         let [kind, offset, size] = [0, 8, 16].map(|word| nest.load(row, word));
-        let [column, left, real, right] = [0, 8, 16, 24].map(|word| nest.load(chunk, word));
-        let [tiles, edge, place] = [32, 40, 48].map(|word| nest.load(chunk, word));
+        let [column, left, real, right] = [0, 8, 16, 24].map(|word| nest.load(entry, word));
+        let [tiles, edge, place] = [32, 40, 48].map(|word| nest.load(entry, word));
         let [v_full, v_edge] = [24, 32].map(|word| {
             let offset = nest.load(row, word);
             nest.add(v, offset)
@@ -298,7 +298,7 @@ impl NestEmitter<'_> {
     fn multiply_group(&self, nest: &mut NestBuilder, task: &Task, kind: Rows) {
         let conf = self.conf;
         let [rows, columns] = &conf.dims;
-        let runs: Vec<(usize, usize)> = conf.parts().map(|frequency| conf.run(kind, frequency)).collect();
+        let runs = conf.runs(kind);
         if runs.iter().all(|run| *run == runs[0]) {
             let range = [0, conf.frequencies() as i64].map(|frequency| nest.iconst(frequency));
             return self.multiply_range(nest, task, range, runs[0]);

@@ -9,10 +9,10 @@ pub const ROW_WORDS: usize = 6;
 /// Words of a group of columns: full tiles; edges; byte offset of its first output column.
 pub const GROUP_WORDS: usize = 3;
 
-/// Words of a chunk of a group of columns (see [`Code::chunk`]): byte offset of its first input column that is not padding;
-/// columns of padding before it, columns that are not padding, and columns of padding behind them; full tiles; edges; byte
-/// offset of the full tiles in those of the group.
-pub const CHUNK_WORDS: usize = 7;
+/// Words of a strip of a group of columns (see [`Code::strip_tiles`]): byte offset of its first input column that is not
+/// padding; columns of padding before it, columns that are not padding, and columns of padding behind them; full tiles;
+/// edges; byte offset of the full tiles in those of the group.
+pub const STRIP_WORDS: usize = 7;
 
 /// Words of a row of outputs that are made one by one: kind of its span; byte offset of its first input row that is not
 /// padding.
@@ -25,38 +25,38 @@ pub const SINGLE_COLUMN_WORDS: usize = 3;
 /// Byte offsets of the parts behind the rows of tiles.
 pub struct Offsets {
     pub groups: i64,
-    pub chunks: i64,
+    pub strips: i64,
     pub single_rows: i64,
     pub single_columns: i64,
 }
 
 impl Code {
-    /// Entries of [`ROW_WORDS`] for each row of tiles, of [`GROUP_WORDS`] for each group of columns, of [`CHUNK_WORDS`] for
-    /// each chunk of each group, of [`SINGLE_ROW_WORDS`] for each row of outputs, and of [`SINGLE_COLUMN_WORDS`] for each
+    /// Entries of [`ROW_WORDS`] for each row of tiles, of [`GROUP_WORDS`] for each group of columns, of [`STRIP_WORDS`] for
+    /// each strip of each group, of [`SINGLE_ROW_WORDS`] for each row of outputs, and of [`SINGLE_COLUMN_WORDS`] for each
     /// column.
     pub(super) fn table(&self) -> Vec<i64> {
         let groups = 0..self.groups(1);
-        let chunks = groups.clone().flat_map(|group| (0..self.chunks_of_group()).map(move |chunk| (group, chunk)));
+        let strips = groups.clone().flat_map(|group| (0..self.strips_of_group()).map(move |strip| (group, strip)));
         let mut table: Vec<i64> = (0..self.dims[0].tiles()).flat_map(|row| self.row_entry(row)).collect();
         table.extend(groups.flat_map(|group| self.group_entry(group)));
-        table.extend(chunks.flat_map(|(group, chunk)| self.chunk_entry(group, chunk)));
+        table.extend(strips.flat_map(|(group, strip)| self.strip_entry(group, strip)));
         self.extend_by_singles(&mut table);
         table
     }
 
     pub(super) fn offsets(&self) -> Offsets {
         let groups = self.dims[0].tiles() * ROW_WORDS;
-        let chunks = groups + self.groups(1) * GROUP_WORDS;
-        let single_rows = chunks + self.groups(1) * self.chunks_of_group() * CHUNK_WORDS;
+        let strips = groups + self.groups(1) * GROUP_WORDS;
+        let single_rows = strips + self.groups(1) * self.strips_of_group() * STRIP_WORDS;
         let single_columns = single_rows + self.dims[0].output * SINGLE_ROW_WORDS;
-        let [groups, chunks, single_rows, single_columns] =
-            [groups, chunks, single_rows, single_columns].map(|words| words as i64 * 8);
-        Offsets { groups, chunks, single_rows, single_columns }
+        let [groups, strips, single_rows, single_columns] =
+            [groups, strips, single_rows, single_columns].map(|words| words as i64 * 8);
+        Offsets { groups, strips, single_rows, single_columns }
     }
 
-    /// Chunks of a group of columns; the last group may have fewer tiles, and chunks without any.
-    pub(super) fn chunks_of_group(&self) -> usize {
-        self.group[1].div_ceil(self.chunk())
+    /// Strips of a group of columns; the last group may have fewer tiles, and strips without any.
+    pub(super) fn strips_of_group(&self) -> usize {
+        self.group[1].div_ceil(self.strip_tiles())
     }
 
     fn row_entry(&self, row: usize) -> [i64; ROW_WORDS] {
@@ -76,13 +76,14 @@ impl Code {
         [full as i64, edges as i64, (first * self.dims[1].m) as i64 * self.vector()]
     }
 
-    fn chunk_entry(&self, group: usize, chunk: usize) -> [i64; CHUNK_WORDS] {
+    fn strip_entry(&self, group: usize, strip: usize) -> [i64; STRIP_WORDS] {
         let columns = &self.dims[1];
-        let before = chunk * self.chunk();
-        let (first, most) = (group * self.group[1] + before, self.chunk().min(self.group[1].saturating_sub(before)));
+        let before = strip * self.strip_tiles();
+        let (first, most) =
+            (group * self.group[1] + before, self.strip_tiles().min(self.group[1].saturating_sub(before)));
         let [full, edges] = self.full_and_edges(first, most);
         if full + edges == 0 {
-            return [0; CHUNK_WORDS];
+            return [0; STRIP_WORDS];
         }
         let start = first * columns.m;
         let last = first + full + edges - 1;

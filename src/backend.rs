@@ -10,13 +10,16 @@ use std::collections::HashMap;
 #[derive(Clone, Debug)]
 pub struct StepFunctions<F> {
     pub kernel: F,
+    /// That of [`Step::kernel_of_turns`].
+    pub turns: F,
     /// Those of [`Step::joint`].
     pub joint: Vec<F>,
 }
 
 impl<F: Copy> StepFunctions<F> {
     pub fn map<G>(&self, f: impl Fn(F) -> G) -> StepFunctions<G> {
-        StepFunctions { kernel: f(self.kernel), joint: self.joint.iter().map(|&function| f(function)).collect() }
+        let joint = self.joint.iter().map(|&function| f(function)).collect();
+        StepFunctions { kernel: f(self.kernel), turns: f(self.turns), joint }
     }
 }
 
@@ -42,8 +45,9 @@ impl Generator<'_> {
     fn steps(&mut self, steps: &[Step]) -> Result<Vec<StepFunctions<FuncId>>, CodeError> {
         let of_step = |step: &Step| {
             let kernel = self.function(step.kernel.code())?;
+            let turns = step.banded.as_ref().map_or(Ok(kernel), |banded| self.function(banded.code()))?;
             let joint = step.joint.iter().map(|joint| self.function(joint.kernel.code())).collect::<Result<_, _>>()?;
-            Ok(StepFunctions { kernel, joint })
+            Ok(StepFunctions { kernel, turns, joint })
         };
         steps.iter().map(of_step).collect()
     }

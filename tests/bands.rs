@@ -23,15 +23,20 @@ fn bits(tensors: &[Tensor]) -> Vec<Vec<u32>> {
     tensors.iter().map(|tensor| tensor.data().iter().map(|x| x.to_bits()).collect()).collect()
 }
 
-/// Runs with and without bands; how many steps were in stages.
+/// Runs with and without bands; how many steps were in stages of all threads together.
 fn check(graph: &Verified<Graph>, waves: usize, forced: Forced, batch: usize, threads: usize) -> usize {
+    check_bands(graph, Bands::Alone(waves), forced, batch, threads);
+    check_bands(graph, Bands::Always(waves), forced, batch, threads)
+}
+
+fn check_bands(graph: &Verified<Graph>, bands: Bands, forced: Forced, batch: usize, threads: usize) -> usize {
     let inputs = inputs(graph, batch, 1);
     let mut most = 0;
     for isa in Isa::available() {
         let options = Options { engine: Engine::Jit(isa), forced, ..Options::default() };
         let mut whole = session(graph, Bands::Never, options);
         let expected = bits(&whole.run(&inputs).unwrap());
-        let mut banded = session(graph, Bands::Always(waves), Options { threads, ..options });
+        let mut banded = session(graph, bands, Options { threads, ..options });
         let found = bits(&banded.run(&inputs).unwrap());
         assert!(found == expected, "{options:?}\n{}", svertka::ir::print(graph));
         let observed = bits(&banded.run_observed(&inputs, &mut |_| ()).unwrap());
@@ -186,21 +191,23 @@ fn an_object_for_another_architecture_has_the_bits_that_it_has_without_bands() {
         build.compile_c("aarch64-linux-gnu-gcc", "driver.c", "net", &["-static"]);
         build.drive(Some("qemu-aarch64"), mode, &inputs, None)
     };
-    assert_same_bits(&run(Bands::Always(5), "parallel"), &run(Bands::Never, "serial"));
+    let expected = run(Bands::Never, "serial");
+    assert_same_bits(&run(Bands::Always(5), "parallel"), &expected);
+    assert_same_bits(&run(Bands::Alone(5), "serial"), &expected);
 }
 
-/// A plan in so many bands for an instruction set of a CPU, as an object is made of it.
-fn compiled(graph: &Verified<Graph>, isa: Isa, waves: usize, options: &aot::Options) -> (Plan, aot::Artifacts) {
-    let target = Target { bands: Bands::Always(waves), ..options.cpu.target_of(isa) };
+/// A plan in bands for an instruction set of a CPU, as an object is made of it.
+fn compiled(graph: &Verified<Graph>, isa: Isa, bands: Bands, options: &aot::Options) -> (Plan, aot::Artifacts) {
+    let target = Target { bands, ..options.cpu.target_of(isa) };
     let plan = schedule::plan(graph.clone(), target);
     let artifacts = aot::compile(&plan, &weights(1), options).unwrap();
     (plan, artifacts)
 }
 
 /// Checks an object in bands against a session without.
-fn check_object(graph: &Verified<Graph>, isa: Isa, waves: usize, batches: &[usize], threads: &[usize]) -> Plan {
+fn check_object(graph: &Verified<Graph>, isa: Isa, bands: Bands, batches: &[usize], threads: &[usize]) -> Plan {
     let (plan, artifacts) =
-        compiled(graph, isa, waves, &crate::aot::options("native", &[Emit::Shared], Weights::Embed));
+        compiled(graph, isa, bands, &crate::aot::options("native", &[Emit::Shared], Weights::Embed));
     let build = Build::new(&artifacts);
     let options = Options { engine: Engine::Jit(isa.on_host().unwrap()), ..Options::default() };
     let mut whole = session(graph, Bands::Never, options);
@@ -235,12 +242,14 @@ net {
 fn an_object_has_the_bits_of_a_session() {
     let graph = Model::parse(OBJECT).unwrap().graph().clone();
     for isa in Isa::available() {
-        let plan = check_object(&graph, isa.into(), 5, &[1, 2, 7], &[1, 2, 3, 4]);
+        let plan = check_object(&graph, isa.into(), Bands::Always(5), &[1, 2, 7], &[1, 2, 3, 4]);
         let [stage] = &plan.stages[..] else { panic!("{:?}", plan.stages) };
         assert!(stage.steps.len() >= 7 && plan.joint_from < plan.steps.len(), "{:?}", stage.steps);
+        let plan = check_object(&graph, isa.into(), Bands::Alone(5), &[1, 2, 7], &[1, 2, 3, 4]);
+        assert!(!plan.stages.is_empty() && plan.stages.iter().all(|stage| stage.alone), "{:?}", plan.stages);
     }
     for path in ["unet.cnn:unet_small", "hed.cnn"] {
-        let plan = check_object(&model(path, 64, 48), Isa::detect().into(), 6, &[1, 3], &[2]);
+        let plan = check_object(&model(path, 64, 48), Isa::detect().into(), Bands::Always(6), &[1, 3], &[2]);
         assert!(steps_in_stages(&plan) >= 26, "{path}");
     }
 }
@@ -252,7 +261,7 @@ fn an_object_splits_turns_and_what_is_copied_behind_them() {
     let text =
         "model m\ninput x: f32[N, 3, 60, 700]\nnet { conv 1x1, 64 | maxpool 5x5, stride 1, pad 2 | conv 1x1, 64 }\n";
     let graph = Model::parse(text).unwrap().graph().clone();
-    let plan = check_object(&graph, Isa::detect().into(), 6, &[1, 3], &[2, 3]);
+    let plan = check_object(&graph, Isa::detect().into(), Bands::Always(6), &[1, 3], &[2, 3]);
     let turns = || plan.stages.iter().flat_map(|stage| &stage.turns);
     assert!(turns().flat_map(|turn| &turn.echoes).any(|echo| echo.is_worth_splitting()));
     assert!(turns().any(|turn| plan.steps[turn.step].is_worth_splitting_tasks(turn.tasks.len())));
@@ -266,7 +275,7 @@ fn a_c_program_goes_down_the_picture_in_the_memory_that_the_header_states() {
     let isa = Isa::detect();
     let own_memory = Some(OwnMemory { batch: 4, threads: 1 });
     let options = aot::Options { own_memory, ..crate::aot::options("native", &LIBRARY, Weights::File) };
-    let (plan, artifacts) = compiled(&graph, isa.into(), 5, &options);
+    let (plan, artifacts) = compiled(&graph, isa.into(), Bands::Always(5), &options);
     let whole = schedule::plan(graph.clone(), Target { bands: Bands::Never, ..plan.target });
     assert!(plan.arena < whole.arena, "{} of {}", plan.arena, whole.arena);
     let header = &artifacts.files.iter().find(|(name, _)| name == "net.h").unwrap().1;
@@ -293,6 +302,9 @@ proptest! {
         batch in 1usize..4,
         threads in 1usize..5,
     ) {
-        check_object(&network(&dims, &parts), Isa::detect().into(), waves, &[batch], &[threads]);
+        let graph = network(&dims, &parts);
+        for bands in [Bands::Always(waves), Bands::Alone(waves)] {
+            check_object(&graph, Isa::detect().into(), bands, &[batch], &[threads]);
+        }
     }
 }

@@ -63,7 +63,7 @@ fn forced(seed: u64) -> Options {
     let winograd = (!(seed / 36).is_multiple_of(6)).then_some(outputs);
     let chain = [None, Some(1), Some(2), Some(3), Some(5)][(seed / 6 % 5) as usize];
     let joint = seed / 30 % 2 == 1;
-    let bands = [Bands::WhereLarge, Bands::Always(2), Bands::Always(5)][(seed / 60 % 3) as usize];
+    let bands = [Bands::WhereLarge, Bands::Always(2), Bands::Always(5), Bands::Alone(4)][(seed / 60 % 4) as usize];
     Options { forced: Forced { winograd, chain, joint, bands, ..Forced::default() }, ..Options::default() }
 }
 

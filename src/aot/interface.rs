@@ -197,7 +197,7 @@ fn batches(graph: &Graph, plan: &Plan, scratch: usize) -> (usize, usize) {
         Batch::Fixed(batch) => Some(batch),
         Batch::Symbolic(_) => None,
     });
-    let tasks = plan.steps.iter().map(|step| step.kernel.tasks());
+    let tasks = plan.steps.iter().map(|step| step.kernel.tasks().max(step.kernel_of_turns().tasks()));
     let bytes = plan.buffers.iter().map(|buffer| buffer.bytes);
     let largest = tasks.chain(bytes).fold(plan.arena_bytes(), usize::max);
     let of_threads = scratch.saturating_mul(THREADS.1).min(i64::MAX as usize / 2);

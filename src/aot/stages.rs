@@ -79,17 +79,46 @@ fn echo_record(plan: &Plan, echo: &Echo) -> [usize; echo::BYTES_OF_RECORD / 8] {
     [from, to, echo.block_bytes(), echo.strip.block_bytes(), echo.blocks.len(), split]
 }
 
-/// Defines `void NAME(frame)`, which does a stage; `turns` are the functions `turn(frame, record)` of its steps, `copy` is
-/// that of [`define_copy`].
+/// What the function of a stage calls.
+pub(super) struct Functions {
+    /// `turn(frame, record)` of each step.
+    pub turns: Vec<FuncId>,
+    /// `step(frame)` of each where threads that share the samples call these in the place of the turns.
+    pub whole: Vec<FuncId>,
+    /// That of [`define_copy`].
+    pub copy: FuncId,
+}
+
+/// Defines `void NAME(frame)`, which does a stage.
 pub(super) fn define(
     module: &mut CodeModule,
     name: &str,
     plan: &Plan,
     stage: &Stage,
-    turns: &[FuncId],
-    copy: FuncId,
+    functions: &Functions,
 ) -> Result<FuncId, CodeError> {
-    let records = Records::new(plan, stage);
+    let (whole, records) = (&functions.whole, Records::new(plan, stage));
+    if whole.is_empty() {
+        return define_turns(module, name, plan, stage, functions, &records);
+    }
+    let turns = define_turns(module, &format!("{name}.turns"), plan, stage, functions, &records)?;
+    module.define_nest(name, Linkage::Local, 1, |n| {
+        let (frame, zero) = (n.arg(0), n.iconst(0));
+        let parallel_for = n.load(frame, frame::PARALLEL_FOR);
+        let shared = n.differ(parallel_for, zero);
+        n.if_else(shared, |n| whole.iter().for_each(|&step| n.call(step, &[frame])), |n| n.call(turns, &[frame]));
+    })
+}
+
+/// Defines `void NAME(frame)`, which goes through the records of a stage.
+fn define_turns(
+    module: &mut CodeModule,
+    name: &str,
+    plan: &Plan,
+    stage: &Stage,
+    Functions { turns, copy, .. }: &Functions,
+    records: &Records,
+) -> Result<FuncId, CodeError> {
     let turn_bytes = records.turn_bytes as i64;
     let data = module.define_data(&format!("{name}.records"), 8, records.bytes())?;
     module.define_nest(name, Linkage::Local, 1, |n| {
@@ -109,7 +138,7 @@ pub(super) fn define(
             let (begin, end) = (n.load(record, turn::ECHOES), n.load(record, turn::ECHOES_END));
             n.for_range_step(begin, end, echo::BYTES_OF_RECORD as i64, |n, at| {
                 let record = n.add(records, at);
-                emit_echo(n, plan.arena, record, copy);
+                emit_echo(n, plan.arena, record, *copy);
             });
         });
     })

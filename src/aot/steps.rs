@@ -150,8 +150,14 @@ impl<'a> CompiledPlan<'a> {
                         module.define_nest(&name, Linkage::Local, 2, |n| step.emit_turn(n, work))
                     });
                     let turns = turns.collect::<Result<Vec<_>, _>>()?;
+                    let whole = stage.steps.clone().filter(|_| stage.alone).map(|index| {
+                        let (name, step) = (format!("step{suffix}.{index}"), &self.steps[index]);
+                        module.define_nest(&name, Linkage::Local, 1, |n| step.emit(n, work))
+                    });
+                    let whole = whole.collect::<Result<Vec<_>, _>>()?;
                     let name = format!("stage{suffix}.{index}");
-                    (stages::define(module, &name, self.plan, stage, &turns, copy)?, stage.steps.end)
+                    let functions = stages::Functions { turns, whole, copy };
+                    (stages::define(module, &name, self.plan, stage, &functions)?, stage.steps.end)
                 }
                 None => {
                     let name = format!("step{suffix}.{index}");
@@ -227,10 +233,10 @@ impl CompiledStep<'_> {
             n.store(data, operands, at);
         }
         let (first, tasks) = (n.load(record, stages::turn::FIRST), n.load(record, stages::turn::TASKS));
-        let task = self.emit_task(n, self.kernels.kernel, operands, first);
+        let task = self.emit_task(n, self.kernels.turns, operands, first);
         let (samples, split_above) = (n.load(frame, frame::SAMPLES), self.step.split_tasks_above());
         n.for_range(zero, samples, |n, sample| {
-            let of_sample = n.offset_by(first, sample, self.step.kernel.tasks() as i64);
+            let of_sample = n.offset_by(first, sample, self.step.kernel_of_turns().tasks() as i64);
             n.store(of_sample, task, task::FIRST);
             let split_above = n.iconst(split_above as i64);
             let worth = n.less(split_above, tasks);

@@ -237,6 +237,10 @@ impl Simulation<'_> {
     fn step(&self, index: usize, step: &Step, samples: usize, threads: usize) -> Occupation {
         let (seconds, passes) = &self.steps[index];
         let part_of_batch = samples as f64 / self.batch as f64;
+        // One thread took turns; several do not.
+        if step.banded.is_some() && samples > 0 && step.worth_splitting(samples) {
+            return split(seconds * part_of_batch, samples * step.kernel.tasks(), threads, self.handover_s);
+        }
         let of_pass = |&(tasks, part): &(usize, f64)| {
             let (tasks, seconds) = (tasks * samples / self.batch, seconds * part * part_of_batch);
             match tasks > 1 && step.worth_splitting(samples) {

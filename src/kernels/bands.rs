@@ -11,12 +11,14 @@ use std::ops::Range;
 /// Where steps go down the picture together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Bands {
-    /// Where values take much memory otherwise.
+    /// Where values take much memory otherwise, or stay in a core's own cache so.
     #[default]
     WhereLarge,
     Never,
     /// Wherever it is possible, in so many bands; for tests.
     Always(usize),
+    /// The same of a few steps each, where a thread does a sample alone.
+    Alone(usize),
 }
 
 /// Positions of each channel block that are in memory: of a layer's operands, and of its output.

@@ -134,10 +134,10 @@ impl Binding {
         (&self.threads[thread].own[first..], tasks * sample..tasks * (sample + 1))
     }
 
-    /// As [`Binding::own`], the operands without those of the steps behind it.
-    pub fn own_alone(&self, step: usize, thread: usize, sample: usize) -> (&[Operand], Range<usize>) {
-        let (operands, tasks) = self.own(step, thread, sample);
-        (&operands[..self.steps[step].operands], tasks)
+    /// The operands of [`Binding::own`], without those of the steps behind it.
+    pub fn own_alone(&self, step: usize, thread: usize) -> &[Operand] {
+        let BoundStep { first, operands, .. } = self.steps[step];
+        &self.threads[thread].own[first..first + operands]
     }
 
     /// The memory of a strip, for the samples that a thread takes through the network by itself.

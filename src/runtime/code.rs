@@ -61,6 +61,20 @@ impl Code {
         }
     }
 
+    /// # Safety
+    /// `operands` are those that the plan gave step `index`, which is `step`, for tasks of a turn of its stage; `tasks` lies in
+    /// those of [`Step::kernel_of_turns`].
+    pub unsafe fn call_turn(&self, index: usize, step: &Step, operands: &[Operand], tasks: Range<usize>) {
+        match self {
+            // SAFETY: the caller's.
+            Code::Jit { functions, .. } => unsafe {
+                (functions[index].turns)(operands.as_ptr(), tasks.start as i64, tasks.end as i64);
+            },
+            // SAFETY: the caller's.
+            Code::Portable => unsafe { portable::run(step.kernel_of_turns(), operands, tasks.start, tasks.end) },
+        }
+    }
+
     pub fn emulation(&self) -> Option<&Emulation> {
         match self {
             Code::Jit { memory, .. } => memory.emulation(),

@@ -78,7 +78,7 @@ impl Session {
         let (compiled, mut index) = (self.compiled.clone(), 0);
         let plan = &compiled.plan;
         while index < plan.steps.len() {
-            let stage = plan.stage_from(index);
+            let stage = plan.stage_from(index).filter(|stage| collect || self.takes_turns(stage));
             let steps = stage.map_or(index..index + 1, |stage| stage.steps.clone());
             let mut watches: Vec<Watch> = steps.clone().map(|_| Watch::default()).collect();
             let mut rows = stage.filter(|_| collect).map(|stage| Rows::new(plan, stage, batch));
@@ -120,7 +120,7 @@ impl Rows {
     fn new(plan: &Plan, stage: &Stage, batch: usize) -> Rows {
         let value = |step: &Step| {
             let hidden = step.purpose.is_none() && plan.strip(step.output.buffer).is_some();
-            let descent = step.kernel.descent().filter(|_| hidden)?;
+            let descent = step.kernel_of_turns().descent().filter(|_| hidden)?;
             Some((descent, Tensor::zeros(step.output.ty.shape(batch))))
         };
         Rows { values: plan.steps[stage.steps.clone()].iter().map(value).collect() }

@@ -473,7 +473,7 @@ impl Session {
         let (mut index, end) = (if cut.rest() > 0 { 0 } else { *joint_from }, steps.len());
         let compiled = self.compiled.clone();
         while index < end {
-            index = match compiled.plan.stage_from(index) {
+            index = match compiled.plan.stage_from(index).filter(|stage| self.takes_turns(stage)) {
                 Some(stage) => {
                     // SAFETY: as above.
                     unsafe { self.run_stage(stage, None, None) }?;

@@ -33,6 +33,11 @@ impl TurnOperands {
 }
 
 impl Session {
+    /// Whether the samples that do a stage together do it turn by turn. What emulated tiles may touch is known of strips.
+    pub(super) fn takes_turns(&self, stage: &Stage) -> bool {
+        !stage.alone || self.scratch.len() == 1 || self.compiled.code.emulation().is_some()
+    }
+
     /// The steps of a stage, turn by turn, of the samples that do it together. What they make goes to `rows` too.
     ///
     /// # Safety
@@ -72,13 +77,13 @@ impl Session {
         }
         let split = step.is_worth_splitting_tasks(tasks.len());
         for sample in 0..binding.samples(index) {
-            let first = sample * step.kernel.tasks() + tasks.start;
+            let first = sample * step.kernel_of_turns().tasks() + tasks.start;
             self.threads.run(tasks.len(), split, &|thread, range| {
                 let operands = TurnOperands::new(binding.shared_alone(index, thread), turn);
                 let own = range.len();
                 // SAFETY: as in `run_step`; the tasks of a turn touch what the strips hold then.
                 let work = || unsafe {
-                    code.call(index, step, None, operands.get(), first + range.start..first + range.end);
+                    code.call_turn(index, step, operands.get(), first + range.start..first + range.end);
                 };
                 match watch {
                     Some(watch) => watch.time(thread, own, tasks.len(), work),
@@ -106,7 +111,7 @@ impl Session {
 /// Does a stage for a sample that a thread takes through the network by itself.
 ///
 /// # Safety
-/// As [`Code::call`], for the operands that the binding has for this thread.
+/// As [`Code::call_turn`], for the operands that the binding has for this thread.
 pub(super) unsafe fn run_alone(
     (plan, code, binding): (&Plan, &Code, &Binding),
     stage: &Stage,
@@ -114,11 +119,11 @@ pub(super) unsafe fn run_alone(
     sample: usize,
 ) {
     for turn in &stage.turns {
-        let Turn { step: index, tasks, .. } = turn;
-        let (operands, all) = binding.own_alone(*index, thread, sample);
-        let (operands, tasks) = (TurnOperands::new(operands, turn), all.start + tasks.start..all.start + tasks.end);
+        let (step, operands) = (&plan.steps[turn.step], TurnOperands::new(binding.own_alone(turn.step, thread), turn));
+        let first = sample * step.kernel_of_turns().tasks();
+        let tasks = first + turn.tasks.start..first + turn.tasks.end;
         // SAFETY: the caller's; the tasks of a turn touch what the strips hold then.
-        unsafe { code.call(*index, &plan.steps[*index], None, operands.get(), tasks) }
+        unsafe { code.call_turn(turn.step, step, operands.get(), tasks) }
         for echo in &turn.echoes {
             // SAFETY: the strip is this thread's own.
             unsafe { copy_blocks(echo, binding.own_strip(plan, &echo.strip, thread), echo.blocks.clone()) }

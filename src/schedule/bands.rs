@@ -7,10 +7,15 @@
 //! far as their operands are made. A value that only steps of the stage touch has a *strip* of memory: for each channel block
 //! as many positions as are there at the same time, at most, in a ring. All of this is known beforehand: a stage is a list of
 //! *turns*, each some tasks of a step, with the places where its values would begin then.
+//!
+//! Large values are made so to save memory ([`choose`]). Smaller ones are made so where they stay in the own cache of the core
+//! that does a sample alone ([`near`]); threads that share a sample do these steps one behind the other on whole values, of
+//! which each has its part in its own cache, and need not wait for each other in every turn.
 
 mod check;
 mod choose;
 mod flow;
+mod near;
 mod ring;
 
 use super::{ALIGNMENT, Buffer, BufferId, Place, Plan, Step, View, arena};
@@ -28,6 +33,8 @@ pub struct Stage {
     pub waves: usize,
     /// What is done, in this order.
     pub turns: Vec<Turn>,
+    /// Whether it is for threads that do a sample alone, by the kernels [`Step::banded`].
+    pub alone: bool,
 }
 
 /// The memory of a value of which only some rows are there at a time.
@@ -171,7 +178,14 @@ fn stages(plan: &Plan) -> Vec<Stage> {
     let before = arena_of(plan.buffers.clone());
     match plan.target.bands {
         Bands::Never => Vec::new(),
-        Bands::WhereLarge if before <= LARGE => Vec::new(),
+        Bands::WhereLarge if before <= LARGE => {
+            let paths = Paths::new(plan);
+            alone(of_outlines(plan, &paths, near::outlines(plan, &paths)))
+        }
+        Bands::Alone(waves) => {
+            let paths = Paths::new(plan);
+            alone(of_outlines(plan, &paths, near::everywhere(plan, &paths, waves)))
+        }
         Bands::Always(waves) => {
             let paths = Paths::new(plan);
             let outlines = outlines(plan, &paths, paths.runs(), waves);
@@ -194,6 +208,10 @@ fn outlines(plan: &Plan, paths: &Paths, steps: impl Iterator<Item = Range<usize>
 
 fn of_outlines(plan: &Plan, paths: &Paths, outlines: Vec<Outline>) -> Vec<Stage> {
     outlines.into_iter().map(|outline| Flow::new(plan, paths, outline.steps.clone()).stage(outline)).collect()
+}
+
+fn alone(stages: Vec<Stage>) -> Vec<Stage> {
+    stages.into_iter().map(|stage| Stage { alone: true, ..stage }).collect()
 }
 
 /// The same steps in as few waves as leave the arena not much larger than it could be.
@@ -242,13 +260,20 @@ fn resize(plan: &Plan, steps: &Range<usize>, strips: &[Strip], buffers: &mut [Bu
 /// Gives the steps their kernels, and the values their strips.
 fn apply(plan: &mut Plan, stage: Stage) {
     let mut buffers = std::mem::take(&mut plan.buffers);
-    resize(plan, &stage.steps, &stage.strips, &mut buffers);
+    // Where threads may share the sample, the whole value lies in the place of the strip.
+    let strips = if stage.alone { &[] } else { &stage.strips[..] };
+    resize(plan, &stage.steps, strips, &mut buffers);
     plan.buffers = buffers;
     let strip = |buffer: BufferId| stage.strips.iter().find(|strip| strip.buffer == buffer);
     let plane = |view: &View| strip(view.buffer).map_or(view.positions(), |strip| strip.positions);
     for step in &mut plan.steps[stage.steps.clone()] {
         let planes = Planes { input: plane(&step.inputs[0]), output: plane(&step.output) };
-        step.kernel = step.kernel.banded(planes).expect("as with all positions");
+        let banded = step.kernel.banded(planes).expect("as with all positions");
+        if stage.alone {
+            step.banded = Some(banded);
+        } else {
+            step.kernel = banded;
+        }
         for view in step.views_mut() {
             if let Some(strip) = strip(view.buffer) {
                 view.offset = view.offset / view.positions() * strip.positions;

@@ -1,7 +1,7 @@
 //! What a step takes a core at best: its arithmetic or its bytes, whichever is more. Unlike the roofline of
 //! `svertka bench`, which was measured, this counts cycles at the rates of the [`Machine`] that the plan is for.
 
-use super::{Plan, Step};
+use super::{Plan, Step, View};
 use crate::codegen::Bytes;
 use crate::ir::{Graph, NodeId, ParamId};
 use crate::kernels::{Kernel, Target};
@@ -65,15 +65,22 @@ impl Bound {
     /// Of a step, in a network whose weights take `all_weights` bytes: each run reads them all, so that they come from
     /// where they fit together.
     pub fn new(plan: &Plan, step: &Step, all_weights: usize) -> Bound {
+        Bound::where_near(plan, step, all_weights, &|_| false)
+    }
+
+    /// The same where some of its values lie in the second level, whatever their size.
+    pub fn where_near(plan: &Plan, step: &Step, all_weights: usize, near: &dyn Fn(&View) -> bool) -> Bound {
         let (target, lanes) = (&plan.target, plan.target.lanes);
         let holding = |bytes| Level::holding(bytes, &target.machine);
-        let values = step.views().map(|view| view.bytes(view.layout, lanes)).fold(0, usize::saturating_add);
+        let (near, far): (Vec<&View>, Vec<&View>) = step.views().partition(|&view| near(view));
+        let [near, values] = [near, far]
+            .map(|views| views.iter().map(|view| view.bytes(view.layout, lanes)).fold(0, usize::saturating_add));
         let (bytes, times) = weights(plan, step);
         let (values_from, weights_from) = (holding(values), holding(all_weights));
         let again = holding(bytes).cycles(bytes, target).saturating_mul(times - 1);
         Bound {
             compute: compute(plan, step),
-            values: values_from.cycles(values, target),
+            values: values_from.cycles(values, target).saturating_add(Level::Second.cycles(near, target)),
             weights: weights_from.cycles(bytes, target).saturating_add(again),
             values_from,
             weights_from,

@@ -158,8 +158,12 @@ fn rounded(plan: &Plan) -> String {
 /// What steps that go down the picture together save.
 fn together(plan: &Plan, stage: &Stage) -> String {
     let (steps, [strips, whole]) = (&stage.steps, stage.bytes(plan));
+    let (who, place) = match stage.alone {
+        true => (", where a thread does a sample alone,", "stay near"),
+        false => ("", "are in memory"),
+    };
     format!(
-        "steps {} to {} go down the picture together in {} bands: {} of the {} between them are in memory\n",
+        "steps {} to {} go down the picture together{who} in {} bands: {} of the {} between them {place}\n",
         steps.start,
         steps.end - 1,
         stage.waves,

@@ -104,6 +104,8 @@ pub struct Step {
     pub kernel: Kernel,
     /// Those that do it for several samples at a time, the most first.
     pub joint: Vec<Joint>,
+    /// The kernel of its turns in a [`Stage`] that threads do by themselves; those that share a sample call the other.
+    pub banded: Option<Kernel>,
     pub output: View,
     /// Operands of the layer, then those of the epilogue.
     pub inputs: Vec<View>,
@@ -135,6 +137,11 @@ impl Step {
         [&mut self.output].into_iter().chain(&mut self.inputs).chain(beside)
     }
 
+    /// The kernel that does its tasks in the turns of a stage.
+    pub fn kernel_of_turns(&self) -> &Kernel {
+        self.banded.as_ref().unwrap_or(&self.kernel)
+    }
+
     /// The nodes that the kernel does, in order.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         self.chained.into_iter().chain([self.node])
@@ -160,9 +167,10 @@ impl Step {
         tasks > self.split_tasks_above()
     }
 
-    /// So many of a sample's tasks are left to one thread.
+    /// So many of a sample's tasks in turns are left to one thread.
     pub fn split_tasks_above(&self) -> usize {
-        let least = u128::from(self.least_split) * self.kernel.tasks() as u128 / u128::from(self.work.max(1));
+        let least =
+            u128::from(self.least_split) * self.kernel_of_turns().tasks() as u128 / u128::from(self.work.max(1));
         usize::try_from(least).unwrap_or(usize::MAX)
     }
 }
@@ -269,7 +277,8 @@ fn depth(graph: &Graph) -> usize {
 impl Plan {
     /// Bytes of scratch memory for each thread.
     pub fn scratch(&self) -> usize {
-        self.steps.iter().map(|step| step.kernel.scratch()).max().unwrap_or(0)
+        let of_step = |step: &Step| step.kernel.scratch().max(step.kernel_of_turns().scratch());
+        self.steps.iter().map(of_step).max().unwrap_or(0)
     }
 
     /// Bytes for the values of one sample.

@@ -45,7 +45,7 @@ struct Walk<'p> {
 
 impl<'p> Walk<'p> {
     fn new(plan: &'p Plan, stage: &'p Stage) -> Result<Walk<'p>, Fault> {
-        let path = |step: usize| plan.steps[step].kernel.descent().ok_or(Fault::Path { step });
+        let path = |step: usize| plan.steps[step].kernel_of_turns().descent().ok_or(Fault::Path { step });
         let paths: Vec<Descent> = stage.steps.clone().map(path).collect::<Result<_, _>>()?;
         // Whole values lie where they always do.
         let blocks = stage.strips.iter().flat_map(|strip| (0..strip.blocks).map(|block| (strip.buffer, block)));

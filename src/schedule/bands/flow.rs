@@ -137,6 +137,14 @@ pub struct Outline {
     done: Vec<Done>,
 }
 
+impl Outline {
+    /// Bytes of the strips, and of the same values as a whole.
+    pub fn bytes(&self, plan: &Plan) -> [usize; 2] {
+        let strips = self.strips.iter();
+        [strips.clone().map(Strip::bytes).sum(), strips.map(|strip| plan.buffers[strip.buffer.0].bytes).sum()]
+    }
+}
+
 /// Who touches a buffer, of the steps of a stage.
 struct Touched {
     writers: Vec<usize>,
@@ -161,7 +169,7 @@ impl<'p> Flow<'p> {
     /// The stage of which it is the outline.
     pub fn stage(&self, Outline { steps, strips, done }: Outline) -> Stage {
         let turns = ring::turns(self, &strips, &done);
-        Stage { steps, waves: done.len() - 1, strips, turns }
+        Stage { steps, waves: done.len() - 1, strips, turns, alone: false }
     }
 
     /// The most positions of a buffer that must be in memory in a wave.

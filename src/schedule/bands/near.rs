@@ -131,15 +131,14 @@ mod tests {
     use super::super::Strip;
     use super::*;
     use crate::analysis::testing::model;
-    use crate::codegen::Isa;
     use crate::kernels::Target;
+    use crate::machine::Known;
     use crate::schedule::plan;
-    use target_lexicon::Architecture;
 
-    /// Of a network on an input of 32 channels.
+    /// Of a network on an input of 32 channels, on a machine with 2 MiB of a second level.
     fn planned(size: usize, net: &str) -> Plan {
         let text = format!("model m\ninput x: f32[N, 32, {size}, {size}]\ndefaults conv half\nnet {{\n{net}\n}}\n");
-        plan(model(&text), Target::of(Isa::Avx2, Architecture::X86_64))
+        plan(model(&text), Target::on(Known::named("emeraldrapids").unwrap(), None).unwrap())
     }
 
     #[test]

@@ -24,7 +24,8 @@ const LEAST_SAVED: usize = 2;
 /// Of those stages that gain most together.
 pub fn outlines(plan: &Plan, paths: &Paths) -> Vec<Outline> {
     let all_weights = bound::all_weights(plan);
-    let mut best: Vec<(usize, Option<(Range<usize>, Outline)>)> = vec![(0, None)];
+    // Up to each step, the gain of all stages, and the stage that ends there.
+    let mut best: Vec<(usize, Option<Outline>)> = vec![(0, None)];
     for end in 1..=plan.steps.len() {
         let starts = end.saturating_sub(MOST_STEPS)..end.saturating_sub(1);
         let gains = starts.filter(|&start| paths.all(start..end) && can(&plan.steps[start..end])).map(|start| {
@@ -33,17 +34,18 @@ pub fn outlines(plan: &Plan, paths: &Paths) -> Vec<Outline> {
         });
         let longest = gains.filter(|&(total, gain, _)| gain > 0 && total > best[end - 1].0).max_by_key(|gain| gain.0);
         let found = longest.and_then(|(total, _, steps)| {
-            let outline = outline(plan, &Flow::new(plan, paths, steps.clone()), &plan.steps[steps.clone()])?;
-            Some((total, Some((steps, outline))))
+            let outline = outline(plan, &Flow::new(plan, paths, steps.clone()), &plan.steps[steps])?;
+            Some((total, Some(outline)))
         });
         best.push(found.unwrap_or((best[end - 1].0, None)));
     }
     let (mut found, mut at) = (Vec::new(), plan.steps.len());
     while at > 0 {
         at = match best[at].1.take() {
-            Some((steps, outline)) => {
+            Some(outline) => {
+                let start = outline.steps.start;
                 found.push(outline);
-                steps.start
+                start
             }
             None => at - 1,
         };

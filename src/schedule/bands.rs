@@ -178,13 +178,13 @@ fn stages(plan: &Plan) -> Vec<Stage> {
     let before = arena_of(plan.buffers.clone());
     match plan.target.bands {
         Bands::Never => Vec::new(),
-        Bands::WhereLarge if before <= LARGE => {
-            let paths = Paths::new(plan);
-            alone(of_outlines(plan, &paths, near::outlines(plan, &paths)))
-        }
+        Bands::WhereLarge if before <= LARGE => alone(near::outlines(plan).into_iter().map(|outline| {
+            let paths = Paths::of(plan, outline.steps.clone());
+            Flow::new(plan, &paths, outline.steps.clone()).stage(outline)
+        })),
         Bands::Alone(waves) => {
             let paths = Paths::new(plan);
-            alone(of_outlines(plan, &paths, near::everywhere(plan, &paths, waves)))
+            alone(of_outlines(plan, &paths, near::everywhere(plan, &paths, waves)).into_iter())
         }
         Bands::Always(waves) => {
             let paths = Paths::new(plan);
@@ -210,8 +210,8 @@ fn of_outlines(plan: &Plan, paths: &Paths, outlines: Vec<Outline>) -> Vec<Stage>
     outlines.into_iter().map(|outline| Flow::new(plan, paths, outline.steps.clone()).stage(outline)).collect()
 }
 
-fn alone(stages: Vec<Stage>) -> Vec<Stage> {
-    stages.into_iter().map(|stage| Stage { alone: true, ..stage }).collect()
+fn alone(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
+    stages.map(|stage| Stage { alone: true, ..stage }).collect()
 }
 
 /// The same steps in as few waves as leave the arena not much larger than it could be.

@@ -6,8 +6,11 @@ use crate::kernels::bands::{Descent, Planes, Unit};
 use crate::kernels::{Kernel, Layout};
 use std::ops::Range;
 
-/// How each step of a plan goes down the picture, if it can.
-pub struct Paths(Vec<Option<Path>>);
+/// How each of some steps that follow each other goes down the picture, if it can.
+pub struct Paths {
+    steps: Range<usize>,
+    paths: Vec<Option<Path>>,
+}
 
 /// How a step goes down the picture.
 struct Path {
@@ -26,11 +29,17 @@ struct Path {
 const MOST_VIEWS: usize = 8;
 
 impl Paths {
+    /// Of all steps.
     pub fn new(plan: &Plan) -> Paths {
+        Paths::of(plan, 0..plan.steps.len())
+    }
+
+    /// Of some, for stages of no others.
+    pub fn of(plan: &Plan, steps: Range<usize>) -> Paths {
         let of_step = |(index, step): (usize, &Step)| {
             let kernel = banded(plan, step)?;
             let descent = kernel.descent().expect("a kernel in bands");
-            let before = || plan.steps[..index].iter().enumerate();
+            let before = || (steps.start..).zip(&plan.steps[steps.start..index]);
             let made = |view: &View| {
                 before().filter(|(_, other)| overlap(plan, &other.output, view)).map(|(index, _)| index).collect()
             };
@@ -43,18 +52,23 @@ impl Paths {
             });
             Some(Path::new(descent, writers, read.collect()))
         };
-        Paths(plan.steps.iter().enumerate().map(of_step).collect())
+        let paths = (steps.start..).zip(&plan.steps[steps.clone()]).map(of_step).collect();
+        Paths { steps, paths }
+    }
+
+    fn get(&self, steps: Range<usize>) -> &[Option<Path>] {
+        &self.paths[steps.start - self.steps.start..steps.end - self.steps.start]
     }
 
     /// Whether all of these steps can go down the picture.
     pub fn all(&self, steps: Range<usize>) -> bool {
-        self.0[steps].iter().all(Option::is_some)
+        self.get(steps).iter().all(Option::is_some)
     }
 
     /// The longest runs of steps that can.
     pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
-        let mut end = 0;
-        self.0.chunk_by(|a, b| a.is_some() == b.is_some()).filter_map(move |run| {
+        let mut end = self.steps.start;
+        self.paths.chunk_by(|a, b| a.is_some() == b.is_some()).filter_map(move |run| {
             end += run.len();
             run[0].is_some().then(|| end - run.len()..end)
         })
@@ -155,7 +169,7 @@ struct Touched {
 impl<'p> Flow<'p> {
     /// Of steps that can go down the picture.
     pub fn new(plan: &'p Plan, paths: &'p Paths, steps: Range<usize>) -> Flow<'p> {
-        let of_steps = paths.0[steps.clone()].iter().map(|path| path.as_ref().expect("it can"));
+        let of_steps = paths.get(steps.clone()).iter().map(|path| path.as_ref().expect("it can"));
         Flow { plan, paths: of_steps.collect(), steps }
     }
 

@@ -139,9 +139,13 @@ impl<'a> CompiledPlan<'a> {
         work: FuncId,
         copy: Option<FuncId>,
     ) -> Result<Functions, CodeError> {
+        let define_step = |module: &mut CodeModule, index: usize| {
+            let name = format!("step{suffix}.{index}");
+            module.define_nest(&name, Linkage::Local, 1, |n| self.steps[index].emit(n, work))
+        };
         let mut functions = Functions { steps: Vec::new(), joint: Vec::new() };
         let mut index = 0;
-        while let Some(step) = self.steps.get(index) {
+        while index < self.steps.len() {
             let stage = self.plan.stage_from(index).zip(copy);
             let (function, next) = match stage {
                 Some((stage, copy)) => {
@@ -150,19 +154,13 @@ impl<'a> CompiledPlan<'a> {
                         module.define_nest(&name, Linkage::Local, 2, |n| step.emit_turn(n, work))
                     });
                     let turns = turns.collect::<Result<Vec<_>, _>>()?;
-                    let whole = stage.steps.clone().filter(|_| stage.alone).map(|index| {
-                        let (name, step) = (format!("step{suffix}.{index}"), &self.steps[index]);
-                        module.define_nest(&name, Linkage::Local, 1, |n| step.emit(n, work))
-                    });
+                    let whole = stage.steps.clone().filter(|_| stage.alone).map(|index| define_step(module, index));
                     let whole = whole.collect::<Result<Vec<_>, _>>()?;
                     let name = format!("stage{suffix}.{index}");
                     let functions = stages::Functions { turns, whole, copy };
                     (stages::define(module, &name, self.plan, stage, &functions)?, stage.steps.end)
                 }
-                None => {
-                    let name = format!("step{suffix}.{index}");
-                    (module.define_nest(&name, Linkage::Local, 1, |n| step.emit(n, work))?, index + 1)
-                }
+                None => (define_step(module, index)?, index + 1),
             };
             // No stage has both: where all samples go together, there are no rows.
             let part = if index < self.plan.joint_from { &mut functions.steps } else { &mut functions.joint };

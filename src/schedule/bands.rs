@@ -103,14 +103,18 @@ impl Stage {
 
     /// Bytes of the strips, and of the same values as a whole.
     pub fn bytes(&self, plan: &Plan) -> [usize; 2] {
-        let whole = |strip: &Strip| {
-            let steps = plan.steps[self.steps.clone()].iter();
-            let view = steps.map(|step| &step.output).find(|view| view.buffer == strip.buffer);
-            strip.blocks * strip.vector * view.map_or(0, View::positions)
-        };
-        let strips = self.strips.iter();
-        [strips.clone().map(Strip::bytes).sum(), strips.map(whole).sum()]
+        bytes(plan, &self.steps, &self.strips)
     }
+}
+
+/// Bytes of strips between some steps, and of the same values as a whole.
+fn bytes(plan: &Plan, steps: &Range<usize>, strips: &[Strip]) -> [usize; 2] {
+    let whole = |strip: &Strip| {
+        let steps = plan.steps[steps.clone()].iter();
+        let view = steps.map(|step| &step.output).find(|view| view.buffer == strip.buffer);
+        strip.blocks * strip.vector * view.map_or(0, View::positions)
+    };
+    [strips.iter().map(Strip::bytes).sum(), strips.iter().map(whole).sum()]
 }
 
 impl Strip {
@@ -178,14 +182,8 @@ fn stages(plan: &Plan) -> Vec<Stage> {
     let before = arena_of(plan.buffers.clone());
     match plan.target.bands {
         Bands::Never => Vec::new(),
-        Bands::WhereLarge if before <= LARGE => alone(near::outlines(plan).into_iter().map(|outline| {
-            let paths = Paths::of(plan, outline.steps.clone());
-            Flow::new(plan, &paths, outline.steps.clone()).stage(outline)
-        })),
-        Bands::Alone(waves) => {
-            let paths = Paths::new(plan);
-            alone(of_outlines(plan, &paths, near::everywhere(plan, &paths, waves)).into_iter())
-        }
+        Bands::WhereLarge if before <= LARGE => near::stages(plan),
+        Bands::Alone(waves) => near::everywhere(plan, waves),
         Bands::Always(waves) => {
             let paths = Paths::new(plan);
             let outlines = outlines(plan, &paths, paths.runs(), waves);
@@ -208,10 +206,6 @@ fn outlines(plan: &Plan, paths: &Paths, steps: impl Iterator<Item = Range<usize>
 
 fn of_outlines(plan: &Plan, paths: &Paths, outlines: Vec<Outline>) -> Vec<Stage> {
     outlines.into_iter().map(|outline| Flow::new(plan, paths, outline.steps.clone()).stage(outline)).collect()
-}
-
-fn alone(stages: impl Iterator<Item = Stage>) -> Vec<Stage> {
-    stages.map(|stage| Stage { alone: true, ..stage }).collect()
 }
 
 /// The same steps in as few waves as leave the arena not much larger than it could be.

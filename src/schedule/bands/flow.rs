@@ -151,14 +151,6 @@ pub struct Outline {
     done: Vec<Done>,
 }
 
-impl Outline {
-    /// Bytes of the strips, and of the same values as a whole.
-    pub fn bytes(&self, plan: &Plan) -> [usize; 2] {
-        let strips = self.strips.iter();
-        [strips.clone().map(Strip::bytes).sum(), strips.map(|strip| plan.buffers[strip.buffer.0].bytes).sum()]
-    }
-}
-
 /// Who touches a buffer, of the steps of a stage.
 struct Touched {
     writers: Vec<usize>,

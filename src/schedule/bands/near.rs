@@ -4,6 +4,7 @@
 use super::super::bound::{self, Bound};
 use super::super::{BufferId, Place, Plan, Step, View};
 use super::flow::{Flow, Outline, Paths};
+use super::{Stage, bytes};
 use crate::kernels::Kernel;
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -24,10 +25,10 @@ const LEAST_SAVED: usize = 2;
 
 /// Of those stages that gain most together. What a stage asks of the plan grows with its own steps alone, of which it has few:
 /// plans may have many thousand.
-pub fn outlines(plan: &Plan) -> Vec<Outline> {
+pub fn stages(plan: &Plan) -> Vec<Stage> {
     let all_weights = bound::all_weights(plan);
     // Up to each step, the gain of all stages, and the stage that ends there.
-    let mut best: Vec<(usize, Option<Outline>)> = vec![(0, None)];
+    let mut best: Vec<(usize, Option<Stage>)> = vec![(0, None)];
     for end in 1..=plan.steps.len() {
         let starts = end.saturating_sub(MOST_STEPS)..end.saturating_sub(1);
         let gains = starts.filter(|&start| can(&plan.steps[start..end])).map(|start| {
@@ -36,15 +37,15 @@ pub fn outlines(plan: &Plan) -> Vec<Outline> {
         });
         let mut gains: Vec<_> = gains.filter(|&(total, gain, _)| gain > 0 && total > best[end - 1].0).collect();
         gains.sort_by_key(|&(total, ..)| Reverse(total));
-        let found = gains.into_iter().find_map(|(total, _, steps)| Some((total, Some(outline(plan, steps)?))));
+        let found = gains.into_iter().find_map(|(total, _, steps)| Some((total, Some(stage(plan, steps)?))));
         best.push(found.unwrap_or((best[end - 1].0, None)));
     }
     let (mut found, mut at) = (Vec::new(), plan.steps.len());
     while at > 0 {
         at = match best[at].1.take() {
-            Some(outline) => {
-                let start = outline.steps.start;
-                found.push(outline);
+            Some(stage) => {
+                let start = stage.steps.start;
+                found.push(stage);
                 start
             }
             None => at - 1,
@@ -55,22 +56,18 @@ pub fn outlines(plan: &Plan) -> Vec<Outline> {
 }
 
 /// Of all steps that can, a few together, in so many waves.
-pub fn everywhere(plan: &Plan, paths: &Paths, waves: usize) -> Vec<Outline> {
-    let (mut found, mut start) = (Vec::new(), 0);
+pub fn everywhere(plan: &Plan, waves: usize) -> Vec<Stage> {
+    let (paths, mut found, mut start) = (Paths::new(plan), Vec::new(), 0);
     while start < plan.steps.len() {
         let ends = (start + 2..=plan.steps.len().min(start + MOST_STEPS)).rev();
         let can = |end: &usize| paths.all(start..*end) && plan.steps[start..*end].iter().all(has_same_constants);
-        let mut outlines = ends.filter(can).filter_map(|end| {
-            let outline = Flow::new(plan, paths, start..end).outline(waves)?;
-            begins_first(&outline, &plan.steps[start..end]).then_some((end, outline))
+        let mut stages = ends.filter(can).filter_map(|end| {
+            let flow = Flow::new(plan, &paths, start..end);
+            flow.outline(waves).filter(|outline| begins_first(plan, outline)).map(|outline| alone(&flow, outline))
         });
-        start = match outlines.next() {
-            Some((end, outline)) => {
-                found.push(outline);
-                end
-            }
-            None => start + 1,
-        };
+        let stage = stages.next();
+        start = stage.as_ref().map_or(start + 1, |stage| stage.steps.end);
+        found.extend(stage);
     }
     found
 }
@@ -85,7 +82,8 @@ fn can(steps: &[Step]) -> bool {
     steps.iter().all(|step| has_same_constants(step) && moves(step))
 }
 
-/// Whether a step's kernel in bands takes the constants of the other: others have tables of their bands.
+/// Whether a step's kernel in bands takes the constants of the other, as both are given the same: others have tables of their
+/// bands.
 fn has_same_constants(step: &Step) -> bool {
     matches!(step.kernel, Kernel::Conv(_) | Kernel::Channelwise(_) | Kernel::Pointwise(_) | Kernel::Pool(_))
 }
@@ -106,28 +104,35 @@ fn gain(plan: &Plan, steps: Range<usize>, all_weights: usize) -> usize {
 }
 
 /// With strips that stay near.
-fn outline(plan: &Plan, steps: Range<usize>) -> Option<Outline> {
+fn stage(plan: &Plan, steps: Range<usize>) -> Option<Stage> {
     let paths = Paths::of(plan, steps.clone());
-    let flow = paths.all(steps.clone()).then(|| Flow::new(plan, &paths, steps.clone()))?;
+    let flow = paths.all(steps.clone()).then(|| Flow::new(plan, &paths, steps))?;
     let near = plan.target.machine.stays_second();
     // Beside them passes what the stage reads and writes.
     let enough = near / 2;
+    let bytes = |outline: &Outline| bytes(plan, &outline.steps, &outline.strips);
     let mut tried = TRIED_WAVES.iter().filter_map(|&waves| flow.outline(waves));
     let mut found = tried.next()?;
     for next in tried {
-        if found.bytes(plan)[0] <= enough {
+        if bytes(&found)[0] <= enough {
             break;
         }
         found = next;
     }
-    let [strips, whole] = found.bytes(plan);
-    (begins_first(&found, &plan.steps[steps]) && strips <= near && LEAST_SAVED * strips <= whole).then_some(found)
+    let [strips, whole] = bytes(&found);
+    let gains = strips <= near && LEAST_SAVED * strips <= whole;
+    (gains && begins_first(plan, &found)).then(|| alone(&flow, found))
+}
+
+/// The stage of an outline, for threads that do a sample alone.
+fn alone(flow: &Flow, outline: Outline) -> Stage {
+    Stage { alone: true, ..flow.stage(outline) }
 }
 
 /// Whether all values that have strips begin where their buffers do, so that they do as a whole too.
-fn begins_first(outline: &Outline, steps: &[Step]) -> bool {
-    let has_strip = |view: &&View| outline.strips.iter().any(|strip| strip.buffer == view.buffer);
-    steps.iter().flat_map(Step::views).filter(has_strip).all(|view| view.offset == 0)
+fn begins_first(plan: &Plan, Outline { steps, strips, .. }: &Outline) -> bool {
+    let has_strip = |view: &&View| strips.iter().any(|strip| strip.buffer == view.buffer);
+    plan.steps[steps.clone()].iter().flat_map(Step::views).filter(has_strip).all(|view| view.offset == 0)
 }
 
 #[cfg(test)]
